@@ -1,0 +1,353 @@
+"""From plain mappings to `Settings`, with every problem collected and named."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from lrsearch.config.settings import MetricSettings, Settings, StudySettings
+from lrsearch.data.spec import DataSpec
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.hints import unknown
+from lrsearch.models import MODELS
+from lrsearch.parameters import Parameter
+from lrsearch.pruners import PRUNERS
+from lrsearch.samplers import SAMPLERS
+from lrsearch.schedules.durations import Duration
+from lrsearch.space.domains import Choices, Fixed
+from lrsearch.space.parse import parse_space, settle_kinds
+from lrsearch.space.space import Coupling, Space
+from lrsearch.training.losses import LOSSES, METRICS
+from lrsearch.training.settings import Target, TrainSettings
+
+T = TypeVar("T")
+
+TOP_LEVEL = (
+    "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
+    "coupling", "sampler", "pruner", "storage", "workers", "output_dir", "dry_run",
+)  # fmt: skip
+RUNTIME: dict[str, Any] = {
+    "storage": {"url": "sqlite://"},
+    "workers": 1,
+    "output_dir": "outputs",
+    "dry_run": False,
+}
+"""What is not stored with a study, with values that stand in for it."""
+
+
+def settings_from(
+    plain: Mapping[str, Any], space_layers: Sequence[Mapping[str, Any]] = ()
+) -> Settings:
+    """The settings of a composed configuration.
+
+    `space_layers` are the `space` mappings it was merged from, the first one first. Raises
+    ConfigErrors with a line for each problem: the key, the bad value and the valid ones.
+    """
+    problems = [unknown(key, TOP_LEVEL) for key in plain if key not in TOP_LEVEL]
+    nodes = {key: plain.get(key) for key in TOP_LEVEL}
+    space_node = _mapping("space", nodes["space"], problems)
+    settle_kinds(space_node, space_layers)
+    study_node = _mapping("study", nodes["study"], problems)
+    study_node["name"] = _study_name(study_node.get("name"), nodes["sweep"], problems)
+    study = _section("study", study_node, StudySettings, problems)
+    metric = _section("metric", nodes["metric"], MetricSettings, problems)
+    train = _train(_mapping("train", nodes["train"], problems), problems)
+    coupling = _section("coupling", nodes["coupling"], Coupling, problems)
+    objective = _own_target("objective", nodes["objective"], problems)
+    model = _model(_mapping("model", nodes["model"], problems), problems)
+    data = _data(_mapping("data", nodes["data"], problems), problems)
+    catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
+    sampler = _listed("sampler", nodes["sampler"], catalogue, problems)
+    catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
+    pruner = _listed("pruner", nodes["pruner"], catalogue, problems)
+    space = parse_space(space_node, coupling or Coupling(), problems)
+    storage = _mapping("storage", nodes["storage"], problems)
+    url = _storage_url(storage, problems)
+    workers = _workers(nodes["workers"], problems)
+    if not isinstance(nodes["dry_run"], bool):
+        problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
+    if metric and train and space and objective is None:
+        names = metric_names(train)
+        _check_monitor(space, names, problems)
+        if names is not None and metric.name not in names:
+            problems.append(f"metric.name: {unknown(metric.name, names)}")
+    if study and space and sampler:
+        _check_plan(study, space, sampler, problems)
+    if problems:
+        raise ConfigErrors(problems)
+    assert study and metric and train and data and model and space and sampler and pruner
+    stored = {key: value for key, value in plain.items() if key not in RUNTIME}
+    stored |= {"space": space_node, "study": study_node}
+    return Settings(
+        sweep=str(nodes["sweep"]),
+        description=str(nodes["description"] or ""),
+        study=study,
+        metric=metric,
+        train=train,
+        data=data,
+        model=model,
+        objective=objective,
+        space=space,
+        sampler=sampler,
+        pruner=pruner,
+        storage_url=url,
+        workers=workers,
+        output_dir=str(nodes["output_dir"]),
+        dry_run=bool(nodes["dry_run"]),
+        plain=stored,
+    )
+
+
+def metric_names(train: TrainSettings) -> list[str] | None:
+    """The values an evaluation gives; None where they depend on the data (no metrics named)."""
+    base = ["val_loss", "train_loss"]
+    if train.metrics is None:
+        return [*base, "val_accuracy"]
+    return [*base, *(f"val_{name}" for name in train.metrics)]
+
+
+def _section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None:
+    """A flat section as its dataclass; None when it has problems."""
+    node = _mapping(path, node, problems)
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
+    problems.extend(wrong)
+    try:
+        value = _adapter(cls).validate_python({k: v for k, v in node.items() if k in names})
+    except ValidationError as error:
+        problems.extend(_in_words(path, detail) for detail in error.errors())
+        return None
+    return None if wrong else typing.cast(T, value)
+
+
+@functools.cache
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _in_words(path: str, detail: ErrorDetails) -> str:
+    key = ".".join([path, *(str(part) for part in detail["loc"] if not _is_branch(part))])
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    said = detail["msg"].replace("Input should be", "it should be")
+    value = detail["input"]
+    expected = str(detail.get("ctx", {}).get("expected", ""))
+    close = difflib.get_close_matches(str(value), [w.strip("'") for w in expected.split()], 1)
+    return f"{key}: {value!r} is not valid: {said}" + (
+        f"; did you mean {close[0]}?" if close else ""
+    )
+
+
+def _is_branch(part: int | str) -> bool:
+    """Whether pydantic names the branch of a union here, not a key."""
+    return isinstance(part, str) and ("[" in part or part in ("int", "float", "str"))
+
+
+def _mapping(path: str, node: Any, problems: list[str]) -> dict[str, Any]:
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping):
+        problems.append(f"{path}: {node!r} is not a mapping")
+        return {}
+    return dict(node)
+
+
+def _study_name(name: Any, sweep: Any, problems: list[str]) -> str:
+    name = str(sweep if name is None else name)
+    # It names a folder of outputs, too.
+    if not name.strip() or name in (".", "..") or any(c in name for c in "/\\\0") or len(name) > 200:
+        problems.append(
+            f"study.name: {name!r} is not a name: letters, digits and -_. without slashes"
+        )
+    return name
+
+
+def _train(node: dict[str, Any], problems: list[str]) -> TrainSettings | None:
+    before = len(problems)
+    if node.get("loss") is not None:
+        node["loss"] = _target("train.loss", node["loss"], LOSSES, problems)
+    if node.get("metrics") is not None:
+        metrics = node["metrics"]
+        if isinstance(metrics, list):
+            metrics = {name: name for name in metrics}
+        node["metrics"] = {
+            name: _target(f"train.metrics.{name}", value or name, METRICS, problems)
+            for name, value in _mapping("train.metrics", metrics, problems).items()
+        }
+    if len(problems) > before:
+        node.pop("loss", None), node.pop("metrics", None)
+    if (every := node.get("eval_every")) is not None:
+        problem = Parameter("duration", None).problem(every)
+        if problem or Duration.parse(every).amount <= 0:
+            problems.append(f"train.eval_every: {problem or f'{every!r} is not above 0'}")
+    train = _section("train", node, TrainSettings, problems)
+    if train and not _is_device(train.device):
+        problems.append(
+            f"train.device: {unknown(train.device, ('auto', 'cpu', 'cuda', 'mps', 'cuda:0'))}"
+        )
+    return train if len(problems) == before else None
+
+
+def _is_device(device: str) -> bool:
+    kind, _, index = device.partition(":")
+    return kind in ("auto", "cpu", "cuda", "mps") and (not index or index.isdigit())
+
+
+def _target(
+    path: str, node: Any, catalogue: Mapping[str, str], problems: list[str]
+) -> Target | None:
+    """A function of the catalogue by name, or the user's own by `_target_`."""
+    if isinstance(node, str):
+        node = {"name": node}
+    node = _mapping(path, node, problems)
+    if "_target_" in node:
+        return _own_target(path, node, problems)
+    name = node.pop("name", None)
+    if name not in catalogue:
+        problems.append(f"{path}: {unknown(name, [*catalogue, '_target_: mypkg.function'])}")
+        return None
+    return Target(str(name), node)
+
+
+def _own_target(path: str, node: Any, problems: list[str]) -> Target | None:
+    if node is None:
+        return None
+    arguments = _mapping(path, node, problems)
+    dotted = arguments.pop("_target_", None)
+    if not isinstance(dotted, str) or "." not in dotted:
+        problems.append(f"{path}._target_: {dotted!r} is not a dotted path such as mypkg.{path}")
+        return None
+    return Target(dotted, arguments, own=True)
+
+
+def _model(node: dict[str, Any], problems: list[str]) -> Target | None:
+    if node.get("_target_") is not None:
+        node.pop("name", None)
+        return _own_target("model", node, problems)
+    return _target("model", node, MODELS, problems)
+
+
+_DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
+
+
+def _data(node: dict[str, Any], problems: list[str]) -> DataSpec | None:
+    from lrsearch.data.sources import SOURCES
+
+    before = len(problems)
+    dotted = node.pop("_target_", None)
+    own = {key: node.pop(key) for key in [*node] if key not in _DATA_KEYS}
+    if dotted is not None:
+        _own_target("data", {"_target_": dotted}, problems)
+        node["name"], node["fallback"] = str(dotted), None
+    elif node.get("name") not in SOURCES:
+        problems.append(f"data: {unknown(node.get('name'), [*SOURCES, '_target_: mypkg.load'])}")
+    if node.get("fallback") is not None and node["fallback"] not in SOURCES:
+        problems.append(f"data.fallback: {unknown(node['fallback'], SOURCES)}")
+    if dotted is None and node.get("name") in SOURCES:
+        allowed = SOURCES[node["name"]].argument_names()
+        problems.extend(
+            f"data.{key}: {unknown(key, [*_DATA_KEYS, *allowed])}"
+            for key in own
+            if key not in allowed
+        )
+    for key in ("root", "cache"):
+        node[key] = Path(str(node.get(key))).expanduser()
+    if len(problems) > before:
+        return None
+    try:
+        return typing.cast(
+            DataSpec,
+            _adapter(DataSpec).validate_python({**node, "target": dotted, "arguments": own}),
+        )
+    except ValidationError as error:
+        problems.extend(_in_words("data", detail) for detail in error.errors())
+    return None
+
+
+def _listed(
+    path: str,
+    node: Any,
+    catalogue: Mapping[str, Mapping[str, Parameter]],
+    problems: list[str],
+) -> Target | None:
+    """A sampler or a pruner, with its arguments checked."""
+    before = len(problems)
+    arguments = _mapping(path, node, problems)
+    name = arguments.pop("name", None)
+    if name not in catalogue:
+        problems.append(f"{path}: {unknown(name, catalogue)}")
+        return None
+    for key, value in arguments.items():
+        if key not in catalogue[name]:
+            problems.append(f"{path}.{key}: {unknown(key, catalogue[name])}")
+        elif problem := catalogue[name][key].problem(value):
+            problems.append(f"{path}.{key}: {problem}")
+    return Target(name, arguments) if len(problems) == before else None
+
+
+def _storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    problems.extend(f"storage.{key}: {unknown(key, ('url',))}" for key in node if key != "url")
+    url = node.get("url")
+    advice = "such as sqlite:///lrsearch.db or postgresql+psycopg://user@host/name"
+    try:
+        make_url(str(url)).get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        # The text itself may hold a password.
+        problems.append(f"storage.url is not a database URL {advice}")
+    return str(url)
+
+
+def _workers(value: Any, problems: list[str]) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
+    if value != "auto" and not whole:
+        problems.append(f"workers: {value!r} is not `auto` or a number from 1")
+    return value
+
+
+def _check_monitor(space: Space, names: Iterable[str] | None, problems: list[str]) -> None:
+    for option, parameters in space.scheduler.items():
+        domain = parameters.get("monitor")
+        if names is not None and isinstance(domain, (Fixed, Choices)):
+            problems.extend(
+                f"space.scheduler.{option}.monitor: {unknown(value, names)}"
+                for value in domain.grid()
+                if value not in names
+            )
+
+
+def _check_plan(
+    study: StudySettings, space: Space, sampler: Target, problems: list[str]
+) -> None:
+    """The settings tried first, the balance and the grid, against the space."""
+    for index, wanted in enumerate(study.try_first):
+        try:
+            _, wrong = space.parameters_for(wanted)
+        except UserError as error:
+            wrong = [str(error)]
+        problems.extend(f"study.try_first[{index}]: {problem}" for problem in wrong)
+    for name in study.balance:
+        if name not in ("optimizer", "scheduler"):
+            problems.append(f"study.balance: {unknown(name, ('optimizer', 'scheduler'))}")
+    if SAMPLERS[sampler.name].enumerates:
+        if study.balance:
+            problems.append("study.balance: a grid has every combination once; leave it empty")
+        try:
+            next(space.grid())
+        except ValueError as error:
+            problems.append(str(error))
+    elif study.n_trials is None:
+        problems.append("study.n_trials: null is for sampler=grid alone: give a number")
+    if not math.isfinite(study.timeout or 0):
+        problems.append(f"study.timeout: {study.timeout!r} is not finite")

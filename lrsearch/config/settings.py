@@ -1,0 +1,59 @@
+"""The settings of a sweep: frozen dataclasses, the only form in which configuration goes inward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+from lrsearch.data.spec import DataSpec
+from lrsearch.space.space import Space
+from lrsearch.training.settings import Target, TrainSettings
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """The study: its name, budget and seed."""
+
+    name: str
+    n_trials: Annotated[int, Ge(1)] | None = 30
+    """Finished trials in total; None is the whole grid (`sampler=grid`)."""
+    timeout: Annotated[float, Gt(0)] | None = None
+    """Seconds of wall clock for the whole sweep, resumes included."""
+    seed: Annotated[int, Ge(0)] = 0
+    try_first: tuple[Mapping[str, Any], ...] = ()
+    balance: tuple[str, ...] = ()
+    """Branches (`optimizer`, `scheduler`) whose options share the trials equally."""
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """What is optimised: a value of each evaluation, and which evaluation counts."""
+
+    name: str = "val_loss"
+    mode: Literal["min", "max"] = "min"
+    at: Literal["best", "last"] = "best"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One sweep, checked. `plain` is the resolved configuration as stored with the study."""
+
+    sweep: str
+    description: str
+    study: StudySettings
+    metric: MetricSettings
+    train: TrainSettings
+    data: DataSpec
+    model: Target
+    objective: Target | None
+    space: Space
+    sampler: Target
+    pruner: Target
+    storage_url: str
+    workers: int | Literal["auto"]
+    output_dir: str
+    dry_run: bool
+    plain: Mapping[str, Any] = field(repr=False)

@@ -1,0 +1,103 @@
+"""The user's own data: a function that returns tensors or torch Datasets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from lrsearch.errors import UserError
+from lrsearch.targets import check_arguments, load_target
+
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.data import Dataset
+
+    from lrsearch.data.spec import DataSpec
+
+_NAMES = ("train", "validation", "test")
+_LARGEST = 8 << 30
+_SHARE_OF_FREE_MEMORY = 0.25
+_WANTED = (
+    "it must return (train, validation) or (train, validation, test), each a pair of tensors "
+    "(x, y) or a torch Dataset"
+)
+
+
+def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
+    """The user's data as tensors `train_x`, `train_y`, ...; None where they are to be streamed.
+
+    Raises UserError for what is not data.
+    """
+    parts = _call(spec)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, part in zip(_NAMES, parts, strict=False):
+        if not _is_pair(part):
+            if spec.in_memory == "never" or (spec.in_memory == "auto" and not _fits(part)):
+                return None
+            part = _materialised(part)
+        x, y = part
+        if len(x) != len(y) or len(x) == 0:
+            raise UserError(
+                f"{spec.target}: its {name} part has {len(x)} inputs and {len(y)} targets"
+            )
+        tensors[f"{name}_x"] = x.float() if x.is_floating_point() else x
+        tensors[f"{name}_y"] = y.float() if y.is_floating_point() else y.long()
+    return tensors
+
+
+def datasets_of(spec: DataSpec) -> list[Dataset[Any]]:
+    """The user's data as Datasets, for streaming."""
+    from torch.utils.data import TensorDataset
+
+    return [TensorDataset(*part) if _is_pair(part) else part for part in _call(spec)]
+
+
+def _call(spec: DataSpec) -> list[Any]:
+    assert spec.target is not None, "only the user's own data have a function"
+    function = load_target(spec.target, "data")
+    check_arguments(function, spec.arguments, "data")
+    found = function(**spec.arguments)
+    if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
+        raise UserError(f"{spec.target}: {_WANTED}; it returned {type(found).__name__}")
+    for name, part in zip(_NAMES, found, strict=False):
+        if not _is_pair(part) and not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
+            raise UserError(
+                f"{spec.target}: {_WANTED}; its {name} part is {type(part).__name__}"
+            )
+        if isinstance(part, (tuple, list)) and not _is_pair(part):
+            raise UserError(f"{spec.target}: {_WANTED}; its {name} part is not a pair of tensors")
+        if not _is_pair(part) and len(part) == 0:
+            raise UserError(f"{spec.target}: its {name} part is empty")
+    return list(found)
+
+
+def _is_pair(part: Any) -> bool:
+    import torch
+
+    if not isinstance(part, (tuple, list)) or len(part) != 2:
+        return False
+    return all(isinstance(one, torch.Tensor) for one in part)
+
+
+def sample(dataset: Any, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """One item as tensors. Raises UserError if it is not (x, y)."""
+    import torch
+
+    item = dataset[index]
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise UserError(f"an item of {type(dataset).__name__} must be (x, y)")
+    return torch.as_tensor(item[0]), torch.as_tensor(item[1])
+
+
+def _fits(dataset: Any) -> bool:
+    x, y = sample(dataset, 0)
+    size = (x.nbytes + y.nbytes) * len(dataset)
+    return size < min(_LARGEST, _SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available)
+
+
+def _materialised(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    items = [sample(dataset, index) for index in range(len(dataset))]
+    return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])

@@ -1,0 +1,70 @@
+"""The parts of the data as a worker has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.data import Dataset
+
+    from lrsearch.data.spec import DataInfo, DataSpec
+
+
+@dataclass(frozen=True)
+class TensorPart:
+    """Samples in memory: `x` N×…, `y` N or N×…."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device) -> TensorPart:
+        """The same on a device."""
+        return TensorPart(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True)
+class StreamedPart:
+    """Samples too many for memory; an item is (x, y)."""
+
+    dataset: Dataset[Any]
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+
+Part = TensorPart | StreamedPart
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The split. The search never sees `test`."""
+
+    train: Part
+    validation: Part
+    test: Part | None
+
+
+def open_parts(spec: DataSpec, info: DataInfo) -> Parts:
+    """Maps the cache file into memory: all processes of a machine share one copy.
+
+    Data without one are the user's Datasets, which are made again here.
+    """
+    if info.file is None:
+        from lrsearch.data.own import datasets_of
+
+        found = [StreamedPart(dataset) for dataset in datasets_of(spec)]
+        return Parts(found[0], found[1], found[2] if len(found) > 2 else None)
+    import torch
+
+    tensors = torch.load(info.file, mmap=True, weights_only=True)
+    parts = {
+        name: TensorPart(tensors[f"{name}_x"], tensors[f"{name}_y"])
+        for name in ("train", "validation", "test")
+        if f"{name}_x" in tensors
+    }
+    return Parts(parts["train"], parts["validation"], parts.get("test"))

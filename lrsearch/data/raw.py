@@ -1,0 +1,166 @@
+"""Raw files: read where they lie, unpacked aside from the root, or downloaded."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import socket
+import sys
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrsearch.data.sources import RawFiles, Source
+from lrsearch.errors import LrsearchError, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+DOWNLOAD_TIMEOUT = 30.0
+"""Seconds without a byte after which a connection counts as dead."""
+
+DOWNLOAD_ERRORS = (OSError, RuntimeError, http.client.HTTPException)
+"""What a failing download raises: no network, a refusal, a wrong checksum."""
+
+UNPACK_ERRORS = (OSError, EOFError, RuntimeError, tarfile.TarError, zlib.error)
+"""What a cut-off or damaged archive raises, when unpacked or read."""
+
+
+class DownloadFailed(LrsearchError):
+    """The raw files are not there and cannot be had; the message says why."""
+
+
+def raw_files(files: RawFiles, root: Path, cache: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of every raw file at hand: what a cache key depends on."""
+    paths = [f"{files.folder}/{name}" for name in files.unpacked]
+    paths += [f"{files.archive_folder}/{name}" for name in files.archives]
+    found = []
+    for folder in _places(root, cache):
+        for path in paths:
+            with contextlib.suppress(OSError):
+                state = (folder / path).stat()
+                found.append((path, state.st_size, state.st_mtime_ns))
+    return found
+
+
+def read_raw(name: str, source: Source, root: Path, cache: Path) -> tuple[torch.Tensor, ...]:
+    """The tensors of a source that has files, as its function returns them.
+
+    Files are read in place where they are unpacked. Archives are unpacked into a passing folder
+    under `cache`, so that `root` stays as it is. Otherwise torchvision downloads into `root`, or
+    under `cache` when `root` cannot be written to.
+
+    Raises DownloadFailed, and UserError when unpacked files in place are damaged.
+    """
+    files = source.files
+    assert files is not None, "only sources with files are read from files"
+    tensors = _read_present(source, files, root, cache)
+    return tensors if tensors is not None else _download(name, source, files, root, cache)
+
+
+def _places(root: Path, cache: Path) -> tuple[Path, Path]:
+    return root, cache / "raw"
+
+
+def _read_present(
+    source: Source, files: RawFiles, root: Path, cache: Path
+) -> tuple[torch.Tensor, ...] | None:
+    """The tensors from files that are at hand; None when files are missing."""
+    for folder in _places(root, cache):
+        if _is_unpacked(files, folder):
+            try:
+                return source.function(str(folder), download=False)
+            except UNPACK_ERRORS as error:
+                where = folder / files.folder
+                raise UserError(f"the files in {where} are damaged ({error}); delete them") from error
+    for folder in _places(root, cache):
+        with contextlib.suppress(*UNPACK_ERRORS):  # a cut-off archive: download it again
+            return _read_archives(source, files, folder, cache)
+    return None
+
+
+def _is_unpacked(files: RawFiles, root: Path) -> bool:
+    """Whether all unpacked files are there in full; one of another size was cut off."""
+    for name, size in files.unpacked.items():
+        path = root / files.folder / name
+        if not path.is_file() or size not in (None, path.stat().st_size):
+            return False
+    return True
+
+
+def _read_archives(
+    source: Source, files: RawFiles, root: Path, cache: Path
+) -> tuple[torch.Tensor, ...]:
+    """The tensors from archives, unpacked into a passing folder; raises one of UNPACK_ERRORS."""
+    archives = [root / files.archive_folder / name for name in files.archives]
+    for archive in archives:
+        if not archive.is_file():
+            raise FileNotFoundError(archive)
+    from torchvision.datasets.utils import extract_archive
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="unpack-", dir=cache) as passing:
+        to = Path(passing, files.archive_folder)
+        to.mkdir(parents=True, exist_ok=True)
+        for archive in archives:
+            extract_archive(str(archive), str(to))
+        if not _is_unpacked(files, Path(passing)):
+            raise EOFError(f"the archives in {root / files.archive_folder} are not complete")
+        return source.function(passing, download=False)
+
+
+def _download(
+    name: str, source: Source, files: RawFiles, root: Path, cache: Path
+) -> tuple[torch.Tensor, ...]:
+    """Download through torchvision, which checks the files and keeps those that are complete."""
+    from filelock import FileLock
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "download.lock"):  # two sweeps must not write the same files at once
+        tensors = _read_present(source, files, root, cache)
+        if tensors is not None:
+            return tensors
+        folder = root if _is_writable(root / files.archive_folder) else cache / "raw"
+        print(f"downloading {name} into {folder}", file=sys.stderr)
+        try:
+            # torchvision draws a progress bar for each file
+            with socket_timeout(DOWNLOAD_TIMEOUT), contextlib.redirect_stderr(io.StringIO()):
+                return source.function(str(folder), download=True)
+        except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS, ValueError) as error:
+            raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in `folder`, which need not exist yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    # The mode counts even for the superuser, who could write anyway: read-only is meant.
+    marked = folder.is_dir() and folder.stat().st_mode & 0o222
+    return bool(marked) and os.access(folder, os.W_OK | os.X_OK)
+
+
+@contextlib.contextmanager
+def socket_timeout(seconds: float) -> Iterator[None]:
+    """New connections give up after `seconds` without a byte, while this is open."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def missing_files(name: str, files: RawFiles, root: Path, reason: str) -> str:
+    """The message for the user when nothing stands in for a failed download."""
+    archives = "\n".join(f"    {archive}" for archive in files.archives)
+    return (
+        f"the data {name} are not in {root} and could not be downloaded: {reason}\n"
+        f"  Put these files into {root / files.archive_folder}:\n{archives}\n"
+        f"  or say where they are: data.root=FOLDER or LRSEARCH_DATA=FOLDER\n"
+        f"  or take the small data that come with scikit-learn: data.fallback=digits"
+    )

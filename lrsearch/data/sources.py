@@ -1,0 +1,157 @@
+"""The registry of data sets.
+
+The functions from `mnist` to `normalise` are pasted, as they stand, into exported scripts: each is
+short, complete in itself and uses nothing of lrsearch. They return (pool_x, pool_y, test_x,
+test_y); the pool is what is split into training and validation part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def mnist(root: str, download: bool = True) -> tuple[torch.Tensor, ...]:
+    """MNIST: 60,000 and 10,000 images of handwritten digits, bytes, N x 1 x 28 x 28."""
+    from torchvision.datasets import MNIST
+
+    pool, test = (MNIST(root, train=train, download=download) for train in (True, False))
+    return pool.data[:, None], pool.targets, test.data[:, None], test.targets
+
+
+def fashion_mnist(root: str, download: bool = True) -> tuple[torch.Tensor, ...]:
+    """Fashion-MNIST: 60,000 and 10,000 images of clothes, bytes, N x 1 x 28 x 28."""
+    from torchvision.datasets import FashionMNIST
+
+    pool, test = (FashionMNIST(root, train=train, download=download) for train in (True, False))
+    return pool.data[:, None], pool.targets, test.data[:, None], test.targets
+
+
+def cifar10(root: str, download: bool = True) -> tuple[torch.Tensor, ...]:
+    """CIFAR-10: 50,000 and 10,000 colour photographs, bytes, N x 3 x 32 x 32."""
+    import torch
+    from torchvision.datasets import CIFAR10
+
+    pool, test = (CIFAR10(root, train=train, download=download) for train in (True, False))
+    pool_x, test_x = (torch.from_numpy(part.data).permute(0, 3, 1, 2) for part in (pool, test))
+    return pool_x, torch.tensor(pool.targets), test_x, torch.tensor(test.targets)
+
+
+def digits(size: int = 8, channels: int = 1) -> tuple[torch.Tensor, ...]:
+    """The 1,797 handwritten digits of scikit-learn, N x channels x size x size; 359 for testing."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    x, y = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8), torch.tensor(labels)
+    if size != 8:
+        x = torch.nn.functional.interpolate(x, size=(size, size), mode="bilinear")
+    x = x.repeat(1, channels, 1, 1)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    test, pool = order[:359], order[359:]
+    return x[pool], y[pool], x[test], y[test]
+
+
+def linear(
+    n: int = 1000, features: int = 5, noise: float = 0.2, seed: int = 0
+) -> tuple[torch.Tensor, ...]:
+    """Linear regression, y = sum of (i / 0.5) x_i + noise: x is N x features, y is N x 1.
+
+    n samples are for training, 250 for validation and 250 for testing.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n + 500, features, generator=generator)
+    weights = torch.arange(features) / 0.5
+    y = (x * weights).sum(1, keepdim=True)
+    y += noise * torch.randn(n + 500, 1, generator=generator)
+    return x[:-250], y[:-250], x[-250:], y[-250:]
+
+
+def split(
+    x: torch.Tensor, y: torch.Tensor, n_validation: int, seed: int
+) -> tuple[torch.Tensor, ...]:
+    """(train_x, train_y, validation_x, validation_y), the same for the same seed."""
+    import torch
+
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    validation, train = order[:n_validation], order[n_validation:]
+    return x[train], y[train], x[validation], y[validation]
+
+
+def normalise(train: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
+    """Images as float32, every channel with mean 0 and standard deviation 1 over `train`."""
+    import torch
+
+    # Sums of bytes are exact in float64, so that every machine finds the same numbers.
+    channels = [channel.double() for channel in train.unbind(1)]
+    mean = torch.stack([channel.mean() for channel in channels])
+    square = torch.stack([channel.square().mean() for channel in channels])
+    std = (square - mean.square()).clamp(min=0).sqrt()
+    std[std == 0] = 1.0  # a constant channel stays constant
+    mean, std = mean.float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1)
+    return [(images - mean) / std for images in (train, *others)]
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """The files that a source reads; folders are relative to the data root."""
+
+    folder: str
+    unpacked: Mapping[str, int | None]
+    """File name to size in bytes; None: torchvision checks the content itself."""
+    archive_folder: str
+    """Where the archives are, and where they are unpacked."""
+    archives: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of the registry."""
+
+    function: Callable[..., tuple[torch.Tensor, ...]]
+    validation: int | float
+    """Size of the validation part unless the user says otherwise."""
+    images: bool
+    """Whether the inputs are images (N x C x H x W) and are normalised."""
+    files: RawFiles | None = None
+    """None: needs no files; `function` takes only the user's arguments."""
+    size: int | None = None
+    channels: int | None = None
+    """The shape that a fallback has to take on."""
+
+
+def _mnist_files(name: str) -> RawFiles:
+    unpacked = {
+        "train-images-idx3-ubyte": 47_040_016,
+        "train-labels-idx1-ubyte": 60_008,
+        "t10k-images-idx3-ubyte": 7_840_016,
+        "t10k-labels-idx1-ubyte": 10_008,
+    }
+    folder = f"{name}/raw"
+    return RawFiles(folder, unpacked, folder, tuple(f"{file}.gz" for file in unpacked))
+
+
+_CIFAR10_FILES = RawFiles(
+    "cifar-10-batches-py",
+    {f"data_batch_{i}": None for i in range(1, 6)} | {"test_batch": None, "batches.meta": None},
+    "",
+    ("cifar-10-python.tar.gz",),
+)
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(mnist, 10_000, True, _mnist_files("MNIST"), 28, 1),
+    "fashion_mnist": Source(fashion_mnist, 10_000, True, _mnist_files("FashionMNIST"), 28, 1),
+    "cifar10": Source(cifar10, 5_000, True, _CIFAR10_FILES, 32, 3),
+    "digits": Source(digits, 0.25, True),
+    "linear": Source(linear, 250, False),
+}
+"""Name of a data set to where it comes from."""
+
+FALLBACKS = ("digits",)
+"""Sources that need no download and take on any size and number of channels."""

@@ -1,0 +1,90 @@
+"""What data are wanted (DataSpec), and what was found (DataInfo)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The data that a sweep trains on, as asked for."""
+
+    name: str
+    """A name of the registry `SOURCES`, or the dotted target."""
+    target: str | None = None
+    """Dotted path of the user's function ("mypkg.load"); None: `name` is of the registry."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the target, or of the function of the registry (linear: n=1000, noise=0.2)."""
+    root: Path = Path("data")
+    """Where raw files are, or are downloaded to."""
+    cache: Path = Path("~/.cache/lrsearch")
+    """Folder of the cache of tensors."""
+    validation: int | float | None = None
+    """Samples (int) or share (float) of the training part; None: the default of the source."""
+    split_seed: Annotated[int, Ge(0)] = 0
+    fallback: str | None = None
+    """What stands in when the download fails: "digits", or None for an error."""
+    in_memory: Literal["auto", "always", "never"] = "auto"
+    """Whether the user's torch Datasets are read into memory, once, or streamed."""
+    crop: Annotated[int, Ge(0)] = 0
+    """Augmentation, done by the training loop: pad by so many pixels and crop at random."""
+    flip: bool = False
+    """Augmentation, done by the training loop: mirror left and right at random."""
+
+    @property
+    def root_folder(self) -> Path:
+        """`root` as an absolute path."""
+        return self.root.expanduser().absolute()
+
+    @property
+    def cache_folder(self) -> Path:
+        """`cache` as an absolute path."""
+        return self.cache.expanduser().absolute()
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """The data that a sweep trains on, as found. Small; survives a round trip through JSON."""
+
+    name: str
+    """What the data are; differs from `wanted` when the fallback stands in."""
+    fingerprint: str
+    """sha256 of the bytes, shapes and types of all parts (streamed data: of a sample of them)."""
+    input_shape: tuple[int, ...]
+    """Shape of one sample: (channels, height, width) for images."""
+    n_classes: int | None
+    """None: the targets are numbers (regression)."""
+    n_train: int
+    n_validation: int
+    n_test: int
+    fallback_reason: str | None
+    """Why the fallback stands in; None when it does not."""
+    wanted: str
+    """`DataSpec.name`."""
+    file: Path | None
+    """The cache file; None when the data are streamed."""
+    n_targets: int = 1
+    """Regression: numbers to predict for a sample."""
+
+    @property
+    def n_outputs(self) -> int:
+        """How many outputs a model of these data has: the classes, or the numbers to predict."""
+        return self.n_classes or self.n_targets
+
+    def to_json(self) -> str:
+        """One JSON object as text."""
+        return json.dumps(asdict(self) | {"file": str(self.file) if self.file else None})
+
+    @classmethod
+    def from_json(cls, text: str) -> DataInfo:
+        """The inverse of `to_json`. Raises ValueError, KeyError or TypeError on other text."""
+        plain = json.loads(text)
+        file = plain["file"]
+        changed = {"input_shape": tuple(plain["input_shape"]), "file": Path(file) if file else None}
+        return cls(**(plain | changed))

@@ -1,0 +1,211 @@
+"""What the screen shows of a running sweep: a live display, or plain lines."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from lrsearch.config.settings import MetricSettings
+from lrsearch.recipe import Recipe
+from lrsearch.study.progress import Finished, Running, Snapshot, ranked
+from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+
+
+class Display(Protocol):
+    """Shows snapshots of a sweep."""
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        """Shows what has happened since the last call."""
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class _Tally:
+    """What both displays count."""
+
+    def __init__(self, metric: MetricSettings, finished: Iterable[Finished]) -> None:
+        self.metric = metric
+        self.finished = list(finished)
+        self._started = time.monotonic()
+        self._before = len(self.finished)
+
+    @property
+    def best(self) -> Finished | None:
+        best = ranked(self.finished, self.metric.mode)
+        return best[0] if best else None
+
+    def time_left(self, total: int) -> str:
+        done = len(self.finished) - self._before
+        if not done:
+            return "…"
+        seconds = (time.monotonic() - self._started) / done * (total - len(self.finished))
+        return duration(seconds)
+
+    def counts(self) -> str:
+        outcomes = Counter(finished.outcome for finished in self.finished)
+        words = {
+            PRUNED: "pruned",
+            DIVERGED: "diverged",
+            OUT_OF_MEMORY: "out of memory",
+            FAILED: "failed",
+        }
+        return ", ".join(f"{outcomes[key]} {word}" for key, word in words.items() if outcomes[key])
+
+
+class PlainDisplay:
+    """A line for each trial that ends, for files and pipes."""
+
+    def __init__(
+        self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
+    ) -> None:
+        self._console = console
+        self._tally = _Tally(metric, finished)
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        for finished in new:
+            self._tally.finished.append(finished)
+            best = self._tally.best
+            mark = " *best*" if best is finished else ""
+            self.say(
+                f"[{len(self._tally.finished)}/{snapshot.total}] trial {finished.trial} "
+                f"{finished.outcome}{_valued(finished, self._tally.metric)}{mark}  "
+                f"{described(finished.recipe)}  "
+                f"{duration(finished.seconds or 0)}, {self._tally.time_left(snapshot.total)} left"
+            )
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class LiveDisplay:
+    """A table that is drawn again in place: progress, what runs, the best so far."""
+
+    def __init__(
+        self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
+    ) -> None:
+        self._tally = _Tally(metric, finished)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        self._tally.finished.extend(new)
+        self._live.update(self._render(snapshot), refresh=True)
+
+    def say(self, line: str) -> None:
+        self._live.console.print(line, markup=False, highlight=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def _render(self, snapshot: Snapshot) -> Group:
+        tally, done = self._tally, len(self._tally.finished)
+        head = Table.grid(padding=(0, 1))
+        counts = f" ({tally.counts()})" if tally.counts() else ""
+        head.add_row(
+            ProgressBar(total=max(snapshot.total, 1), completed=done, width=30),
+            f"{done}/{snapshot.total} trials{counts}, {len(snapshot.running)} running, "
+            f"{tally.time_left(snapshot.total)} left",
+        )
+        parts: list[Table | Text] = [head]
+        if tally.best is not None:
+            parts.append(
+                Text.assemble(
+                    ("best ", "bold green"),
+                    f"trial {tally.best.trial}{_valued(tally.best, tally.metric)}  ",
+                    described(tally.best.recipe),
+                )
+            )
+        if snapshot.running:
+            parts.append(_running_table(snapshot.running))
+        return Group(*parts)
+
+
+def _running_table(running: list[Running]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("trial", "epoch", "train loss", "val loss", "lr", "recipe"):
+        table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=True)
+    for one in running[:20]:
+        table.add_row(
+            "-" if one.trial is None else str(one.trial),
+            "-" if one.epoch is None else f"{one.epoch:g}",
+            number(one.train_loss),
+            number(one.val_loss),
+            number(one.lr),
+            escape(described(one.recipe)),
+        )
+    return table
+
+
+def described(recipe: dict[str, object] | None) -> str:
+    """A stored recipe in one line."""
+    return "" if recipe is None else Recipe.from_dict(recipe).describe()
+
+
+def number(value: float | None) -> str:
+    """Four digits, or a dash."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """`3.2s`, `4m10s`, `2h05m`."""
+    if not math.isfinite(seconds):
+        return "…"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
+
+
+def _valued(finished: Finished, metric: MetricSettings) -> str:
+    return "" if finished.value is None else f" {metric.name}={number(finished.value)}"
+
+
+def make_display(
+    console: Console, metric: MetricSettings, finished: Iterable[Finished]
+) -> Display:
+    """The display that suits the console."""
+    cls = LiveDisplay if console.is_terminal else PlainDisplay
+    return cls(console, metric, finished)

@@ -1,0 +1,1 @@
+"""The command line: Hydra for `run`, Typer for the other commands."""

@@ -1,0 +1,63 @@
+"""Where the configuration lies, and which sweeps there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lrsearch.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def _shipped(name: str) -> Path:
+    """`conf` or `sweeps`: inside an installed package, or beside it in a checkout."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def conf_folder() -> Path:
+    """The catalogue of parts."""
+    return _shipped("conf")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file."""
+
+    name: str
+    path: Path
+    node: DictConfig
+
+    @property
+    def description(self) -> str:
+        """Its first line for people."""
+        return str(OmegaConf.to_container(self.node).get("description", ""))  # type: ignore[union-attr]
+
+
+def find_sweeps() -> dict[str, Sweep]:
+    """The sweeps by name; those in the working directory's `sweeps/` win over the shipped ones.
+
+    Raises UserError for a file that is not YAML.
+    """
+    sweeps: dict[str, Sweep] = {}
+    for folder in (_shipped("sweeps"), Path.cwd() / "sweeps"):
+        for path in sorted(folder.glob("*.yaml")):
+            try:
+                node = OmegaConf.load(path)
+            except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+                raise UserError(f"{path} is not valid YAML: {error}") from None
+            if not isinstance(node, DictConfig):
+                raise UserError(f"{path} is not a mapping of keys to values")
+            sweeps[path.stem] = Sweep(path.stem, path, node)
+    return dict(sorted(sweeps.items()))
+
+
+def sweep_list(sweeps: dict[str, Sweep]) -> str:
+    """A line each: name and description."""
+    width = max(map(len, sweeps), default=0)
+    return "\n".join(f"  {name:{width}}  {sweep.description}" for name, sweep in sweeps.items())

@@ -1,0 +1,199 @@
+"""From the command line to a plain configuration, through Hydra, with all errors together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lrsearch.config.border import settings_from
+from lrsearch.config.settings import Settings
+from lrsearch.entry.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.hints import unknown
+
+CONFIG_NAME = "config"
+VERSION_BASE = "1.3"
+# `://user:password@`; a password may itself hold @ or :, so up to the last @ of the word.
+_PASSWORD = re.compile(r"(://[^:@/\s]*:)\S*@")
+
+
+def register_sweeps() -> dict[str, Sweep]:
+    """Makes each sweep an option of Hydra's group `sweep`; they are found by name."""
+    sweeps = find_sweeps()
+    store = ConfigStore.instance()
+    for sweep in sweeps.values():
+        store.store(group="sweep", name=sweep.name, node=sweep.node, package="_global_")
+    return sweeps
+
+
+def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Settings:
+    """The checked settings of a command line such as `["+sweep=mnist", "study.n_trials=50"]`.
+
+    Raises ConfigErrors with every problem of the command line and the files.
+    """
+    config, layers = compose(overrides, config_dir)
+    try:
+        plain = _container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigErrors([_in_words(error)]) from None
+    return settings_from(plain, layers)
+
+
+def compose(
+    overrides: Sequence[str], config_dir: str | None = None
+) -> tuple[DictConfig, list[dict[str, Any]]]:
+    """The composed configuration, and the layers of its space: sweep, command line.
+
+    Hydra stops at the first unknown key, with its own exit code. Here every key is let in, and
+    the border, which knows them all, reports the unknown ones together with the bad values.
+    """
+    sweeps = register_sweeps()
+    problems: list[str] = []
+    parsed = _parse(overrides, problems)
+    with _hydra(config_dir) as loader:
+        groups = set(loader.list_groups("")) - {"hydra"}
+        chosen = _check_groups(parsed, groups, loader, sweeps, problems)
+        if problems:
+            raise ConfigErrors(problems)
+        values = [_let_in(one) for one in parsed if not _chooses(one, groups)]
+        try:
+            config = hydra.compose(CONFIG_NAME, [*chosen, *values])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigErrors([_in_words(error)]) from None
+    name = next(str(one.value()) for one in parsed if one.key_or_group == "sweep")
+    OmegaConf.set_struct(config, False)
+    config["sweep"] = name
+    layers = [_container(sweeps[name].node)] if name in sweeps else []
+    layers.append(_mentioned(parsed))
+    return config, [layer["space"] for layer in layers if isinstance(layer.get("space"), dict)]
+
+
+@contextmanager
+def _hydra(config_dir: str | None) -> Iterator[Any]:
+    """Hydra over the catalogue and the user's `--config-dir`; gives its config loader."""
+    search_path = create_config_search_path(str(conf_folder()))
+    if config_dir is not None:
+        folder = Path(config_dir).resolve()
+        if not folder.is_dir():
+            raise UserError(f"--config-dir: there is no folder {folder}")
+        search_path.prepend("command-line", f"file://{folder}")
+    hydra.version.setbase(VERSION_BASE)
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2("lrsearch", search_path)
+    try:
+        yield GlobalHydra.instance().config_loader()
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            one = parser.parse_override(text)
+        except HydraException:
+            problems.append(f"{_shown(text)}: not of the form key=value (quote what has blanks)")
+            continue
+        if one.is_sweep_override():
+            problems.append(
+                f"{_shown(text)}: Hydra's multirun is not used: a search space says the same, and better: "
+                f"space.lr.choices=[0.1,0.01] with sampler=grid"
+            )
+        else:
+            parsed.append(one)
+    return parsed
+
+
+def _check_groups(
+    parsed: list[Override],
+    groups: set[str],
+    loader: Any,
+    sweeps: dict[str, Sweep],
+    problems: list[str],
+) -> list[str]:
+    """The overrides that choose a part, as Hydra wants them; problems for unknown parts."""
+    chosen = []
+    for one in parsed:
+        if not _chooses(one, groups):
+            continue
+        group, value = one.key_or_group, str(one.value())
+        options = loader.get_group_options(group)
+        if value not in options:
+            problems.append(f"{group}: {unknown(value, options)}")
+            if group == "sweep":
+                problems[-1] = f"sweep: {unknown(value, options)}\n{sweep_list(sweeps)}"
+        chosen.append(f"{'+' if group == 'sweep' else ''}{group}={value}")
+    if not any(one.key_or_group == "sweep" for one in parsed):
+        problems.append(f"no sweep is chosen; add +sweep=NAME:\n{sweep_list(sweeps)}")
+    return chosen
+
+
+def _chooses(one: Override, groups: set[str]) -> bool:
+    """Whether an override chooses an option of a group (`data=digits`)."""
+    return one.key_or_group in groups and isinstance(one.value(), str)
+
+
+def _let_in(one: Override) -> str:
+    """The override as one that Hydra accepts whether or not the key exists."""
+    text = one.input_line or ""
+    return text if one.is_delete() else "++" + text.lstrip("+")
+
+
+def _mentioned(parsed: list[Override]) -> dict[str, Any]:
+    """The keys that the command line sets, as a tree; values only tell null from the rest."""
+    tree: dict[str, Any] = {}
+    for one in parsed:
+        if one.is_delete():
+            continue
+        *path, last = one.key_or_group.split(".")
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                break
+        else:
+            node[last] = one.value()
+    return tree
+
+
+def _shown(text: str) -> str:
+    """An override that cannot be parsed, without what may be a password."""
+    key, equals, _ = text.partition("=")
+    return f"{key}{equals}..." if "storage" in key or "://" in text else text
+
+
+def _in_words(error: Exception) -> str:
+    return str(error).strip().replace("\n", " ")
+
+
+def _container(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    container = OmegaConf.to_container(config, resolve=resolve)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def without_password(text: str) -> str:
+    """An argument or URL with `***` for the password of any database URL in it."""
+    return _PASSWORD.sub(r"\1***@", text)
+
+
+def hide_password(config: DictConfig) -> None:
+    """The same, in place, for the storage URL of a configuration."""
+    url = OmegaConf.select(config, "storage.url")
+    if isinstance(url, str) and without_password(url) != url:
+        config["storage"]["url"] = without_password(url)

@@ -1,0 +1,117 @@
+"""`dry_run=true`: the resolved sweep, a dozen recipes, and what the whole will cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from dataclasses import dataclass
+
+import psutil
+import yaml
+from rich.console import Console
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.parts import TensorPart
+from lrsearch.display import duration
+from lrsearch.entry.run import with_data
+from lrsearch.errors import LrsearchError
+from lrsearch.launcher import places
+from lrsearch.recipe import Recipe
+from lrsearch.schedules.durations import Length
+from lrsearch.study.plan import plan_units
+from lrsearch.training.loop import Diverged, Task, train
+
+_RECIPES = 12
+_FEW_STEPS, _MORE_STEPS = 2, 22
+_TIMED_SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was measured with one batch size."""
+
+    step_seconds: float
+    evaluation_seconds: float
+    steps: int
+    evaluations: int
+    memory: int
+    """Bytes: of the device on a GPU, else of the process."""
+
+    @property
+    def trial_seconds(self) -> float:
+        return self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
+
+
+def dry_run(settings: Settings) -> int:
+    """Prints it all; nothing is stored but the cache of the data. The exit code."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(yaml.safe_dump(dict(settings.plain), sort_keys=False), markup=False)
+    settings, info = with_data(settings, console)
+    units = plan_units(settings)
+    rng = random.Random(settings.study.seed)
+    recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
+    console.print(f"[bold]{_RECIPES} recipes of this space[/]")
+    for recipe in recipes:
+        console.print(f"  {recipe.describe()}", markup=False)
+    where = places(settings.workers, settings.train.device, settings.train.threads)
+    console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
+    if info is None:
+        console.print("your own objective is not timed")
+        return 0
+    costs = _costs(settings, recipes)
+    slowest, fastest = (
+        pick(costs.items(), key=lambda item: item[1].trial_seconds) for pick in (max, min)
+    )
+    for size, cost in sorted(costs.items()):
+        console.print(
+            f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, {cost.steps} steps, "
+            f"{duration(cost.trial_seconds)} a trial, {cost.memory / 2**20:.0f} MiB a worker"
+        )
+    rounds = len(units) / len(where)
+    console.print(
+        f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
+        f"{duration(rounds * slowest[1].trial_seconds)} without pruning, "
+        f"{len(where) * max(c.memory for c in costs.values()) / 2**20:.0f} MiB of memory"
+    )
+    return 0
+
+
+def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
+    """What the smallest and the largest of the batch sizes cost."""
+    from lrsearch.objective import TrainingObjective, build_objective
+
+    objective = build_objective(settings, None)
+    if not isinstance(objective, TrainingObjective):
+        raise LrsearchError("only lrsearch's own training can be timed")
+    by_size = {recipe.batch_size: recipe for recipe in recipes}
+    sizes = {min(by_size), max(by_size)}
+    return {size: _cost(objective.task(by_size[size], 0, lambda: False)) for size in sizes}
+
+
+def _cost(task: Task) -> Cost:
+    """Times a few steps and an evaluation of at most a thousand samples."""
+    import torch
+
+    validation = task.parts.validation
+    share = 1.0
+    if isinstance(validation, TensorPart) and len(validation) > _TIMED_SAMPLES:
+        share = len(validation) / _TIMED_SAMPLES
+        few = TensorPart(validation.x[:_TIMED_SAMPLES], validation.y[:_TIMED_SAMPLES])
+        task.parts = dataclasses.replace(task.parts, validation=few)
+    length = task.length
+    seconds = {}
+    for steps in (_FEW_STEPS, _FEW_STEPS, _MORE_STEPS):  # the first time is to warm up
+        task.length = Length(steps, length.steps_per_epoch, steps)
+        started = time.perf_counter()
+        try:
+            list(train(task))
+        except Diverged:
+            continue  # a random recipe may; the steps were taken
+        finally:
+            seconds[steps] = time.perf_counter() - started
+    step = max(0.0, seconds[_MORE_STEPS] - seconds[_FEW_STEPS]) / (_MORE_STEPS - _FEW_STEPS)
+    evaluation = max(0.0, seconds[_FEW_STEPS] - _FEW_STEPS * step) * share
+    on_gpu = task.device.type == "cuda"
+    memory = torch.cuda.max_memory_allocated() if on_gpu else psutil.Process().memory_info().rss
+    return Cost(step, evaluation, length.steps, length.evaluations, memory)

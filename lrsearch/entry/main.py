@@ -1,0 +1,131 @@
+"""The entry: `run` is the default command and Hydra's; the others are Typer's."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from lrsearch.errors import ConfigErrors, LrsearchError, UserError
+
+_HYDRA_ONLY = ("help", "hydra_help", "shell_completion", "info")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.exit(_dispatch(arguments))
+    except ConfigErrors as error:
+        _complain(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}:")
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        sys.exit(2)
+    except UserError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except LrsearchError as error:
+        _complain(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _complain(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from lrsearch.entry.commands import COMMANDS, app
+
+    if arguments and arguments[0] in COMMANDS:
+        app(arguments, prog_name="lrsearch")
+        return 0
+    if arguments[:1] == ["run"]:
+        arguments = arguments[1:]
+    return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    from hydra._internal.utils import get_args_parser
+
+    from lrsearch.entry.catalogue import find_sweeps, sweep_list
+
+    if not arguments:
+        print(f"The sweeps (run one with: lrsearch +sweep=NAME):\n{sweep_list(find_sweeps())}")
+        return 0
+    if "=" not in arguments[0] and not arguments[0].startswith(("-", "~")):
+        from lrsearch.entry.commands import COMMANDS
+        from lrsearch.hints import unknown
+
+        raise UserError(f"command {unknown(arguments[0], ['run', *COMMANDS])}")
+    flags = get_args_parser().parse_args(arguments)
+    if flags.multirun:
+        raise UserError(
+            "--multirun is not used here: a search space says the same, and prunes: "
+            "for a grid give `choices` and sampler=grid"
+        )
+    for name in ("config_path", "config_name", "experimental_rerun"):
+        if getattr(flags, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} is not used here: put your own sweeps in "
+                            f"./sweeps and your own parts in a folder given by --config-dir")
+    if any(getattr(flags, name) for name in _HYDRA_ONLY) or flags.cfg in ("hydra", "all"):
+        return _hydra(arguments)
+    if flags.cfg == "job":
+        return _show_config(flags.overrides, flags.config_dir, flags.package, flags.resolve)
+    return _sweep(flags.overrides, flags.config_dir, arguments)
+
+
+def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str]) -> int:
+    from lrsearch.entry.compose import load_settings, without_password
+
+    settings = load_settings(overrides, config_dir)
+    if settings.dry_run:
+        from lrsearch.entry.dry_run import dry_run
+
+        return dry_run(settings)
+    from lrsearch.entry.run import run
+
+    command = "python -m lrsearch " + shlex.join(map(without_password, arguments))
+    return run(settings, command)
+
+
+def _show_config(
+    overrides: list[str], config_dir: str | None, package: str | None, resolve: bool
+) -> int:
+    from omegaconf import OmegaConf
+
+    from lrsearch.entry.compose import compose, hide_password
+    from lrsearch.hints import unknown
+
+    config, _ = compose(overrides, config_dir)
+    hide_password(config)
+    if package is not None:
+        part = OmegaConf.select(config, package)
+        if part is None:
+            raise UserError(f"--package: {unknown(package, map(str, config))}")
+        config = part
+    print(OmegaConf.to_yaml(config, resolve=resolve) if OmegaConf.is_config(config) else config)
+    return 0
+
+
+def _hydra(arguments: list[str]) -> int:
+    """Hydra's own flags, shown by Hydra; it never sees a password, so it cannot show one."""
+    import hydra
+
+    from lrsearch.entry.catalogue import conf_folder
+    from lrsearch.entry.compose import CONFIG_NAME, VERSION_BASE, register_sweeps, without_password
+
+    register_sweeps()
+    sys.argv = ["lrsearch", *map(without_password, arguments)]
+    if "LRSEARCH_STORAGE" in os.environ:
+        os.environ["LRSEARCH_STORAGE"] = without_password(os.environ["LRSEARCH_STORAGE"])
+    hydra.main(
+        version_base=VERSION_BASE, config_path=str(conf_folder()), config_name=CONFIG_NAME
+    )(lambda config: None)()
+    return 0

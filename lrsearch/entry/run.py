@@ -1,0 +1,103 @@
+"""`run`: from checked settings to a finished sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.prepare import prepare
+from lrsearch.data.spec import DataInfo
+from lrsearch.display import duration, make_display
+from lrsearch.launcher import Launcher, places
+from lrsearch.pruners import build_pruner
+from lrsearch.results import conclude
+from lrsearch.study.database import Database, redacted
+from lrsearch.study.progress import Progress
+from lrsearch.study.study import OpenStudy, fallback_warning, open_study
+from lrsearch.study.tables import DONE
+from lrsearch.study.trials import Studies
+
+
+def run(settings: Settings, command: str) -> int:
+    """Runs a sweep to its end; the exit code. `command` is how to run it again.
+
+    0: the budget is spent. 1: it was stopped by failures, or the time was up with nothing done.
+    130: interrupted.
+    """
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    settings, info = with_data(settings, console)
+    database = Database(settings.storage_url)
+    studies = Studies(settings.storage_url)
+    study = open_study(settings, info, database, studies)
+    _announce(console, settings, info, study)
+    where = places(settings.workers, settings.train.device, settings.train.threads)
+    progress = Progress(database.session, study.study_id)
+    output = Path(settings.output_dir) / study.name
+    pruner = build_pruner(settings.pruner.name, settings.pruner.arguments, 1)
+    finished = progress.finished()
+    with make_display(console, settings.metric, finished) as display:
+        launcher = Launcher(
+            study.name,
+            settings.storage_url,
+            where,
+            study.queue,
+            studies.trials(study.name, pruner),
+            progress,
+            display,
+            output / "logs",
+        )
+        with study.queue.clock() as spent:
+            limit = settings.study.timeout
+            deadline = None if limit is None else time.monotonic() + limit - spent
+            launcher.run(deadline)
+    code = conclude(console, settings, info, study, progress, output)
+    if launcher.interrupts:
+        console.print(f"stopped; to go on: {command}")
+        code = 130
+    elif code == 0 and study.queue.counts()[DONE] < study.total:
+        console.print(
+            f"study.timeout={settings.study.timeout:g} is up; to go on, give it more: {command}"
+        )
+    studies.close()
+    database.close()
+    return code
+
+
+def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
+    """Reads the data once; where others stand in for them, the study has another name."""
+    if settings.objective is not None:
+        return settings, None
+    started = time.perf_counter()
+    info = prepare(settings.data)
+    seconds = time.perf_counter() - started
+    if seconds > 2:
+        console.print(f"data read in {duration(seconds)}")
+    if info.fallback_reason:
+        console.print(f"[bold yellow]WARNING: {fallback_warning(info)}[/]", soft_wrap=True)
+        name = f"{settings.study.name}-on-{info.name}"
+        study = dataclasses.replace(settings.study, name=name)
+        plain = {**settings.plain, "study": {**settings.plain["study"], "name": name}}
+        settings = dataclasses.replace(settings, study=study, plain=plain)
+    return settings, info
+
+
+def _announce(
+    console: Console, settings: Settings, info: DataInfo | None, study: OpenStudy
+) -> None:
+    done = study.queue.counts()[DONE]
+    state = f"goes on at {done} of {study.total}" if study.resumed else f"{study.total}"
+    what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
+    console.print(
+        f"[bold]{study.name}[/]: {state} trials, {settings.sampler.name} sampler, "
+        f"{settings.pruner.name} pruner, {what}; in {redacted(settings.storage_url)}",
+        soft_wrap=True,
+    )
+    for note in study.notes:
+        console.print(f"  {note}")
+
+

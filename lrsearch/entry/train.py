@@ -1,0 +1,98 @@
+"""`train`: one recipe again, from the `best.yaml` of a sweep."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.settings import MetricSettings
+from lrsearch.data.prepare import prepare
+from lrsearch.display import number
+from lrsearch.errors import UserError
+from lrsearch.objective import build_objective
+from lrsearch.recipe import Recipe
+from lrsearch.training.loop import Diverged, Evaluation, OutOfMemory
+
+_KEYS = ("recipe", "seed", "value", "config", "data", "machine")
+
+
+def train_again(path: Path, device: str | None, data_root: Path | None) -> int:
+    """Trains it, a line an evaluation, and says whether the value is the recorded one.
+
+    Exit code 0 also where it differs: on another kind of machine it may. 1 if it diverged.
+    """
+    record = _read(path)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    config = {**record["config"], **RUNTIME}
+    config["train"] = {**config["train"], "threads": record["machine"]["threads"]}
+    if device is not None:
+        config["train"]["device"] = device
+    if data_root is not None:
+        config["data"] = {**config["data"], "root": str(data_root)}
+    settings = settings_from(config)
+    recipe = Recipe.from_dict(record["recipe"])
+    if settings.objective is None:
+        info = prepare(settings.data)
+        stored = record["data"] or {}
+        if info.fingerprint != stored.get("fingerprint"):
+            console.print(
+                f"[yellow]the data here ({info.name}) are not those of the record: "
+                f"the value will differ[/]"
+            )
+        stored_data: dict[str, Any] | None = info.to_json()
+    else:
+        stored_data = None
+    console.print(recipe.describe(), markup=False)
+    values: list[float] = []
+
+    def report(evaluation: Evaluation) -> None:
+        values.append(evaluation.values[settings.metric.name])
+        shown = "  ".join(f"{name} {number(v)}" for name, v in evaluation.values.items())
+        console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {number(evaluation.lr_end[0])}")
+
+    try:
+        objective = build_objective(settings, stored_data)
+        objective.run(recipe, int(record["seed"]), report, lambda: False)
+    except (Diverged, OutOfMemory) as error:
+        console.print(str(error), markup=False)
+        return 1
+    _compare(console, settings.metric, values, float(record["value"]))
+    return 0
+
+
+def _compare(
+    console: Console, metric: MetricSettings, values: list[float], recorded: float
+) -> None:
+    best = min if metric.mode == "min" else max
+    value = best(values) if metric.at == "best" else values[-1]
+    console.print(f"{metric.name} {value!r} ({metric.at}); recorded {recorded!r}")
+    if value == recorded:
+        console.print("[green]equal to the last bit[/]")
+        return
+    relative = abs(value - recorded) / abs(recorded) if recorded else math.inf
+    console.print(
+        f"[yellow]differs by {value - recorded:+.3g} ({relative:.2g} relative): expected where the "
+        f"device, the versions or the number of threads differ from the record[/]"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    missing = [key for key in _KEYS if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise UserError(
+            f"{path} is not a best.yaml of lrsearch: {', '.join(missing)} missing; "
+            f"a sweep writes one to outputs/NAME/best.yaml"
+        )
+    return dict(record)

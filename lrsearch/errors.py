@@ -1,0 +1,22 @@
+"""The exceptions of lrsearch.
+
+LrsearchError
+ └─ UserError          bad input; the message says what to do; exit code 2
+     └─ ConfigErrors   every problem of a configuration, together
+"""
+
+
+class LrsearchError(Exception):
+    """Base of all errors that lrsearch raises on purpose."""
+
+
+class UserError(LrsearchError):
+    """Bad input by the user; the message says what to do about it."""
+
+
+class ConfigErrors(UserError):
+    """Every problem found in a configuration, raised together."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))

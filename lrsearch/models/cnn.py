@@ -1,0 +1,35 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class CNN(nn.Module):
+    """Three convolutions with batch norm, halving the image twice, then `head`."""
+
+    def __init__(
+        self, input_shape: Sequence[int], n_outputs: int, width: int = 32, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        channels = [input_shape[0], width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for index, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+            layers += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
+            if index < 2:
+                layers.append(nn.MaxPool2d(2))
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(channels[-1], n_outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Batch N×C×H×W to N×n_outputs."""
+        out: torch.Tensor = self.head(self.body(x))
+        return out

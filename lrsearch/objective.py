@@ -1,0 +1,262 @@
+"""From a recipe to reported evaluations: lrsearch's own training, or the user's function."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
+from lrsearch.data.prepare import prepare
+from lrsearch.data.spec import DataInfo, DataSpec
+from lrsearch.errors import UserError
+from lrsearch.models import build_model
+from lrsearch.recipe import Recipe
+from lrsearch.schedules.durations import Duration, Length
+from lrsearch.targets import load_target
+from lrsearch.training import losses
+from lrsearch.training.loop import Diverged, Evaluation, Task, train
+from lrsearch.training.settings import TrainSettings
+
+Report = Callable[[Evaluation], None]
+"""Takes an evaluation; may raise to end the trial."""
+
+
+class Objective(Protocol):
+    """Runs a recipe to its end, reporting each evaluation."""
+
+    def run(
+        self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
+    ) -> None:
+        """Raises what `report` raises, Diverged, OutOfMemory, Stopped, or the user's own error."""
+
+    def evaluations(self, recipe: Recipe) -> int:
+        """How many evaluations the recipe's whole training has."""
+
+    def most_evaluations(self) -> int:
+        """The same for any recipe: an upper bound."""
+
+
+def build_objective(settings: Settings, stored_data: Mapping[str, Any] | None) -> Objective:
+    """The objective of a study, on this machine.
+
+    Raises UserError when the user's function cannot be imported, or when the data here are not
+    those that the study was made with (`stored_data`).
+    """
+    torch.set_num_threads(settings.train.threads)
+    device = resolve_device(settings.train.device)
+    if settings.objective is not None:
+        return OwnObjective(settings, device)
+    stored = None if stored_data is None else DataInfo.from_json(stored_data)
+    if stored is not None and stored.file is not None and stored.file.exists():
+        return TrainingObjective(settings, stored, device)  # what the parent has prepared
+    info = prepare(settings.data)
+    if stored is not None and info.fingerprint != stored.fingerprint:
+        raise UserError(
+            f"the data here ({info.name}, {info.fingerprint[:12]}) are not those of the study "
+            f"({stored.name}, {stored.fingerprint[:12]}): nothing is mixed"
+        )
+    return TrainingObjective(settings, info, device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device meant; `auto` is the first GPU, else the CPU. Raises UserError if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available[kind]:
+        raise UserError(f"train.device: {name!r} is not on this machine; use train.device=auto")
+    return torch.device(name)
+
+
+def length_of(batch_size: int, train_settings: TrainSettings, n_train: int) -> Length:
+    """How long a training is; the one place where batch size and settings meet."""
+    every = train_settings.eval_every
+    return Length.of(
+        n_train=n_train,
+        batch_size=batch_size,
+        epochs=train_settings.epochs,
+        steps=train_settings.steps,
+        eval_every=None if every is None else Duration.parse(every),
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and torch on all devices."""
+    import numpy
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class TrainingObjective:
+    """lrsearch's own training; the data are put on the device once."""
+
+    def __init__(self, settings: Settings, info: DataInfo, device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        classes = info.n_classes
+        self.loss = losses.build(
+            losses.loss_target(settings.train.loss, classes), losses.LOSSES, "train.loss"
+        )
+        metrics = losses.metric_targets(settings.train.metrics, classes)
+        self.metrics = {
+            name: losses.build(target, losses.METRICS, f"train.metrics.{name}")
+            for name, target in metrics.items()
+        }
+        self._spec = settings.data
+        self._info = info
+        self._parts = _on_device(open_parts(self._spec, info), device)
+
+    def task(self, recipe: Recipe, seed: int, should_stop: Callable[[], bool]) -> Task:
+        """Everything one training of a recipe needs, with a freshly seeded model."""
+        spec, info, parts = self._data_for(recipe)
+        seed_everything(seed)
+        model = self.settings.model
+        arguments = {**model.arguments, **recipe.model}
+        built = build_model(model.name, model.own, arguments, info)
+        return Task(
+            model=built.to(self.device),
+            parts=parts,
+            recipe=recipe,
+            settings=self.settings.train,
+            length=length_of(recipe.batch_size, self.settings.train, info.n_train),
+            loss=self.loss,
+            metrics=self.metrics,
+            seed=seed,
+            device=self.device,
+            crop=spec.crop,
+            flip=spec.flip,
+            should_stop=should_stop,
+        )
+
+    def run(
+        self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
+    ) -> None:
+        for evaluation in train(self.task(recipe, seed, should_stop)):
+            report(evaluation)
+
+    def evaluations(self, recipe: Recipe) -> int:
+        return self._evaluations(recipe.batch_size)
+
+    def most_evaluations(self) -> int:
+        sizes = self.settings.space.shared["batch_size"].ends()
+        return max(self._evaluations(size) for size in sizes)
+
+    def _evaluations(self, batch_size: int) -> int:
+        return length_of(batch_size, self.settings.train, self._info.n_train).evaluations
+
+    def _data_for(self, recipe: Recipe) -> tuple[DataSpec, DataInfo, Parts]:
+        """The data, with the recipe's tuned arguments; the last ones used are kept."""
+        spec = with_arguments(self.settings.data, recipe.data)
+        if dataclasses.replace(spec, crop=0, flip=False) != dataclasses.replace(
+            self._spec, crop=0, flip=False
+        ):
+            self._info = prepare(spec)
+            self._parts = _on_device(open_parts(spec, self._info), self.device)
+        self._spec = spec
+        return spec, self._info, self._parts
+
+
+def with_arguments(spec: DataSpec, tuned: Mapping[str, Any]) -> DataSpec:
+    """The data with tuned arguments: fields of the spec, or arguments of its function."""
+    names = {field.name for field in dataclasses.fields(DataSpec)}
+    changed = {name: value for name, value in tuned.items() if name in names}
+    own = {name: value for name, value in tuned.items() if name not in names}
+    return dataclasses.replace(spec, **changed, arguments={**spec.arguments, **own})
+
+
+def _on_device(parts: Parts, device: torch.device) -> Parts:
+    def move(part: TensorPart | StreamedPart) -> TensorPart | StreamedPart:
+        return part.to(device) if isinstance(part, TensorPart) else part
+
+    return Parts(
+        train=move(parts.train),
+        validation=move(parts.validation),
+        test=None,  # the search never sees it
+    )
+
+
+class OwnObjective:
+    """The user's own training function: `objective(recipe, report, **arguments)`.
+
+    Arguments of the function named `seed`, `device`, `epochs` or `should_stop` are given, too.
+    """
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        assert settings.objective is not None
+        self.settings, self.device = settings, device
+        self.function = load_target(settings.objective.name, "objective")
+
+    def run(
+        self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
+    ) -> None:
+        seed_everything(seed)
+        assert self.settings.objective is not None
+        offered = {
+            "seed": seed,
+            "device": self.device,
+            "epochs": self.settings.train.epochs,
+            "should_stop": should_stop,
+        }
+        accepted = inspect.signature(self.function).parameters
+        known = {name: value for name, value in offered.items() if name in accepted}
+        reporter = OwnReport(report, recipe)
+        self.function(recipe, reporter, **{**known, **self.settings.objective.arguments})
+        if reporter.count == 0:
+            raise UserError("the objective never called report(epoch, val_loss)")
+
+    def evaluations(self, recipe: Recipe) -> int:
+        return self.most_evaluations()
+
+    def most_evaluations(self) -> int:
+        return max(1, round(self.settings.train.epochs))
+
+
+class OwnReport:
+    """What the user's function calls: `report(epoch, val_loss, **metrics)`.
+
+    It raises to end a trial that is pruned or stopped: let the exception pass. `lr=` among the
+    metrics is recorded as the rate; `step=` as the optimizer step.
+    """
+
+    def __init__(self, report: Report, recipe: Recipe) -> None:
+        self.count = 0
+        self._report = report
+        self._recipe = recipe
+
+    def __call__(self, epoch: float, val_loss: float, **metrics: float) -> None:
+        """Reports one evaluation. Raises Diverged when the loss is not finite."""
+        self.count += 1
+        lr = float(metrics.pop("lr", self._recipe.lr))
+        step = int(metrics.pop("step", self.count))
+        if not math.isfinite(float(val_loss)):
+            raise Diverged(step, lr, float(val_loss))
+        values = {"val_loss": float(val_loss)}
+        values |= {name: float(value) for name, value in metrics.items()}
+        self._report(
+            Evaluation(
+                index=self.count,
+                epoch=float(epoch),
+                step=step,
+                values=values,
+                lr_start=(lr,),
+                lr_end=(lr,),
+                grad_norm=None,
+                clipped=None,
+                seconds=0.0,
+            )
+        )

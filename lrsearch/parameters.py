@@ -1,0 +1,99 @@
+"""What a parameter of a scheduler or an optimizer may be: its kind, default and bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lrsearch.schedules.durations import Duration
+from lrsearch.schedules.formula import Formula
+
+Kind = Literal[
+    "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "text"
+]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One named argument: `low` and `high` bound it, `open_low` leaves the lower bound itself out."""
+
+    kind: Kind
+    default: Any
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    choices: tuple[str, ...] = ()
+    help: str = ""
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, in words; None when it is fine."""
+        match self.kind:
+            case "bool":
+                return None if isinstance(value, bool) else f"{value!r} is not true or false"
+            case "choice" | "text":
+                if self.kind == "choice" and value not in self.choices:
+                    return f"{value!r} is not one of {', '.join(self.choices)}"
+                return None if isinstance(value, str) else f"{value!r} is not a word"
+            case "int":
+                if isinstance(value, bool) or not isinstance(value, int):
+                    return f"{value!r} is not a whole number"
+                return self._out_of_bounds(value)
+            case "float":
+                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                    return f"{value!r} is not a number"
+                return self._out_of_bounds(value)
+            case "betas":
+                if not _is_list(value, 2) or not all(_in_unit(beta) for beta in value):
+                    return f"{value!r} is not two numbers from 0 to below 1, such as [0.9, 0.999]"
+                return None
+        return _problem_in_time(self.kind, value)
+
+    def _out_of_bounds(self, value: float) -> str | None:
+        below = value <= self.low if self.open_low else value < self.low
+        if not math.isfinite(value) or below or value > self.high:
+            low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+            bounds = [low] if self.low > -math.inf else []
+            bounds += [f"at most {self.high:g}"] if self.high < math.inf else []
+            return f"{value!r} is out of range: it must be " + (" and ".join(bounds) or "finite")
+        return None
+
+
+def _problem_in_time(kind: Kind, value: Any) -> str | None:
+    try:
+        if kind == "duration":
+            Duration.parse(value)
+        elif kind == "durations":
+            if not _is_list(value):
+                return f"{value!r} is not a list of durations, such as [0.5, 0.75] or [30ep, 60ep]"
+            for one in value:
+                Duration.parse(one)
+        elif kind == "formula":
+            if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                return f"{value!r} is not a formula"
+            Formula(str(value))
+        else:
+            return _problem_in_points(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _problem_in_points(value: Any) -> str | None:
+    if not _is_list(value) or not all(_is_list(point, 2) for point in value):
+        return f"{value!r} is not a list of [when, factor] points, such as [[0, 0.1], [0.3, 1]]"
+    for when, factor in value:
+        Duration.parse(when)
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or factor < 0:
+            return f"{factor!r} is not a factor of the peak rate: it must be 0 or more"
+    return None
+
+
+def _is_list(value: Any, length: int | None = None) -> bool:
+    if not isinstance(value, (list, tuple)) or not value:
+        return False
+    return length is None or len(value) == length
+
+
+def _in_unit(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1

@@ -1,0 +1,189 @@
+"""The end of a sweep: the best recipe on screen, and files to use it from."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.spec import DataInfo
+from lrsearch.display import described, duration, number
+from lrsearch.export import best_script
+from lrsearch.recipe import Recipe
+from lrsearch.study.database import redacted
+from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.study import OpenStudy, fallback_warning, versions
+from lrsearch.study.tables import COMPLETE, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+
+_TOP = 10
+
+
+def conclude(
+    console: Console,
+    settings: Settings,
+    info: DataInfo | None,
+    study: OpenStudy,
+    progress: Progress,
+    output: Path,
+) -> int:
+    """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
+    finished = progress.finished()
+    stopped = progress.snapshot().stopped
+    if stopped:
+        console.print(f"[bold red]stopped: [/]{escape(stopped)}")
+    best = ranked(finished, settings.metric.mode)
+    if finished:
+        write_trials(output / "trials.csv", finished)
+    if not best:
+        console.print(f"no trial has completed ({_tally(finished) or 'none has finished'})")
+        return 1
+    record = best_record(settings, info, study, best[0])
+    _write(output / "best.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+    _write(output / "best.py", best_script(settings, info, record))
+    if info is not None and info.fallback_reason:
+        console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
+    _print_best(console, settings, best[0], finished)
+    console.print(_table(settings, best[:_TOP]))
+    console.print(
+        f"{output / 'best.yaml'}   run it again: python -m lrsearch train {output / 'best.yaml'}\n"
+        f"{output / 'best.py'}     the same in plain PyTorch\n"
+        f"{output / 'trials.csv'}  all trials\n"
+        f"{redacted(settings.storage_url)}  look at it: "
+        f"optuna-dashboard {redacted(settings.storage_url)}",
+        markup=False,
+    )
+    return 1 if stopped else 0
+
+
+def best_record(
+    settings: Settings, info: DataInfo | None, study: OpenStudy, best: Finished
+) -> dict[str, Any]:
+    """Everything that is needed to run the best trial again."""
+    record: dict[str, Any] = {
+        "study": study.name,
+        "trial": best.trial,
+        "metric": settings.metric.name,
+        "at": settings.metric.at,
+        "value": best.value,
+        "recipe": best.recipe,
+        "seed": best.seed,
+        "machine": {
+            "threads": settings.train.threads,
+            "device": settings.train.device,
+            "processor": _processor(),
+            "versions": versions(),
+        },
+        "data": None if info is None else info.to_json(),
+        "config": dict(settings.plain),
+    }
+    if info is not None and info.fallback_reason:
+        record = {"WARNING": fallback_warning(info), **record}
+    return record
+
+
+def write_trials(path: Path, finished: list[Finished]) -> None:
+    """All trials as a table, a row a trial."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [_row(one) for one in sorted(finished, key=lambda f: (f.trial is None, f.trial))]
+    columns: dict[str, None] = {}
+    for row in rows:
+        columns |= dict.fromkeys(row)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(one: Finished) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "trial": one.trial,
+        "outcome": one.outcome,
+        "value": one.value,
+        "seconds": None if one.seconds is None else round(one.seconds, 3),
+        "seed": one.seed,
+    }
+    for name, value in (one.recipe or {}).items():
+        if isinstance(value, dict):
+            owner = value.get("name", name)
+            if "name" in value:
+                row[name] = owner
+            inner = {k: v for k, v in value.items() if k != "name"}
+            row |= {f"{owner}.{key}": item for key, item in inner.items()}
+        else:
+            row[name] = value
+    row["reason"] = one.reason
+    return row
+
+
+def _print_best(
+    console: Console, settings: Settings, best: Finished, finished: list[Finished]
+) -> None:
+    seconds = sum(one.seconds or 0.0 for one in finished)
+    console.print(
+        f"[bold green]best[/] trial {best.trial}: {settings.metric.name} {number(best.value)} "
+        f"({settings.metric.at} evaluation)\n  {escape(described(best.recipe))}"
+    )
+    recipe = Recipe.from_dict(best.recipe or {})
+    if recipe.lr_ref is not None:
+        console.print(
+            f"  lr {number(recipe.lr)} at batch {recipe.batch_size}, that is "
+            f"{number(recipe.lr_ref)} at batch {settings.space.coupling.reference}"
+        )
+    console.print(f"{len(finished)} trials ({_tally(finished)}) in {duration(seconds)} of work")
+
+
+def _tally(finished: list[Finished]) -> str:
+    words = {
+        COMPLETE: "completed",
+        PRUNED: "pruned",
+        DIVERGED: "diverged",
+        OUT_OF_MEMORY: "out of memory",
+        FAILED: "failed",
+    }
+    counts = {key: sum(one.outcome == key for one in finished) for key in words}
+    return ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
+
+
+def _table(settings: Settings, best: list[Finished]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("trial", justify="right")
+    table.add_column(settings.metric.name, justify="right")
+    table.add_column("lr", justify="right")
+    table.add_column("batch", justify="right")
+    table.add_column("recipe")
+    for one in best:
+        recipe = one.recipe or {}
+        table.add_row(
+            str(one.trial),
+            number(one.value),
+            number(recipe.get("lr")),
+            str(recipe.get("batch_size")),
+            escape(described(one.recipe)),
+        )
+    return table
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""Learning-rate schedules: relative durations and the families of torch.optim.lr_scheduler."""

@@ -1,0 +1,346 @@
+"""The scheduler families: what each takes, and the torch.optim.lr_scheduler call it becomes.
+
+To add one: write a function from `Plan` to `Call` and enter it in FAMILIES. `lr` is always the
+peak. `final`, `base` and the factors of `piecewise` are shares of it, so a family keeps its shape
+when the rate changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lrsearch.parameters import Parameter
+from lrsearch.schedules.durations import Duration, Length
+from lrsearch.schedules.formula import Formula
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a family needs to know: its parameters, the peak rate, and the time it has."""
+
+    parameters: Mapping[str, Any]
+    lr: float
+    length: Length
+    warmup_steps: int
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parameters[name]
+
+    @property
+    def steps(self) -> int:
+        """Steps after the warm-up."""
+        return self.length.steps - self.warmup_steps
+
+    def in_steps(self, value: Any) -> int:
+        """A stretch of time in steps."""
+        return self.length.in_steps(Duration.parse(value))
+
+    def moment(self, value: Any) -> int:
+        """A point in the whole training, in steps after the warm-up; at least 0."""
+        duration = Duration.parse(value)
+        if duration.amount == 0:
+            return 0
+        return max(0, self.length.in_steps(duration) - self.warmup_steps)
+
+
+@dataclass(frozen=True)
+class StepFunction:
+    """A function of the scheduler's step, as Python source that `Formula` reads as well."""
+
+    source: str
+
+    def __call__(self, step: int) -> float:
+        return self._function(step)
+
+    @property
+    def _function(self) -> Callable[[int], float]:
+        # Kept outside the fields, so that equality and hash stay those of the source.
+        cached = self.__dict__.get("_cached")
+        if cached is None:
+            cached = Formula(self.source).function(steps_per_epoch=1, steps=1)
+            object.__setattr__(self, "_cached", cached)
+        return cached  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A class of torch.optim.lr_scheduler and its arguments, ready to be built or printed."""
+
+    scheduler: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    monitor: str | None = None
+    """The metric that drives it, once an evaluation; None for one that steps each batch."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A scheduler family of the catalogue."""
+
+    call: Callable[[Plan], Call]
+    parameters: Mapping[str, Parameter]
+    help: str
+
+
+def _constant(plan: Plan) -> Call:
+    return Call("ConstantLR", {"factor": 1.0, "total_iters": 0})
+
+
+def _step(plan: Plan) -> Call:
+    return Call("StepLR", {"step_size": plan.in_steps(plan["step_size"]), "gamma": plan["gamma"]})
+
+
+def _multistep(plan: Plan) -> Call:
+    milestones = sorted(max(1, plan.moment(when)) for when in plan["milestones"])
+    return Call("MultiStepLR", {"milestones": milestones, "gamma": plan["gamma"]})
+
+
+def _exponential(plan: Plan) -> Call:
+    return Call("ExponentialLR", {"gamma": plan["gamma"] ** (1 / plan.in_steps(plan["every"]))})
+
+
+def _cosine(plan: Plan) -> Call:
+    return Call("CosineAnnealingLR", {"T_max": plan.steps, "eta_min": plan.lr * plan["final"]})
+
+
+def _cosine_restarts(plan: Plan) -> Call:
+    return Call(
+        "CosineAnnealingWarmRestarts",
+        {
+            "T_0": plan.in_steps(plan["T_0"]),
+            "T_mult": plan["T_mult"],
+            "eta_min": plan.lr * plan["final"],
+        },
+    )
+
+
+def _linear(plan: Plan) -> Call:
+    return Call(
+        "LinearLR",
+        {"start_factor": 1.0, "end_factor": plan["final"], "total_iters": plan.steps},
+    )
+
+
+def _polynomial(plan: Plan) -> Call:
+    return Call("PolynomialLR", {"total_iters": plan.steps, "power": plan["power"]})
+
+
+def _plateau(plan: Plan) -> Call:
+    return Call(
+        "ReduceLROnPlateau",
+        {
+            "mode": plan["mode"],
+            "factor": plan["factor"],
+            # torch cuts after more than `patience` bad evaluations.
+            "patience": plan.length.in_evaluations(Duration.parse(plan["patience"])),
+            "threshold": plan["threshold"],
+            "cooldown": plan["cooldown"],
+            "min_lr": plan.lr * plan["final"],
+            "eps": 0.0,
+        },
+        monitor=plan["monitor"],
+    )
+
+
+def _lambda(plan: Plan) -> Call:
+    source = Formula(str(plan["formula"])).of_step(
+        plan.length.steps_per_epoch, plan.length.steps, offset=plan.warmup_steps
+    )
+    # A rate below zero or not finite would climb the loss: cut off, not trained.
+    return Call("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
+
+
+def _multiplicative(plan: Plan) -> Call:
+    source = Formula(str(plan["factor"])).of_step(
+        plan.length.steps_per_epoch, plan.length.steps, offset=plan.warmup_steps
+    )
+    every = plan.in_steps(plan["every"])
+    return Call(
+        "MultiplicativeLR",
+        {"lr_lambda": StepFunction(f"max(0.0, {source}) if step % {every} == 0 else 1.0")},
+    )
+
+
+def _cyclic(plan: Plan) -> Call:
+    up, down = plan.in_steps(plan["step_size_up"]), plan.in_steps(plan["step_size_down"])
+    return Call(
+        "CyclicLR",
+        {
+            "base_lr": plan.lr * plan["base"],
+            "max_lr": plan.lr,
+            "step_size_up": up,
+            "step_size_down": down,
+            "mode": plan["mode"],
+            "gamma": plan["gamma"] ** (1 / (up + down)),
+            "cycle_momentum": False,
+        },
+    )
+
+
+def _one_cycle(plan: Plan) -> Call:
+    return Call(
+        "OneCycleLR",
+        {
+            "max_lr": plan.lr,
+            # torch counts rates, not steps: the rate after the last step is one more.
+            "total_steps": plan.steps + 1,
+            "pct_start": plan["pct_start"],
+            "anneal_strategy": plan["anneal_strategy"],
+            "div_factor": plan["div_factor"],
+            "final_div_factor": plan["final_div_factor"],
+            "cycle_momentum": False,
+        },
+    )
+
+
+_DECAY_SHAPES = {
+    "linear": "(1 - {x})",
+    "cosine": "((1 + cos(pi * {x})) / 2)",
+    "sqrt": "(1 - sqrt({x}))",
+}
+
+
+def _wsd(plan: Plan) -> Call:
+    decay = min(plan.in_steps(plan["decay"]), plan.steps)
+    stable = plan.steps - decay
+    shape = _DECAY_SHAPES[plan["shape"]].format(x=f"min(1.0, (step - {stable}) / {decay})")
+    final = plan["final"]
+    decayed = shape if final == 0 else f"{final!r} + {1 - final!r} * {shape}"
+    return Call("LambdaLR", {"lr_lambda": StepFunction(f"1.0 if step <= {stable} else {decayed}")})
+
+
+def _inverse_sqrt(plan: Plan) -> Call:
+    scale = plan.in_steps(plan["timescale"])
+    return Call("LambdaLR", {"lr_lambda": StepFunction(f"sqrt({scale} / ({scale} + step))")})
+
+
+def _piecewise(plan: Plan) -> Call:
+    points = sorted((plan.moment(when), float(factor)) for when, factor in plan["points"])
+    source = repr(points[-1][1])
+    for (start, before), (end, after) in reversed(list(zip(points, points[1:], strict=False))):
+        if end > start:
+            slope = f"{before!r} + {after - before!r} * (step - {start}) / {end - start}"
+            source = f"{slope} if step < {end} else {source}"
+    source = f"{points[0][1]!r} if step < {points[0][0]} else {source}"
+    return Call("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
+
+
+_FINAL = Parameter("float", 0.0, 0.0, 1.0, help="last rate as a share of the peak")
+_GAMMA = Parameter("float", 0.1, 0.0, 1.0, open_low=True, help="factor of each cut")
+_EVERY = Parameter("duration", "1ep", help="how often the factor is applied")
+
+FAMILIES: dict[str, Family] = {
+    "constant": Family(_constant, {}, "the peak rate throughout: the baseline"),
+    "step": Family(
+        _step,
+        {"step_size": Parameter("duration", 0.3, help="time between cuts"), "gamma": _GAMMA},
+        "cut by gamma every step_size",
+    ),
+    "multistep": Family(
+        _multistep,
+        {
+            "milestones": Parameter("durations", (0.5, 0.75), help="when to cut"),
+            "gamma": _GAMMA,
+        },
+        "cut by gamma at each milestone",
+    ),
+    "exponential": Family(
+        _exponential,
+        {
+            "gamma": Parameter("float", 0.95, 0.0, 1.0, open_low=True, help="factor per `every`"),
+            "every": _EVERY,
+        },
+        "smooth exponential decay, by gamma in each `every`",
+    ),
+    "cosine": Family(_cosine, {"final": _FINAL}, "half a cosine from the peak to final"),
+    "cosine_restarts": Family(
+        _cosine_restarts,
+        {
+            "T_0": Parameter("duration", 0.25, help="length of the first cosine"),
+            "T_mult": Parameter("int", 2, 1, 10, help="each cosine is so many times longer"),
+            "final": _FINAL,
+        },
+        "cosines that start again at the peak",
+    ),
+    "linear": Family(_linear, {"final": _FINAL}, "straight line from the peak to final"),
+    "polynomial": Family(
+        _polynomial,
+        {"power": Parameter("float", 2.0, 0.0, 20.0, open_low=True, help="exponent")},
+        "(1 - progress) ** power",
+    ),
+    "plateau": Family(
+        _plateau,
+        {
+            "factor": Parameter("float", 0.1, 0.0, 0.99, open_low=True, help="factor of each cut"),
+            "patience": Parameter("duration", "10ep", help="time without improvement before a cut"),
+            "threshold": Parameter("float", 1e-4, 0.0, 1.0, help="relative gain that counts"),
+            "cooldown": Parameter("int", 0, 0, help="evaluations to wait after a cut"),
+            "final": _FINAL,
+            "monitor": Parameter("text", "val_loss", help="the metric that is watched"),
+            "mode": Parameter("choice", "min", choices=("min", "max"), help="what is better"),
+        },
+        "cut by factor when the validation loss stops improving",
+    ),
+    "lambda": Family(
+        _lambda,
+        {"formula": Parameter("formula", "1 - progress", help="share of the peak")},
+        "a formula of epoch and progress, times the peak",
+    ),
+    "multiplicative": Family(
+        _multiplicative,
+        {"factor": Parameter("formula", "0.95", help="formula of the factor"), "every": _EVERY},
+        "the rate is multiplied by factor every `every`",
+    ),
+    "cyclic": Family(
+        _cyclic,
+        {
+            "base": Parameter("float", 0.1, 0.0, 1.0, help="lowest rate as a share of the peak"),
+            "step_size_up": Parameter("duration", 0.1, help="time from base to peak"),
+            "step_size_down": Parameter("duration", 0.1, help="time from peak to base"),
+            "mode": Parameter(
+                "choice",
+                "triangular",
+                choices=("triangular", "triangular2", "exp_range"),
+                help="what becomes of the peak from cycle to cycle",
+            ),
+            "gamma": Parameter(
+                "float", 0.5, 0.0, 1.0, open_low=True, help="exp_range: factor of the peak per cycle"
+            ),
+        },
+        "up and down between base and peak",
+    ),
+    "one_cycle": Family(
+        _one_cycle,
+        {
+            "pct_start": Parameter("float", 0.3, 0.01, 0.99, help="share of training spent rising"),
+            "anneal_strategy": Parameter("choice", "cos", choices=("cos", "linear"), help="shape"),
+            "div_factor": Parameter("float", 25.0, 1.0, help="peak over first rate"),
+            "final_div_factor": Parameter("float", 1e4, 1.0, help="first rate over last rate"),
+        },
+        "up to the peak, then down far below the start",
+    ),
+    "wsd": Family(
+        _wsd,
+        {
+            "decay": Parameter("duration", 0.2, help="length of the decay at the end"),
+            "shape": Parameter("choice", "linear", choices=tuple(_DECAY_SHAPES), help="its shape"),
+            "final": _FINAL,
+        },
+        "warm-up (if any), stable, then decay",
+    ),
+    "inverse_sqrt": Family(
+        _inverse_sqrt,
+        {"timescale": Parameter("duration", 0.05, help="time after which the rate is 1/sqrt(2)")},
+        "1 / sqrt of time",
+    ),
+    "piecewise": Family(
+        _piecewise,
+        {
+            "points": Parameter(
+                "points", ((0, 1.0), (0.5, 1.0), (1, 0.0)), help="[when, share of the peak], ..."
+            )
+        },
+        "straight lines between points given by hand",
+    ),
+}

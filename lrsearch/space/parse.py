@@ -1,0 +1,282 @@
+"""Reads a search space from plain mappings, collecting every problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lrsearch.hints import unknown
+from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.parameters import Parameter
+from lrsearch.recipe import COMMON
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.space.domains import Choices, Domain, Fixed, FloatRange, IntRange, PowersOfTwo
+from lrsearch.space.space import OWNERS, Coupling, Space
+
+_RANGE_KEYS = ("low", "high", "log", "step", "points", "type")
+_DOMAIN_KEYS = ("value", "choices", *_RANGE_KEYS)
+_TYPES = ("float", "int", "power_of_two")
+_LIST_KINDS = ("durations", "points", "betas")
+_FREE = Parameter("text", None)
+
+Catalogue = Mapping[str, Mapping[str, Parameter]]
+
+
+def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str]) -> Space | None:
+    """The space, or None when `problems` got any.
+
+    `plain` has a domain a name, nested under `optimizer`, `scheduler`, `model` and `data`.
+    """
+    before = len(problems)
+    optimizers = {name: kind.parameters for name, kind in OPTIMIZERS.items()}
+    schedulers = {name: family.parameters for name, family in FAMILIES.items()}
+    optimizer = _parse_branch(plain, "optimizer", optimizers, problems)
+    scheduler = _parse_branch(plain, "scheduler", schedulers, problems)
+    shared_kinds = dict(COMMON)
+    for option in optimizer:
+        shared_kinds |= {name: p for name, p in OPTIMIZERS[option].parameters.items()}
+    shared = _parse_shared(plain, shared_kinds, problems)
+    for option, other in ((a, b) for a in optimizer for b in scheduler):
+        for name in sorted(set(optimizer[option]) & set(scheduler[other]) & set(COMMON)):
+            problems.append(
+                f"space: both optimizer.{option} and scheduler.{other} have their own {name}: "
+                f"give it to one of them"
+            )
+    _check_presence(shared, optimizer, scheduler, problems)
+    if len(problems) > before:
+        return None
+    return Space(shared, optimizer, scheduler, coupling)
+
+
+def settle_kinds(merged: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Drops, in place, what a later layer replaced: `choices` or `value` replace a range whole.
+
+    `layers` are the mappings that were merged, the first one first. Merging mappings keeps the
+    keys of all; here the last layer that says what kind of set it wants has its way.
+    """
+    for name, here in merged.items():
+        if not isinstance(here, dict):
+            continue
+        nodes = [node for layer in layers if isinstance(node := layer.get(name), Mapping)]
+        for node in reversed(nodes):
+            kinds = {_kind(key) for key, value in node.items() if value is not None} - {None}
+            if len(kinds) == 1:
+                for key in [k for k in here if _kind(k) not in (None, *kinds)]:
+                    del here[key]
+                break
+        settle_kinds(here, nodes)
+
+
+def _kind(key: str) -> str | None:
+    if key in _RANGE_KEYS:
+        return "range"
+    return key if key in ("value", "choices") else None
+
+
+def _parse_branch(
+    plain: Mapping[str, Any], branch: str, catalogue: Catalogue, problems: list[str]
+) -> dict[str, dict[str, Domain]]:
+    path = f"space.{branch}"
+    node = plain.get(branch) or {}
+    if not isinstance(node, Mapping):
+        problems.append(f"{path}: {node!r} is not a mapping: write {path}.only=[{node}]")
+        return {}
+    options: dict[str, dict[str, Domain]] = {}
+    for option, parameters in node.items():
+        if option == "only":
+            continue
+        if option not in catalogue:
+            problems.append(f"{path}: {unknown(option, [*catalogue, 'only'])}")
+            continue
+        if not isinstance(parameters or {}, Mapping):
+            problems.append(f"{path}.{option}: {parameters!r} is not a mapping of its parameters")
+            continue
+        kinds = {**COMMON, **catalogue[option]}
+        del kinds["batch_size"]
+        options[option] = _parse_domains(f"{path}.{option}", parameters or {}, kinds, problems)
+    only = node.get("only")
+    if only is None:
+        only = list(options)
+    elif isinstance(only, str):
+        only = [only]
+    elif not isinstance(only, list):
+        problems.append(f"{path}.only: {only!r} is not a list of {branch}s")
+        only = []
+    for option in only:
+        if option not in catalogue:
+            problems.append(f"{path}.only: {unknown(option, catalogue)}")
+    if not only:
+        problems.append(f"{path}: no {branch} is left (valid: {', '.join(catalogue)})")
+    return {option: options.get(option, {}) for option in only if option in catalogue}
+
+
+def _parse_shared(
+    plain: Mapping[str, Any], kinds: Mapping[str, Parameter], problems: list[str]
+) -> dict[str, Domain]:
+    top: dict[str, Any] = {}
+    owned: dict[str, Any] = {}
+    for name, node in plain.items():
+        owner, _, argument = str(name).partition(".")
+        if owner in OWNERS and argument:
+            owned[name] = node
+        elif owner in OWNERS and isinstance(node, Mapping):
+            owned |= {f"{owner}.{inner}": domain for inner, domain in node.items()}
+        elif owner in OWNERS and node is not None:
+            problems.append(f"space.{owner}: {node!r} is not a mapping of the {owner}'s arguments")
+        elif name not in ("optimizer", "scheduler"):
+            top[name] = node
+    known = [*kinds, "optimizer", "scheduler", *OWNERS]
+    shared = _parse_domains("space", top, kinds, problems, known)
+    for name, node in owned.items():
+        domain = _parse_domain(f"space.{name}", node, _FREE, problems)
+        if domain is not None:
+            shared[name] = domain
+    return shared
+
+
+def _parse_domains(
+    path: str,
+    nodes: Mapping[str, Any],
+    kinds: Mapping[str, Parameter],
+    problems: list[str],
+    known: Iterable[str] | None = None,
+) -> dict[str, Domain]:
+    domains: dict[str, Domain] = {}
+    for name, node in nodes.items():
+        if name not in kinds:
+            problems.append(f"{path}: {unknown(name, known or kinds)}")
+        elif (domain := _parse_domain(f"{path}.{name}", node, kinds[name], problems)) is not None:
+            domains[name] = domain
+    return domains
+
+
+def _parse_domain(
+    path: str, node: Any, parameter: Parameter, problems: list[str]
+) -> Domain | None:
+    """One domain; None (and no problem) for null, which takes the parameter away."""
+    if isinstance(node, Mapping):
+        node = {key: value for key, value in node.items() if value is not None}
+        wrong = [key for key in node if key not in _DOMAIN_KEYS]
+        problems.extend(f"{path}: {unknown(key, _DOMAIN_KEYS)}" for key in wrong)
+        if wrong or not node:
+            return None
+        if "value" in node:
+            domain: Domain | None = Fixed(node["value"])
+        elif "choices" in node:
+            domain = _parse_choices(path, node["choices"], problems)
+        else:
+            domain = _parse_range(path, node, parameter, problems)
+    elif node is None:
+        return None
+    elif isinstance(node, list) and parameter.kind not in _LIST_KINDS:
+        domain = _parse_choices(path, node, problems)
+    else:
+        domain = Fixed(node)
+    if domain is None or parameter is _FREE:
+        return domain
+    optional = parameter.default is None and path.endswith("grad_clip")
+    for end in domain.ends():
+        problem = None if end is None and optional else parameter.problem(end)
+        if problem:
+            problems.append(f"{path}: {problem}")
+            return None
+    return domain
+
+
+def _parse_choices(path: str, values: Any, problems: list[str]) -> Domain | None:
+    if not isinstance(values, list) or not values:
+        problems.append(f"{path}.choices: {values!r} is not a list of values")
+        return None
+    if len({repr(value) for value in values}) < len(values):
+        problems.append(f"{path}.choices: {values!r} has a value twice")
+        return None
+    return Choices(tuple(values)) if len(values) > 1 else Fixed(values[0])
+
+
+def _parse_range(
+    path: str, node: Mapping[str, Any], parameter: Parameter, problems: list[str]
+) -> Domain | None:
+    before = len(problems)
+    kind = node.get("type") or _type_for(parameter, node)
+    if kind is None:
+        problems.append(f"{path}: a {parameter.kind} has no range: give `choices` or `value`")
+        return None
+    if kind not in _TYPES:
+        problems.append(f"{path}.type: {unknown(kind, _TYPES)}")
+        return None
+    for key in ("low", "high", "step", "points"):
+        whole = key == "points" or kind != "float"
+        if key in node and not _is_number(node[key], whole):
+            what = "a whole number" if whole else "a number"
+            problems.append(f"{path}.{key}: {node[key]!r} is not {what}")
+        elif key not in node and key in ("low", "high"):
+            problems.append(f"{path}: {key} is missing: a range has `low` and `high`")
+    log = node.get("log", False)
+    if not isinstance(log, bool):
+        problems.append(f"{path}.log: {log!r} is not true or false")
+    if len(problems) > before:
+        return None
+    problems.extend(f"{path}{problem}" for problem in _range_problems(node, kind))
+    if len(problems) > before:
+        return None
+    low, high = node["low"], node["high"]
+    if kind == "power_of_two":
+        return PowersOfTwo(int(low), int(high))
+    if kind == "int":
+        return IntRange(int(low), int(high), log, int(node.get("step", 1)))
+    return FloatRange(float(low), float(high), log, node.get("step"), node.get("points"))
+
+
+def _range_problems(node: Mapping[str, Any], kind: str) -> list[str]:
+    low, high = node["low"], node["high"]
+    problems = []
+    if low > high:
+        problems.append(f": low {low!r} is above high {high!r}")
+    if node.get("log") and low <= 0:
+        problems.append(f".low: {low!r} is not above 0, as a log scale needs")
+    if "step" in node and (node.get("log") or kind == "power_of_two"):
+        problems.append(".step: a log scale has no step")
+    if node.get("step", 1) <= 0:
+        problems.append(f".step: {node['step']!r} is not above 0")
+    if node.get("points", 1) < 1:
+        problems.append(f".points: {node['points']!r} is not at least 1")
+    if kind == "power_of_two":
+        problems += [
+            f".{key}: {value!r} is not a power of two; did you mean {_nearest_power(value)}?"
+            for key, value in (("low", low), ("high", high))
+            if value < 1 or int(value) & (int(value) - 1)
+        ]
+    return problems
+
+
+def _type_for(parameter: Parameter, node: Mapping[str, Any]) -> str | None:
+    if parameter is _FREE:
+        whole = all(isinstance(node.get(key), int) for key in ("low", "high"))
+        return "int" if whole else "float"
+    return {"float": "float", "duration": "float", "int": "int"}.get(parameter.kind)
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) and (not whole or float(value).is_integer())
+
+
+def _nearest_power(value: float) -> int:
+    return 1 << max(0, round(math.log2(max(value, 1))))
+
+
+def _check_presence(
+    shared: Mapping[str, Domain],
+    optimizer: Mapping[str, Mapping[str, Domain]],
+    scheduler: Mapping[str, Mapping[str, Domain]],
+    problems: list[str],
+) -> None:
+    if "batch_size" not in shared and not any("space.batch_size" in p for p in problems):
+        problems.append("space.batch_size is missing: give a range, `choices` or a `value`")
+    for branch in (optimizer, scheduler):
+        if branch and all("lr" in parameters for parameters in branch.values()):
+            return
+    if "lr" not in shared and not any("lr" in problem for problem in problems):
+        problems.append("space.lr is missing: give a range, `choices` or a `value`")

@@ -1,0 +1,167 @@
+"""The search space: which parameters exist on which branch, and the recipe that they make."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.recipe import COMMON, Part, Recipe
+from lrsearch.space.domains import Choices, Domain, Fixed, Suggester
+
+Chooser = Callable[[str, Domain], Any]
+"""Takes a parameter's stored name and its domain, and settles on a value."""
+
+Options = Mapping[str, Mapping[str, Domain]]
+OWNERS = ("model", "data")
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """How the learning rate follows the batch size: lr = lr_ref × (batch / reference) ** power."""
+
+    rule: Literal["none", "sqrt", "linear"] = "none"
+    reference: int = 128
+
+    def factor(self, batch_size: int) -> float:
+        """The rate at `batch_size` over the rate at the reference."""
+        ratio = batch_size / self.reference
+        return {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}[self.rule]
+
+
+@dataclass(frozen=True)
+class Space:
+    """A tree of domains. Stored names: `lr`, `sgd.momentum`, `cosine.final`, `model.dropout`.
+
+    `shared` holds what all branches have in common. An option of `optimizer` or `scheduler` may
+    hold a domain of its own for a shared parameter; it is then stored under the option's name.
+    A shared parameter that is an argument of optimizers is asked for only with those that take it.
+    """
+
+    shared: Mapping[str, Domain]
+    optimizer: Options
+    scheduler: Options
+    coupling: Coupling = field(default_factory=Coupling)
+
+    def recipe(self, choose: Chooser) -> Recipe:
+        """Walks the tree, one choice after the other, and builds the recipe."""
+        optimizer = choose("optimizer", branch_domain(self.optimizer))
+        scheduler = choose("scheduler", branch_domain(self.scheduler))
+        taken = OPTIMIZERS[optimizer].parameters
+        common: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {optimizer: {}, scheduler: {}}
+        own: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
+        overridden = {*self.optimizer[optimizer], *self.scheduler[scheduler]}
+
+        def settle(name: str, stored: str, domain: Domain, part: dict[str, Any]) -> None:
+            if name == "lr" and self.coupling.rule != "none":
+                common["lr_ref"] = choose(f"{stored}_ref", domain)
+            else:
+                (common if name in COMMON else part)[name] = choose(stored, domain)
+
+        for name, domain in self.shared.items():
+            owner, _, argument = name.partition(".")
+            if argument:
+                own[owner][argument] = choose(name, domain)
+            elif name not in overridden and (name in COMMON or name in taken):
+                settle(name, name, domain, parts[optimizer])
+        for option, domains in (
+            (optimizer, self.optimizer[optimizer]),
+            (scheduler, self.scheduler[scheduler]),
+        ):
+            for name, domain in domains.items():
+                settle(name, f"{option}.{name}", domain, parts[option])
+        if "lr_ref" in common:
+            common["lr"] = common["lr_ref"] * self.coupling.factor(common["batch_size"])
+        return Recipe(
+            optimizer=Part(optimizer, parts[optimizer]),
+            scheduler=Part(scheduler, parts[scheduler]),
+            model=own["model"],
+            data=own["data"],
+            **common,
+        )
+
+    def suggest(self, trial: Suggester) -> Recipe:
+        """The recipe of an Optuna trial."""
+        return self.recipe(lambda name, domain: domain.suggest(trial, name))
+
+    def sample(self, rng: random.Random) -> Recipe:
+        """A random recipe, for previews."""
+        return self.recipe(lambda name, domain: domain.sample(rng))
+
+    def grid(self, only: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Every combination, branches included and none twice, as parameters of a trial.
+
+        `only` enumerates these names and leaves the others to the sampler. Raises ValueError,
+        naming the parameter, where a domain does not say how many values it has.
+        """
+        prefix: list[int] = []
+        while True:
+            sizes: list[int] = []
+            parameters: dict[str, Any] = {}
+
+            def choose(
+                name: str,
+                domain: Domain,
+                sizes: list[int] = sizes,
+                parameters: dict[str, Any] = parameters,
+            ) -> Any:
+                if only is not None and name not in only:
+                    return domain.ends()[0]
+                try:
+                    values = domain.grid()
+                except ValueError as error:
+                    raise ValueError(f"space.{name}: {error}") from None
+                if len(sizes) == len(prefix):
+                    prefix.append(0)
+                value = values[prefix[len(sizes)]]
+                sizes.append(len(values))
+                parameters.update(domain.stored(name, value))
+                return value
+
+            self.recipe(choose)
+            yield parameters
+            # The odometer: the last choice that has a next value moves on, those after it restart.
+            del prefix[len(sizes) :]
+            while prefix and prefix[-1] + 1 >= sizes[len(prefix) - 1]:
+                prefix.pop()
+            if not prefix:
+                return
+            prefix[-1] += 1
+
+    def parameters_for(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """A setting to be tried first, as parameters of a trial, and what is wrong with it.
+
+        What it leaves out is left to the sampler.
+        """
+        parameters: dict[str, Any] = {}
+        problems: list[str] = []
+        reached: list[str] = []
+
+        def choose(name: str, domain: Domain) -> Any:
+            reached.append(name)
+            if name not in wanted:
+                return domain.ends()[0]
+            problem = domain.problem(wanted[name])
+            if problem:
+                problems.append(f"{name}: {problem}")
+                return domain.ends()[0]
+            parameters.update(domain.stored(name, wanted[name]))
+            return wanted[name]
+
+        self.recipe(choose)
+        problems += [
+            f"{name}: no such parameter here; this setting has {', '.join(reached)}"
+            for name in wanted
+            if name not in reached
+        ]
+        return parameters, problems
+
+
+def branch_domain(options: Options) -> Domain:
+    """The choice of an option; nothing to choose where there is one."""
+    names = tuple(options)
+    return Fixed(names[0]) if len(names) == 1 else Choices(names)

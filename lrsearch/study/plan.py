@@ -1,0 +1,48 @@
+"""The plan of a study: what each unit of its budget is given beforehand."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+from lrsearch.config.settings import Settings
+from lrsearch.errors import UserError
+from lrsearch.samplers import SAMPLERS
+from lrsearch.seeds import derived_seed
+
+LARGEST_GRID = 100_000
+
+PlannedUnit = tuple[dict[str, Any], int]
+"""Given parameters of the trial, and its seed."""
+
+
+def plan_units(settings: Settings) -> list[PlannedUnit]:
+    """The units of the whole budget. A larger budget only adds to the end.
+
+    First what `study.try_first` names, then the grid in a random order that the seed fixes, or
+    else trials whose `study.balance` branches take turns. Raises UserError for a grid too large.
+    """
+    study = settings.study
+    given = [settings.space.parameters_for(wanted)[0] for wanted in study.try_first]
+    if SAMPLERS[settings.sampler.name].enumerates:
+        given += _grid(settings)
+        total = len(given) if study.n_trials is None else min(study.n_trials, len(given))
+    else:
+        assert study.n_trials is not None, "the border asks for a number"
+        total = study.n_trials
+        turns = itertools.cycle(settings.space.grid(study.balance) if study.balance else [{}])
+        given += itertools.islice(turns, max(0, total - len(given)))
+    return [(params, derived_seed(study.seed, "trial", k)) for k, params in enumerate(given[:total])]
+
+
+def _grid(settings: Settings) -> list[dict[str, Any]]:
+    grid = list(itertools.islice(settings.space.grid(), LARGEST_GRID + 1))
+    if len(grid) > LARGEST_GRID:
+        raise UserError(
+            f"the grid has more than {LARGEST_GRID} settings: fix some parameters, "
+            f"or give fewer `points` and `choices`"
+        )
+    # So that a budget smaller than the grid covers all of it, thinly.
+    random.Random(derived_seed(settings.study.seed, "grid")).shuffle(grid)
+    return grid

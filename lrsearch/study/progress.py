@@ -1,0 +1,140 @@
+"""What a study looks like right now, read from lrsearch's own tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.study.tables import COMPLETE, DONE, RUNNING, EpochRow, StudyRow, UnitRow
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial at work; losses and rate are those of its last evaluation."""
+
+    trial: int | None
+    owner: str
+    recipe: dict[str, Any] | None
+    epoch: float | None
+    train_loss: float | None
+    val_loss: float | None
+    lr: float | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial that ended."""
+
+    order: int
+    trial: int | None
+    trial_id: int | None
+    unit: int
+    seed: int
+    outcome: str
+    value: float | None
+    reason: str | None
+    seconds: float | None
+    recipe: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study at a moment."""
+
+    total: int
+    running: list[Running]
+    stopped: str | None
+
+
+class Progress:
+    """Reads a study's progress; each call is a few small queries."""
+
+    def __init__(self, session: sessionmaker[Session], study_id: int) -> None:
+        self._session = session
+        self._study_id = study_id
+
+    def snapshot(self) -> Snapshot:
+        """The total, what runs and how far it is, and why the sweep was stopped, if it was."""
+        latest = (
+            select(EpochRow.trial_id, func.max(EpochRow.step).label("step"))
+            .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
+            .where(UnitRow.study_id == self._study_id, UnitRow.state == RUNNING)
+            .group_by(EpochRow.trial_id)
+            .subquery()
+        )
+        with self._session() as session:
+            stopped = session.scalar(
+                select(StudyRow.stopped).where(StudyRow.study_id == self._study_id)
+            )
+            total = session.scalar(
+                select(func.count()).where(UnitRow.study_id == self._study_id)
+            )
+            rows = session.execute(
+                select(UnitRow, EpochRow)
+                .outerjoin(latest, latest.c.trial_id == UnitRow.trial_id)
+                .outerjoin(
+                    EpochRow,
+                    (EpochRow.trial_id == latest.c.trial_id) & (EpochRow.step == latest.c.step),
+                )
+                .where(UnitRow.study_id == self._study_id, UnitRow.state == RUNNING)
+                .order_by(UnitRow.number)
+            ).all()
+        running = [
+            Running(
+                trial=unit.trial_number,
+                owner=unit.owner or "",
+                recipe=unit.recipe,
+                epoch=epoch and epoch.epoch,
+                train_loss=epoch and epoch.train_loss,
+                val_loss=epoch and epoch.val_loss,
+                lr=epoch and epoch.lr_end,
+            )
+            for unit, epoch in rows
+        ]
+        return Snapshot(total or 0, running, stopped)
+
+    def finished(self, after: int = 0) -> list[Finished]:
+        """The trials that ended, in the order in which they did, from order `after` + 1 on."""
+        with self._session() as session:
+            rows = session.scalars(
+                select(UnitRow)
+                .where(
+                    UnitRow.study_id == self._study_id,
+                    UnitRow.state == DONE,
+                    UnitRow.finish_order > after,
+                )
+                .order_by(UnitRow.finish_order, UnitRow.unit_id)
+            ).all()
+        return [
+            Finished(
+                order=row.finish_order or 0,
+                trial=row.trial_number,
+                trial_id=row.trial_id,
+                unit=row.number,
+                seed=row.seed,
+                outcome=row.outcome or "",
+                value=row.value,
+                reason=row.reason,
+                seconds=row.seconds,
+                recipe=row.recipe,
+            )
+            for row in rows
+        ]
+
+    def epochs(self, trial_id: int) -> list[EpochRow]:
+        """The evaluations of a trial, in order."""
+        with self._session() as session:
+            return list(
+                session.scalars(
+                    select(EpochRow).where(EpochRow.trial_id == trial_id).order_by(EpochRow.step)
+                )
+            )
+
+
+def ranked(finished: list[Finished], mode: str) -> list[Finished]:
+    """The complete trials, the best first. Only these can be shown as best."""
+    complete = [f for f in finished if f.outcome == COMPLETE and f.value is not None]
+    return sorted(complete, key=lambda f: f.value or 0.0, reverse=mode == "max")

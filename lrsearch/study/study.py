@@ -1,0 +1,245 @@
+"""Creates a study, or goes on with it if nothing that matters has changed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from lrsearch import __version__
+from lrsearch.config.settings import Settings
+from lrsearch.data.spec import DataInfo
+from lrsearch.errors import UserError
+from lrsearch.study.database import Database, redacted
+from lrsearch.study.plan import plan_units
+from lrsearch.study.queue import Queue
+from lrsearch.study.tables import StudyRow
+from lrsearch.study.trials import Studies
+
+# What may differ from run to run: where, how fast and how long, not what is searched.
+_FREE_KEYS = frozenset(
+    {
+        "description", "sampler", "pruner", "study.n_trials", "study.timeout", "study.name",
+        "train.device", "train.threads", "train.compile", "train.micro_batch",
+        "data.root", "data.cache", "data.in_memory",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study in the database, ready to be worked on."""
+
+    name: str
+    study_id: int
+    queue: Queue
+    resumed: bool
+    total: int
+    notes: tuple[str, ...]
+    """What changed since the last run, for the screen."""
+
+
+def open_study(
+    settings: Settings, info: DataInfo | None, database: Database, studies: Studies
+) -> OpenStudy:
+    """Makes the study with all units of its budget, or resumes it.
+
+    Raises UserError, naming each difference and the two ways out, when the stored study searches
+    something else; the stored study is not touched then.
+    """
+    name = settings.study.name
+    study_id = studies.find(name)
+    row = None if study_id is None else _row(database, study_id)
+    if study_id is not None and row is None and studies.has_trials(name):
+        raise UserError(
+            f"study.name: {name!r} in {redacted(settings.storage_url)} was not made by lrsearch: "
+            f"choose another study.name"
+        )
+    if row is None:
+        study_id = studies.create(name, settings.metric.mode, settings.metric.name)
+        row = _create(settings, info, database, study_id)
+    if row is not None:  # it was there before, or another process has just made it
+        return _resume(settings, info, database, studies, row)
+    assert study_id is not None
+    studies.annotate(name, _attributes(settings, info))
+    queue = Queue(database.session, study_id)
+    return OpenStudy(name, study_id, queue, resumed=False, total=queue.total(), notes=())
+
+
+def _row(database: Database, study_id: int) -> StudyRow | None:
+    with database.session() as session:
+        return session.get(StudyRow, study_id)
+
+
+def load_row(database: Database, name: str) -> StudyRow:
+    """A study's row by name. Raises UserError listing the studies there are."""
+    with database.session() as session:
+        row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+        if row is None:
+            names = ", ".join(session.scalars(select(StudyRow.name))) or "none"
+            raise UserError(f"no study {name!r} in {redacted(database.url)}; there: {names}")
+        return row
+
+
+def _create(
+    settings: Settings, info: DataInfo | None, database: Database, study_id: int
+) -> StudyRow | None:
+    """Writes the row and all units in one transaction; the row, if another process was first."""
+    units = plan_units(settings)
+    record = {
+        "data": None if info is None else info.to_json(),
+        "versions": versions(),
+        "git": git_revision(),
+        "created": _now(),
+        "runs": [_run(settings)],
+    }
+    try:
+        with database.session.begin() as session:
+            session.add(
+                StudyRow(
+                    study_id=study_id,
+                    name=settings.study.name,
+                    config=dict(settings.plain),
+                    record=record,
+                )
+            )
+            session.flush()
+            Queue.add_to(session, study_id, units)
+    except IntegrityError:
+        return _row(database, study_id)
+    return None
+
+
+def _resume(
+    settings: Settings,
+    info: DataInfo | None,
+    database: Database,
+    studies: Studies,
+    row: StudyRow,
+) -> OpenStudy:
+    stored_data = row.record["data"]
+    changed = differences(row.config, settings.plain)
+    if (info and info.fingerprint) != (stored_data and stored_data["fingerprint"]):
+        changed.append("the data themselves: their fingerprint differs")
+    if changed:
+        raise UserError(
+            f"the study {row.name!r} is stored with another set-up:\n"
+            + "\n".join(f"  {change}" for change in changed)
+            + f"\nEither start a new study (study.name={row.name}-2), or go back to the old set-up"
+        )
+    last, now = row.record["runs"][-1], _run(settings)
+    notes = [
+        f"{key} is now {now[key]['name']} (was {last[key]['name']})"
+        for key in ("sampler", "pruner")
+        if now[key] != last[key]
+    ]
+    queue = Queue(database.session, row.study_id)
+    units = plan_units(settings)
+    before = queue.total()
+    if len(units) > before:
+        queue.add(units[before:], first=before)
+        notes.append(f"extended from {before} to {len(units)} trials")
+    elif len(units) < before and queue.trim(len(units)) < before:
+        notes.append(f"cut from {before} to {queue.total()} trials")
+    record = {**row.record, "runs": [*row.record["runs"], now], "versions": versions()}
+    with database.session.begin() as session:
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.study_id == row.study_id)
+            .values(config=dict(settings.plain), record=record, stopped=None)
+        )
+    studies.annotate(row.name, _attributes(settings, info))
+    return OpenStudy(
+        row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)
+    )
+
+
+def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations in what a study searches, a line each."""
+    old, new = _flat(stored), _flat(current)
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and not _free(key):
+            lines.append(f"{key}: was {_shown(old, key)}, is {_shown(new, key)}")
+    return lines
+
+
+def _free(key: str) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:k]) in _FREE_KEYS for k in range(1, len(parts) + 1))
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _shown(flat: Mapping[str, Any], key: str) -> str:
+    return repr(flat[key]) if key in flat else "absent"
+
+
+def _run(settings: Settings) -> dict[str, Any]:
+    return {
+        "at": _now(),
+        "sampler": {"name": settings.sampler.name, **settings.sampler.arguments},
+        "pruner": {"name": settings.pruner.name, **settings.pruner.arguments},
+    }
+
+
+def _attributes(settings: Settings, info: DataInfo | None) -> dict[str, Any]:
+    """What the dashboard shows of a study."""
+    shown: dict[str, Any] = {
+        "sweep": settings.sweep,
+        "sampler": settings.sampler.name,
+        "pruner": settings.pruner.name,
+        "seed": settings.study.seed,
+        "lrsearch": __version__,
+    }
+    if info is not None:
+        shown |= {"data": info.name, "data fingerprint": info.fingerprint}
+        if info.fallback_reason:
+            shown["WARNING"] = fallback_warning(info)
+    return shown
+
+
+def fallback_warning(info: DataInfo) -> str:
+    """Says that other data stand in for those that were asked for."""
+    return f"not {info.wanted}: {info.name} stand in for it ({info.fallback_reason})"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    names = ("torch", "torchvision", "optuna", "sqlalchemy", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"lrsearch": __version__, "python": platform.python_version(), **found}
+
+
+def git_revision() -> str | None:
+    """The commit of the working directory, with `+changes` if it has any; None outside git."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+        changes = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+

@@ -1,0 +1,1 @@
+"""Training: one loop, which knows neither the tuner, nor the configuration, nor the database."""

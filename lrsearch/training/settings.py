@@ -1,0 +1,39 @@
+"""How a model is trained, besides its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something by name: of the catalogue (`cross_entropy`) or the user's own (`mypkg.loss`)."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    own: bool = False
+    """Whether `name` is a dotted path to the user's code."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Length, evaluation, device and precision. `steps` wins over `epochs`."""
+
+    epochs: Annotated[float, Gt(0)] = 10
+    steps: Annotated[int, Ge(1)] | None = None
+    eval_every: str | float | None = None
+    """A duration; each epoch when None."""
+    device: str = "auto"
+    amp: Literal["none", "bf16", "fp16"] = "none"
+    compile: bool = False
+    micro_batch: Annotated[int, Ge(1)] | None = None
+    """Largest batch that fits the device; larger ones are accumulated from such pieces."""
+    threads: Annotated[int, Ge(1)] = 1
+    loss: Target | None = None
+    """None: cross-entropy for classes, mean squared error for numbers."""
+    metrics: Mapping[str, Target] | None = None
+    """None: accuracy for classes, nothing for numbers."""

@@ -1,0 +1,96 @@
+"""Watches the losses of single steps for divergence without waiting for the device each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+WINDOW = 25
+"""Steps between two looks at the device."""
+BLOW_UP = 1e3
+"""A loss this many times the first one (or 0.1) counts as diverged, though it is finite."""
+
+
+class Diverged(Exception):
+    """The loss stopped being finite, or blew up."""
+
+    def __init__(self, step: int, lr: float, loss: float) -> None:
+        self.step, self.lr, self.loss = step, lr, loss
+        super().__init__(f"diverged at step {step}: loss {loss:.4g}, learning rate {lr:.4g}")
+
+
+class LossWatch:
+    """Collects the loss of each step on the device and reads them a window at a time.
+
+    On a GPU a window is copied in the background and read when the next one is full.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.count = 0
+        self._losses: list[torch.Tensor] = []
+        self._rates: list[float] = []
+        self._first_step = 1
+        self._limit = math.inf
+        self._pending: tuple[Callable[[], list[float]], list[float], int] | None = None
+
+    def add(self, loss: torch.Tensor, lr: float) -> bool:
+        """Takes a step's loss (detached, on the device); true when a window is full."""
+        self._losses.append(loss)
+        self._rates.append(lr)
+        return len(self._losses) >= WINDOW
+
+    def look(self, wait: bool = False) -> None:
+        """Reads what is there; with `wait`, all. Raises Diverged with the step it began at."""
+        self._check_pending()
+        if not self._losses:
+            return
+        values = torch.stack(self._losses)
+        self._pending = (_to_host(values), self._rates, self._first_step)
+        self._first_step += len(self._losses)
+        self._losses, self._rates = [], []
+        if wait or values.device.type != "cuda":
+            self._check_pending()
+
+    def mean(self) -> float:
+        """The mean loss since the last call."""
+        mean = self.total / self.count if self.count else math.nan
+        self.total, self.count = 0.0, 0
+        return mean
+
+    def _check_pending(self) -> None:
+        if self._pending is None:
+            return
+        read, rates, first = self._pending
+        self._pending = None
+        for offset, loss in enumerate(read()):
+            if self._limit == math.inf and math.isfinite(loss):
+                self._limit = BLOW_UP * max(abs(loss), 0.1)
+            if not math.isfinite(loss) or loss > self._limit:
+                raise Diverged(first + offset, rates[offset], loss)
+            self.total += loss
+            self.count += 1
+
+    def check_value(self, loss: float, step: int, lr: float) -> None:
+        """The same test for a loss that is known already. Raises Diverged."""
+        if not math.isfinite(loss) or loss > self._limit:
+            raise Diverged(step, lr, loss)
+
+
+def _to_host(values: torch.Tensor) -> Callable[[], list[float]]:
+    """Starts the copy to the host; the function waits for it and gives the numbers."""
+    if values.device.type != "cuda":
+        return values.tolist  # type: ignore[no-any-return]
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+
+    def read() -> list[float]:
+        event.synchronize()
+        numbers: list[float] = host.tolist()
+        return numbers
+
+    return read
