@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.config.settings import Settings
-from lrsearch.data.sources import SOURCES
+from lrsearch.data.prepare import fallback_spec
+from lrsearch.data.raw import unpacked_root
+from lrsearch.data.sources import SOURCES, normalise, split
 from lrsearch.data.spec import DataInfo
-from lrsearch.data.split import normalised, split
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.families import Call, StepFunction
 from lrsearch.seeds import derived_seed
@@ -55,7 +55,7 @@ class _Script:
             self._head(),
             "\n".join(_IMPORTS + sorted(set(self.imports))),
             self._constants(),
-            *(_source(function) for function in functions),
+            *(inspect.getsource(function) for function in functions),
             data,
             model,
             measures,
@@ -105,24 +105,25 @@ class _Script:
                 f"        for part in parts[:2]\n"
                 f"    ]"
             )
-        source = SOURCES[self.info.name]
-        arguments, validation = dict(self.spec.arguments), self.spec.validation
-        if self.info.name != self.info.wanted:  # a fallback, as data.prepare asks for it
-            arguments, validation = {"size": self.info.input_shape[-1]}, 0.25
-        if source.downloads:
-            arguments["root"] = str(_raw_root(self.info, self.spec.root, self.spec.cache))
-        images = len(self.info.input_shape) == 3
-        x = "normalised([x[train], x[validation]])" if images else "[x[train], x[validation]]"
-        functions = [source.function, split, *([normalised] if images else [])]
-        sources = "\n\n\n".join(_source(function) for function in functions)
+        spec = self.spec
+        if self.info.name != self.info.wanted:
+            spec = fallback_spec(spec)
+        source, arguments = SOURCES[spec.name], dict(spec.arguments)
+        if source.files is not None:
+            root = unpacked_root(source.files, spec.root_folder, spec.cache_folder)
+            arguments["root"] = str(root)
+        functions = [source.function, split, *([normalise] if source.images else [])]
+        sources = "\n\n\n".join(inspect.getsource(function) for function in functions)
+        normal = "    train_x, validation_x = normalise(train_x, validation_x)\n"
         return (
             f"{sources}\n\n\n"
             f"def load_data():\n"
             f'    """(x, y) for training and for validation."""\n'
-            f"    x, y, _, _ = {self.info.name}({_arguments(arguments)})\n"
-            f"    train, validation = split(len(x), {validation!r}, {self.spec.split_seed})\n"
-            f"    train_x, validation_x = {x}\n"
-            f"    return (train_x, y[train]), (validation_x, y[validation])"
+            f"    x, y, _, _ = {spec.name}({_arguments(arguments)})\n"
+            f"    parts = split(x, y, {self.info.n_validation}, {spec.split_seed})\n"
+            f"    train_x, train_y, validation_x, validation_y = parts\n"
+            f"{normal if source.images else ''}"
+            f"    return (train_x, train_y), (validation_x, validation_y)"
         )
 
     # Model, loss and metrics
@@ -162,7 +163,7 @@ class _Script:
         if path.startswith("lrsearch."):
             from lrsearch.targets import load_target
 
-            expression, source = path.rpartition(".")[2], _source(load_target(path, "metric"))
+            expression, source = path.rpartition(".")[2], inspect.getsource(load_target(path, "metric"))
         elif path.startswith("torch."):
             expression = path
         else:
@@ -322,11 +323,6 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def _source(function: Callable[..., Any]) -> str:
-    """A function's source without annotations of types that a script has no use for."""
-    return inspect.getsource(function)
-
-
 def _module_body(cls: type) -> str:
     """The source of a class and of the functions of its module that it uses."""
     module = inspect.getmodule(cls)
@@ -343,12 +339,6 @@ def _device(name: str) -> str:
     if name != "auto":
         return repr(name)
     return '"cuda" if torch.cuda.is_available() else "cpu"'
-
-
-def _raw_root(info: DataInfo, root: Path, cache: Path) -> Path:
-    """Where the raw files were read: below the cache when they had to be extracted there."""
-    extracted = cache.expanduser() / "raw" / info.name
-    return extracted if extracted.is_dir() else root.absolute()
 
 
 def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:

@@ -78,10 +78,10 @@ def _has_metal(device: str) -> bool:
 @dataclass
 class _Worker:
     number: int
+    slot: int
     place: Place
     process: subprocess.Popen[bytes]
     log: Path
-    finished_before: int
 
 
 class Launcher:
@@ -170,12 +170,12 @@ class Launcher:
         # Workers that have just started have not claimed yet.
         starting = max(0, len(self._workers) - counts[RUNNING])
         for _ in range(min(idle_places, max(0, counts[OPEN] - starting))):
-            taken = {worker.place for worker in self._workers}
-            free = [place for place in self.where if place not in taken] or self.where
-            self._workers.append(self._start(free[0]))
+            taken = {worker.slot for worker in self._workers}
+            slot = next(k for k in range(len(self.where)) if k not in taken)
+            self._workers.append(self._start(slot))
 
-    def _start(self, place: Place) -> _Worker:
-        number = self._started
+    def _start(self, slot: int) -> _Worker:
+        number, place = self._started, self.where[slot]
         self._started += 1
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"worker-{number}.log"
@@ -194,7 +194,7 @@ class Launcher:
                 env=environment,
                 start_new_session=True,
             )
-        return _Worker(number, place, process, log, self._seen)
+        return _Worker(number, slot, place, process, log)
 
     def _bury(self, stopping: bool) -> None:
         """Takes away the workers that ended; opens what the dead ones held."""

@@ -1,66 +1,48 @@
-"""The user's own code by its dotted path, `mypkg.module.name`."""
+"""The user's own code, named by a dotted path such as `mypkg.Net`."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import os
+import inspect
 import sys
-from types import ModuleType
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lrsearch.errors import UserError
+from lrsearch.hints import unknown
 
 
 def load_target(dotted: str, what: str) -> Any:
-    """The object that `dotted` ("mypkg.load", "mypkg.Net") names.
+    """What a dotted path names; the working directory is importable.
 
-    `what` is the setting it comes from ("data.target"), for the messages. The working directory
-    is importable: it is put on `sys.path` if it is missing there.
-
-    Raises UserError when the module or the name in it does not exist or does not import.
+    Raises UserError, beginning with `what`, if there is no such module or attribute. An error
+    inside the user's module is raised as it is.
     """
-    names = dotted.split(".")
-    if len(names) < 2 or not all(name.isidentifier() for name in names):
-        raise UserError(f"{what}: {dotted!r} is no dotted path; write module.name, as mypkg.load")
-    _make_working_directory_importable()
-    module, rest = _import_longest(names, what)
-    found: Any = module
-    for name in rest:
-        if not hasattr(found, name):
-            raise UserError(f"{what}: {_missing(found, name)}")
-        found = getattr(found, name)
-    return found
-
-
-def _make_working_directory_importable() -> None:
-    here = os.getcwd()
-    if here not in sys.path and "" not in sys.path:
+    path, _, name = dotted.rpartition(".")
+    here = str(Path.cwd())
+    if here not in sys.path:
         sys.path.insert(0, here)
-    importlib.invalidate_caches()  # the user may have written the module a moment ago
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise
+        raise UserError(
+            f"{what}: there is no module {error.name!r} (for {dotted}); modules are looked for in "
+            f"the working directory {here} and among what is installed"
+        ) from None
+    if not hasattr(module, name):
+        public = [one for one in vars(module) if not one.startswith("_")]
+        raise UserError(f"{what}: in module {path}, {unknown(name, public)}")
+    return getattr(module, name)
 
 
-def _import_longest(names: list[str], what: str) -> tuple[ModuleType, list[str]]:
-    """The longest prefix of `names` that is a module, and the names that are left."""
-    for end in range(len(names) - 1, 0, -1):
-        module = ".".join(names[:end])
-        try:
-            return importlib.import_module(module), names[end:]
-        except ModuleNotFoundError as error:
-            if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-                continue  # this prefix is no module; a shorter one may be
-            raise UserError(f"{what}: importing {module} failed: {error}") from error
-        except (ImportError, SyntaxError) as error:
-            raise UserError(f"{what}: importing {module} failed: {error}") from error
-    raise UserError(
-        f"{what}: there is no module {names[0]!r}; it must be installed or lie in the working "
-        f"directory, {os.getcwd()}"
-    )
-
-
-def _missing(owner: Any, name: str) -> str:
-    """`module mypkg has no 'lod'; did you mean load?`"""
-    kind = "module" if isinstance(owner, ModuleType) else "object"
-    close = difflib.get_close_matches(name, [one for one in dir(owner) if one[:1] != "_"], 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{kind} {getattr(owner, '__name__', owner)} has no {name!r}{hint}"
+def check_arguments(function: Any, arguments: Mapping[str, Any], what: str) -> None:
+    """Raises UserError for arguments that the function does not take, with the valid ones."""
+    parameters = inspect.signature(function).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    wrong = [name for name in arguments if name not in parameters]
+    if wrong:
+        raise UserError("\n".join(f"{what}.{name}: {unknown(name, parameters)}" for name in wrong))

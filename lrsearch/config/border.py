@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from lrsearch.config.settings import MetricSettings, Settings, StudySettings
+from lrsearch.data.sources import SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
@@ -240,8 +241,6 @@ _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "a
 
 
 def _data(node: dict[str, Any], problems: list[str]) -> DataSpec | None:
-    from lrsearch.data.sources import SOURCES
-
     before = len(problems)
     dotted = node.pop("_target_", None)
     own = {key: node.pop(key) for key in [*node] if key not in _DATA_KEYS}
@@ -253,7 +252,7 @@ def _data(node: dict[str, Any], problems: list[str]) -> DataSpec | None:
     if node.get("fallback") is not None and node["fallback"] not in SOURCES:
         problems.append(f"data.fallback: {unknown(node['fallback'], SOURCES)}")
     if dotted is None and node.get("name") in SOURCES:
-        allowed = SOURCES[node["name"]].argument_names()
+        allowed = source_arguments(SOURCES[node["name"]])
         problems.extend(
             f"data.{key}: {unknown(key, [*_DATA_KEYS, *allowed])}"
             for key in own

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.data.sources import SOURCES
+from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
+from lrsearch.data.sources import SOURCES, normalise, split
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import UserError
-from lrsearch.targets import check_arguments
 
 if TYPE_CHECKING:
     import torch
@@ -28,31 +28,27 @@ def prepare(spec: DataSpec) -> DataInfo:
 
     Raises UserError, saying which files go where, when they cannot be had and nothing stands in.
     """
-    spec = dataclasses.replace(spec, cache=spec.cache.expanduser(), root=spec.root.expanduser())
     if spec.target is not None:
         return _prepare_own(spec)
-    sidecar = spec.cache / f"{spec.name}-{_key(spec)}.json"
-    info = _cached(sidecar)
+    info = _cached(_sidecar(spec))
     if info is not None:
         return info
-    from lrsearch.data.download import NotAvailable
-
     try:
         tensors = _read(spec)
-    except NotAvailable as error:
+    except DownloadFailed as error:
         return _fall_back(spec, str(error))
-    # Reading may have put files where none were.
-    sidecar = spec.cache / f"{spec.name}-{_key(spec)}.json"
-    return _store(spec, tensors, sidecar)
+    # The name is made anew: reading may have put raw files where none were.
+    return _store(spec, tensors, _sidecar(spec))
 
 
-def _key(spec: DataSpec) -> str:
-    """Changes when the cache would: with the settings and with the raw files."""
+def _sidecar(spec: DataSpec) -> Path:
+    """Its name changes when the cache would: with the settings and with the raw files."""
     parts = [_VERSION, spec.name, dict(spec.arguments), spec.validation, spec.split_seed]
-    for file in SOURCES[spec.name].raw_files(spec.root):
-        status = file.stat()
-        parts.append([file.name, status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    files = SOURCES[spec.name].files
+    if files is not None:
+        parts.append(raw_files(files, spec.root_folder, spec.cache_folder))
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return spec.cache_folder / f"{spec.name}-{key}.json"
 
 
 def _cached(sidecar: Path) -> DataInfo | None:
@@ -64,41 +60,55 @@ def _cached(sidecar: Path) -> DataInfo | None:
 
 
 def _read(spec: DataSpec) -> Tensors:
-    from lrsearch.data.download import readable_root
-    from lrsearch.data.split import normalised, split
-
     source = SOURCES[spec.name]
-    check_arguments(source.function, spec.arguments, "data")
-    arguments: dict[str, Any] = dict(spec.arguments)
-    if source.downloads:
-        arguments["root"] = str(readable_root(source, spec.name, spec.root, spec.cache))
-    x, y, test_x, test_y = source.function(**arguments)
-    train, validation = split(len(x), spec.validation, spec.split_seed)
-    inputs = [x[train], x[validation], test_x]
-    if x.dim() == 4:
-        inputs = normalised(inputs)
-    targets = [y[train], y[validation], test_y]
-    names = ("train", "validation", "test")
-    tensors = {f"{name}_x": one for name, one in zip(names, inputs, strict=True)}
-    return tensors | {f"{name}_y": one for name, one in zip(names, targets, strict=True)}
+    if source.files is not None:
+        raw = read_raw(spec.name, source, spec.root_folder, spec.cache_folder)
+    else:
+        raw = source.function(**spec.arguments)
+    x, y, test_x, test_y = raw
+    wanted = source.validation if spec.validation is None else spec.validation
+    train_x, train_y, validation_x, validation_y = split(
+        x, y, validation_size(wanted, len(x)), spec.split_seed
+    )
+    if source.images:
+        train_x, validation_x, test_x = normalise(train_x, validation_x, test_x)
+    return {
+        "train_x": train_x,
+        "train_y": train_y,
+        "validation_x": validation_x,
+        "validation_y": validation_y,
+        "test_x": test_x,
+        "test_y": test_y,
+    }
+
+
+def validation_size(wanted: float, n: int) -> int:
+    """Samples of the validation part: `wanted` of them, or that share of `n` when below 1.
+
+    Raises UserError if nothing would be left to train on.
+    """
+    size = round(n * wanted) if wanted < 1 else round(wanted)
+    if not 0 < size < n:
+        raise UserError(f"data.validation: {wanted:g} of {n} samples leaves no two parts")
+    return size
 
 
 def _fall_back(spec: DataSpec, reason: str) -> DataInfo:
     source = SOURCES[spec.name]
+    assert source.files is not None, "only what has raw files can be missing"
     if spec.fallback is None:
-        files = "\n".join(f"  {spec.root.absolute() / file}" for file in source.files)
-        raise UserError(
-            f"{spec.name} is not on disk and could not be downloaded ({reason}). Put these files "
-            f"in place:\n{files}\nor say where they are with data.root=... or LRSEARCH_DATA, "
-            f"or let data.fallback=digits stand in"
-        )
-    size = {"size": source.size} if spec.fallback == "digits" else {}
-    other = prepare(
-        dataclasses.replace(
-            spec, name=spec.fallback, fallback=None, arguments=size, validation=0.25
-        )
-    )
+        raise UserError(missing_files(spec.name, source.files, spec.root_folder, reason))
+    other = prepare(fallback_spec(spec))
     return dataclasses.replace(other, wanted=spec.name, fallback_reason=reason)
+
+
+def fallback_spec(spec: DataSpec) -> DataSpec:
+    """The data that stand in, in the shape of those that were wanted."""
+    source = SOURCES[spec.name]
+    shape = {"size": source.size, "channels": source.channels}
+    return dataclasses.replace(
+        spec, name=str(spec.fallback), fallback=None, arguments=shape, validation=None
+    )
 
 
 def _prepare_own(spec: DataSpec) -> DataInfo:
@@ -116,8 +126,8 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
 
     tensors = {name: tensor.contiguous() for name, tensor in sorted(tensors.items())}
     fingerprint = _fingerprint(tensors)
-    file = spec.cache / f"{spec.name}-{fingerprint[:16]}.pt"
-    spec.cache.mkdir(parents=True, exist_ok=True)
+    file = spec.cache_folder / f"{spec.name}-{fingerprint[:16]}.pt"
+    spec.cache_folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         temporary = file.with_name(f".{file.name}.{os.getpid()}")
         torch.save(tensors, temporary)
@@ -129,10 +139,11 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         fingerprint=fingerprint,
         input_shape=tuple(tensors["train_x"].shape[1:]),
         n_classes=_classes([one for name, one in tensors.items() if name.endswith("_y")]),
+        n_targets=_targets(tensors["train_y"]),
         n_train=len(tensors["train_x"]),
         n_validation=len(tensors["validation_x"]),
         n_test=len(tensors["test_x"]) if "test_x" in tensors else 0,
-        file=file.absolute(),
+        file=file,
     )
     if sidecar is not None:
         temporary = sidecar.with_name(f".{sidecar.name}.{os.getpid()}")
@@ -164,6 +175,7 @@ def _streamed(spec: DataSpec) -> DataInfo:
         fingerprint=_fingerprint(tensors),
         input_shape=tuple(tensors["0_x"].shape[1:]),
         n_classes=getattr(datasets[0], "n_classes", None) or _classes(targets),
+        n_targets=_targets(targets[0]),
         n_train=lengths[0],
         n_validation=lengths[1],
         n_test=lengths[2] if len(lengths) > 2 else 0,
@@ -175,6 +187,10 @@ def _classes(targets: list[torch.Tensor]) -> int | None:
     if any(target.is_floating_point() for target in targets):
         return None
     return 1 + max(int(target.max()) for target in targets if len(target))
+
+
+def _targets(y: torch.Tensor) -> int:
+    return int(y[0].numel()) if y.is_floating_point() else 1
 
 
 def _fingerprint(tensors: Tensors) -> str:

@@ -51,9 +51,9 @@ def raw_files(files: RawFiles, root: Path, cache: Path) -> list[tuple[str, int, 
 def read_raw(name: str, source: Source, root: Path, cache: Path) -> tuple[torch.Tensor, ...]:
     """The tensors of a source that has files, as its function returns them.
 
-    Files are read in place where they are unpacked. Archives are unpacked into a passing folder
-    under `cache`, so that `root` stays as it is. Otherwise torchvision downloads into `root`, or
-    under `cache` when `root` cannot be written to.
+    Files are read in place where they are unpacked. Archives are unpacked under `cache`, so that
+    `root` stays as it is. Otherwise torchvision downloads into `root`, or under `cache` when
+    `root` cannot be written to.
 
     Raises DownloadFailed, and UserError when unpacked files in place are damaged.
     """
@@ -96,14 +96,15 @@ def _is_unpacked(files: RawFiles, root: Path) -> bool:
 def _read_archives(
     source: Source, files: RawFiles, root: Path, cache: Path
 ) -> tuple[torch.Tensor, ...]:
-    """The tensors from archives, unpacked into a passing folder; raises one of UNPACK_ERRORS."""
+    """The tensors from archives, unpacked below `cache / "raw"`; raises one of UNPACK_ERRORS."""
     archives = [root / files.archive_folder / name for name in files.archives]
     for archive in archives:
         if not archive.is_file():
             raise FileNotFoundError(archive)
     from torchvision.datasets.utils import extract_archive
 
-    cache.mkdir(parents=True, exist_ok=True)
+    kept = cache / "raw"
+    kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=cache) as passing:
         to = Path(passing, files.archive_folder)
         to.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,20 @@ def _read_archives(
             extract_archive(str(archive), str(to))
         if not _is_unpacked(files, Path(passing)):
             raise EOFError(f"the archives in {root / files.archive_folder} are not complete")
-        return source.function(passing, download=False)
+        tensors = source.function(passing, download=False)
+        top = Path(files.folder).parts[0]
+        # Whole or not at all; if it is there, another process was first.
+        with contextlib.suppress(OSError):
+            Path(passing, top).rename(kept / top)
+    return tensors
+
+
+def unpacked_root(files: RawFiles, root: Path, cache: Path) -> Path:
+    """The root below which the unpacked files are: `root`, or a folder of the cache."""
+    for folder in _places(root, cache):
+        if _is_unpacked(files, folder):
+            return folder
+    return root
 
 
 def _download(

@@ -7,6 +7,7 @@ test_y); the pool is what is split into training and validation part.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -155,3 +156,9 @@ SOURCES: dict[str, Source] = {
 
 FALLBACKS = ("digits",)
 """Sources that need no download and take on any size and number of channels."""
+
+
+def source_arguments(source: Source) -> list[str]:
+    """The arguments of a source that a configuration may give."""
+    names = inspect.signature(source.function).parameters
+    return [name for name in names if name not in ("root", "download")]

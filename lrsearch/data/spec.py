@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,14 +76,14 @@ class DataInfo:
         """How many outputs a model of these data has: the classes, or the numbers to predict."""
         return self.n_classes or self.n_targets
 
-    def to_json(self) -> str:
-        """One JSON object as text."""
-        return json.dumps(asdict(self) | {"file": str(self.file) if self.file else None})
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them back."""
+        changed = {"file": str(self.file) if self.file else None}
+        return asdict(self) | changed | {"input_shape": list(self.input_shape)}
 
     @classmethod
-    def from_json(cls, text: str) -> DataInfo:
-        """The inverse of `to_json`. Raises ValueError, KeyError or TypeError on other text."""
-        plain = json.loads(text)
+    def from_json(cls, plain: Mapping[str, Any]) -> DataInfo:
+        """The inverse of `to_json`. Raises KeyError or TypeError on anything else."""
         file = plain["file"]
         changed = {"input_shape": tuple(plain["input_shape"]), "file": Path(file) if file else None}
-        return cls(**(plain | changed))
+        return cls(**{**plain, **changed})

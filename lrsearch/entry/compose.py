@@ -177,8 +177,14 @@ def _shown(text: str) -> str:
     return f"{key}{equals}..." if "storage" in key or "://" in text else text
 
 
-def _in_words(error: Exception) -> str:
-    return str(error).strip().replace("\n", " ")
+def _in_words(error: BaseException) -> str:
+    """The message of an error and of its causes, in one line."""
+    words = []
+    cause: BaseException | None = error
+    while cause is not None:
+        words += [" ".join(str(cause).split())] if str(cause).strip() else []
+        cause = cause.__cause__
+    return "; ".join(words)
 
 
 def _container(config: DictConfig, resolve: bool = False) -> dict[str, Any]:

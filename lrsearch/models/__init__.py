@@ -39,7 +39,7 @@ def model_arguments(cls: Any, arguments: Mapping[str, Any], info: DataInfo) -> d
     """All arguments: `input_shape`, `n_outputs` and `n_classes` from the data, then the given."""
     offered = {
         "input_shape": info.input_shape,
-        "n_outputs": info.n_classes or 1,
+        "n_outputs": info.n_outputs,
         "n_classes": info.n_classes,
     }
     accepted = inspect.signature(cls).parameters

@@ -7,6 +7,7 @@ when the rate changes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -52,16 +53,13 @@ class StepFunction:
     source: str
 
     def __call__(self, step: int) -> float:
-        return self._function(step)
+        return _compiled(self.source)(step)
 
-    @property
-    def _function(self) -> Callable[[int], float]:
-        # Kept outside the fields, so that equality and hash stay those of the source.
-        cached = self.__dict__.get("_cached")
-        if cached is None:
-            cached = Formula(self.source).function(steps_per_epoch=1, steps=1)
-            object.__setattr__(self, "_cached", cached)
-        return cached  # type: ignore[no-any-return]
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str) -> Callable[[int], float]:
+    # Not kept on the object: torch writes an object's attributes into the scheduler's state.
+    return Formula(source).function(steps_per_epoch=1, steps=1)
 
 
 @dataclass(frozen=True)
@@ -183,9 +181,10 @@ def _one_cycle(plan: Plan) -> Call:
         "OneCycleLR",
         {
             "max_lr": plan.lr,
-            # torch counts rates, not steps: the rate after the last step is one more.
+            # torch counts rates, not steps: the rate after the last step is one more, and the
+            # peak comes at pct_start * total_steps - 1.
             "total_steps": plan.steps + 1,
-            "pct_start": plan["pct_start"],
+            "pct_start": (plan["pct_start"] * plan.steps + 1) / (plan.steps + 1),
             "anneal_strategy": plan["anneal_strategy"],
             "div_factor": plan["div_factor"],
             "final_div_factor": plan["final_div_factor"],
