@@ -203,9 +203,7 @@ def _valued(finished: Finished, metric: MetricSettings) -> str:
     return "" if finished.value is None else f" {metric.name}={number(finished.value)}"
 
 
-def make_display(
-    console: Console, metric: MetricSettings, finished: Iterable[Finished]
-) -> Display:
+def make_display(console: Console, metric: MetricSettings, finished: Iterable[Finished]) -> Display:
     """The display that suits the console."""
     cls = LiveDisplay if console.is_terminal else PlainDisplay
     return cls(console, metric, finished)

@@ -22,6 +22,7 @@ from lrsearch.study.tables import FAILED, OPEN, RUNNING
 from lrsearch.study.trials import Trials
 
 _POLL_SECONDS = 0.25
+_CHARGE_SECONDS = 10
 _EARLY_DEATHS = 3
 """So many workers in a row that die before they finish a trial end the sweep."""
 _LOG_TAIL = 30
@@ -84,6 +85,22 @@ class _Worker:
     log: Path
 
 
+class _Clock:
+    """Charges the study for the wall clock of this run, often enough to survive a crash."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._started = self._charged = time.monotonic()
+
+    def charge(self, now: bool = False) -> float:
+        """The seconds of this run so far."""
+        time_now = time.monotonic()
+        if now or time_now - self._charged > _CHARGE_SECONDS:
+            self._queue.spend(time_now - self._charged)
+            self._charged = time_now
+        return time_now - self._started
+
+
 class Launcher:
     """Runs workers until the study has nothing left, and replaces those that die."""
 
@@ -108,8 +125,8 @@ class Launcher:
         self._seen = 0
         self._stopped: str | None = None
 
-    def run(self, deadline: float | None) -> None:
-        """Returns when all is done, at the deadline (`time.monotonic`), or after Ctrl-C.
+    def run(self, timeout: float | None) -> None:
+        """Returns when all is done, when the study's time is up, or after Ctrl-C.
 
         Nothing is left RUNNING. Raises WorkersFailed when workers die before they can work.
         """
@@ -117,11 +134,12 @@ class Launcher:
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0
         told = False
+        spent, clock = self.queue.spent(), _Clock(self.queue)
         with self._interruptible():
             try:
                 while True:
                     self._refresh()
-                    over = deadline is not None and time.monotonic() >= deadline
+                    over = timeout is not None and spent + clock.charge() >= timeout
                     stopping = bool(self.interrupts or over or self._stopped)
                     if stopping and not told:
                         self._tell_to_stop()
@@ -138,6 +156,7 @@ class Launcher:
                 self._kill()
                 self.clean_up()
                 self._refresh()
+                clock.charge(now=True)
 
     def clean_up(self) -> None:
         """Opens the units of workers that are known to be dead; a unit too deadly is failed."""
@@ -240,7 +259,9 @@ class Launcher:
             if self.interrupts == 1:
                 self.display.say("stopping: running trials are handed back; again to stop at once")
 
-        before = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield
         finally:

@@ -66,7 +66,7 @@ def build_objective(settings: Settings, stored_data: Mapping[str, Any] | None) -
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device meant; `auto` is the first GPU, else the CPU. Raises UserError if it is not there."""
+    """The device meant; `auto` is the first GPU, else the CPU. Raises UserError if it is absent."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -16,7 +16,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Parameter:
-    """One named argument: `low` and `high` bound it, `open_low` leaves the lower bound itself out."""
+    """One named argument, from `low` (itself left out with `open_low`) to `high`."""
 
     kind: Kind
     default: Any

@@ -13,7 +13,8 @@ from lrsearch.hints import unknown
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.schedules.durations import Duration, Length
-from lrsearch.schedules.families import FAMILIES, Call, Plan
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.plan import Call, Plan
 
 if TYPE_CHECKING:
     import torch

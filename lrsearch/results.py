@@ -16,7 +16,7 @@ from rich.table import Table
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
-from lrsearch.export import best_script
+from lrsearch.export.script import best_script
 from lrsearch.recipe import Recipe
 from lrsearch.study.database import redacted
 from lrsearch.study.progress import Finished, Progress, ranked
@@ -156,18 +156,9 @@ def _table(settings: Settings, best: list[Finished]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("trial", justify="right")
     table.add_column(settings.metric.name, justify="right")
-    table.add_column("lr", justify="right")
-    table.add_column("batch", justify="right")
     table.add_column("recipe")
     for one in best:
-        recipe = one.recipe or {}
-        table.add_row(
-            str(one.trial),
-            number(one.value),
-            number(recipe.get("lr")),
-            str(recipe.get("batch_size")),
-            escape(described(one.recipe)),
-        )
+        table.add_row(str(one.trial), number(one.value), escape(described(one.recipe)))
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,27 @@ def load_target(dotted: str, what: str) -> Any:
     return getattr(module, name)
 
 
-def check_arguments(function: Any, arguments: Mapping[str, Any], what: str) -> None:
-    """Raises UserError for arguments that the function does not take, with the valid ones."""
+def check_arguments(
+    function: Any, arguments: Mapping[str, Any], what: str, offered: Collection[str] = ()
+) -> None:
+    """Raises UserError for arguments that a function does not take, or needs and is not given.
+
+    `offered` are the names that lrsearch itself can give.
+    """
     parameters = inspect.signature(function).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-        return
-    wrong = [name for name in arguments if name not in parameters]
-    if wrong:
-        raise UserError("\n".join(f"{what}.{name}: {unknown(name, parameters)}" for name in wrong))
+    free = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    problems = [
+        f"{what}.{name}: {unknown(name, parameters)}"
+        for name in arguments
+        if name not in parameters and not free
+    ]
+    problems += [
+        f"{what}.{name} is missing: {function.__name__} needs it"
+        for name, one in parameters.items()
+        if one.default is one.empty
+        and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        and name not in arguments
+        and name not in offered
+    ]
+    if problems:
+        raise UserError("\n".join(problems))

@@ -72,7 +72,7 @@ class Worker:
             self.trials.wait(trial.trial_id)
             self.queue.give_back(unit.unit_id)
             return
-        except Exception:  # the user's code can raise anything: this trial fails, not the sweep
+        except Exception:  # noqa: BLE001 - the user's code can raise anything: the trial fails alone
             ended = Outcome(tables.FAILED, reason=traceback.format_exc())
         self._finish(unit, trial, ended, time.perf_counter() - started)
 
@@ -108,9 +108,7 @@ class Worker:
         except Pruned:
             return Outcome(tables.PRUNED, reporter.last)
         except Diverged as error:
-            return Outcome(
-                tables.DIVERGED, reporter.last, str(error), step=error.step, lr=error.lr
-            )
+            return Outcome(tables.DIVERGED, reporter.last, str(error), step=error.step, lr=error.lr)
         except OutOfMemory as error:
             return Outcome(
                 tables.OUT_OF_MEMORY, reporter.last, str(error), step=error.step, lr=error.lr

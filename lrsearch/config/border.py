@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
 import math
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
-
+from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import MetricSettings, Settings, StudySettings
-from lrsearch.data.sources import SOURCES, source_arguments
+from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
@@ -29,8 +24,6 @@ from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling, Space
 from lrsearch.training.losses import LOSSES, METRICS
 from lrsearch.training.settings import Target, TrainSettings
-
-T = TypeVar("T")
 
 TOP_LEVEL = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
@@ -55,23 +48,23 @@ def settings_from(
     """
     problems = [unknown(key, TOP_LEVEL) for key in plain if key not in TOP_LEVEL]
     nodes = {key: plain.get(key) for key in TOP_LEVEL}
-    space_node = _mapping("space", nodes["space"], problems)
+    space_node = mapping("space", nodes["space"], problems)
     settle_kinds(space_node, space_layers)
-    study_node = _mapping("study", nodes["study"], problems)
+    study_node = mapping("study", nodes["study"], problems)
     study_node["name"] = _study_name(study_node.get("name"), nodes["sweep"], problems)
-    study = _section("study", study_node, StudySettings, problems)
-    metric = _section("metric", nodes["metric"], MetricSettings, problems)
-    train = _train(_mapping("train", nodes["train"], problems), problems)
-    coupling = _section("coupling", nodes["coupling"], Coupling, problems)
-    objective = _own_target("objective", nodes["objective"], problems)
-    model = _model(_mapping("model", nodes["model"], problems), problems)
-    data = _data(_mapping("data", nodes["data"], problems), problems)
+    study = section("study", study_node, StudySettings, problems)
+    metric = section("metric", nodes["metric"], MetricSettings, problems)
+    train = _train(mapping("train", nodes["train"], problems), problems)
+    coupling = section("coupling", nodes["coupling"], Coupling, problems)
+    objective = own_target("objective", nodes["objective"], problems)
+    model = _model(mapping("model", nodes["model"], problems), problems)
+    data = _data(mapping("data", nodes["data"], problems), problems)
     catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
     sampler = _listed("sampler", nodes["sampler"], catalogue, problems)
     catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
     pruner = _listed("pruner", nodes["pruner"], catalogue, problems)
     space = parse_space(space_node, coupling or Coupling(), problems)
-    storage = _mapping("storage", nodes["storage"], problems)
+    storage = mapping("storage", nodes["storage"], problems)
     url = _storage_url(storage, problems)
     workers = _workers(nodes["workers"], problems)
     if not isinstance(nodes["dry_run"], bool):
@@ -79,13 +72,20 @@ def settings_from(
     if metric and train and space and objective is None:
         names = metric_names(train)
         _check_monitor(space, names, problems)
-        if names is not None and metric.name not in names:
+        if metric.name not in names:
             problems.append(f"metric.name: {unknown(metric.name, names)}")
     if study and space and sampler:
         _check_plan(study, space, sampler, problems)
     if problems:
         raise ConfigErrors(problems)
-    assert study and metric and train and data and model and space and sampler and pruner
+    assert study, "a section that is missing has left a problem"
+    assert metric
+    assert train
+    assert data
+    assert model
+    assert space
+    assert sampler
+    assert pruner
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
     stored |= {"space": space_node, "study": study_node}
     return Settings(
@@ -108,64 +108,23 @@ def settings_from(
     )
 
 
-def metric_names(train: TrainSettings) -> list[str] | None:
-    """The values an evaluation gives; None where they depend on the data (no metrics named)."""
+def metric_names(train: TrainSettings) -> list[str]:
+    """The values that an evaluation can give."""
     base = ["val_loss", "train_loss"]
     if train.metrics is None:
         return [*base, "val_accuracy"]
     return [*base, *(f"val_{name}" for name in train.metrics)]
 
 
-def _section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None:
-    """A flat section as its dataclass; None when it has problems."""
-    node = _mapping(path, node, problems)
-    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
-    problems.extend(wrong)
-    try:
-        value = _adapter(cls).validate_python({k: v for k, v in node.items() if k in names})
-    except ValidationError as error:
-        problems.extend(_in_words(path, detail) for detail in error.errors())
-        return None
-    return None if wrong else typing.cast(T, value)
-
-
-@functools.cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
-
-
-def _in_words(path: str, detail: ErrorDetails) -> str:
-    key = ".".join([path, *(str(part) for part in detail["loc"] if not _is_branch(part))])
-    if detail["type"] == "missing":
-        return f"{key} is missing"
-    said = detail["msg"].replace("Input should be", "it should be")
-    value = detail["input"]
-    expected = str(detail.get("ctx", {}).get("expected", ""))
-    close = difflib.get_close_matches(str(value), [w.strip("'") for w in expected.split()], 1)
-    return f"{key}: {value!r} is not valid: {said}" + (
-        f"; did you mean {close[0]}?" if close else ""
-    )
-
-
-def _is_branch(part: int | str) -> bool:
-    """Whether pydantic names the branch of a union here, not a key."""
-    return isinstance(part, str) and ("[" in part or part in ("int", "float", "str"))
-
-
-def _mapping(path: str, node: Any, problems: list[str]) -> dict[str, Any]:
-    if node is None:
-        return {}
-    if not isinstance(node, Mapping):
-        problems.append(f"{path}: {node!r} is not a mapping")
-        return {}
-    return dict(node)
-
-
-def _study_name(name: Any, sweep: Any, problems: list[str]) -> str:
-    name = str(sweep if name is None else name)
+def _study_name(given: Any, sweep: Any, problems: list[str]) -> str:
+    name = f"{sweep if given is None else given}"
     # It names a folder of outputs, too.
-    if not name.strip() or name in (".", "..") or any(c in name for c in "/\\\0") or len(name) > 200:
+    if (
+        not name.strip()
+        or name in (".", "..")
+        or any(c in name for c in "/\\\0")
+        or len(name) > 200
+    ):
         problems.append(
             f"study.name: {name!r} is not a name: letters, digits and -_. without slashes"
         )
@@ -175,22 +134,23 @@ def _study_name(name: Any, sweep: Any, problems: list[str]) -> str:
 def _train(node: dict[str, Any], problems: list[str]) -> TrainSettings | None:
     before = len(problems)
     if node.get("loss") is not None:
-        node["loss"] = _target("train.loss", node["loss"], LOSSES, problems)
+        node["loss"] = target("train.loss", node["loss"], LOSSES, problems)
     if node.get("metrics") is not None:
         metrics = node["metrics"]
         if isinstance(metrics, list):
             metrics = {name: name for name in metrics}
         node["metrics"] = {
-            name: _target(f"train.metrics.{name}", value or name, METRICS, problems)
-            for name, value in _mapping("train.metrics", metrics, problems).items()
+            name: target(f"train.metrics.{name}", value or name, METRICS, problems)
+            for name, value in mapping("train.metrics", metrics, problems).items()
         }
     if len(problems) > before:
-        node.pop("loss", None), node.pop("metrics", None)
+        node.pop("loss", None)
+        node.pop("metrics", None)
     if (every := node.get("eval_every")) is not None:
         problem = Parameter("duration", None).problem(every)
         if problem or Duration.parse(every).amount <= 0:
             problems.append(f"train.eval_every: {problem or f'{every!r} is not above 0'}")
-    train = _section("train", node, TrainSettings, problems)
+    train = section("train", node, TrainSettings, problems)
     if train and not _is_device(train.device):
         problems.append(
             f"train.device: {unknown(train.device, ('auto', 'cpu', 'cuda', 'mps', 'cuda:0'))}"
@@ -203,38 +163,11 @@ def _is_device(device: str) -> bool:
     return kind in ("auto", "cpu", "cuda", "mps") and (not index or index.isdigit())
 
 
-def _target(
-    path: str, node: Any, catalogue: Mapping[str, str], problems: list[str]
-) -> Target | None:
-    """A function of the catalogue by name, or the user's own by `_target_`."""
-    if isinstance(node, str):
-        node = {"name": node}
-    node = _mapping(path, node, problems)
-    if "_target_" in node:
-        return _own_target(path, node, problems)
-    name = node.pop("name", None)
-    if name not in catalogue:
-        problems.append(f"{path}: {unknown(name, [*catalogue, '_target_: mypkg.function'])}")
-        return None
-    return Target(str(name), node)
-
-
-def _own_target(path: str, node: Any, problems: list[str]) -> Target | None:
-    if node is None:
-        return None
-    arguments = _mapping(path, node, problems)
-    dotted = arguments.pop("_target_", None)
-    if not isinstance(dotted, str) or "." not in dotted:
-        problems.append(f"{path}._target_: {dotted!r} is not a dotted path such as mypkg.{path}")
-        return None
-    return Target(dotted, arguments, own=True)
-
-
 def _model(node: dict[str, Any], problems: list[str]) -> Target | None:
     if node.get("_target_") is not None:
         node.pop("name", None)
-        return _own_target("model", node, problems)
-    return _target("model", node, MODELS, problems)
+        return own_target("model", node, problems)
+    return target("model", node, MODELS, problems)
 
 
 _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
@@ -245,12 +178,12 @@ def _data(node: dict[str, Any], problems: list[str]) -> DataSpec | None:
     dotted = node.pop("_target_", None)
     own = {key: node.pop(key) for key in [*node] if key not in _DATA_KEYS}
     if dotted is not None:
-        _own_target("data", {"_target_": dotted}, problems)
+        own_target("data", {"_target_": dotted}, problems)
         node["name"], node["fallback"] = str(dotted), None
     elif node.get("name") not in SOURCES:
         problems.append(f"data: {unknown(node.get('name'), [*SOURCES, '_target_: mypkg.load'])}")
-    if node.get("fallback") is not None and node["fallback"] not in SOURCES:
-        problems.append(f"data.fallback: {unknown(node['fallback'], SOURCES)}")
+    if node.get("fallback") is not None and node["fallback"] not in FALLBACKS:
+        problems.append(f"data.fallback: {unknown(node['fallback'], [*FALLBACKS, 'null'])}")
     if dotted is None and node.get("name") in SOURCES:
         allowed = source_arguments(SOURCES[node["name"]])
         problems.extend(
@@ -262,14 +195,8 @@ def _data(node: dict[str, Any], problems: list[str]) -> DataSpec | None:
         node[key] = Path(str(node.get(key))).expanduser()
     if len(problems) > before:
         return None
-    try:
-        return typing.cast(
-            DataSpec,
-            _adapter(DataSpec).validate_python({**node, "target": dotted, "arguments": own}),
-        )
-    except ValidationError as error:
-        problems.extend(_in_words("data", detail) for detail in error.errors())
-    return None
+    known = {**node, "target": dotted, "arguments": own}
+    return section("data", known, DataSpec, problems)
 
 
 def _listed(
@@ -280,7 +207,7 @@ def _listed(
 ) -> Target | None:
     """A sampler or a pruner, with its arguments checked."""
     before = len(problems)
-    arguments = _mapping(path, node, problems)
+    arguments = mapping(path, node, problems)
     name = arguments.pop("name", None)
     if name not in catalogue:
         problems.append(f"{path}: {unknown(name, catalogue)}")
@@ -315,10 +242,10 @@ def _workers(value: Any, problems: list[str]) -> Any:
     return value
 
 
-def _check_monitor(space: Space, names: Iterable[str] | None, problems: list[str]) -> None:
+def _check_monitor(space: Space, names: Iterable[str], problems: list[str]) -> None:
     for option, parameters in space.scheduler.items():
         domain = parameters.get("monitor")
-        if names is not None and isinstance(domain, (Fixed, Choices)):
+        if isinstance(domain, (Fixed, Choices)):
             problems.extend(
                 f"space.scheduler.{option}.monitor: {unknown(value, names)}"
                 for value in domain.grid()
@@ -326,9 +253,7 @@ def _check_monitor(space: Space, names: Iterable[str] | None, problems: list[str
             )
 
 
-def _check_plan(
-    study: StudySettings, space: Space, sampler: Target, problems: list[str]
-) -> None:
+def _check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:
     """The settings tried first, the balance and the grid, against the space."""
     for index, wanted in enumerate(study.try_first):
         try:

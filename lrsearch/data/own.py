@@ -29,9 +29,8 @@ def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
 
     Raises UserError for what is not data.
     """
-    parts = _call(spec)
     tensors: dict[str, torch.Tensor] = {}
-    for name, part in zip(_NAMES, parts, strict=False):
+    for name, part in zip(_NAMES, _call(spec), strict=False):
         if not _is_pair(part):
             if spec.in_memory == "never" or (spec.in_memory == "auto" and not _fits(part)):
                 return None
@@ -41,9 +40,31 @@ def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
             raise UserError(
                 f"{spec.target}: its {name} part has {len(x)} inputs and {len(y)} targets"
             )
-        tensors[f"{name}_x"] = x.float() if x.is_floating_point() else x
-        tensors[f"{name}_y"] = y.float() if y.is_floating_point() else y.long()
+        tensors[f"{name}_x"], tensors[f"{name}_y"] = x.float(), as_targets(y)
+    _check_alike(spec, tensors)
     return tensors
+
+
+def as_targets(y: torch.Tensor) -> torch.Tensor:
+    """Classes as int64, N; numbers as float32, N×…: never N, which a loss would broadcast."""
+    if not y.is_floating_point():
+        return y.long()
+    return y.float()[:, None] if y.dim() == 1 else y.float()
+
+
+def _check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor]) -> None:
+    """Raises UserError where the parts do not fit together."""
+    for kind, what in (("x", "inputs"), ("y", "targets")):
+        parts = {name: one for name, one in tensors.items() if name.endswith(kind)}
+        found = {(one.dtype, tuple(one.shape[1:])) for one in parts.values()}
+        if len(found) > 1:
+            shapes = ", ".join(
+                f"{n[:-2]} {one.dtype} {tuple(one.shape)}" for n, one in parts.items()
+            )
+            raise UserError(f"{spec.target}: the {what} of its parts differ: {shapes}")
+        for name, one in parts.items():
+            if kind == "y" and not one.is_floating_point() and one.min() < 0:
+                raise UserError(f"{spec.target}: its {name[:-2]} part has a negative class")
 
 
 def datasets_of(spec: DataSpec) -> list[Dataset[Any]]:
@@ -62,9 +83,7 @@ def _call(spec: DataSpec) -> list[Any]:
         raise UserError(f"{spec.target}: {_WANTED}; it returned {type(found).__name__}")
     for name, part in zip(_NAMES, found, strict=False):
         if not _is_pair(part) and not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
-            raise UserError(
-                f"{spec.target}: {_WANTED}; its {name} part is {type(part).__name__}"
-            )
+            raise UserError(f"{spec.target}: {_WANTED}; its {name} part is {type(part).__name__}")
         if isinstance(part, (tuple, list)) and not _is_pair(part):
             raise UserError(f"{spec.target}: {_WANTED}; its {name} part is not a pair of tensors")
         if not _is_pair(part) and len(part) == 0:

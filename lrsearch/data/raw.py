@@ -77,7 +77,9 @@ def _read_present(
                 return source.function(str(folder), download=False)
             except UNPACK_ERRORS as error:
                 where = folder / files.folder
-                raise UserError(f"the files in {where} are damaged ({error}); delete them") from error
+                raise UserError(
+                    f"the files in {where} are damaged ({error}); delete them"
+                ) from error
     for folder in _places(root, cache):
         with contextlib.suppress(*UNPACK_ERRORS):  # a cut-off archive: download it again
             return _read_archives(source, files, folder, cache)

@@ -111,8 +111,8 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
             continue
         if one.is_sweep_override():
             problems.append(
-                f"{_shown(text)}: Hydra's multirun is not used: a search space says the same, and better: "
-                f"space.lr.choices=[0.1,0.01] with sampler=grid"
+                f"{_shown(text)}: Hydra's multirun is not used: a search space says the same, "
+                f"and prunes: space.lr.choices=[0.1,0.01] with sampler=grid"
             )
         else:
             parsed.append(one)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import psutil
 import yaml
-from rich.console import Console
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration
-from lrsearch.entry.run import with_data
+from lrsearch.entry.run import make_console, with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.launcher import places
 from lrsearch.recipe import Recipe
@@ -45,7 +44,7 @@ class Cost:
 
 def dry_run(settings: Settings) -> int:
     """Prints it all; nothing is stored but the cache of the data. The exit code."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     console.print(yaml.safe_dump(dict(settings.plain), sort_keys=False), markup=False)
     settings, info = with_data(settings, console)
     units = plan_units(settings)

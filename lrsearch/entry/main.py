@@ -72,8 +72,10 @@ def _run(arguments: list[str]) -> int:
         )
     for name in ("config_path", "config_name", "experimental_rerun"):
         if getattr(flags, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is not used here: put your own sweeps in "
-                            f"./sweeps and your own parts in a folder given by --config-dir")
+            raise UserError(
+                f"--{name.replace('_', '-')} is not used here: put your own sweeps in "
+                f"./sweeps and your own parts in a folder given by --config-dir"
+            )
     if any(getattr(flags, name) for name in _HYDRA_ONLY) or flags.cfg in ("hydra", "all"):
         return _hydra(arguments)
     if flags.cfg == "job":
@@ -125,7 +127,7 @@ def _hydra(arguments: list[str]) -> int:
     sys.argv = ["lrsearch", *map(without_password, arguments)]
     if "LRSEARCH_STORAGE" in os.environ:
         os.environ["LRSEARCH_STORAGE"] = without_password(os.environ["LRSEARCH_STORAGE"])
-    hydra.main(
-        version_base=VERSION_BASE, config_path=str(conf_folder()), config_name=CONFIG_NAME
-    )(lambda config: None)()
+    hydra.main(version_base=VERSION_BASE, config_path=str(conf_folder()), config_name=CONFIG_NAME)(
+        lambda config: None
+    )()
     return 0

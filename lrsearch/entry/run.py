@@ -29,7 +29,7 @@ def run(settings: Settings, command: str) -> int:
     0: the budget is spent. 1: it was stopped by failures, or the time was up with nothing done.
     130: interrupted.
     """
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = make_console()
     settings, info = with_data(settings, console)
     database = Database(settings.storage_url)
     studies = Studies(settings.storage_url)
@@ -51,10 +51,7 @@ def run(settings: Settings, command: str) -> int:
             display,
             output / "logs",
         )
-        with study.queue.clock() as spent:
-            limit = settings.study.timeout
-            deadline = None if limit is None else time.monotonic() + limit - spent
-            launcher.run(deadline)
+        launcher.run(settings.study.timeout)
     code = conclude(console, settings, info, study, progress, output)
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}")
@@ -66,6 +63,11 @@ def run(settings: Settings, command: str) -> int:
     studies.close()
     database.close()
     return code
+
+
+def make_console() -> Console:
+    """The terminal; lines are as long as they are where it is a file or a pipe."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
@@ -99,5 +101,3 @@ def _announce(
     )
     for note in study.notes:
         console.print(f"  {note}")
-
-

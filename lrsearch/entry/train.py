@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import MetricSettings
 from lrsearch.data.prepare import prepare
 from lrsearch.display import number
+from lrsearch.entry.run import make_console
 from lrsearch.errors import UserError
 from lrsearch.objective import build_objective
 from lrsearch.recipe import Recipe
@@ -28,7 +28,7 @@ def train_again(path: Path, device: str | None, data_root: Path | None) -> int:
     Exit code 0 also where it differs: on another kind of machine it may. 1 if it diverged.
     """
     record = _read(path)
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = make_console()
     config = {**record["config"], **RUNTIME}
     config["train"] = {**config["train"], "threads": record["machine"]["threads"]}
     if device is not None:

@@ -30,18 +30,21 @@ def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataIn
     Raises UserError for arguments it does not take.
     """
     cls = model_class(name, own)
-    check_arguments(cls, arguments, "model")
+    check_arguments(cls, arguments, "model", offered=_offered(info))
     model: nn.Module = cls(**model_arguments(cls, arguments, info))
     return model
 
 
 def model_arguments(cls: Any, arguments: Mapping[str, Any], info: DataInfo) -> dict[str, Any]:
     """All arguments: `input_shape`, `n_outputs` and `n_classes` from the data, then the given."""
-    offered = {
+    accepted = inspect.signature(cls).parameters
+    known = {key: value for key, value in _offered(info).items() if key in accepted}
+    return {**known, **arguments}
+
+
+def _offered(info: DataInfo) -> dict[str, Any]:
+    return {
         "input_shape": info.input_shape,
         "n_outputs": info.n_outputs,
         "n_classes": info.n_classes,
     }
-    accepted = inspect.signature(cls).parameters
-    known = {key: value for key, value in offered.items() if key in accepted}
-    return {**known, **arguments}

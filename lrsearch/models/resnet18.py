@@ -31,7 +31,10 @@ class ResNet18(nn.Module):
 
         self.body = torchvision.models.resnet18(weights=None)
         if weights is not None:
-            self.body.load_state_dict(pretrained(weights))
+            state = pretrained(weights)
+            # The last layer of other classes is of no use here.
+            state |= {f"fc.{name}": one for name, one in self.body.fc.state_dict().items()}
+            self.body.load_state_dict(state)
         self.body.fc = nn.Identity()
         if small_images is None:
             small_images = weights is None and min(input_shape[1:]) < 64

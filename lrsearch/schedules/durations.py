@@ -14,7 +14,7 @@ _TEXT = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(ep|st|)\s*")
 
 @dataclass(frozen=True)
 class Duration:
-    """A stretch of training: a fraction of the whole, epochs (`10ep`) or optimizer steps (`500st`)."""
+    """A stretch of training: a fraction of the whole, epochs (`10ep`) or steps (`500st`)."""
 
     amount: float
     unit: Unit
@@ -35,8 +35,8 @@ class Duration:
             return cls(amount, "st")
         if amount > 1:
             raise ValueError(
-                f"{value!r} is above 1: did you mean {amount:g}ep (epochs) or {amount:g}st (steps)? "
-                f"A bare number is a fraction of the whole training"
+                f"{value!r} is above 1: did you mean {amount:g}ep (epochs) or {amount:g}st "
+                f"(steps)? A bare number is a fraction of the whole training"
             )
         return cls(amount, "fraction")
 
@@ -85,7 +85,7 @@ class Length:
         return max(1, round(self.in_steps(duration) / self.steps_per_evaluation))
 
     def warmup_steps(self, duration: Duration) -> int:
-        """Steps of warm-up: none for 0, else at least one, and at least one step is left after it."""
+        """Steps of warm-up: none for 0, else at least one; a step is left after it."""
         if duration.amount == 0:
             return 0
         return min(self.in_steps(duration), self.steps - 1)

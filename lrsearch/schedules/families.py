@@ -7,69 +7,14 @@ when the rate changes.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from itertools import pairwise
 
 from lrsearch.parameters import Parameter
-from lrsearch.schedules.durations import Duration, Length
+from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.formula import Formula
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a family needs to know: its parameters, the peak rate, and the time it has."""
-
-    parameters: Mapping[str, Any]
-    lr: float
-    length: Length
-    warmup_steps: int
-
-    def __getitem__(self, name: str) -> Any:
-        return self.parameters[name]
-
-    @property
-    def steps(self) -> int:
-        """Steps after the warm-up."""
-        return self.length.steps - self.warmup_steps
-
-    def in_steps(self, value: Any) -> int:
-        """A stretch of time in steps."""
-        return self.length.in_steps(Duration.parse(value))
-
-    def moment(self, value: Any) -> int:
-        """A point in the whole training, in steps after the warm-up; at least 0."""
-        duration = Duration.parse(value)
-        if duration.amount == 0:
-            return 0
-        return max(0, self.length.in_steps(duration) - self.warmup_steps)
-
-
-@dataclass(frozen=True)
-class StepFunction:
-    """A function of the scheduler's step, as Python source that `Formula` reads as well."""
-
-    source: str
-
-    def __call__(self, step: int) -> float:
-        return _compiled(self.source)(step)
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(source: str) -> Callable[[int], float]:
-    # Not kept on the object: torch writes an object's attributes into the scheduler's state.
-    return Formula(source).function(steps_per_epoch=1, steps=1)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A class of torch.optim.lr_scheduler and its arguments, ready to be built or printed."""
-
-    scheduler: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    monitor: str | None = None
-    """The metric that drives it, once an evaluation; None for one that steps each batch."""
+from lrsearch.schedules.plan import Call, Plan, StepFunction
 
 
 @dataclass(frozen=True)
@@ -217,7 +162,7 @@ def _inverse_sqrt(plan: Plan) -> Call:
 def _piecewise(plan: Plan) -> Call:
     points = sorted((plan.moment(when), float(factor)) for when, factor in plan["points"])
     source = repr(points[-1][1])
-    for (start, before), (end, after) in reversed(list(zip(points, points[1:], strict=False))):
+    for (start, before), (end, after) in reversed(list(pairwise(points))):
         if end > start:
             slope = f"{before!r} + {after - before!r} * (step - {start}) / {end - start}"
             source = f"{slope} if step < {end} else {source}"
@@ -304,7 +249,12 @@ FAMILIES: dict[str, Family] = {
                 help="what becomes of the peak from cycle to cycle",
             ),
             "gamma": Parameter(
-                "float", 0.5, 0.0, 1.0, open_low=True, help="exp_range: factor of the peak per cycle"
+                "float",
+                0.5,
+                0.0,
+                1.0,
+                open_low=True,
+                help="exp_range: factor of the peak per cycle",
             ),
         },
         "up and down between base and peak",

@@ -64,7 +64,7 @@ class Formula:
         return _compile(tree.body)
 
     def function(self, steps_per_epoch: int, steps: int) -> Callable[[int], float]:
-        """The formula as a function of the step; `epoch` is whole epochs done, `progress` 0 to 1."""
+        """The formula as a function of the step; `epoch` is whole, `progress` goes to 1."""
         value = self._compiled()
 
         def at(step: int) -> float:

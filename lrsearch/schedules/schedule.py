@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from lrsearch.schedules.families import Call
+from lrsearch.schedules.plan import Call
 
 # torch calls the state of a scheduler `dict[str, Any]`.
 State = dict[str, Any]
@@ -54,16 +54,14 @@ class Schedule:
             self._warmup.step()
             if self.steps == self.warmup_steps:
                 # Exactly the rate from which the scheduler's recursion starts.
-                for group, rate in zip(
-                    self.optimizer.param_groups, self._first_rates, strict=True
-                ):
+                for group, rate in zip(self.optimizer.param_groups, self._first_rates, strict=True):
                     group["lr"] = rate
         elif self.monitor is None:
             self._main.step()
         self._follow()
 
     def evaluated(self, metrics: Mapping[str, float]) -> None:
-        """To be called after each evaluation. Raises KeyError when the watched metric is missing."""
+        """To be called after each evaluation. Raises KeyError without the watched metric."""
         if self.monitor is not None and self.steps >= self.warmup_steps:
             self._main.step(metrics[self.monitor])
             self._follow()

@@ -35,7 +35,7 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
     scheduler = _parse_branch(plain, "scheduler", schedulers, problems)
     shared_kinds = dict(COMMON)
     for option in optimizer:
-        shared_kinds |= {name: p for name, p in OPTIMIZERS[option].parameters.items()}
+        shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
         for name in sorted(set(optimizer[option]) & set(scheduler[other]) & set(COMMON)):
@@ -151,9 +151,7 @@ def _parse_domains(
     return domains
 
 
-def _parse_domain(
-    path: str, node: Any, parameter: Parameter, problems: list[str]
-) -> Domain | None:
+def _parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str]) -> Domain | None:
     """One domain; None (and no problem) for null, which takes the parameter away."""
     if isinstance(node, Mapping):
         node = {key: value for key, value in node.items() if value is not None}

@@ -33,7 +33,9 @@ def plan_units(settings: Settings) -> list[PlannedUnit]:
         total = study.n_trials
         turns = itertools.cycle(settings.space.grid(study.balance) if study.balance else [{}])
         given += itertools.islice(turns, max(0, total - len(given)))
-    return [(params, derived_seed(study.seed, "trial", k)) for k, params in enumerate(given[:total])]
+    return [
+        (params, derived_seed(study.seed, "trial", k)) for k, params in enumerate(given[:total])
+    ]
 
 
 def _grid(settings: Settings) -> list[dict[str, Any]]:

@@ -69,9 +69,7 @@ class Progress:
             stopped = session.scalar(
                 select(StudyRow.stopped).where(StudyRow.study_id == self._study_id)
             )
-            total = session.scalar(
-                select(func.count()).where(UnitRow.study_id == self._study_id)
-            )
+            total = session.scalar(select(func.count()).where(UnitRow.study_id == self._study_id))
             rows = session.execute(
                 select(UnitRow, EpochRow)
                 .outerjoin(latest, latest.c.trial_id == UnitRow.trial_id)
@@ -87,12 +85,12 @@ class Progress:
                 trial=unit.trial_number,
                 owner=unit.owner or "",
                 recipe=unit.recipe,
-                epoch=epoch and epoch.epoch,
-                train_loss=epoch and epoch.train_loss,
-                val_loss=epoch and epoch.val_loss,
-                lr=epoch and epoch.lr_end,
+                epoch=None if last is None else last.epoch,
+                train_loss=None if last is None else last.train_loss,
+                val_loss=None if last is None else last.val_loss,
+                lr=None if last is None else last.lr_end,
             )
-            for unit, epoch in rows
+            for unit, last in rows
         ]
         return Snapshot(total or 0, running, stopped)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +112,8 @@ class Queue:
                 .where(UnitRow.study_id == self.study_id)
                 .group_by(UnitRow.state)
             )
-            return {OPEN: 0, RUNNING: 0, DONE: 0} | {state: count for state, count in rows}
+            found = {str(state): int(count) for state, count in rows}
+            return {OPEN: 0, RUNNING: 0, DONE: 0} | found
 
     def claim(self, owner: str) -> Unit | None:
         """The next open unit, now this owner's; None when there is none or the study is stopped."""
@@ -210,9 +209,7 @@ class Queue:
         """The units that are running, whoever owns them."""
         with self._session() as session:
             rows = session.scalars(
-                select(UnitRow).where(
-                    UnitRow.study_id == self.study_id, UnitRow.state == RUNNING
-                )
+                select(UnitRow).where(UnitRow.study_id == self.study_id, UnitRow.state == RUNNING)
             )
             return list(rows)
 
@@ -235,20 +232,17 @@ class Queue:
             )
             return reason
 
-    @contextmanager
-    def clock(self) -> Iterator[float]:
-        """Counts the wall clock of a run; gives the seconds that earlier runs have spent."""
-        mine = StudyRow.study_id == self.study_id
+    def spent(self) -> float:
+        """Seconds of wall clock that all runs together have taken."""
         with self._session() as session:
-            spent = session.scalar(select(StudyRow.seconds).where(mine)) or 0.0
-        started = time.monotonic()
-        try:
-            yield spent
-        finally:
-            with self._session.begin() as session:
-                session.execute(
-                    update(StudyRow)
-                    .where(mine)
-                    .values(seconds=spent + time.monotonic() - started)
-                )
+            mine = select(StudyRow.seconds).where(StudyRow.study_id == self.study_id)
+            return session.scalar(mine) or 0.0
 
+    def spend(self, seconds: float) -> None:
+        """Adds to that."""
+        with self._session.begin() as session:
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.study_id == self.study_id)
+                .values(seconds=StudyRow.seconds + seconds)
+            )

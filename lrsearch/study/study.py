@@ -242,4 +242,3 @@ def git_revision() -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-

@@ -65,9 +65,11 @@ class Studies:
 
     def create(self, name: str, mode: Literal["min", "max"], metric: str) -> int:
         """Makes a study, or finds the one another process has just made; its id."""
-        direction = "minimize" if mode == "min" else "maximize"
         study = optuna.create_study(
-            storage=self._storage, study_name=name, direction=direction, load_if_exists=True
+            storage=self._storage,
+            study_name=name,
+            direction="minimize" if mode == "min" else "maximize",
+            load_if_exists=True,
         )
         study.set_metric_names([metric])
         return study._study_id
@@ -86,7 +88,9 @@ class Studies:
 
     def trials(self, name: str, pruner: optuna.pruners.BasePruner) -> Trials:
         """The trials of a study, pruned by `pruner`."""
-        return Trials(optuna.load_study(study_name=name, storage=self._storage, pruner=pruner), self._rdb)
+        return Trials(
+            optuna.load_study(study_name=name, storage=self._storage, pruner=pruner), self._rdb
+        )
 
     def close(self) -> None:
         """Gives all connections back."""

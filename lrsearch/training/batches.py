@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lrsearch.data.own import as_targets
 from lrsearch.data.parts import StreamedPart, TensorPart
 from lrsearch.seeds import derived_seed
 
@@ -70,7 +71,9 @@ def evaluation_batches(part: Part, batch_size: int, device: torch.device) -> Ite
         yield part.x[start : start + batch_size], part.y[start : start + batch_size]
 
 
-def _streamed(dataset: Dataset[Any], chunks: list[list[int]], device: torch.device) -> Iterator[Batch]:
+def _streamed(
+    dataset: Dataset[Any], chunks: list[list[int]], device: torch.device
+) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=chunks,
@@ -78,12 +81,10 @@ def _streamed(dataset: Dataset[Any], chunks: list[list[int]], device: torch.devi
         pin_memory=device.type == "cuda",
     )
     for x, y in loader:
-        yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        yield x.float().to(device, non_blocking=True), as_targets(y).to(device, non_blocking=True)
 
 
-def augmented(
-    x: torch.Tensor, generator: torch.Generator, crop: int, flip: bool
-) -> torch.Tensor:
+def augmented(x: torch.Tensor, generator: torch.Generator, crop: int, flip: bool) -> torch.Tensor:
     """Random crops (after padding by `crop`) and mirror images of a batch N×C×H×W."""
     if flip:
         mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5

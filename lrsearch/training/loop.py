@@ -170,7 +170,8 @@ class _Run:
                 loss = self.task.loss(self.forward(part_x), part_y)
             if len(part_x) < len(x):
                 loss = loss * (len(part_x) / len(x))
-            (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+            scaled = loss if self.scaler is None else self.scaler.scale(loss)
+            scaled.backward()  # type: ignore[no-untyped-call]
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         return total.float()

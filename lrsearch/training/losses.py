@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,19 +44,19 @@ def loss_target(loss: Target | None, classes: int | None) -> Target:
     return loss or Target("mse" if classes is None else "cross_entropy")
 
 
-def metric_targets(metrics: dict[str, Target] | None, classes: int | None) -> dict[str, Target]:
+def metric_targets(metrics: Mapping[str, Target] | None, classes: int | None) -> dict[str, Target]:
     """The metrics that are meant: by default accuracy for classes, none for numbers."""
     if metrics is None:
         return {} if classes is None else {"accuracy": Target("accuracy")}
     return dict(metrics)
 
 
-def dotted(target: Target, catalogue: dict[str, str]) -> str:
+def dotted(target: Target, catalogue: Mapping[str, str]) -> str:
     """The dotted path of a function of the catalogue or of the user's own."""
     return target.name if target.own else catalogue[target.name]
 
 
-def build(target: Target, catalogue: dict[str, str], what: str) -> Measure:
+def build(target: Target, catalogue: Mapping[str, str], what: str) -> Measure:
     """The function itself. Raises UserError when the user's cannot be imported."""
     function: Measure = load_target(dotted(target, catalogue), what)
     return partial(function, **target.arguments) if target.arguments else function

@@ -82,10 +82,10 @@ class LossWatch:
 def _to_host(values: torch.Tensor) -> Callable[[], list[float]]:
     """Starts the copy to the host; the function waits for it and gives the numbers."""
     if values.device.type != "cuda":
-        return values.tolist  # type: ignore[no-any-return]
+        return values.tolist
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
-    event = torch.cuda.Event()
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record()
 
     def read() -> list[float]:

@@ -66,7 +66,11 @@ CASES: list[tuple[str, dict[str, Any], dict[int, float]]] = [
     ("lambda", {"formula": "0.5 ** epoch"}, {0: LR, 9: LR, 10: 0.4, 100: LR * 0.5**10}),
     ("lambda", {"formula": "1 - 2 * progress"}, {0: LR, 25: 0.4, 50: 0.0, 80: 0.0}),
     ("multiplicative", {"factor": "0.5", "every": "2ep"}, {19: LR, 20: 0.4, 40: 0.2, 100: LR / 32}),
-    ("multiplicative", {"factor": "0.5 if epoch < 3 else 1"}, {10: 0.4, 20: 0.2, 30: 0.2, 100: 0.2}),
+    (
+        "multiplicative",
+        {"factor": "0.5 if epoch < 3 else 1"},
+        {10: 0.4, 20: 0.2, 30: 0.2, 100: 0.2},
+    ),
     (
         "cyclic",
         {"base": 0.25, "step_size_up": 0.1, "step_size_down": 0.2, "mode": "triangular"},

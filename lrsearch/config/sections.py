@@ -1,0 +1,92 @@
+"""Parts of a configuration, one at a time: into dataclasses, with problems in words."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from lrsearch.hints import unknown
+from lrsearch.training.settings import Target
+
+T = TypeVar("T")
+
+
+def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None:
+    """A flat section as its dataclass; None when it has problems."""
+    node = mapping(path, node, problems)
+    names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
+    problems.extend(wrong)
+    try:
+        value = _adapter(typing.cast(Any, cls)).validate_python(
+            {k: v for k, v in node.items() if k in names}
+        )
+    except ValidationError as error:
+        problems.extend(_in_words(path, detail) for detail in error.errors())
+        return None
+    return None if wrong else typing.cast(T, value)
+
+
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _in_words(path: str, detail: ErrorDetails) -> str:
+    key = ".".join([path, *(str(part) for part in detail["loc"] if not _is_branch(part))])
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    said = str(detail["msg"]).replace("Input should be", "it should be")
+    value = detail["input"]
+    expected = str(detail.get("ctx", {}).get("expected", ""))
+    close = difflib.get_close_matches(str(value), [w.strip("'") for w in expected.split()], 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{key}: {value!r} is not valid: {said}{hint}"
+
+
+def _is_branch(part: int | str) -> bool:
+    """Whether pydantic names the branch of a union here, not a key."""
+    return isinstance(part, str) and ("[" in part or part in ("int", "float", "str"))
+
+
+def mapping(path: str, node: Any, problems: list[str]) -> dict[str, Any]:
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping):
+        problems.append(f"{path}: {node!r} is not a mapping")
+        return {}
+    return dict(node)
+
+
+def target(
+    path: str, node: Any, catalogue: Mapping[str, str], problems: list[str]
+) -> Target | None:
+    """A function of the catalogue by name, or the user's own by `_target_`."""
+    if isinstance(node, str):
+        node = {"name": node}
+    node = mapping(path, node, problems)
+    if "_target_" in node:
+        return own_target(path, node, problems)
+    name = node.pop("name", None)
+    if name not in catalogue:
+        problems.append(f"{path}: {unknown(name, [*catalogue, '_target_: mypkg.function'])}")
+        return None
+    return Target(str(name), node)
+
+
+def own_target(path: str, node: Any, problems: list[str]) -> Target | None:
+    if node is None:
+        return None
+    arguments = mapping(path, node, problems)
+    dotted = arguments.pop("_target_", None)
+    if not isinstance(dotted, str) or "." not in dotted:
+        problems.append(f"{path}._target_: {dotted!r} is not a dotted path such as mypkg.{path}")
+        return None
+    return Target(dotted, arguments, own=True)

@@ -1,0 +1,1 @@
+"""The best recipe as a script in plain PyTorch."""

@@ -1,0 +1,105 @@
+"""The lines of an exported loop that depend on the recipe: optimizer, schedule, precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lrsearch.recipe import Recipe
+from lrsearch.schedules.plan import Call, StepFunction
+
+
+def optimizer_lines(recipe: Recipe) -> list[str]:
+    cls, arguments = recipe.optimizer_call()
+    if recipe.head_lr_factor == 1.0:
+        return [f"optimizer = torch.optim.{cls}(model.parameters(), {arguments_text(arguments)})"]
+    return [
+        "named = list(model.named_parameters())",
+        'head = [p for name, p in named if name.startswith("head.")]',
+        'body = [p for name, p in named if not name.startswith("head.")]',
+        f"head_lr_factor = {recipe.head_lr_factor!r}",
+        f'groups = [{{"params": body}}, {{"params": head, "lr": {recipe.lr!r} * head_lr_factor}}]',
+        f"optimizer = torch.optim.{cls}(groups, {arguments_text(arguments)})",
+    ]
+
+
+def torch_call(call: Call) -> str:
+    return f"torch.optim.lr_scheduler.{call.scheduler}(optimizer, {arguments_text(call.arguments)})"
+
+
+def batch_lines(crop: int, flip: bool) -> list[str]:
+    lines = ["x, y = train_x[chosen], train_y[chosen]"]
+    if crop or flip:
+        lines.append(f"x = augmented(x, generator, {crop}, {flip})")
+    return lines
+
+
+def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe) -> list[str]:
+    scaled = "scaler.scale(loss).backward()" if amp == "fp16" else "loss.backward()"
+    if micro_batch is None or micro_batch >= recipe.batch_size:
+        lines = ["with autocast:", "    loss = measure_loss(model(x), y)", scaled]
+    else:
+        lines = [
+            f"for start in range(0, len(x), {micro_batch}):  # one batch in pieces that fit",
+            f"    piece = slice(start, start + {micro_batch})",
+            "    with autocast:",
+            "        loss = measure_loss(model(x[piece]), y[piece])",
+            "    loss = loss * (len(x[piece]) / len(x))",
+            f"    {scaled}",
+        ]
+    if recipe.grad_clip is not None:
+        lines += ["scaler.unscale_(optimizer)"] if amp == "fp16" else []
+        lines.append(f"torch.nn.utils.clip_grad_norm_(model.parameters(), {recipe.grad_clip!r})")
+    return lines
+
+
+def step_lines(amp: str) -> list[str]:
+    if amp != "fp16":
+        return ["optimizer.step()"]
+    return [
+        "scaler.step(optimizer)",
+        "scale = scaler.get_scale()",
+        "scaler.update()",
+        "skipped = scaler.get_scale() < scale",
+    ]
+
+
+def schedule_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:
+    main = [] if call.monitor is not None else ["scheduler.step()"]
+    if warmup:
+        lines = [
+            f"if scheduled < {warmup}:",
+            "    warmup.step()",
+            f"    if scheduled == {warmup - 1}:",
+            "        for group, rate in zip(optimizer.param_groups, first_rates):",
+            "            group['lr'] = rate",
+        ]
+        lines += ["else:", *(f"    {line}" for line in main)] if main else []
+    else:
+        lines = main
+    return [*lines, *_follow(recipe), "scheduled += 1"]
+
+
+def plateau_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:
+    if call.monitor is None:
+        return []
+    body = [f"scheduler.step(found[{call.monitor!r}])", *_follow(recipe)]
+    if not warmup:
+        return body
+    return [f"if scheduled >= {warmup}:", *(f"    {line}" for line in body)]
+
+
+def _follow(recipe: Recipe) -> list[str]:
+    if recipe.head_lr_factor == 1.0:
+        return []
+    return ["optimizer.param_groups[1]['lr'] = optimizer.param_groups[0]['lr'] * head_lr_factor"]
+
+
+def arguments_text(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, StepFunction):
+        return f"lambda step: {value.source}"
+    return repr(value)

@@ -1,0 +1,258 @@
+"""Puts the script together: data, model, optimizer, scheduler, loop.
+
+The script repeats lrsearch's training to the last bit on the same kind of CPU: it contains the
+source of the same functions. The user's own code is imported, not copied.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.own import as_targets
+from lrsearch.data.prepare import fallback_spec
+from lrsearch.data.raw import unpacked_root
+from lrsearch.data.sources import SOURCES, normalise, split
+from lrsearch.data.spec import DataInfo
+from lrsearch.export import lines
+from lrsearch.export.lines import arguments_text, torch_call
+from lrsearch.export.template import EVALUATE, MAIN, OWN, fill, imports
+from lrsearch.recipe import Recipe
+from lrsearch.schedules.plan import Call
+from lrsearch.seeds import derived_seed
+from lrsearch.training.losses import LOSSES, METRICS, dotted, loss_target, metric_targets
+from lrsearch.training.settings import Target
+
+
+def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, Any]) -> str:
+    """The script for a record of `best.yaml`.
+
+    Where the user's own function trains, the script calls it with the recipe.
+    """
+    recipe = Recipe.from_dict(record["recipe"])
+    if info is None:
+        return _own_objective(settings, record)
+    return _Script(settings, info, recipe, record).text()
+
+
+class _Script:
+    def __init__(
+        self, settings: Settings, info: DataInfo, recipe: Recipe, record: Mapping[str, Any]
+    ) -> None:
+        from lrsearch.objective import length_of, with_arguments
+
+        self.settings, self.info, self.recipe, self.record = settings, info, recipe, record
+        self.spec = with_arguments(settings.data, recipe.data)
+        self.length = length_of(recipe.batch_size, settings.train, info.n_train)
+        self.imports: list[str] = []
+
+    def text(self) -> str:
+        from lrsearch.training.batches import augmented, order
+
+        data, model, measures = self._data(), self._model(), self._measures()
+        functions: list[Callable[..., Any]] = [derived_seed, order]
+        functions += [augmented] if self.spec.crop or self.spec.flip else []
+        parts = [
+            self._constants(),
+            *(inspect.getsource(function) for function in functions),
+            data,
+            model,
+            measures,
+            EVALUATE,
+            self._main(),
+        ]
+        body = "\n\n\n".join(part.strip("\n") for part in parts if part)
+        body = re.sub(r"\n{4,}", "\n\n\n", body)
+        return f"{self._head()}\n\n{imports(body, self.imports)}\n\n{body}\n"
+
+    def _head(self) -> str:
+        warning = self.record.get("WARNING")
+        lines = [
+            f'"""{self.recipe.describe()}',
+            "",
+            f"The best recipe of the study {self.record['study']} (trial {self.record['trial']}): "
+            f"{self.record['metric']} {self.record['value']!r}",
+            f"at the {self.record['at']} evaluation, found by lrsearch. Plain PyTorch.",
+            *([f"WARNING: {warning}"] if warning else []),
+            '"""',
+        ]
+        return "\n".join(lines)
+
+    def _constants(self) -> str:
+        length = self.length
+        return (
+            f"SEED = {self.record['seed']}\n"
+            f"BATCH_SIZE = {min(self.recipe.batch_size, self.info.n_train)}\n"
+            f"STEPS = {length.steps}  # of the optimizer, {length.steps_per_epoch} an epoch\n"
+            f"EVALUATE_EVERY = {length.steps_per_evaluation}  # steps\n"
+            f"THREADS = {self.settings.train.threads}  # other numbers change the last bits\n"
+            f"DEVICE = torch.device({_device(self.settings.train.device)})"
+        )
+
+    # Data
+
+    def _data(self) -> str:
+        if self.spec.target is not None:
+            function = self._imported(self.spec.target)
+            return (
+                f"{inspect.getsource(as_targets)}\n\n\n"
+                f"def load_data():\n"
+                f'    """(x, y) for training and for validation."""\n'
+                f"    found = []\n"
+                f"    for part in {function}({arguments_text(self.spec.arguments)})[:2]:\n"
+                f"        if not isinstance(part, (tuple, list)):  # a Dataset\n"
+                f"            items = [part[k] for k in range(len(part))]\n"
+                f"            part = [torch.stack([torch.as_tensor(item[k]) for item in items])"
+                f" for k in (0, 1)]\n"
+                f"        found.append((part[0].float(), as_targets(part[1])))\n"
+                f"    return found"
+            )
+        spec = self.spec
+        if self.info.name != self.info.wanted:
+            spec = fallback_spec(spec)
+        source, arguments = SOURCES[spec.name], dict(spec.arguments)
+        if source.files is not None:
+            root = unpacked_root(source.files, spec.root_folder, spec.cache_folder)
+            arguments["root"] = str(root)
+        functions: list[Callable[..., Any]] = [
+            source.function,
+            split,
+            *([normalise] if source.images else []),
+        ]
+        sources = "\n\n\n".join(inspect.getsource(function) for function in functions)
+        normal = "    train_x, validation_x = normalise(train_x, validation_x)\n"
+        return (
+            f"{sources}\n\n\n"
+            f"def load_data():\n"
+            f'    """(x, y) for training and for validation."""\n'
+            f"    x, y, _, _ = {spec.name}({arguments_text(arguments)})\n"
+            f"    parts = split(x, y, {self.info.n_validation}, {spec.split_seed})\n"
+            f"    train_x, train_y, validation_x, validation_y = parts\n"
+            f"{normal if source.images else ''}"
+            f"    return (train_x, train_y), (validation_x, validation_y)"
+        )
+
+    # Model, loss and metrics
+
+    def _model(self) -> str:
+        from lrsearch.models import model_arguments, model_class
+
+        model = self.settings.model
+        cls = model_class(model.name, model.own)
+        arguments = model_arguments(cls, {**model.arguments, **self.recipe.model}, self.info)
+        source = ""
+        if model.own:
+            name = self._imported(model.name)
+        else:
+            name = cls.__name__
+            source = _module_body(cls) + "\n\n\n"
+        return f"{source}def build_model():\n    return {name}({arguments_text(arguments)})"
+
+    def _measures(self) -> str:
+        classes = self.info.n_classes
+        loss = loss_target(self.settings.train.loss, classes)
+        metrics = metric_targets(self.settings.train.metrics, classes)
+        named = {"val_loss": (loss, LOSSES)}
+        named |= {f"val_{name}": (target, METRICS) for name, target in metrics.items()}
+        sources: list[str] = []
+        lines = []
+        for name, (target, catalogue) in named.items():
+            expression, source = self._measure(target, catalogue)
+            sources += [source] if source and source not in sources else []
+            lines.append(f"    {name!r}: {expression},")
+        table = "MEASURES = {\n" + "\n".join(lines) + "\n}"
+        return "\n\n\n".join([*sources, table])
+
+    def _measure(self, target: Target, catalogue: Mapping[str, str]) -> tuple[str, str]:
+        path = dotted(target, dict(catalogue))
+        source = ""
+        if path.startswith("lrsearch."):
+            from lrsearch.targets import load_target
+
+            expression, source = (
+                path.rpartition(".")[2],
+                inspect.getsource(load_target(path, "metric")),
+            )
+        elif path.startswith("torch."):
+            expression = path
+        else:
+            expression = self._imported(path)
+        if target.arguments:
+            expression = f"functools.partial({expression}, {arguments_text(target.arguments)})"
+        return expression, source
+
+    def _imported(self, path: str) -> str:
+        module, _, name = path.rpartition(".")
+        self.imports.append(f"from {module} import {name}")
+        return name
+
+    # Optimizer, scheduler and loop
+
+    def _main(self) -> str:
+        recipe, train = self.recipe, self.settings.train
+        call, warmup = recipe.call(self.length)
+        if warmup:
+            first = "first_rates = [group['lr'] for group in optimizer.param_groups]"
+            ramp = torch_call(
+                Call("LinearLR", {"start_factor": 1 / (warmup + 1), "total_iters": warmup})
+            )
+            warm_lines = [
+                f"# A linear ramp over {warmup} steps comes first.",
+                first,
+                f"warmup = {ramp}",
+            ]
+        else:
+            warm_lines = []
+        blocks = {
+            "OPTIMIZER": lines.optimizer_lines(recipe),
+            "SCHEDULER": [f"scheduler = {torch_call(call)}", *warm_lines],
+            "BATCH": lines.batch_lines(self.spec.crop, self.spec.flip),
+            "BACKWARD": lines.backward_lines(train.micro_batch, train.amp, recipe),
+            "STEP": lines.step_lines(train.amp),
+            "SCHEDULE": lines.schedule_lines(call, warmup, recipe),
+            "PLATEAU": lines.plateau_lines(call, warmup, recipe),
+        }
+        autocast = {
+            "none": "contextlib.nullcontext()",
+            "bf16": "torch.autocast(DEVICE.type, torch.bfloat16)",
+            "fp16": "torch.autocast(DEVICE.type, torch.float16)",
+        }[train.amp]
+        text = MAIN.replace("AUTOCAST", autocast)
+        text = text.replace("EVALUATION_BATCH", str(train.micro_batch or 1024))
+        for name, block in blocks.items():
+            text = fill(text, name, block)
+        goal = "min" if self.settings.metric.mode == "min" else "max"
+        pick = f"{goal}(values)" if self.settings.metric.at == "best" else "values[-1]"
+        metric = self.settings.metric.name
+        return text.replace("METRIC", repr(metric)).replace("PICK", pick)
+
+
+def _module_body(cls: type) -> str:
+    """The source of a class and of the functions of its module that it uses."""
+    module = inspect.getmodule(cls)
+    functions = [
+        inspect.getsource(function)
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == cls.__module__
+    ]
+    source = "\n\n\n".join([*functions, inspect.getsource(cls)])
+    return source.replace("UserError(", "ValueError(")
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return repr(name)
+    return '"cuda" if torch.cuda.is_available() else "cpu"'
+
+
+def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:
+    assert settings.objective is not None
+    module, _, name = settings.objective.name.rpartition(".")
+    arguments = arguments_text(settings.objective.arguments)
+    return OWN.format(
+        study=record["study"], value=record["value"], metric=record["metric"], module=module,
+        name=name, recipe=repr(record["recipe"]), arguments=f", {arguments}" if arguments else "",
+    )  # fmt: skip

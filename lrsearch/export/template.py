@@ -1,0 +1,120 @@
+"""The fixed text of exported scripts, and the imports that a text needs."""
+
+from __future__ import annotations
+
+import re
+
+EVALUATE = '''
+def evaluate(model, x, y, batch_size, autocast):
+    """The mean of each measure over the validation part."""
+    totals = dict.fromkeys(MEASURES, torch.zeros((), device=DEVICE))
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(x), batch_size):
+            part_x, part_y = x[start : start + batch_size], y[start : start + batch_size]
+            with autocast:
+                outputs = model(part_x)
+                means = {name: measure(outputs, part_y) for name, measure in MEASURES.items()}
+            totals = {name: total + means[name] * len(part_x) for name, total in totals.items()}
+    model.train()
+    return {name: float(total) / len(x) for name, total in totals.items()}
+'''
+
+MAIN = """
+def main():
+    torch.set_num_threads(THREADS)
+    train, validation = load_data()
+    train_x, train_y = (part.to(DEVICE) for part in train)
+    validation_x, validation_y = (part.to(DEVICE) for part in validation)
+    torch.manual_seed(SEED)
+    model = build_model().to(DEVICE)
+    measure_loss = MEASURES["val_loss"]
+    autocast = AUTOCAST
+    {OPTIMIZER}
+    {SCHEDULER}
+    step, scheduled, epoch, values, losses = 0, 0, 0, [], []
+    model.train()
+    while step < STEPS:
+        indices = order(len(train_x), SEED, epoch).to(DEVICE)
+        generator = torch.Generator(DEVICE).manual_seed(derived_seed(SEED, "augment", epoch))
+        last = len(train_x) // BATCH_SIZE * BATCH_SIZE
+        for first in range(0, last, BATCH_SIZE):
+            chosen = indices[first : first + BATCH_SIZE]
+            {BATCH}
+            optimizer.zero_grad()
+            {BACKWARD}
+            {STEP}
+            {SCHEDULE}
+            losses.append(loss.detach())
+            step += 1
+            if step % EVALUATE_EVERY == 0 or step == STEPS:
+                found = {"train_loss": float(torch.stack(losses).mean())}
+                found |= evaluate(model, validation_x, validation_y, EVALUATION_BATCH, autocast)
+                losses = []
+                values.append(found[METRIC])
+                rate = optimizer.param_groups[0]["lr"]
+                words = "  ".join(f"{name} {value:.6g}" for name, value in found.items())
+                print(f"step {step}  lr {rate:.4g}  {words}", flush=True)
+                {PLATEAU}
+            if step == STEPS:
+                break
+        epoch += 1
+    print(METRIC, PICK)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+OWN = '''"""The best recipe of the study {study}, found by lrsearch: {metric} {value!r}."""
+
+from lrsearch.recipe import Recipe
+from {module} import {name}
+
+RECIPE = {recipe}
+
+
+def report(epoch, val_loss, **metrics):
+    print(epoch, val_loss, metrics, flush=True)
+
+
+if __name__ == "__main__":
+    {name}(Recipe.from_dict(RECIPE), report{arguments})
+'''
+
+_MATHS = ("ceil", "cos", "e", "exp", "floor", "log", "pi", "sin", "sqrt")
+_STANDARD = {
+    "import contextlib": r"contextlib\.",
+    "import functools": r"functools\.",
+    "import hashlib": r"hashlib\.",
+    "import math": r"math\.",
+    "from collections.abc import Sequence": r"Sequence\[",
+    "from pathlib import Path": r"Path\(",
+}
+
+
+def imports(body: str, own: list[str]) -> str:
+    """The imports that the body uses."""
+    lines = [line for line, used in _STANDARD.items() if re.search(rf"\b{used}", body)]
+    formulas = " ".join(re.findall(r"lambda step: .*", body))
+    maths = [name for name in _MATHS if re.search(rf"\b{name}\b", formulas)]
+    if maths:
+        lines.append(f"from math import {', '.join(maths)}")
+    torch = ["import torch", *(["from torch import nn"] if re.search(r"\bnn\.", body) else [])]
+    blocks = [["from __future__ import annotations"], sorted(lines, key=_is_from), torch]
+    blocks += [sorted(set(own))] if own else []
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _is_from(line: str) -> bool:
+    return line.startswith("from")
+
+
+def fill(text: str, name: str, lines: list[str]) -> str:
+    """Puts lines in the place of `{name}`, indented as it is; none take the place away."""
+    return re.sub(
+        rf"^( *)\{{{name}\}}\n",
+        lambda match: "".join(f"{match[1]}{line}\n" for line in lines),
+        text,
+        flags=re.MULTILINE,
+    )
