@@ -89,6 +89,7 @@ _STANDARD = {
     "import hashlib": r"hashlib\.",
     "import math": r"math\.",
     "from collections.abc import Sequence": r"Sequence\[",
+    "from itertools import pairwise": r"pairwise\(",
     "from pathlib import Path": r"Path\(",
 }
 

@@ -1,0 +1,59 @@
+"""What all tests share: a working folder of their own, and the command line as a user has it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of tensors for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a user who has set nothing but where the cache is."""
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("LRSEARCH_")}
+    return {**mine, "LRSEARCH_CACHE": str(cache), "PYTHONPATH": str(REPO), "COLUMNS": "200"}
+
+
+@pytest.fixture
+def lrsearch(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Runs `python -m lrsearch ...` in the test's folder."""
+
+    def run(
+        *arguments: str, timeout: float = 120, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "lrsearch", *arguments],
+            cwd=tmp_path,
+            env={**environment, **extra},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Iterator[Callable[[str], list[tuple[object, ...]]]]:
+    """Asks the test's database, as any SQL client would."""
+
+    def ask(sql: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(tmp_path / "lrsearch.db")) as connection:
+            return connection.execute(sql).fetchall()
+
+    yield ask

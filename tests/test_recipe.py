@@ -1,0 +1,147 @@
+"""A recipe: one frozen object that builds, previews, serialises and describes itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from lrsearch.errors import UserError
+from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.recipe import Part, Recipe
+from lrsearch.schedules.durations import Length
+
+LENGTH = Length(steps=20, steps_per_epoch=10, steps_per_evaluation=10)
+
+
+def recipe(**changes: Any) -> Recipe:
+    known: dict[str, Any] = {
+        "lr": 0.1,
+        "batch_size": 32,
+        "optimizer": Part("sgd", {"momentum": 0.9}),
+        "scheduler": Part("cosine"),
+    }
+    return Recipe(**(known | changes))
+
+
+class TwoLayers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(3, 4)
+        self.head = nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_optimizer_is_built_with_its_rate_and_takes_a_step(name: str) -> None:
+    model = TwoLayers()
+    optimizer = recipe(optimizer=Part(name)).build_optimizer(model)
+    assert type(optimizer).__name__ == OPTIMIZERS[name].cls
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1]
+    before = model.body.weight.clone()
+    model.head(model.body(torch.ones(1, 3))).sum().backward()
+    optimizer.step()
+    assert not torch.equal(before, model.body.weight)
+
+
+def test_arguments_of_the_optimizer_reach_it() -> None:
+    part = Part("sgd", {"momentum": 0.7, "nesterov": True, "weight_decay": 0.01})
+    group = recipe(optimizer=part).build_optimizer(TwoLayers()).param_groups[0]
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.7, True, 0.01)
+
+
+def test_nesterov_without_momentum_is_plain_sgd() -> None:
+    part = Part("sgd", {"momentum": 0.0, "nesterov": True})
+    assert recipe(optimizer=part).build_optimizer(TwoLayers()).param_groups[0]["nesterov"] is False
+
+
+def test_a_head_factor_gives_the_head_a_group_of_its_own() -> None:
+    optimizer = recipe(head_lr_factor=10.0).build_optimizer(TwoLayers())
+    assert [(group["name"], group["lr"]) for group in optimizer.param_groups] == [
+        ("body", 0.1),
+        ("head", 1.0),
+    ]
+
+
+def test_a_head_factor_needs_a_head() -> None:
+    with pytest.raises(UserError, match="name the last layer `head`"):
+        recipe(head_lr_factor=10.0).build_optimizer(nn.Linear(2, 2))
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = TwoLayers()
+    model.body.requires_grad_(False)
+    assert len(recipe().build_optimizer(model).param_groups[0]["params"]) == 2
+
+
+def test_a_schedule_drives_the_optimizer_it_was_built_on() -> None:
+    optimizer = recipe().build_optimizer(TwoLayers())
+    schedule = recipe().build_schedule(optimizer, LENGTH)
+    for _ in range(LENGTH.steps):
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == 0.0
+
+
+def test_a_recipe_survives_json_and_yaml() -> None:
+    original = recipe(
+        scheduler=Part("multistep", {"milestones": ["5ep", 0.7]}),
+        warmup="100st",
+        grad_clip=1.0,
+        head_lr_factor=3.0,
+        lr_ref=0.05,
+        model={"dropout": 0.1},
+        data={"noise": 0.2},
+    )
+    assert Recipe.from_dict(json.loads(json.dumps(original.to_dict()))) == original
+    assert Recipe.from_dict(yaml.safe_load(original.to_yaml())) == original
+
+
+def test_defaults_are_written_out_so_that_a_stored_recipe_keeps_its_meaning() -> None:
+    stored = recipe(scheduler=Part("step")).to_dict()
+    assert stored["scheduler"] == {"name": "step", "step_size": 0.3, "gamma": 0.1}
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe().lr = 1.0  # type: ignore[misc]
+
+
+def test_a_line_describes_what_differs_from_the_defaults() -> None:
+    words = recipe(warmup=0.05, model={"dropout": 0.25}).describe()
+    assert words == "sgd(momentum=0.9) lr=0.1 batch=32 cosine warmup=0.05 model.dropout=0.25"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lr": 0.0}, "lr: 0.0 is out of range: it must be above 0"),
+        ({"lr": float("nan")}, "lr: nan is out of range"),
+        ({"batch_size": 0}, "batch_size: 0 is out of range"),
+        ({"warmup": 30}, "did you mean 30ep"),
+        ({"grad_clip": -1.0}, "grad_clip: -1.0 is out of range"),
+        ({"optimizer": Part("sdg")}, "'sdg' is unknown; did you mean sgd?"),
+        ({"optimizer": Part("adam", {"momentum": 0.9})}, "adam: 'momentum' is unknown"),
+        ({"scheduler": Part("step", {"step_size": 30})}, "step.step_size: 30 is above 1"),
+        ({"scheduler": Part("plateau", {"mode": "low"})}, "'low' is not one of min, max"),
+        ({"scheduler": Part("lambda", {"formula": "x"})}, "'x' is unknown in a formula"),
+        ({"scheduler": Part("piecewise", {"points": [[0, -1]]})}, "-1 is not a factor"),
+        ({"scheduler": Part("multistep", {"milestones": 0.5})}, "not a list of durations"),
+        ({"optimizer": Part("adam", {"betas": [0.9, 1.0]})}, "is not two numbers"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_words(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        recipe(**changes)
+    assert said in str(refused.value)
+
+
+def test_unknown_and_missing_keys_of_a_stored_recipe_are_named_together() -> None:
+    with pytest.raises(UserError) as refused:
+        Recipe.from_dict({"lr": 0.1, "optimizer": "sgd", "sheduler": "step", "batch_size": 3})
+    assert "did you mean scheduler?" in str(refused.value)
+    assert "scheduler is missing" in str(refused.value)
