@@ -64,9 +64,7 @@ def objective(trial: optuna.Trial, task: Task) -> float:
 def optimize(task: Task) -> None:
     """One process: its share of the trials."""
     torch.set_num_threads(1)  # two processes with a thread a core each would be in the way
-    study = optuna.load_study(
-        study_name=STUDY, storage=STORAGE, pruner=optuna.pruners.NopPruner()
-    )
+    study = optuna.load_study(study_name=STUDY, storage=STORAGE, pruner=optuna.pruners.NopPruner())
     study.optimize(partial(objective, task=task), n_trials=len(RECIPES) // PROCESSES)
 
 

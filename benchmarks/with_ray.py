@@ -70,9 +70,7 @@ def main() -> None:
     tuner = tune.Tuner(
         tune.with_resources(partial(train, task=task), {"cpu": 1}),
         param_space={"recipe": tune.grid_search(list(range(len(RECIPES))))},
-        tune_config=tune.TuneConfig(
-            metric="loss", mode="min", max_concurrent_trials=CONCURRENT
-        ),
+        tune_config=tune.TuneConfig(metric="loss", mode="min", max_concurrent_trials=CONCURRENT),
         run_config=tune.RunConfig(storage_path=str(here / "results")),
     )
     results = tuner.fit()

@@ -65,7 +65,7 @@ class Worker:
         if trial is None:
             return
         started = time.perf_counter()
-        reporter = Reporter(self.settings.metric, self.queue, trial)
+        reporter = Reporter(self.settings.metric, self.queue, trial, self.should_stop)
         try:
             ended = self._train(unit, trial, reporter)
         except Stopped:
@@ -138,7 +138,14 @@ def _columns(recipe: Recipe, unit: Unit) -> dict[str, Any]:
 class Reporter:
     """Takes a trial's evaluations: writes them down, and ends the trial when it is pruned."""
 
-    def __init__(self, metric: MetricSettings, queue: Queue, trial: RunningTrial) -> None:
+    def __init__(
+        self,
+        metric: MetricSettings,
+        queue: Queue,
+        trial: RunningTrial,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.should_stop = should_stop
         self.metric = metric
         self.queue = queue
         self.trial = trial
@@ -160,7 +167,11 @@ class Reporter:
         better = min if self.metric.mode == "min" else max
         self.best = value if self.best is None else better(self.best, value)
         is_last = self.evaluations is not None and evaluation.index >= self.evaluations
-        if not is_last and self.trial.should_prune():
+        if is_last:
+            return
+        if self.should_stop():
+            raise Stopped("stopped after an evaluation")
+        if self.trial.should_prune():
             raise Pruned
 
     def value(self) -> float | None:

@@ -6,14 +6,13 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from command_line import Query, Run
 
 REPO = Path(__file__).resolve().parent.parent
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -49,11 +48,11 @@ def lrsearch(tmp_path: Path, environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture
-def query(tmp_path: Path) -> Iterator[Callable[[str], list[tuple[object, ...]]]]:
+def query(tmp_path: Path) -> Query:
     """Asks the test's database, as any SQL client would."""
 
     def ask(sql: str) -> list[tuple[object, ...]]:
         with closing(sqlite3.connect(tmp_path / "lrsearch.db")) as connection:
             return connection.execute(sql).fetchall()
 
-    yield ask
+    return ask

@@ -150,11 +150,10 @@ def _train(node: dict[str, Any], problems: list[str]) -> TrainSettings | None:
         problem = Parameter("duration", None).problem(every)
         if problem or Duration.parse(every).amount <= 0:
             problems.append(f"train.eval_every: {problem or f'{every!r} is not above 0'}")
+    if not _is_device(str(node.get("device"))):
+        devices = ("auto", "cpu", "cuda", "mps", "cuda:0")
+        problems.append(f"train.device: {unknown(node.get('device'), devices)}")
     train = section("train", node, TrainSettings, problems)
-    if train and not _is_device(train.device):
-        problems.append(
-            f"train.device: {unknown(train.device, ('auto', 'cpu', 'cuda', 'mps', 'cuda:0'))}"
-        )
     return train if len(problems) == before else None
 
 

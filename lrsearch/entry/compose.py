@@ -184,6 +184,9 @@ def _in_words(error: BaseException) -> str:
     while cause is not None:
         words += [" ".join(str(cause).split())] if str(cause).strip() else []
         cause = cause.__cause__
+    if "Cannot merge DictConfig with ListConfig" in words[-1]:
+        key = words[-1].partition("full_key: ")[2].split(" ")[0]
+        words.append(f"to replace a range by a list of values write {key}.choices=[...]")
     return "; ".join(words)
 
 

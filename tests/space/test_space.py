@@ -165,9 +165,7 @@ def test_the_last_layer_that_says_a_kind_replaces_the_others(
     for layer in layers:
         merged |= layer
     space = {"optimizer": {"sgd": {"lr": dict(merged)}}, "lr": dict(merged)}
-    settle_kinds(
-        space, [{"lr": layer, "optimizer": {"sgd": {"lr": layer}}} for layer in layers]
-    )
+    settle_kinds(space, [{"lr": layer, "optimizer": {"sgd": {"lr": layer}}} for layer in layers])
     assert space == {"optimizer": {"sgd": {"lr": left}}, "lr": left}
 
 
@@ -216,9 +214,7 @@ def test_coupling_searches_the_rate_at_the_reference_and_reports_both(
     rule: Any, factor: float
 ) -> None:
     space = parse(Coupling(rule, reference=16), scheduler={"constant": {}})
-    recipe, stored = suggest(
-        space, **{"lr_ref": 0.1, "log2_batch_size": 6, "sgd.momentum": 0.9}
-    )
+    recipe, stored = suggest(space, **{"lr_ref": 0.1, "log2_batch_size": 6, "sgd.momentum": 0.9})
     assert "lr" not in stored
     assert recipe.lr_ref == 0.1
     assert recipe.lr == pytest.approx(0.1 * factor)
@@ -249,7 +245,9 @@ def test_a_grid_has_every_combination_once_branches_included() -> None:
 
 
 def test_a_grid_point_is_what_a_trial_needs_to_be_that_point() -> None:
-    space = parse(lr=[0.1, 0.2], optimizer={"sgd": {"momentum": [0.0, 0.9]}}, scheduler={"step": {}})
+    space = parse(
+        lr=[0.1, 0.2], optimizer={"sgd": {"momentum": [0.0, 0.9]}}, scheduler={"step": {}}
+    )
     for point in space.grid():
         recipe, stored = suggest(space, **point)
         assert stored == point
@@ -257,7 +255,7 @@ def test_a_grid_point_is_what_a_trial_needs_to_be_that_point() -> None:
 
 
 def test_a_grid_over_a_range_without_points_says_what_to_add() -> None:
-    with pytest.raises(ValueError, match="space.lr: .*add `points: 5`"):
+    with pytest.raises(ValueError, match=r"space\.lr: .*add `points: 5`"):
         list(parse().grid())
 
 

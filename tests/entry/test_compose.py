@@ -1,0 +1,243 @@
+"""From the command line to settings: Hydra's way, with every problem reported together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lrsearch.config.settings import Settings
+from lrsearch.entry.catalogue import conf_folder, find_sweeps
+from lrsearch.entry.compose import load_settings, without_password
+from lrsearch.errors import ConfigErrors
+from lrsearch.models import MODELS
+from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.pruners import PRUNERS
+from lrsearch.samplers import SAMPLERS
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.space.domains import Choices, Fixed, FloatRange
+from lrsearch.study.plan import plan_units
+
+GROUPS = {
+    path.name: sorted(option.stem for option in path.glob("*.yaml"))
+    for path in conf_folder().iterdir()
+    if path.is_dir()
+}
+SWEEPS = sorted(find_sweeps())
+
+
+def problems(*overrides: str) -> list[str]:
+    with pytest.raises(ConfigErrors) as refused:
+        load_settings(overrides)
+    return refused.value.problems
+
+
+def settings(*overrides: str) -> Settings:
+    return load_settings(["+sweep=digits", *overrides])
+
+
+# Everything that is shipped
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_sweep_validates_has_a_description_and_a_budget(sweep: str) -> None:
+    checked = load_settings([f"+sweep={sweep}"])
+    assert checked.description
+    assert checked.study.name == sweep
+    assert len(plan_units(checked)) > 0
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in sorted(GROUPS) for option in GROUPS[group]]
+)
+def test_every_sweep_composes_with_every_option_of_every_group(
+    sweep: str, group: str, option: str
+) -> None:
+    extra = ["study.n_trials=3"]
+    if group == "sampler":
+        extra += ["study.balance=[]"]
+    if option == "grid" or (sweep == "batch_size" and group == "space"):
+        # A grid needs to know how many points a range has; that it says so is right, too.
+        try:
+            load_settings([f"+sweep={sweep}", f"{group}={option}", *extra])
+        except ConfigErrors as error:
+            assert all("a grid needs to know how many" in one for one in error.problems)  # noqa: PT017
+        return
+    checked = load_settings([f"+sweep={sweep}", f"{group}={option}", *extra])
+    chosen = {
+        "data": checked.data.name,
+        "model": checked.model.name,
+        "sampler": checked.sampler.name,
+        "pruner": checked.pruner.name,
+    }
+    assert chosen.get(group, option) == option
+
+
+def test_the_catalogue_and_the_code_name_the_same_parts() -> None:
+    assert GROUPS["sampler"] == sorted(SAMPLERS)
+    assert GROUPS["pruner"] == sorted(PRUNERS)
+    assert GROUPS["model"] == sorted(MODELS)
+    assert all(len(options) > 1 for options in GROUPS.values())
+
+
+def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_each_pair() -> None:
+    checked = load_settings(["+sweep=compare"])
+    assert set(checked.space.optimizer) == set(OPTIMIZERS)
+    # These two need a formula or points of the user's own.
+    assert set(checked.space.scheduler) == set(FAMILIES) - {"multiplicative", "piecewise"}
+    pairs = [(p["optimizer"], p["scheduler"]) for p, _ in plan_units(checked)]
+    assert {pairs.count(pair) for pair in pairs} == {2}
+    assert len(set(pairs)) == len(checked.space.optimizer) * len(checked.space.scheduler)
+
+
+# The command line
+
+
+def test_public_names_keep_their_meaning() -> None:
+    checked = settings(
+        "study.n_trials=50", "study.name=try2", "study.timeout=60", "study.seed=3",
+        "train.epochs=2", "workers=4", "storage.url=sqlite:///x.db", "data.root=/tmp/raw",
+        "sampler=random", "pruner=asha",
+    )  # fmt: skip
+    assert (checked.study.n_trials, checked.study.name) == (50, "try2")
+    assert (checked.study.timeout, checked.study.seed, checked.train.epochs) == (60, 3, 2)
+    assert (checked.workers, checked.storage_url) == (4, "sqlite:///x.db")
+    assert checked.data.root == Path("/tmp/raw")
+    assert (checked.sampler.name, checked.pruner.name) == ("random", "asha")
+
+
+def test_the_environment_sets_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRSEARCH_STORAGE", "sqlite:///env.db")
+    monkeypatch.setenv("LRSEARCH_DATA", "/env/data")
+    checked = settings()
+    assert (checked.storage_url, checked.data.root) == ("sqlite:///env.db", Path("/env/data"))
+
+
+def test_the_command_line_beats_the_sweep_and_the_sweep_beats_the_catalogue() -> None:
+    assert settings().study.n_trials == 20
+    assert settings("study.n_trials=7").study.n_trials == 7
+
+
+def test_the_command_line_widens_fixes_and_replaces_without_repeating() -> None:
+    lr = settings("space.lr.high=0.5").space.shared["lr"]
+    assert lr == FloatRange(0.001, 0.5, log=True)
+    assert settings("space.lr.value=0.1").space.shared["lr"] == Fixed(0.1)
+    assert settings("space.lr=0.1").space.shared["lr"] == Fixed(0.1)
+    assert settings("space.lr.choices=[0.1,0.2]").space.shared["lr"] == Choices((0.1, 0.2))
+    assert list(settings("space.scheduler.only=[cosine,step]").space.scheduler) == [
+        "cosine",
+        "step",
+    ]
+
+
+def test_a_range_on_the_command_line_replaces_a_value_of_the_sweep() -> None:
+    checked = load_settings(["+sweep=linear", "space.warmup.low=0.1", "space.warmup.high=0.2"])
+    assert checked.space.shared["warmup"] == FloatRange(0.1, 0.2)
+
+
+def test_a_model_argument_becomes_tunable_with_one_override() -> None:
+    checked = settings("+space.model.dropout={low:0.0,high:0.5}")
+    assert checked.space.shared["model.dropout"] == FloatRange(0.0, 0.5)
+
+
+# A sweep of one's own
+
+
+def test_a_sweep_in_the_working_directory_is_found_and_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweeps").mkdir()
+    own = "description: mine\ndefaults: [{override /data: digits}]\nstudy: {n_trials: 4}\n"
+    (tmp_path / "sweeps" / "mnist.yaml").write_text(own)
+    (tmp_path / "sweeps" / "fresh.yaml").write_text(own)
+    monkeypatch.chdir(tmp_path)
+    for name in ("mnist", "fresh"):
+        checked = load_settings([f"+sweep={name}"])
+        assert (checked.description, checked.study.n_trials) == ("mine", 4)
+        assert checked.data.name == "digits"
+
+
+def test_a_folder_of_parts_of_ones_own_is_added_by_config_dir(tmp_path: Path) -> None:
+    (tmp_path / "pruner").mkdir()
+    (tmp_path / "pruner" / "late.yaml").write_text("name: median\nn_warmup_steps: 7\n")
+    checked = load_settings(["+sweep=digits", "pruner=late"], str(tmp_path))
+    assert dict(checked.pruner.arguments) == {"n_warmup_steps": 7}
+
+
+# Errors
+
+
+def test_all_problems_are_reported_at_once_each_with_key_value_and_hint() -> None:
+    found = problems(
+        "+sweep=digits", "study.n_trails=3", "study.timeout=-1", "space.lr.hihg=3", "workers=0",
+        "data.rot=a", "train.epochs=abc", "metric.mode=mni", "storage.url=foo", "dry_run=maybe",
+        "train.eval_every=30", "train.device=gpu", "sampler.n_startup=3", "metric.name=val_los",
+        "train.metrics=[acuracy]", "modl.name=mlp",
+    )  # fmt: skip
+    text = "\n".join(found)
+    for said in (
+        "did you mean n_trials?", "study.timeout: -1", "did you mean high?", "workers: 0",
+        "did you mean root?", "train.epochs: 'abc'", "did you mean min?", "storage.url is not",
+        "dry_run: 'maybe'", "did you mean 30ep", "train.device: 'gpu'",
+        "did you mean n_startup_trials?", "did you mean accuracy?", "did you mean model?",
+    ):  # fmt: skip
+        assert said in text
+    assert len(found) >= 14
+
+
+def test_unknown_parts_and_sweeps_are_named_with_the_valid_ones() -> None:
+    text = "\n".join(problems("+sweep=mnits", "data=minst", "sampler=tpee"))
+    for said in ("did you mean mnist?", "data: 'minst'", "did you mean tpe?"):
+        assert said in text
+
+
+def test_without_a_sweep_the_sweeps_are_listed() -> None:
+    assert "digits" in problems("study.n_trials=3")[0]
+
+
+def test_a_key_added_with_plus_is_checked_like_any_other() -> None:
+    assert "did you mean n_trials?" in problems("+sweep=digits", "+study.n_trails=3")[0]
+
+
+def test_a_multirun_value_is_refused_with_the_reason() -> None:
+    assert "a search space says the same" in problems("+sweep=digits", "train.epochs=1,2")[0]
+
+
+def test_a_broken_interpolation_is_a_problem_not_a_traceback() -> None:
+    assert "nowhere" in problems("+sweep=digits", "study.name=${nowhere}")[0]
+
+
+def test_a_setting_tried_first_outside_the_space_is_a_problem() -> None:
+    found = problems("+sweep=digits", "study.try_first=[{lr: 7.0}]")
+    assert found == ["study.try_first[0]: lr: 7.0 is outside 0.001 to 1"]
+
+
+def test_a_study_name_that_is_no_file_name_is_a_problem() -> None:
+    assert "without slashes" in problems("+sweep=digits", "study.name=a/b")[0]
+
+
+# Passwords
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:se@cr:et@host/db", "postgresql://me:***@host/db"),
+        ("storage.url=mysql://u:p@h:33/d", "storage.url=mysql://u:***@h:33/d"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+    ],
+)
+def test_a_password_is_never_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_what_is_stored_of_the_configuration_has_no_url() -> None:
+    checked = settings("storage.url=postgresql://me:secret@host/db")
+    assert "secret" not in repr(checked.plain)
+
+
+def test_a_bad_url_is_refused_without_repeating_it() -> None:
+    found = problems("+sweep=digits", "storage.url=nosql://me:secret@host/db")
+    assert "secret" not in "".join(found)

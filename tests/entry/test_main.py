@@ -1,0 +1,100 @@
+"""The command line as a user has it: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from command_line import Run
+
+
+def test_alone_it_lists_the_sweeps_a_line_each(lrsearch: Run) -> None:
+    done = lrsearch()
+    assert done.returncode == 0
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert {"mnist", "digits", "linear"} <= {words[0] for words in lines}
+    assert all(len(words) > 3 for words in lines)
+
+
+def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
+    done = lrsearch("+sweep=mnits")
+    assert done.returncode == 2
+    assert "did you mean mnist?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bad_input_exits_with_2_and_nothing_is_left_behind(lrsearch: Run, tmp_path: Path) -> None:
+    done = lrsearch("+sweep=digits", "study.n_trails=3", "space.lr.low=-1")
+    assert done.returncode == 2
+    assert "2 problems" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_command_is_bad_input(lrsearch: Run) -> None:
+    done = lrsearch("trian", "best.yaml")
+    assert done.returncode == 2
+    assert "did you mean train?" in done.stderr
+
+
+def test_help_is_hydras_with_the_catalogue(lrsearch: Run) -> None:
+    done = lrsearch("--help")
+    assert done.returncode == 0
+    for said in ("sampler: cmaes, gp, grid", "n_trials: 30", "train"):
+        assert said in done.stdout
+
+
+def test_the_configuration_is_shown_resolved_by_sweep(lrsearch: Run, tmp_path: Path) -> None:
+    done = lrsearch("+sweep=digits", "--cfg", "job", "--package", "study")
+    assert done.returncode == 0
+    assert "n_trials: 20" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_way_of_showing_the_configuration_shows_a_password(lrsearch: Run) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/db"
+    for arguments in (
+        ("+sweep=digits", f"storage.url={url}", "--cfg", "job"),
+        ("+sweep=digits", f"storage.url={url}", "--cfg", "all"),
+        ("+sweep=digits", f"storage.url={url}", "--info", "config"),
+        ("+sweep=digits", f"storage.url={url}"),
+        ("+sweep=digits", f"storage.url={url}", "--help"),
+    ):
+        done = lrsearch(*arguments)
+        assert "hunter2" not in done.stdout + done.stderr, arguments
+        shown = lrsearch(arguments[0], *arguments[2:], LRSEARCH_STORAGE=url)
+        assert "hunter2" not in shown.stdout + shown.stderr, arguments
+        assert "Traceback" not in done.stderr + shown.stderr, arguments
+
+
+def test_a_database_out_of_reach_is_a_clear_error(lrsearch: Run) -> None:
+    done = lrsearch("+sweep=digits", "storage.url=postgresql+psycopg://me@127.0.0.1:1/db")
+    assert done.returncode == 2
+    assert "cannot use the database" in done.stderr
+    done = lrsearch("+sweep=digits", "storage.url=sqlite:////nowhere/at/all/x.db")
+    assert done.returncode == 2
+    assert "cannot use the database" in done.stderr
+
+
+def test_multirun_is_refused_with_the_reason(lrsearch: Run) -> None:
+    done = lrsearch("--multirun", "+sweep=digits")
+    assert done.returncode == 2
+    assert "search space" in done.stderr
+
+
+def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(lrsearch: Run, tmp_path: Path) -> None:
+    done = lrsearch("+sweep=digits", "dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert sum("batch=" in line for line in done.stdout.splitlines()) == 12
+    for said in ("20 trials", "ms a step", "MiB", "the whole:"):
+        assert said in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_refuses_what_is_no_record(lrsearch: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("a: 1\n")
+    done = lrsearch("train", "other.yaml")
+    assert done.returncode == 2
+    assert "not a best.yaml" in done.stderr
+    done = lrsearch("train", "missing.yaml")
+    assert done.returncode == 2
+    assert "cannot read missing.yaml" in done.stderr

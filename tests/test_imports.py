@@ -1,0 +1,91 @@
+"""Dependencies point one way: entry → study and workers → objective → training."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "lrsearch"
+
+# A room, and what must not be imported there, anywhere in the module.
+FORBIDDEN = {
+    "training": ("optuna", "hydra", "omegaconf", "sqlalchemy", "pydantic", "lrsearch.study",
+                 "lrsearch.config", "lrsearch.objective", "lrsearch.worker", "lrsearch.entry"),
+    "schedules": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
+                  "lrsearch.config", "lrsearch.space", "lrsearch.recipe"),
+    "space": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
+              "lrsearch.config"),
+    "config": ("torch", "optuna", "hydra", "lrsearch.study", "lrsearch.objective",
+               "lrsearch.entry"),
+    "data": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
+             "lrsearch.training"),
+    "models": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
+               "lrsearch.training"),
+    "study": ("torch", "hydra", "lrsearch.objective", "lrsearch.worker", "lrsearch.entry"),
+    "objective.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.entry"),
+    "recipe.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training"),
+    "worker.py": ("hydra", "lrsearch.entry"),
+}  # fmt: skip
+
+
+def imported(path: Path) -> set[str]:
+    """Everything that a module imports, except for type checking alone."""
+    found: set[str] = set()
+
+    class Visitor(ast.NodeVisitor):
+        def visit_If(self, node: ast.If) -> None:
+            if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+                self.generic_visit(node)
+
+        def visit_Import(self, node: ast.Import) -> None:
+            found.update(alias.name for alias in node.names)
+
+        def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+            found.add(node.module or "")
+
+    Visitor().visit(ast.parse(path.read_text()))
+    return found
+
+
+def modules(room: str) -> list[Path]:
+    path = PACKAGE / room
+    return [path] if path.suffix else sorted(path.glob("*.py"))
+
+
+@pytest.mark.parametrize("room", sorted(FORBIDDEN))
+def test_a_room_imports_nothing_that_lies_behind_it(room: str) -> None:
+    wrong = [
+        f"{module.name} imports {name}"
+        for module in modules(room)
+        for name in sorted(imported(module))
+        for forbidden in FORBIDDEN[room]
+        if name == forbidden or name.startswith(f"{forbidden}.")
+    ]
+    assert modules(room)
+    assert wrong == []
+
+
+def test_hydra_stays_at_the_entry_and_optuna_in_three_modules() -> None:
+    users: dict[str, set[str]] = {"hydra": set(), "optuna": set()}
+    for path in PACKAGE.rglob("*.py"):
+        for name in imported(path):
+            package = name.partition(".")[0]
+            if package in users:
+                users[package].add(path.relative_to(PACKAGE).as_posix())
+    assert all(user.startswith("entry/") for user in users["hydra"])
+    assert users["optuna"] == {"study/trials.py", "samplers.py", "pruners.py"}
+
+
+def test_checking_a_configuration_imports_neither_torch_nor_optuna() -> None:
+    code = (
+        "import sys; from lrsearch.entry.compose import load_settings; "
+        "load_settings(['+sweep=digits']); "
+        "print([name for name in ('torch', 'torchvision', 'optuna', 'sklearn')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,131 @@
+"""The user's own code by dotted path: found, checked, and its errors told apart from ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrsearch.errors import UserError
+from lrsearch.targets import check_arguments, load_target
+
+Write = Callable[[str, str], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes a module of the user's into the working directory, which is not yet importable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+
+    def write_module(name: str, text: str) -> None:
+        path = Path(f"{name}.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    return write_module
+
+
+def test_a_module_in_the_working_directory_is_found(write: Write, tmp_path: Path) -> None:
+    write("mine_found", "VALUE = 41\n\ndef answer():\n    return VALUE + 1\n")
+    assert load_target("mine_found.answer", "model")() == 42
+    assert str(tmp_path) in sys.path
+
+
+def test_a_module_inside_a_package_is_found(write: Write) -> None:
+    write("mine_pkg/__init__", "")
+    write("mine_pkg/nets", "class Net:\n    pass\n")
+    assert load_target("mine_pkg.nets.Net", "model").__name__ == "Net"
+
+
+def test_what_is_installed_is_found() -> None:
+    assert load_target("pathlib.Path", "model") is Path
+
+
+def test_a_missing_module_is_named_with_where_it_was_looked_for(
+    write: Write, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_target("mine_absent.Net", "model")
+    message = str(caught.value)
+    assert message.startswith("model: there is no module 'mine_absent' (for mine_absent.Net)")
+    assert f"working directory {tmp_path}" in message
+
+
+def test_a_missing_module_of_a_package_is_named(write: Write) -> None:
+    write("mine_half/__init__", "")
+    with pytest.raises(UserError, match=r"no module 'mine_half\.nets'"):
+        load_target("mine_half.nets.Net", "data")
+
+
+def test_a_missing_attribute_is_answered_with_the_closest_one(write: Write) -> None:
+    write("mine_typo", "class Network:\n    pass\n\n_hidden = 1\n")
+    with pytest.raises(UserError) as caught:
+        load_target("mine_typo.Netwrok", "model")
+    assert str(caught.value) == (
+        "model: in module mine_typo, 'Netwrok' is unknown; did you mean Network? (valid: Network)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("import mine_not_installed\n", ModuleNotFoundError),
+        ("from pathlib import NoSuchThing\n", ImportError),
+        ("1 / 0\n", ZeroDivisionError),
+    ],
+)
+def test_an_error_inside_the_users_module_is_passed_on(
+    write: Write, text: str, error: type[Exception]
+) -> None:
+    write("mine_broken", text)
+    with pytest.raises(error) as caught:
+        load_target("mine_broken.Net", "model")
+    assert not isinstance(caught.value, UserError)
+    assert any(Path(entry.path).name == "mine_broken.py" for entry in caught.traceback)
+
+
+@pytest.mark.xfail(strict=True, reason="ValueError: Empty module name")
+def test_a_path_without_a_module_is_refused() -> None:
+    with pytest.raises(UserError, match="Net"):
+        load_target("Net", "model")
+
+
+def takes(width: int, *, depth: int, dropout: float = 0.0) -> None:
+    """Stands for the user's function."""
+
+
+def takes_anything(width: int = 1, **more: Any) -> None:
+    """Stands for a function that passes arguments on."""
+
+
+def test_arguments_that_fit_are_accepted() -> None:
+    check_arguments(takes, {"width": 1, "depth": 2}, "model")
+    check_arguments(takes, {"depth": 2, "dropout": 0.1}, "model", offered=["width", "more"])
+    check_arguments(takes_anything, {"anything": 1}, "model")
+
+
+def test_every_problem_with_arguments_is_told_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        check_arguments(takes, {"dropuot": 0.1}, "model", offered=["width"])
+    assert str(caught.value).splitlines() == [
+        "model.dropuot: 'dropuot' is unknown; did you mean dropout? (valid: depth, dropout, width)",
+        "model.depth is missing: takes needs it",
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason="AttributeError: a partial has no __name__")
+def test_a_missing_argument_of_a_partial_is_told() -> None:
+    with pytest.raises(UserError, match=r"data\.depth is missing"):
+        check_arguments(partial(takes, 1), {}, "data")
+
+
+@pytest.mark.xfail(strict=True, reason="TypeError: not a callable object")
+def test_a_target_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(UserError, match="data"):
+        check_arguments({"no": "function"}, {}, "data")
