@@ -23,6 +23,7 @@ from task import (
     build_optimizer,
     build_scheduler,
     hand_in,
+    own_session,
     split_indices,
 )
 from torch.nn.functional import cross_entropy
@@ -80,6 +81,7 @@ def work(
     task: Task, parts: tuple[Part, Part], todo: SimpleQueue[int | None], done: SimpleQueue[Trial]
 ) -> None:
     """One process: takes recipes until there are none."""
+    own_session()
     torch.set_num_threads(1)
     while (index := todo.get()) is not None:
         start = time.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from overhead import Run
 
 RESAMPLES = 10_000
+BUSY = 1.2
+"""Slowest over fastest round of bare: above it, something else used the machine."""
+_VERDICTS = {True: "met", False: "NOT MET", None: "not judged"}
 # Differences of validation losses over bare's. Seeds alone move the mean over the recipes by
 # 1 to 2 per cent and a single recipe by a tenth; a scheduler that is not stepped, by far more.
 # Optuna's and Ray's styles run in few rounds, so chance moves them more.
@@ -113,6 +116,7 @@ def summary(runs: Sequence[Run]) -> list[Result]:
         return [of(one) / of(other) for one, other in pairs(a, b)]
 
     extra_startup = [one.startup - other.startup for one, other in pairs("lrsearch", "bare")]
+    noisy = is_busy(runs)
     results = [
         _result("work, lrsearch / bare", ratio("lrsearch", "bare", _work), "×", at_most=1.05),
         _result("start-up, lrsearch − bare", extra_startup, "s", at_most=3.0),
@@ -131,6 +135,8 @@ def summary(runs: Sequence[Run]) -> list[Result]:
         for what, of in (("start-up", _startup), ("work", _work), ("total", _total))
         for name in ("bare", "lrsearch", "optuna", "ray")
     ]
+    if noisy:  # a ratio by luck neither meets a goal nor misses it
+        results = [replace(result, met=None) for result in results]
     return [result for result in results if result.rounds]
 
 
@@ -161,10 +167,6 @@ def _interval(values: list[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-BUSY = 1.2
-"""Slowest over fastest round of bare: above it, something else used the machine."""
-
-
 def table(
     results: Sequence[Result], runs: Sequence[Run], machine: dict[str, str | int | float]
 ) -> str:
@@ -173,19 +175,23 @@ def table(
     lines.append(f"{'median over rounds':31} {'':>8}   {'95 % interval':18} {'rounds':>6}  goal")
     for one in results:
         interval = f"{one.low:.3f} to {one.high:.3f}" if one.rounds > 1 else "–"
-        verdict = "" if one.goal is None else f"{one.goal}: {'met' if one.met else 'NOT MET'}"
+        verdict = "" if one.goal is None else f"{one.goal}: {_VERDICTS[one.met]}"
         line = f"{one.name:31} {one.value:8.3f} {one.unit} {interval:18} {one.rounds:6}  {verdict}"
         lines.append(line.rstrip())
-    if warning := _busy(runs):
-        lines += ["", warning]
+    if is_busy(runs):
+        work = _bare_work(runs)
+        lines.append(
+            f"\nWARNING: bare itself took from {min(work):.1f} to {max(work):.1f} s: something "
+            f"else used the machine. Nothing is judged; run it again on a quiet one."
+        )
     return "\n".join(lines)
 
 
-def _busy(runs: Sequence[Run]) -> str | None:
-    work = [run.work for run in runs if run.contestant == "bare"]
-    if max(work) <= BUSY * min(work):
-        return None
-    return (
-        f"WARNING: bare itself took from {min(work):.1f} to {max(work):.1f} s: the machine was "
-        f"busy with something else; trust the processor time more than the ratios of work"
-    )
+def is_busy(runs: Sequence[Run]) -> bool:
+    """Whether the rounds of bare differ too much for any ratio to be trusted."""
+    work = _bare_work(runs)
+    return max(work) > BUSY * min(work)
+
+
+def _bare_work(runs: Sequence[Run]) -> list[float]:
+    return [run.work for run in runs if run.contestant == "bare"]

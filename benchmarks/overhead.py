@@ -113,6 +113,7 @@ def main() -> None:
         record = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine,
+            "busy": compare.is_busy(runs),
             "hidden": options.hidden,
             "epochs": EPOCHS,
             "recipes": [vars(recipe) for recipe in task.RECIPES],

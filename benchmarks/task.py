@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -95,6 +96,15 @@ def hand_in(trials: Iterable[Trial]) -> None:
 def collect(folder: Path) -> list[Trial]:
     """Reads what `hand_in` wrote."""
     return [Trial(**trial) for trial in json.loads((folder / RESULT).read_text())]
+
+
+def own_session() -> None:
+    """Puts a process where lrsearch puts its workers: in a session of its own.
+
+    Linux shares a busy machine out by session (autogroup), not by process: without this, whoever
+    has more sessions gets more of the processor, whatever it does with it.
+    """
+    os.setsid()
 
 
 def build_model(hidden: list[int]) -> torch.nn.Module:

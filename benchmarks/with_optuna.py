@@ -21,6 +21,7 @@ from task import (
     build_optimizer,
     build_scheduler,
     hand_in,
+    own_session,
 )
 from torch.nn.functional import cross_entropy
 
@@ -86,7 +87,7 @@ def main() -> None:
     study = optuna.create_study(study_name=STUDY, storage=STORAGE, direction="minimize")
     for recipe in RECIPES:
         study.enqueue_trial(vars(recipe))
-    with get_context("spawn").Pool(PROCESSES) as pool:
+    with get_context("spawn").Pool(PROCESSES, initializer=own_session) as pool:
         pool.map(optimize, [task] * PROCESSES, chunksize=1)
     hand_in(map(as_trial, study.get_trials(states=[optuna.trial.TrialState.COMPLETE])))
 

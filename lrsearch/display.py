@@ -93,6 +93,8 @@ class PlainDisplay:
                 f"{described(finished.recipe)}  "
                 f"{duration(finished.seconds or 0)}, {self._tally.time_left(snapshot.total)} left"
             )
+            if why := last_line(finished):
+                self.say(f"    {why}")
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -120,6 +122,9 @@ class LiveDisplay:
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         self._tally.finished.extend(new)
+        for finished in new:
+            if why := last_line(finished):
+                self.say(f"trial {finished.trial} failed: {why}")
         self._live.update(self._render(snapshot), refresh=True)
 
     def say(self, line: str) -> None:
@@ -174,6 +179,12 @@ def _running_table(running: list[Running]) -> Table:
             escape(described(one.recipe)),
         )
     return table
+
+
+def last_line(finished: Finished) -> str:
+    """What a failed trial died of, in a line; nothing for the others."""
+    lines = (finished.reason or "").strip().splitlines()
+    return lines[-1] if finished.outcome == FAILED and lines else ""
 
 
 def described(recipe: dict[str, object] | None) -> str:

@@ -1,13 +1,18 @@
 """The exceptions of lrsearch.
 
 LrsearchError
- └─ UserError          bad input; the message says what to do; exit code 2
-     └─ ConfigErrors   every problem of a configuration, together
+ ├─ OwnCodeError         the user's own code raised; exit code 1
+ └─ UserError            bad input; the message says what to do; exit code 2
+     └─ ConfigErrors     every problem of a configuration, together
 """
 
 
 class LrsearchError(Exception):
     """Base of all errors that lrsearch raises on purpose."""
+
+
+class OwnCodeError(LrsearchError):
+    """The user's own code raised; the message has its traceback."""
 
 
 class UserError(LrsearchError):

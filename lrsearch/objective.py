@@ -16,10 +16,10 @@ from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import UserError
-from lrsearch.models import build_model
+from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Duration, Length
-from lrsearch.targets import load_target
+from lrsearch.targets import check_arguments, load_target
 from lrsearch.training import losses
 from lrsearch.training.loop import Diverged, Evaluation, Task, train
 from lrsearch.training.settings import TrainSettings
@@ -120,6 +120,14 @@ class TrainingObjective:
         self._spec = settings.data
         self._info = info
         self._parts = _on_device(open_parts(self._spec, info), device)
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        """Names the wrong arguments before a trial fails of them."""
+        model, shared = self.settings.model, self.settings.space.shared
+        tuned = {name[6:]: None for name in shared if name.startswith("model.")}
+        cls = model_class(model.name, model.own)
+        check_model(cls, model.name, model.own, {**model.arguments, **tuned}, self._info)
 
     def task(self, recipe: Recipe, seed: int, should_stop: Callable[[], bool]) -> Task:
         """Everything one training of a recipe needs, with a freshly seeded model."""
@@ -190,6 +198,15 @@ def _on_device(parts: Parts, device: torch.device) -> Parts:
     )
 
 
+OFFERED = ("seed", "device", "epochs", "should_stop")
+"""What the user's function is given where its signature asks for it."""
+
+
+def whole(number: float) -> float | int:
+    """5.0 as 5, for `range`."""
+    return int(number) if float(number).is_integer() else number
+
+
 class OwnObjective:
     """The user's own training function: `objective(recipe, report, **arguments)`.
 
@@ -200,6 +217,12 @@ class OwnObjective:
         assert settings.objective is not None
         self.settings, self.device = settings, device
         self.function = load_target(settings.objective.name, "objective")
+        check_arguments(
+            self.function,
+            settings.objective.arguments,
+            "objective",
+            offered=[*list(inspect.signature(self.function).parameters)[:2], *OFFERED],
+        )
 
     def run(
         self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
@@ -209,7 +232,7 @@ class OwnObjective:
         offered = {
             "seed": seed,
             "device": self.device,
-            "epochs": self.settings.train.epochs,
+            "epochs": whole(self.settings.train.epochs),
             "should_stop": should_stop,
         }
         accepted = inspect.signature(self.function).parameters

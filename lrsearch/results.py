@@ -44,6 +44,8 @@ def conclude(
         write_trials(output / "trials.csv", finished)
     if not best:
         console.print(f"no trial has completed ({_tally(finished) or 'none has finished'})")
+        if finished:
+            console.print(f"{output / 'trials.csv'} says why of each", markup=False)
         return 1
     record = best_record(settings, info, study, best[0])
     _write(output / "best.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
@@ -54,7 +56,8 @@ def conclude(
     console.print(_table(settings, best[:_TOP]))
     console.print(
         f"{output / 'best.yaml'}   run it again: python -m lrsearch train {output / 'best.yaml'}\n"
-        f"{output / 'best.py'}     the same in plain PyTorch\n"
+        f"{output / 'best.py'}     {'the same in plain PyTorch' if info else 'the same'}: "
+        f"python {output / 'best.py'}\n"
         f"{output / 'trials.csv'}  all trials\n"
         f"{redacted(settings.storage_url)}  look at it: "
         f"optuna-dashboard {redacted(settings.storage_url)}",

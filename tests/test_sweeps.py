@@ -99,7 +99,7 @@ def test_the_same_command_resumes_extends_and_refuses_another_set_up(
     assert len(states(query)) == 8
 
 
-def test_random_search_gives_the_same_trials_whatever_the_number_of_workers(
+def test_random_search_gives_the_same_trials_and_no_two_alike_whatever_the_number_of_workers(
     lrsearch: Run, query: Query
 ) -> None:
     def recipes(name: str, workers: int) -> list[tuple[object, ...]]:
@@ -107,53 +107,14 @@ def test_random_search_gives_the_same_trials_whatever_the_number_of_workers(
             *QUICK, "sampler=random", "pruner=none", f"study.name={name}", f"workers={workers}"
         )
         assert done.returncode == 0, done.stderr
-        return query(
+        found = query(
             "select u.number, u.recipe, u.value from lrsearch_units u join lrsearch_studies s "
             f"using (study_id) where s.name = '{name}' order by u.number"
         )
+        assert len({recipe for _, recipe, _ in found}) == 6  # no two alike
+        return found
 
     assert recipes("one", 1) == recipes("three", 3)
-
-
-def test_no_two_trials_of_parallel_workers_are_alike(lrsearch: Run, query: Query) -> None:
-    assert lrsearch(*QUICK, "workers=3").returncode == 0
-    recipes = query("select recipe from lrsearch_units")
-    assert len(set(recipes)) == len(recipes)
-
-
-def test_a_bad_trial_is_pruned(lrsearch: Run, query: Query) -> None:
-    first = "[{lr: 0.1, optimizer: sgd},{lr: 0.1, optimizer: sgd},{lr: 0.001, optimizer: sgd}]"
-    done = lrsearch(
-        *QUICK, f"study.try_first={first}", "study.n_trials=3", "workers=1",
-        "pruner.n_startup_trials=1", "space.scheduler.only=[constant]",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert states(query)[2] == (2, "PRUNED")
-    assert query("select outcome from lrsearch_units where number = 2") == [("pruned",)]
-    assert query(
-        "select count(*) from lrsearch_epochs join lrsearch_units u using (trial_id) "
-        "where u.number = 2"
-    ) < [(3,)]
-
-
-def test_a_divergence_ends_the_trial_as_pruned_and_infeasible(
-    lrsearch: Run, query: Query, tmp_path: Path
-) -> None:
-    done = lrsearch(
-        "+sweep=linear", "study.n_trials=2", "study.try_first=[{lr: 50.0},{lr: 0.1}]",
-        "space.lr.high=100.0", "space.scheduler.only=[constant]",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = query("select outcome, end_step, end_lr, reason from lrsearch_units order by number")
-    outcome, step, lr, reason = rows[0]
-    assert (outcome, lr) == ("diverged", 50.0)
-    assert 1 < int(str(step)) < 100
-    assert "diverged at step" in str(reason)
-    study = optuna.load_study(study_name="linear", storage=f"sqlite:///{tmp_path / 'lrsearch.db'}")
-    bad = next(trial for trial in study.trials if trial.user_attrs["lr"] == 50.0)
-    assert bad.state == optuna.trial.TrialState.PRUNED
-    assert bad.constraints == {"works": 1.0}
-    assert study.best_trial.user_attrs["lr"] == 0.1
 
 
 BUGGY = """
@@ -183,19 +144,6 @@ def test_three_failures_in_a_row_stop_the_sweep_with_the_cause_on_screen(
     assert states(query) == [(0, "FAIL"), (1, "FAIL"), (2, "FAIL")]
     assert all("ValueError" in str(reason) for reason, in query(
         "select reason from lrsearch_units where outcome = 'failed'"))  # fmt: skip
-
-
-def test_a_single_failure_does_not_stop_the_others(
-    lrsearch: Run, query: Query, tmp_path: Path
-) -> None:
-    (tmp_path / "buggy.py").write_text(BUGGY)
-    done = lrsearch(
-        *QUICK, "model._target_=buggy.Net", "~model.hidden", "+space.model.bad.choices=[0,1]",
-        "study.try_first=[{model.bad: 1},{model.bad: 0},{model.bad: 1}]", "study.n_trials=3",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert [state for _, state in states(query)].count("FAIL") == 2
-    assert "2 failed" in done.stdout
 
 
 @pytest.fixture
@@ -302,45 +250,6 @@ def test_a_timeout_ends_the_sweep_and_hands_running_trials_back(
     assert done.returncode == 1  # no trial has completed
     assert not [state for _, state in states(query) if state == "RUNNING"]
     assert query("select seconds >= 6 from lrsearch_studies") == [(1,)]
-
-
-def test_a_grid_is_tried_once_each_and_stops_by_itself(lrsearch: Run, query: Query) -> None:
-    done = lrsearch(
-        *QUICK, "sampler=grid", "pruner=none", "study.n_trials=null", "space.warmup=0",
-        "space.weight_decay=0", "space.batch_size.choices=[64,128]",
-        "space.optimizer.only=[adamw]", "space.optimizer.adamw.lr.points=2",
-        "space.scheduler.only=[constant,linear]", "space.scheduler.linear.final=0",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    recipes = query("select recipe from lrsearch_units where outcome = 'complete'")
-    assert len(recipes) == len(set(recipes)) == 8
-
-
-@pytest.mark.parametrize("sampler", ["qmc", "gp", "cmaes"])
-def test_every_sampler_finishes_a_sweep(lrsearch: Run, query: Query, sampler: str) -> None:
-    more = [] if sampler == "qmc" else ["sampler.n_startup_trials=3"]
-    done = lrsearch(*QUICK, f"sampler={sampler}", *more)
-    assert done.returncode == 0, done.stderr
-    assert len(states(query)) == 6
-    assert len(set(query("select recipe from lrsearch_units"))) == 6
-
-
-@pytest.mark.parametrize("pruner", ["percentile", "asha", "hyperband", "patient", "threshold"])
-def test_every_pruner_finishes_a_sweep(lrsearch: Run, query: Query, pruner: str) -> None:
-    done = lrsearch(*QUICK, f"pruner={pruner}")
-    assert done.returncode == 0, done.stderr
-    assert len(states(query)) == 6
-
-
-def test_accuracy_can_be_maximised(lrsearch: Run, query: Query, tmp_path: Path) -> None:
-    done = lrsearch(*QUICK, "metric.name=val_accuracy", "metric.mode=max", "metric.at=last")
-    assert done.returncode == 0, done.stderr
-    record = yaml.safe_load((tmp_path / "outputs/digits/best.yaml").read_text())
-    values = [
-        value for (value,) in query("select value from lrsearch_units where outcome='complete'")
-    ]
-    assert record["value"] == max(float(str(value)) for value in values)
-    assert 0 < record["value"] <= 1
 
 
 def test_without_mnist_the_digits_stand_in_and_every_result_says_so(

@@ -76,6 +76,8 @@ def settings_from(
             problems.append(f"metric.name: {unknown(metric.name, names)}")
     if study and space and sampler:
         _check_plan(study, space, sampler, problems)
+    if space and data and model and objective is None:
+        _check_tuned(space, data, model, problems)
     if problems:
         raise ConfigErrors(problems)
     assert study, "a section that is missing has left a problem"
@@ -88,6 +90,8 @@ def settings_from(
     assert pruner
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
     stored |= {"space": space_node, "study": study_node}
+    for key in ("data", "model"):
+        stored[key] = _without_leftovers(dict(nodes[key] or {}))
     return Settings(
         sweep=str(nodes["sweep"]),
         description=str(nodes["description"] or ""),
@@ -114,6 +118,13 @@ def metric_names(train: TrainSettings) -> list[str]:
     if train.metrics is None:
         return [*base, "val_accuracy"]
     return [*base, *(f"val_{name}" for name in train.metrics)]
+
+
+def _without_leftovers(node: dict[str, Any]) -> dict[str, Any]:
+    """What the catalogue's choice has left beside the user's own function goes."""
+    if node.get("_target_") is None:
+        return node
+    return {key: value for key, value in node.items() if key not in ("name", "fallback")}
 
 
 def _study_name(given: Any, sweep: Any, problems: list[str]) -> str:
@@ -166,9 +177,15 @@ def _model(node: dict[str, Any], problems: list[str]) -> Target | None:
     if node.get("_target_") is not None:
         node.pop("name", None)
         return own_target("model", node, problems)
-    return target("model", node, MODELS, problems)
+    model = target("model", node, MODELS, problems)
+    if model is not None:
+        valid = MODELS[model.name].arguments
+        wrong = [key for key in model.arguments if key not in valid]
+        problems.extend(f"model.{key}: {unknown(key, ['name', *valid])}" for key in wrong)
+    return model
 
 
+_AUGMENTATION = ("crop", "flip")
 _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
 
 
@@ -250,6 +267,19 @@ def _check_monitor(space: Space, names: Iterable[str], problems: list[str]) -> N
                 for value in domain.grid()
                 if value not in names
             )
+
+
+def _check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:
+    """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
+    valid: dict[str, Sequence[str]] = {}
+    if not model.own:
+        valid["model"] = MODELS[model.name].arguments
+    if data.target is None:
+        valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
+    for name in space.shared:
+        owner, _, argument = name.partition(".")
+        if owner in valid and argument not in valid[owner]:
+            problems.append(f"space.{name}: {unknown(argument, valid[owner])}")
 
 
 def _check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:

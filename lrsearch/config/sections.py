@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -65,9 +65,7 @@ def mapping(path: str, node: Any, problems: list[str]) -> dict[str, Any]:
     return dict(node)
 
 
-def target(
-    path: str, node: Any, catalogue: Mapping[str, str], problems: list[str]
-) -> Target | None:
+def target(path: str, node: Any, catalogue: Collection[str], problems: list[str]) -> Target | None:
     """A function of the catalogue by name, or the user's own by `_target_`."""
     if isinstance(node, str):
         node = {"name": node}

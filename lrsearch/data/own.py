@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from lrsearch.errors import UserError
-from lrsearch.targets import check_arguments, load_target
+from lrsearch.targets import call_own, check_arguments, load_target
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lrsearch.data.spec import DataSpec
 
 _NAMES = ("train", "validation", "test")
+_RESERVED = ("root", "cache", "validation", "split_seed", "fallback", "in_memory", "crop", "flip")
 _LARGEST = 8 << 30
 _SHARE_OF_FREE_MEMORY = 0.25
 _WANTED = (
@@ -35,24 +37,20 @@ def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
             if spec.in_memory == "never" or (spec.in_memory == "auto" and not _fits(part)):
                 return None
             part = _materialised(part)
-        x, y = part
-        if len(x) != len(y) or len(x) == 0:
-            raise UserError(
-                f"{spec.target}: its {name} part has {len(x)} inputs and {len(y)} targets"
-            )
+        x, y = (one.detach().cpu() for one in part)
         tensors[f"{name}_x"], tensors[f"{name}_y"] = x.float(), as_targets(y)
-    _check_alike(spec, tensors)
+    check_alike(spec, tensors)
     return tensors
 
 
 def as_targets(y: torch.Tensor) -> torch.Tensor:
     """Classes as int64, N; numbers as float32, N×…: never N, which a loss would broadcast."""
     if not y.is_floating_point():
-        return y.long()
+        return y.long().squeeze(1) if y.dim() == 2 and y.shape[1] == 1 else y.long()
     return y.float()[:, None] if y.dim() == 1 else y.float()
 
 
-def _check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor]) -> None:
+def check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor]) -> None:
     """Raises UserError where the parts do not fit together."""
     for kind, what in (("x", "inputs"), ("y", "targets")):
         parts = {name: one for name, one in tensors.items() if name.endswith(kind)}
@@ -77,16 +75,23 @@ def datasets_of(spec: DataSpec) -> list[Dataset[Any]]:
 def _call(spec: DataSpec) -> list[Any]:
     assert spec.target is not None, "only the user's own data have a function"
     function = load_target(spec.target, "data")
-    check_arguments(function, spec.arguments, "data")
-    found = function(**spec.arguments)
+    check_arguments(function, spec.arguments, "data", reserved=_RESERVED)
+    found = call_own(function, spec.target, **spec.arguments)
     if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
         raise UserError(f"{spec.target}: {_WANTED}; it returned {type(found).__name__}")
     for name, part in zip(_NAMES, found, strict=False):
-        if not _is_pair(part) and not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
+        if _is_pair(part):
+            if len(part[0]) != len(part[1]) or len(part[0]) == 0:
+                raise UserError(
+                    f"{spec.target}: its {name} part has {len(part[0])} inputs and "
+                    f"{len(part[1])} targets"
+                )
+            continue
+        if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
             raise UserError(f"{spec.target}: {_WANTED}; its {name} part is {type(part).__name__}")
-        if isinstance(part, (tuple, list)) and not _is_pair(part):
+        if isinstance(part, (tuple, list)):
             raise UserError(f"{spec.target}: {_WANTED}; its {name} part is not a pair of tensors")
-        if not _is_pair(part) and len(part) == 0:
+        if len(part) == 0:
             raise UserError(f"{spec.target}: its {name} part is empty")
     return list(found)
 
@@ -106,7 +111,12 @@ def sample(dataset: Any, index: int) -> tuple[torch.Tensor, torch.Tensor]:
     item = dataset[index]
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise UserError(f"an item of {type(dataset).__name__} must be (x, y)")
-    return torch.as_tensor(item[0]), torch.as_tensor(item[1])
+    try:
+        return torch.as_tensor(item[0]), torch.as_tensor(item[1])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"an item of {type(dataset).__name__} must be two tensors or numbers: {error}"
+        ) from None
 
 
 def _fits(dataset: Any) -> bool:
@@ -116,7 +126,15 @@ def _fits(dataset: Any) -> bool:
 
 
 def _materialised(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return stacked(dataset, range(len(dataset)))
+
+
+def stacked(dataset: Any, chosen: Iterable[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some items as one batch (x, y). Raises UserError where their shapes differ."""
     import torch
 
-    items = [sample(dataset, index) for index in range(len(dataset))]
-    return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
+    items = [sample(dataset, index) for index in chosen]
+    try:
+        return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
+    except RuntimeError as error:
+        raise UserError(f"the items of {type(dataset).__name__} differ in shape: {error}") from None

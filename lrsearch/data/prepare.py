@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
+import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _SAMPLED_ITEMS = 64
+_PARTS = ("train", "validation", "test")
 
 
 def prepare(spec: DataSpec) -> DataInfo:
@@ -129,7 +130,7 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
     file = spec.cache_folder / f"{spec.name}-{fingerprint[:16]}.pt"
     spec.cache_folder.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        temporary = _temporary(file)
         torch.save(tensors, temporary)
         temporary.replace(file)
     info = DataInfo(
@@ -146,40 +147,62 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         file=file,
     )
     if sidecar is not None:
-        temporary = sidecar.with_name(f".{sidecar.name}.{os.getpid()}")
+        temporary = _temporary(sidecar)
         temporary.write_text(json.dumps(info.to_json()))
         temporary.replace(sidecar)
     return info
+
+
+def _temporary(file: Path) -> Path:
+    """Beside the file, with a name that no other process or machine has."""
+    return file.with_name(f".{file.name}.{uuid.uuid4().hex}")
 
 
 def _streamed(spec: DataSpec) -> DataInfo:
     """What is known of Datasets that are not read as a whole: from evenly spaced items."""
     import torch
 
-    from lrsearch.data.own import datasets_of, sample
+    from lrsearch.data.own import as_targets, check_alike, datasets_of, stacked
 
-    datasets = datasets_of(spec)
-    lengths = [len(dataset) for dataset in datasets]  # type: ignore[arg-type]
-    tensors: Tensors = {"lengths": torch.tensor(lengths)}
-    targets = []
-    for part, (dataset, length) in enumerate(zip(datasets, lengths, strict=True)):
+    datasets: list[Any] = list(datasets_of(spec))
+    lengths = [len(dataset) for dataset in datasets]
+    tensors: Tensors = {}
+    for name, dataset, length in zip(_PARTS, datasets, lengths, strict=False):
         chosen = sorted({k * length // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
-        items = [sample(dataset, index) for index in chosen]
-        tensors[f"{part}_x"] = torch.stack([x for x, _ in items])
-        tensors[f"{part}_y"] = torch.stack([y for _, y in items])
-        targets.append(tensors[f"{part}_y"])
+        x, y = stacked(dataset, chosen)
+        tensors[f"{name}_x"], tensors[f"{name}_y"] = x.float(), as_targets(y)
+    check_alike(spec, tensors)
+    classes = None
+    if not tensors["train_y"].is_floating_point():
+        classes = _declared_classes(spec, datasets[0])
     return DataInfo(
         name=spec.name,
         wanted=spec.name,
         fallback_reason=None,
-        fingerprint=_fingerprint(tensors),
-        input_shape=tuple(tensors["0_x"].shape[1:]),
-        n_classes=getattr(datasets[0], "n_classes", None) or _classes(targets),
-        n_targets=_targets(targets[0]),
+        fingerprint=_fingerprint({"lengths": torch.tensor(lengths), **tensors}),
+        input_shape=tuple(tensors["train_x"].shape[1:]),
+        n_classes=classes,
+        n_targets=_targets(tensors["train_y"]),
         n_train=lengths[0],
         n_validation=lengths[1],
         n_test=lengths[2] if len(lengths) > 2 else 0,
         file=None,
+    )
+
+
+def _declared_classes(spec: DataSpec, dataset: Any) -> int:
+    """A streamed Dataset's own word on its classes; a few items cannot tell."""
+    if hasattr(dataset, "n_classes"):
+        return int(dataset.n_classes)
+    if hasattr(dataset, "classes"):
+        return len(dataset.classes)
+    if hasattr(dataset, "targets"):
+        return 1 + int(max(dataset.targets))
+    if hasattr(dataset, "tensors"):  # torch's TensorDataset
+        return 1 + int(dataset.tensors[-1].max())
+    raise UserError(
+        f"{spec.target}: streamed data must say how many classes there are: give the training "
+        f"Dataset an attribute `n_classes`"
     )
 
 
@@ -194,8 +217,10 @@ def _targets(y: torch.Tensor) -> int:
 
 
 def _fingerprint(tensors: Tensors) -> str:
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import io
 import os
@@ -27,8 +28,11 @@ DOWNLOAD_TIMEOUT = 30.0
 DOWNLOAD_ERRORS = (OSError, RuntimeError, http.client.HTTPException)
 """What a failing download raises: no network, a refusal, a wrong checksum."""
 
-UNPACK_ERRORS = (OSError, EOFError, RuntimeError, tarfile.TarError, zlib.error)
-"""What a cut-off or damaged archive raises, when unpacked or read."""
+UNPACK_ERRORS = (
+    OSError, EOFError, RuntimeError, tarfile.TarError, zlib.error,
+    AssertionError, ValueError, TypeError, KeyError,
+)  # fmt: skip
+"""What a cut-off or damaged archive raises, when unpacked or read by torchvision."""
 
 
 class DownloadFailed(LrsearchError):
@@ -40,7 +44,7 @@ def raw_files(files: RawFiles, root: Path, cache: Path) -> list[tuple[str, int, 
     paths = [f"{files.folder}/{name}" for name in files.unpacked]
     paths += [f"{files.archive_folder}/{name}" for name in files.archives]
     found = []
-    for folder in _places(root, cache):
+    for folder in _places(files, root, cache):
         for path in paths:
             with contextlib.suppress(OSError):
                 state = (folder / path).stat()
@@ -63,15 +67,23 @@ def read_raw(name: str, source: Source, root: Path, cache: Path) -> tuple[torch.
     return tensors if tensors is not None else _download(name, source, files, root, cache)
 
 
-def _places(root: Path, cache: Path) -> tuple[Path, Path]:
-    return root, cache / "raw"
+def _places(files: RawFiles, root: Path, cache: Path) -> tuple[Path, Path]:
+    """Where unpacked files may lie: in `root`, or in a folder of the cache for just this root."""
+    parts = [str(root)]
+    for name in files.archives:
+        with contextlib.suppress(OSError):
+            state = (root / files.archive_folder / name).stat()
+            parts.append(f"{name} {state.st_size} {state.st_mtime_ns}")
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return root, cache / "raw" / key
 
 
 def _read_present(
     source: Source, files: RawFiles, root: Path, cache: Path
 ) -> tuple[torch.Tensor, ...] | None:
     """The tensors from files that are at hand; None when files are missing."""
-    for folder in _places(root, cache):
+    places = _places(files, root, cache)
+    for folder in places:
         if _is_unpacked(files, folder):
             try:
                 return source.function(str(folder), download=False)
@@ -80,9 +92,9 @@ def _read_present(
                 raise UserError(
                     f"the files in {where} are damaged ({error}); delete them"
                 ) from error
-    for folder in _places(root, cache):
+    for folder in places:
         with contextlib.suppress(*UNPACK_ERRORS):  # a cut-off archive: download it again
-            return _read_archives(source, files, folder, cache)
+            return _read_archives(source, files, folder, places[1])
     return None
 
 
@@ -96,18 +108,17 @@ def _is_unpacked(files: RawFiles, root: Path) -> bool:
 
 
 def _read_archives(
-    source: Source, files: RawFiles, root: Path, cache: Path
+    source: Source, files: RawFiles, root: Path, kept: Path
 ) -> tuple[torch.Tensor, ...]:
-    """The tensors from archives, unpacked below `cache / "raw"`; raises one of UNPACK_ERRORS."""
+    """The tensors from archives, unpacked below `kept`; raises one of UNPACK_ERRORS."""
     archives = [root / files.archive_folder / name for name in files.archives]
     for archive in archives:
         if not archive.is_file():
             raise FileNotFoundError(archive)
     from torchvision.datasets.utils import extract_archive
 
-    kept = cache / "raw"
     kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unpack-", dir=cache) as passing:
+    with tempfile.TemporaryDirectory(prefix="unpack-", dir=kept) as passing:
         to = Path(passing, files.archive_folder)
         to.mkdir(parents=True, exist_ok=True)
         for archive in archives:
@@ -124,7 +135,7 @@ def _read_archives(
 
 def unpacked_root(files: RawFiles, root: Path, cache: Path) -> Path:
     """The root below which the unpacked files are: `root`, or a folder of the cache."""
-    for folder in _places(root, cache):
+    for folder in _places(files, root, cache):
         if _is_unpacked(files, folder):
             return folder
     return root
@@ -141,13 +152,15 @@ def _download(
         tensors = _read_present(source, files, root, cache)
         if tensors is not None:
             return tensors
-        folder = root if _is_writable(root / files.archive_folder) else cache / "raw"
+        folder = root
+        if not _is_writable(root / files.archive_folder):
+            folder = _places(files, root, cache)[1]
         print(f"downloading {name} into {folder}", file=sys.stderr)
         try:
             # torchvision draws a progress bar for each file
             with socket_timeout(DOWNLOAD_TIMEOUT), contextlib.redirect_stderr(io.StringIO()):
                 return source.function(str(folder), download=True)
-        except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS, ValueError) as error:
+        except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
             raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
 
 

@@ -53,6 +53,11 @@ def dry_run(settings: Settings) -> int:
     console.print(f"[bold]{_RECIPES} recipes of this space[/]")
     for recipe in recipes:
         console.print(f"  {recipe.describe()}", markup=False)
+    given = [params for params, _ in units if params][:_RECIPES]
+    if given:
+        console.print("\n[bold]tried first, as far as given[/]")
+        for params in given:
+            console.print(f"  {params}", markup=False)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
     if info is None:

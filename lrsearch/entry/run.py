@@ -31,6 +31,7 @@ def run(settings: Settings, command: str) -> int:
     """
     console = make_console()
     settings, info = with_data(settings, console)
+    check_own_code(settings, info)
     database = Database(settings.storage_url)
     studies = Studies(settings.storage_url)
     study = open_study(settings, info, database, studies)
@@ -86,6 +87,19 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
         plain = {**settings.plain, "study": {**settings.plain["study"], "name": name}}
         settings = dataclasses.replace(settings, study=study, plain=plain)
     return settings, info
+
+
+def check_own_code(settings: Settings, info: DataInfo | None) -> None:
+    """Imports the user's code and checks its arguments before anything starts.
+
+    Raises UserError. The catalogue's parts were checked with the configuration, without torch.
+    """
+    train = settings.train
+    targets = [settings.model, settings.objective, train.loss, *(train.metrics or {}).values()]
+    if any(target is not None and target.own for target in targets):
+        from lrsearch.objective import build_objective
+
+        build_objective(settings, None if info is None else info.to_json())
 
 
 def _announce(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lrsearch.config.settings import Settings
@@ -249,10 +250,21 @@ def _device(name: str) -> str:
 
 
 def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:
+    from lrsearch.objective import whole
+
     assert settings.objective is not None
     module, _, name = settings.objective.name.rpartition(".")
     arguments = arguments_text(settings.objective.arguments)
     return OWN.format(
-        study=record["study"], value=record["value"], metric=record["metric"], module=module,
-        name=name, recipe=repr(record["recipe"]), arguments=f", {arguments}" if arguments else "",
-    )  # fmt: skip
+        study=record["study"],
+        value=record["value"],
+        metric=record["metric"],
+        module=module,
+        name=name,
+        folder=str(Path.cwd()),
+        recipe=repr(record["recipe"]),
+        seed=record["seed"],
+        epochs=whole(settings.train.epochs),
+        threads=settings.train.threads,
+        arguments=f", **{dict(settings.objective.arguments)!r}" if arguments else "",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 EVALUATE = '''
 def evaluate(model, x, y, batch_size, autocast):
@@ -68,10 +69,20 @@ if __name__ == "__main__":
 
 OWN = '''"""The best recipe of the study {study}, found by lrsearch: {metric} {value!r}."""
 
+import inspect
+import random
+import sys
+
+import numpy
+import torch
+
 from lrsearch.recipe import Recipe
+
+sys.path.insert(0, {folder!r})  # where the sweep was run
 from {module} import {name}
 
 RECIPE = {recipe}
+GIVEN = {{"seed": {seed}, "epochs": {epochs}, "should_stop": lambda: False}}
 
 
 def report(epoch, val_loss, **metrics):
@@ -79,7 +90,14 @@ def report(epoch, val_loss, **metrics):
 
 
 if __name__ == "__main__":
-    {name}(Recipe.from_dict(RECIPE), report{arguments})
+    torch.set_num_threads({threads})
+    random.seed({seed})
+    numpy.random.seed({seed})
+    torch.manual_seed({seed})
+    GIVEN["device"] = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    asked = inspect.signature({name}).parameters
+    given = {{key: value for key, value in GIVEN.items() if key in asked}}
+    {name}(Recipe.from_dict(RECIPE), report, **given{arguments})
 '''
 
 _MATHS = ("ceil", "cos", "e", "exp", "floor", "log", "pi", "sin", "sqrt")
@@ -102,13 +120,13 @@ def imports(body: str, own: list[str]) -> str:
     if maths:
         lines.append(f"from math import {', '.join(maths)}")
     torch = ["import torch", *(["from torch import nn"] if re.search(r"\bnn\.", body) else [])]
-    blocks = [["from __future__ import annotations"], sorted(lines, key=_is_from), torch]
-    blocks += [sorted(set(own))] if own else []
+    blocks = [["from __future__ import annotations"], lines, torch]
+    if own:
+        lines.append("import sys")
+        where = f"sys.path.insert(0, {str(Path.cwd())!r})  # where the sweep was run"
+        blocks += [[where], sorted(set(own))]
+    lines.sort(key=lambda line: (line.startswith("from"), line))
     return "\n\n".join("\n".join(block) for block in blocks)
-
-
-def _is_from(line: str) -> bool:
-    return line.startswith("from")
 
 
 def fill(text: str, name: str, lines: list[str]) -> str:

@@ -4,35 +4,62 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.spec import DataInfo
+from lrsearch.errors import UserError
 from lrsearch.targets import check_arguments, load_target
 
 if TYPE_CHECKING:
     from torch import nn
 
+
+@dataclass(frozen=True)
+class ModelKind:
+    """A model by its dotted path; `arguments` are known without importing torch."""
+
+    path: str
+    arguments: tuple[str, ...]
+    images: bool = False
+    """Whether it takes images, channels × height × width, alone."""
+
+
 MODELS = {
-    "mlp": "lrsearch.models.mlp.MLP",
-    "cnn": "lrsearch.models.cnn.CNN",
-    "resnet18": "lrsearch.models.resnet18.ResNet18",
+    "mlp": ModelKind("lrsearch.models.mlp.MLP", ("hidden", "dropout")),
+    "cnn": ModelKind("lrsearch.models.cnn.CNN", ("width", "dropout"), images=True),
+    "resnet18": ModelKind(
+        "lrsearch.models.resnet18.ResNet18", ("weights", "small_images", "dropout"), images=True
+    ),
 }
 
 
 def model_class(name: str, own: bool) -> Any:
     """The class or function behind a name of the catalogue or a dotted path of the user's."""
-    return load_target(name if own else MODELS[name], "model")
+    return load_target(name if own else MODELS[name].path, "model")
 
 
 def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataInfo) -> nn.Module:
     """A model for these data: what they determine is given where its signature asks for it.
 
-    Raises UserError for arguments it does not take.
+    Raises UserError for arguments it does not take, and for data it does not take.
     """
     cls = model_class(name, own)
-    check_arguments(cls, arguments, "model", offered=_offered(info))
+    check_model(cls, name, own, arguments, info)
     model: nn.Module = cls(**model_arguments(cls, arguments, info))
     return model
+
+
+def check_model(
+    cls: Any, name: str, own: bool, arguments: Mapping[str, Any], info: DataInfo
+) -> None:
+    """Raises UserError for arguments or data that the model does not take."""
+    check_arguments(cls, arguments, "model", offered=_offered(info))
+    if not own and MODELS[name].images and len(info.input_shape) != 3:
+        raise UserError(
+            f"model={name} takes images (channels × height × width); a sample of {info.name} has "
+            f"the shape {info.input_shape}: use model=mlp"
+        )
 
 
 def model_arguments(cls: Any, arguments: Mapping[str, Any], info: DataInfo) -> dict[str, Any]:

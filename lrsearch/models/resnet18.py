@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -25,49 +27,75 @@ class ResNet18(nn.Module):
         n_outputs: int,
         weights: str | None = None,
         small_images: bool | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         import torchvision
 
+        if input_shape[0] not in (1, 3):
+            raise UserError(f"resnet18 takes images of 1 or 3 channels, not of {input_shape[0]}")
         self.body = torchvision.models.resnet18(weights=None)
         if weights is not None:
-            state = pretrained(weights)
-            # The last layer of other classes is of no use here.
-            state |= {f"fc.{name}": one for name, one in self.body.fc.state_dict().items()}
-            self.body.load_state_dict(state)
+            load_pretrained(self.body, weights)
         self.body.fc = nn.Identity()
         if small_images is None:
             small_images = weights is None and min(input_shape[1:]) < 64
         if small_images:
             self.body.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
             self.body.maxpool = nn.Identity()
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(512, n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Batch N×C×H×W (C = 1 or 3) to N×n_outputs."""
-        out: torch.Tensor = self.head(self.body(x.expand(-1, 3, -1, -1)))
+        out: torch.Tensor = self.head(self.dropout(self.body(x.expand(-1, 3, -1, -1))))
         return out
+
+
+def load_pretrained(network: nn.Module, weights: str) -> None:
+    """Loads all but the last layer. Raises UserError saying what to do."""
+    state = pretrained(weights)
+    own = network.state_dict()
+    # The last layer is of other classes.
+    state |= {name: value for name, value in own.items() if name.startswith("fc.")}
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"model.weights: {weights} is no state dict of torchvision's resnet18: {reason}"
+        ) from None
 
 
 def pretrained(weights: str) -> dict[str, torch.Tensor]:
     """A state dict by file or by torchvision's name. Raises UserError saying what to do."""
     if "/" in weights or weights.endswith((".pt", ".pth")):
-        if not Path(weights).is_file():
-            raise UserError(f"model.weights: there is no file {weights!r}")
-        state: dict[str, torch.Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
-        return state
+        return _from_file(Path(weights).expanduser())
     import torchvision
 
     known = torchvision.models.ResNet18_Weights
-    if weights not in [*known.__members__, "DEFAULT"]:
-        names = ", ".join([*known.__members__, "DEFAULT"])
+    if weights not in known.__members__:
         raise UserError(
-            f"model.weights: {weights!r} is neither a file nor one of torchvision's: {names}"
+            f"model.weights: {weights!r} is neither a file nor one of torchvision's: "
+            f"{', '.join(known.__members__)}"
         )
     try:
         return dict(known[weights].get_state_dict(progress=False))
-    except OSError as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise UserError(
             f"model.weights: {weights} could not be downloaded ({error}): fetch "
             f"{known[weights].url} by other means and give model.weights=/path/to/the/file.pth"
         ) from None
+
+
+def _from_file(file: Path) -> dict[str, torch.Tensor]:
+    if not file.is_file():
+        raise UserError(f"model.weights: there is no file {str(file)!r}")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"model.weights: {file} is no file of weights: {reason}") from None
+    if not isinstance(state, dict):
+        raise UserError(f"model.weights: {file} holds {type(state).__name__}, no state dict")
+    return state

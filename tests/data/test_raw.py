@@ -128,7 +128,6 @@ def test_a_cut_off_unpacked_file_is_not_read_when_the_archives_are_there(
     assert shapes(read(root, tmp_path / "cache")) == SHAPES
 
 
-@pytest.mark.xfail(strict=True, reason="an AssertionError of torchvision's is passed on")
 @pytest.mark.usefixtures("no_mirror")
 def test_unpacked_files_full_of_zeros_are_called_damaged(tiny_mnist: Tiny, tmp_path: Path) -> None:
     root = tiny_mnist(tmp_path / "root")
@@ -155,7 +154,6 @@ def test_unpacked_files_of_another_shape_are_called_damaged(
     assert str(root / RAW) in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="the unpacked files of another root are taken")
 @pytest.mark.usefixtures("no_mirror")
 def test_other_archives_in_another_root_are_read_though_the_cache_has_unpacked_files(
     tiny_mnist: Tiny, tmp_path: Path

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lrsearch.config.settings import Settings
 from lrsearch.entry.catalogue import conf_folder, find_sweeps
 from lrsearch.entry.compose import load_settings, without_password
 from lrsearch.errors import ConfigErrors
-from lrsearch.models import MODELS
+from lrsearch.models import MODELS, model_class
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.pruners import PRUNERS
 from lrsearch.samplers import SAMPLERS
@@ -65,19 +67,16 @@ def test_every_sweep_composes_with_every_option_of_every_group(
             assert all("a grid needs to know how many" in one for one in error.problems)  # noqa: PT017
         return
     checked = load_settings([f"+sweep={sweep}", f"{group}={option}", *extra])
-    chosen = {
-        "data": checked.data.name,
-        "model": checked.model.name,
-        "sampler": checked.sampler.name,
-        "pruner": checked.pruner.name,
-    }
-    assert chosen.get(group, option) == option
+    part = yaml.safe_load((conf_folder() / group / f"{option}.yaml").read_text())
+    if group != "space":
+        assert getattr(checked, group).name == part["name"]
 
 
 def test_the_catalogue_and_the_code_name_the_same_parts() -> None:
     assert GROUPS["sampler"] == sorted(SAMPLERS)
     assert GROUPS["pruner"] == sorted(PRUNERS)
-    assert GROUPS["model"] == sorted(MODELS)
+    models = [conf_folder() / "model" / f"{option}.yaml" for option in GROUPS["model"]]
+    assert {yaml.safe_load(path.read_text())["name"] for path in models} == set(MODELS)
     assert all(len(options) > 1 for options in GROUPS.values())
 
 
@@ -89,6 +88,13 @@ def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_ea
     pairs = [(p["optimizer"], p["scheduler"]) for p, _ in plan_units(checked)]
     assert {pairs.count(pair) for pair in pairs} == {2}
     assert len(set(pairs)) == len(checked.space.optimizer) * len(checked.space.scheduler)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_the_arguments_of_a_model_are_known_without_importing_it(name: str) -> None:
+    given = {"input_shape", "n_outputs"}
+    signature = inspect.signature(model_class(name, own=False))
+    assert set(MODELS[name].arguments) == set(signature.parameters) - given
 
 
 # The command line

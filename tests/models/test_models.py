@@ -181,7 +181,6 @@ def no_state(path: Path) -> None:
     path.write_bytes(b"<html>not found</html>")
 
 
-@pytest.mark.xfail(strict=True, reason="the error of torch is passed on")
 @pytest.mark.parametrize("make", [other_state, no_state])
 def test_a_file_without_the_state_of_a_resnet_is_refused(make: Any, tmp_path: Path) -> None:
     path = tmp_path / "wrong.pth"
@@ -190,7 +189,6 @@ def test_a_file_without_the_state_of_a_resnet_is_refused(make: Any, tmp_path: Pa
         build("resnet18", weights=str(path))
 
 
-@pytest.mark.xfail(strict=True, reason="ValueError and RuntimeError, some only when trained")
 @pytest.mark.parametrize(
     ("name", "shape"), [("resnet18", (5,)), ("cnn", (5,)), ("resnet18", (2, 28, 28))]
 )

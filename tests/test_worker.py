@@ -1,0 +1,291 @@
+"""A worker in this process: what becomes of trials that end well, early or badly."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.prepare import prepare
+from lrsearch.entry.compose import load_settings
+from lrsearch.objective import TrainingObjective, build_objective
+from lrsearch.pruners import PRUNERS, build_pruner
+from lrsearch.samplers import SAMPLERS
+from lrsearch.study.database import Database
+from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.study import open_study
+from lrsearch.study.trials import Studies
+from lrsearch.worker import Worker
+
+Work = Callable[..., list[Finished]]
+
+QUICK = ("study.n_trials=6", "train.epochs=3")
+
+
+@pytest.fixture
+def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """Runs a sweep with one worker in this process; its trials in the order they ended."""
+    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(*overrides: str, stop_after: int | None = None) -> list[Finished]:
+        settings = load_settings(overrides)
+        database, studies = Database(settings.storage_url), Studies(settings.storage_url)
+        info = None if settings.objective else prepare(settings.data)
+        study = open_study(settings, info, database, studies)
+        objective = build_objective(settings, info and info.to_json())
+        pruner = build_pruner(
+            settings.pruner.name, settings.pruner.arguments, objective.most_evaluations()
+        )
+        asked = 0
+
+        def should_stop() -> bool:
+            nonlocal asked
+            asked += 1
+            return stop_after is not None and asked > stop_after
+
+        trials = studies.trials(study.name, pruner)
+        Worker(settings, objective, study.queue, trials, should_stop).work()
+        finished = Progress(database.session, study.study_id).finished()
+        studies.close()
+        database.close()
+        return finished
+
+    return run
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[[str], list[tuple[object, ...]]]:
+    def run(sql: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(tmp_path / "lrsearch.db")) as connection:
+            return connection.execute(sql).fetchall()
+
+    return run
+
+
+def optuna_study(name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage="sqlite:///lrsearch.db")
+
+
+# Samplers and pruners
+
+
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"grid"}))
+def test_every_sampler_makes_as_many_different_trials_as_asked(work: Work, sampler: str) -> None:
+    startup = [] if sampler in ("qmc", "random") else ["sampler.n_startup_trials=3"]
+    finished = work("+sweep=digits", *QUICK, f"sampler={sampler}", *startup)
+    assert len(finished) == 6
+    assert len({str(one.recipe) for one in finished}) == 6
+    assert {one.outcome for one in finished} <= {"complete", "pruned"}
+
+
+@pytest.mark.parametrize("pruner", sorted(PRUNERS))
+def test_every_pruner_finishes_a_sweep(work: Work, pruner: str) -> None:
+    finished = work("+sweep=digits", *QUICK, f"pruner={pruner}", "sampler=random")
+    assert len(finished) == 6
+    if pruner == "none":
+        assert {one.outcome for one in finished} == {"complete"}
+
+
+def test_a_study_repeats_itself_trial_by_trial(work: Work) -> None:
+    def sweep(name: str) -> list[object]:
+        finished = work("+sweep=digits", *QUICK, f"study.name={name}")
+        return [(one.trial, one.outcome, one.value, str(one.recipe)) for one in finished]
+
+    assert sweep("first") == sweep("second")
+
+
+def test_a_grid_has_each_setting_once(work: Work) -> None:
+    finished = work(
+        "+sweep=digits", "train.epochs=1", "sampler=grid", "study.n_trials=null", "space.warmup=0",
+        "space.weight_decay=0", "space.batch_size.choices=[64,128]",
+        "space.optimizer.only=[adamw]", "space.optimizer.adamw.lr.points=2",
+        "space.scheduler.only=[constant,linear]", "space.scheduler.linear.final=0",
+        "pruner=none",
+    )  # fmt: skip
+    assert len({str(one.recipe) for one in finished}) == len(finished) == 8
+
+
+# How trials end
+
+
+def test_a_trial_worse_than_the_others_is_pruned(work: Work) -> None:
+    first = "[{lr: 0.1, optimizer: sgd},{lr: 0.1, optimizer: sgd},{lr: 0.001, optimizer: sgd}]"
+    finished = work(
+        "+sweep=digits", f"study.try_first={first}", "study.n_trials=3", "train.epochs=4",
+        "pruner.n_startup_trials=1", "space.scheduler.only=[constant]",
+    )  # fmt: skip
+    assert finished[2].outcome == "pruned"
+    assert optuna_study("digits").trials[2].state == optuna.trial.TrialState.PRUNED
+    assert len(optuna_study("digits").trials[2].intermediate_values) < 4
+
+
+def test_a_diverged_trial_is_infeasible_and_never_best(
+    work: Work, ask: Callable[..., object]
+) -> None:
+    finished = work(
+        "+sweep=linear", "study.n_trials=2", "study.try_first=[{lr: 50.0},{lr: 0.1}]",
+        "space.lr.high=100.0", "space.scheduler.only=[constant]",
+    )  # fmt: skip
+    assert [one.outcome for one in finished] == ["diverged", "complete"]
+    assert "learning rate 50" in str(finished[0].reason)
+    assert ranked(finished, "min") == [finished[1]]
+    ((step, lr),) = ask("select end_step, end_lr from lrsearch_units where number = 0")  # type: ignore[misc]
+    assert lr == 50.0
+    assert 1 <= step < 100
+    study = optuna_study("linear")
+    assert study.trials[0].state == optuna.trial.TrialState.PRUNED
+    assert study.trials[0].constraints == {"works": 1.0}
+    assert study.best_trial.number == 1
+
+
+def test_running_out_of_memory_is_infeasible_too(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", full)
+    finished = work("+sweep=digits", "study.n_trials=1")
+    assert finished[0].outcome == "out_of_memory"
+    assert optuna_study("digits").trials[0].constraints == {"works": 1.0}
+
+
+BUGGY = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, n_outputs, bad=1):
+        super().__init__()
+        self.bad = bad
+        self.layer = torch.nn.Linear(64, n_outputs)
+
+    def forward(self, x):
+        if self.bad:
+            raise ValueError("a bug in the model")
+        return self.layer(x.flatten(1))
+"""
+
+
+def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
+    work: Work, tmp_path: Path
+) -> None:
+    (tmp_path / "buggy_now_and_then.py").write_text(BUGGY)
+    finished = work(
+        "+sweep=digits", "train.epochs=1", "model._target_=buggy_now_and_then.Net",
+        "~model.hidden", "+space.model.bad.choices=[0,1]", "study.n_trials=3",
+        "study.try_first=[{model.bad: 1},{model.bad: 0},{model.bad: 1}]",
+    )  # fmt: skip
+    assert [one.outcome for one in finished] == ["failed", "complete", "failed"]
+    assert "buggy_now_and_then.py" in str(finished[0].reason)
+    assert optuna_study("digits").trials[0].state == optuna.trial.TrialState.FAIL
+
+
+def test_a_worker_told_to_stop_hands_its_unit_back_and_another_finishes_it(work: Work) -> None:
+    assert work("+sweep=digits", *QUICK, "pruner=none", stop_after=4) == []
+    waiting = optuna_study("digits").trials
+    assert [trial.state for trial in waiting] == [optuna.trial.TrialState.WAITING]
+    finished = work("+sweep=digits", *QUICK, "pruner=none")
+    assert sorted(one.trial or 0 for one in finished) == list(range(6))
+    assert len(optuna_study("digits").trials) == 6
+    assert optuna_study("digits").trials[0].params == waiting[0].params
+
+
+# What is recorded
+
+
+def test_accuracy_can_be_maximised_and_the_last_evaluation_can_count(work: Work) -> None:
+    more = ("metric.name=val_accuracy", "metric.mode=max", "metric.at=last", "pruner=none")
+    finished = work("+sweep=digits", *QUICK, *more)
+    best = ranked(finished, "max")[0]
+    assert best.value == max(one.value or 0 for one in finished)
+    trial = optuna_study("digits").best_trial
+    assert (trial.number, trial.value) == (best.trial, best.value)
+    assert trial.intermediate_values[3] == best.value
+
+
+def test_the_best_evaluation_counts_by_default(work: Work) -> None:
+    work("+sweep=digits", *QUICK, "pruner=none")
+    for trial in optuna_study("digits").trials:
+        assert trial.value == min(trial.intermediate_values.values())
+
+
+def test_every_evaluation_is_a_row_for_any_sql_client(
+    work: Work, ask: Callable[[str], list[tuple[object, ...]]]
+) -> None:
+    work(
+        "+sweep=digits", *QUICK, "pruner=none", "space.grad_clip=1.0", "space.head_lr_factor=2.0"
+    )  # fmt: skip
+    rows = ask(
+        "select count(*), min(epoch), max(epoch), sum(train_loss is null), sum(val_loss is null), "
+        "sum(lr_start > 0), sum(grad_norm > 0), sum(seconds > 0), "
+        "sum(json_extract(metrics, '$.val_accuracy') between 0 and 1), "
+        "sum(json_extract(metrics, '$.clipped') between 0 and 1), "
+        "sum(abs(json_extract(metrics, '$.lr_start_1') - 2 * lr_start) < 1e-9) "
+        "from lrsearch_epochs"
+    )
+    assert rows == [(18, 1.0, 3.0, 0, 0, 18, 18, 18, 18, 18, 18)]
+    assert ask("select count(distinct trial_id) from lrsearch_epochs join trials using (trial_id)")
+
+
+def test_a_coupled_rate_is_stored_at_the_reference_and_reported_at_both(work: Work) -> None:
+    finished = work("+sweep=digits", "study.n_trials=2", "train.epochs=1", "coupling.rule=linear",
+                    "space.optimizer.only=[sgd]")  # fmt: skip
+    trial = optuna_study("digits").trials[0]
+    recipe = next(one.recipe for one in finished if one.trial == 0)
+    assert recipe is not None
+    assert trial.params["lr_ref"] == recipe["lr_ref"]
+    assert recipe["lr"] == pytest.approx(recipe["lr_ref"] * recipe["batch_size"] / 128)
+    assert "lr" not in trial.params
+
+
+def test_evaluations_can_come_within_an_epoch(work: Work, ask: Callable[..., object]) -> None:
+    work("+sweep=digits", "study.n_trials=1", "train.epochs=1", "train.eval_every=0.25",
+         "pruner=none", "space.batch_size=64")  # fmt: skip
+    assert ask("select step, epoch from lrsearch_epochs") == [
+        (4, 0.25), (8, 0.5), (12, 0.75), (16, 1.0),
+    ]  # fmt: skip
+
+
+# Data
+
+
+def test_a_worker_with_other_data_is_refused(work: Work, tmp_path: Path, cache: Path) -> None:
+    from lrsearch.errors import UserError
+
+    settings: Settings = load_settings(["+sweep=digits"])
+    stored = prepare(settings.data).to_json() | {"fingerprint": "0" * 64, "file": None}
+    with pytest.raises(UserError, match="nothing is mixed"):
+        build_objective(settings, stored)
+
+
+def test_tuned_arguments_of_the_data_change_the_data(work: Work, tmp_path: Path) -> None:
+    (tmp_path / "own_data.py").write_text(
+        "import torch\n"
+        "def load(shift):\n"
+        "    x = torch.arange(64.0)[:, None] / 64\n"
+        "    return (x, x + shift), (x, x + shift)\n"
+    )
+    finished = work(
+        "+sweep=linear", "data._target_=own_data.load", "data.shift=0.0", "study.n_trials=2",
+        "+space.data.shift.choices=[1.0,100.0]", "train.epochs=1", "space.batch_size=64",
+        "study.try_first=[{data.shift: 1.0, lr: 0.01},{data.shift: 100.0, lr: 0.01}]",
+    )  # fmt: skip
+    small, large = (one.value or 0 for one in finished)
+    assert large > 100 * small
+
+
+def test_the_search_never_sees_the_test_part(work: Work) -> None:
+    settings = load_settings(["+sweep=digits"])
+    objective = build_objective(settings, None)
+    assert isinstance(objective, TrainingObjective)
+    recipe = settings.space.sample(random.Random(0))
+    assert objective.task(recipe, 0, lambda: False).parts.test is None
