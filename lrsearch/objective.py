@@ -18,11 +18,9 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import UserError
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.durations import Duration, Length
 from lrsearch.targets import check_arguments, load_target
 from lrsearch.training import losses
 from lrsearch.training.loop import Diverged, Evaluation, Task, train
-from lrsearch.training.settings import TrainSettings
 
 Report = Callable[[Evaluation], None]
 """Takes an evaluation; may raise to end the trial."""
@@ -82,18 +80,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def length_of(batch_size: int, train_settings: TrainSettings, n_train: int) -> Length:
-    """How long a training is; the one place where batch size and settings meet."""
-    every = train_settings.eval_every
-    return Length.of(
-        n_train=n_train,
-        batch_size=batch_size,
-        epochs=train_settings.epochs,
-        steps=train_settings.steps,
-        eval_every=None if every is None else Duration.parse(every),
-    )
-
-
 def seed_everything(seed: int) -> None:
     """Seeds Python, NumPy and torch on all devices."""
     import numpy
@@ -121,6 +107,8 @@ class TrainingObjective:
         self._info = info
         self._parts = _on_device(open_parts(self._spec, info), device)
         self._check_arguments()
+        # The first optimizer of a process imports a second's worth of torch: before the trials.
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
     def _check_arguments(self) -> None:
         """Names the wrong arguments before a trial fails of them."""
@@ -141,7 +129,7 @@ class TrainingObjective:
             parts=parts,
             recipe=recipe,
             settings=self.settings.train,
-            length=length_of(recipe.batch_size, self.settings.train, info.n_train),
+            length=self.settings.train.length(recipe.batch_size, info.n_train),
             loss=self.loss,
             metrics=self.metrics,
             seed=seed,
@@ -165,11 +153,11 @@ class TrainingObjective:
         return max(self._evaluations(size) for size in sizes)
 
     def _evaluations(self, batch_size: int) -> int:
-        return length_of(batch_size, self.settings.train, self._info.n_train).evaluations
+        return self.settings.train.length(batch_size, self._info.n_train).evaluations
 
     def _data_for(self, recipe: Recipe) -> tuple[DataSpec, DataInfo, Parts]:
         """The data, with the recipe's tuned arguments; the last ones used are kept."""
-        spec = with_arguments(self.settings.data, recipe.data)
+        spec = self.settings.data.with_arguments(recipe.data)
         if dataclasses.replace(spec, crop=0, flip=False) != dataclasses.replace(
             self._spec, crop=0, flip=False
         ):
@@ -177,14 +165,6 @@ class TrainingObjective:
             self._parts = _on_device(open_parts(spec, self._info), self.device)
         self._spec = spec
         return spec, self._info, self._parts
-
-
-def with_arguments(spec: DataSpec, tuned: Mapping[str, Any]) -> DataSpec:
-    """The data with tuned arguments: fields of the spec, or arguments of its function."""
-    names = {field.name for field in dataclasses.fields(DataSpec)}
-    changed = {name: value for name, value in tuned.items() if name in names}
-    own = {name: value for name, value in tuned.items() if name not in names}
-    return dataclasses.replace(spec, **changed, arguments={**spec.arguments, **own})
 
 
 def _on_device(parts: Parts, device: torch.device) -> Parts:
@@ -200,11 +180,6 @@ def _on_device(parts: Parts, device: torch.device) -> Parts:
 
 OFFERED = ("seed", "device", "epochs", "should_stop")
 """What the user's function is given where its signature asks for it."""
-
-
-def whole(number: float) -> float | int:
-    """5.0 as 5, for `range`."""
-    return int(number) if float(number).is_integer() else number
 
 
 class OwnObjective:
@@ -232,7 +207,7 @@ class OwnObjective:
         offered = {
             "seed": seed,
             "device": self.device,
-            "epochs": whole(self.settings.train.epochs),
+            "epochs": self.settings.train.epochs,
             "should_stop": should_stop,
         }
         accepted = inspect.signature(self.function).parameters

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -25,6 +26,7 @@ from lrsearch.study.trials import Studies
 from lrsearch.worker import Worker
 
 Work = Callable[..., list[Finished]]
+Ask = Callable[[str], list[tuple[Any, ...]]]
 
 QUICK = ("study.n_trials=6", "train.epochs=3")
 
@@ -63,8 +65,8 @@ def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Callable[[str], list[tuple[object, ...]]]:
-    def run(sql: str) -> list[tuple[object, ...]]:
+def ask(tmp_path: Path) -> Ask:
+    def run(sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(tmp_path / "lrsearch.db")) as connection:
             return connection.execute(sql).fetchall()
 
@@ -128,9 +130,7 @@ def test_a_trial_worse_than_the_others_is_pruned(work: Work) -> None:
     assert len(optuna_study("digits").trials[2].intermediate_values) < 4
 
 
-def test_a_diverged_trial_is_infeasible_and_never_best(
-    work: Work, ask: Callable[..., object]
-) -> None:
+def test_a_diverged_trial_is_infeasible_and_never_best(work: Work, ask: Ask) -> None:
     finished = work(
         "+sweep=linear", "study.n_trials=2", "study.try_first=[{lr: 50.0},{lr: 0.1}]",
         "space.lr.high=100.0", "space.scheduler.only=[constant]",
@@ -138,7 +138,7 @@ def test_a_diverged_trial_is_infeasible_and_never_best(
     assert [one.outcome for one in finished] == ["diverged", "complete"]
     assert "learning rate 50" in str(finished[0].reason)
     assert ranked(finished, "min") == [finished[1]]
-    ((step, lr),) = ask("select end_step, end_lr from lrsearch_units where number = 0")  # type: ignore[misc]
+    ((step, lr),) = ask("select end_step, end_lr from lrsearch_units where number = 0")
     assert lr == 50.0
     assert 1 <= step < 100
     study = optuna_study("linear")
@@ -190,7 +190,7 @@ def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
 
 
 def test_a_worker_told_to_stop_hands_its_unit_back_and_another_finishes_it(work: Work) -> None:
-    assert work("+sweep=digits", *QUICK, "pruner=none", stop_after=4) == []
+    assert work("+sweep=digits", *QUICK, "pruner=none", stop_after=2) == []
     waiting = optuna_study("digits").trials
     assert [trial.state for trial in waiting] == [optuna.trial.TrialState.WAITING]
     finished = work("+sweep=digits", *QUICK, "pruner=none")
@@ -218,9 +218,7 @@ def test_the_best_evaluation_counts_by_default(work: Work) -> None:
         assert trial.value == min(trial.intermediate_values.values())
 
 
-def test_every_evaluation_is_a_row_for_any_sql_client(
-    work: Work, ask: Callable[[str], list[tuple[object, ...]]]
-) -> None:
+def test_every_evaluation_is_a_row_for_any_sql_client(work: Work, ask: Ask) -> None:
     work(
         "+sweep=digits", *QUICK, "pruner=none", "space.grad_clip=1.0", "space.head_lr_factor=2.0"
     )  # fmt: skip
@@ -247,7 +245,7 @@ def test_a_coupled_rate_is_stored_at_the_reference_and_reported_at_both(work: Wo
     assert "lr" not in trial.params
 
 
-def test_evaluations_can_come_within_an_epoch(work: Work, ask: Callable[..., object]) -> None:
+def test_evaluations_can_come_within_an_epoch(work: Work, ask: Ask) -> None:
     work("+sweep=digits", "study.n_trials=1", "train.epochs=1", "train.eval_every=0.25",
          "pruner=none", "space.batch_size=64")  # fmt: skip
     assert ask("select step, epoch from lrsearch_epochs") == [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,13 @@ class DataSpec:
     """Augmentation, done by the training loop: pad by so many pixels and crop at random."""
     flip: bool = False
     """Augmentation, done by the training loop: mirror left and right at random."""
+
+    def with_arguments(self, tuned: Mapping[str, Any]) -> DataSpec:
+        """The same with tuned arguments: fields of this class, or arguments of the function."""
+        names = {one.name for one in fields(self)}
+        changed = {name: value for name, value in tuned.items() if name in names}
+        own = {name: value for name, value in tuned.items() if name not in names}
+        return replace(self, **changed, arguments={**self.arguments, **own})
 
     @property
     def root_folder(self) -> Path:

@@ -6,24 +6,23 @@ source of the same functions. The user's own code is imported, not copied.
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lrsearch.config.settings import Settings
-from lrsearch.data.own import as_targets
 from lrsearch.data.prepare import fallback_spec
 from lrsearch.data.raw import unpacked_root
-from lrsearch.data.sources import SOURCES, normalise, split
+from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataInfo
 from lrsearch.export import lines
 from lrsearch.export.lines import arguments_text, torch_call
+from lrsearch.export.sources import source_of
 from lrsearch.export.template import EVALUATE, MAIN, OWN, fill, imports
+from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.plan import Call
-from lrsearch.seeds import derived_seed
 from lrsearch.training.losses import LOSSES, METRICS, dotted, loss_target, metric_targets
 from lrsearch.training.settings import Target
 
@@ -43,22 +42,19 @@ class _Script:
     def __init__(
         self, settings: Settings, info: DataInfo, recipe: Recipe, record: Mapping[str, Any]
     ) -> None:
-        from lrsearch.objective import length_of, with_arguments
-
         self.settings, self.info, self.recipe, self.record = settings, info, recipe, record
-        self.spec = with_arguments(settings.data, recipe.data)
-        self.length = length_of(recipe.batch_size, settings.train, info.n_train)
+        self.spec = settings.data.with_arguments(recipe.data)
+        self.length = settings.train.length(recipe.batch_size, info.n_train)
         self.imports: list[str] = []
 
     def text(self) -> str:
-        from lrsearch.training.batches import augmented, order
-
         data, model, measures = self._data(), self._model(), self._measures()
-        functions: list[Callable[..., Any]] = [derived_seed, order]
-        functions += [augmented] if self.spec.crop or self.spec.flip else []
+        functions = ["lrsearch.seeds.derived_seed", "lrsearch.training.batches.order"]
+        if self.spec.crop or self.spec.flip:
+            functions.append("lrsearch.training.batches.augmented")
         parts = [
             self._constants(),
-            *(inspect.getsource(function) for function in functions),
+            *map(source_of, functions),
             data,
             model,
             measures,
@@ -99,7 +95,7 @@ class _Script:
         if self.spec.target is not None:
             function = self._imported(self.spec.target)
             return (
-                f"{inspect.getsource(as_targets)}\n\n\n"
+                f"{source_of('lrsearch.data.own.as_targets')}\n\n\n"
                 f"def load_data():\n"
                 f'    """(x, y) for training and for validation."""\n'
                 f"    found = []\n"
@@ -118,12 +114,8 @@ class _Script:
         if source.files is not None:
             root = unpacked_root(source.files, spec.root_folder, spec.cache_folder)
             arguments["root"] = str(root)
-        functions: list[Callable[..., Any]] = [
-            source.function,
-            split,
-            *([normalise] if source.images else []),
-        ]
-        sources = "\n\n\n".join(inspect.getsource(function) for function in functions)
+        names = [spec.name, "split", *(["normalise"] if source.images else [])]
+        sources = "\n\n\n".join(source_of(f"lrsearch.data.sources.{name}") for name in names)
         normal = "    train_x, validation_x = normalise(train_x, validation_x)\n"
         return (
             f"{sources}\n\n\n"
@@ -139,17 +131,17 @@ class _Script:
     # Model, loss and metrics
 
     def _model(self) -> str:
-        from lrsearch.models import model_arguments, model_class
-
-        model = self.settings.model
-        cls = model_class(model.name, model.own)
-        arguments = model_arguments(cls, {**model.arguments, **self.recipe.model}, self.info)
-        source = ""
+        model, source = self.settings.model, ""
+        given = {**model.arguments, **self.recipe.model}
         if model.own:
             name = self._imported(model.name)
+            arguments = model_arguments(model_class(model.name, own=True), given, self.info)
         else:
-            name = cls.__name__
-            source = _module_body(cls) + "\n\n\n"
+            path = MODELS[model.name].path
+            name = path.rpartition(".")[2]
+            source = source_of(path, with_helpers=True) + "\n\n\n"
+            shape = {"input_shape": self.info.input_shape, "n_outputs": self.info.n_outputs}
+            arguments = {**shape, **given}
         return f"{source}def build_model():\n    return {name}({arguments_text(arguments)})"
 
     def _measures(self) -> str:
@@ -171,12 +163,7 @@ class _Script:
         path = dotted(target, dict(catalogue))
         source = ""
         if path.startswith("lrsearch."):
-            from lrsearch.targets import load_target
-
-            expression, source = (
-                path.rpartition(".")[2],
-                inspect.getsource(load_target(path, "metric")),
-            )
+            expression, source = path.rpartition(".")[2], source_of(path)
         elif path.startswith("torch."):
             expression = path
         else:
@@ -231,18 +218,6 @@ class _Script:
         return text.replace("METRIC", repr(metric)).replace("PICK", pick)
 
 
-def _module_body(cls: type) -> str:
-    """The source of a class and of the functions of its module that it uses."""
-    module = inspect.getmodule(cls)
-    functions = [
-        inspect.getsource(function)
-        for _, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == cls.__module__
-    ]
-    source = "\n\n\n".join([*functions, inspect.getsource(cls)])
-    return source.replace("UserError(", "ValueError(")
-
-
 def _device(name: str) -> str:
     if name != "auto":
         return repr(name)
@@ -250,8 +225,6 @@ def _device(name: str) -> str:
 
 
 def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:
-    from lrsearch.objective import whole
-
     assert settings.objective is not None
     module, _, name = settings.objective.name.rpartition(".")
     arguments = arguments_text(settings.objective.arguments)
@@ -264,7 +237,7 @@ def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:
         folder=str(Path.cwd()),
         recipe=repr(record["recipe"]),
         seed=record["seed"],
-        epochs=whole(settings.train.epochs),
+        epochs=settings.train.epochs,
         threads=settings.train.threads,
         arguments=f", **{dict(settings.objective.arguments)!r}" if arguments else "",
     )

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
+from lrsearch.schedules.durations import Duration, Length
+
 
 @dataclass(frozen=True)
 class Target:
@@ -23,7 +25,7 @@ class Target:
 class TrainSettings:
     """Length, evaluation, device and precision. `steps` wins over `epochs`."""
 
-    epochs: Annotated[float, Gt(0)] = 10
+    epochs: Annotated[int | float, Gt(0)] = 10
     steps: Annotated[int, Ge(1)] | None = None
     eval_every: str | float | None = None
     """A duration; each epoch when None."""
@@ -37,3 +39,14 @@ class TrainSettings:
     """None: cross-entropy for classes, mean squared error for numbers."""
     metrics: Mapping[str, Target] | None = None
     """None: accuracy for classes, nothing for numbers."""
+
+    def length(self, batch_size: int, n_train: int) -> Length:
+        """How long a training is; the one place where batch size and settings meet."""
+        every = self.eval_every
+        return Length.of(
+            n_train=n_train,
+            batch_size=batch_size,
+            epochs=self.epochs,
+            steps=self.steps,
+            eval_every=None if every is None else Duration.parse(every),
+        )

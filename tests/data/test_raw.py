@@ -66,7 +66,7 @@ def test_a_root_with_archives_only_is_read_and_left_as_it_is(
     before = listing(root)
     assert shapes(read(root, tmp_path / "cache")) == SHAPES
     assert listing(root) == before
-    assert unpacked_root(files(), root, tmp_path / "cache") == tmp_path / "cache" / "raw"
+    assert unpacked_root(files(), root, tmp_path / "cache").parent == tmp_path / "cache" / "raw"
 
 
 @pytest.mark.usefixtures("no_mirror")
