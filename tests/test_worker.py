@@ -192,9 +192,11 @@ def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
 def test_a_worker_told_to_stop_hands_its_unit_back_and_another_finishes_it(work: Work) -> None:
     assert work("+sweep=digits", *QUICK, "pruner=none", stop_after=2) == []
     waiting = optuna_study("digits").trials
+    assert len(waiting[0].intermediate_values) > 0
     assert [trial.state for trial in waiting] == [optuna.trial.TrialState.WAITING]
     finished = work("+sweep=digits", *QUICK, "pruner=none")
     assert sorted(one.trial or 0 for one in finished) == list(range(6))
+    assert {one.outcome for one in finished} == {"complete"}
     assert len(optuna_study("digits").trials) == 6
     assert optuna_study("digits").trials[0].params == waiting[0].params
 

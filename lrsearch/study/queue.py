@@ -156,8 +156,7 @@ class Queue:
                 .where(UnitRow.unit_id == unit.unit_id)
                 .values(trial_id=trial_id, trial_number=trial_number, recipe=dict(recipe))
             )
-            if unit.attempts > 1:
-                session.execute(delete(EpochRow).where(EpochRow.trial_id == trial_id))
+            session.execute(delete(EpochRow).where(EpochRow.trial_id == trial_id))
 
     def record(self, row: EpochRow) -> None:
         """Writes one evaluation."""
