@@ -25,6 +25,9 @@ from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 class Display(Protocol):
     """Shows snapshots of a sweep."""
 
+    interval: float
+    """Seconds between two of them; each costs the workers a little."""
+
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         """Shows what has happened since the last call."""
 
@@ -76,6 +79,8 @@ class _Tally:
 class PlainDisplay:
     """A line for each trial that ends, for files and pipes."""
 
+    interval = 1.0
+
     def __init__(
         self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
     ) -> None:
@@ -113,6 +118,8 @@ class PlainDisplay:
 
 class LiveDisplay:
     """A table that is drawn again in place: progress, what runs, the best so far."""
+
+    interval = 0.5
 
     def __init__(
         self, console: Console, metric: MetricSettings, finished: Iterable[Finished]

@@ -21,7 +21,6 @@ from lrsearch.study.queue import MAX_ATTEMPTS, Outcome, Queue, is_dead
 from lrsearch.study.tables import FAILED, OPEN, RUNNING
 from lrsearch.study.trials import Trials
 
-_POLL_SECONDS = 0.25
 _CHARGE_SECONDS = 10
 _EARLY_DEATHS = 3
 """So many workers in a row that die before they finish a trial end the sweep."""
@@ -151,7 +150,7 @@ class Launcher:
                         self._hire()
                     if not self._workers:
                         break
-                    time.sleep(_POLL_SECONDS)
+                    time.sleep(self.display.interval)
             finally:
                 self._kill()
                 self.clean_up()
@@ -184,8 +183,10 @@ class Launcher:
         self.display.update(snapshot, new)
 
     def _hire(self) -> None:
-        counts = self.queue.counts()
         idle_places = len(self.where) - len(self._workers)
+        if not idle_places:
+            return
+        counts = self.queue.counts()
         # Workers that have just started have not claimed yet.
         starting = max(0, len(self._workers) - counts[RUNNING])
         for _ in range(min(idle_places, max(0, counts[OPEN] - starting))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Mapping
@@ -163,14 +164,15 @@ class Trials:
         self._study.sampler = sampler
         # What Study.ask does first: the sampler must see trials that others have finished.
         self._study._thread_local.cached_all_trials = None
-        return RunningTrial(self._study, Trial(self._study, trial_id))
+        return RunningTrial(self._study, self._rdb, Trial(self._study, trial_id))
 
 
 class RunningTrial:
     """One trial at work."""
 
-    def __init__(self, study: optuna.Study, trial: Trial) -> None:
+    def __init__(self, study: optuna.Study, rdb: RDBStorage, trial: Trial) -> None:
         self._study = study
+        self._rdb = rdb
         self._trial = trial
         self.trial_id: int = trial._trial_id
         self.number = trial.number
@@ -181,9 +183,16 @@ class RunningTrial:
         return self._trial
 
     def annotate(self, attributes: Mapping[str, Any]) -> None:
-        """Sets user attributes: columns in the dashboard."""
-        for key, value in attributes.items():
-            self._trial.set_user_attr(key, value)
+        """Sets user attributes, columns in the dashboard, in one transaction."""
+        table = models.TrialUserAttributeModel
+        with Session(self._rdb.engine) as session:
+            mine = table.trial_id == self.trial_id
+            session.execute(delete(table).where(mine, table.key.in_(attributes)))
+            session.add_all(
+                table(trial_id=self.trial_id, key=key, value_json=json.dumps(value))
+                for key, value in attributes.items()
+            )
+            session.commit()
 
     def report(self, value: float, evaluation: int) -> None:
         """Reports the value of an evaluation, counted from 1."""

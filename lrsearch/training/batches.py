@@ -46,11 +46,9 @@ def training_batches(
     else:
         source = _gathered(part, indices.to(device), batch_size, batches)
     if not crop and not flip:
-        yield from source
-        return
+        return source
     generator = torch.Generator(device).manual_seed(derived_seed(seed, "augment", epoch))
-    for x, y in source:
-        yield augmented(x, generator, crop, flip), y
+    return ((augmented(x, generator, crop, flip), y) for x, y in source)
 
 
 def _gathered(part: TensorPart, indices: torch.Tensor, size: int, batches: int) -> Iterator[Batch]:

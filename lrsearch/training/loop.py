@@ -165,7 +165,9 @@ class _Run:
         piece = self.task.settings.micro_batch or len(x)
         total: torch.Tensor | None = None
         for start in range(0, len(x), piece):
-            part_x, part_y = x[start : start + piece], y[start : start + piece]
+            part_x, part_y = x, y
+            if piece < len(x):
+                part_x, part_y = x[start : start + piece], y[start : start + piece]
             with self.autocast:
                 loss = self.task.loss(self.forward(part_x), part_y)
             if len(part_x) < len(x):
