@@ -132,7 +132,7 @@ class LiveDisplay:
         for finished in new:
             if why := last_line(finished):
                 self.say(f"trial {finished.trial} failed: {why}")
-        self._live.update(self._render(snapshot), refresh=True)
+        self._live.update(self.render(snapshot), refresh=True)
 
     def say(self, line: str) -> None:
         self._live.console.print(line, markup=False, highlight=False)
@@ -149,7 +149,8 @@ class LiveDisplay:
     ) -> None:
         self._live.stop()
 
-    def _render(self, snapshot: Snapshot) -> Group:
+    def render(self, snapshot: Snapshot) -> Group:
+        """The display as it is drawn."""
         tally, done = self._tally, len(self._tally.finished)
         head = Table.grid(padding=(0, 1))
         counts = f" ({tally.counts()})" if tally.counts() else ""

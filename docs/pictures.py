@@ -1,0 +1,90 @@
+"""Makes the README's pictures from a real MNIST sweep: docs/running.svg and docs/result.svg.
+
+Run from the top of the checkout: `.venv/bin/python docs/pictures.py` (minutes; LRSEARCH_DATA says
+where MNIST is).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from lrsearch.data.prepare import prepare
+from lrsearch.display import LiveDisplay
+from lrsearch.entry.compose import load_settings
+from lrsearch.results import conclude
+from lrsearch.study.database import Database
+from lrsearch.study.progress import Progress
+from lrsearch.study.queue import Queue
+from lrsearch.study.study import OpenStudy, load_row
+
+DOCS = Path(__file__).resolve().parent
+COMMAND = "python -m lrsearch +sweep=mnist"
+SHOWN_AFTER = 12
+"""Finished trials after which the running sweep is drawn."""
+
+
+def recorder() -> Console:
+    """A terminal that keeps what it shows and prints nothing."""
+    return Console(record=True, file=io.StringIO(), force_terminal=True, width=130, highlight=False)
+
+
+def main() -> None:
+    """Runs the sweep in a temporary folder and draws it."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lrsearch", "+sweep=mnist"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None, "it is a pipe"
+        os.chdir(folder)
+        drawn = False
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if not drawn and line.startswith(f"[{SHOWN_AFTER}/"):
+                draw_running()
+                drawn = True
+        if process.wait() != 0:
+            sys.exit("the sweep failed")
+        draw_result()
+
+
+def progress() -> tuple[Database, Progress, int]:
+    """The study's progress, and its id."""
+    database = Database("sqlite:///lrsearch.db")
+    study_id = load_row(database, "mnist").study_id
+    return database, Progress(database.session, study_id), study_id
+
+
+def draw_running() -> None:
+    """The live display at this moment."""
+    settings = load_settings(["+sweep=mnist"])
+    console = recorder()
+    _, now, _ = progress()
+    display = LiveDisplay(console, settings.metric, now.finished())
+    console.print(f"$ {COMMAND}", markup=False)
+    console.print(display.render(now.snapshot()))
+    console.save_svg(str(DOCS / "running.svg"), title=COMMAND)
+
+
+def draw_result() -> None:
+    """What the command prints at its end."""
+    settings = load_settings(["+sweep=mnist"])
+    console = recorder()
+    database, now, study_id = progress()
+    queue = Queue(database.session, study_id)
+    study = OpenStudy("mnist", study_id, queue, resumed=False, total=queue.total(), notes=())
+    conclude(console, settings, prepare(settings.data), study, now, Path("outputs/mnist"))
+    console.save_svg(str(DOCS / "result.svg"), title=COMMAND)
+
+
+if __name__ == "__main__":
+    main()
