@@ -46,12 +46,11 @@ def main() -> None:
         )
         assert process.stdout is not None, "it is a pipe"
         os.chdir(folder)
-        drawn = False
+        display = LiveDisplay(recorder(), load_settings(["+sweep=mnist"]).metric, [])
         for line in process.stdout:
             print(line, end="", flush=True)
-            if not drawn and line.startswith(f"[{SHOWN_AFTER}/"):
-                draw_running()
-                drawn = True
+            if line.startswith(f"[{SHOWN_AFTER}/"):
+                draw_running(display)
         if process.wait() != 0:
             sys.exit("the sweep failed")
         draw_result()
@@ -64,12 +63,13 @@ def progress() -> tuple[Database, Progress, int]:
     return database, Progress(database.session, study_id), study_id
 
 
-def draw_running() -> None:
-    """The live display at this moment."""
-    settings = load_settings(["+sweep=mnist"])
-    console = recorder()
+def draw_running(display: LiveDisplay) -> None:
+    """The live display as soon as every running trial has been evaluated."""
     _, now, _ = progress()
-    display = LiveDisplay(console, settings.metric, now.finished())
+    while any(one.epoch is None for one in now.snapshot().running):
+        pass  # they are quick
+    display.update(now.snapshot(), now.finished())
+    console = recorder()
     console.print(f"$ {COMMAND}", markup=False)
     console.print(display.render(now.snapshot()))
     console.save_svg(str(DOCS / "running.svg"), title=COMMAND)

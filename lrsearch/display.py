@@ -175,8 +175,9 @@ class LiveDisplay:
 
 def _running_table(running: list[Running]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("trial", "epoch", "train loss", "val loss", "lr", "recipe"):
-        table.add_column(name, justify="left" if name == "recipe" else "right", no_wrap=True)
+    for name in ("trial", "epoch", "train loss", "val loss", "lr"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=9)
+    table.add_column("recipe", no_wrap=True, overflow="ellipsis")
     for one in running[:20]:
         table.add_row(
             "-" if one.trial is None else str(one.trial),

@@ -29,6 +29,8 @@ Report = Callable[[Evaluation], None]
 class Objective(Protocol):
     """Runs a recipe to its end, reporting each evaluation."""
 
+    device_name: str
+
     def run(
         self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
     ) -> None:
@@ -80,6 +82,13 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def name_of(device: torch.device) -> str:
+    """The device as a record names it: `cpu`, `cuda (NVIDIA H200)`."""
+    if device.type != "cuda":
+        return device.type
+    return f"cuda ({torch.cuda.get_device_name(device)})"
+
+
 def seed_everything(seed: int) -> None:
     """Seeds Python, NumPy and torch on all devices."""
     import numpy
@@ -94,6 +103,7 @@ class TrainingObjective:
 
     def __init__(self, settings: Settings, info: DataInfo, device: torch.device) -> None:
         self.settings, self.device = settings, device
+        self.device_name = name_of(device)
         classes = info.n_classes
         self.loss = losses.build(
             losses.loss_target(settings.train.loss, classes), losses.LOSSES, "train.loss"
@@ -191,6 +201,7 @@ class OwnObjective:
     def __init__(self, settings: Settings, device: torch.device) -> None:
         assert settings.objective is not None
         self.settings, self.device = settings, device
+        self.device_name = name_of(device)
         self.function = load_target(settings.objective.name, "objective")
         check_arguments(
             self.function,

@@ -80,7 +80,7 @@ def best_record(
         "seed": best.seed,
         "machine": {
             "threads": settings.train.threads,
-            "device": settings.train.device,
+            "device": best.device,
             "processor": _processor(),
             "versions": versions(),
         },

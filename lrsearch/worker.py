@@ -101,7 +101,9 @@ class Worker:
 
     def _train(self, unit: Unit, trial: RunningTrial, reporter: Reporter) -> Outcome:
         recipe = self.settings.space.suggest(trial.suggester)
-        self.queue.started(unit, trial.trial_id, trial.number, recipe.to_dict())
+        self.queue.started(
+            unit, trial.trial_id, trial.number, recipe.to_dict(), self.objective.device_name
+        )
         trial.annotate(_columns(recipe, unit))
         reporter.evaluations = self.objective.evaluations(recipe)
         try:

@@ -89,3 +89,18 @@ def test_checking_a_configuration_imports_neither_torch_nor_optuna() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_worker_trains_without_importing_torchvision(environment: dict[str, str]) -> None:
+    code = (
+        "import sys; from lrsearch.entry.compose import load_settings; "
+        "from lrsearch.objective import build_objective; from lrsearch.data.prepare import prepare;"
+        "import random; s = load_settings(['+sweep=digits', 'train.epochs=1']); "
+        "o = build_objective(s, prepare(s.data).to_json()); seen = []; "
+        "o.run(s.space.sample(random.Random(0)), 0, seen.append, lambda: False); "
+        "print(len(seen), 'torchvision' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == "1 False"

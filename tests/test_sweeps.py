@@ -50,6 +50,7 @@ def test_a_sweep_finds_a_recipe_and_leaves_everything_in_place(
         study_name="digits", storage=f"sqlite:///{tmp_path / 'lrsearch.db'}"
     ).best_trial
     assert (record["trial"], record["value"]) == (best.number, best.value)
+    assert record["machine"]["device"] == "cpu"
     with (output / "trials.csv").open() as file:
         assert [row["trial"] for row in csv.DictReader(file)] == [str(k) for k in range(6)]
 

@@ -38,6 +38,7 @@ class Finished:
     reason: str | None
     seconds: float | None
     recipe: dict[str, Any] | None
+    device: str | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Progress:
                 reason=row.reason,
                 seconds=row.seconds,
                 recipe=row.recipe,
+                device=row.device,
             )
             for row in rows
         ]

@@ -147,14 +147,24 @@ class Queue:
         return None if row is None else Unit(*row)
 
     def started(
-        self, unit: Unit, trial_id: int, trial_number: int, recipe: Mapping[str, Any]
+        self,
+        unit: Unit,
+        trial_id: int,
+        trial_number: int,
+        recipe: Mapping[str, Any],
+        device: str,
     ) -> None:
-        """Notes the unit's trial and recipe; evaluations of an earlier attempt are removed."""
+        """Notes the unit's trial; evaluations of an earlier attempt are removed."""
         with self._session.begin() as session:
             session.execute(
                 update(UnitRow)
                 .where(UnitRow.unit_id == unit.unit_id)
-                .values(trial_id=trial_id, trial_number=trial_number, recipe=dict(recipe))
+                .values(
+                    trial_id=trial_id,
+                    trial_number=trial_number,
+                    recipe=dict(recipe),
+                    device=device,
+                )
             )
             session.execute(delete(EpochRow).where(EpochRow.trial_id == trial_id))
 

@@ -74,6 +74,7 @@ class UnitRow(Base):
     trial_id: Mapped[int | None] = mapped_column(Integer, default=None, index=True)
     trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     recipe: Mapped[dict[str, Any] | None] = mapped_column(default=None)
+    device: Mapped[str | None] = mapped_column(String(255), default=None)
     outcome: Mapped[str | None] = mapped_column(String(16), default=None)
     value: Mapped[float | None] = mapped_column(Float, default=None)
     """The trial's value of the study's metric; for one that was cut short, its last."""

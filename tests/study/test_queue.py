@@ -70,7 +70,7 @@ def test_studies_do_not_see_each_others_units(database: Database, queue: Queue) 
 def test_a_unit_given_back_is_claimed_again_without_counting_as_an_attempt(queue: Queue) -> None:
     unit = queue.claim("worker")
     assert unit is not None
-    queue.started(unit, trial_id=5, trial_number=0, recipe={})
+    queue.started(unit, trial_id=5, trial_number=0, recipe={}, device="cpu")
     queue.give_back(unit.unit_id)
     again = queue.claim("another")
     assert again is not None
@@ -89,13 +89,13 @@ def test_a_unit_whose_worker_died_counts_the_attempt(queue: Queue) -> None:
 def test_evaluations_of_an_earlier_attempt_are_removed(database: Database, queue: Queue) -> None:
     unit = queue.claim("worker")
     assert unit is not None
-    queue.started(unit, trial_id=5, trial_number=0, recipe={})
+    queue.started(unit, trial_id=5, trial_number=0, recipe={}, device="cpu")
     row = {"step": 1, "epoch": 1.0, "lr_start": 0.1, "lr_end": 0.1, "seconds": 0.0}
     queue.record(EpochRow(trial_id=5, metrics={}, **row))
     queue.reopen(unit.unit_id)
     again = queue.claim("another")
     assert again is not None
-    queue.started(again, trial_id=5, trial_number=0, recipe={})
+    queue.started(again, trial_id=5, trial_number=0, recipe={}, device="cpu")
     queue.record(EpochRow(trial_id=5, metrics={}, **row))  # the same step, no longer taken
     with database.session() as session:
         assert session.query(EpochRow).count() == 1
