@@ -1,7 +1,22 @@
-"""The types of the fixtures that run the command line and read its database."""
+"""What tests of whole sweeps share: types of the fixtures, and a model with a bug."""
 
 import subprocess
 from collections.abc import Callable
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Query = Callable[[str], list[tuple[object, ...]]]
+
+BUGGY = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, n_outputs, bad=1):
+        super().__init__()
+        self.bad = bad
+        self.layer = torch.nn.Linear(64, n_outputs)
+
+    def forward(self, x):
+        if self.bad:
+            raise ValueError("a bug in the model")
+        return self.layer(x.flatten(1))
+"""

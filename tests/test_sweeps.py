@@ -16,7 +16,7 @@ import optuna
 import psutil
 import pytest
 import yaml
-from command_line import Query, Run
+from command_line import BUGGY, Query, Run
 
 QUICK = ("+sweep=digits", "study.n_trials=6", "train.epochs=3")
 
@@ -116,22 +116,6 @@ def test_random_search_gives_the_same_trials_and_no_two_alike_whatever_the_numbe
         return found
 
     assert recipes("one", 1) == recipes("three", 3)
-
-
-BUGGY = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, n_outputs, bad=1):
-        super().__init__()
-        self.bad = bad
-        self.layer = torch.nn.Linear(64, n_outputs)
-
-    def forward(self, x):
-        if self.bad:
-            raise ValueError("a bug in the model")
-        return self.layer(x.flatten(1))
-"""
 
 
 def test_three_failures_in_a_row_stop_the_sweep_with_the_cause_on_screen(

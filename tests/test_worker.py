@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from command_line import BUGGY
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
@@ -157,22 +158,6 @@ def test_running_out_of_memory_is_infeasible_too(
     finished = work("+sweep=digits", "study.n_trials=1")
     assert finished[0].outcome == "out_of_memory"
     assert optuna_study("digits").trials[0].constraints == {"works": 1.0}
-
-
-BUGGY = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, n_outputs, bad=1):
-        super().__init__()
-        self.bad = bad
-        self.layer = torch.nn.Linear(64, n_outputs)
-
-    def forward(self, x):
-        if self.bad:
-            raise ValueError("a bug in the model")
-        return self.layer(x.flatten(1))
-"""
 
 
 def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
