@@ -21,6 +21,9 @@ from lrsearch.recipe import Recipe
 from lrsearch.study.progress import Finished, Running, Snapshot, ranked
 from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
+_TRIALS_FOR_A_PACE = 4
+_NUMBER_WIDTH = 9
+
 
 class Display(Protocol):
     """Shows snapshots of a sweep."""
@@ -50,20 +53,27 @@ class _Tally:
     def __init__(self, metric: MetricSettings, finished: Iterable[Finished]) -> None:
         self.metric = metric
         self.finished = list(finished)
-        self._started = time.monotonic()
-        self._before = len(self.finished)
+        self._new = 0
+        self._first_end: float | None = None
 
     @property
     def best(self) -> Finished | None:
         best = ranked(self.finished, self.metric.mode)
         return best[0] if best else None
 
+    def add(self, new: list[Finished]) -> None:
+        """Takes the trials that have just ended."""
+        if new and self._first_end is None:
+            self._first_end = time.monotonic()
+        self.finished.extend(new)
+        self._new += len(new)
+
     def time_left(self, total: int) -> str:
-        done = len(self.finished) - self._before
-        if not done:
+        """At the pace since the first trial ended, which leaves the start-up out."""
+        if self._first_end is None or self._new < _TRIALS_FOR_A_PACE:
             return "…"
-        seconds = (time.monotonic() - self._started) / done * (total - len(self.finished))
-        return duration(seconds)
+        pace = (time.monotonic() - self._first_end) / (self._new - 1)
+        return duration(pace * (total - len(self.finished)))
 
     def counts(self) -> str:
         outcomes = Counter(finished.outcome for finished in self.finished)
@@ -89,7 +99,7 @@ class PlainDisplay:
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         for finished in new:
-            self._tally.finished.append(finished)
+            self._tally.add([finished])
             best = self._tally.best
             mark = " *best*" if best is finished else ""
             self.say(
@@ -128,7 +138,7 @@ class LiveDisplay:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        self._tally.finished.extend(new)
+        self._tally.add(new)
         for finished in new:
             if why := last_line(finished):
                 self.say(f"trial {finished.trial} failed: {why}")
@@ -169,15 +179,18 @@ class LiveDisplay:
                 )
             )
         if snapshot.running:
-            parts.append(_running_table(snapshot.running))
+            parts.append(_running_table(snapshot.running, self._live.console.width))
         return Group(*parts)
 
 
-def _running_table(running: list[Running]) -> Table:
+def _running_table(running: list[Running], width: int) -> Table:
+    """The recipe alone is cut where the terminal is narrow."""
+    numbers = ("trial", "epoch", "train", "val", "lr")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("trial", "epoch", "train loss", "val loss", "lr"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=9)
-    table.add_column("recipe", no_wrap=True, overflow="ellipsis")
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True, width=_NUMBER_WIDTH)
+    left = max(10, width - len(numbers) * (_NUMBER_WIDTH + 2) - 2)
+    table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=left)
     for one in running[:20]:
         table.add_row(
             "-" if one.trial is None else str(one.trial),

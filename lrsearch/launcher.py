@@ -118,11 +118,12 @@ class Launcher:
         self.queue, self.trials, self.progress = queue, trials, progress
         self.display, self.logs = display, logs
         self.interrupts = 0
+        self.timed_out = False
         self._workers: list[_Worker] = []
         self._started = 0
         self._early_deaths = 0
         self._seen = 0
-        self._stopped: str | None = None
+        self.stopped: str | None = None
 
     def run(self, timeout: float | None) -> None:
         """Returns when all is done, when the study's time is up, or after Ctrl-C.
@@ -139,7 +140,8 @@ class Launcher:
                 while True:
                     self._refresh()
                     over = timeout is not None and spent + clock.charge() >= timeout
-                    stopping = bool(self.interrupts or over or self._stopped)
+                    self.timed_out = self.timed_out or over
+                    stopping = bool(self.interrupts or self.timed_out or self.stopped)
                     if stopping and not told:
                         self._tell_to_stop()
                         told = True
@@ -168,6 +170,7 @@ class Launcher:
                 if trial_id is not None:
                     self.trials.fail(trial_id, reason)
                 self.queue.finish(row.unit_id, Outcome(FAILED, reason=reason))
+                self.queue.stop_after_failures()
                 continue
             if trial_id is not None:
                 self.trials.wait(trial_id)
@@ -179,7 +182,7 @@ class Launcher:
         if new:
             self._seen = new[-1].order
             self._early_deaths = 0
-        self._stopped = snapshot.stopped
+        self.stopped = snapshot.stopped
         self.display.update(snapshot, new)
 
     def _hire(self) -> None:
@@ -221,9 +224,9 @@ class Launcher:
         for worker in [w for w in self._workers if w.process.poll() is not None]:
             self._workers.remove(worker)
             code = worker.process.returncode
+            self.clean_up()
             if code == 0:
                 continue
-            self.clean_up()
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             if stopping:
                 continue

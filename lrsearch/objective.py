@@ -156,6 +156,7 @@ class TrainingObjective:
             report(evaluation)
 
     def evaluations(self, recipe: Recipe) -> int:
+        self._data_for(recipe)
         return self._evaluations(recipe.batch_size)
 
     def most_evaluations(self) -> int:

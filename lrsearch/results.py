@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from lrsearch.config.settings import Settings
+from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
 from lrsearch.export.script import best_script
@@ -47,6 +47,9 @@ def conclude(
         if finished:
             console.print(f"{output / 'trials.csv'} says why of each", markup=False)
         return 1
+    tuned = (best[0].recipe or {}).get("data", {})
+    if info is not None and tuned:
+        info = prepare(settings.data.with_arguments(tuned))
     record = best_record(settings, info, study, best[0])
     _write(output / "best.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
     _write(output / "best.py", best_script(settings, info, record))
@@ -54,14 +57,15 @@ def conclude(
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
     _print_best(console, settings, best[0], finished)
     shown = redacted(settings.storage_url)
-    console.print(_table(settings, best[:_TOP]))
+    console.print(_table(settings, best[:_TOP]), markup=False, soft_wrap=True)
     console.print(
-        f"{output / 'best.yaml'}   run it again: python -m lrsearch train {output / 'best.yaml'}\n"
-        f"{output / 'best.py'}     {'the same in plain PyTorch' if info else 'the same'}: "
+        f"{output / 'best.yaml'}   again: python -m lrsearch train {output / 'best.yaml'}\n"
+        f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
         f"python {output / 'best.py'}\n"
         f"{output / 'trials.csv'}  all trials\n"
         f"{shown}  look at it: optuna-dashboard "
         f"{shown if shown == settings.storage_url else 'with the URL and its password'}",
+        soft_wrap=True,
         markup=False,
     )
     return 1 if stopped else 0
@@ -156,14 +160,15 @@ def _tally(finished: list[Finished]) -> str:
     return ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
 
 
-def _table(settings: Settings, best: list[Finished]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("trial", justify="right")
-    table.add_column(settings.metric.name, justify="right")
-    table.add_column("recipe")
-    for one in best:
-        table.add_row(str(one.trial), number(one.value), escape(described(one.recipe)))
-    return table
+def _table(settings: Settings, best: list[Finished]) -> str:
+    """The best trials, a line each; only complete ones can be compared by their values."""
+    name = settings.metric.name
+    width = max(len(name), 9)
+    rows = [f"{'trial':>5}  {name:>{width}}  recipe"]
+    rows += [
+        f"{one.trial:>5}  {number(one.value):>{width}}  {described(one.recipe)}" for one in best
+    ]
+    return "\n".join(rows)
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,42 +15,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """A sampler: how it is built from a seed and its parameters."""
+    """A sampler: how it is built from the study's seed, the trial's own, and its parameters."""
 
     build: Callable[..., BaseSampler]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    shared_seed: bool = False
-    """Whether all trials must share one seed, because together they make one sequence."""
     enumerates: bool = False
     """Whether the settings are fixed beforehand: every combination of the space once."""
 
 
-def _tpe(seed: int, **arguments: Any) -> BaseSampler:
+def _tpe(shared: int, seed: int, **arguments: Any) -> BaseSampler:
     from optuna.samplers import TPESampler
 
     # Without `group`, Optuna samples the parameters of a branch independently of all others.
     return TPESampler(seed=seed, group=True, **arguments)
 
 
-def _random(seed: int) -> BaseSampler:
+def _random(shared: int, seed: int) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
 
 
-def _qmc(seed: int, **arguments: Any) -> BaseSampler:
-    from optuna.samplers import QMCSampler
+def _qmc(shared: int, seed: int, **arguments: Any) -> BaseSampler:
+    from optuna.samplers import QMCSampler, RandomSampler
 
-    return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False, **arguments)
+    return QMCSampler(
+        seed=shared,  # together the trials make one sequence
+        # For parameters of branches; with the shared seed all trials would get the same values.
+        independent_sampler=RandomSampler(seed=seed),
+        scramble=True,
+        warn_independent_sampling=False,
+        **arguments,
+    )
 
 
-def _gp(seed: int, **arguments: Any) -> BaseSampler:
+def _gp(shared: int, seed: int, **arguments: Any) -> BaseSampler:
     from optuna.samplers import GPSampler
 
     return GPSampler(seed=seed, warn_independent_sampling=False, **arguments)
 
 
-def _cmaes(seed: int, **arguments: Any) -> BaseSampler:
+def _cmaes(shared: int, seed: int, **arguments: Any) -> BaseSampler:
     from optuna.samplers import CmaEsSampler
 
     return CmaEsSampler(seed=seed, warn_independent_sampling=False, **arguments)
@@ -70,7 +75,6 @@ SAMPLERS: dict[str, SamplerKind] = {
     "qmc": SamplerKind(
         _qmc,
         {"qmc_type": Parameter("choice", "sobol", choices=("sobol", "halton"))},
-        shared_seed=True,
     ),
     "gp": SamplerKind(_gp, {"n_startup_trials": _STARTUP}),
     "cmaes": SamplerKind(_cmaes, {"n_startup_trials": _STARTUP}),
@@ -78,10 +82,13 @@ SAMPLERS: dict[str, SamplerKind] = {
 }
 
 
-def build_sampler(name: str, arguments: Mapping[str, Any], seed: int) -> BaseSampler:
-    """The sampler; Optuna's notes that a part of it is experimental are kept from the screen."""
+def build_sampler(name: str, arguments: Mapping[str, Any], shared: int, seed: int) -> BaseSampler:
+    """The sampler of one trial, from the study's seed and the trial's own.
+
+    Optuna's notes that a part of it is experimental are kept from the screen.
+    """
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name].build(seed, **arguments)
+        return SAMPLERS[name].build(shared, seed, **arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from lrsearch.errors import UserError
 from lrsearch.objective import Objective, build_objective
 from lrsearch.pruners import build_pruner
 from lrsearch.recipe import Recipe
-from lrsearch.samplers import SAMPLERS, build_sampler
+from lrsearch.samplers import build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.study import tables
 from lrsearch.study.database import Database
@@ -73,7 +74,7 @@ class Worker:
             self.trials.wait(trial.trial_id)
             self.queue.give_back(unit.unit_id)
             return
-        except Exception:  # noqa: BLE001 - the user's code can raise anything: the trial fails alone
+        except (Exception, SystemExit):  # noqa: BLE001 - the user's code can raise anything
             ended = Outcome(tables.FAILED, reason=traceback.format_exc())
         self._finish(unit, trial, ended, time.perf_counter() - started)
 
@@ -88,16 +89,15 @@ class Worker:
         trial = self.trials.take_over(trial_id, sampler)
         if trial is None:
             # Its worker died between telling Optuna and telling the queue.
-            state, value = self.trials.ending(trial_id)
-            self.queue.finish(unit.unit_id, Outcome(state, value))
+            state, value, reason = self.trials.ending(trial_id)
+            self.queue.finish(unit.unit_id, Outcome(state, value, reason))
         return trial
 
     def _sampler(self, unit: Unit) -> BaseSampler:
         """A sampler seeded by the unit, so that a study's trials do not depend on who runs them."""
-        name, seed = self.settings.sampler.name, self.settings.study.seed
-        if not SAMPLERS[name].shared_seed:
-            seed = derived_seed(seed, "sampler", unit.number)
-        return build_sampler(name, self.settings.sampler.arguments, seed)
+        sampler, seed = self.settings.sampler, self.settings.study.seed
+        unit_seed = derived_seed(seed, "sampler", unit.number)
+        return build_sampler(sampler.name, sampler.arguments, seed, unit_seed)
 
     def _train(self, unit: Unit, trial: RunningTrial, reporter: Reporter) -> Outcome:
         recipe = self.settings.space.suggest(trial.suggester)
@@ -126,7 +126,7 @@ class Worker:
         if ended.reason is not None:
             attributes["reason"] = ended.reason
         trial.annotate(attributes)
-        feasible = ended.outcome not in (tables.DIVERGED, tables.OUT_OF_MEMORY)
+        feasible = ended.outcome in (tables.COMPLETE, tables.PRUNED)
         trial.finish(state, ended.value, feasible)
         self.queue.finish(unit.unit_id, ended, seconds)
         if ended.outcome == tables.FAILED:
@@ -164,6 +164,8 @@ class Reporter:
                 f"metric.name: {self.metric.name!r} was not reported; "
                 f"reported: {', '.join(evaluation.values)}"
             )
+        if not math.isfinite(value):
+            raise Diverged(evaluation.step, evaluation.lr_end[0], value)
         self.queue.record(epoch_row(self.trial.trial_id, evaluation))
         self.trial.report(value, evaluation.index)
         self.last = value
@@ -196,7 +198,10 @@ def epoch_row(trial_id: int, evaluation: Evaluation) -> EpochRow:
         grad_norm=evaluation.grad_norm,
         seconds=evaluation.seconds,
     )
-    further: dict[str, Any] = values
+    # JSON has no word for numbers that are not finite.
+    further: dict[str, Any] = {
+        name: value if math.isfinite(value) else None for name, value in values.items()
+    }
     if evaluation.clipped is not None:
         further["clipped"] = evaluation.clipped
     for group in range(1, len(evaluation.lr_end)):

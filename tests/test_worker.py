@@ -98,6 +98,16 @@ def test_every_pruner_finishes_a_sweep(work: Work, pruner: str) -> None:
         assert {one.outcome for one in finished} == {"complete"}
 
 
+def test_qmc_does_not_repeat_the_parameters_of_a_branch(work: Work) -> None:
+    finished = work("+sweep=digits", "study.n_trials=8", "train.epochs=1", "sampler=qmc",
+                    "pruner=none", "space.optimizer.only=[adamw]",
+                    "space.scheduler.only=[cosine,step]")  # fmt: skip
+    finals = [one.recipe["scheduler"].get("final") for one in finished if one.recipe]
+    cosines = [final for final in finals if final is not None]
+    assert len(cosines) > 1
+    assert len(set(cosines)) == len(cosines)
+
+
 def test_a_study_repeats_itself_trial_by_trial(work: Work) -> None:
     def sweep(name: str) -> list[object]:
         finished = work("+sweep=digits", *QUICK, f"study.name={name}")
@@ -172,6 +182,37 @@ def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
     assert [one.outcome for one in finished] == ["failed", "complete", "failed"]
     assert "buggy_now_and_then.py" in str(finished[0].reason)
     assert optuna_study("digits").trials[0].state == optuna.trial.TrialState.FAIL
+
+
+def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
+    work: Work, tmp_path: Path, ask: Ask
+) -> None:
+    (tmp_path / "odd_metric.py").write_text(
+        "def nothing(outputs, targets):\n    return outputs.mean() * float('nan')\n"
+    )
+    metric = "train.metrics={odd: {_target_: odd_metric.nothing}, accuracy: accuracy}"
+    finished = work("+sweep=digits", "study.n_trials=1", metric, "metric.name=val_odd")
+    assert [one.outcome for one in finished] == ["diverged"]
+    finished = work("+sweep=digits", "study.n_trials=1", metric, "study.name=other")
+    assert [one.outcome for one in finished] == ["complete"]
+    nulls = ask("select sum(json_extract(metrics, '$.val_odd') is null) from lrsearch_epochs")
+    assert nulls != [(0,)]
+
+
+def test_an_objective_that_exits_fails_its_trial_alone(work: Work, tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text(
+        "import sys\n"
+        "def objective(recipe, report, epochs):\n"
+        "    if recipe.batch_size == 16:\n"
+        "        sys.exit(0)\n"
+        "    for epoch in range(epochs):\n"
+        "        report(epoch, recipe.lr)\n"
+    )
+    finished = work(
+        "+sweep=digits", "objective._target_=exits.objective", "study.n_trials=2",
+        "train.epochs=2", "study.try_first=[{batch_size: 16},{batch_size: 32}]",
+    )  # fmt: skip
+    assert [one.outcome for one in finished] == ["failed", "complete"]
 
 
 def test_a_worker_told_to_stop_hands_its_unit_back_and_another_finishes_it(work: Work) -> None:

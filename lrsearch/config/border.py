@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lrsearch.config.checks import check_monitor, check_plan, check_tuned
 from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import MetricSettings, Settings, StudySettings
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
-from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.errors import ConfigErrors
 from lrsearch.hints import unknown
 from lrsearch.models import MODELS
 from lrsearch.parameters import Parameter
 from lrsearch.pruners import PRUNERS
 from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.durations import Duration
-from lrsearch.space.domains import Choices, Fixed
 from lrsearch.space.parse import parse_space, settle_kinds
-from lrsearch.space.space import Coupling, Space
+from lrsearch.space.space import Coupling
 from lrsearch.training.losses import LOSSES, METRICS
 from lrsearch.training.settings import Target, TrainSettings
 
@@ -29,6 +29,8 @@ TOP_LEVEL = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
     "coupling", "sampler", "pruner", "storage", "workers", "output_dir", "dry_run",
 )  # fmt: skip
+# SQLAlchemy would look for another driver than the one that is installed with lrsearch.
+_DRIVERLESS = re.compile(r"^postgres(ql)?://")
 RUNTIME: dict[str, Any] = {
     "storage": {"url": "sqlite://"},
     "workers": 1,
@@ -46,7 +48,7 @@ def settings_from(
     `space_layers` are the `space` mappings it was merged from, the first one first. Raises
     ConfigErrors with a line for each problem: the key, the bad value and the valid ones.
     """
-    problems = [unknown(key, TOP_LEVEL) for key in plain if key not in TOP_LEVEL]
+    problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
     nodes = {key: plain.get(key) for key in TOP_LEVEL}
     space_node = mapping("space", nodes["space"], problems)
     settle_kinds(space_node, space_layers)
@@ -71,13 +73,13 @@ def settings_from(
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
     if metric and train and space and objective is None:
         names = metric_names(train)
-        _check_monitor(space, names, problems)
+        check_monitor(space, names, problems)
         if metric.name not in names:
             problems.append(f"metric.name: {unknown(metric.name, names)}")
     if study and space and sampler:
-        _check_plan(study, space, sampler, problems)
+        check_plan(study, space, sampler, problems)
     if space and data and model and objective is None:
-        _check_tuned(space, data, model, problems)
+        check_tuned(space, data, model, problems)
     if problems:
         raise ConfigErrors(problems)
     assert study, "a section that is missing has left a problem"
@@ -110,6 +112,20 @@ def settings_from(
         dry_run=bool(nodes["dry_run"]),
         plain=stored,
     )
+
+
+def _unknown_key(key: str) -> str:
+    """An unknown key at the top; the likeliest mistake is a section that was left out."""
+    sections = {
+        "study": StudySettings,
+        "metric": MetricSettings,
+        "train": TrainSettings,
+        "coupling": Coupling,
+    }
+    for name, cls in sections.items():
+        if key in {field.name for field in fields(cls)}:
+            return f"{key!r} is unknown; did you mean {name}.{key}?"
+    return unknown(key, TOP_LEVEL)
 
 
 def metric_names(train: TrainSettings) -> list[str]:
@@ -185,7 +201,6 @@ def _model(node: dict[str, Any], problems: list[str]) -> Target | None:
     return model
 
 
-_AUGMENTATION = ("crop", "flip")
 _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
 
 
@@ -241,14 +256,14 @@ def _storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     problems.extend(f"storage.{key}: {unknown(key, ('url',))}" for key in node if key != "url")
-    url = node.get("url")
+    url = _DRIVERLESS.sub("postgresql+psycopg://", str(node.get("url")))
     advice = "such as sqlite:///lrsearch.db or postgresql+psycopg://user@host/name"
     try:
-        make_url(str(url)).get_dialect()
+        make_url(url).get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError):
         # The text itself may hold a password.
         problems.append(f"storage.url is not a database URL {advice}")
-    return str(url)
+    return url
 
 
 def _workers(value: Any, problems: list[str]) -> Any:
@@ -256,51 +271,3 @@ def _workers(value: Any, problems: list[str]) -> Any:
     if value != "auto" and not whole:
         problems.append(f"workers: {value!r} is not `auto` or a number from 1")
     return value
-
-
-def _check_monitor(space: Space, names: Iterable[str], problems: list[str]) -> None:
-    for option, parameters in space.scheduler.items():
-        domain = parameters.get("monitor")
-        if isinstance(domain, (Fixed, Choices)):
-            problems.extend(
-                f"space.scheduler.{option}.monitor: {unknown(value, names)}"
-                for value in domain.grid()
-                if value not in names
-            )
-
-
-def _check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:
-    """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
-    valid: dict[str, Sequence[str]] = {}
-    if not model.own:
-        valid["model"] = MODELS[model.name].arguments
-    if data.target is None:
-        valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
-    for name in space.shared:
-        owner, _, argument = name.partition(".")
-        if owner in valid and argument not in valid[owner]:
-            problems.append(f"space.{name}: {unknown(argument, valid[owner])}")
-
-
-def _check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:
-    """The settings tried first, the balance and the grid, against the space."""
-    for index, wanted in enumerate(study.try_first):
-        try:
-            _, wrong = space.parameters_for(wanted)
-        except UserError as error:
-            wrong = [str(error)]
-        problems.extend(f"study.try_first[{index}]: {problem}" for problem in wrong)
-    for name in study.balance:
-        if name not in ("optimizer", "scheduler"):
-            problems.append(f"study.balance: {unknown(name, ('optimizer', 'scheduler'))}")
-    if SAMPLERS[sampler.name].enumerates:
-        if study.balance:
-            problems.append("study.balance: a grid has every combination once; leave it empty")
-        try:
-            next(space.grid())
-        except ValueError as error:
-            problems.append(str(error))
-    elif study.n_trials is None:
-        problems.append("study.n_trials: null is for sampler=grid alone: give a number")
-    if not math.isfinite(study.timeout or 0):
-        problems.append(f"study.timeout: {study.timeout!r} is not finite")

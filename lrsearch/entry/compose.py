@@ -45,35 +45,41 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
 
     Raises ConfigErrors with every problem of the command line and the files.
     """
-    config, layers = compose(overrides, config_dir)
+    problems: list[str] = []
+    config, layers = compose(overrides, config_dir, problems)
     try:
-        plain = _container(config, resolve=True)
+        settings = settings_from(_container(config, resolve=True), layers)
     except OmegaConfBaseException as error:
-        raise ConfigErrors([_in_words(error)]) from None
-    return settings_from(plain, layers)
+        raise ConfigErrors([*problems, _in_words(error)]) from None
+    except ConfigErrors as error:
+        raise ConfigErrors([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigErrors(problems)
+    return settings
 
 
 def compose(
-    overrides: Sequence[str], config_dir: str | None = None
+    overrides: Sequence[str], config_dir: str | None, problems: list[str]
 ) -> tuple[DictConfig, list[dict[str, Any]]]:
     """The composed configuration, and the layers of its space: sweep, command line.
+
+    What can be left out of it for now goes to `problems`. Raises ConfigErrors for the rest.
 
     Hydra stops at the first unknown key, with its own exit code. Here every key is let in, and
     the border, which knows them all, reports the unknown ones together with the bad values.
     """
     sweeps = register_sweeps()
-    problems: list[str] = []
     parsed = _parse(overrides, problems)
     with _hydra(config_dir) as loader:
         groups = set(loader.list_groups("")) - {"hydra"}
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
-        if problems:
+        if not any(one.startswith("+sweep=") for one in chosen):
             raise ConfigErrors(problems)
         values = [_let_in(one) for one in parsed if not _chooses(one, groups)]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigErrors([_in_words(error)]) from None
+            raise ConfigErrors([*problems, _in_words(error)]) from None
     name = next(str(one.value()) for one in parsed if one.key_or_group == "sweep")
     OmegaConf.set_struct(config, False)
     config["sweep"] = name
@@ -103,7 +109,7 @@ def _hydra(config_dir: str | None) -> Iterator[Any]:
 def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
-    for text in overrides:
+    for text in map(_quoted, overrides):
         try:
             one = parser.parse_override(text)
         except HydraException:
@@ -117,6 +123,14 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
         else:
             parsed.append(one)
     return parsed
+
+
+def _quoted(text: str) -> str:
+    """A database URL in quotes: in Hydra's grammar its `=` and `&` would mean something."""
+    key, equals, value = text.partition("=")
+    if key.lstrip("+") != "storage.url" or value[:1] in ("'", '"', ""):
+        return text
+    return f"{key}{equals}'{value}'"
 
 
 def _check_groups(
@@ -134,9 +148,9 @@ def _check_groups(
         group, value = one.key_or_group, str(one.value())
         options = loader.get_group_options(group)
         if value not in options:
-            problems.append(f"{group}: {unknown(value, options)}")
-            if group == "sweep":
-                problems[-1] = f"sweep: {unknown(value, options)}\n{sweep_list(sweeps)}"
+            known = f"\n{sweep_list(sweeps)}" if group == "sweep" else ""
+            problems.append(f"{group}: {unknown(value, options)}{known}")
+            continue
         chosen.append(f"{'+' if group == 'sweep' else ''}{group}={value}")
     if not any(one.key_or_group == "sweep" for one in parsed):
         problems.append(f"no sweep is chosen; add +sweep=NAME:\n{sweep_list(sweeps)}")

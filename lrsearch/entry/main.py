@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 
 _HYDRA_ONLY = ("help", "hydra_help", "shell_completion", "info")
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
+        print("interrupted before the sweep began", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python must not complain when it flushes at exit.
@@ -43,6 +45,9 @@ def _complain(message: str) -> None:
 def _dispatch(arguments: list[str]) -> int:
     from lrsearch.entry.commands import COMMANDS, app
 
+    if arguments[:1] == ["--version"]:
+        print(f"lrsearch {__version__}")
+        return 0
     if arguments and arguments[0] in COMMANDS:
         app(arguments, prog_name="lrsearch")
         return 0
@@ -63,7 +68,10 @@ def _run(arguments: list[str]) -> int:
         from lrsearch.entry.commands import COMMANDS
         from lrsearch.hints import unknown
 
-        raise UserError(f"command {unknown(arguments[0], ['run', *COMMANDS])}")
+        if arguments[0] in find_sweeps():
+            raise UserError(f"{arguments[0]!r} is a sweep: run it with +sweep={arguments[0]}")
+        shown = [name for name in COMMANDS if name != "worker"]
+        raise UserError(f"command {unknown(arguments[0], ['run', *shown])}")
     flags = get_args_parser().parse_args(arguments)
     if flags.multirun:
         raise UserError(
@@ -105,7 +113,10 @@ def _show_config(
     from lrsearch.entry.compose import compose, hide_password
     from lrsearch.hints import unknown
 
-    config, _ = compose(overrides, config_dir)
+    problems: list[str] = []
+    config, _ = compose(overrides, config_dir, problems)
+    if problems:
+        raise ConfigErrors(problems)
     hide_password(config)
     if package is not None:
         part = OmegaConf.select(config, package)

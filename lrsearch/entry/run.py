@@ -19,7 +19,7 @@ from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import OpenStudy, fallback_warning, open_study
-from lrsearch.study.tables import DONE
+from lrsearch.study.tables import DONE, RUNNING
 from lrsearch.study.trials import Studies
 
 
@@ -55,12 +55,15 @@ def run(settings: Settings, command: str) -> int:
         launcher.run(settings.study.timeout)
     code = conclude(console, settings, info, study, progress, output)
     if launcher.interrupts:
-        console.print(f"stopped; to go on: {command}")
+        console.print(f"stopped; to go on: {command}", soft_wrap=True)
         code = 130
-    elif code == 0 and study.queue.counts()[DONE] < study.total:
+    elif launcher.timed_out:
         console.print(
-            f"study.timeout={settings.study.timeout:g} is up; to go on, give it more: {command}"
+            f"study.timeout={settings.study.timeout} is up; to go on, give it more: {command}",
+            soft_wrap=True,
         )
+    elif (running := study.queue.counts()[RUNNING]) and not launcher.stopped:
+        console.print(f"{running} trials are still run by other processes")
     studies.close()
     database.close()
     return code
@@ -78,7 +81,7 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
     started = time.perf_counter()
     info = prepare(settings.data)
     seconds = time.perf_counter() - started
-    if seconds > 2:
+    if seconds > 2 and not info.fallback_reason:
         console.print(f"data read in {duration(seconds)}")
     if info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {fallback_warning(info)}[/]", soft_wrap=True)

@@ -37,15 +37,23 @@ def batch_lines(crop: int, flip: bool) -> list[str]:
 def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe) -> list[str]:
     scaled = "scaler.scale(loss).backward()" if amp == "fp16" else "loss.backward()"
     if micro_batch is None or micro_batch >= recipe.batch_size:
-        lines = ["with autocast:", "    loss = measure_loss(model(x), y)", scaled]
+        lines = [
+            "with autocast:",
+            "    loss = measure_loss(model(x), y)",
+            scaled,
+            "losses.append(loss.detach())",
+        ]
     else:
         lines = [
+            "batch_loss = 0.0",
             f"for start in range(0, len(x), {micro_batch}):  # one batch in pieces that fit",
             f"    piece = slice(start, start + {micro_batch})",
             "    with autocast:",
             "        loss = measure_loss(model(x[piece]), y[piece])",
             "    loss = loss * (len(x[piece]) / len(x))",
             f"    {scaled}",
+            "    batch_loss = batch_loss + loss.detach()",
+            "losses.append(batch_loss)",
         ]
     if recipe.grad_clip is not None:
         lines += ["scaler.unscale_(optimizer)"] if amp == "fp16" else []
@@ -64,7 +72,7 @@ def step_lines(amp: str) -> list[str]:
     ]
 
 
-def schedule_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:
+def schedule_lines(call: Call, warmup: int, recipe: Recipe, amp: str) -> list[str]:
     main = [] if call.monitor is not None else ["scheduler.step()"]
     if warmup:
         lines = [
@@ -77,7 +85,10 @@ def schedule_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:
         lines += ["else:", *(f"    {line}" for line in main)] if main else []
     else:
         lines = main
-    return [*lines, *_follow(recipe), "scheduled += 1"]
+    lines = [*lines, *_follow(recipe), "scheduled += 1"]
+    if amp != "fp16":
+        return lines
+    return ["if not skipped:", *(f"    {line}" for line in lines)]
 
 
 def plateau_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:

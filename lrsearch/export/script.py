@@ -194,13 +194,21 @@ class _Script:
             ]
         else:
             warm_lines = []
+        scaler = "scaler = torch.amp.GradScaler(DEVICE.type)"
+        seeds = ["random.seed(SEED)", "numpy.random.seed(SEED)"]
+        augment = 'seed = derived_seed(SEED, "augment", epoch)'
+        generator = [augment, "generator = torch.Generator(DEVICE).manual_seed(seed)"]
         blocks = {
+            # The user's own code may draw from these.
+            "SEEDS": seeds if self.imports else [],
+            "SCALER": [scaler] if train.amp == "fp16" else [],
+            "GENERATOR": generator if self.spec.crop or self.spec.flip else [],
             "OPTIMIZER": lines.optimizer_lines(recipe),
             "SCHEDULER": [f"scheduler = {torch_call(call)}", *warm_lines],
             "BATCH": lines.batch_lines(self.spec.crop, self.spec.flip),
             "BACKWARD": lines.backward_lines(train.micro_batch, train.amp, recipe),
             "STEP": lines.step_lines(train.amp),
-            "SCHEDULE": lines.schedule_lines(call, warmup, recipe),
+            "SCHEDULE": lines.schedule_lines(call, warmup, recipe, train.amp),
             "PLATEAU": lines.plateau_lines(call, warmup, recipe),
         }
         autocast = {
@@ -221,7 +229,8 @@ class _Script:
 def _device(name: str) -> str:
     if name != "auto":
         return repr(name)
-    return '"cuda" if torch.cuda.is_available() else "cpu"'
+    other = '"mps" if torch.backends.mps.is_available() else "cpu"'
+    return f'"cuda" if torch.cuda.is_available() else {other}'
 
 
 def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:

@@ -27,17 +27,19 @@ def main():
     train, validation = load_data()
     train_x, train_y = (part.to(DEVICE) for part in train)
     validation_x, validation_y = (part.to(DEVICE) for part in validation)
+    {SEEDS}
     torch.manual_seed(SEED)
     model = build_model().to(DEVICE)
     measure_loss = MEASURES["val_loss"]
     autocast = AUTOCAST
+    {SCALER}
     {OPTIMIZER}
     {SCHEDULER}
     step, scheduled, epoch, values, losses = 0, 0, 0, [], []
     model.train()
     while step < STEPS:
         indices = order(len(train_x), SEED, epoch).to(DEVICE)
-        generator = torch.Generator(DEVICE).manual_seed(derived_seed(SEED, "augment", epoch))
+        {GENERATOR}
         last = len(train_x) // BATCH_SIZE * BATCH_SIZE
         for first in range(0, last, BATCH_SIZE):
             chosen = indices[first : first + BATCH_SIZE]
@@ -46,10 +48,9 @@ def main():
             {BACKWARD}
             {STEP}
             {SCHEDULE}
-            losses.append(loss.detach())
             step += 1
             if step % EVALUATE_EVERY == 0 or step == STEPS:
-                found = {"train_loss": float(torch.stack(losses).mean())}
+                found = {"train_loss": sum(torch.stack(losses).tolist()) / len(losses)}
                 found |= evaluate(model, validation_x, validation_y, EVALUATION_BATCH, autocast)
                 losses = []
                 values.append(found[METRIC])
@@ -106,6 +107,7 @@ _STANDARD = {
     "import functools": r"functools\.",
     "import hashlib": r"hashlib\.",
     "import math": r"math\.",
+    "import random": r"random\.seed",
     "from collections.abc import Sequence": r"Sequence\[",
     "from itertools import pairwise": r"pairwise\(",
     "from pathlib import Path": r"Path\(",
@@ -123,6 +125,7 @@ def imports(body: str, own: list[str]) -> str:
     blocks = [["from __future__ import annotations"], lines, torch]
     if own:
         lines.append("import sys")
+        torch.insert(0, "import numpy")
         where = f"sys.path.insert(0, {str(Path.cwd())!r})  # where the sweep was run"
         blocks += [[where], sorted(set(own))]
     lines.sort(key=lambda line: (line.startswith("from"), line))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from lrsearch.study.tables import DONE, FAILED, OPEN, RUNNING, EpochRow, StudyRo
 
 MAX_ATTEMPTS = 3
 """A unit that ended its worker so often is failed."""
+_CLOCK_SECONDS = 30
 FAILURES_IN_A_ROW = 3
 """So many failed trials one after the other stop the sweep."""
 
@@ -55,7 +56,9 @@ def is_dead(owner: str) -> bool:
         return False
     try:
         process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" != started or process.status() == psutil.STATUS_ZOMBIE
+        # The start is reckoned from the clock, which may have been set since.
+        another = abs(process.create_time() - float(started)) > _CLOCK_SECONDS
+        return another or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -103,6 +106,21 @@ class Queue:
                 )
             )
         return self.total()
+
+    def replan(self, units: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+        """Gives untouched units the parameters of a new plan, where the sampler has changed."""
+        with self._session.begin() as session:
+            untouched = session.scalars(
+                select(UnitRow).where(
+                    UnitRow.study_id == self.study_id,
+                    UnitRow.state == OPEN,
+                    UnitRow.attempts == 0,
+                    UnitRow.trial_id.is_(None),
+                    UnitRow.number < len(units),
+                )
+            )
+            for row in untouched:
+                row.params = dict(units[row.number][0])
 
     def counts(self) -> dict[str, int]:
         """How many units are in each state."""
@@ -175,10 +193,14 @@ class Queue:
 
     def finish(self, unit_id: int, outcome: Outcome, seconds: float | None = None) -> None:
         """The unit is done."""
-        earlier = select(func.coalesce(func.max(UnitRow.finish_order), 0)).where(
-            UnitRow.study_id == self.study_id
-        )
         with self._session.begin() as session:
+            # The study's row is locked until the end of the transaction: no order is given twice.
+            order = session.scalar(
+                update(StudyRow)
+                .where(StudyRow.study_id == self.study_id)
+                .values(finished=StudyRow.finished + 1)
+                .returning(StudyRow.finished)
+            )
             session.execute(
                 update(UnitRow)
                 .where(UnitRow.unit_id == unit_id)
@@ -191,7 +213,7 @@ class Queue:
                     end_step=outcome.step,
                     end_lr=outcome.lr,
                     seconds=seconds,
-                    finish_order=earlier.scalar_subquery() + 1,
+                    finish_order=order,
                     finished_at=func.now(),
                 )
             )

@@ -28,7 +28,7 @@ _FREE_KEYS = frozenset(
     {
         "description", "sampler", "pruner", "study.n_trials", "study.timeout", "study.name",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
-        "data.root", "data.cache", "data.in_memory",
+        "data.root", "data.cache",
     }
 )  # fmt: skip
 
@@ -142,6 +142,8 @@ def _resume(
     ]
     queue = Queue(database.session, row.study_id)
     units = plan_units(settings)
+    if now["sampler"] != last["sampler"]:
+        queue.replan(units)
     before = queue.total()
     if len(units) > before:
         queue.add(units[before:], first=before)

@@ -51,6 +51,8 @@ class StudyRow(Base):
     """Data fingerprint, versions, git revision, history of samplers and pruners."""
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     """Wall clock spent so far, all runs together."""
+    finished: Mapped[int] = mapped_column(Integer, default=0)
+    """How many units are done; numbers them in the order in which they finish."""
     stopped: Mapped[str | None] = mapped_column(Text, default=None)
     """Why the sweep was stopped; workers claim nothing while this is set."""
 

@@ -128,9 +128,11 @@ class Trials:
         frozen = self._study._storage.get_trial(trial_id)
         if frozen.state.is_finished():
             return None
+        values, attributes = models.TrialIntermediateValueModel, models.TrialUserAttributeModel
         with Session(self._rdb.engine) as session:
-            values = models.TrialIntermediateValueModel
             session.execute(delete(values).where(values.trial_id == trial_id))
+            ending = attributes.key.in_(("status", "reason", "seconds"))
+            session.execute(delete(attributes).where(attributes.trial_id == trial_id, ending))
             session.commit()
         if frozen.state == TrialState.WAITING:
             self._study._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
@@ -144,6 +146,7 @@ class Trials:
     def fail(self, trial_id: int, reason: str) -> None:
         """Ends an unfinished trial as failed."""
         if not self._study._storage.get_trial(trial_id).state.is_finished():
+            self._study._storage.set_trial_user_attr(trial_id, "status", "failed")
             self._study._storage.set_trial_user_attr(trial_id, "reason", reason)
             self._study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
@@ -154,11 +157,12 @@ class Trials:
                 return trial._trial_id
         return None
 
-    def ending(self, trial_id: int) -> tuple[str, float | None]:
-        """How a finished trial ended, by its `status` attribute or its state, and its value."""
+    def ending(self, trial_id: int) -> tuple[str, float | None, str | None]:
+        """How a finished trial ended (its `status` attribute or state), its value, the reason."""
         frozen = self._study._storage.get_trial(trial_id)
         state = next(name for name, one in _STATES.items() if one == frozen.state)
-        return str(frozen.user_attrs.get("status", state)), frozen.value
+        attributes = frozen.user_attrs
+        return str(attributes.get("status", state)), frozen.value, attributes.get("reason")
 
     def _open(self, trial_id: int, sampler: optuna.samplers.BaseSampler) -> RunningTrial:
         self._study.sampler = sampler
@@ -204,8 +208,7 @@ class RunningTrial:
 
     def finish(self, state: State, value: float | None, feasible: bool) -> None:
         """Ends the trial, with a constraint that tells samplers whether the setting works."""
-        if state != "failed":
-            self._trial.set_constraint("works", -1.0 if feasible else 1.0)
+        self._trial.set_constraint("works", -1.0 if feasible else 1.0)
         self._study.tell(
             self._trial,
             value if state == "complete" else None,

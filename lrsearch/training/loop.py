@@ -56,7 +56,7 @@ class Evaluation:
     lr_end: tuple[float, ...]
     """After the last step, before a plateau sees this evaluation."""
     grad_norm: float | None
-    """Mean over the steps it was measured at: all when clipping, else one in a window."""
+    """Mean over the steps it was measured at: all when clipping, else a few."""
     clipped: float | None
     """Share of steps whose gradient was clipped; None without clipping."""
     seconds: float
@@ -180,7 +180,7 @@ class _Run:
 
     def _measure_and_clip(self) -> None:
         clip = self.task.recipe.grad_clip
-        if clip is None and self.step % WINDOW != 1:
+        if clip is None and self.norms and self.step % WINDOW != 1:
             return
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)

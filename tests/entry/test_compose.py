@@ -198,6 +198,22 @@ def test_unknown_parts_and_sweeps_are_named_with_the_valid_ones() -> None:
         assert said in text
 
 
+def test_unknown_parts_and_bad_values_are_reported_together() -> None:
+    text = "\n".join(problems("+sweep=digits", "sampler=tpee", "workers=0", "n_trials=5"))
+    for said in ("did you mean tpe?", "workers: 0", "did you mean study.n_trials?"):
+        assert said in text
+
+
+def test_a_url_needs_no_quotes() -> None:
+    url = "postgresql+psycopg://me:p@host/db?sslmode=require&application_name=x"
+    assert settings(f"storage.url={url}").storage_url == url
+
+
+def test_a_postgresql_url_gets_the_driver_that_is_installed() -> None:
+    url = settings("storage.url=postgresql://me@host/db").storage_url
+    assert url == "postgresql+psycopg://me@host/db"
+
+
 def test_without_a_sweep_the_sweeps_are_listed() -> None:
     assert "digits" in problems("study.n_trials=3")[0]
 

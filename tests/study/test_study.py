@@ -199,3 +199,16 @@ def test_balanced_branches_take_turns_after_what_is_tried_first(url: str) -> Non
     units = plan_units(settings(url, "study.balance=[optimizer]", first, "study.n_trials=5"))
     assert [params["optimizer"] for params, _ in units] == ["sgd", "sgd", "adamw", "sgd", "adamw"]
     assert units[0][0]["lr"] == 0.1
+
+
+def test_a_change_to_a_grid_gives_open_units_the_settings_of_the_grid(
+    open_with: Open, database: Database
+) -> None:
+    space = ["study.n_trials=4", "space.lr.points=2", "space.warmup=0", "space.weight_decay=0",
+             "space.batch_size.choices=[16]", "space.optimizer.only=[sgd]",
+             "space.optimizer.sgd.momentum=0.9", "space.scheduler.only=[constant,linear]",
+             "space.scheduler.linear.final=0"]  # fmt: skip
+    open_with(*space, "sampler=random")
+    grid = open_with(*space, "sampler=grid").queue
+    units = [grid.claim("worker") for _ in range(4)]
+    assert len({str(unit.params) for unit in units if unit}) == 4

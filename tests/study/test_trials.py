@@ -76,10 +76,10 @@ def test_a_finished_trial_is_not_taken_over_but_read(trials: Trials) -> None:
     trial.annotate({"status": "complete"})
     trial.finish("complete", 0.5, feasible=True)
     assert trials.take_over(trial.trial_id, RandomSampler(0)) is None
-    assert trials.ending(trial.trial_id) == ("complete", 0.5)
+    assert trials.ending(trial.trial_id) == ("complete", 0.5, None)
     trials.wait(trial.trial_id)  # changes nothing
     trials.fail(trial.trial_id, "late")
-    assert trials.ending(trial.trial_id) == ("complete", 0.5)
+    assert trials.ending(trial.trial_id) == ("complete", 0.5, None)
 
 
 def test_a_trial_that_does_not_work_is_pruned_infeasible_and_never_best(

@@ -1,0 +1,67 @@
+"""Checks across sections: what is tuned, watched, tried first or enumerated, against the space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from lrsearch.config.settings import StudySettings
+from lrsearch.data.sources import SOURCES, source_arguments
+from lrsearch.data.spec import DataSpec
+from lrsearch.errors import UserError
+from lrsearch.hints import unknown
+from lrsearch.models import MODELS
+from lrsearch.samplers import SAMPLERS
+from lrsearch.space.domains import Choices, Fixed
+from lrsearch.space.space import Space
+from lrsearch.training.settings import Target
+
+_AUGMENTATION = ("crop", "flip")
+
+
+def check_monitor(space: Space, names: Iterable[str], problems: list[str]) -> None:
+    for option, parameters in space.scheduler.items():
+        domain = parameters.get("monitor")
+        if isinstance(domain, (Fixed, Choices)):
+            problems.extend(
+                f"space.scheduler.{option}.monitor: {unknown(value, names)}"
+                for value in domain.grid()
+                if value not in names
+            )
+
+
+def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:
+    """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
+    valid: dict[str, Sequence[str]] = {}
+    if not model.own:
+        valid["model"] = MODELS[model.name].arguments
+    if data.target is None:
+        valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
+    for name in space.shared:
+        owner, _, argument = name.partition(".")
+        if owner in valid and argument not in valid[owner]:
+            problems.append(f"space.{name}: {unknown(argument, valid[owner])}")
+
+
+def check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:
+    """The settings tried first, the balance and the grid, against the space."""
+    for index, wanted in enumerate(study.try_first):
+        try:
+            _, wrong = space.parameters_for(wanted)
+        except UserError as error:
+            wrong = [str(error)]
+        problems.extend(f"study.try_first[{index}]: {problem}" for problem in wrong)
+    for name in study.balance:
+        if name not in ("optimizer", "scheduler"):
+            problems.append(f"study.balance: {unknown(name, ('optimizer', 'scheduler'))}")
+    if SAMPLERS[sampler.name].enumerates:
+        if study.balance:
+            problems.append("study.balance: a grid has every combination once; leave it empty")
+        try:
+            next(space.grid())
+        except ValueError as error:
+            problems.append(str(error))
+    elif study.n_trials is None:
+        problems.append("study.n_trials: null is for sampler=grid alone: give a number")
+    if not math.isfinite(study.timeout or 0):
+        problems.append(f"study.timeout: {study.timeout!r} is not finite")

@@ -1,0 +1,128 @@
+"""The exported script trains exactly as lrsearch does, whatever the recipe and the settings."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lrsearch.data.prepare import prepare
+from lrsearch.entry.compose import load_settings
+from lrsearch.export.script import best_script
+from lrsearch.objective import build_objective
+from lrsearch.recipe import Part, Recipe
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.training.loop import Evaluation
+
+SEED = 5
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def both(
+    capsys: pytest.CaptureFixture[str], *overrides: str, **changes: Any
+) -> tuple[float, float, str]:
+    """The value as lrsearch trains it, as the script prints it, and the script."""
+    settings = load_settings(["+sweep=digits", "train.epochs=3", *overrides])
+    known: dict[str, Any] = {
+        "lr": 0.05,
+        "batch_size": 64,
+        "optimizer": Part("sgd", {"momentum": 0.9}),
+        "scheduler": Part("cosine"),
+    }
+    recipe = Recipe(**(known | changes))
+    found: list[Evaluation] = []
+    info = prepare(settings.data)
+    build_objective(settings, info.to_json()).run(recipe, SEED, found.append, lambda: False)
+    values = [one.values[settings.metric.name] for one in found]
+    value = min(values) if settings.metric.at == "best" else values[-1]
+    record = {"study": "s", "trial": 0, "metric": settings.metric.name, "at": settings.metric.at,
+              "value": value, "recipe": recipe.to_dict(), "seed": SEED}  # fmt: skip
+    tuned = prepare(settings.data.with_arguments(recipe.data))
+    text = best_script(settings, tuned, record)
+    Path("best.py").write_text(text)
+    runpy.run_path("best.py", run_name="__main__")
+    name, printed = capsys.readouterr().out.splitlines()[-1].split()
+    assert name == settings.metric.name
+    return value, float(printed), text
+
+
+@pytest.mark.parametrize("warmup", [0, "7st"])
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: Any) -> None:
+    arguments = {"patience": "1st", "factor": 0.5} if name == "plateau" else {}
+    scheduler = Part(name, arguments)
+    value, printed, _ = both(capsys, "metric.at=last", scheduler=scheduler, warmup=warmup)
+    assert printed == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes"),
+    [
+        (["train.amp=bf16"], {}),
+        (["train.amp=fp16"], {}),
+        (["train.amp=fp16"], {"grad_clip": 0.5}),
+        (["train.micro_batch=20", "metric.name=train_loss"], {}),
+        (["train.micro_batch=20"], {"grad_clip": 0.5}),
+        (["metric.name=train_loss", "metric.at=last"], {"batch_size": 50}),
+        (["metric.name=val_accuracy", "metric.mode=max", "metric.at=last"], {}),
+        (["train.eval_every=5st"], {}),
+        (["train.steps=21", "metric.at=last"], {}),
+        (["data.crop=1", "data.flip=true"], {}),
+        (["model=cnn", "train.epochs=1"], {"model": {"width": 4, "dropout": 0.2}}),
+        (["train.loss.name=cross_entropy", "train.loss.label_smoothing=0.1"], {}),
+        ([], {"head_lr_factor": 3.0, "warmup": 0.2, "grad_clip": 1.0}),
+        ([], {"head_lr_factor": 3.0, "scheduler": Part("plateau", {"patience": "1st"})}),
+        ([], {"data": {"size": 10}}),
+        ([], {"batch_size": 5000}),
+        ([], {"optimizer": Part("adamw"), "lr": 0.003}),
+    ],
+)
+def test_every_setting(
+    capsys: pytest.CaptureFixture[str], overrides: list[str], changes: dict[str, Any]
+) -> None:
+    value, printed, _ = both(capsys, *overrides, **changes)
+    assert printed == value
+
+
+def test_the_users_own_code_is_imported_and_seeded_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("exported_own.py").write_text(
+        "import numpy, torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, n_outputs, width=8):\n"
+        "        super().__init__()\n"
+        "        self.scale = float(numpy.random.rand())\n"
+        "        self.layer = torch.nn.Linear(64, n_outputs)\n"
+        "    def forward(self, x):\n"
+        "        return self.scale * self.layer(x.flatten(1))\n"
+        "def gap(outputs, targets):\n"
+        "    return (outputs.argmax(1) - targets).abs().float().mean()\n"
+    )
+    value, printed, text = both(
+        capsys, "model._target_=exported_own.Net", "~model.hidden", "model.width=4",
+        "train.metrics={gap: {_target_: exported_own.gap}}", "metric.name=val_gap",
+    )  # fmt: skip
+    assert printed == value
+    assert "from exported_own import Net" in text
+
+
+def test_a_script_imports_what_it_uses_and_nothing_of_lrsearch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, _, text = both(capsys, "train.epochs=1")
+    code = text.split('"""', 2)[2]
+    assert "lrsearch" not in code
+    assert "generator" not in code.split("def main")[1]
+    assert "GradScaler" not in code
+    compile(text, "best.py", "exec")
+    assert torch.get_num_threads() == 1
