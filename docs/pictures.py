@@ -47,10 +47,15 @@ def main() -> None:
         assert process.stdout is not None, "it is a pipe"
         os.chdir(folder)
         display = LiveDisplay(recorder(), load_settings(["+sweep=mnist"]).metric, [])
+        seen = 0
         for line in process.stdout:
             print(line, end="", flush=True)
-            if line.startswith(f"[{SHOWN_AFTER}/"):
-                draw_running(display)
+            if line.startswith("[") and seen < SHOWN_AFTER:
+                _, now, _ = progress()
+                display.update(now.snapshot(), now.finished(seen))
+                seen = len(now.finished())
+                if seen >= SHOWN_AFTER:
+                    draw_running(display, now)
         if process.wait() != 0:
             sys.exit("the sweep failed")
         draw_result()
@@ -63,15 +68,14 @@ def progress() -> tuple[Database, Progress, int]:
     return database, Progress(database.session, study_id), study_id
 
 
-def draw_running(display: LiveDisplay) -> None:
+def draw_running(display: LiveDisplay, now: Progress) -> None:
     """The live display as soon as every running trial has been evaluated."""
-    _, now, _ = progress()
-    while any(one.epoch is None for one in now.snapshot().running):
-        pass  # they are quick
-    display.update(now.snapshot(), now.finished())
+    snapshot = now.snapshot()
+    while any(one.epoch is None for one in snapshot.running):
+        snapshot = now.snapshot()  # they are quick
     console = recorder()
     console.print(f"$ {COMMAND}", markup=False)
-    console.print(display.render(now.snapshot()))
+    console.print(display.render(snapshot))
     console.save_svg(str(DOCS / "running.svg"), title=COMMAND)
 
 
