@@ -2,9 +2,10 @@
 
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Query = Callable[[str], list[tuple[object, ...]]]
+Query = Callable[[str], list[tuple[Any, ...]]]
 
 BUGGY = """
 import torch

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 import torch
-from command_line import BUGGY
+from command_line import BUGGY, Query
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
@@ -27,7 +24,6 @@ from lrsearch.study.trials import Studies
 from lrsearch.worker import Worker
 
 Work = Callable[..., list[Finished]]
-Ask = Callable[[str], list[tuple[Any, ...]]]
 
 QUICK = ("study.n_trials=6", "train.epochs=3")
 
@@ -61,15 +57,6 @@ def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
         studies.close()
         database.close()
         return finished
-
-    return run
-
-
-@pytest.fixture
-def ask(tmp_path: Path) -> Ask:
-    def run(sql: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(tmp_path / "lrsearch.db")) as connection:
-            return connection.execute(sql).fetchall()
 
     return run
 
@@ -141,7 +128,7 @@ def test_a_trial_worse_than_the_others_is_pruned(work: Work) -> None:
     assert len(optuna_study("digits").trials[2].intermediate_values) < 4
 
 
-def test_a_diverged_trial_is_infeasible_and_never_best(work: Work, ask: Ask) -> None:
+def test_a_diverged_trial_is_infeasible_and_never_best(work: Work, query: Query) -> None:
     finished = work(
         "+sweep=linear", "study.n_trials=2", "study.try_first=[{lr: 50.0},{lr: 0.1}]",
         "space.lr.high=100.0", "space.scheduler.only=[constant]",
@@ -149,7 +136,7 @@ def test_a_diverged_trial_is_infeasible_and_never_best(work: Work, ask: Ask) -> 
     assert [one.outcome for one in finished] == ["diverged", "complete"]
     assert "learning rate 50" in str(finished[0].reason)
     assert ranked(finished, "min") == [finished[1]]
-    ((step, lr),) = ask("select end_step, end_lr from lrsearch_units where number = 0")
+    ((step, lr),) = query("select end_step, end_lr from lrsearch_units where number = 0")
     assert lr == 50.0
     assert 1 <= step < 100
     study = optuna_study("linear")
@@ -185,7 +172,7 @@ def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
 
 
 def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
-    work: Work, tmp_path: Path, ask: Ask
+    work: Work, tmp_path: Path, query: Query
 ) -> None:
     (tmp_path / "odd_metric.py").write_text(
         "def nothing(outputs, targets):\n    return outputs.mean() * float('nan')\n"
@@ -195,7 +182,7 @@ def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
     assert [one.outcome for one in finished] == ["diverged"]
     finished = work("+sweep=digits", "study.n_trials=1", metric, "study.name=other")
     assert [one.outcome for one in finished] == ["complete"]
-    nulls = ask("select sum(json_extract(metrics, '$.val_odd') is null) from lrsearch_epochs")
+    nulls = query("select sum(json_extract(metrics, '$.val_odd') is null) from lrsearch_epochs")
     assert nulls != [(0,)]
 
 
@@ -246,11 +233,11 @@ def test_the_best_evaluation_counts_by_default(work: Work) -> None:
         assert trial.value == min(trial.intermediate_values.values())
 
 
-def test_every_evaluation_is_a_row_for_any_sql_client(work: Work, ask: Ask) -> None:
+def test_every_evaluation_is_a_row_for_any_sql_client(work: Work, query: Query) -> None:
     work(
         "+sweep=digits", *QUICK, "pruner=none", "space.grad_clip=1.0", "space.head_lr_factor=2.0"
     )  # fmt: skip
-    rows = ask(
+    rows = query(
         "select count(*), min(epoch), max(epoch), sum(train_loss is null), sum(val_loss is null), "
         "sum(lr_start > 0), sum(grad_norm > 0), sum(seconds > 0), "
         "sum(json_extract(metrics, '$.val_accuracy') between 0 and 1), "
@@ -259,7 +246,8 @@ def test_every_evaluation_is_a_row_for_any_sql_client(work: Work, ask: Ask) -> N
         "from lrsearch_epochs"
     )
     assert rows == [(18, 1.0, 3.0, 0, 0, 18, 18, 18, 18, 18, 18)]
-    assert ask("select count(distinct trial_id) from lrsearch_epochs join trials using (trial_id)")
+    joined = "select count(distinct trial_id) from lrsearch_epochs join trials using (trial_id)"
+    assert query(joined) == [(6,)]
 
 
 def test_a_coupled_rate_is_stored_at_the_reference_and_reported_at_both(work: Work) -> None:
@@ -273,10 +261,10 @@ def test_a_coupled_rate_is_stored_at_the_reference_and_reported_at_both(work: Wo
     assert "lr" not in trial.params
 
 
-def test_evaluations_can_come_within_an_epoch(work: Work, ask: Ask) -> None:
+def test_evaluations_can_come_within_an_epoch(work: Work, query: Query) -> None:
     work("+sweep=digits", "study.n_trials=1", "train.epochs=1", "train.eval_every=0.25",
          "pruner=none", "space.batch_size=64")  # fmt: skip
-    assert ask("select step, epoch from lrsearch_epochs") == [
+    assert query("select step, epoch from lrsearch_epochs") == [
         (4, 0.25), (8, 0.5), (12, 0.75), (16, 1.0),
     ]  # fmt: skip
 

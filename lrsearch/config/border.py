@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lrsearch.config.checks import check_monitor, check_plan, check_tuned
+from lrsearch.config.checks import check_metric, check_plan, check_tuned
 from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import MetricSettings, Settings, StudySettings
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
@@ -66,30 +66,20 @@ def settings_from(
     catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
     pruner = _listed("pruner", nodes["pruner"], catalogue, problems)
     space = parse_space(space_node, coupling or Coupling(), problems)
-    storage = mapping("storage", nodes["storage"], problems)
-    url = _storage_url(storage, problems)
+    url = _storage_url(mapping("storage", nodes["storage"], problems), problems)
     workers = _workers(nodes["workers"], problems)
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
     if metric and train and space and objective is None:
-        names = metric_names(train)
-        check_monitor(space, names, problems)
-        if metric.name not in names:
-            problems.append(f"metric.name: {unknown(metric.name, names)}")
+        check_metric(metric, train, space, problems)
     if study and space and sampler:
         check_plan(study, space, sampler, problems)
     if space and data and model and objective is None:
         check_tuned(space, data, model, problems)
     if problems:
         raise ConfigErrors(problems)
-    assert study, "a section that is missing has left a problem"
-    assert metric
-    assert train
-    assert data
-    assert model
-    assert space
-    assert sampler
-    assert pruner
+    # A section that is missing has left a problem.
+    assert study and metric and train and data and model and space and sampler and pruner  # noqa: PT018
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
     stored |= {"space": space_node, "study": study_node}
     for key in ("data", "model"):
@@ -126,14 +116,6 @@ def _unknown_key(key: str) -> str:
         if key in {field.name for field in fields(cls)}:
             return f"{key!r} is unknown; did you mean {name}.{key}?"
     return unknown(key, TOP_LEVEL)
-
-
-def metric_names(train: TrainSettings) -> list[str]:
-    """The values that an evaluation can give."""
-    base = ["val_loss", "train_loss"]
-    if train.metrics is None:
-        return [*base, "val_accuracy"]
-    return [*base, *(f"val_{name}" for name in train.metrics)]
 
 
 def _without_leftovers(node: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from lrsearch.config.settings import StudySettings
+from lrsearch.config.settings import MetricSettings, StudySettings
 from lrsearch.data.sources import SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
@@ -14,12 +14,18 @@ from lrsearch.models import MODELS
 from lrsearch.samplers import SAMPLERS
 from lrsearch.space.domains import Choices, Fixed
 from lrsearch.space.space import Space
-from lrsearch.training.settings import Target
+from lrsearch.training.settings import Target, TrainSettings
 
 _AUGMENTATION = ("crop", "flip")
 
 
-def check_monitor(space: Space, names: Iterable[str], problems: list[str]) -> None:
+def check_metric(
+    metric: MetricSettings, train: TrainSettings, space: Space, problems: list[str]
+) -> None:
+    """What is optimised, and what a plateau watches, against what an evaluation gives."""
+    names = _metric_names(train)
+    if metric.name not in names:
+        problems.append(f"metric.name: {unknown(metric.name, names)}")
     for option, parameters in space.scheduler.items():
         domain = parameters.get("monitor")
         if isinstance(domain, (Fixed, Choices)):
@@ -28,6 +34,14 @@ def check_monitor(space: Space, names: Iterable[str], problems: list[str]) -> No
                 for value in domain.grid()
                 if value not in names
             )
+
+
+def _metric_names(train: TrainSettings) -> list[str]:
+    """The values that an evaluation can give."""
+    base = ["val_loss", "train_loss"]
+    if train.metrics is None:
+        return [*base, "val_accuracy"]
+    return [*base, *(f"val_{name}" for name in train.metrics)]
 
 
 def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study.tables import DONE, FAILED, OPEN, RUNNING, EpochRow, StudyRow, UnitRow
 
 MAX_ATTEMPTS = 3
 """A unit that ended its worker so often is failed."""
-_CLOCK_SECONDS = 30
 FAILURES_IN_A_ROW = 3
 """So many failed trials one after the other stop the sweep."""
+_CLOCK_SECONDS = 30
+"""A process that seems to have started so much earlier or later is another one."""
 
 
 @dataclass(frozen=True)
@@ -97,30 +98,26 @@ class Queue:
     def trim(self, total: int) -> int:
         """Takes away untouched units from number `total` on; how many units are left."""
         with self._session.begin() as session:
-            session.execute(
-                delete(UnitRow).where(
-                    UnitRow.study_id == self.study_id,
-                    UnitRow.number >= total,
-                    UnitRow.state == OPEN,
-                    UnitRow.attempts == 0,
-                )
-            )
+            session.execute(delete(UnitRow).where(*self._untouched(), UnitRow.number >= total))
         return self.total()
 
     def replan(self, units: Sequence[tuple[Mapping[str, Any], int]]) -> None:
         """Gives untouched units the parameters of a new plan, where the sampler has changed."""
         with self._session.begin() as session:
             untouched = session.scalars(
-                select(UnitRow).where(
-                    UnitRow.study_id == self.study_id,
-                    UnitRow.state == OPEN,
-                    UnitRow.attempts == 0,
-                    UnitRow.trial_id.is_(None),
-                    UnitRow.number < len(units),
-                )
+                select(UnitRow).where(*self._untouched(), UnitRow.number < len(units))
             )
             for row in untouched:
                 row.params = dict(units[row.number][0])
+
+    def _untouched(self) -> tuple[ColumnElement[bool], ...]:
+        """Open and without a trial: one that was handed back has a trial that must be finished."""
+        return (
+            UnitRow.study_id == self.study_id,
+            UnitRow.state == OPEN,
+            UnitRow.attempts == 0,
+            UnitRow.trial_id.is_(None),
+        )
 
     def counts(self) -> dict[str, int]:
         """How many units are in each state."""

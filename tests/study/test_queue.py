@@ -116,6 +116,18 @@ def test_a_smaller_budget_takes_away_untouched_units_alone(queue: Queue) -> None
     assert queue.counts() == {OPEN: 0, RUNNING: 1, DONE: 0}
 
 
+def test_a_unit_that_was_handed_back_keeps_its_trial_and_is_not_taken_away(queue: Queue) -> None:
+    unit = queue.claim("worker")
+    assert unit is not None
+    queue.started(unit, trial_id=5, trial_number=0, recipe={}, device="cpu")
+    queue.give_back(unit.unit_id)
+    assert queue.trim(0) == 1
+    queue.replan([({"lr": 0.5}, 1)] * 3)
+    again = queue.claim("worker")
+    assert again is not None
+    assert (again.trial_id, dict(again.params)) == (5, {"lr": 0.1})
+
+
 def fail(queue: Queue, outcome: str, reason: str) -> None:
     unit = queue.claim("worker")
     assert unit is not None
