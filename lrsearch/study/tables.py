@@ -5,21 +5,38 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # States of a unit.
 OPEN, RUNNING, DONE = "open", "running", "done"
 
-# Outcomes of a unit that is done.
-COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY, FAILED = (
+# States of a study, besides OPEN. A paused one goes on after `resume`; a stopped one is over, until
+# it is run or submitted again.
+PAUSED, STOPPED = "paused", "stopped"
+
+# Outcomes of a unit that is done. A crashed one has ended its workers, a failed one has raised.
+COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY, FAILED, CRASHED = (
     "complete",
     "pruned",
     "diverged",
     "out_of_memory",
     "failed",
+    "crashed",
 )
 
 
@@ -49,12 +66,20 @@ class StudyRow(Base):
     """The resolved configuration, without the storage URL."""
     record: Mapped[dict[str, Any]]
     """Data fingerprint, versions, git revision, history of samplers and pruners."""
+    priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Workers serve the study of the highest priority first, then the oldest."""
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
-    """Wall clock spent so far, all runs together."""
+    """Wall clock spent so far: the time in which anybody worked on the study."""
+    ticked_at: Mapped[float | None] = mapped_column(Float, default=None)
+    """When `seconds` was last added to, by the database's clock."""
     finished: Mapped[int] = mapped_column(Integer, default=0)
     """How many units are done; numbers them in the order in which they finish."""
+    state: Mapped[str] = mapped_column(String(16), default=OPEN, server_default=OPEN, index=True)
+    """Workers claim nothing unless it is open."""
     stopped: Mapped[str | None] = mapped_column(Text, default=None)
-    """Why the sweep was stopped; workers claim nothing while this is set."""
+    """Why it was paused or stopped."""
+    hand_back: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether running trials are to be handed back, too."""
 
 
 class UnitRow(Base):
@@ -71,8 +96,13 @@ class UnitRow(Base):
     """Parameters that are given beforehand: tried first, balanced, or of a grid."""
     seed: Mapped[int] = mapped_column(Integer)
     owner: Mapped[str | None] = mapped_column(String(255), default=None)
-    lease_until: Mapped[datetime | None] = mapped_column(default=None)
+    """The worker that has it; of a unit that is done, the one that finished it."""
+    leased_until: Mapped[float | None] = mapped_column(Float, default=None)
+    """When the owner's lease ends: seconds since 1970 by the database's clock."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
+    """How often it was claimed. An owner writes only as long as this is its own number."""
+    deaths: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How many owners died, or fell silent, with it."""
     trial_id: Mapped[int | None] = mapped_column(Integer, default=None, index=True)
     trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     recipe: Mapped[dict[str, Any] | None] = mapped_column(default=None)
@@ -95,11 +125,23 @@ class EpochRow(Base):
     """One evaluation of one trial, for any SQL client to plot."""
 
     __tablename__ = "lrsearch_epochs"
+    __table_args__ = (
+        # What pruning decisions read: the values of all trials, or of complete ones, in order.
+        Index("ix_lrsearch_epochs_rank", "study_id", "evaluation", "value"),
+        Index("ix_lrsearch_epochs_complete", "study_id", "evaluation", "complete", "value"),
+    )
 
     trial_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     """As in Optuna's `trials`."""
     step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     """Optimizer steps done."""
+    study_id: Mapped[int] = mapped_column(Integer)
+    evaluation: Mapped[int] = mapped_column(Integer)
+    """Counts the evaluations of the trial from 1."""
+    value: Mapped[float | None] = mapped_column(Float)
+    """That of the study's metric."""
+    complete: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether the trial ran to its end."""
     epoch: Mapped[float] = mapped_column(Float)
     train_loss: Mapped[float | None] = mapped_column(Float)
     val_loss: Mapped[float | None] = mapped_column(Float)
@@ -109,3 +151,17 @@ class EpochRow(Base):
     seconds: Mapped[float] = mapped_column(Float)
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Further metrics, the share of clipped steps, and the rates of further groups."""
+
+
+class RefusalRow(Base):
+    """Why a host's workers leave a study alone: its code is missing there, its data differ."""
+
+    __tablename__ = "lrsearch_refusals"
+
+    study_id: Mapped[int] = mapped_column(
+        ForeignKey("lrsearch_studies.study_id"), primary_key=True, autoincrement=False
+    )
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[float] = mapped_column(Float)
+    """Seconds since 1970 by the database's clock."""
