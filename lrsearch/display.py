@@ -19,7 +19,7 @@ from rich.text import Text
 from lrsearch.config.settings import MetricSettings
 from lrsearch.recipe import Recipe
 from lrsearch.study.progress import Finished, Running, Snapshot, ranked
-from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+from lrsearch.study.tables import CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
 _TRIALS_FOR_A_PACE = 4
 _NUMBER_WIDTH = 9
@@ -82,6 +82,7 @@ class _Tally:
             DIVERGED: "diverged",
             OUT_OF_MEMORY: "out of memory",
             FAILED: "failed",
+            CRASHED: "crashed",
         }
         return ", ".join(f"{outcomes[key]} {word}" for key, word in words.items() if outcomes[key])
 
@@ -206,7 +207,7 @@ def _running_table(running: list[Running], width: int) -> Table:
 def last_line(finished: Finished) -> str:
     """What a failed trial died of, in a line; nothing for the others."""
     lines = (finished.reason or "").strip().splitlines()
-    return lines[-1] if finished.outcome == FAILED and lines else ""
+    return lines[-1] if finished.outcome in (FAILED, CRASHED) and lines else ""
 
 
 def described(recipe: dict[str, object] | None) -> str:

@@ -21,7 +21,7 @@ from lrsearch.recipe import Recipe
 from lrsearch.study.database import redacted
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import OpenStudy, fallback_warning, versions
-from lrsearch.study.tables import COMPLETE, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
 _TOP = 10
 
@@ -36,9 +36,10 @@ def conclude(
 ) -> int:
     """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
     finished = progress.finished()
-    stopped = progress.snapshot().stopped
-    if stopped:
-        console.print(f"[bold red]stopped: [/]{escape(stopped)}")
+    snapshot = progress.snapshot()
+    failed = snapshot.state == FAILED
+    if snapshot.stopped:
+        console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
     best = ranked(finished, settings.metric.mode)
     if finished:
         write_trials(output / "trials.csv", finished)
@@ -68,7 +69,7 @@ def conclude(
         soft_wrap=True,
         markup=False,
     )
-    return 1 if stopped else 0
+    return 1 if failed else 0
 
 
 def best_record(
@@ -155,6 +156,7 @@ def _tally(finished: list[Finished]) -> str:
         DIVERGED: "diverged",
         OUT_OF_MEMORY: "out of memory",
         FAILED: "failed",
+        CRASHED: "crashed",
     }
     counts = {key: sum(one.outcome == key for one in finished) for key in words}
     return ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])

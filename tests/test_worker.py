@@ -10,6 +10,7 @@ import optuna
 import pytest
 import torch
 from command_line import BUGGY, Query
+from lrsearch.worker import Worker
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
@@ -21,7 +22,6 @@ from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import open_study
 from lrsearch.study.trials import Studies
-from lrsearch.worker import Worker
 
 Work = Callable[..., list[Finished]]
 

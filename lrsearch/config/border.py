@@ -10,7 +10,7 @@ from typing import Any
 
 from lrsearch.config.checks import check_metric, check_plan, check_tuned
 from lrsearch.config.sections import mapping, own_target, section, target
-from lrsearch.config.settings import MetricSettings, Settings, StudySettings
+from lrsearch.config.settings import MetricSettings, QueueSettings, Settings, StudySettings
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors
@@ -27,7 +27,7 @@ from lrsearch.training.settings import Target, TrainSettings
 
 TOP_LEVEL = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
-    "coupling", "sampler", "pruner", "storage", "workers", "output_dir", "dry_run",
+    "coupling", "sampler", "pruner", "queue", "storage", "workers", "output_dir", "dry_run",
 )  # fmt: skip
 # SQLAlchemy would look for another driver than the one that is installed with lrsearch.
 _DRIVERLESS = re.compile(r"^postgres(ql)?://")
@@ -66,7 +66,9 @@ def settings_from(
     catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
     pruner = _listed("pruner", nodes["pruner"], catalogue, problems)
     space = parse_space(space_node, coupling or Coupling(), problems)
-    url = _storage_url(mapping("storage", nodes["storage"], problems), problems)
+    queue = section("queue", nodes["queue"], QueueSettings, problems)
+    storage = mapping("storage", nodes["storage"], problems)
+    url = storage_url(storage, problems)
     workers = _workers(nodes["workers"], problems)
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
@@ -79,7 +81,7 @@ def settings_from(
     if problems:
         raise ConfigErrors(problems)
     # A section that is missing has left a problem.
-    assert study and metric and train and data and model and space and sampler and pruner  # noqa: PT018
+    assert study and metric and train and data and model and space and sampler and pruner and queue  # noqa: PT018
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
     stored |= {"space": space_node, "study": study_node}
     for key in ("data", "model"):
@@ -96,7 +98,9 @@ def settings_from(
         space=space,
         sampler=sampler,
         pruner=pruner,
+        queue=queue,
         storage_url=url,
+        checkpoints_url=storage.get("checkpoints"),
         workers=workers,
         output_dir=str(nodes["output_dir"]),
         dry_run=bool(nodes["dry_run"]),
@@ -109,6 +113,7 @@ def _unknown_key(key: str) -> str:
     sections = {
         "study": StudySettings,
         "metric": MetricSettings,
+        "queue": QueueSettings,
         "train": TrainSettings,
         "coupling": Coupling,
     }
@@ -233,11 +238,13 @@ def _listed(
     return Target(name, arguments) if len(problems) == before else None
 
 
-def _storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
+def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
+    """The database URL of the section `storage`, with a driver that is installed."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-    problems.extend(f"storage.{key}: {unknown(key, ('url',))}" for key in node if key != "url")
+    known = ("url", "checkpoints")
+    problems.extend(f"storage.{key}: {unknown(key, known)}" for key in node if key not in known)
     url = _DRIVERLESS.sub("postgresql+psycopg://", str(node.get("url")))
     advice = "such as sqlite:///lrsearch.db or postgresql+psycopg://user@host/name"
     try:

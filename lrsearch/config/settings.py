@@ -24,6 +24,8 @@ class StudySettings:
     """Seconds of wall clock for the whole sweep, resumes included."""
     seed: Annotated[int, Ge(0)] = 0
     try_first: tuple[Mapping[str, Any], ...] = ()
+    priority: int = 0
+    """Workers that serve several studies begin with the highest."""
     balance: tuple[str, ...] = ()
     """Branches (`optimizer`, `scheduler`) whose options share the trials equally."""
 
@@ -35,6 +37,18 @@ class MetricSettings:
     name: str = "val_loss"
     mode: Literal["min", "max"] = "min"
     at: Literal["best", "last"] = "best"
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """When a worker counts as dead, and what becomes of its trial."""
+
+    lease: Annotated[float, Ge(1)] = 60.0
+    """Seconds of silence after which another worker takes a trial over."""
+    max_attempts: Annotated[int, Ge(1)] = 3
+    """A trial that has ended so many workers is given up."""
+    stall_timeout: Annotated[float, Gt(0)] = 3600.0
+    """Seconds without a training step or a report after which a worker counts as dead, too."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,10 @@ class Settings:
     space: Space
     sampler: Target
     pruner: Target
+    queue: QueueSettings
     storage_url: str
+    checkpoints_url: str | None
+    """None is beside the database."""
     workers: int | Literal["auto"]
     output_dir: str
     dry_run: bool

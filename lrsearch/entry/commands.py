@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="lrsearch finds the learning-rate recipe of a PyTorch model.",
 )
+
+Places = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[storage.url=...] [storage.checkpoints=...] [data.root=...]",
+        help="where things are, as seen from here; default: LRSEARCH_STORAGE and so on",
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME] [storage.url=...]", help="the study, and its database"),
+]
 
 
 @app.callback()
@@ -36,12 +47,94 @@ def train(
     raise SystemExit(train_again(recipe, device, data_root))
 
 
-@app.command(hidden=True)
-def worker(name: Annotated[str, typer.Argument(help="the study")]) -> None:
-    """Serve a study of the database in LRSEARCH_STORAGE; started by `run`."""
-    from lrsearch.worker import run_worker
+@app.command()
+def worker(
+    places: Places = None,
+    sweep: Annotated[str | None, typer.Option(help="serve this study alone")] = None,
+    until_empty: Annotated[bool, typer.Option(help="end when there is nothing left")] = False,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve the studies of a database: by priority, then the oldest first.
 
-    run_worker(name, os.environ["LRSEARCH_STORAGE"])
+    SIGTERM and SIGUSR1 make it save its trial, hand it back and end; another worker goes on.
+
+    Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
+    """
+    from lrsearch.entry.fleet import serve_here
+
+    serve_here(places or [], sweep, until_empty, parent)
+
+
+@app.command()
+def status(names: Names = None) -> None:
+    """Show the studies of a database, or one of them: what is done, what runs, what is wrong."""
+    from lrsearch.entry.fleet import show_status
+
+    show_status(names or [])
+
+
+@app.command()
+def pause(names: Names = None) -> None:
+    """Hand a study's running trials back, and start no more until `resume`."""
+    from lrsearch.entry.fleet import pause_study
+
+    pause_study(names or [])
+
+
+@app.command()
+def resume(
+    names: Names = None,
+    retry_failed: Annotated[bool, typer.Option(help="try failed trials again, too")] = False,
+) -> None:
+    """Go on with a study that was paused or stopped."""
+    from lrsearch.entry.fleet import resume_study
+
+    resume_study(names or [], retry_failed)
+
+
+@app.command()
+def stop(
+    names: Names = None,
+    now: Annotated[bool, typer.Option(help="hand running trials back at once")] = False,
+) -> None:
+    """Let a study's running trials end, and start no more."""
+    from lrsearch.entry.fleet import stop_study
+
+    stop_study(names or [], now)
+
+
+@app.command()
+def delete(
+    names: Names = None,
+    yes: Annotated[bool, typer.Option(help="really")] = False,
+) -> None:
+    """Delete a study: its trials, evaluations and checkpoints."""
+    from lrsearch.entry.fleet import delete_study
+
+    delete_study(names or [], yes)
+
+
+@app.command()
+def doctor(
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="+sweep=NAME and any key=value, as for a sweep")
+    ] = None,
+) -> None:
+    """Check the database, the checkpoints, the data and the devices, and say what to do.
+
+    Example: lrsearch doctor +sweep=mnist storage.url=postgresql://me@host/lrsearch workers=16
+    """
+    from lrsearch.entry.doctor import examine
+
+    raise SystemExit(examine(settings or []))
+
+
+@app.command()
+def upgrade(places: Places = None) -> None:
+    """Bring the tables of a database made by an older lrsearch or Optuna up to date."""
+    from lrsearch.entry.fleet import upgrade_tables
+
+    upgrade_tables(places or [])
 
 
 COMMANDS = tuple(

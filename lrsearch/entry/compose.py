@@ -128,7 +128,7 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
 def _quoted(text: str) -> str:
     """A database URL in quotes: in Hydra's grammar its `=` and `&` would mean something."""
     key, equals, value = text.partition("=")
-    if key.lstrip("+") != "storage.url" or value[:1] in ("'", '"', ""):
+    if key.lstrip("+") not in ("storage.url", "storage.checkpoints") or value[:1] in ("'", '"', ""):
         return text
     return f"{key}{equals}'{value}'"
 

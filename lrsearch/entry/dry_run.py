@@ -15,11 +15,11 @@ from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration
 from lrsearch.entry.run import make_console, with_data
 from lrsearch.errors import LrsearchError
-from lrsearch.launcher import places
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.study.plan import plan_units
 from lrsearch.training.loop import Diverged, Task, train
+from lrsearch.workers.launcher import places
 
 _RECIPES = 12
 _FEW_STEPS, _MORE_STEPS = 2, 22

@@ -53,10 +53,12 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if arguments[:1] == ["run"]:
         arguments = arguments[1:]
+    if arguments[:1] == ["submit"]:
+        return _run(arguments[1:], submit=True)
     return _run(arguments)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], submit: bool = False) -> int:
     from hydra._internal.utils import get_args_parser
 
     from lrsearch.entry.catalogue import find_sweeps, sweep_list
@@ -70,8 +72,7 @@ def _run(arguments: list[str]) -> int:
 
         if arguments[0] in find_sweeps():
             raise UserError(f"{arguments[0]!r} is a sweep: run it with +sweep={arguments[0]}")
-        shown = [name for name in COMMANDS if name != "worker"]
-        raise UserError(f"command {unknown(arguments[0], ['run', *shown])}")
+        raise UserError(f"command {unknown(arguments[0], ['run', 'submit', *COMMANDS])}")
     flags = get_args_parser().parse_args(arguments)
     if flags.multirun:
         raise UserError(
@@ -88,10 +89,10 @@ def _run(arguments: list[str]) -> int:
         return _hydra(arguments)
     if flags.cfg == "job":
         return _show_config(flags.overrides, flags.config_dir, flags.package, flags.resolve)
-    return _sweep(flags.overrides, flags.config_dir, arguments)
+    return _sweep(flags.overrides, flags.config_dir, arguments, submit)
 
 
-def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str]) -> int:
+def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], submit: bool) -> int:
     from lrsearch.entry.compose import load_settings, without_password
 
     settings = load_settings(overrides, config_dir)
@@ -99,10 +100,12 @@ def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str]) -
         from lrsearch.entry.dry_run import dry_run
 
         return dry_run(settings)
-    from lrsearch.entry.run import run
+    from lrsearch.entry import run
 
+    if submit:
+        return run.submit(settings)
     command = "python -m lrsearch " + shlex.join(map(without_password, arguments))
-    return run(settings, command)
+    return run.run(settings, command)
 
 
 def _show_config(

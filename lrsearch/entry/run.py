@@ -13,14 +13,16 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_display
-from lrsearch.launcher import Launcher, places
-from lrsearch.pruners import build_pruner
 from lrsearch.results import conclude
+from lrsearch.study.claims import Claims, LeaseTerms
 from lrsearch.study.database import Database, redacted
+from lrsearch.study.owners import owner_name
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import OpenStudy, fallback_warning, open_study
 from lrsearch.study.tables import DONE, RUNNING
 from lrsearch.study.trials import Studies
+from lrsearch.workers.here import Here
+from lrsearch.workers.launcher import Launcher, places
 
 
 def run(settings: Settings, command: str) -> int:
@@ -32,22 +34,21 @@ def run(settings: Settings, command: str) -> int:
     console = make_console()
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
-    database = Database(settings.storage_url)
-    studies = Studies(settings.storage_url)
+    studies, database = open_storage(settings.storage_url)
     study = open_study(settings, info, database, studies)
     _announce(console, settings, info, study)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     output = Path(settings.output_dir) / study.name
-    pruner = build_pruner(settings.pruner.name, settings.pruner.arguments, 1)
+    terms = LeaseTerms(settings.queue.lease, settings.queue.max_attempts)
     finished = progress.finished()
     with make_display(console, settings.metric, finished) as display:
         launcher = Launcher(
             study.name,
-            settings.storage_url,
+            Here(settings.storage_url, settings.checkpoints_url),
             where,
             study.queue,
-            studies.trials(study.name, pruner),
+            Claims(database.session, study.study_id, owner_name(), terms),
             progress,
             display,
             output / "logs",
@@ -62,11 +63,36 @@ def run(settings: Settings, command: str) -> int:
             f"study.timeout={settings.study.timeout} is up; to go on, give it more: {command}",
             soft_wrap=True,
         )
-    elif (running := study.queue.counts()[RUNNING]) and not launcher.stopped:
-        console.print(f"{running} trials are still run by other processes")
+    elif running := study.queue.counts()[RUNNING]:
+        console.print(f"{running} trials are still run by workers elsewhere")
     studies.close()
-    database.close()
     return code
+
+
+def submit(settings: Settings) -> int:
+    """Stores a sweep for workers that serve the database, and returns; the exit code."""
+    console = make_console()
+    settings, info = with_data(settings, console)
+    check_own_code(settings, info)
+    studies, database = open_storage(settings.storage_url)
+    study = open_study(settings, info, database, studies)
+    _announce(console, settings, info, study)
+    left = study.total - study.queue.counts()[DONE]
+    console.print(
+        f"{left} trials wait for workers; to start one, on any machine that reaches the database:\n"
+        f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}",
+        soft_wrap=True,
+        markup=False,
+    )
+    studies.close()
+    return 0
+
+
+def open_storage(url: str) -> tuple[Studies, Database]:
+    """Optuna's tables and lrsearch's own, over one engine. Raises UserError."""
+    Database(url).close()  # says in words what is wrong with the database
+    studies = Studies(url)
+    return studies, Database(url, studies.engine)
 
 
 def make_console() -> Console:

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.errors import UserError
 from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
 
-_BUSY_SECONDS = 120
+_BUSY_SECONDS = 60
+_SILENCE_SECONDS = 10
 
 
 def redacted(url: str) -> str:
@@ -23,14 +24,15 @@ def redacted(url: str) -> str:
 class Database:
     """An engine over `url` and sessions on lrsearch's tables, made if they are missing.
 
+    A worker gives the engine of Optuna's storage: both together take two connections at most.
     Raises UserError, without the password, when the database cannot be reached or is of another
     version.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, engine: Engine | None = None) -> None:
         self.url = url
         try:
-            self.engine = connect(url)
+            self.engine = engine or connect(url)
             self._prepare()
         except (DBAPIError, ImportError) as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -54,8 +56,12 @@ class Database:
         if version != SCHEMA_VERSION:
             raise UserError(
                 f"storage.url: {redacted(self.url)} has lrsearch tables of version {version}, "
-                f"this lrsearch needs {SCHEMA_VERSION}: use the lrsearch that made it, "
-                f"or another database"
+                f"this lrsearch needs {SCHEMA_VERSION}: "
+                + (
+                    "python -m lrsearch upgrade brings them up to date"
+                    if version < SCHEMA_VERSION
+                    else "use a newer lrsearch"
+                )
             )
 
     def close(self) -> None:
@@ -64,18 +70,45 @@ class Database:
 
 
 def connect(url: str) -> Engine:
-    """An engine. On SQLite writers wait for each other, and readers for nobody (WAL)."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=2, max_overflow=0, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    """An engine of at most two connections. On SQLite readers wait for nobody (WAL)."""
+    engine = create_engine(url, **engine_options(url))
+    if make_url(url).get_backend_name() == "sqlite":
+        prepare_sqlite(engine)
+    return engine
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """What every engine on this database is made with."""
+    backend = make_url(url).get_backend_name()
+    if backend == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_SECONDS}}
+    options: dict[str, Any] = {
+        "pool_size": 1,
+        "max_overflow": 1,
+        "pool_pre_ping": True,
+        "pool_timeout": _SILENCE_SECONDS,
+    }
+    if backend == "postgresql":
+        # A host that has vanished answers nothing at all: notice it.
+        options["connect_args"] = {
+            "connect_timeout": _SILENCE_SECONDS,
+            "keepalives_idle": _SILENCE_SECONDS,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 1000 * _SILENCE_SECONDS,
+            "application_name": "lrsearch",
+        }
+    return options
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Sets what SQLite wants set on each connection."""
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-
-    return engine
 
 
 def _without(url: str, text: str) -> str:

@@ -47,7 +47,12 @@ class Snapshot:
 
     total: int
     running: list[Running]
+    state: str
+    """Of the study: open, paused, stopped, or failed."""
     stopped: str | None
+    """Why it is not open."""
+    hand_back: bool
+    """Whether running trials are to be handed back."""
 
 
 class Progress:
@@ -67,9 +72,11 @@ class Progress:
             .subquery()
         )
         with self._session() as session:
-            stopped = session.scalar(
-                select(StudyRow.stopped).where(StudyRow.study_id == self._study_id)
-            )
+            state, stopped, hand_back = session.execute(
+                select(StudyRow.state, StudyRow.stopped, StudyRow.hand_back).where(
+                    StudyRow.study_id == self._study_id
+                )
+            ).one()
             total = session.scalar(select(func.count()).where(UnitRow.study_id == self._study_id))
             rows = session.execute(
                 select(UnitRow, EpochRow)
@@ -93,7 +100,7 @@ class Progress:
             )
             for unit, last in rows
         ]
-        return Snapshot(total or 0, running, stopped)
+        return Snapshot(total or 0, running, state, stopped, hand_back)
 
     def finished(self, after: int = 0) -> list[Finished]:
         """The trials that ended, in the order in which they did, from order `after` + 1 on."""
@@ -123,6 +130,22 @@ class Progress:
             )
             for row in rows
         ]
+
+    def best(self, count: int, mode: str) -> list[tuple[int, float]]:
+        """Numbers and values of the best complete trials, the best first."""
+        order = UnitRow.value if mode == "min" else UnitRow.value.desc()
+        with self._session() as session:
+            rows = session.execute(
+                select(UnitRow.trial_number, UnitRow.value)
+                .where(
+                    UnitRow.study_id == self._study_id,
+                    UnitRow.outcome == COMPLETE,
+                    UnitRow.value.is_not(None),
+                )
+                .order_by(order, UnitRow.unit_id)
+                .limit(count)
+            )
+            return [(number or 0, value or 0.0) for number, value in rows]
 
     def epochs(self, trial_id: int) -> list[EpochRow]:
         """The evaluations of a trial, in order."""

@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import psutil
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.study.tables import DONE, FAILED, OPEN, RUNNING, EpochRow, StudyRow, UnitRow
+from lrsearch.study.clock import database_now
+from lrsearch.study.tables import (
+    CRASHED,
+    DONE,
+    FAILED,
+    OPEN,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    StudyRow,
+    UnitRow,
+)
 
-MAX_ATTEMPTS = 3
-"""A unit that ended its worker so often is failed."""
 FAILURES_IN_A_ROW = 3
 """So many failed trials one after the other stop the sweep."""
-_CLOCK_SECONDS = 30
-"""A process that seems to have started so much earlier or later is another one."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A claimed unit."""
-
-    unit_id: int
-    number: int
-    params: Mapping[str, Any]
-    seed: int
-    attempts: int
-    trial_id: int | None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a unit ended."""
-
-    outcome: str
-    value: float | None = None
-    reason: str | None = None
-    step: int | None = None
-    lr: float | None = None
-
-
-def owner_name() -> str:
-    """This process, by host, number and start: no later process has the same name."""
-    process = psutil.Process()
-    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.2f}"
-
-
-def is_dead(owner: str) -> bool:
-    """Whether an owner is known to be gone: of this host, and no longer running."""
-    host, pid, started = owner.rsplit("/", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        # The start is reckoned from the clock, which may have been set since.
-        another = abs(process.create_time() - float(started)) > _CLOCK_SECONDS
-        return another or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+LONGEST_TICK = 30.0
+"""Seconds without a sign of work after which a study's clock stands still."""
 
 
 class Queue:
@@ -115,7 +78,6 @@ class Queue:
         return (
             UnitRow.study_id == self.study_id,
             UnitRow.state == OPEN,
-            UnitRow.attempts == 0,
             UnitRow.trial_id.is_(None),
         )
 
@@ -130,147 +92,92 @@ class Queue:
             found = {str(state): int(count) for state, count in rows}
             return {OPEN: 0, RUNNING: 0, DONE: 0} | found
 
-    def claim(self, owner: str) -> Unit | None:
-        """The next open unit, now this owner's; None when there is none or the study is stopped."""
-        stopped = select(StudyRow.stopped).where(StudyRow.study_id == self.study_id)
-        following = (
-            select(UnitRow.unit_id)
-            .where(UnitRow.study_id == self.study_id, UnitRow.state == OPEN)
-            .order_by(UnitRow.number)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-        with self._session.begin() as session:
-            row = session.execute(
-                update(UnitRow)
-                .where(
-                    UnitRow.unit_id == following,
-                    UnitRow.state == OPEN,
-                    stopped.scalar_subquery().is_(None),
-                )
-                .values(state=RUNNING, owner=owner, attempts=UnitRow.attempts + 1)
-                .returning(
-                    UnitRow.unit_id,
-                    UnitRow.number,
-                    UnitRow.params,
-                    UnitRow.seed,
-                    UnitRow.attempts,
-                    UnitRow.trial_id,
-                )
-            ).first()
-        return None if row is None else Unit(*row)
-
-    def started(
-        self,
-        unit: Unit,
-        trial_id: int,
-        trial_number: int,
-        recipe: Mapping[str, Any],
-        device: str,
-    ) -> None:
-        """Notes the unit's trial; evaluations of an earlier attempt are removed."""
-        with self._session.begin() as session:
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == unit.unit_id)
-                .values(
-                    trial_id=trial_id,
-                    trial_number=trial_number,
-                    recipe=dict(recipe),
-                    device=device,
-                )
-            )
-            session.execute(delete(EpochRow).where(EpochRow.trial_id == trial_id))
-
-    def record(self, row: EpochRow) -> None:
-        """Writes one evaluation."""
-        with self._session.begin() as session:
-            session.add(row)
-
-    def finish(self, unit_id: int, outcome: Outcome, seconds: float | None = None) -> None:
-        """The unit is done."""
-        with self._session.begin() as session:
-            # The study's row is locked until the end of the transaction: no order is given twice.
-            order = session.scalar(
-                update(StudyRow)
-                .where(StudyRow.study_id == self.study_id)
-                .values(finished=StudyRow.finished + 1)
-                .returning(StudyRow.finished)
-            )
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == unit_id)
-                .values(
-                    state=DONE,
-                    owner=None,
-                    outcome=outcome.outcome,
-                    value=outcome.value,
-                    reason=outcome.reason,
-                    end_step=outcome.step,
-                    end_lr=outcome.lr,
-                    seconds=seconds,
-                    finish_order=order,
-                    finished_at=func.now(),
-                )
-            )
-
-    def give_back(self, unit_id: int) -> None:
-        """A unit that was interrupted on purpose is open again; it does not count as an attempt."""
-        with self._session.begin() as session:
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == unit_id, UnitRow.state == RUNNING)
-                .values(state=OPEN, owner=None, attempts=UnitRow.attempts - 1)
-            )
-
-    def reopen(self, unit_id: int) -> None:
-        """A unit whose worker died is open again."""
-        with self._session.begin() as session:
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == unit_id, UnitRow.state == RUNNING)
-                .values(state=OPEN, owner=None)
-            )
-
-    def owned(self) -> list[UnitRow]:
-        """The units that are running, whoever owns them."""
+    def outcomes(self) -> dict[str, int]:
+        """How many units have ended in which way."""
         with self._session() as session:
-            rows = session.scalars(
-                select(UnitRow).where(UnitRow.study_id == self.study_id, UnitRow.state == RUNNING)
+            rows = session.execute(
+                select(UnitRow.outcome, func.count())
+                .where(UnitRow.study_id == self.study_id, UnitRow.state == DONE)
+                .group_by(UnitRow.outcome)
             )
-            return list(rows)
+            return {str(outcome): int(count) for outcome, count in rows}
 
     def stop_after_failures(self) -> str | None:
-        """Stops the study when the last trials to finish have all failed; the last one's reason."""
+        """Stops the study when the last trials to finish have all failed; the last one's reason.
+
+        Those that ended their workers do not count: it may be the machine.
+        """
         with self._session.begin() as session:
             last = session.execute(
                 select(UnitRow.outcome, UnitRow.reason)
-                .where(UnitRow.study_id == self.study_id, UnitRow.state == DONE)
+                .where(
+                    UnitRow.study_id == self.study_id,
+                    UnitRow.state == DONE,
+                    UnitRow.outcome != CRASHED,
+                )
                 .order_by(UnitRow.finish_order.desc())
                 .limit(FAILURES_IN_A_ROW)
             ).all()
             if len(last) < FAILURES_IN_A_ROW or any(outcome != FAILED for outcome, _ in last):
                 return None
             reason = str(last[0][1])
-            session.execute(
-                update(StudyRow)
-                .where(StudyRow.study_id == self.study_id)
-                .values(stopped=f"{FAILURES_IN_A_ROW} trials failed in a row; the last:\n{reason}")
+            self._set_state(
+                session,
+                FAILED,
+                f"{FAILURES_IN_A_ROW} trials failed in a row; the last:\n{reason}",
+                hand_back=True,
             )
             return reason
 
+    def open(self) -> None:
+        """Workers may claim."""
+        with self._session.begin() as session:
+            self._set_state(session, OPEN, None, hand_back=False)
+
+    def pause(self) -> None:
+        """Running trials are handed back, and nothing is claimed until the study is opened."""
+        with self._session.begin() as session:
+            self._set_state(session, PAUSED, "paused", hand_back=True)
+
+    def stop(self, reason: str, hand_back: bool) -> None:
+        """Nothing more is claimed; running trials end, or are handed back."""
+        with self._session.begin() as session:
+            self._set_state(session, STOPPED, reason, hand_back)
+
+    def _set_state(self, session: Session, state: str, reason: str | None, hand_back: bool) -> None:
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.study_id == self.study_id)
+            .values(state=state, stopped=reason, hand_back=hand_back)
+        )
+
     def spent(self) -> float:
-        """Seconds of wall clock that all runs together have taken."""
+        """Seconds of wall clock in which anybody has worked on the study."""
         with self._session() as session:
             mine = select(StudyRow.seconds).where(StudyRow.study_id == self.study_id)
             return session.scalar(mine) or 0.0
 
-    def spend(self, seconds: float) -> None:
-        """Adds to that."""
+    def tick(self) -> float:
+        """Adds the time since the last tick of anybody, unless it is too long ago; the sum."""
+        since = database_now() - StudyRow.ticked_at
+        with self._session.begin() as session:
+            return float(
+                session.scalar(
+                    update(StudyRow)
+                    .where(StudyRow.study_id == self.study_id)
+                    .values(
+                        seconds=StudyRow.seconds
+                        + case((since.between(0.0, LONGEST_TICK), since), else_=0.0),
+                        ticked_at=database_now(),
+                    )
+                    .returning(StudyRow.seconds)
+                )
+                or 0.0
+            )
+
+    def rest(self) -> None:
+        """Nobody works on the study for now: the time until the next tick is not counted."""
         with self._session.begin() as session:
             session.execute(
-                update(StudyRow)
-                .where(StudyRow.study_id == self.study_id)
-                .values(seconds=StudyRow.seconds + seconds)
+                update(StudyRow).where(StudyRow.study_id == self.study_id).values(ticked_at=None)
             )

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch import __version__
@@ -20,13 +22,14 @@ from lrsearch.errors import UserError
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import StudyRow
+from lrsearch.study.tables import OPEN, StudyRow
 from lrsearch.study.trials import Studies
 
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
-        "description", "sampler", "pruner", "study.n_trials", "study.timeout", "study.name",
+        "description", "sampler", "pruner", "queue",
+        "study.n_trials", "study.timeout", "study.name", "study.priority",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
         "data.root", "data.cache",
     }
@@ -99,6 +102,7 @@ def _create(
         "git": git_revision(),
         "created": _now(),
         "runs": [_run(settings)],
+        "checkpoints": checkpoints_url(settings),
     }
     try:
         with database.session.begin() as session:
@@ -108,6 +112,7 @@ def _create(
                     name=settings.study.name,
                     config=dict(settings.plain),
                     record=record,
+                    priority=settings.study.priority,
                 )
             )
             session.flush()
@@ -151,16 +156,39 @@ def _resume(
     elif len(units) < before and queue.trim(len(units)) < before:
         notes.append(f"cut from {before} to {queue.total()} trials")
     record = {**row.record, "runs": [*row.record["runs"], now], "versions": versions()}
+    if settings.checkpoints_url is not None:
+        record["checkpoints"] = checkpoints_url(settings)
     with database.session.begin() as session:
         session.execute(
             update(StudyRow)
             .where(StudyRow.study_id == row.study_id)
-            .values(config=dict(settings.plain), record=record, stopped=None)
+            .values(
+                config=dict(settings.plain),
+                record=record,
+                runs=StudyRow.runs + 1,
+                priority=settings.study.priority,
+                state=OPEN,
+                stopped=None,
+                hand_back=False,
+            )
         )
     studies.annotate(row.name, _attributes(settings, info))
     return OpenStudy(
         row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)
     )
+
+
+def checkpoints_url(settings: Settings) -> str:
+    """Where the study's checkpoints lie, as a place that does not depend on the folder one is in.
+
+    By default beside the database file, or in the working directory for a server.
+    """
+    if settings.checkpoints_url is not None:
+        given = settings.checkpoints_url
+        return given if "://" in given else str(Path(given).expanduser().absolute())
+    url = make_url(settings.storage_url)
+    beside = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else Path()
+    return str((beside / "lrsearch-checkpoints").absolute())
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

@@ -66,6 +66,8 @@ class StudyRow(Base):
     """The resolved configuration, without the storage URL."""
     record: Mapped[dict[str, Any]]
     """Data fingerprint, versions, git revision, history of samplers and pruners."""
+    runs: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    """How often it was run or submitted."""
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """Workers serve the study of the highest priority first, then the oldest."""
     seconds: Mapped[float] = mapped_column(Float, default=0.0)

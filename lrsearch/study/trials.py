@@ -1,32 +1,46 @@
-"""All use of Optuna's storage: studies, and trials that carry the unit they stand for."""
+"""All use of Optuna's storage: its studies, its samplers, and its rows of our trials.
+
+lrsearch's own tables are the truth. Optuna's rows, which the dashboard reads, are written in the
+same transactions, so that the two never differ. Optuna has no public way to do that: what this
+module takes for granted of Optuna's tables is tested against Optuna's own reading of them.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import Trial, TrialState, create_trial
-from sqlalchemy import delete, event
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from lrsearch.space.domains import Suggester
+from lrsearch.study.database import engine_options, prepare_sqlite
+from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
 
 UNIT = "lrsearch:unit"
 """The user attribute of a trial that names its unit."""
+_ENDING = ("status", "reason", "seconds")
+_CONSTRAINT = f"{_CONSTRAINTS_KEY}:works"
 
-State = Literal["complete", "pruned", "failed"]
-_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
+Chosen = Mapping[str, tuple[Any, BaseDistribution]]
+"""Parameters as Optuna stores them: a value and the distribution it is from."""
 
 
 def quiet_optuna() -> None:
@@ -41,21 +55,16 @@ class Studies:
 
     def __init__(self, url: str) -> None:
         quiet_optuna()
-        sqlite = make_url(url).get_backend_name() == "sqlite"
-        engine_kwargs: dict[str, Any] = (
-            {"connect_args": {"timeout": 120}}
-            if sqlite
-            else {"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True}
-        )
-        self._rdb = RDBStorage(url, engine_kwargs=engine_kwargs)
-        if sqlite:
-
-            @event.listens_for(self._rdb.engine, "connect")
-            def prepare(connection: Any, _: Any) -> None:
-                connection.execute("PRAGMA synchronous=NORMAL")
-
+        self._rdb = RDBStorage(url, engine_kwargs=engine_options(url))
+        if make_url(url).get_backend_name() == "sqlite":
+            prepare_sqlite(self._rdb.engine)
             self._rdb.engine.dispose()
         self._storage = optuna.storages.get_storage(self._rdb)
+
+    @property
+    def engine(self) -> Engine:
+        """For lrsearch's own tables: both together take two connections at most."""
+        return self._rdb.engine
 
     def find(self, name: str) -> int | None:
         """The id of a study; None when there is none of that name."""
@@ -87,11 +96,23 @@ class Studies:
             if study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
 
-    def trials(self, name: str, pruner: optuna.pruners.BasePruner) -> Trials:
-        """The trials of a study, pruned by `pruner`."""
-        return Trials(
-            optuna.load_study(study_name=name, storage=self._storage, pruner=pruner), self._rdb
-        )
+    def delete(self, name: str) -> None:
+        """Removes a study with all its trials."""
+        optuna.delete_study(study_name=name, storage=self._storage)
+
+    def suggestions(
+        self,
+        name: str,
+        trial_id: int,
+        sampler: optuna.samplers.BaseSampler,
+        given: Mapping[str, Any],
+    ) -> Suggestions:
+        """What `sampler` suggests for a trial; `given` parameters are not asked for."""
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
+        # Past the cache: a failed trial may have been opened again.
+        frozen = self._rdb.get_trial(trial_id)
+        sampler.before_trial(study, frozen)
+        return Suggestions(study, frozen, given)
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -99,118 +120,185 @@ class Studies:
         self._rdb.engine.dispose()
 
 
-class Trials:
-    """The trials of one study."""
+class Suggestions:
+    """Parameters of one trial, suggested as Optuna's own `Trial` does, but not yet stored.
 
-    def __init__(self, study: optuna.Study, rdb: RDBStorage) -> None:
-        self._study = study
-        self._rdb = rdb
+    Parameters that the trial has already, of an earlier attempt, are kept.
+    """
 
-    def start(
-        self, unit: int, params: Mapping[str, Any], sampler: optuna.samplers.BaseSampler
-    ) -> RunningTrial:
-        """A new trial that carries its unit from birth; `params` are given, the rest suggested."""
-        trial_id = self._study._storage.create_new_trial(
-            self._study._study_id,
-            template_trial=create_trial(
-                state=TrialState.RUNNING,
-                user_attrs={UNIT: unit},
-                system_attrs={"fixed_params": dict(params)} if params else {},
-            ),
-        )
-        return self._open(trial_id, sampler)
+    def __init__(self, study: optuna.Study, trial: FrozenTrial, given: Mapping[str, Any]) -> None:
+        self._study, self._trial, self._given = study, trial, given
+        self._space: dict[str, BaseDistribution] | None = None
+        self._relative: dict[str, Any] = {}
+        self.chosen: dict[str, tuple[Any, BaseDistribution]] = {}
 
-    def take_over(self, trial_id: int, sampler: optuna.samplers.BaseSampler) -> RunningTrial | None:
-        """An unfinished trial, to be run again from its start under its own number.
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
 
-        What it had reported is removed. None when it is finished after all.
-        """
-        frozen = self._study._storage.get_trial(trial_id)
-        if frozen.state.is_finished():
-            return None
-        values, attributes = models.TrialIntermediateValueModel, models.TrialUserAttributeModel
-        with Session(self._rdb.engine) as session:
-            session.execute(delete(values).where(values.trial_id == trial_id))
-            ending = attributes.key.in_(("status", "reason", "seconds"))
-            session.execute(delete(attributes).where(attributes.trial_id == trial_id, ending))
-            session.commit()
-        if frozen.state == TrialState.WAITING:
-            self._study._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-        return self._open(trial_id, sampler)
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
 
-    def wait(self, trial_id: int) -> None:
-        """Marks an interrupted trial as waiting, so that nothing is left RUNNING."""
-        if not self._study._storage.get_trial(trial_id).state.is_finished():
-            self._study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._suggest(name, CategoricalDistribution(choices))
 
-    def fail(self, trial_id: int, reason: str) -> None:
-        """Ends an unfinished trial as failed."""
-        if not self._study._storage.get_trial(trial_id).state.is_finished():
-            self._study._storage.set_trial_user_attr(trial_id, "status", "failed")
-            self._study._storage.set_trial_user_attr(trial_id, "reason", reason)
-            self._study._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-
-    def find(self, unit: int) -> int | None:
-        """The trial that carries a unit, if a crash left one; its id."""
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.user_attrs.get(UNIT) == unit:
-                return trial._trial_id
-        return None
-
-    def ending(self, trial_id: int) -> tuple[str, float | None, str | None]:
-        """How a finished trial ended (its `status` attribute or state), its value, the reason."""
-        frozen = self._study._storage.get_trial(trial_id)
-        state = next(name for name, one in _STATES.items() if one == frozen.state)
-        attributes = frozen.user_attrs
-        return str(attributes.get("status", state)), frozen.value, attributes.get("reason")
-
-    def _open(self, trial_id: int, sampler: optuna.samplers.BaseSampler) -> RunningTrial:
-        self._study.sampler = sampler
-        # What Study.ask does first: the sampler must see trials that others have finished.
-        self._study._thread_local.cached_all_trials = None
-        return RunningTrial(self._study, self._rdb, Trial(self._study, trial_id))
-
-
-class RunningTrial:
-    """One trial at work."""
-
-    def __init__(self, study: optuna.Study, rdb: RDBStorage, trial: Trial) -> None:
-        self._study = study
-        self._rdb = rdb
-        self._trial = trial
-        self.trial_id: int = trial._trial_id
-        self.number = trial.number
-
-    @property
-    def suggester(self) -> Suggester:
-        """What a search space suggests from."""
-        return self._trial
-
-    def annotate(self, attributes: Mapping[str, Any]) -> None:
-        """Sets user attributes, columns in the dashboard, in one transaction."""
-        table = models.TrialUserAttributeModel
-        with Session(self._rdb.engine) as session:
-            mine = table.trial_id == self.trial_id
-            session.execute(delete(table).where(mine, table.key.in_(attributes)))
-            session.add_all(
-                table(trial_id=self.trial_id, key=key, value_json=json.dumps(value))
-                for key, value in attributes.items()
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name in self.chosen:
+            return self.chosen[name][0]
+        if name in self._trial.params:
+            value = self._trial.params[name]
+        elif name in self._given:
+            value = self._given[name]
+        elif distribution.single():
+            value = distribution.to_external_repr(_only_value(distribution))
+        elif name in self._jointly():
+            value = self._relative[name]
+        else:
+            value = self._study.sampler.sample_independent(
+                self._study, self._trial, name, distribution
             )
-            session.commit()
+        self.chosen[name] = (value, distribution)
+        # Samplers look at what the trial has so far.
+        self._trial._distributions[name] = distribution
+        self._trial._params[name] = value
+        return value
 
-    def report(self, value: float, evaluation: int) -> None:
-        """Reports the value of an evaluation, counted from 1."""
-        self._trial.report(value, evaluation)
+    def _jointly(self) -> Mapping[str, Any]:
+        """What the sampler chooses together, asked for as late as possible, and once."""
+        if self._space is None:
+            sampler = self._study.sampler
+            self._space = sampler.infer_relative_search_space(self._study, self._trial)
+            self._relative = sampler.sample_relative(self._study, self._trial, self._space)
+        return self._relative
 
-    def should_prune(self) -> bool:
-        """Whether the study's pruner would end the trial now."""
-        return self._trial.should_prune()
 
-    def finish(self, state: State, value: float | None, feasible: bool) -> None:
-        """Ends the trial, with a constraint that tells samplers whether the setting works."""
-        self._trial.set_constraint("works", -1.0 if feasible else 1.0)
-        self._study.tell(
-            self._trial,
-            value if state == "complete" else None,
-            state=_STATES[state],
+def _only_value(distribution: BaseDistribution) -> float:
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return distribution.low
+    return 0.0  # the first choice
+
+
+# Optuna's rows of a trial, written in a transaction of the caller's.
+
+
+def create(session: Session, study_id: int, unit: int) -> tuple[int, int]:
+    """A new running trial that carries its unit from birth; its id and number."""
+    studies, trials = models.StudyModel, models.TrialModel
+    # Numbers are counted: whoever makes a trial waits for the one before.
+    session.execute(
+        select(studies.study_id).where(studies.study_id == study_id).with_for_update()
+    ).one()
+    number = session.scalar(select(func.count()).where(trials.study_id == study_id)) or 0
+    trial = trials(
+        study_id=study_id,
+        number=number,
+        state=TrialState.RUNNING,
+        datetime_start=datetime.now(),
+    )
+    session.add(trial)
+    session.flush()
+    trial_id: int = trial.trial_id  # type: ignore[assignment]
+    annotate(session, trial_id, {UNIT: unit}, new=True)
+    return trial_id, number
+
+
+def set_state(session: Session, trial_id: int, state: Literal["running", "waiting"]) -> None:
+    """Running, or waiting: one that was handed back. Takes away how it had ended, if it had."""
+    trials, attributes = models.TrialModel, models.TrialUserAttributeModel
+    wanted = TrialState.RUNNING if state == "running" else TrialState.WAITING
+    session.execute(
+        update(trials)
+        .where(trials.trial_id == trial_id)
+        .values(state=wanted, _datetime_complete_utc=None)
+    )
+    session.execute(
+        delete(attributes).where(attributes.trial_id == trial_id, attributes.key.in_(_ENDING))
+    )
+    for model in (models.TrialValueModel, models.TrialSystemAttributeModel):
+        mine = [model.trial_id == trial_id]
+        if model is models.TrialSystemAttributeModel:
+            mine.append(model.key == _CONSTRAINT)
+        session.execute(delete(model).where(*mine))
+
+
+def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:
+    """The trial's parameters, all of them."""
+    table = models.TrialParamModel
+    session.execute(delete(table).where(table.trial_id == trial_id))
+    session.add_all(
+        table(
+            trial_id=trial_id,
+            param_name=name,
+            param_value=distribution.to_internal_repr(value),
+            distribution_json=distribution_to_json(distribution),
         )
+        for name, (value, distribution) in chosen.items()
+    )
+
+
+def annotate(
+    session: Session, trial_id: int, attributes: Mapping[str, Any], new: bool = False
+) -> None:
+    """Sets user attributes, columns in the dashboard; `new` ones replace none."""
+    table = models.TrialUserAttributeModel
+    if not new:
+        mine = table.trial_id == trial_id
+        session.execute(delete(table).where(mine, table.key.in_(attributes)))
+    session.add_all(
+        table(trial_id=trial_id, key=key, value_json=json.dumps(value))
+        for key, value in attributes.items()
+    )
+
+
+def report(session: Session, trial_id: int, values: Iterable[tuple[int, float | None]]) -> None:
+    """The values of evaluations, counted from 1."""
+    table = models.TrialIntermediateValueModel
+    rows = []
+    for evaluation, value in values:
+        stored, kind = table.intermediate_value_to_stored_repr(math.nan if value is None else value)
+        rows.append(
+            {
+                "trial_id": trial_id,
+                "step": evaluation,
+                "intermediate_value": stored,
+                "intermediate_value_type": kind,
+            }
+        )
+    session.execute(insert(table), rows)
+
+
+def unreport(session: Session, trial_id: int, first: int) -> None:
+    """Takes the values back from evaluation `first` on."""
+    table = models.TrialIntermediateValueModel
+    session.execute(delete(table).where(table.trial_id == trial_id, table.step >= first))
+
+
+def end(
+    session: Session,
+    trial_id: int,
+    outcome: str,
+    value: float | None,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Ends the trial, with a constraint that tells samplers whether the setting works."""
+    trials = models.TrialModel
+    state = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, CRASHED: TrialState.FAIL}.get(
+        outcome, TrialState.PRUNED
+    )
+    trial = session.get_one(trials, trial_id)
+    trial.state, trial.datetime_complete = state, datetime.now()
+    if value is not None and state != TrialState.FAIL:
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        session.add(
+            models.TrialValueModel(trial_id=trial_id, objective=0, value=stored, value_type=kind)
+        )
+    works = outcome in (COMPLETE, PRUNED)
+    session.add(
+        models.TrialSystemAttributeModel(
+            trial_id=trial_id, key=_CONSTRAINT, value_json=json.dumps(-1.0 if works else 1.0)
+        )
+    )
+    annotate(session, trial_id, {"status": outcome, **attributes})

@@ -16,12 +16,14 @@ import psutil
 
 from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
-from lrsearch.study.progress import Progress
-from lrsearch.study.queue import MAX_ATTEMPTS, Outcome, Queue, is_dead
-from lrsearch.study.tables import FAILED, OPEN, RUNNING
-from lrsearch.study.trials import Trials
+from lrsearch.study.claims import Claims
+from lrsearch.study.outages import passes
+from lrsearch.study.owners import host_name, is_dead
+from lrsearch.study.progress import Progress, Snapshot
+from lrsearch.study.queue import Queue
+from lrsearch.study.tables import FAILED, OPEN, PAUSED, RUNNING, STOPPED
+from lrsearch.workers.here import Here
 
-_CHARGE_SECONDS = 10
 _EARLY_DEATHS = 3
 """So many workers in a row that die before they finish a trial end the sweep."""
 _LOG_TAIL = 30
@@ -82,40 +84,28 @@ class _Worker:
     place: Place
     process: subprocess.Popen[bytes]
     log: Path
-
-
-class _Clock:
-    """Charges the study for the wall clock of this run, often enough to survive a crash."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-        self._started = self._charged = time.monotonic()
-
-    def charge(self, now: bool = False) -> float:
-        """The seconds of this run so far."""
-        time_now = time.monotonic()
-        if now or time_now - self._charged > _CHARGE_SECONDS:
-            self._queue.spend(time_now - self._charged)
-            self._charged = time_now
-        return time_now - self._started
+    told: bool = False
 
 
 class Launcher:
-    """Runs workers until the study has nothing left, and replaces those that die."""
+    """Runs workers until the study has nothing left, and replaces those that die.
+
+    Workers elsewhere may serve the same study: it waits for their trials, too.
+    """
 
     def __init__(
         self,
         name: str,
-        url: str,
+        here: Here,
         where: list[Place],
         queue: Queue,
-        trials: Trials,
+        claims: Claims,
         progress: Progress,
         display: Display,
         logs: Path,
     ) -> None:
-        self.name, self.url, self.where = name, url, where
-        self.queue, self.trials, self.progress = queue, trials, progress
+        self.name, self.here, self.where = name, here, where
+        self.queue, self.claims, self.progress = queue, claims, progress
         self.display, self.logs = display, logs
         self.interrupts = 0
         self.timed_out = False
@@ -123,76 +113,89 @@ class Launcher:
         self._started = 0
         self._early_deaths = 0
         self._seen = 0
-        self.stopped: str | None = None
+        self._snapshot = Snapshot(total=0, running=[], state=OPEN, stopped=None, hand_back=False)
+        self._told: set[str] = set()
 
     def run(self, timeout: float | None) -> None:
-        """Returns when all is done, when the study's time is up, or after Ctrl-C.
+        """Returns when all is done, when the study was stopped, or after Ctrl-C.
 
-        Nothing is left RUNNING. Raises WorkersFailed when workers die before they can work.
+        Of what ran here nothing is left RUNNING. Raises WorkersFailed when workers die before they
+        can work.
         """
-        self.clean_up()
+        self.claims.bury(is_dead)
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0
-        told = False
-        spent, clock = self.queue.spent(), _Clock(self.queue)
         with self._interruptible():
             try:
-                while True:
-                    self._refresh()
-                    over = timeout is not None and spent + clock.charge() >= timeout
-                    self.timed_out = self.timed_out or over
-                    stopping = bool(self.interrupts or self.timed_out or self.stopped)
-                    if stopping and not told:
-                        self._tell_to_stop()
-                        told = True
-                    if self.interrupts > 1:
-                        self._kill()
-                    self._bury(stopping)
-                    if not stopping:
-                        self._hire()
-                    if not self._workers:
-                        break
+                while self._turn(timeout):
                     time.sleep(self.display.interval)
             finally:
                 self._kill()
-                self.clean_up()
-                self._refresh()
-                clock.charge(now=True)
+                self.claims.bury(is_dead, blame=False)
+                self._look(None)
+                if not self._snapshot.running:
+                    self.queue.rest()
 
-    def clean_up(self) -> None:
-        """Opens the units of workers that are known to be dead; a unit too deadly is failed."""
-        for row in self.queue.owned():
-            if row.owner is None or not is_dead(row.owner):
-                continue
-            trial_id = row.trial_id or self.trials.find(row.number)
-            if row.attempts >= MAX_ATTEMPTS:
-                reason = f"its worker died {row.attempts} times"
-                if trial_id is not None:
-                    self.trials.fail(trial_id, reason)
-                self.queue.finish(row.unit_id, Outcome(FAILED, reason=reason))
-                self.queue.stop_after_failures()
-                continue
-            if trial_id is not None:
-                self.trials.wait(trial_id)
-            self.queue.reopen(row.unit_id)
+    def _turn(self, timeout: float | None) -> bool:
+        """One look at the study and its workers; whether there is more to do."""
+        try:
+            self._look(timeout)
+            if self._is_stopping():
+                self._tell_to_stop()
+            if self.interrupts > 1:
+                self._kill()
+            self._bury()
+            if not self._is_stopping():
+                self._hire()
+        except Exception as error:
+            if not passes(error):
+                raise
+            self._say_once("the database does not answer; training goes on, waiting for it")
+            return not (self.interrupts and not self._workers)
+        if self._workers:
+            return True
+        if self.interrupts or self._snapshot.state in (STOPPED, FAILED):
+            return False
+        counts = self.queue.counts()
+        return bool(counts[OPEN] or counts[RUNNING])
 
-    def _refresh(self) -> None:
-        snapshot = self.progress.snapshot()
+    def _look(self, timeout: float | None) -> None:
+        """Shows what has happened, and minds the time."""
+        self._snapshot = self.progress.snapshot()
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order
             self._early_deaths = 0
-        self.stopped = snapshot.stopped
-        self.display.update(snapshot, new)
+        self.display.update(self._snapshot, new)
+        if self._snapshot.state == PAUSED:
+            self._say_once(f"paused; to go on: python -m lrsearch resume {self.name}")
+        if timeout is not None and self.queue.tick() >= timeout:
+            self.timed_out = True
+            if self._snapshot.state == OPEN:
+                self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self.display.say(line)
+
+    def _is_stopping(self) -> bool:
+        """Whether running trials are to be handed back."""
+        return bool(self.interrupts or self.timed_out or self._snapshot.hand_back)
 
     def _hire(self) -> None:
+        """A worker for each open unit that none of ours is about to claim."""
         idle_places = len(self.where) - len(self._workers)
-        if not idle_places:
+        if not idle_places or self._snapshot.state != OPEN:
             return
         counts = self.queue.counts()
-        # Workers that have just started have not claimed yet.
-        starting = max(0, len(self._workers) - counts[RUNNING])
-        for _ in range(min(idle_places, max(0, counts[OPEN] - starting))):
+        busy = {one.owner.rsplit("/", 1)[0] for one in self._snapshot.running}
+        names = [f"{host_name()}/{worker.process.pid}" for worker in self._workers]
+        idle = sum(name not in busy for name in names)
+        wanted = counts[OPEN] - idle
+        if not self._workers and counts[RUNNING]:
+            wanted = max(wanted, 1)  # to take over what others may leave behind
+        for _ in range(max(0, min(idle_places, wanted))):
             taken = {worker.slot for worker in self._workers}
             slot = next(k for k in range(len(self.where)) if k not in taken)
             self._workers.append(self._start(slot))
@@ -205,12 +208,14 @@ class Launcher:
         environment = {
             **os.environ,
             **place.environment,
-            # The URL may hold a password: not on the command line, where all can read it.
-            "LRSEARCH_STORAGE": self.url,
+            # URLs may hold a password: not on the command line, where all can read it.
+            "LRSEARCH_STORAGE": self.here.url,
+            **({"LRSEARCH_CHECKPOINTS": self.here.checkpoints} if self.here.checkpoints else {}),
         }
+        command = ("worker", "--sweep", self.name, "--until-empty", "--parent", str(os.getpid()))
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lrsearch", "worker", self.name],
+                [sys.executable, "-m", "lrsearch", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -219,17 +224,15 @@ class Launcher:
             )
         return _Worker(number, slot, place, process, log)
 
-    def _bury(self, stopping: bool) -> None:
+    def _bury(self) -> None:
         """Takes away the workers that ended; opens what the dead ones held."""
         for worker in [w for w in self._workers if w.process.poll() is not None]:
+            self.claims.bury(is_dead, blame=not self._is_stopping())
             self._workers.remove(worker)
             code = worker.process.returncode
-            self.clean_up()
-            if code == 0:
+            if code == 0 or self._is_stopping():
                 continue
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            if stopping:
-                continue
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS or code == 2:
                 raise WorkersFailed(
@@ -243,8 +246,9 @@ class Launcher:
 
     def _tell_to_stop(self) -> None:
         for worker in self._workers:
-            if worker.process.poll() is None:
+            if worker.process.poll() is None and not worker.told:
                 worker.process.terminate()
+                worker.told = True
 
     def _kill(self) -> None:
         for worker in self._workers:

@@ -1,0 +1,231 @@
+"""`doctor`: checks what a sweep needs, and says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from lrsearch.config.settings import Settings
+from lrsearch.entry.compose import load_settings
+from lrsearch.entry.run import make_console
+from lrsearch.errors import UserError
+from lrsearch.study.database import Database, redacted
+
+_SLOW_ANSWER = 0.05
+_SLOW_STORE = 1.0
+_CONNECTIONS_EACH = 2
+"""A worker's, at most."""
+_FEW_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    level: str
+    """ok, warning or problem."""
+    said: str
+
+
+def ok(what: str, said: str) -> Finding:
+    return Finding(what, "ok", said)
+
+
+def warning(what: str, said: str) -> Finding:
+    return Finding(what, "warning", said)
+
+
+def problem(what: str, said: str) -> Finding:
+    return Finding(what, "problem", said)
+
+
+def examine(arguments: Sequence[str]) -> int:
+    """Prints what it finds; 1 if anything keeps a sweep from running, else 0."""
+    console = make_console()
+    named = any(argument.startswith("+sweep=") for argument in arguments)
+    settings = load_settings([*arguments] if named else ["+sweep=digits", *arguments])
+    checks: list[Callable[[Settings], Iterator[Finding]]] = [
+        check_database, check_checkpoints, check_devices,
+    ]  # fmt: skip
+    if named:
+        checks.append(check_data)
+    problems = 0
+    colours = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+    for check in checks:
+        for found in check(settings):
+            problems += found.level == "problem"
+            mark = f"[{colours[found.level]}]{found.level:8}[/]"
+            console.print(mark, end=" ")
+            console.print(f"{found.what}: {found.said}", markup=False, soft_wrap=True)
+    if not named:
+        console.print("the data were not looked at: give +sweep=NAME", markup=False)
+    return 1 if problems else 0
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """Reachable, writable, of our version, quick, with connections enough."""
+    url, shown = settings.storage_url, redacted(settings.storage_url)
+    parts = make_url(url)
+    sqlite = parts.get_backend_name() == "sqlite"
+    if sqlite:
+        folder = Path(parts.database or "").absolute().parent
+        if not os.access(folder, os.W_OK):
+            yield problem("database", f"{folder} is not a folder one can write to")
+            return
+        if not Path(parts.database or "").exists():
+            yield ok("database", f"{shown} will be made by the first sweep")
+            return
+        yield from _check_file_system(Path(parts.database or ""))
+    try:
+        database = Database(url)
+    except UserError as error:
+        yield problem("database", str(error))
+        return
+    try:
+        with database.engine.connect() as connection:
+            yield ok("database", f"{shown} answers; its tables are of our version")
+            yield _latency(connection)
+            yield from _permissions(connection)
+            if not sqlite:
+                yield from _connections(connection, settings)
+    except SQLAlchemyError as error:
+        yield problem("database", str(getattr(error, "orig", error)).splitlines()[0])
+    finally:
+        database.close()
+    if sqlite:
+        yield ok("workers", "SQLite serves the workers of one machine; several need PostgreSQL")
+
+
+def _check_file_system(file: Path) -> Iterator[Finding]:
+    mounts = [
+        mount
+        for mount in psutil.disk_partitions(all=True)
+        if str(file.absolute()).startswith(mount.mountpoint)
+    ]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
+    if kind.startswith(("nfs", "cifs", "smb", "lustre", "fuse.sshfs")):
+        yield problem(
+            "database",
+            f"{file} lies on {kind}, where SQLite loses data with several writers: "
+            f"use a local disk, or PostgreSQL",
+        )
+
+
+def _latency(connection: Connection) -> Finding:
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        connection.execute(text("select 1")).all()
+        times.append(time.perf_counter() - started)
+    median = sorted(times)[len(times) // 2]
+    said = f"answers in {1000 * median:.2g} ms"
+    if median > _SLOW_ANSWER:
+        return warning("latency", f"{said}: each evaluation waits for a few answers; move nearer")
+    return ok("latency", said)
+
+
+def _permissions(connection: Connection) -> Iterator[Finding]:
+    connection.rollback()
+    try:
+        with connection.begin() as transaction:
+            connection.execute(text("create table lrsearch_doctor (n integer)"))
+            connection.execute(text("insert into lrsearch_doctor values (1)"))
+            connection.execute(text("drop table lrsearch_doctor"))
+            transaction.rollback()
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", error)).splitlines()[0]
+        yield problem("permissions", f"{said}; the user must be allowed to create and write tables")
+    else:
+        yield ok("permissions", "tables can be made and written")
+
+
+def _connections(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    if connection.dialect.name != "postgresql":
+        return
+    most = int(connection.execute(text("show max_connections")).scalar_one())
+    used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
+    workers = settings.workers if isinstance(settings.workers, int) else os.cpu_count() or 1
+    needed = _CONNECTIONS_EACH * (workers + 1)
+    said = f"{used} of {most} in use; {workers} workers here take up to {needed}"
+    if needed > most - used:
+        yield problem(
+            "connections",
+            f"{said}: raise max_connections to {used + 2 * needed} or put a pooler before it",
+        )
+    else:
+        yield ok("connections", said)
+
+
+def check_checkpoints(settings: Settings) -> Iterator[Finding]:
+    """The store can be written, read and deleted from; its disk has room."""
+    from lrsearch.checkpoints.store import Store
+    from lrsearch.study.study import checkpoints_url
+
+    url = checkpoints_url(settings)
+    try:
+        seconds = Store(url).probe()
+    except UserError as error:
+        yield problem("checkpoints", str(error))
+        return
+    said = f"{url} can be written and read ({1000 * seconds:.0f} ms)"
+    yield (
+        warning("checkpoints", f"{said}, slowly")
+        if seconds > _SLOW_STORE
+        else ok("checkpoints", said)
+    )
+    if "://" not in url:
+        free = shutil.disk_usage(Path(url) if Path(url).exists() else Path(url).parent).free
+        if free < _FEW_BYTES:
+            yield warning("checkpoints", f"only {free / 2**20:.0f} MiB are free there")
+        if not settings.storage_url.startswith("sqlite"):
+            yield warning(
+                "checkpoints",
+                "a folder of this machine: for several machines give storage.checkpoints a "
+                "shared folder or s3://..., else a trial taken over elsewhere starts over",
+            )
+
+
+def check_devices(settings: Settings) -> Iterator[Finding]:
+    """What workers would train on."""
+    from lrsearch.objective import name_of, resolve_device
+    from lrsearch.workers.launcher import places
+
+    try:
+        device = resolve_device(settings.train.device)
+    except UserError as error:
+        yield problem("device", str(error))
+        return
+    where = places(settings.workers, settings.train.device, settings.train.threads)
+    yield ok("device", f"{name_of(device)}; {len(where)} workers: {where[0].name}, ...")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if device.type == "cpu" and len(where) * settings.train.threads > (cores or 1):
+        yield warning("device", f"{len(where)} workers share {cores} cores: they slow each other")
+
+
+def check_data(settings: Settings) -> Iterator[Finding]:
+    """The data are here, or can be read."""
+    from lrsearch.data.prepare import prepare
+
+    if settings.objective is not None:
+        yield ok("data", "your own objective reads its own")
+        return
+    try:
+        info = prepare(settings.data)
+    except UserError as error:
+        yield problem("data", str(error))
+        return
+    if info.fallback_reason:
+        yield warning("data", f"not {info.wanted}: {info.name} would stand in for it; "
+                      f"{info.fallback_reason}")  # fmt: skip
+    else:
+        yield ok("data", f"{info.name}, {info.n_train} samples, {info.fingerprint[:12]}")

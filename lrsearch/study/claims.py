@@ -1,0 +1,396 @@
+"""What one worker may do to the units of a study: claim them, and write as long as they are its.
+
+Every write is one short transaction that begins by renewing the lease of (unit, attempt). Where
+the unit has gone to another, it raises LeaseLost and changes nothing. The first statement writes,
+so that SQLite waits its turn instead of failing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, func, insert, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.study import trials
+from lrsearch.study.clock import database_now
+from lrsearch.study.tables import (
+    COMPLETE,
+    CRASHED,
+    DONE,
+    FAILED,
+    OPEN,
+    RUNNING,
+    EpochRow,
+    StudyRow,
+    UnitRow,
+)
+
+Row = dict[str, Any]
+"""The columns of an EpochRow: what can be written again after a transaction that failed."""
+Decide = Callable[[Session], bool]
+
+
+class LeaseLost(Exception):
+    """The unit is another worker's now."""
+
+
+@dataclass(frozen=True)
+class LeaseTerms:
+    """How long a worker may be silent, and how often a unit may end its worker."""
+
+    seconds: float = 60.0
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A unit that is this worker's, with its trial."""
+
+    unit_id: int
+    number: int
+    params: Mapping[str, Any]
+    seed: int
+    attempt: int
+    trial_id: int
+    trial_number: int
+    is_new: bool
+    """Whether nobody has had it before."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker hears when it writes."""
+
+    hand_back: bool
+    """The study was paused or stopped: running trials are to be handed back."""
+    prune: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a unit ended."""
+
+    outcome: str
+    value: float | None = None
+    reason: str | None = None
+    step: int | None = None
+    lr: float | None = None
+
+
+class Claims:
+    """One worker's access to the units of one study."""
+
+    def __init__(
+        self,
+        session: sessionmaker[Session],
+        study_id: int,
+        owner: str,
+        terms: LeaseTerms = LeaseTerms(),
+    ) -> None:
+        self.session = session
+        self.study_id, self.owner, self.terms = study_id, owner, terms
+
+    def claim(self, take_over: bool) -> Claim | None:
+        """The next open unit, with its trial, now this owner's.
+
+        With `take_over`, if there is none, one whose lease ran out. None when there is nothing,
+        or the study is not open. A unit that ends its workers too often is ended instead.
+        """
+        with self.session.begin() as session:
+            row = self._take(session, self._next_open(), deaths=0)
+            if row is not None or not take_over:
+                return None if row is None else self._claimed(session, row)
+        while True:
+            with self.session.begin() as session:
+                row = self._take(session, self._next_expired(), deaths=1)
+                if row is None:
+                    return None
+                if row.deaths < self.terms.max_attempts:
+                    return self._claimed(session, row)
+                self._crash(session, row)
+
+    def _next_open(self) -> ColumnElement[bool]:
+        following = (
+            select(UnitRow.unit_id)
+            .where(UnitRow.study_id == self.study_id, UnitRow.state == OPEN)
+            .order_by(UnitRow.number)
+        )
+        # Repeated outside: on a database without row locks two may have read the same row.
+        return (UnitRow.unit_id == _first(following)) & (UnitRow.state == OPEN)
+
+    def _next_expired(self) -> ColumnElement[bool]:
+        expired = (UnitRow.state == RUNNING) & (UnitRow.leased_until < database_now())
+        following = (
+            select(UnitRow.unit_id)
+            .where(UnitRow.study_id == self.study_id, expired)
+            .order_by(UnitRow.leased_until)
+        )
+        return (UnitRow.unit_id == _first(following)) & expired
+
+    def _take(self, session: Session, which: ColumnElement[bool], deaths: int) -> Any:
+        state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
+        return session.execute(
+            update(UnitRow)
+            .where(which, state.scalar_subquery() == OPEN)
+            .values(
+                state=RUNNING,
+                owner=self.owner,
+                leased_until=database_now() + self.terms.seconds,
+                attempts=UnitRow.attempts + 1,
+                deaths=UnitRow.deaths + deaths,
+            )
+            .returning(
+                UnitRow.unit_id,
+                UnitRow.number,
+                UnitRow.params,
+                UnitRow.seed,
+                UnitRow.attempts,
+                UnitRow.deaths,
+                UnitRow.trial_id,
+                UnitRow.trial_number,
+            )
+        ).first()
+
+    def _claimed(self, session: Session, row: Any) -> Claim:
+        """The claim, with the unit's trial; a new one is made in the same transaction."""
+        trial_id, trial_number = row.trial_id, row.trial_number
+        if trial_id is None:
+            trial_id, trial_number = trials.create(session, self.study_id, row.number)
+            session.execute(
+                update(UnitRow)
+                .where(UnitRow.unit_id == row.unit_id)
+                .values(trial_id=trial_id, trial_number=trial_number)
+            )
+        else:
+            trials.set_state(session, trial_id, "running")
+        return Claim(
+            unit_id=row.unit_id,
+            number=row.number,
+            params=row.params,
+            seed=row.seed,
+            attempt=row.attempts,
+            trial_id=trial_id,
+            trial_number=trial_number,
+            is_new=row.trial_id is None,
+        )
+
+    def renew(self, claim: Claim) -> Orders:
+        """Renews the lease. Raises LeaseLost."""
+        with self._own(claim) as (_, orders):
+            return orders
+
+    def started(
+        self,
+        claim: Claim,
+        chosen: trials.Chosen,
+        recipe: Mapping[str, Any],
+        device: str,
+        columns: Mapping[str, Any],
+    ) -> None:
+        """Writes what the trial is about to train. Raises LeaseLost."""
+        with self._own(claim) as (session, _):
+            session.execute(
+                update(UnitRow)
+                .where(UnitRow.unit_id == claim.unit_id)
+                .values(recipe=dict(recipe), device=device)
+            )
+            trials.set_parameters(session, claim.trial_id, chosen)
+            trials.annotate(session, claim.trial_id, columns)
+
+    def reported(self, claim: Claim) -> list[tuple[float, float | None]]:
+        """Epoch and value of the trial's evaluations in earlier attempts, in order."""
+        with self.session() as session:
+            rows = session.execute(
+                select(EpochRow.epoch, EpochRow.value)
+                .where(EpochRow.trial_id == claim.trial_id)
+                .order_by(EpochRow.evaluation)
+            )
+            return [(epoch, value) for epoch, value in rows]
+
+    def record(
+        self,
+        claim: Claim,
+        rows: Sequence[Row],
+        replace_from: int | None = None,
+        decide: Decide | None = None,
+    ) -> Orders:
+        """Writes evaluations; those from `replace_from` on are taken away first.
+
+        `decide` then says, in the same transaction, whether the trial is to be pruned. Raises
+        LeaseLost.
+        """
+        with self._own(claim) as (session, orders):
+            if replace_from is not None:
+                mine = EpochRow.trial_id == claim.trial_id
+                session.execute(delete(EpochRow).where(mine, EpochRow.evaluation >= replace_from))
+                trials.unreport(session, claim.trial_id, replace_from)
+            if rows:
+                session.execute(insert(EpochRow), rows)
+                values = [(row["evaluation"], row["value"]) for row in rows]
+                trials.report(session, claim.trial_id, values)
+            if decide is None:
+                return orders
+            return Orders(orders.hand_back, prune=decide(session))
+
+    def finish(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        seconds: float,
+    ) -> None:
+        """The unit is done. Raises LeaseLost."""
+        with self._own(claim) as (session, _):
+            self._end(session, claim.unit_id, claim.trial_id, outcome, seconds)
+
+    def is_finished(self, claim: Claim) -> bool:
+        """Whether this very attempt has finished: its commit went through, the answer was lost."""
+        with self.session() as session:
+            found = session.execute(
+                select(UnitRow.state, UnitRow.attempts).where(UnitRow.unit_id == claim.unit_id)
+            ).one()
+            return tuple(found) == (DONE, claim.attempt)
+
+    def give_back(self, claim: Claim) -> None:
+        """The unit is open again: it was interrupted on purpose. Raises LeaseLost."""
+        with self._own(claim) as (session, _):
+            session.execute(
+                update(UnitRow)
+                .where(UnitRow.unit_id == claim.unit_id)
+                .values(state=OPEN, owner=None, leased_until=None)
+            )
+            trials.set_state(session, claim.trial_id, "waiting")
+
+    def bury(self, is_dead: Callable[[str], bool], blame: bool = True) -> None:
+        """Opens the units of owners that are known to be dead, without waiting for their leases.
+
+        Without `blame` the units had no part in it: the workers were stopped.
+        """
+        with self.session() as session:
+            running = session.scalars(
+                select(UnitRow).where(UnitRow.study_id == self.study_id, UnitRow.state == RUNNING)
+            ).all()
+        for dead in [row for row in running if row.owner is not None and is_dead(row.owner)]:
+            with self.session.begin() as session:
+                row = session.execute(
+                    update(UnitRow)
+                    .where(
+                        UnitRow.unit_id == dead.unit_id,
+                        UnitRow.attempts == dead.attempts,
+                        UnitRow.state == RUNNING,
+                    )
+                    .values(
+                        state=OPEN,
+                        owner=None,
+                        leased_until=None,
+                        deaths=UnitRow.deaths + int(blame),
+                    )
+                    .returning(UnitRow.unit_id, UnitRow.trial_id, UnitRow.deaths)
+                ).first()
+                if row is None:
+                    continue
+                if row.deaths >= self.terms.max_attempts:
+                    self._crash(session, row)
+                else:
+                    trials.set_state(session, row.trial_id, "waiting")
+
+    def _crash(self, session: Session, row: Any) -> None:
+        """Ends a unit that has ended its workers, with what is known of it."""
+        last = session.scalar(
+            select(EpochRow.value)
+            .where(EpochRow.trial_id == row.trial_id)
+            .order_by(EpochRow.evaluation.desc())
+            .limit(1)
+        )
+        reason = f"its workers died or fell silent {row.deaths} times"
+        self._end(session, row.unit_id, row.trial_id, Outcome(CRASHED, last, reason), None)
+
+    @contextmanager
+    def _own(self, claim: Claim) -> Iterator[tuple[Session, Orders]]:
+        """A transaction in which the unit is certainly this worker's, its lease renewed."""
+        hand_back = select(StudyRow.hand_back).where(StudyRow.study_id == self.study_id)
+        with self.session.begin() as session:
+            row = session.execute(
+                update(UnitRow)
+                .where(
+                    UnitRow.unit_id == claim.unit_id,
+                    UnitRow.attempts == claim.attempt,
+                    UnitRow.state == RUNNING,
+                )
+                .values(leased_until=database_now() + self.terms.seconds)
+                .returning(hand_back.scalar_subquery())
+            ).first()
+            if row is None:
+                raise LeaseLost
+            yield session, Orders(hand_back=bool(row[0]))
+
+    def _end(
+        self,
+        session: Session,
+        unit_id: int,
+        trial_id: int,
+        outcome: Outcome,
+        seconds: float | None,
+    ) -> None:
+        # The study's row is locked until the end of the transaction: no order is given twice.
+        order = session.scalar(
+            update(StudyRow)
+            .where(StudyRow.study_id == self.study_id)
+            .values(finished=StudyRow.finished + 1)
+            .returning(StudyRow.finished)
+        )
+        session.execute(
+            update(UnitRow)
+            .where(UnitRow.unit_id == unit_id)
+            .values(
+                state=DONE,
+                leased_until=None,
+                outcome=outcome.outcome,
+                value=outcome.value,
+                reason=outcome.reason,
+                end_step=outcome.step,
+                end_lr=outcome.lr,
+                seconds=seconds,
+                finish_order=order,
+                finished_at=func.now(),
+            )
+        )
+        if outcome.outcome == COMPLETE:
+            mine = EpochRow.trial_id == trial_id
+            session.execute(update(EpochRow).where(mine).values(complete=True))
+        shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
+        if outcome.reason is not None:
+            shown["reason"] = outcome.reason
+        trials.end(session, trial_id, outcome.outcome, outcome.value, shown)
+
+
+def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
+    """Opens the units that failed or crashed, under their own trial numbers; how many."""
+    with session_of.begin() as session:
+        rows = session.execute(
+            update(UnitRow)
+            .where(UnitRow.study_id == study_id, UnitRow.outcome.in_((FAILED, CRASHED)))
+            .values(
+                state=OPEN,
+                owner=None,
+                deaths=0,
+                outcome=None,
+                reason=None,
+                value=None,
+                finish_order=None,
+                finished_at=None,
+            )
+            .returning(UnitRow.trial_id)
+        ).all()
+        for (trial_id,) in rows:
+            if trial_id is not None:
+                trials.set_state(session, trial_id, "waiting")
+        return len(rows)
+
+
+def _first(query: Select[int]) -> ScalarSelect[int]:
+    """The first row, skipping those that others are just taking."""
+    return query.limit(1).with_for_update(skip_locked=True).scalar_subquery()

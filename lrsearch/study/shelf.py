@@ -1,0 +1,133 @@
+"""The studies of a database that wait for workers, and why some hosts leave some alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.study.clock import database_now
+from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, RefusalRow, StudyRow, UnitRow
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An open study with units that are not done."""
+
+    study_id: int
+    name: str
+    runs: int
+    """How often it was run or submitted: each may have changed what is free to change."""
+
+    def same_as(self, other: Waiting) -> bool:
+        """Whether what was loaded for one serves the other."""
+        return (self.study_id, self.runs) == (other.study_id, other.runs)
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """A study as `status` shows it."""
+
+    study_id: int
+    name: str
+    state: str
+    stopped: str | None
+    """Why it is not open."""
+    priority: int
+    counts: Mapping[str, int]
+    """Units by their state."""
+    refusals: Mapping[str, str]
+    """Why some hosts leave it alone."""
+    checkpoints: str
+
+
+class Shelf:
+    """Reads and marks the studies of a database."""
+
+    def __init__(self, session: sessionmaker[Session]) -> None:
+        self._session = session
+
+    def waiting(self, only: str | None = None) -> list[Waiting]:
+        """Open studies with work left, by priority, then the oldest first; or only one by name."""
+        left = select(UnitRow.unit_id).where(
+            UnitRow.study_id == StudyRow.study_id, UnitRow.state != DONE
+        )
+        query = (
+            select(StudyRow.study_id, StudyRow.name, StudyRow.runs)
+            .where(StudyRow.state == OPEN, left.exists())
+            .order_by(StudyRow.priority.desc(), StudyRow.study_id)
+        )
+        if only is not None:
+            query = query.where(StudyRow.name == only)
+        with self._session() as session:
+            return [Waiting(*row) for row in session.execute(query)]
+
+    def statuses(self) -> list[StudyStatus]:
+        """All studies, the oldest first."""
+        with self._session() as session:
+            counted: dict[int, dict[str, int]] = {}
+            for study_id, state, count in session.execute(
+                select(UnitRow.study_id, UnitRow.state, func.count()).group_by(
+                    UnitRow.study_id, UnitRow.state
+                )
+            ):
+                counted.setdefault(study_id, {OPEN: 0, RUNNING: 0, DONE: 0})[state] = count
+            refusals: dict[int, dict[str, str]] = {}
+            for row in session.scalars(select(RefusalRow)):
+                refusals.setdefault(row.study_id, {})[row.host] = row.reason
+            return [
+                StudyStatus(
+                    study_id=row.study_id,
+                    name=row.name,
+                    state=row.state,
+                    stopped=row.stopped,
+                    priority=row.priority,
+                    counts=counted.get(row.study_id, {OPEN: 0, RUNNING: 0, DONE: 0}),
+                    refusals=refusals.get(row.study_id, {}),
+                    checkpoints=str(row.record.get("checkpoints", "lrsearch-checkpoints")),
+                )
+                for row in session.scalars(select(StudyRow).order_by(StudyRow.study_id))
+            ]
+
+    def running_now(self, study_id: int) -> int:
+        """How many units of a study have an owner whose lease holds."""
+        with self._session() as session:
+            return (
+                session.scalar(
+                    select(func.count()).where(
+                        UnitRow.study_id == study_id,
+                        UnitRow.state == RUNNING,
+                        UnitRow.leased_until >= database_now(),
+                    )
+                )
+                or 0
+            )
+
+    def delete(self, study_id: int) -> None:
+        """Removes a study from lrsearch's tables."""
+        with self._session.begin() as session:
+            for table in (EpochRow, RefusalRow, UnitRow, StudyRow):
+                session.execute(delete(table).where(table.study_id == study_id))
+
+    def refuse(self, study_id: int, host: str, reason: str) -> None:
+        """Records why a host leaves a study alone."""
+        with self._session.begin() as session:
+            session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
+            session.add(
+                RefusalRow(study_id=study_id, host=host, reason=reason, at=self._now(session))
+            )
+
+    def accept(self, study_id: int, host: str) -> None:
+        """The host serves the study: what it had against it is gone."""
+        with self._session.begin() as session:
+            session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
+
+    @staticmethod
+    def _at(study_id: int, host: str) -> tuple[ColumnElement[bool], ...]:
+        return (RefusalRow.study_id == study_id, RefusalRow.host == host)
+
+    @staticmethod
+    def _now(session: Session) -> float:
+        return float(session.scalar(select(database_now())) or 0.0)

@@ -1,0 +1,174 @@
+"""Takes a trial's evaluations: writes them down, and ends the trial when it is pruned."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from lrsearch.config.settings import MetricSettings
+from lrsearch.errors import UserError
+from lrsearch.pruning.peers import SqlPeers
+from lrsearch.pruning.rules import Pruner
+from lrsearch.study.claims import Claim, Claims, Decide, Orders, Row
+from lrsearch.training.loop import Diverged, Evaluation, Stopped
+from lrsearch.workers.lease import Lease
+
+
+class Pruned(Exception):
+    """The pruner ended the trial."""
+
+
+class Outbox:
+    """Evaluations on their way to the database, kept in order while it does not answer."""
+
+    def __init__(self, claims: Claims, claim: Claim) -> None:
+        self._claims, self._claim = claims, claim
+        self._rows: list[Row] = []
+        self._replace_from: int | None = None
+        self._lock = threading.Lock()
+
+    def add(self, row: Row) -> None:
+        """One more evaluation."""
+        with self._lock:
+            self._rows.append(row)
+
+    def replace(self, rows: Sequence[Row], first: int) -> None:
+        """What has been written from evaluation `first` on is to be these rows instead."""
+        with self._lock:
+            self._rows = [row for row in self._rows if row["evaluation"] < first] + list(rows)
+            self._replace_from = min(first, self._replace_from or first)
+
+    def flush(self, decide: Decide | None = None) -> Orders:
+        """Writes all that waits, and renews the lease. Raises LeaseLost and database errors."""
+        with self._lock:
+            if not self._rows and self._replace_from is None and decide is None:
+                return self._claims.renew(self._claim)
+            rows, first = list(self._rows), self._replace_from
+            try:
+                orders = self._claims.record(self._claim, rows, first, decide)
+            except Exception:
+                # It may have been committed before the connection broke: next time, replace.
+                if rows:
+                    self._replace_from = min(first or math.inf, rows[0]["evaluation"])
+                raise
+            self._rows, self._replace_from = [], None
+            return orders
+
+
+class Reporter:
+    """What the objective reports to."""
+
+    def __init__(
+        self,
+        metric: MetricSettings,
+        claims: Claims,
+        claim: Claim,
+        lease: Lease,
+        outbox: Outbox,
+        pruner: Pruner,
+        should_stop: Callable[[], bool],
+        earlier: Sequence[tuple[float, float | None]] = (),
+    ) -> None:
+        self.metric, self.pruner = metric, pruner
+        self.claims, self.claim = claims, claim
+        self.lease, self.outbox = lease, outbox
+        self.should_stop = should_stop
+        self.earlier = earlier
+        """Epoch and value of what earlier attempts reported."""
+        self.evaluations: int | None = None
+        """How many a whole trial has; the last one is never pruned."""
+        self.values: list[float] = []
+        """The metric at each evaluation so far."""
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric."""
+        self.lease.progress()
+        self.outbox.add(self._row(evaluation))
+        is_last = self.evaluations is not None and evaluation.index >= self.evaluations
+        decide = None if is_last else self._decide
+        # During an outage the thread beside knocks, not the training.
+        orders = None if self.lease.cut_off else self.lease.reach(lambda: self.outbox.flush(decide))
+        if is_last:
+            return
+        if self.should_stop():
+            raise Stopped("stopped after an evaluation")
+        if orders is not None and orders.prune:
+            raise Pruned
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        """Makes the evaluations of a checkpoint, and no others, the trial's own so far."""
+        self.values = []
+        rows = [self._row(evaluation) for evaluation in history]
+        if rows or self.earlier:
+            self.outbox.replace(rows, first=1)
+
+    def rewind(self, epoch: float) -> int:
+        """Forgets what earlier attempts reported from `epoch` on; the index of what comes next."""
+        if self.earlier and not self.values:
+            before = [value for at, value in self.earlier if at < epoch]
+            self.values = [value for value in before if value is not None]
+            self.outbox.replace([], first=len(self.values) + 1)
+        return len(self.values) + 1
+
+    @property
+    def last(self) -> float | None:
+        """The last value."""
+        return self.values[-1] if self.values else None
+
+    def value(self) -> float | None:
+        """The trial's value: that of its best or last evaluation."""
+        if not self.values or self.metric.at == "last":
+            return self.last
+        return min(self.values) if self.metric.mode == "min" else max(self.values)
+
+    def _decide(self, session: Session) -> bool:
+        peers = SqlPeers(session, self.claims.study_id)
+        return self.pruner.should_prune(self.values, self.claim.number, peers)
+
+    def _row(self, evaluation: Evaluation) -> Row:
+        """Checks an evaluation and counts it."""
+        value = evaluation.values.get(self.metric.name)
+        if value is None:
+            raise UserError(
+                f"metric.name: {self.metric.name!r} was not reported; "
+                f"reported: {', '.join(evaluation.values)}"
+            )
+        if not math.isfinite(value):
+            raise Diverged(evaluation.step, evaluation.lr_end[0], value)
+        self.values.append(value)
+        return {
+            "trial_id": self.claim.trial_id,
+            "study_id": self.claims.study_id,
+            "value": value,
+            **epoch_columns(evaluation),
+        }
+
+
+def epoch_columns(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as columns of `lrsearch_epochs`."""
+    values = dict(evaluation.values)
+    columns = {
+        "step": evaluation.step,
+        "evaluation": evaluation.index,
+        "epoch": evaluation.epoch,
+        "train_loss": values.pop("train_loss", None),
+        "val_loss": values.pop("val_loss", None),
+        "lr_start": evaluation.lr_start[0],
+        "lr_end": evaluation.lr_end[0],
+        "grad_norm": evaluation.grad_norm,
+        "seconds": evaluation.seconds,
+    }
+    # JSON has no word for numbers that are not finite.
+    further: dict[str, Any] = {
+        name: value if math.isfinite(value) else None for name, value in values.items()
+    }
+    if evaluation.clipped is not None:
+        further["clipped"] = evaluation.clipped
+    for group in range(1, len(evaluation.lr_end)):
+        further[f"lr_start_{group}"] = evaluation.lr_start[group]
+        further[f"lr_end_{group}"] = evaluation.lr_end[group]
+    return {**columns, "metrics": further}

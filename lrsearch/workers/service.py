@@ -1,0 +1,182 @@
+"""A worker process: serves the studies of a database, by priority, then the oldest first."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from lrsearch.checkpoints.store import Store
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.objective import build_objective
+from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.study.claims import Claims, LeaseTerms
+from lrsearch.study.database import Database
+from lrsearch.study.outages import Contact, Waits, passes
+from lrsearch.study.owners import host_name, owner_name
+from lrsearch.study.queue import Queue
+from lrsearch.study.shelf import Shelf, Waiting
+from lrsearch.study.study import load_row
+from lrsearch.study.trials import Studies
+from lrsearch.workers.here import Here
+from lrsearch.workers.worker import Stop, Worker
+
+IDLE_WAIT = 1.0
+"""Seconds between two looks for work, when there is none."""
+SECOND_LOOK = 600.0
+"""Seconds after which a study that could not be served here is tried again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """Claims and works until told to stop or, with `until_empty`, until nothing is left."""
+
+    def __init__(self, here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:
+        self._here, self._only, self._until_empty, self._stop = here, only, until_empty, stop
+        self._studies = Studies(here.url)
+        self._database = Database(here.url, self._studies.engine)
+        self._shelf = Shelf(self._database.session)
+        self._contact = Contact()
+        self._loaded: tuple[Waiting, Worker] | None = None
+        self._refused: dict[tuple[int, int], float] = {}
+        """Until when a study, in this form, is left alone."""
+
+    def work(self) -> None:
+        """Raises UserError where the only study to serve cannot be served here."""
+        if self._only is not None:
+            load_row(self._database, self._only)
+        waits = Waits()
+        while not self._stop.is_set():
+            try:
+                waiting = self._shelf.waiting(self._only)
+                worked = any(self._work_on(study) for study in waiting)
+            except Exception as error:
+                if not passes(error):
+                    raise
+                self._contact.failed()
+                _log.warning("the database does not answer: waiting for it")
+                self._stop.wait(waits.next())
+                continue
+            self._contact.reached(self._gap())
+            waits = Waits()
+            if worked:
+                continue
+            if self._until_empty and not self._left(waiting):
+                return
+            self._stop.wait(IDLE_WAIT)
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        self._studies.close()
+
+    def _left(self, waiting: list[Waiting]) -> list[Waiting]:
+        return [study for study in waiting if not self._is_refused(study)]
+
+    def _gap(self) -> float:
+        """A silence that breaks the contact: by then others may have thought us dead."""
+        return LeaseTerms().seconds if self._loaded is None else self._terms.seconds
+
+    @property
+    def _terms(self) -> LeaseTerms:
+        assert self._loaded is not None
+        return self._loaded[1].claims.terms
+
+    def _work_on(self, study: Waiting) -> bool:
+        """Brings one unit of a study to its end; false when it has none for us."""
+        if self._is_refused(study):
+            return False
+        worker = self._load(study)
+        if worker is None:
+            return False
+        terms = worker.claims.terms
+        claim = worker.claims.claim(take_over=self._contact.lasted(terms.seconds))
+        if claim is None:
+            return False
+        worker.run(claim)
+        return True
+
+    def _is_refused(self, study: Waiting) -> bool:
+        return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)
+
+    def _load(self, study: Waiting) -> Worker | None:
+        """The worker for a study; None, with the reason recorded, if it cannot be served here."""
+        if self._loaded is not None and self._loaded[0].same_as(study):
+            return self._loaded[1]
+        self._loaded = None  # only one at a time holds memory
+        gc.unfreeze()
+        try:
+            worker = self._build(study)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, UserError | ConfigErrors) else repr(error)
+            if self._only is not None and self._until_empty:
+                raise UserError(reason) from error
+            _log.warning("the study %s is left alone: %s", study.name, reason)
+            self._shelf.refuse(study.study_id, host_name(), reason)
+            self._refused[study.study_id, study.runs] = time.monotonic() + SECOND_LOOK
+            return None
+        self._shelf.accept(study.study_id, host_name())
+        self._loaded = (study, worker)
+        # What is loaded stays: the garbage collector need not look through it during training.
+        gc.collect()
+        gc.freeze()
+        return worker
+
+    def _build(self, study: Waiting) -> Worker:
+        row = load_row(self._database, study.name)
+        config: dict[str, Any] = {**row.config, **RUNTIME, "storage": {"url": self._here.url}}
+        config["data"] = {**config["data"], **self._here.data}
+        settings = settings_from(config)
+        objective = build_objective(settings, row.record["data"])
+        terms = LeaseTerms(settings.queue.lease, settings.queue.max_attempts)
+        return Worker(
+            settings,
+            objective,
+            build_pruner(
+                settings.pruner.name,
+                settings.pruner.arguments,
+                objective.most_evaluations(),
+                settings.metric.mode,
+            ),
+            Claims(self._database.session, row.study_id, owner_name(), terms),
+            Queue(self._database.session, row.study_id),
+            self._studies,
+            Store(self._here.checkpoints or row.record["checkpoints"]),
+            self._contact,
+            self._stop,
+        )
+
+
+def serve(here: Here, only: str | None, until_empty: bool, parent: int | None) -> None:
+    """A worker process, until nothing is left or SIGTERM or SIGUSR1 comes.
+
+    With `parent`, it also ends when that process does: nobody would see what it does. Raises
+    UserError when the only study to serve cannot be served here.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: stopping.set())
+    if parent is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which says when
+    else:
+        signal.signal(signal.SIGINT, lambda *_: stopping.set())
+
+    def is_set() -> bool:
+        return stopping.is_set() or (parent is not None and os.getppid() != parent)
+
+    def wait(seconds: float) -> bool:
+        stopping.wait(seconds)
+        return is_set()
+
+    service = Service(here, only, until_empty, Stop(is_set, wait))
+    service.work()
+    service.close()

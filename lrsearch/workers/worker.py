@@ -1,0 +1,230 @@
+"""A worker on one study: brings claimed units to their end."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from lrsearch.checkpoints.store import Checkpoints, Store
+from lrsearch.config.settings import Settings
+from lrsearch.errors import LrsearchError
+from lrsearch.objective import Objective
+from lrsearch.pruning.rules import Pruner
+from lrsearch.recipe import Recipe
+from lrsearch.samplers import build_sampler
+from lrsearch.seeds import derived_seed
+from lrsearch.study import tables
+from lrsearch.study.claims import Claim, Claims, LeaseLost, Orders, Outcome
+from lrsearch.study.outages import Contact, passes, persist
+from lrsearch.study.progress import Progress
+from lrsearch.study.queue import Queue
+from lrsearch.study.trials import Studies
+from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
+from lrsearch.workers.lease import Lease
+from lrsearch.workers.reporter import Outbox, Pruned, Reporter
+
+if TYPE_CHECKING:
+    import torch
+    from optuna.samplers import BaseSampler
+
+
+class DatabaseRefuses(LrsearchError):
+    """The database takes no writes, for a reason that does not pass by itself."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How a worker is told to stop: asked often, and waited for."""
+
+    is_set: Callable[[], bool]
+    wait: Callable[[float], bool]
+    """Waits so many seconds, or until it is set; whether it is set."""
+
+
+class Worker:
+    """Works on the units of one study."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        objective: Objective,
+        pruner: Pruner,
+        claims: Claims,
+        queue: Queue,
+        studies: Studies,
+        store: Store,
+        contact: Contact,
+        stop: Stop,
+    ) -> None:
+        self.settings, self.objective, self.pruner = settings, objective, pruner
+        self.claims, self.queue, self.studies, self.store = claims, queue, studies, store
+        self.contact, self.stop = contact, stop
+
+    def run(self, claim: Claim) -> None:
+        """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
+        started = time.perf_counter()
+        outbox = Outbox(self.claims, claim)
+        lease = Lease(
+            lambda: self._beat(outbox),
+            self.contact,
+            self.claims.terms.seconds,
+            self.settings.queue.stall_timeout,
+        )
+        checkpoints = self.store.unit(self._folder, claim.number)
+        with lease:
+            try:
+                outcome, weights = self._train(claim, lease, outbox, checkpoints)
+                seconds = time.perf_counter() - started
+                self._finish(claim, outbox, outcome, seconds, weights)
+            except LeaseLost:
+                return
+            except Stopped:
+                if not lease.lost:
+                    self._give_back(claim, outbox)
+                return
+        checkpoints.clear()
+
+    @property
+    def _folder(self) -> str:
+        """Of this very study: a later one of the same name has another."""
+        return f"{self.settings.study.name}-{self.claims.study_id}"
+
+    def _beat(self, outbox: Outbox) -> Orders:
+        orders = outbox.flush()
+        timeout = self.settings.study.timeout
+        if self.queue.tick() >= (timeout or float("inf")):
+            self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
+            return Orders(hand_back=True)
+        return orders
+
+    def _train(
+        self, claim: Claim, lease: Lease, outbox: Outbox, checkpoints: Checkpoints
+    ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
+        def should_stop() -> bool:
+            lease.progress()
+            return self.stop.is_set() or lease.lost or lease.hand_back
+
+        recipe, earlier = self._until_stopped(lambda: self._begin(claim))
+        reporter = Reporter(
+            self.settings.metric,
+            self.claims,
+            claim,
+            lease,
+            outbox,
+            self.pruner,
+            should_stop,
+            earlier,
+        )
+        reporter.evaluations = self.objective.evaluations(recipe)
+        guarded = _WhileOwned(checkpoints, lease)
+        try:
+            weights = self.objective.run(recipe, claim.seed, reporter, should_stop, guarded)
+        except Pruned:
+            return Outcome(tables.PRUNED, reporter.last), None
+        except Diverged as error:
+            ended = Outcome(tables.DIVERGED, reporter.last, str(error), error.step, error.lr)
+        except OutOfMemory as error:
+            ended = Outcome(tables.OUT_OF_MEMORY, reporter.last, str(error), error.step, error.lr)
+        except (LeaseLost, Stopped):
+            raise
+        except SQLAlchemyError as error:
+            raise DatabaseRefuses(f"the database refuses a write: {error}") from error
+        except (Exception, SystemExit):  # noqa: BLE001 - the user's code can raise anything
+            ended = Outcome(tables.FAILED, reason=traceback.format_exc())
+        else:
+            return Outcome(tables.COMPLETE, reporter.value()), weights
+        return ended, None
+
+    def _begin(self, claim: Claim) -> tuple[Recipe, list[tuple[float, float | None]]]:
+        """Settles what the trial trains; what earlier attempts have reported."""
+        name = self.settings.study.name
+        suggestions = self.studies.suggestions(
+            name, claim.trial_id, self._sampler(claim), claim.params
+        )
+        recipe = self.settings.space.suggest(suggestions)
+        columns = {"recipe": recipe.describe(), "lr": recipe.lr, "seed": claim.seed}
+        self.claims.started(
+            claim, suggestions.chosen, recipe.to_dict(), self.objective.device_name, columns
+        )
+        return recipe, [] if claim.is_new else self.claims.reported(claim)
+
+    def _sampler(self, claim: Claim) -> BaseSampler:
+        """A sampler seeded by the unit, so that a study's trials do not depend on who runs them."""
+        sampler, seed = self.settings.sampler, self.settings.study.seed
+        unit_seed = derived_seed(seed, "sampler", claim.number)
+        return build_sampler(sampler.name, sampler.arguments, seed, unit_seed)
+
+    def _until_stopped(self, action: Callable[[], Any]) -> Any:
+        """Repeats what an outage prevents. Raises Stopped when told to stop meanwhile."""
+        try:
+            return persist(action, self.stop.wait, lambda error: self.contact.failed())
+        except Exception as error:
+            if passes(error):
+                raise Stopped("stopped while the database did not answer") from error
+            raise
+
+    def _finish(
+        self,
+        claim: Claim,
+        outbox: Outbox,
+        outcome: Outcome,
+        seconds: float,
+        weights: Mapping[str, torch.Tensor] | None,
+    ) -> None:
+        def finish() -> None:
+            if self.claims.is_finished(claim):
+                return  # it was taken, but the answer was lost
+            outbox.flush()
+            if weights is not None and outcome.value is not None:
+                self._keep_best(claim, outcome.value, weights)
+            self.claims.finish(claim, outcome, seconds)
+
+        self._until_stopped(finish)
+        if outcome.outcome == tables.FAILED:
+            self._until_stopped(self.queue.stop_after_failures)
+
+    def _keep_best(self, claim: Claim, value: float, weights: Mapping[str, torch.Tensor]) -> None:
+        """Keeps the final weights if the trial is among the best, and drops those it displaces."""
+        keep = self.settings.train.keep_best
+        if not keep:
+            return
+        progress = Progress(self.claims.session, self.claims.study_id)
+        sign = 1.0 if self.settings.metric.mode == "min" else -1.0
+        best = progress.best(keep, self.settings.metric.mode)
+        ranked = sorted([*best, (claim.trial_number, value)], key=lambda one: sign * one[1])[:keep]
+        numbers = {number for number, _ in ranked}
+        if claim.trial_number in numbers:
+            self.store.keep_weights(self._folder, claim.trial_number, weights)
+            kept = self.store.kept(self._folder)
+            self.store.drop_weights(self._folder, [one for one in kept if one not in numbers])
+
+    def _give_back(self, claim: Claim, outbox: Outbox) -> None:
+        """Hands the unit back at once; if the database does not answer, its lease runs out."""
+        try:
+            outbox.flush()
+            self.claims.give_back(claim)
+        except LeaseLost:
+            return
+        except Exception as error:
+            if not passes(error):
+                raise
+
+
+class _WhileOwned:
+    """Checkpoints of a unit that nobody else can have: one that was lost is not written to."""
+
+    def __init__(self, checkpoints: Checkpoints, lease: Lease) -> None:
+        self._checkpoints, self._lease = checkpoints, lease
+        self.folder = checkpoints.folder
+        self.load = checkpoints.load
+        self.clear = checkpoints.clear
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Saves, as long as the lease is sure."""
+        if self._lease.is_sure():
+            self._checkpoints.save(state)

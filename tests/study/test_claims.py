@@ -1,0 +1,329 @@
+"""What a worker may do to a unit, and what it may not once the unit is another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from lrsearch.study.claims import Claim, Claims, LeaseLost, LeaseTerms, Outcome, reopen_failed
+from lrsearch.study.database import Database
+from lrsearch.study.queue import Queue
+from lrsearch.study.tables import (
+    COMPLETE,
+    CRASHED,
+    DIVERGED,
+    DONE,
+    FAILED,
+    OPEN,
+    PRUNED,
+    RUNNING,
+    EpochRow,
+    StudyRow,
+    UnitRow,
+)
+from lrsearch.study.trials import UNIT, Studies
+
+TERMS = LeaseTerms(seconds=60.0, max_attempts=3)
+
+
+class Shop:
+    """A study of three units, and workers by name."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.studies = Studies(url)
+        self.database = Database(url, self.studies.engine)
+        self.study_id = self.studies.create("one", "min", "val_loss")
+        with self.database.session.begin() as session:
+            session.add(StudyRow(study_id=self.study_id, name="one", config={}, record={}))
+        self.queue = Queue(self.database.session, self.study_id)
+        self.queue.add([({"lr": 0.1}, 11), ({}, 12), ({}, 13)])
+
+    def worker(self, name: str) -> Claims:
+        return Claims(self.database.session, self.study_id, f"{name}/1/1.00", TERMS)
+
+    def claim(self, name: str, take_over: bool = False) -> tuple[Claims, Claim]:
+        worker = self.worker(name)
+        claim = worker.claim(take_over)
+        assert claim is not None
+        return worker, claim
+
+    def expire(self, claim: Claim) -> None:
+        """The owner has been silent for longer than its lease."""
+        with self.database.session.begin() as session:
+            session.execute(
+                update(UnitRow)
+                .where(UnitRow.unit_id == claim.unit_id)
+                .values(leased_until=UnitRow.leased_until - 2 * TERMS.seconds)
+            )
+
+    def unit(self, claim: Claim) -> UnitRow:
+        with self.database.session() as session:
+            return session.get_one(UnitRow, claim.unit_id)
+
+    def steps(self, claim: Claim) -> list[int]:
+        with self.database.session() as session:
+            found = select(EpochRow.step).where(EpochRow.trial_id == claim.trial_id)
+            return list(session.scalars(found.order_by(EpochRow.step)))
+
+    def optuna(self) -> optuna.Study:
+        return optuna.load_study(study_name="one", storage=self.url)
+
+
+@pytest.fixture
+def shop(either_url: str) -> Iterator[Shop]:
+    shop = Shop(either_url)
+    yield shop
+    shop.studies.close()
+
+
+def row(shop: Shop, claim: Claim, evaluation: int, value: float = 0.5) -> dict[str, object]:
+    return {
+        "trial_id": claim.trial_id, "study_id": shop.study_id, "step": 10 * evaluation,
+        "evaluation": evaluation, "epoch": float(evaluation), "value": value, "train_loss": 1.0,
+        "val_loss": value, "lr_start": 0.1, "lr_end": 0.1, "grad_norm": None, "seconds": 0.1,
+        "metrics": {},
+    }  # fmt: skip
+
+
+# Claiming
+
+
+def test_units_are_claimed_in_order_each_once_and_each_with_a_trial(shop: Shop) -> None:
+    claimed = [shop.worker(f"w{k}").claim(take_over=True) for k in range(4)]
+    assert [claim and claim.number for claim in claimed] == [0, 1, 2, None]
+    first = claimed[0]
+    assert first is not None
+    assert (dict(first.params), first.seed, first.attempt, first.is_new) == (
+        {"lr": 0.1}, 11, 1, True,
+    )  # fmt: skip
+    assert shop.queue.counts() == {OPEN: 0, RUNNING: 3, DONE: 0}
+    trials = shop.optuna().trials
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert [trial.user_attrs[UNIT] for trial in trials] == [0, 1, 2]
+    assert {trial.state for trial in trials} == {TrialState.RUNNING}
+
+
+def test_many_workers_never_share_a_unit_or_a_trial_number(shop: Shop) -> None:
+    shop.queue.add([({}, k) for k in range(37)], first=3)
+
+    def work(name: int) -> list[tuple[int, int]]:
+        worker, mine = shop.worker(str(name)), []
+        while claim := worker.claim(take_over=False):
+            mine.append((claim.number, claim.trial_number))
+        return mine
+
+    with ThreadPoolExecutor(2) as pool:  # as many as one process has connections
+        claimed = [one for mine in pool.map(work, range(2)) for one in mine]
+    assert sorted(number for number, _ in claimed) == list(range(40))
+    assert sorted(number for _, number in claimed) == list(range(40))
+
+
+# Leases
+
+
+def test_a_unit_is_taken_over_under_its_own_trial_when_its_lease_has_run_out(shop: Shop) -> None:
+    _, first = shop.claim("a")
+    shop.claim("b"), shop.claim("c")
+    assert shop.worker("d").claim(take_over=True) is None
+    shop.expire(first)
+    assert shop.worker("d").claim(take_over=False) is None
+    _, second = shop.claim("d", take_over=True)
+    assert (second.number, second.trial_id, second.attempt) == (0, first.trial_id, 2)
+    assert not second.is_new
+    assert len(shop.optuna().trials) == 3
+
+
+def test_whoever_lost_its_lease_changes_nothing_more(shop: Shop) -> None:
+    late, claim = shop.claim("a")
+    shop.claim("b"), shop.claim("c")
+    late.record(claim, [row(shop, claim, 1)])
+    shop.expire(claim)
+    current, taken = shop.claim("d", take_over=True)
+    current.record(taken, [row(shop, taken, 2)])
+    before = shop.unit(claim).leased_until
+    writes = (
+        lambda: late.renew(claim),
+        lambda: late.record(claim, [row(shop, claim, 3)]),
+        lambda: late.record(claim, [], replace_from=1),
+        lambda: late.started(claim, {}, {"lr": 9}, "cpu", {"lr": 9.0}),
+        lambda: late.finish(claim, Outcome(COMPLETE, 0.0), 1.0),
+        lambda: late.give_back(claim),
+    )
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            write()
+    unit = shop.unit(claim)
+    assert (unit.state, unit.owner, unit.recipe) == (RUNNING, "d/1/1.00", None)
+    assert unit.leased_until == before
+    assert shop.steps(claim) == [10, 20]
+    trial = shop.optuna().trials[0]
+    assert trial.state == TrialState.RUNNING
+    assert trial.intermediate_values == {1: 0.5, 2: 0.5}
+    assert "lr" not in trial.user_attrs
+
+
+def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: Shop) -> None:
+    worker, claim = shop.claim("a")
+    shop.claim("b"), shop.claim("c")
+    shop.expire(claim)
+    worker.renew(claim)  # nobody had taken it
+    assert shop.worker("d").claim(take_over=True) is None
+
+
+def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Shop) -> None:
+    worker, claim = shop.claim("a")
+    shop.claim("b"), shop.claim("c")
+    worker.record(claim, [row(shop, claim, 1, 0.75)])
+    for attempt in (2, 3):
+        shop.expire(claim)
+        _, claim = shop.claim("d", take_over=True)
+        assert claim.attempt == attempt
+    shop.expire(claim)
+    assert shop.worker("e").claim(take_over=True) is None
+    unit = shop.unit(claim)
+    assert (unit.state, unit.outcome, unit.value, unit.deaths) == (DONE, CRASHED, 0.75, 3)
+    assert shop.optuna().trials[0].state == TrialState.FAIL
+    assert shop.optuna().trials[0].user_attrs["status"] == CRASHED
+
+
+def test_the_dead_are_buried_at_once_and_their_units_opened(shop: Shop) -> None:
+    _, claim = shop.claim("dead")
+    shop.claim("alive")
+    shop.worker("x").bury(lambda owner: owner.startswith("dead"))
+    assert shop.queue.counts() == {OPEN: 2, RUNNING: 1, DONE: 0}
+    assert shop.unit(claim).deaths == 1
+    assert shop.optuna().trials[0].state == TrialState.WAITING
+    shop.claim("dead")
+    shop.worker("x").bury(lambda owner: owner.startswith("dead"), blame=False)
+    assert shop.unit(claim).deaths == 1
+
+
+def test_a_unit_that_was_handed_back_goes_on_and_it_counts_against_nobody(shop: Shop) -> None:
+    worker, claim = shop.claim("a")
+    worker.record(claim, [row(shop, claim, 1)])
+    worker.give_back(claim)
+    assert shop.optuna().trials[0].state == TrialState.WAITING
+    with pytest.raises(LeaseLost):
+        worker.renew(claim)
+    _, again = shop.claim("b")
+    assert (again.number, again.trial_id, again.is_new) == (0, claim.trial_id, False)
+    assert shop.worker("b").reported(again) == [(1.0, 0.5)]
+    assert shop.unit(claim).deaths == 0
+    assert shop.optuna().trials[0].state == TrialState.RUNNING
+
+
+# Writing
+
+
+def test_evaluations_can_be_written_twice_and_replaced_without_gap_or_duplicate(shop: Shop) -> None:
+    worker, claim = shop.claim("a")
+    worker.record(claim, [row(shop, claim, 1), row(shop, claim, 2)])
+    # The answer to this one was lost: the same again, replacing.
+    worker.record(claim, [row(shop, claim, 2), row(shop, claim, 3)], replace_from=2)
+    assert shop.steps(claim) == [10, 20, 30]
+    assert list(shop.optuna().trials[0].intermediate_values) == [1, 2, 3]
+    worker.record(claim, [row(shop, claim, 1, 0.25)], replace_from=1)
+    assert shop.steps(claim) == [10]
+    assert shop.optuna().trials[0].intermediate_values == {1: 0.25}
+
+
+def test_a_decision_sees_what_has_just_been_written(shop: Shop) -> None:
+    worker, claim = shop.claim("a")
+    seen = []
+
+    def decide(session: Session) -> bool:
+        mine = EpochRow.trial_id == claim.trial_id
+        seen.append(session.scalar(select(EpochRow.value).where(mine)))
+        return True
+
+    assert worker.record(claim, [row(shop, claim, 1, 0.125)], decide=decide).prune
+    assert seen == [0.125]
+
+
+CHOSEN = {
+    "lr": (0.01, FloatDistribution(1e-4, 1.0, log=True)),
+    "batch": (64, IntDistribution(16, 128, log=True)),
+    "scheduler": ("cosine", CategoricalDistribution(("step", "cosine"))),
+}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "value", "constraint"),
+    [
+        (COMPLETE, TrialState.COMPLETE, 0.5, -1.0),
+        (PRUNED, TrialState.PRUNED, 0.5, -1.0),
+        (DIVERGED, TrialState.PRUNED, 0.5, 1.0),
+        (FAILED, TrialState.FAIL, None, 1.0),
+    ],
+)
+def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
+    shop: Shop, outcome: str, state: TrialState, value: float | None, constraint: float
+) -> None:
+    """The contract with this version of Optuna: its own trial beside ours, read the same way."""
+    worker, claim = shop.claim("a")
+    worker.started(claim, CHOSEN, {"lr": 0.01}, "cpu", {"lr": 0.01, "seed": 11})
+    worker.record(claim, [row(shop, claim, 1, 0.75), row(shop, claim, 2, 0.5)])
+    worker.finish(claim, Outcome(outcome, value=0.5, reason="why", step=3, lr=0.1), 1.23456)
+
+    study = shop.optuna()
+    theirs = study.ask({name: distribution for name, (_, distribution) in CHOSEN.items()})
+    theirs.report(0.75, 1)
+    theirs.report(0.5, 2)
+    theirs.set_constraint("works", constraint)
+    study.tell(theirs, 0.5 if state == TrialState.COMPLETE else None, state=state)
+
+    ours, reference = shop.optuna().trials
+    assert (ours.number, reference.number) == (0, 1)
+    assert ours.state == reference.state == state
+    assert ours.value == reference.value == value
+    assert ours.intermediate_values == reference.intermediate_values
+    assert ours.distributions == reference.distributions
+    assert ours.params == {name: value for name, (value, _) in CHOSEN.items()}
+    assert ours.constraints == reference.constraints == {"works": constraint}
+    assert ours.user_attrs == {
+        UNIT: 0, "lr": 0.01, "seed": 11, "status": outcome, "reason": "why", "seconds": 1.235,
+    }  # fmt: skip
+    assert ours.datetime_start is not None
+    assert ours.datetime_complete is not None
+    assert ours.datetime_start <= ours.datetime_complete
+    if state == TrialState.COMPLETE:
+        assert shop.optuna().best_trial.number in (0, 1)
+
+
+def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends(
+    shop: Shop,
+) -> None:
+    for outcome in (COMPLETE, PRUNED):
+        worker, claim = shop.claim("a")
+        worker.record(claim, [row(shop, claim, 1)])
+        worker.finish(claim, Outcome(outcome, 0.5), 1.0)
+        assert worker.is_finished(claim)
+    with shop.database.session() as session:
+        complete = list(session.scalars(select(EpochRow.complete).order_by(EpochRow.trial_id)))
+        orders = list(session.scalars(select(UnitRow.finish_order).order_by(UnitRow.number)))
+    assert complete == [True, False]
+    assert orders == [1, 2, None]
+
+
+def test_failed_trials_can_be_tried_again_under_their_own_numbers(shop: Shop) -> None:
+    worker, claim = shop.claim("a")
+    worker.finish(claim, Outcome(FAILED, reason="no disk"), 1.0)
+    worker, fine = shop.claim("a")
+    worker.finish(fine, Outcome(COMPLETE, 1.0), 1.0)
+    assert reopen_failed(shop.database.session, shop.study_id) == 1
+    assert shop.optuna().trials[0].state == TrialState.WAITING
+    worker, again = shop.claim("b")
+    assert again.trial_number == claim.trial_number
+    worker.finish(again, Outcome(COMPLETE, 0.5), 1.0)
+    first = shop.optuna().trials[0]
+    assert (first.state, first.value) == (TrialState.COMPLETE, 0.5)
+    assert first.constraints == {"works": -1.0}
+    assert "reason" not in first.user_attrs
