@@ -175,7 +175,7 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
     """`resume`."""
     with _study(arguments) as (database, _, study, queue):
         if retry_failed:
-            from lrsearch.study.claims import reopen_failed
+            from lrsearch.study.endings import reopen_failed
 
             print(f"{reopen_failed(database.session, study.study_id)} failed trials are open again")
         queue.open()

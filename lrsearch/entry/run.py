@@ -14,9 +14,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_display
 from lrsearch.results import conclude
-from lrsearch.study.claims import Claims, LeaseTerms
 from lrsearch.study.database import Database, redacted
-from lrsearch.study.owners import owner_name
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import OpenStudy, fallback_warning, open_study
 from lrsearch.study.tables import DONE, RUNNING
@@ -40,7 +38,6 @@ def run(settings: Settings, command: str) -> int:
     where = places(settings.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     output = Path(settings.output_dir) / study.name
-    terms = LeaseTerms(settings.queue.lease, settings.queue.max_attempts)
     finished = progress.finished()
     with make_display(console, settings.metric, finished) as display:
         launcher = Launcher(
@@ -48,7 +45,8 @@ def run(settings: Settings, command: str) -> int:
             Here(settings.storage_url, settings.checkpoints_url),
             where,
             study.queue,
-            Claims(database.session, study.study_id, owner_name(), terms),
+            database.session,
+            settings.queue.max_attempts,
             progress,
             display,
             output / "logs",

@@ -12,16 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
 from lrsearch.study.clock import database_now
+from lrsearch.study.endings import Outcome, crash, end
 from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
     DONE,
-    FAILED,
     OPEN,
     RUNNING,
     EpochRow,
@@ -70,17 +68,6 @@ class Orders:
     prune: bool = False
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a unit ended."""
-
-    outcome: str
-    value: float | None = None
-    reason: str | None = None
-    step: int | None = None
-    lr: float | None = None
-
-
 class Claims:
     """One worker's access to the units of one study."""
 
@@ -111,7 +98,7 @@ class Claims:
                     return None
                 if row.deaths < self.terms.max_attempts:
                     return self._claimed(session, row)
-                self._crash(session, row)
+                crash(session, self.study_id, row.unit_id)
 
     def _next_open(self) -> ColumnElement[bool]:
         following = (
@@ -244,7 +231,7 @@ class Claims:
     ) -> None:
         """The unit is done. Raises LeaseLost."""
         with self._own(claim) as (session, _):
-            self._end(session, claim.unit_id, claim.trial_id, outcome, seconds)
+            end(session, self.study_id, claim.unit_id, outcome, seconds)
 
     def is_finished(self, claim: Claim) -> bool:
         """Whether this very attempt has finished: its commit went through, the answer was lost."""
@@ -264,50 +251,6 @@ class Claims:
             )
             trials.set_state(session, claim.trial_id, "waiting")
 
-    def bury(self, is_dead: Callable[[str], bool], blame: bool = True) -> None:
-        """Opens the units of owners that are known to be dead, without waiting for their leases.
-
-        Without `blame` the units had no part in it: the workers were stopped.
-        """
-        with self.session() as session:
-            running = session.scalars(
-                select(UnitRow).where(UnitRow.study_id == self.study_id, UnitRow.state == RUNNING)
-            ).all()
-        for dead in [row for row in running if row.owner is not None and is_dead(row.owner)]:
-            with self.session.begin() as session:
-                row = session.execute(
-                    update(UnitRow)
-                    .where(
-                        UnitRow.unit_id == dead.unit_id,
-                        UnitRow.attempts == dead.attempts,
-                        UnitRow.state == RUNNING,
-                    )
-                    .values(
-                        state=OPEN,
-                        owner=None,
-                        leased_until=None,
-                        deaths=UnitRow.deaths + int(blame),
-                    )
-                    .returning(UnitRow.unit_id, UnitRow.trial_id, UnitRow.deaths)
-                ).first()
-                if row is None:
-                    continue
-                if row.deaths >= self.terms.max_attempts:
-                    self._crash(session, row)
-                else:
-                    trials.set_state(session, row.trial_id, "waiting")
-
-    def _crash(self, session: Session, row: Any) -> None:
-        """Ends a unit that has ended its workers, with what is known of it."""
-        last = session.scalar(
-            select(EpochRow.value)
-            .where(EpochRow.trial_id == row.trial_id)
-            .order_by(EpochRow.evaluation.desc())
-            .limit(1)
-        )
-        reason = f"its workers died or fell silent {row.deaths} times"
-        self._end(session, row.unit_id, row.trial_id, Outcome(CRASHED, last, reason), None)
-
     @contextmanager
     def _own(self, claim: Claim) -> Iterator[tuple[Session, Orders]]:
         """A transaction in which the unit is certainly this worker's, its lease renewed."""
@@ -326,69 +269,6 @@ class Claims:
             if row is None:
                 raise LeaseLost
             yield session, Orders(hand_back=bool(row[0]))
-
-    def _end(
-        self,
-        session: Session,
-        unit_id: int,
-        trial_id: int,
-        outcome: Outcome,
-        seconds: float | None,
-    ) -> None:
-        # The study's row is locked until the end of the transaction: no order is given twice.
-        order = session.scalar(
-            update(StudyRow)
-            .where(StudyRow.study_id == self.study_id)
-            .values(finished=StudyRow.finished + 1)
-            .returning(StudyRow.finished)
-        )
-        session.execute(
-            update(UnitRow)
-            .where(UnitRow.unit_id == unit_id)
-            .values(
-                state=DONE,
-                leased_until=None,
-                outcome=outcome.outcome,
-                value=outcome.value,
-                reason=outcome.reason,
-                end_step=outcome.step,
-                end_lr=outcome.lr,
-                seconds=seconds,
-                finish_order=order,
-                finished_at=func.now(),
-            )
-        )
-        if outcome.outcome == COMPLETE:
-            mine = EpochRow.trial_id == trial_id
-            session.execute(update(EpochRow).where(mine).values(complete=True))
-        shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
-        if outcome.reason is not None:
-            shown["reason"] = outcome.reason
-        trials.end(session, trial_id, outcome.outcome, outcome.value, shown)
-
-
-def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
-    """Opens the units that failed or crashed, under their own trial numbers; how many."""
-    with session_of.begin() as session:
-        rows = session.execute(
-            update(UnitRow)
-            .where(UnitRow.study_id == study_id, UnitRow.outcome.in_((FAILED, CRASHED)))
-            .values(
-                state=OPEN,
-                owner=None,
-                deaths=0,
-                outcome=None,
-                reason=None,
-                value=None,
-                finish_order=None,
-                finished_at=None,
-            )
-            .returning(UnitRow.trial_id)
-        ).all()
-        for (trial_id,) in rows:
-            if trial_id is not None:
-                trials.set_state(session, trial_id, "waiting")
-        return len(rows)
 
 
 def _first(query: Select[int]) -> ScalarSelect[int]:

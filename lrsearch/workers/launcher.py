@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
-from lrsearch.study.claims import Claims
+from lrsearch.study.endings import bury
 from lrsearch.study.outages import passes
 from lrsearch.study.owners import host_name, is_dead
 from lrsearch.study.progress import Progress, Snapshot
@@ -99,13 +100,15 @@ class Launcher:
         here: Here,
         where: list[Place],
         queue: Queue,
-        claims: Claims,
+        session_of: sessionmaker[Session],
+        max_attempts: int,
         progress: Progress,
         display: Display,
         logs: Path,
     ) -> None:
         self.name, self.here, self.where = name, here, where
-        self.queue, self.claims, self.progress = queue, claims, progress
+        self.queue, self.progress = queue, progress
+        self.session_of, self.max_attempts = session_of, max_attempts
         self.display, self.logs = display, logs
         self.interrupts = 0
         self.timed_out = False
@@ -122,7 +125,7 @@ class Launcher:
         Of what ran here nothing is left RUNNING. Raises WorkersFailed when workers die before they
         can work.
         """
-        self.claims.bury(is_dead)
+        self._bury_dead()
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0
         with self._interruptible():
@@ -131,7 +134,7 @@ class Launcher:
                     time.sleep(self.display.interval)
             finally:
                 self._kill()
-                self.claims.bury(is_dead, blame=False)
+                self._bury_dead(blame=False)
                 self._look(None)
                 if not self._snapshot.running:
                     self.queue.rest()
@@ -227,7 +230,7 @@ class Launcher:
     def _bury(self) -> None:
         """Takes away the workers that ended; opens what the dead ones held."""
         for worker in [w for w in self._workers if w.process.poll() is not None]:
-            self.claims.bury(is_dead, blame=not self._is_stopping())
+            self._bury_dead(blame=not self._is_stopping())
             self._workers.remove(worker)
             code = worker.process.returncode
             if code == 0 or self._is_stopping():
@@ -243,6 +246,9 @@ class Launcher:
                 f"worker {worker.number} (process {worker.process.pid}, {worker.place.name}) died "
                 f"({how}); another takes its place. Its log: {worker.log}"
             )
+
+    def _bury_dead(self, blame: bool = True) -> None:
+        bury(self.session_of, self.queue.study_id, is_dead, self.max_attempts, blame)
 
     def _tell_to_stop(self) -> None:
         for worker in self._workers:

@@ -12,8 +12,9 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from lrsearch.study.claims import Claim, Claims, LeaseLost, LeaseTerms, Outcome, reopen_failed
+from lrsearch.study.claims import Claim, Claims, LeaseLost, LeaseTerms
 from lrsearch.study.database import Database
+from lrsearch.study.endings import Outcome, bury, reopen_failed
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import (
     COMPLETE,
@@ -194,15 +195,19 @@ def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Shop)
     assert shop.optuna().trials[0].user_attrs["status"] == CRASHED
 
 
+def is_dead(owner: str) -> bool:
+    return owner.startswith("dead")
+
+
 def test_the_dead_are_buried_at_once_and_their_units_opened(shop: Shop) -> None:
     _, claim = shop.claim("dead")
     shop.claim("alive")
-    shop.worker("x").bury(lambda owner: owner.startswith("dead"))
+    bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts)
     assert shop.queue.counts() == {OPEN: 2, RUNNING: 1, DONE: 0}
     assert shop.unit(claim).deaths == 1
     assert shop.optuna().trials[0].state == TrialState.WAITING
     shop.claim("dead")
-    shop.worker("x").bury(lambda owner: owner.startswith("dead"), blame=False)
+    bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts, blame=False)
     assert shop.unit(claim).deaths == 1
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from lrsearch.study.claims import Claims, Outcome
+from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
+from lrsearch.study.endings import Outcome
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import (
     COMPLETE,
