@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lrsearch"
 # A room, and what must not be imported there, anywhere in the module.
 FORBIDDEN = {
     "training": ("optuna", "hydra", "omegaconf", "sqlalchemy", "pydantic", "lrsearch.study",
-                 "lrsearch.config", "lrsearch.objective", "lrsearch.worker", "lrsearch.entry"),
+                 "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry"),
     "schedules": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
                   "lrsearch.config", "lrsearch.space", "lrsearch.recipe"),
     "space": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
@@ -25,10 +25,14 @@ FORBIDDEN = {
              "lrsearch.training"),
     "models": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
                "lrsearch.training"),
-    "study": ("torch", "hydra", "lrsearch.objective", "lrsearch.worker", "lrsearch.entry"),
+    "study": ("torch", "hydra", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry"),
+    "pruning": ("torch", "optuna", "hydra", "lrsearch.config", "lrsearch.objective",
+                "lrsearch.training", "lrsearch.workers", "lrsearch.entry"),
+    "pruning/rules.py": ("sqlalchemy", "lrsearch.study"),
+    "pruning/catalogue.py": ("sqlalchemy", "lrsearch.study"),
     "objective.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.entry"),
     "recipe.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training"),
-    "worker.py": ("hydra", "lrsearch.entry"),
+    "workers": ("hydra", "lrsearch.entry"),
 }  # fmt: skip
 
 
@@ -77,7 +81,7 @@ def test_hydra_stays_at_the_entry_and_optuna_in_three_modules() -> None:
             if package in users:
                 users[package].add(path.relative_to(PACKAGE).as_posix())
     assert all(user.startswith("entry/") for user in users["hydra"])
-    assert users["optuna"] == {"study/trials.py", "samplers.py", "pruners.py"}
+    assert users["optuna"] == {"study/trials.py", "study/upgrade.py", "samplers.py"}
 
 
 def test_checking_a_configuration_imports_neither_torch_nor_optuna() -> None:

@@ -11,7 +11,7 @@ import yaml
 from lrsearch.entry.catalogue import find_sweeps
 from lrsearch.entry.compose import load_settings
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.pruners import PRUNERS
+from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.families import FAMILIES
 

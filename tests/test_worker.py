@@ -16,7 +16,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.objective import TrainingObjective, build_objective
-from lrsearch.pruners import PRUNERS, build_pruner
+from lrsearch.pruning.catalogue import PRUNERS, build_pruner
 from lrsearch.samplers import SAMPLERS
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
@@ -42,7 +42,10 @@ def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
         study = open_study(settings, info, database, studies)
         objective = build_objective(settings, info and info.to_json())
         pruner = build_pruner(
-            settings.pruner.name, settings.pruner.arguments, objective.most_evaluations()
+            settings.pruner.name,
+            settings.pruner.arguments,
+            objective.most_evaluations(),
+            settings.metric.mode,
         )
         asked = 0
 

@@ -13,11 +13,11 @@ from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import MetricSettings, QueueSettings, Settings, StudySettings
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
-from lrsearch.errors import ConfigErrors
+from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
 from lrsearch.models import MODELS
 from lrsearch.parameters import Parameter
-from lrsearch.pruners import PRUNERS
+from lrsearch.pruning.catalogue import PRUNERS, build_pruner
 from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.durations import Duration
 from lrsearch.space.parse import parse_space, settle_kinds
@@ -63,8 +63,7 @@ def settings_from(
     data = _data(mapping("data", nodes["data"], problems), problems)
     catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
     sampler = _listed("sampler", nodes["sampler"], catalogue, problems)
-    catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
-    pruner = _listed("pruner", nodes["pruner"], catalogue, problems)
+    pruner = _pruner(nodes["pruner"], problems)
     space = parse_space(space_node, coupling or Coupling(), problems)
     queue = section("queue", nodes["queue"], QueueSettings, problems)
     storage = mapping("storage", nodes["storage"], problems)
@@ -236,6 +235,18 @@ def _listed(
         elif problem := catalogue[name][key].problem(value):
             problems.append(f"{path}.{key}: {problem}")
     return Target(name, arguments) if len(problems) == before else None
+
+
+def _pruner(node: Any, problems: list[str]) -> Target | None:
+    catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
+    pruner = _listed("pruner", node, catalogue, problems)
+    if pruner is not None:
+        try:
+            build_pruner(pruner.name, pruner.arguments, evaluations=1, mode="min")
+        except UserError as error:  # arguments that are fine one by one, but not together
+            problems.append(str(error))
+            return None
+    return pruner
 
 
 def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -128,9 +129,16 @@ class EpochRow(Base):
 
     __tablename__ = "lrsearch_epochs"
     __table_args__ = (
-        # What pruning decisions read: the values of all trials, or of complete ones, in order.
+        # What pruning reads in order: values of all trials, of complete ones, of a bracket's.
         Index("ix_lrsearch_epochs_rank", "study_id", "evaluation", "value"),
         Index("ix_lrsearch_epochs_complete", "study_id", "evaluation", "complete", "value"),
+        Index(
+            "ix_lrsearch_epochs_bracket",
+            *("study_id", "evaluation", "bracket", "value"),
+            # Costs nothing where there are no brackets.
+            sqlite_where=text("bracket is not null"),
+            postgresql_where=text("bracket is not null"),
+        ),
     )
 
     trial_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -144,6 +152,8 @@ class EpochRow(Base):
     """That of the study's metric."""
     complete: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     """Whether the trial ran to its end."""
+    bracket: Mapped[int | None] = mapped_column(Integer, default=None)
+    """Where the pruner has brackets: the trial's own."""
     epoch: Mapped[float] = mapped_column(Float)
     train_loss: Mapped[float | None] = mapped_column(Float)
     val_loss: Mapped[float | None] = mapped_column(Float)

@@ -66,7 +66,7 @@ def _to_2(connection: Connection) -> None:
     new: dict[Any, list[str]] = {
         StudyRow: ["runs", "priority", "ticked_at", "state", "hand_back"],
         UnitRow: ["leased_until", "deaths"],
-        EpochRow: ["study_id", "evaluation", "value", "complete"],
+        EpochRow: ["study_id", "evaluation", "value", "complete", "bracket"],
     }
     for table, names in new.items():
         for name in names:

@@ -144,6 +144,7 @@ class Reporter:
             "trial_id": self.claim.trial_id,
             "study_id": self.claims.study_id,
             "value": value,
+            "bracket": self.pruner.bracket(self.claim.number),
             **epoch_columns(evaluation),
         }
 

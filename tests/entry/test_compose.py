@@ -14,7 +14,7 @@ from lrsearch.entry.compose import load_settings, without_password
 from lrsearch.errors import ConfigErrors
 from lrsearch.models import MODELS, model_class
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.pruners import PRUNERS
+from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.space.domains import Choices, Fixed, FloatRange

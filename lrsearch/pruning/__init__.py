@@ -1,0 +1,1 @@
+"""Which trials are cut short: the rules, and what they are told about other trials."""

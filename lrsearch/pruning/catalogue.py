@@ -1,0 +1,121 @@
+"""The pruners of the catalogue. To add one: a rule, an entry here and a YAML in conf/pruner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrsearch.errors import UserError
+from lrsearch.parameters import Parameter
+from lrsearch.pruning.rules import (
+    Halving,
+    Hyperband,
+    Mode,
+    Never,
+    Patient,
+    Percentile,
+    Pruner,
+    Threshold,
+)
+
+
+@dataclass(frozen=True)
+class PrunerKind:
+    """A pruner: how it is built from the mode, the evaluations of a whole trial, and parameters."""
+
+    build: Callable[..., Pruner]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+def _median(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
+    return Percentile(mode, 50.0, **arguments)
+
+
+def _percentile(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
+    return Percentile(mode, **arguments)
+
+
+def _asha(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
+    return Halving(mode, **arguments)
+
+
+def _hyperband(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
+    return Hyperband(mode, evaluations, **arguments)
+
+
+def _patient(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
+    return Patient(build_pruner("median", {}, evaluations, mode), mode, **arguments)
+
+
+def _threshold(
+    mode: Mode, evaluations: int, lower: float | None, upper: float | None, n_warmup_steps: int
+) -> Pruner:
+    if lower is None and upper is None:
+        raise UserError("pruner: threshold needs pruner.lower, pruner.upper, or both")
+    if lower is not None and upper is not None and lower > upper:
+        raise UserError(f"pruner.lower: {lower:g} is above pruner.upper, {upper:g}: swap them")
+    return Threshold(
+        -math.inf if lower is None else lower,
+        math.inf if upper is None else upper,
+        n_warmup_steps,
+    )
+
+
+def _none(mode: Mode, evaluations: int) -> Pruner:
+    return Never()
+
+
+_STARTUP = Parameter("int", 5, 0, help="completed trials before any is pruned")
+_WARMUP = Parameter("int", 0, 0, help="the first evaluation at which a trial may be pruned")
+_FIRST = Parameter("int", 1, 1, help="evaluations before the first cut")
+_MEDIAN = {"n_startup_trials": _STARTUP, "n_warmup_steps": _WARMUP}
+
+PRUNERS: dict[str, PrunerKind] = {
+    "median": PrunerKind(_median, _MEDIAN),
+    "percentile": PrunerKind(
+        _percentile,
+        {"percentile": Parameter("float", 25.0, 0.0, 100.0, help="the best so many %"), **_MEDIAN},
+    ),
+    "asha": PrunerKind(
+        _asha,
+        {
+            "min_resource": _FIRST,
+            "reduction_factor": Parameter("int", 4, 2, help="one in so many goes on"),
+        },
+    ),
+    "hyperband": PrunerKind(
+        _hyperband,
+        {
+            "min_resource": _FIRST,
+            "reduction_factor": Parameter("int", 3, 2, help="one in so many goes on"),
+        },
+    ),
+    "patient": PrunerKind(
+        _patient,
+        {
+            "patience": Parameter("int", 2, 0, help="evaluations without gain that are forgiven"),
+            "min_delta": Parameter("float", 0.0, 0.0, help="loss that is forgiven, too"),
+        },
+    ),
+    "threshold": PrunerKind(
+        _threshold,
+        {
+            "lower": Parameter("float", None, help="prune below"),
+            "upper": Parameter("float", None, help="prune above"),
+            "n_warmup_steps": _WARMUP,
+        },
+    ),
+    "none": PrunerKind(_none),
+}
+
+
+def build_pruner(name: str, arguments: Mapping[str, Any], evaluations: int, mode: Mode) -> Pruner:
+    """The pruner; `evaluations` is how many a whole trial has at most (Hyperband plans with it).
+
+    Raises UserError when the arguments do not go together.
+    """
+    kind = PRUNERS[name]
+    defaults = {key: parameter.default for key, parameter in kind.parameters.items()}
+    return kind.build(mode, evaluations, **{**defaults, **arguments})
