@@ -1,0 +1,117 @@
+"""SQL answers as a look at every trial does, from the indexes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from known_trials import MODES, VALUES, Known, KnownPeers
+from sqlalchemy import Engine, create_engine, event, insert
+from sqlalchemy.orm import Session
+
+from lrsearch.pruning.peers import SqlPeers
+from lrsearch.pruning.rules import Group, Mode
+from lrsearch.study.tables import Base, EpochRow
+
+STUDY = 7
+
+HOLES = st.lists(VALUES | st.none(), min_size=1, max_size=4).map(tuple)
+BRACKETS = st.none() | st.integers(0, 2)
+TRIALS = st.lists(st.builds(Known, HOLES, st.booleans(), BRACKETS), max_size=12)
+GROUPS = st.builds(Group, st.integers(1, 5), st.booleans(), BRACKETS)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    on_sqlite = request.param == "sqlite"
+    yield from made("sqlite://" if on_sqlite else request.getfixturevalue("new_database")())
+
+
+@pytest.fixture
+def sqlite() -> Iterator[Engine]:
+    yield from made("sqlite://")
+
+
+def made(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def write(session: Session, trials: Sequence[Known], study_id: int = STUDY) -> None:
+    rows = [
+        {
+            "trial_id": 1000 * study_id + number,
+            "step": 10 * evaluation,
+            "study_id": study_id,
+            "evaluation": evaluation,
+            "value": value,
+            "complete": trial.complete,
+            "bracket": trial.bracket,
+            "epoch": float(evaluation),
+            "lr_start": 0.1,
+            "lr_end": 0.1,
+            "seconds": 1.0,
+            "metrics": {},
+        }
+        for number, trial in enumerate(trials)
+        for evaluation, value in enumerate(trial.values, start=1)
+    ]
+    if rows:
+        session.execute(insert(EpochRow), rows)
+
+
+@given(TRIALS, GROUPS, MODES, st.integers(0, 6), st.integers(1, 3))
+@settings(deadline=None, max_examples=60)
+def test_counts_and_values_at_ranks(
+    engine: Engine, trials: list[Known], group: Group, mode: Mode, first: int, how_many: int
+) -> None:
+    known = KnownPeers(trials)
+    with Session(engine) as session:  # rolled back
+        write(session, trials)
+        write(session, [Known((-1e9,), True, 0)] * 3, study_id=STUDY + 1)
+        peers = SqlPeers(session, STUDY)
+        assert peers.count(group) == known.count(group)
+        found = peers.ranked(group, mode, first, how_many)
+        assert list(found) == known.ranked(group, mode, first, how_many)
+
+
+@pytest.mark.parametrize(
+    ("group", "index"),
+    [
+        (Group(3), "ix_lrsearch_epochs_rank (study_id=? AND evaluation=? AND value>?)"),
+        (
+            Group(3, complete=True),
+            "ix_lrsearch_epochs_complete (study_id=? AND evaluation=? AND complete=? AND value>?)",
+        ),
+        (
+            Group(3, bracket=1),
+            "ix_lrsearch_epochs_bracket (study_id=? AND evaluation=? AND bracket=? AND value>?)",
+        ),
+    ],
+)
+def test_an_index_alone_answers_and_nothing_is_sorted(
+    sqlite: Engine, group: Group, index: str
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def remember(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(sqlite, "before_cursor_execute", remember)
+    with Session(sqlite) as session:
+        peers = SqlPeers(session, STUDY)
+        peers.count(group)
+        peers.ranked(group, "min", 2, 2)
+        peers.ranked(group, "max", 2, 2)
+    event.remove(sqlite, "before_cursor_execute", remember)
+    assert len(asked) == 3
+    with sqlite.connect() as connection:
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            steps = [row[-1] for row in plan]
+            assert steps == [f"SEARCH lrsearch_epochs USING COVERING INDEX {index}"]
