@@ -42,8 +42,15 @@ class KnownPeers:
         return sorted(self.values(group), reverse=mode == "max")[first : first + how_many]
 
 
+WHOLE = 10
+
 # Few different numbers make ties; any others show rounding.
 VALUES = st.integers(-2, 2).map(float) | st.floats(-1e3, 1e3)
 MODES = st.sampled_from(["min", "max"])
-HISTORIES = st.lists(VALUES, min_size=1, max_size=10).map(tuple)
+HISTORIES = st.lists(VALUES, min_size=1, max_size=WHOLE).map(tuple)
+WHOLE_TRIALS = st.lists(
+    st.builds(Known, st.lists(VALUES, min_size=WHOLE, max_size=WHOLE).map(tuple), st.just(True)),
+    min_size=5,
+    max_size=9,
+)
 TRIALS = st.lists(st.builds(Known, HISTORIES, st.booleans()), max_size=14)

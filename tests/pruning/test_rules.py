@@ -11,7 +11,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_trials import HISTORIES, MODES, TRIALS, VALUES, Known, KnownPeers
+from known_trials import HISTORIES, MODES, TRIALS, VALUES, WHOLE, WHOLE_TRIALS, Known, KnownPeers
 from optuna.distributions import FloatDistribution
 from optuna.pruners import (
     BasePruner,
@@ -29,7 +29,6 @@ from lrsearch.pruning.rules import Halving, Hyperband, Mode, Percentile, Pruner
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-WHOLE = 10
 
 Decided = list[bool]
 
@@ -123,7 +122,7 @@ def test_a_value_at_the_percentile_goes_on_whatever_the_rounding(
     assert [ours(rule, others, one)[-1] for one in history] == [False, False, True]
 
 
-@given(MODES, TRIALS, HISTORIES, st.integers(0, 4), st.sampled_from([0.0, 0.5, 1.0]))
+@given(MODES, WHOLE_TRIALS, HISTORIES, st.integers(0, 4), st.sampled_from([0.0, 0.5, 1.0]))
 @settings(deadline=None)
 def test_patient(
     mode: Mode,
