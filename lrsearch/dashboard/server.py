@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from ipaddress import ip_address
@@ -83,6 +84,8 @@ def dashboard(url: str) -> WSGIApplication:
 def serve(application: WSGIApplication, rules: Rules, listener: socket.socket) -> None:
     """Answers requests until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A page asks for several things at once; that they wait for each other is no warning.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     server = create_server(
         Guard(application, rules),
         sockets=[listener],
