@@ -39,9 +39,9 @@ def show(
                 f"--host {host} lets others connect, so a password is needed: "
                 f"--token-file FILE, {_PASSWORD}_FILE=FILE or {_PASSWORD}=..."
             )
-        hosts = {host, f"[{host}]", *allowed_hosts}
+        hosts = [f"[{name}]" if ":" in name else name for name in (host, *allowed_hosts)]
         rules = Rules(
-            hosts=LOOPBACK_NAMES | {name.lower() for name in hosts},
+            hosts=LOOPBACK_NAMES.union(name.lower() for name in hosts),
             password=password,
             writable=writable,
         )
