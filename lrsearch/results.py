@@ -64,8 +64,8 @@ def conclude(
         f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
         f"python {output / 'best.py'}\n"
         f"{output / 'trials.csv'}  all trials\n"
-        f"{shown}  look at it: optuna-dashboard "
-        f"{shown if shown == settings.storage_url else 'with the URL and its password'}",
+        f"{shown}  look at it: python -m lrsearch dashboard "
+        f"{f'storage.url={shown}' if shown == settings.storage_url else 'with its URL'}",
         soft_wrap=True,
         markup=False,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from lrsearch.config.checks import check_metric, check_plan, check_tuned
 from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import MetricSettings, QueueSettings, Settings, StudySettings
+from lrsearch.config.storage import storage_url
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors, UserError
@@ -29,8 +29,6 @@ TOP_LEVEL = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
     "coupling", "sampler", "pruner", "queue", "storage", "workers", "output_dir", "dry_run",
 )  # fmt: skip
-# SQLAlchemy would look for another driver than the one that is installed with lrsearch.
-_DRIVERLESS = re.compile(r"^postgres(ql)?://")
 RUNTIME: dict[str, Any] = {
     "storage": {"url": "sqlite://"},
     "workers": 1,
@@ -247,23 +245,6 @@ def _pruner(node: Any, problems: list[str]) -> Target | None:
             problems.append(str(error))
             return None
     return pruner
-
-
-def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
-    """The database URL of the section `storage`, with a driver that is installed."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    known = ("url", "checkpoints")
-    problems.extend(f"storage.{key}: {unknown(key, known)}" for key in node if key not in known)
-    url = _DRIVERLESS.sub("postgresql+psycopg://", str(node.get("url")))
-    advice = "such as sqlite:///lrsearch.db or postgresql+psycopg://user@host/name"
-    try:
-        make_url(url).get_dialect()
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        # The text itself may hold a password.
-        problems.append(f"storage.url is not a database URL {advice}")
-    return url
 
 
 def _workers(value: Any, problems: list[str]) -> Any:

@@ -137,6 +137,31 @@ def upgrade(places: Places = None) -> None:
     upgrade_tables(places or [])
 
 
+@app.command()
+def dashboard(
+    storage: Annotated[
+        list[str] | None, typer.Argument(metavar="[storage.url=URL]", help="the database")
+    ] = None,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 8080,
+    writable: Annotated[
+        bool, typer.Option("--writable", help="let studies be changed and deleted")
+    ] = False,
+    token_file: Annotated[Path | None, typer.Option(help="a file with the password")] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="a further name it is reached by; may be repeated")
+    ] = None,
+) -> None:
+    """Show the studies in a browser; read-only, and on this machine only, unless told otherwise.
+
+    The password (user lrsearch, or a bearer token) may also be in LRSEARCH_DASHBOARD_PASSWORD, or
+    in a file that LRSEARCH_DASHBOARD_PASSWORD_FILE names.
+    """
+    from lrsearch.entry.dashboard import show
+
+    raise SystemExit(show(storage or [], host, port, writable, token_file, allowed_host or []))
+
+
 COMMANDS = tuple(
     command.name or command.callback.__name__
     for command in app.registered_commands

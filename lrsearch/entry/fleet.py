@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy.engine import make_url
 
-from lrsearch.config.border import storage_url
+from lrsearch.config.storage import storage_url
 from lrsearch.entry.run import make_console
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown

@@ -21,6 +21,14 @@ def redacted(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def unusable(url: str, error: Exception) -> UserError:
+    """What to raise for an error that came with opening a database; without the password."""
+    reason = (str(getattr(error, "orig", None) or error).strip() or repr(error)).splitlines()[0]
+    return UserError(
+        f"storage.url: cannot use the database {redacted(url)}: {_without(url, reason)}"
+    )
+
+
 class Database:
     """An engine over `url` and sessions on lrsearch's tables, made if they are missing.
 
@@ -35,10 +43,7 @@ class Database:
             self.engine = engine or connect(url)
             self._prepare()
         except (DBAPIError, ImportError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UserError(
-                f"storage.url: cannot use the database {redacted(url)}: {_without(url, reason)}"
-            ) from None
+            raise unusable(url, error) from None
         self.session: sessionmaker[Session] = sessionmaker(self.engine)
 
     def _prepare(self) -> None:

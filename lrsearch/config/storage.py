@@ -1,0 +1,55 @@
+"""Which database: the one place where its URL is checked and gets its password."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lrsearch.config.secrets import read_secret
+from lrsearch.errors import UserError
+from lrsearch.hints import unknown
+
+PASSWORD_FILE = "LRSEARCH_STORAGE_PASSWORD_FILE"
+# SQLAlchemy would look for another driver than the one that is installed with lrsearch.
+_DRIVERLESS = re.compile(r"^postgres(ql)?://")
+_ADVICE = "such as sqlite:///lrsearch.db or postgresql+psycopg://user@host/name"
+
+
+def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
+    """The database URL of the section `storage`, complete with driver and password.
+
+    A server's URL without a password gets the one in the file that LRSEARCH_STORAGE_PASSWORD_FILE
+    names. So the result is not to be shown as it is.
+    """
+    known = ("url", "checkpoints")
+    problems.extend(f"storage.{key}: {unknown(key, known)}" for key in node if key not in known)
+    try:
+        return _complete(str(node.get("url")))
+    except UserError as error:
+        problems.append(str(error))
+        return ""
+
+
+def _complete(given: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    text = _DRIVERLESS.sub("postgresql+psycopg://", given)
+    try:
+        url = make_url(text)
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        # The text itself may hold a password.
+        raise UserError(f"storage.url is not a database URL {_ADVICE}") from None
+    if "password" in url.query:
+        raise UserError(
+            f"storage.url: a password after the ? would be shown; put it before the @, "
+            f"or in a file that {PASSWORD_FILE} names"
+        )
+    file = os.environ.get(PASSWORD_FILE)
+    if not file or url.password or url.get_backend_name() == "sqlite":
+        return text
+    url = url.set(password=read_secret(file, PASSWORD_FILE))
+    return url.render_as_string(hide_password=False)

@@ -1,0 +1,97 @@
+"""Serving the dashboard: the socket, the storage, the guard around it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+from waitress.server import create_server
+
+from lrsearch.dashboard.access import Guard, Rules
+from lrsearch.errors import UserError
+from lrsearch.study.database import engine_options, redacted, unusable
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+_THREADS = 4
+_LARGEST_BODY = 1 << 20  # bytes; it is read before anyone asks for the password
+_LARGEST_HEADERS = 1 << 16
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address to listen on can be reached from this machine only.
+
+    Raises UserError when it is no address of this machine.
+    """
+    return ip_address(_resolve(host, 0)[1][0].partition("%")[0]).is_loopback
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises UserError when the port is taken or not allowed, or the address is not this machine's.
+    """
+    family, address = _resolve(host, port)
+    try:
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {host} port {port}: {error.strerror}; another port is --port N"
+        ) from None
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError):
+        raise UserError(
+            f"--host {host}: no such name; 127.0.0.1 is this machine only, 0.0.0.0 all networks"
+        ) from None
+    return family, (str(address[0]), int(address[1]))
+
+
+def dashboard(url: str) -> WSGIApplication:
+    """Optuna's dashboard over a database, unguarded.
+
+    Raises UserError when the database cannot be used.
+    """
+    import optuna
+    import optuna_dashboard
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    options = {**engine_options(url), "pool_size": _THREADS}
+    try:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except (SQLAlchemyError, ImportError) as error:
+        raise unusable(url, error) from None
+    except RuntimeError:
+        raise UserError(
+            f"storage.url: {redacted(url)} was made by another version of Optuna: "
+            f"python -m lrsearch upgrade brings it up to date"
+        ) from None
+    # The cached storage: a refresh reads new trials only.
+    application: WSGIApplication = optuna_dashboard.wsgi(optuna.storages.get_storage(storage))
+    return application
+
+
+def serve(application: WSGIApplication, rules: Rules, listener: socket.socket) -> None:
+    """Answers requests until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A page asks for several things at once; that they wait for each other is no warning.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    server = create_server(
+        Guard(application, rules),
+        sockets=[listener],
+        threads=_THREADS,
+        ident="lrsearch",
+        max_request_body_size=_LARGEST_BODY,
+        max_request_header_size=_LARGEST_HEADERS,
+    )
+    server.run()

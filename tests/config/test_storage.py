@@ -1,0 +1,106 @@
+"""The database's URL: where it comes from, and where its password does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import Run
+from sqlalchemy.engine import make_url
+
+from lrsearch.config.storage import storage_url
+from lrsearch.entry.compose import load_settings
+from lrsearch.errors import ConfigErrors
+from lrsearch.study.database import redacted
+
+# What a password must survive: the characters that mean something in a URL.
+PASSWORD = "p@ss:w/ü%20#?"
+
+
+def complete(url: str) -> str:
+    """A URL that has no problems, as it will be used."""
+    problems: list[str] = []
+    found = storage_url({"url": url}, problems)
+    assert problems == []
+    return found
+
+
+@pytest.fixture
+def password_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A secret file as `echo` writes one, named by the environment."""
+    path = tmp_path / "password"
+    path.write_text(f"{PASSWORD}\n")
+    monkeypatch.setenv("LRSEARCH_STORAGE_PASSWORD_FILE", str(path))
+    return path
+
+
+@pytest.mark.usefixtures("password_file")
+def test_the_file_gives_the_password_that_the_url_lacks_and_it_is_never_shown() -> None:
+    url = complete("postgresql://me@host:5432/sweeps?sslmode=require")
+    parts = make_url(url)
+    assert parts.password == PASSWORD
+    assert (parts.drivername, parts.host, parts.port) == ("postgresql+psycopg", "host", 5432)
+    assert parts.query == {"sslmode": "require"}
+    assert redacted(url) == "postgresql+psycopg://me:***@host:5432/sweeps?sslmode=require"
+
+
+@pytest.mark.usefixtures("password_file")
+def test_a_password_in_the_url_stays_and_a_file_of_sqlite_needs_none() -> None:
+    assert make_url(complete("postgresql://me:own@host/x")).password == "own"
+    assert complete("sqlite:///lrsearch.db") == "sqlite:///lrsearch.db"
+
+
+@pytest.mark.usefixtures("password_file")
+def test_a_sweep_gets_it_too_but_not_its_stored_configuration() -> None:
+    settings = load_settings(["+sweep=digits", "storage.url=postgresql://me@host/x"])
+    assert make_url(settings.storage_url).password == PASSWORD
+    assert PASSWORD not in repr(settings.plain)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "one\ntwo\n", "\nlate\n"])
+def test_a_file_without_one_line_is_refused_unseen(password_file: Path, text: str) -> None:
+    password_file.write_text(text)
+    problems: list[str] = []
+    storage_url({"url": "postgresql://me@host/x"}, problems)
+    (problem,) = problems
+    assert "one line" in problem
+    assert "late" not in problem
+    assert "two" not in problem
+
+
+def test_a_missing_file_is_a_problem_among_the_others(password_file: Path) -> None:
+    password_file.unlink()
+    with pytest.raises(ConfigErrors) as caught:
+        load_settings(["+sweep=digits", "storage.url=postgresql://me@host/x", "workers=0"])
+    problems = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 2
+    assert f"LRSEARCH_STORAGE_PASSWORD_FILE: cannot read {password_file}" in problems
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("hunter2", "is not a database URL"),
+        ("oracel://me:hunter2@host/x", "is not a database URL"),
+        ("postgresql://host/x?password=hunter2", "before the @"),
+    ],
+)
+def test_what_is_no_url_is_refused_without_showing_it(url: str, said: str) -> None:
+    problems: list[str] = []
+    storage_url({"url": url}, problems)
+    (problem,) = problems
+    assert said in problem
+    assert "hunter2" not in problem
+
+
+def test_an_unreachable_database_is_named_without_the_password_of_the_file(
+    lrsearch: Run, password_file: Path
+) -> None:
+    done = lrsearch(
+        "+sweep=digits",
+        "storage.url=postgresql://me@127.0.0.1:1/db",
+        LRSEARCH_STORAGE_PASSWORD_FILE=str(password_file),
+    )
+    assert done.returncode == 2
+    assert "cannot use the database postgresql+psycopg://me:***@127.0.0.1:1/db" in done.stderr
+    assert password_file.read_text().strip() not in done.stdout + done.stderr
