@@ -8,9 +8,10 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.errors import UserError
@@ -107,7 +108,7 @@ class Worker:
         trial.annotate(_columns(recipe, unit))
         reporter.evaluations = self.objective.evaluations(recipe)
         try:
-            self.objective.run(recipe, unit.seed, reporter, self.should_stop)
+            self.objective.run(recipe, unit.seed, reporter, self.should_stop, NoCheckpoints())
         except Pruned:
             return Outcome(tables.PRUNED, reporter.last)
         except Diverged as error:
@@ -178,6 +179,9 @@ class Reporter:
             raise Stopped("stopped after an evaluation")
         if self.trial.should_prune():
             raise Pruned
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        """Nothing has been before."""
 
     def value(self) -> float | None:
         """The trial's value: that of its best or last evaluation."""
