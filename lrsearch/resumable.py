@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class Resumable:
     """One training and its checkpoints.
 
-    It saves at evaluations as often as `pace` allows, where the settings ask for it, and when the
-    training is stopped.
+    It saves at evaluations and after epochs as often as `pace` allows, where the settings ask for
+    it, and when the training is stopped.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Resumable:
         if state is not None and not self._resume(state):
             self._training, self._history = begin(), []
         self._saved_at = self._training.step
-        self._training.task.checkpoint = self._save
+        self._training.task.checkpoint = self._checkpoint
 
     def run(self, report: Report) -> Mapping[str, torch.Tensor]:
         """Trains to the end; the final weights. Raises what `report` and the training raise."""
@@ -57,13 +57,17 @@ class Resumable:
             for evaluation in training.evaluations():
                 self._history.append(dataclasses.asdict(evaluation))
                 report(evaluation)
-                if not training.is_done and self._pace.due():
-                    self._save()
+                if not training.is_done:
+                    self._checkpoint(asked=False)
         except Stopped:
             self._save()
             raise
         weights: Mapping[str, torch.Tensor] = training.task.model.state_dict()
         return weights
+
+    def _checkpoint(self, asked: bool) -> None:
+        if asked or self._pace.due():
+            self._save()
 
     def _save(self) -> None:
         if self._training.step == self._saved_at:

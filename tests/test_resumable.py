@@ -91,10 +91,10 @@ def whole(**changes: Any) -> tuple[list[str], dict[str, torch.Tensor]]:
 # When it saves
 
 
-def test_it_saves_at_each_evaluation_but_the_last_where_that_costs_nothing() -> None:
+def test_it_saves_at_each_evaluation_and_epoch_but_the_last_where_that_costs_nothing() -> None:
     checkpoints = Recorded()
     Resumable(begin(), checkpoints, FACTS, free()).run(Collected())
-    assert checkpoints.steps == [4, 8, 12, 16, 20, 24]
+    assert checkpoints.steps == [4, 6, 8, 12, 16, 18, 20, 24]
 
 
 def test_where_saving_is_dear_it_saves_once() -> None:
@@ -105,16 +105,16 @@ def test_where_saving_is_dear_it_saves_once() -> None:
 
 def test_what_was_asked_for_is_saved_and_nothing_twice() -> None:
     checkpoints = Recorded()
-    settings = TrainSettings(checkpoint_every=6)
+    settings = TrainSettings(checkpoint_every=5)
     Resumable(begin(settings=settings), checkpoints, FACTS, free()).run(Collected())
-    assert checkpoints.steps == [4, 6, 8, 12, 16, 18, 20, 24]
+    assert checkpoints.steps == [4, 5, 6, 8, 10, 12, 15, 16, 18, 20, 24, 25]
 
 
 def test_what_was_asked_for_is_saved_whatever_it_costs() -> None:
     checkpoints = Recorded()
-    settings = TrainSettings(checkpoint_every=6)
+    settings = TrainSettings(checkpoint_every=7)
     Resumable(begin(settings=settings), checkpoints, FACTS, dear()).run(Collected())
-    assert checkpoints.steps == [4, 6, 12, 18, 24]
+    assert checkpoints.steps == [4, 7, 14, 21]
 
 
 def test_a_stop_in_mid_epoch_is_saved_at_its_very_step() -> None:
@@ -219,7 +219,7 @@ def test_what_may_change_from_run_to_run_makes_no_other_training() -> None:
     stopped_after = len(checkpoints.steps)
     settings = TrainSettings(checkpoint_every=7, keep_best=0, threads=2, micro_batch=64)
     Resumable(begin(settings=settings), checkpoints, FACTS, free()).run(Collected())
-    assert checkpoints.steps[stopped_after:] == [12, 14, 16, 20, 21, 24]
+    assert checkpoints.steps[stopped_after:] == [12, 14, 16, 18, 20, 21, 24]
 
 
 def test_a_model_whose_code_has_changed_begins_again(caplog: pytest.LogCaptureFixture) -> None:

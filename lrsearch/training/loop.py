@@ -132,8 +132,9 @@ class Training:
                     self._started = time.perf_counter()
                 if self.is_done:
                     return
-                if every is not None and self.step % every == 0:
-                    task.checkpoint()
+                asked = every is not None and self.step % every == 0
+                if asked or self.step % self._batches_per_epoch == 0:
+                    task.checkpoint(asked)
                 if task.should_stop():
                     self.watch.look(wait=True)
                     raise Stopped(f"stopped at step {self.step}")

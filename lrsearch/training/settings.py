@@ -36,7 +36,7 @@ class TrainSettings:
     """Largest batch that fits the device; larger ones are accumulated from such pieces."""
     threads: Annotated[int, Ge(1)] = 1
     checkpoint_every: Annotated[int, Ge(1)] | None = None
-    """Steps between two checkpoints, besides those at evaluations."""
+    """Steps between two checkpoints, besides those after epochs and at evaluations."""
     keep_best: Annotated[int, Ge(0)] = 1
     """Of how many of the best trials the final weights are kept."""
     loss: Target | None = None

@@ -71,5 +71,6 @@ class Task:
     flip: bool = False
     should_stop: Callable[[], bool] = field(default=lambda: False)
     """Asked after each step; true ends the training with Stopped."""
-    checkpoint: Callable[[], None] = field(default=lambda: None)
-    """Called after each `settings.checkpoint_every` steps, when the state can be taken."""
+    checkpoint: Callable[[bool], None] = field(default=lambda asked: None)
+    """Called when it is time to save the state: with true after each `settings.checkpoint_every`
+    steps, with false after each epoch, where saving is worth it only if it costs little."""

@@ -151,6 +151,7 @@ def test_streamed_data_that_draw_at_random_go_on_exactly() -> None:
 def test_the_state_may_be_taken_while_an_evaluation_is_looked_at() -> None:
     case: dict[str, Any] = {"scheduler": "plateau"}
     whole = straight(**case)
+    assert whole[0][-1].lr_end < whole[0][0].lr_end  # the plateau has cut
     for seen in range(1, LENGTH.evaluations + 1):
         training = Training(small_task(**case))
         evaluations = training.evaluations()
@@ -164,17 +165,17 @@ def test_the_state_may_be_taken_while_an_evaluation_is_looked_at() -> None:
 
 def test_taking_the_state_changes_nothing() -> None:
     training = Training(small_task(settings=TrainSettings(checkpoint_every=1)))
-    training.task.checkpoint = lambda: training.state_dict() and None
+    training.task.checkpoint = lambda asked: training.state_dict() and None
     found = list(training.evaluations())
     assert_same((found, training.task.model.state_dict()), straight())
 
 
-def test_checkpoints_are_called_for_by_steps_but_not_after_the_last() -> None:
+def test_checkpoints_are_called_for_by_steps_and_epochs_but_not_after_the_last() -> None:
     training = Training(small_task(settings=TrainSettings(checkpoint_every=9)))
-    steps: list[int] = []
-    training.task.checkpoint = lambda: steps.append(training.step)
+    calls: list[tuple[int, bool]] = []
+    training.task.checkpoint = lambda asked: calls.append((training.step, asked))
     list(training.evaluations())
-    assert steps == [9, 18]
+    assert calls == [(6, False), (9, True), (12, False), (18, True), (24, False)]
 
 
 def test_a_finished_training_has_nothing_left() -> None:
