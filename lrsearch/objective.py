@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import math
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
@@ -18,12 +20,21 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import UserError
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
+from lrsearch.resumable import Resumable
 from lrsearch.targets import check_arguments, load_target
 from lrsearch.training import losses
-from lrsearch.training.loop import Diverged, Evaluation, Task, train
+from lrsearch.training.generators import seed_everything
+from lrsearch.training.loop import Diverged, Evaluation, Task, Training
 
-Report = Callable[[Evaluation], None]
-"""Takes an evaluation; may raise to end the trial."""
+
+class Report(Protocol):
+    """Takes a trial's evaluations."""
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Takes the next one; may raise to end the trial."""
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        """Called once, before lrsearch's own training: these have been before, and no others."""
 
 
 class Objective(Protocol):
@@ -32,9 +43,18 @@ class Objective(Protocol):
     device_name: str
 
     def run(
-        self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
-    ) -> None:
-        """Raises what `report` raises, Diverged, OutOfMemory, Stopped, or the user's own error."""
+        self,
+        recipe: Recipe,
+        seed: int,
+        report: Report,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> Mapping[str, torch.Tensor] | None:
+        """Trains on from the newest of the checkpoints; returns the final weights.
+
+        None for the user's own function, which keeps them itself. Raises what `report` raises,
+        Diverged, OutOfMemory, Stopped, or the user's own error.
+        """
 
     def evaluations(self, recipe: Recipe) -> int:
         """How many evaluations the recipe's whole training has."""
@@ -89,15 +109,6 @@ def name_of(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})"
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch on all devices."""
-    import numpy
-
-    random.seed(seed)
-    numpy.random.seed(seed)
-    torch.manual_seed(seed)
-
-
 class TrainingObjective:
     """lrsearch's own training; the data are put on the device once."""
 
@@ -150,10 +161,18 @@ class TrainingObjective:
         )
 
     def run(
-        self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
-    ) -> None:
-        for evaluation in train(self.task(recipe, seed, should_stop)):
-            report(evaluation)
+        self,
+        recipe: Recipe,
+        seed: int,
+        report: Report,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> Mapping[str, torch.Tensor] | None:
+        def begin() -> Training:
+            return Training(self.task(recipe, seed, should_stop))
+
+        facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
+        return Resumable(begin, checkpoints, facts).run(report)
 
     def evaluations(self, recipe: Recipe) -> int:
         self._data_for(recipe)
@@ -189,14 +208,15 @@ def _on_device(parts: Parts, device: torch.device) -> Parts:
     )
 
 
-OFFERED = ("seed", "device", "epochs", "should_stop")
+OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
 """What the user's function is given where its signature asks for it."""
 
 
 class OwnObjective:
     """The user's own training function: `objective(recipe, report, **arguments)`.
 
-    Arguments of the function named `seed`, `device`, `epochs` or `should_stop` are given, too.
+    Arguments of the function named `seed`, `device`, `epochs`, `should_stop` or `checkpoint_dir`
+    are given, too. What it writes to the last one is there when the trial is taken over.
     """
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
@@ -212,8 +232,13 @@ class OwnObjective:
         )
 
     def run(
-        self, recipe: Recipe, seed: int, report: Report, should_stop: Callable[[], bool]
-    ) -> None:
+        self,
+        recipe: Recipe,
+        seed: int,
+        report: Report,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> Mapping[str, torch.Tensor] | None:
         seed_everything(seed)
         assert self.settings.objective is not None
         offered = {
@@ -224,16 +249,27 @@ class OwnObjective:
         }
         accepted = inspect.signature(self.function).parameters
         known = {name: value for name, value in offered.items() if name in accepted}
+        if "checkpoint_dir" in accepted:
+            known["checkpoint_dir"] = _made(checkpoints.folder)
         reporter = OwnReport(report, recipe)
         self.function(recipe, reporter, **{**known, **self.settings.objective.arguments})
         if reporter.count == 0:
             raise UserError("the objective never called report(epoch, val_loss)")
+        return None
 
     def evaluations(self, recipe: Recipe) -> int:
         return self.most_evaluations()
 
     def most_evaluations(self) -> int:
         return max(1, round(self.settings.train.epochs))
+
+
+def _made(folder: str) -> str:
+    """The folder for the user's own files, made where it is one of this machine."""
+    if "://" not in folder:
+        with contextlib.suppress(OSError):  # the function finds out when it writes
+            Path(folder).mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class OwnReport:

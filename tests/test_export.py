@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from reports import Collected
 
+from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script
 from lrsearch.objective import build_objective
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.training.loop import Evaluation
 
 SEED = 5
 
@@ -39,9 +40,10 @@ def both(
         "scheduler": Part("cosine"),
     }
     recipe = Recipe(**(known | changes))
-    found: list[Evaluation] = []
+    found = Collected()
     info = prepare(settings.data)
-    build_objective(settings, info.to_json()).run(recipe, SEED, found.append, lambda: False)
+    objective = build_objective(settings, info.to_json())
+    objective.run(recipe, SEED, found, lambda: False, NoCheckpoints())
     values = [one.values[settings.metric.name] for one in found]
     value = min(values) if settings.metric.at == "best" else values[-1]
     record = {"study": "s", "trial": 0, "metric": settings.metric.name, "at": settings.metric.at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lrsearch"
 # A room, and what must not be imported there, anywhere in the module.
 FORBIDDEN = {
     "training": ("optuna", "hydra", "omegaconf", "sqlalchemy", "pydantic", "lrsearch.study",
-                 "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry"),
+                 "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry",
+                 "lrsearch.checkpoints", "lrsearch.resumable"),
+    "checkpoints": ("optuna", "hydra", "omegaconf", "sqlalchemy", "pydantic", "lrsearch.study",
+                    "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry",
+                    "lrsearch.training", "lrsearch.recipe", "lrsearch.resumable"),
+    "resumable.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
+                     "lrsearch.entry", "lrsearch.workers", "lrsearch.objective"),
     "schedules": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
                   "lrsearch.config", "lrsearch.space", "lrsearch.recipe"),
     "space": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
@@ -103,12 +110,18 @@ def test_a_worker_trains_without_importing_torchvision(environment: dict[str, st
     code = (
         "import sys; from lrsearch.entry.compose import load_settings; "
         "from lrsearch.objective import build_objective; from lrsearch.data.prepare import prepare;"
-        "import random; s = load_settings(['+sweep=digits', 'train.epochs=1']); "
-        "o = build_objective(s, prepare(s.data).to_json()); seen = []; "
-        "o.run(s.space.sample(random.Random(0)), 0, seen.append, lambda: False); "
+        "import random; from lrsearch.checkpoints.store import NoCheckpoints; "
+        "from reports import Collected; s = load_settings(['+sweep=digits', 'train.epochs=1']); "
+        "o = build_objective(s, prepare(s.data).to_json()); seen = Collected(); "
+        "o.run(s.space.sample(random.Random(0)), 0, seen, lambda: False, NoCheckpoints()); "
         "print(len(seen), 'torchvision' in sys.modules)"
     )
+    path = os.pathsep.join([environment["PYTHONPATH"], str(Path(__file__).parent)])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environment, "PYTHONPATH": path},
     )
     assert done.stdout.strip() == "1 False"

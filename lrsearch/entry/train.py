@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
+from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import MetricSettings
 from lrsearch.data.prepare import prepare
@@ -49,21 +51,32 @@ def train_again(path: Path, device: str | None, data_root: Path | None) -> int:
     else:
         stored_data = None
     console.print(recipe.describe(), markup=False)
-    values: list[float] = []
-
-    def report(evaluation: Evaluation) -> None:
-        values.append(evaluation.values[settings.metric.name])
-        shown = "  ".join(f"{name} {number(v)}" for name, v in evaluation.values.items())
-        console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {number(evaluation.lr_end[0])}")
-
+    report = _Printed(console, settings.metric.name)
     try:
         objective = build_objective(settings, stored_data)
-        objective.run(recipe, int(record["seed"]), report, lambda: False)
+        objective.run(recipe, int(record["seed"]), report, lambda: False, NoCheckpoints())
     except (Diverged, OutOfMemory) as error:
         console.print(str(error), markup=False)
         return 1
-    _compare(console, settings.metric, values, float(record["value"]))
+    _compare(console, settings.metric, report.values, float(record["value"]))
     return 0
+
+
+class _Printed:
+    """Prints each evaluation, and keeps the values of the metric."""
+
+    def __init__(self, console: Console, metric: str) -> None:
+        self.values: list[float] = []
+        self._console, self._metric = console, metric
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        self.values.append(evaluation.values[self._metric])
+        shown = "  ".join(f"{name} {number(v)}" for name, v in evaluation.values.items())
+        rate = number(evaluation.lr_end[0])
+        self._console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {rate}")
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        """Nothing has been before: there are no checkpoints."""
 
 
 def _compare(

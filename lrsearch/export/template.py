@@ -73,6 +73,7 @@ OWN = '''"""The best recipe of the study {study}, found by lrsearch: {metric} {v
 import inspect
 import random
 import sys
+import tempfile
 
 import numpy
 import torch
@@ -97,6 +98,8 @@ if __name__ == "__main__":
     torch.manual_seed({seed})
     GIVEN["device"] = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     asked = inspect.signature({name}).parameters
+    if "checkpoint_dir" in asked:
+        GIVEN["checkpoint_dir"] = tempfile.mkdtemp()
     given = {{key: value for key, value in GIVEN.items() if key in asked}}
     {name}(Recipe.from_dict(RECIPE), report, **given{arguments})
 '''

@@ -31,6 +31,7 @@ _FREE_KEYS = frozenset(
         "description", "sampler", "pruner", "queue",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
+        "train.checkpoint_every", "train.keep_best",
         "data.root", "data.cache",
     }
 )  # fmt: skip

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from lrsearch.data.own import as_targets
 from lrsearch.data.parts import StreamedPart, TensorPart
 from lrsearch.seeds import derived_seed
+from lrsearch.training.generators import seed_everything
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Part = TensorPart | StreamedPart
@@ -24,6 +25,16 @@ def order(n: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(n, generator=generator)
 
 
+def augmentation(seed: int, epoch: int, device: torch.device) -> torch.Generator:
+    """The generator of an epoch's crops and mirror images, at the epoch's start."""
+    return torch.Generator(device).manual_seed(derived_seed(seed, "augment", epoch))
+
+
+def batches_per_epoch(part: Part, batch_size: int) -> int:
+    """How many batches an epoch has; an incomplete last one does not count."""
+    return len(part) // min(batch_size, len(part))
+
+
 def training_batches(
     part: Part,
     batch_size: int,
@@ -32,29 +43,38 @@ def training_batches(
     device: torch.device,
     crop: int = 0,
     flip: bool = False,
+    first: int = 0,
+    generator: torch.Generator | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch, all of one size: an incomplete last one is left out.
 
-    `crop` pads by so many zeros and cuts at random; `flip` mirrors half of the images.
+    `crop` pads by so many zeros and cuts at random; `flip` mirrors half of the images. An epoch
+    that was left goes on at its batch `first`, with the `generator` of its augmentation.
     """
     indices = order(len(part), seed, epoch)
+    batches = batches_per_epoch(part, batch_size)
     batch_size = min(batch_size, len(part))
-    batches = len(part) // batch_size
     if isinstance(part, StreamedPart):
         chunks = indices[: batches * batch_size].view(batches, batch_size).tolist()
-        source: Iterator[Batch] = _streamed(part.dataset, chunks, device)
+        seeded = [
+            (derived_seed(seed, "items", epoch, number), chunks[number])
+            for number in range(first, batches)
+        ]
+        source = _streamed(part.dataset, seeded, device)
     else:
-        source = _gathered(part, indices.to(device), batch_size, batches)
+        source = _gathered(part, indices.to(device), batch_size, range(first, batches))
     if not crop and not flip:
         return source
-    generator = torch.Generator(device).manual_seed(derived_seed(seed, "augment", epoch))
-    return ((augmented(x, generator, crop, flip), y) for x, y in source)
+    drawn_from = generator or augmentation(seed, epoch, device)
+    return ((augmented(x, drawn_from, crop, flip), y) for x, y in source)
 
 
-def _gathered(part: TensorPart, indices: torch.Tensor, size: int, batches: int) -> Iterator[Batch]:
+def _gathered(
+    part: TensorPart, indices: torch.Tensor, size: int, numbers: range
+) -> Iterator[Batch]:
     x, y = part.x, part.y
-    for start in range(0, batches * size, size):
-        chosen = indices[start : start + size]
+    for number in numbers:
+        chosen = indices[number * size : (number + 1) * size]
         yield x.index_select(0, chosen), y.index_select(0, chosen)
 
 
@@ -62,21 +82,45 @@ def evaluation_batches(part: Part, batch_size: int, device: torch.device) -> Ite
     """All samples in their order; the last batch may be smaller."""
     if isinstance(part, StreamedPart):
         starts = range(0, len(part), batch_size)
-        chunks = [list(range(start, min(start + batch_size, len(part)))) for start in starts]
+        chunks = [
+            (derived_seed("items", start), list(range(start, min(start + batch_size, len(part)))))
+            for start in starts
+        ]
         yield from _streamed(part.dataset, chunks, device)
         return
     for start in range(0, len(part), batch_size):
         yield part.x[start : start + batch_size], part.y[start : start + batch_size]
 
 
+class _Seeded(Dataset[Any]):
+    """A dataset whose random numbers are a function of the batch alone.
+
+    It lives in the loader's processes. A batch is (seed, indices); so an epoch that is gone on
+    with in its middle draws what the whole one would have drawn.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, batch: tuple[int, list[int]]) -> list[Any]:
+        seed, indices = batch
+        seed_everything(seed)
+        several = getattr(self.dataset, "__getitems__", None)
+        if several is not None:
+            return list(several(indices))
+        return [self.dataset[index] for index in indices]
+
+
 def _streamed(
-    dataset: Dataset[Any], chunks: list[list[int]], device: torch.device
+    dataset: Dataset[Any], chunks: list[tuple[int, list[int]]], device: torch.device
 ) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_sampler=chunks,
+        _Seeded(dataset),
+        batch_sampler=chunks,  # type: ignore[arg-type]
         num_workers=_LOADER_PROCESSES,
         pin_memory=device.type == "cuda",
+        # Not the global one: a loader draws a seed that an epoch left and resumed would draw twice.
+        generator=torch.Generator(),
     )
     for x, y in loader:
         yield x.float().to(device, non_blocking=True), as_targets(y).to(device, non_blocking=True)

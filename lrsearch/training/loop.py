@@ -1,104 +1,39 @@
-"""The training loop: a generator that yields at each evaluation."""
+"""The training loop: it yields at each evaluation, and can be left and gone on with at any step."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
-from lrsearch.data.parts import Parts
-from lrsearch.recipe import Recipe
-from lrsearch.schedules.durations import Length
-from lrsearch.training.batches import Batch, evaluation_batches, training_batches
-from lrsearch.training.settings import TrainSettings
+from lrsearch.training.batches import (
+    Batch,
+    augmentation,
+    batches_per_epoch,
+    evaluation_batches,
+    training_batches,
+)
+from lrsearch.training.generators import generator_states, set_generator_states
+from lrsearch.training.task import Evaluation, OutOfMemory, Stopped, Task
 from lrsearch.training.watch import WINDOW, Diverged, LossWatch
 
-if TYPE_CHECKING:
-    from lrsearch.training.losses import Measure
-
-__all__ = ["Diverged", "Evaluation", "OutOfMemory", "Stopped", "Task", "train"]
+__all__ = ["Diverged", "Evaluation", "OutOfMemory", "Stopped", "Task", "Training", "train"]
 
 _EVALUATION_BATCH = 1024
 
 
-class OutOfMemory(Exception):
-    """The device has no memory for this model and batch size."""
-
-    def __init__(self, step: int, lr: float, batch_size: int) -> None:
-        self.step, self.lr = step, lr
-        super().__init__(
-            f"out of memory at step {step} with batches of {batch_size} "
-            f"(train.micro_batch accumulates a batch from smaller pieces)"
-        )
-
-
-class Stopped(Exception):
-    """The training was asked to stop before its end."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found. Rates are those of `optimizer.param_groups`, one a group."""
-
-    index: int
-    epoch: float
-    """Epochs done, counted from the start."""
-    step: int
-    values: Mapping[str, float]
-    """`train_loss` (mean since the last evaluation), `val_loss` and `val_` + each metric."""
-    lr_start: tuple[float, ...]
-    """At the start of the first step since the last evaluation."""
-    lr_end: tuple[float, ...]
-    """After the last step, before a plateau sees this evaluation."""
-    grad_norm: float | None
-    """Mean over the steps it was measured at: all when clipping, else a few."""
-    clipped: float | None
-    """Share of steps whose gradient was clipped; None without clipping."""
-    seconds: float
-
-
-@dataclass
-class Task:
-    """Everything one training needs; the model and the data are on the device."""
-
-    model: nn.Module
-    parts: Parts
-    recipe: Recipe
-    settings: TrainSettings
-    length: Length
-    loss: Measure
-    metrics: Mapping[str, Measure]
-    seed: int
-    device: torch.device
-    crop: int = 0
-    flip: bool = False
-    should_stop: Callable[[], bool] = field(default=lambda: False)
-    """Asked once a window of steps; true ends the training with Stopped."""
-
-
 def train(task: Task) -> Iterator[Evaluation]:
-    """Trains, yielding after each `length.steps_per_evaluation` steps and after the last one.
-
-    Raises Diverged, OutOfMemory or Stopped. Whoever stops iterating ends the training.
-    """
-    run = _Run(task)
-    try:
-        yield from run.evaluations()
-    except torch.OutOfMemoryError:
-        raise OutOfMemory(run.step, run.schedule.rates[0], task.recipe.batch_size) from None
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
-            raise
-        raise OutOfMemory(run.step, run.schedule.rates[0], task.recipe.batch_size) from None
+    """Trains from start to end: `Training.evaluations` without a way back."""
+    return Training(task).evaluations()
 
 
-class _Run:
-    """The state of one training."""
+class Training:
+    """One training. Its state may be taken after any step, at the latest evaluation, too."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -117,26 +52,99 @@ class _Run:
             contextlib.nullcontext() if half is None else torch.autocast(kind, half)
         )
         self.scaler = torch.amp.GradScaler(kind) if half == torch.float16 else None
+        self._lr_start = tuple(self.schedule.rates)
+        self._started = time.perf_counter()
+        self._batches_per_epoch = batches_per_epoch(task.parts.train, task.recipe.batch_size)
+        self._augmentation: torch.Generator | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step was taken."""
+        return self.step >= self.task.length.steps
 
     def evaluations(self) -> Iterator[Evaluation]:
-        length, epoch, index = self.task.length, 0, 0
-        started, lr_start = time.perf_counter(), tuple(self.schedule.rates)
-        self.task.model.train()
-        while self.step < length.steps:
-            for batch in self._batches(epoch):
-                self._train_step(batch)
-                if self.step % length.steps_per_evaluation == 0 or self.step == length.steps:
-                    index += 1
-                    found = self._evaluation(index, lr_start, started)
-                    yield found
-                    self.schedule.evaluated(found.values)
-                    started, lr_start = time.perf_counter(), tuple(self.schedule.rates)
-                if self.step == length.steps:
-                    return
-            epoch += 1
+        """Trains, yielding after each `length.steps_per_evaluation` steps and after the last one.
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+        Raises Diverged, OutOfMemory or Stopped. Whoever stops iterating ends the training.
+        """
+        try:
+            yield from self._evaluations()
+        except torch.OutOfMemoryError:
+            raise self._out_of_memory() from None
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
+                raise
+            raise self._out_of_memory() from None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs: tensors and plain values, for `weights_only=True`.
+
+        As with torch's own, the tensors are those of the training: save or copy them before it
+        goes on. Losses that nobody has read yet are read, so it may raise Diverged.
+        """
+        generator, scaler = self._augmentation, self.scaler
+        return {
+            "step": self.step,
+            "model": self.task.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "watch": self.watch.state_dict(),
+            "norms": torch.stack(self.norms) if self.norms else None,
+            "lr_start": self._lr_start,
+            "seconds": time.perf_counter() - self._started,
+            "device": self.task.device.type,
+            "generators": generator_states(self.task.device),
+            "augmentation": None if generator is None else generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken, with the same task on any device.
+
+        Raises what torch raises where the model or the optimizer is another one.
+        """
+        device = self.task.device
+        self.step = state["step"]
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        self.watch.load_state_dict(state["watch"])
+        norms = state["norms"]
+        self.norms = [] if norms is None else list(norms.to(device).unbind())
+        self._lr_start = tuple(state["lr_start"])
+        self._started = time.perf_counter() - state["seconds"]
+        set_generator_states(state["generators"], device)
+        self._augmentation = None
+        if state["augmentation"] is not None and state["device"] == device.type:
+            self._augmentation = torch.Generator(device)
+            self._augmentation.set_state(state["augmentation"])
+
+    def _evaluations(self) -> Iterator[Evaluation]:
+        task, every = self.task, self.task.settings.checkpoint_every
+        task.model.train()
+        while not self.is_done:
+            for batch in self._rest_of_epoch():
+                self._train_step(batch)
+                if self.is_done or self.step % task.length.steps_per_evaluation == 0:
+                    yield self._evaluation()
+                    self._started = time.perf_counter()
+                if self.is_done:
+                    return
+                asked = every is not None and self.step % every == 0
+                if asked or self.step % self._batches_per_epoch == 0:
+                    task.checkpoint(asked)
+                if task.should_stop():
+                    self.watch.look(wait=True)
+                    raise Stopped(f"stopped at step {self.step}")
+
+    def _rest_of_epoch(self) -> Iterator[Batch]:
+        """The batches that the current epoch still has."""
         task = self.task
+        epoch, first = divmod(self.step, self._batches_per_epoch)
+        if (task.crop or task.flip) and (first == 0 or self._augmentation is None):
+            self._augmentation = augmentation(task.seed, epoch, task.device)
         return training_batches(
             task.parts.train,
             task.recipe.batch_size,
@@ -145,6 +153,8 @@ class _Run:
             task.device,
             task.crop,
             task.flip,
+            first,
+            self._augmentation,
         )
 
     def _train_step(self, batch: Batch) -> None:
@@ -157,8 +167,6 @@ class _Run:
             self.schedule.step()
         if self.watch.add(loss, lr):
             self.watch.look()
-            if self.task.should_stop():
-                raise Stopped(f"stopped at step {self.step}")
 
     def _backward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Gradients of the batch's mean loss, in pieces of `micro_batch`; returns that loss."""
@@ -200,25 +208,29 @@ class _Run:
         self.scaler.update()
         return bool(self.scaler.get_scale() >= before)
 
-    def _evaluation(self, index: int, lr_start: tuple[float, ...], started: float) -> Evaluation:
+    def _evaluation(self) -> Evaluation:
+        """Evaluates, and makes ready for the steps to the next one."""
+        length, clip = self.task.length, self.task.recipe.grad_clip
         lr_end = tuple(self.schedule.rates)
         self.watch.look(wait=True)
         values = {"train_loss": self.watch.mean(), **self._validate()}
         self.watch.check_value(values["val_loss"], self.step, lr_end[0])
         norms = torch.stack(self.norms) if self.norms else None
-        self.norms = []
-        clip = self.task.recipe.grad_clip
-        return Evaluation(
-            index=index,
-            epoch=self.step / self.task.length.steps_per_epoch,
+        found = Evaluation(
+            index=math.ceil(self.step / length.steps_per_evaluation),
+            epoch=self.step / length.steps_per_epoch,
             step=self.step,
             values=values,
-            lr_start=lr_start,
+            lr_start=self._lr_start,
             lr_end=lr_end,
             grad_norm=None if norms is None else float(norms.mean()),
             clipped=None if norms is None or clip is None else float((norms > clip).float().mean()),
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - self._started,
         )
+        self.norms = []
+        self.schedule.evaluated(values)
+        self._lr_start, self._started = tuple(self.schedule.rates), time.perf_counter()
+        return found
 
     def _validate(self) -> dict[str, float]:
         """The means over the validation part: `val_loss` and each metric."""
@@ -237,3 +249,6 @@ class _Run:
         task.model.train()
         n = len(task.parts.validation)
         return {name: float(total) / n for name, total in totals.items()}
+
+    def _out_of_memory(self) -> OutOfMemory:
+        return OutOfMemory(self.step, self.schedule.rates[0], self.task.recipe.batch_size)

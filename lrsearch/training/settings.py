@@ -35,6 +35,10 @@ class TrainSettings:
     micro_batch: Annotated[int, Ge(1)] | None = None
     """Largest batch that fits the device; larger ones are accumulated from such pieces."""
     threads: Annotated[int, Ge(1)] = 1
+    checkpoint_every: Annotated[int, Ge(1)] | None = None
+    """Steps between two checkpoints, besides those after epochs and at evaluations."""
+    keep_best: Annotated[int, Ge(0)] = 1
+    """Of how many of the best trials the final weights are kept."""
     loss: Target | None = None
     """None: cross-entropy for classes, mean squared error for numbers."""
     metrics: Mapping[str, Target] | None = None

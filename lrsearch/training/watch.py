@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -59,6 +60,21 @@ class LossWatch:
         mean = self.total / self.count if self.count else math.nan
         self.total, self.count = 0.0, 0
         return mean
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen. Reads all losses first, so it may raise Diverged."""
+        self.look(wait=True)
+        return {
+            "total": self.total,
+            "count": self.count,
+            "first_step": self._first_step,
+            "limit": self._limit,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        self.total, self.count = state["total"], state["count"]
+        self._first_step, self._limit = state["first_step"], state["limit"]
 
     def _check_pending(self) -> None:
         if self._pending is None:

@@ -1,0 +1,113 @@
+"""A training that is saved as it goes, and goes on where its last save was."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lrsearch.checkpoints.pace import Pace
+from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.training.loop import Evaluation, Stopped, Task, Training
+
+if TYPE_CHECKING:
+    from lrsearch.objective import Report
+
+_log = logging.getLogger(__name__)
+
+
+class Resumable:
+    """One training and its checkpoints.
+
+    It saves at evaluations and after epochs as often as `pace` allows, where the settings ask for
+    it, and when the training is stopped.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], Training],
+        checkpoints: Checkpoints,
+        facts: Mapping[str, str],
+        pace: Pace | None = None,
+    ) -> None:
+        """Goes on from the newest checkpoint of this training; else it begins.
+
+        `facts` are what makes the training besides its task: its model and its data.
+        """
+        self._checkpoints, self._pace = checkpoints, pace or Pace()
+        self._history: list[dict[str, Any]] = []
+        self._training = begin()
+        self._training_is = _fingerprint(self._training.task, facts)
+        state = checkpoints.load()
+        if state is not None and not self._resume(state):
+            self._training, self._history = begin(), []
+        self._saved_at = self._training.step
+        self._training.task.checkpoint = self._checkpoint
+
+    def run(self, report: Report) -> Mapping[str, torch.Tensor]:
+        """Trains to the end; the final weights. Raises what `report` and the training raise."""
+        training = self._training
+        report.restore([Evaluation(**one) for one in self._history])
+        try:
+            for evaluation in training.evaluations():
+                self._history.append(dataclasses.asdict(evaluation))
+                report(evaluation)
+                if not training.is_done:
+                    self._checkpoint(asked=False)
+        except Stopped:
+            self._save()
+            raise
+        weights: Mapping[str, torch.Tensor] = training.task.model.state_dict()
+        return weights
+
+    def _checkpoint(self, asked: bool) -> None:
+        if asked or self._pace.due():
+            self._save()
+
+    def _save(self) -> None:
+        if self._training.step == self._saved_at:
+            return
+        with self._pace.saving():
+            self._checkpoints.save(
+                {
+                    "step": self._training.step,
+                    "training_is": self._training_is,
+                    "training": self._training.state_dict(),
+                    "history": self._history,
+                }
+            )
+        self._saved_at = self._training.step
+
+    def _resume(self, state: dict[str, Any]) -> bool:
+        """Whether the state was this training's; if not, the training is of no use any more."""
+        if state.get("training_is") != self._training_is:
+            _log.warning("the checkpoint is not used: it belongs to another training")
+            return False
+        try:
+            self._training.load_state_dict(state["training"])
+            self._history = state["history"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            _log.warning("the checkpoint is not used, the code has changed: %s", error)
+            return False
+        return True
+
+
+def _fingerprint(task: Task, facts: Mapping[str, str]) -> str:
+    """Of all that makes the numbers of a training but code."""
+    settings = task.settings
+    known = {
+        **facts,
+        "recipe": task.recipe.to_dict(),
+        "seed": task.seed,
+        "length": dataclasses.asdict(task.length),
+        "augmentation": [task.crop, task.flip],
+        "amp": settings.amp,
+        "loss": repr(settings.loss),
+        "metrics": sorted(task.metrics),
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""The random generators that a model, and the user's own code, may draw from."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and torch on all devices."""
+    import numpy
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def generator_states(device: torch.device) -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's generators, as plain values and tensors."""
+    import numpy
+
+    own: Any = numpy.random.get_state(legacy=False)
+    return {
+        "python": random.getstate(),
+        # An array would not load with weights_only=True.
+        "numpy": {**own, "state": {**own["state"], "key": own["state"]["key"].tolist()}},
+        "torch": torch.get_rng_state(),
+        device.type: _device_state(device),
+    }
+
+
+def set_generator_states(states: dict[str, Any], device: torch.device) -> None:
+    """Goes on where `generator_states` was taken; a device of another kind stays as it is."""
+    import numpy
+
+    random.setstate(states["python"])
+    own = states["numpy"]
+    key = numpy.array(own["state"]["key"], dtype=numpy.uint32)
+    numpy.random.set_state({**own, "state": {**own["state"], "key": key}})
+    torch.set_rng_state(states["torch"])
+    state = states.get(device.type)
+    if state is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif state is not None and device.type == "mps":
+        torch.mps.set_rng_state(state)
+
+
+def _device_state(device: torch.device) -> torch.Tensor | None:
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None

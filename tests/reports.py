@@ -1,0 +1,17 @@
+"""What tests report to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lrsearch.training.loop import Evaluation
+
+
+class Collected(list[Evaluation]):
+    """The evaluations of one training, those of a checkpoint first."""
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        self.append(evaluation)
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        self[:] = history
