@@ -15,3 +15,7 @@ class Collected(list[Evaluation]):
 
     def restore(self, history: Sequence[Evaluation]) -> None:
         self[:] = history
+
+    def rewind(self, epoch: float) -> int:
+        self[:] = [one for one in self if one.epoch < epoch]
+        return len(self) + 1

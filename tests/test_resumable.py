@@ -180,6 +180,9 @@ def test_what_has_been_is_given_back_once_and_before_anything_else() -> None:
         def restore(self, history: Sequence[Evaluation]) -> None:
             told.append([one.index for one in history])
 
+        def rewind(self, epoch: float) -> int:
+            raise AssertionError("only the user's own training rewinds")
+
     checkpoints = Recorded()
     with pytest.raises(Stopped):
         Resumable(begin(lambda step: step == 10), checkpoints, FACTS).run(Told())

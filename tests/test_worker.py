@@ -10,18 +10,19 @@ import optuna
 import pytest
 import torch
 from command_line import BUGGY, Query
-from lrsearch.worker import Worker
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
+from lrsearch.entry.run import open_storage
 from lrsearch.objective import TrainingObjective, build_objective
-from lrsearch.pruning.catalogue import PRUNERS, build_pruner
+from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
-from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import open_study
-from lrsearch.study.trials import Studies
+from lrsearch.workers.here import Here
+from lrsearch.workers.service import Service
+from lrsearch.workers.worker import Stop
 
 Work = Callable[..., list[Finished]]
 
@@ -37,28 +38,22 @@ def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
 
     def run(*overrides: str, stop_after: int | None = None) -> list[Finished]:
         settings = load_settings(overrides)
-        database, studies = Database(settings.storage_url), Studies(settings.storage_url)
+        studies, database = open_storage(settings.storage_url)
         info = None if settings.objective else prepare(settings.data)
         study = open_study(settings, info, database, studies)
-        objective = build_objective(settings, info and info.to_json())
-        pruner = build_pruner(
-            settings.pruner.name,
-            settings.pruner.arguments,
-            objective.most_evaluations(),
-            settings.metric.mode,
-        )
         asked = 0
 
-        def should_stop() -> bool:
+        def is_set() -> bool:
             nonlocal asked
             asked += 1
             return stop_after is not None and asked > stop_after
 
-        trials = studies.trials(study.name, pruner)
-        Worker(settings, objective, study.queue, trials, should_stop).work()
+        stop = Stop(is_set, wait=lambda seconds: is_set())
+        service = Service(Here(settings.storage_url), study.name, until_empty=True, stop=stop)
+        service.work()
+        service.close()
         finished = Progress(database.session, study.study_id).finished()
         studies.close()
-        database.close()
         return finished
 
     return run
@@ -205,16 +200,36 @@ def test_an_objective_that_exits_fails_its_trial_alone(work: Work, tmp_path: Pat
     assert [one.outcome for one in finished] == ["failed", "complete"]
 
 
-def test_a_worker_told_to_stop_hands_its_unit_back_and_another_finishes_it(work: Work) -> None:
-    assert work("+sweep=digits", *QUICK, "pruner=none", stop_after=2) == []
+def test_a_worker_told_to_stop_hands_its_unit_back_and_another_goes_on_in_mid_epoch(
+    work: Work, tmp_path: Path, query: Query
+) -> None:
+    sweep = ("+sweep=digits", *QUICK, "pruner=none", "space.batch_size=64")  # 16 steps an epoch
+    assert work(*sweep, stop_after=30) == []
     waiting = optuna_study("digits").trials
-    assert len(waiting[0].intermediate_values) > 0
+    assert len(waiting[0].intermediate_values) == 1
     assert [trial.state for trial in waiting] == [optuna.trial.TrialState.WAITING]
-    finished = work("+sweep=digits", *QUICK, "pruner=none")
+    (file,) = (tmp_path / "lrsearch-checkpoints").rglob("*.ckpt")
+    assert 16 < int(file.stem.removeprefix("step-")) < 32
+    finished = work(*sweep)
     assert sorted(one.trial or 0 for one in finished) == list(range(6))
     assert {one.outcome for one in finished} == {"complete"}
     assert len(optuna_study("digits").trials) == 6
     assert optuna_study("digits").trials[0].params == waiting[0].params
+    assert not list((tmp_path / "lrsearch-checkpoints").rglob("*.ckpt"))
+    undisturbed = work(*sweep, "study.name=undisturbed")
+    assert [one.value for one in finished] == [one.value for one in undisturbed]
+    curves = query("select count(*), count(distinct trial_id || '-' || evaluation), max(evaluation)"
+                   " from lrsearch_epochs")  # fmt: skip
+    assert curves == [(36, 36, 3)]
+
+
+def test_the_weights_of_the_best_trials_are_kept(work: Work, tmp_path: Path) -> None:
+    finished = work("+sweep=digits", *QUICK, "pruner=none", "train.keep_best=2")
+    kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("trial-*.pt"))
+    best = sorted(one.trial or 0 for one in ranked(finished, "min")[:2])
+    assert [int(file.stem.removeprefix("trial-")) for file in kept] == best
+    weights = torch.load(kept[0], weights_only=True)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
 
 
 # What is recorded

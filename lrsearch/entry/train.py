@@ -78,6 +78,10 @@ class _Printed:
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Nothing has been before: there are no checkpoints."""
 
+    def rewind(self, epoch: float) -> int:
+        """The first evaluation comes next."""
+        return 1
+
 
 def _compare(
     console: Console, metric: MetricSettings, values: list[float], recorded: float

@@ -75,6 +75,7 @@ class Service:
 
     def close(self) -> None:
         """Gives all connections back."""
+        gc.unfreeze()  # extensions that count what is left at the end would complain
         self._studies.close()
 
     def _left(self, waiting: list[Waiting]) -> list[Waiting]:

@@ -14,6 +14,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
+from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.study import OpenStudy, load_row, open_study
@@ -179,7 +180,7 @@ def test_tables_of_another_version_are_refused(database: Database, url: str) -> 
 def test_sqlite_lets_readers_and_writers_work_at_once(database: Database) -> None:
     with database.engine.connect() as connection:
         assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
-        assert connection.execute(text("pragma busy_timeout")).scalar() == 120_000
+        assert connection.execute(text("pragma busy_timeout")).scalar() == 60_000
 
 
 def test_a_grid_is_a_unit_for_each_combination_in_an_order_the_seed_fixes(url: str) -> None:
@@ -210,5 +211,6 @@ def test_a_change_to_a_grid_gives_open_units_the_settings_of_the_grid(
              "space.scheduler.linear.final=0"]  # fmt: skip
     open_with(*space, "sampler=random")
     grid = open_with(*space, "sampler=grid").queue
-    units = [grid.claim("worker") for _ in range(4)]
-    assert len({str(unit.params) for unit in units if unit}) == 4
+    worker = Claims(database.session, grid.study_id, "me/1/1.0")
+    claims = [worker.claim(take_over=False) for _ in range(4)]
+    assert len({str(claim.params) for claim in claims if claim}) == 4

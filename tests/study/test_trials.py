@@ -2,111 +2,102 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
-from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
-from lrsearch.study.trials import UNIT, RunningTrial, Studies, Trials
+from lrsearch.samplers import build_sampler
+from lrsearch.space.domains import Suggester
+from lrsearch.study import trials
+from lrsearch.study.database import Database
+from lrsearch.study.trials import UNIT, Studies
+
+FINISHED = 12
 
 
-@pytest.fixture
-def trials(studies: Studies) -> Trials:
-    studies.create("one", "min", "val_loss")
-    return studies.trials("one", optuna.pruners.MedianPruner(n_startup_trials=1))
+def suggest(trial: Suggester) -> dict[str, Any]:
+    """A small space with a branch."""
+    scheduler = trial.suggest_categorical("scheduler", ["step", "cosine"])
+    chosen = {
+        "scheduler": scheduler,
+        "lr": trial.suggest_float("lr", 1e-4, 1.0, log=True),
+        "batch": trial.suggest_int("batch", 4, 9),
+        "only": trial.suggest_float("only", 0.5, 0.5),
+    }
+    if scheduler == "cosine":
+        chosen["final"] = trial.suggest_float("final", 0.0, 0.5)
+    return chosen
 
 
-def stored(url: str) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name="one", storage=url).get_trials()
+def filled(url: str, name: str) -> optuna.Study:
+    """A study with some finished trials, made by Optuna alone."""
+    study = optuna.create_study(
+        storage=url, study_name=name, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    for _ in range(FINISHED):
+        trial = study.ask()
+        study.tell(trial, suggest(trial)["lr"])
+    return study
 
 
-def start(trials: Trials, unit: int, **params: float) -> RunningTrial:
-    return trials.start(unit, params, RandomSampler(0))
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "gp", "cmaes"])
+def test_suggestions_are_those_of_optunas_own_trial(
+    studies: Studies, database: Database, url: str, sampler: str
+) -> None:
+    arguments = {} if sampler in ("random", "qmc") else {"n_startup_trials": 3}
+    theirs, ours = filled(url, "theirs"), filled(url, "ours")
+    theirs.sampler = build_sampler(sampler, arguments, 5, 7)
+    expected = suggest(theirs.ask())
+
+    with database.session.begin() as session:
+        trial_id, number = trials.create(session, ours._study_id, unit=3)
+    assert number == FINISHED
+    built = build_sampler(sampler, arguments, 5, 7)
+    suggestions = studies.suggestions("ours", trial_id, built, {})
+    assert suggest(suggestions) == expected
+    assert suggest(suggestions) == expected  # asked again, they stay
+    with database.session.begin() as session:
+        trials.set_parameters(session, trial_id, suggestions.chosen)
+    stored = optuna.load_study(study_name="ours", storage=url).trials[number]
+    assert stored.params == expected
+    assert stored.distributions == theirs.trials[number].distributions
+
+
+def test_given_parameters_and_those_of_an_earlier_attempt_are_kept(
+    studies: Studies, database: Database
+) -> None:
+    study_id = studies.create("one", "min", "val_loss")
+    with database.session.begin() as session:
+        trial_id, _ = trials.create(session, study_id, unit=0)
+    first = studies.suggestions("one", trial_id, build_sampler("random", {}, 0, 1), {"lr": 0.25})
+    chosen = suggest(first)
+    assert chosen["lr"] == 0.25
+    with database.session.begin() as session:
+        trials.set_parameters(session, trial_id, first.chosen)
+    again = studies.suggestions("one", trial_id, build_sampler("random", {}, 0, 99), {})
+    assert suggest(again) == chosen
 
 
 def test_a_study_is_made_once_and_found_by_name(studies: Studies) -> None:
     assert studies.find("one") is None
     study_id = studies.create("one", "max", "val_accuracy")
     assert studies.find("one") == study_id == studies.create("one", "max", "val_accuracy")
+    studies.delete("one")
+    assert studies.find("one") is None
 
 
-def test_a_trial_carries_its_unit_from_birth_and_takes_given_parameters(
-    trials: Trials, url: str
+def test_a_trial_that_does_not_work_is_never_best(
+    studies: Studies, database: Database, url: str
 ) -> None:
-    trial = start(trials, 7, lr=0.25)
-    assert trial.suggester.suggest_float("lr", 0.1, 1.0) == 0.25
-    assert 0 <= trial.suggester.suggest_float("other", 0.0, 1.0) <= 1
-    found = stored(url)[0]
-    assert found.state == TrialState.RUNNING
-    assert found.user_attrs[UNIT] == 7
-    assert found.params["lr"] == 0.25
-    assert trials.find(7) == trial.trial_id
-    assert trials.find(8) is None
-
-
-def test_an_interrupted_trial_is_taken_over_under_its_own_number_from_its_start(
-    trials: Trials, url: str
-) -> None:
-    trial = start(trials, 0)
-    lr = trial.suggester.suggest_float("lr", 0.1, 1.0)
-    trial.report(0.9, 1)
-    trials.wait(trial.trial_id)
-    assert stored(url)[0].state == TrialState.WAITING
-    again = trials.take_over(trial.trial_id, RandomSampler(99))
-    assert again is not None
-    assert again.number == trial.number
-    assert again.suggester.suggest_float("lr", 0.1, 1.0) == lr
-    assert stored(url)[0].intermediate_values == {}
-    again.report(0.8, 1)
-    again.finish("complete", 0.8, feasible=True)
-    assert [(t.state, t.value, t.intermediate_values) for t in stored(url)] == [
-        (TrialState.COMPLETE, 0.8, {1: 0.8})
-    ]
-
-
-def test_a_running_trial_of_a_dead_worker_is_taken_over_too(trials: Trials, url: str) -> None:
-    trial = start(trials, 0)
-    again = trials.take_over(trial.trial_id, RandomSampler(0))
-    assert again is not None
-    assert len(stored(url)) == 1
-
-
-def test_a_finished_trial_is_not_taken_over_but_read(trials: Trials) -> None:
-    trial = start(trials, 0)
-    trial.annotate({"status": "complete"})
-    trial.finish("complete", 0.5, feasible=True)
-    assert trials.take_over(trial.trial_id, RandomSampler(0)) is None
-    assert trials.ending(trial.trial_id) == ("complete", 0.5, None)
-    trials.wait(trial.trial_id)  # changes nothing
-    trials.fail(trial.trial_id, "late")
-    assert trials.ending(trial.trial_id) == ("complete", 0.5, None)
-
-
-def test_a_trial_that_does_not_work_is_pruned_infeasible_and_never_best(
-    trials: Trials, url: str
-) -> None:
-    good, bad = start(trials, 0), start(trials, 1)
-    bad.report(0.001, 1)
-    bad.finish("pruned", 0.001, feasible=False)
-    good.finish("complete", 0.5, feasible=True)
+    study_id = studies.create("one", "min", "val_loss")
+    with database.session.begin() as session:
+        good, _ = trials.create(session, study_id, unit=0)
+        bad, _ = trials.create(session, study_id, unit=1)
+        trials.end(session, bad, "diverged", 0.001, {})
+        trials.end(session, good, "complete", 0.5, {})
     study = optuna.load_study(study_name="one", storage=url)
-    assert study.best_trial.number == good.number
-    assert study.trials[bad.number].constraints == {"works": 1.0}
-    assert study.trials[good.number].constraints == {"works": -1.0}
-
-
-def test_the_pruner_sees_what_others_have_finished(trials: Trials) -> None:
-    first = start(trials, 0)
-    first.report(0.1, 1)
-    assert not first.should_prune()
-    first.finish("complete", 0.1, feasible=True)
-    second = start(trials, 1)
-    second.report(0.9, 1)
-    assert second.should_prune()
-
-
-def test_a_failed_trial_keeps_its_reason(trials: Trials, url: str) -> None:
-    trial = start(trials, 0)
-    trials.fail(trial.trial_id, "its worker died 3 times")
-    found = stored(url)[0]
-    assert (found.state, found.user_attrs["reason"]) == (TrialState.FAIL, "its worker died 3 times")
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert study.best_trial.user_attrs[UNIT] == 0
+    assert study.trials[1].constraints == {"works": 1.0}
