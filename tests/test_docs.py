@@ -68,7 +68,7 @@ class Folder:
         """How the trials of a study ended."""
         rows = self.rows(
             "select outcome from lrsearch_units join lrsearch_studies using (study_id) "
-            "where name = ? and state = 'done'",
+            "where name = ? and lrsearch_units.state = 'done'",
             study,
         )
         return [outcome for (outcome,) in rows]

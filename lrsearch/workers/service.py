@@ -29,7 +29,7 @@ from lrsearch.workers.here import Here
 from lrsearch.workers.worker import Stop, Worker
 
 IDLE_WAIT = 1.0
-"""Seconds between two looks for work, when there is none."""
+"""Seconds between two looks for work, at most, when there is none."""
 SECOND_LOOK = 600.0
 """Seconds after which a study that could not be served here is tried again."""
 
@@ -66,12 +66,12 @@ class Service:
                 self._stop.wait(waits.next())
                 continue
             self._contact.reached(self._gap())
-            waits = Waits()
             if worked:
+                waits = Waits()
                 continue
             if self._until_empty and not self._left(waiting):
                 return
-            self._stop.wait(IDLE_WAIT)
+            self._stop.wait(min(waits.next(), IDLE_WAIT))
 
     def close(self) -> None:
         """Gives all connections back."""
