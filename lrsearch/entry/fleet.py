@@ -122,8 +122,9 @@ def show_status(arguments: Sequence[str]) -> None:
 def _line(study: StudyStatus) -> str:
     counts = study.counts
     total = sum(counts.values())
+    state = "done" if counts[DONE] == total else study.state
     return (
-        f"{study.name:24} {study.state:8} {counts[DONE]}/{total} done, "
+        f"{study.name:24} {state:8} {counts[DONE]}/{total} done, "
         f"{counts[RUNNING]} running, {counts[OPEN]} open"
         + (f", priority {study.priority}" if study.priority else "")
     )
@@ -150,7 +151,9 @@ def _show(console: Console, database: Database, study: StudyStatus) -> None:
         Queue(database.session, study.study_id),
     )
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
-    console.print(f"    {outcomes or 'nothing has ended yet'}; {duration(queue.spent())} of time")
+    console.print(
+        f"    {outcomes or 'nothing has ended yet'}; {duration(queue.spent())} of wall clock"
+    )
     for one in progress.snapshot().running:
         at = "just begun" if one.epoch is None else f"epoch {one.epoch:g}"
         console.print(

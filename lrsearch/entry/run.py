@@ -78,7 +78,9 @@ def submit(settings: Settings) -> int:
     left = study.total - study.queue.counts()[DONE]
     console.print(
         f"{left} trials wait for workers; to start one, on any machine that reaches the database:\n"
-        f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}",
+        f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}\n"
+        f"how far they are: python -m lrsearch status {study.name}; the result, and help with the "
+        f"rest: the same command without submit",
         soft_wrap=True,
         markup=False,
     )

@@ -1,0 +1,171 @@
+"""The commands on the studies of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.spec import DataInfo
+from lrsearch.entry.compose import load_settings
+from lrsearch.entry.main import main
+from lrsearch.entry.run import open_storage
+from lrsearch.study.claims import Claims
+from lrsearch.study.database import Database
+from lrsearch.study.endings import Outcome
+from lrsearch.study.shelf import Shelf
+from lrsearch.study.study import open_study
+
+URL = "sqlite:///lrsearch.db"
+INFO = DataInfo(
+    name="digits", fingerprint="abc", input_shape=(1, 8, 8), n_classes=10, n_train=1078,
+    n_validation=360, n_test=359, fallback_reason=None, wanted="digits", file=None,
+)  # fmt: skip
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command in this process: exit code, output, errors."""
+    for name in ("STORAGE", "CHECKPOINTS", "DATA", "CACHE"):
+        monkeypatch.delenv(f"LRSEARCH_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def claims(command: Command) -> Claims:
+    """A study of three trials, and a worker on it."""
+    settings: Settings = load_settings(["+sweep=digits", "study.n_trials=3"])
+    studies, database = open_storage(URL)
+    study = open_study(settings, INFO, database, studies)
+    return Claims(database.session, study.study_id, "far-away/1/1.00")
+
+
+def state(name: str = "digits") -> str:
+    database = Database(URL)
+    found = next(one.state for one in Shelf(database.session).statuses() if one.name == name)
+    database.close()
+    return found
+
+
+def test_status_lists_the_studies_and_what_is_done(command: Command, claims: Claims) -> None:
+    claim = claims.claim(take_over=False)
+    assert claim is not None
+    code, out, _ = command("status")
+    assert code == 0
+    assert "digits" in out
+    assert "0/3 done, 1 running, 2 open" in out
+    claims.finish(claim, Outcome("complete", 0.5), 1.0)
+    claims.claim(take_over=False)
+    code, out, _ = command("status", "digits")
+    assert "1 complete" in out
+    assert "trial 1 on far-away/1/1.00: just begun" in out
+
+
+def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: Claims) -> None:
+    assert command("pause", "digits")[0] == 0
+    assert state() == "paused"
+    code, out, _ = command("resume", "digits")
+    assert (code, state()) == (0, "open")
+    assert "python -m lrsearch worker --sweep digits" in out
+    claim = claims.claim(take_over=False)
+    assert claim is not None
+    assert "go on to their end" in command("stop", "digits")[1]
+    assert not claims.renew(claim).hand_back
+    assert "are handed back" in command("stop", "digits", "--now")[1]
+    assert claims.renew(claim).hand_back
+    assert state() == "stopped"
+
+
+def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Claims) -> None:
+    claim = claims.claim(take_over=False)
+    assert claim is not None
+    claims.finish(claim, Outcome("failed", reason="no disk"), 1.0)
+    assert "open: 2 trials wait" in command("resume", "digits")[1]
+    _, out, _ = command("resume", "digits", "--retry-failed")
+    assert "1 failed trials are open again" in out
+    assert "open: 3 trials wait" in out
+
+
+def test_a_study_is_deleted_only_with_yes_and_only_when_nothing_runs(
+    command: Command, claims: Claims, tmp_path: Path
+) -> None:
+    claim = claims.claim(take_over=False)
+    assert claim is not None
+    checkpoints = tmp_path / "lrsearch-checkpoints" / f"digits-{claims.study_id}"
+    checkpoints.mkdir(parents=True)
+    code, _, error = command("delete", "digits")
+    assert code == 2
+    assert "add --yes" in error
+    code, _, error = command("delete", "digits", "--yes")
+    assert code == 2
+    assert "stop digits --now" in error
+    claims.give_back(claim)
+    assert command("delete", "digits", "--yes")[0] == 0
+    assert not checkpoints.exists()
+    assert optuna.get_all_study_names(URL) == []
+    assert "no studies" in command("status")[1]
+
+
+@pytest.mark.parametrize("arguments", [("pause",), ("stop", "digist"), ("resume", "a", "b")])
+def test_a_study_must_be_named_and_a_typo_is_helped(
+    command: Command, claims: Claims, arguments: tuple[str, ...]
+) -> None:
+    code, _, error = command(*arguments)
+    assert code == 2
+    assert "digits" in error
+    assert state() == "open"
+
+
+def test_a_database_that_is_not_there_is_not_made(command: Command, tmp_path: Path) -> None:
+    code, _, error = command("status", "storage.url=sqlite:///typo.db")
+    assert code == 2
+    assert "there is no database" in error
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_an_unknown_place_is_refused(command: Command) -> None:
+    code, _, error = command("worker", "storage.ulr=sqlite:///x.db")
+    assert code == 2
+    assert "did you mean storage.url" in error
+
+
+def test_the_doctor_finds_what_is_right_and_what_is_wrong(
+    command: Command, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = command("doctor")
+    assert code == 0
+    for what in ("database", "latency", "permissions", "checkpoints", "device"):
+        assert f"ok       {what}: " in out
+    code, out, _ = command("doctor", "storage.url=postgresql://me:hunter2@127.0.0.1:1/x")
+    assert code == 1
+    assert "problem  database" in out
+    assert "hunter2" not in out
+    code, out, _ = command("doctor", "storage.checkpoints=/proc/nowhere")
+    assert code == 1
+    assert "problem  checkpoints" in out
+
+
+def test_the_doctor_counts_connections(command: Command, new_database: Callable[[], str]) -> None:
+    url = new_database()
+    code, out, _ = command("doctor", f"storage.url={url}", "workers=4")
+    assert code == 0, out
+    assert "4 workers here take up to 10" in out
+    code, out, _ = command("doctor", f"storage.url={url}", "workers=400")
+    assert code == 1
+    assert "raise max_connections" in out
+    assert "hunter2" not in out

@@ -1,0 +1,159 @@
+"""A worker that serves whatever studies a database has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from lrsearch.data.prepare import prepare
+from lrsearch.entry.compose import load_settings
+from lrsearch.entry.run import open_storage
+from lrsearch.errors import UserError
+from lrsearch.study.database import Database
+from lrsearch.study.progress import Progress
+from lrsearch.study.queue import Queue
+from lrsearch.study.shelf import Shelf
+from lrsearch.study.study import load_row, open_study
+from lrsearch.study.tables import StudyRow, UnitRow
+from lrsearch.workers.here import Here
+from lrsearch.workers.service import Service
+from lrsearch.workers.worker import Stop
+
+URL = "sqlite:///lrsearch.db"
+QUICK = ("+sweep=digits", "train.epochs=2", "pruner=none", "sampler=random")
+Submit = Callable[..., int]
+
+
+@pytest.fixture
+def database(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    studies, database = open_storage(URL)
+    yield database
+    studies.close()
+
+
+@pytest.fixture
+def submit(database: Database) -> Submit:
+    """Stores a sweep of two trials; its id."""
+
+    def store(name: str, *overrides: str) -> int:
+        settings = load_settings([*QUICK, "study.n_trials=2", f"study.name={name}", *overrides])
+        studies, own = open_storage(URL)
+        study = open_study(settings, prepare(settings.data), own, studies)
+        studies.close()
+        return study.study_id
+
+    return store
+
+
+def serve(only: str | None = None, stop_after: int | None = None) -> None:
+    """A worker in this process, until nothing is left."""
+    asked = 0
+
+    def is_set() -> bool:
+        nonlocal asked
+        asked += 1
+        return stop_after is not None and asked > stop_after
+
+    service = Service(Here(URL), only, until_empty=True, stop=Stop(is_set, lambda _: is_set()))
+    service.work()
+    service.close()
+
+
+def ends(database: Database, study_id: int) -> list[str]:
+    """How its trials ended, in the order of their ends."""
+    return [one.outcome for one in Progress(database.session, study_id).finished()]
+
+
+def test_studies_are_served_by_priority_and_then_by_age(database: Database, submit: Submit) -> None:
+    ids = [submit("old"), submit("new"), submit("urgent", "study.priority=3")]
+    serve()
+    with database.session() as session:
+        times = [
+            session.query(UnitRow.finished_at).filter_by(study_id=one).order_by("number").all()
+            for one in ids
+        ]
+    assert all(ends(database, one) == ["complete"] * 2 for one in ids)
+    old, new, urgent = ([moment for (moment,) in one] for one in times)
+    assert max(urgent) <= min(old)
+    assert max(old) <= min(new)
+
+
+def test_one_study_alone_can_be_served(database: Database, submit: Submit) -> None:
+    one, other = submit("one"), submit("other")
+    serve(only="other")
+    assert (ends(database, one), ends(database, other)) == ([], ["complete"] * 2)
+
+
+def test_a_study_that_cannot_be_served_is_left_alone_with_the_reason(
+    database: Database, submit: Submit, tmp_path: Path
+) -> None:
+    code = tmp_path / "lost_model.py"
+    code.write_text("from lrsearch.models.mlp import Mlp as Net\n")
+    lost = submit("lost", "model._target_=lost_model.Net", "~model.hidden", "study.priority=9")
+    fine = submit("fine")
+    code.unlink()
+    serve()
+    assert (ends(database, lost), ends(database, fine)) == ([], ["complete"] * 2)
+    (status, _) = Shelf(database.session).statuses()
+    ((host, reason),) = status.refusals.items()
+    assert host
+    assert "lost_model" in reason
+    with pytest.raises(UserError, match="lost_model"):
+        serve(only="lost")
+
+
+def test_a_study_with_other_data_is_left_alone(database: Database, submit: Submit) -> None:
+    study_id = submit("other-data")
+    with database.session.begin() as session:
+        record = session.get_one(StudyRow, study_id).record
+        data = {**record["data"], "fingerprint": "0" * 64, "file": None}
+        session.execute(update(StudyRow).values(record={**record, "data": data}))
+    serve()
+    assert ends(database, study_id) == []
+    (status,) = Shelf(database.session).statuses()
+    assert "nothing is mixed" in next(iter(status.refusals.values()))
+
+
+def test_a_paused_study_is_handed_back_and_goes_on_later(
+    database: Database, submit: Submit
+) -> None:
+    study_id = submit("later")
+    queue = Queue(database.session, study_id)
+    queue.pause()
+    serve()
+    assert ends(database, study_id) == []
+    queue.open()
+    serve()
+    assert ends(database, study_id) == ["complete"] * 2
+
+
+def test_a_study_whose_time_is_up_is_stopped_by_whoever_notices(
+    database: Database, submit: Submit
+) -> None:
+    study_id = submit("timed", "study.timeout=100", "train.epochs=100000", "queue.lease=1")
+    with database.session.begin() as session:
+        session.execute(update(StudyRow).values(seconds=101.0))
+    serve()  # ends within a beat of its lease
+    assert ends(database, study_id) == []
+    (status,) = Shelf(database.session).statuses()
+    assert (status.state, status.counts["running"]) == ("stopped", 0)
+    assert "study.timeout=100 s is up" in str(status.stopped)
+
+
+def test_a_study_that_is_not_there_is_named(database: Database) -> None:
+    with pytest.raises(UserError, match="no study 'nowhere'"):
+        serve(only="nowhere")
+
+
+def test_the_stored_configuration_is_what_is_served(database: Database, submit: Submit) -> None:
+    submit("stored", "train.epochs=1")
+    assert load_row(database, "stored").config["train"]["epochs"] == 1
+    serve()
+    progress = Progress(database.session, load_row(database, "stored").study_id)
+    assert [len(progress.epochs(one.trial_id or 0)) for one in progress.finished()] == [1, 1]
