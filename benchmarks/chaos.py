@@ -42,6 +42,8 @@ class Worker:
     """A worker process."""
 
     process: subprocess.Popen[bytes]
+    log: Path
+    started: float = field(default_factory=time.monotonic)
     asked_to_end: bool = False
     wakes_at: float | None = None
     """When a stopped one is woken."""
@@ -75,14 +77,15 @@ class Fleet:
     def hire(self) -> None:
         """Brings the fleet up to its size."""
         while len(self.workers) < self.size:
-            log = (self.folder / f"worker-{self.started}.log").open("wb")
+            path = self.folder / f"worker-{self.started}.log"
+            log = path.open("wb")
             self.started += 1
             process = subprocess.Popen(
                 [sys.executable, "-m", "lrsearch", "worker", "--sweep", "chaos", "--until-empty"],
                 cwd=self.folder, env=self.environment(), stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-            self.workers.append(Worker(process))
+            self.workers.append(Worker(process, path))
 
     def mind(self) -> None:
         """Wakes those whose time has come, and takes away those that ended."""
@@ -95,14 +98,19 @@ class Fleet:
                 continue
             self.workers.remove(worker)
             if code not in (0, -signal.SIGKILL):
-                self.wrong.append(f"worker {worker.process.pid} ended with {code}")
+                log = worker.log.read_text(errors="replace").strip().splitlines()
+                self.wrong.append(f"worker {worker.process.pid} ended with {code}: {log[-1:]}")
 
     def inject(self) -> None:
         """One fault, at random."""
         kinds = [kind for kind in FAULTS if self.server is not None or kind not in
                  ("disconnect", "restart")]  # fmt: skip
         kind = self.rng.choices(kinds, [FAULTS[kind] for kind in kinds])[0]
-        awake = [one for one in self.workers if one.wakes_at is None and not one.asked_to_end]
+        ready = time.monotonic() - 3.0  # Python itself must have begun, to hear signals
+        awake = [
+            one for one in self.workers
+            if one.wakes_at is None and not one.asked_to_end and one.started < ready
+        ]  # fmt: skip
         if kind == "disconnect":
             self.server.psql(
                 "select pg_terminate_backend(pid) from pg_stat_activity "

@@ -22,7 +22,7 @@ from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import open_study
 from lrsearch.workers.here import Here
 from lrsearch.workers.service import Service
-from lrsearch.workers.worker import Stop
+from lrsearch.workers.stop import Stop
 
 Work = Callable[..., list[Finished]]
 

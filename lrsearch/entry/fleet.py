@@ -20,6 +20,7 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus
 from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.workers.here import Here
+from lrsearch.workers.stop import stop_on_signals
 
 _PLACES = {
     "storage.url": "LRSEARCH_STORAGE",
@@ -57,6 +58,7 @@ def serve_here(
     arguments: Sequence[str], only: str | None, until_empty: bool, parent: int | None
 ) -> None:
     """`worker`. Raises UserError."""
+    stop = stop_on_signals(parent)  # first of all: what follows takes seconds
     here, names = read_here(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
@@ -64,7 +66,7 @@ def serve_here(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    serve(here, only, until_empty, parent)
+    serve(here, only, until_empty, stop)
 
 
 @contextmanager

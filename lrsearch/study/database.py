@@ -43,12 +43,18 @@ class Database:
             self.engine = engine or connect(url)
             self._prepare()
         except (DBAPIError, ImportError) as error:
-            raise unusable(url, error) from None
+            raise unusable(url, error) from error
         self.session: sessionmaker[Session] = sessionmaker(self.engine)
 
     def _prepare(self) -> None:
         if not inspect(self.engine).has_table(VersionRow.__tablename__):
-            Base.metadata.create_all(self.engine)
+            try:
+                Base.metadata.create_all(self.engine)
+            except DBAPIError:
+                # Another process may have made them at the same moment.
+                if not inspect(self.engine).has_table(VersionRow.__tablename__):
+                    raise
+                Base.metadata.create_all(self.engine)
         with Session(self.engine) as session:
             version = session.scalar(select(VersionRow.version))
             if version is None:

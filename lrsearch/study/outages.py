@@ -10,6 +10,8 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from lrsearch.errors import UserError
+
 T = TypeVar("T")
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
@@ -21,7 +23,7 @@ def passes(error: BaseException) -> bool:
     """Whether the same statement may well succeed later.
 
     Lost connections, deadlocks, serialization failures, lock timeouts, a server that starts or
-    stops, a busy or full SQLite file; also where Optuna has wrapped them.
+    stops, a busy or full SQLite file; also where Optuna or a message to the user wraps them.
     """
     if isinstance(error, PoolTimeout):
         return True
@@ -32,7 +34,8 @@ def passes(error: BaseException) -> bool:
             return any(word in str(error.orig).lower() for word in _SQLITE_PASSES)
         return isinstance(error, OperationalError | InterfaceError)
     cause = error.__cause__
-    return cause is not None and type(error).__name__ == "StorageInternalError" and passes(cause)
+    wrapped = isinstance(error, UserError) or type(error).__name__ == "StorageInternalError"
+    return wrapped and cause is not None and passes(cause)
 
 
 class Contact:
@@ -68,12 +71,14 @@ class Waits:
 
     def __init__(self) -> None:
         self._next = FIRST_WAIT
+        # Not the global generator: a training may be drawing from that.
+        self._random = random.Random()
 
     def next(self) -> float:
         """Seconds to wait now."""
         wait = self._next
         self._next = min(2 * wait, LONGEST_WAIT)
-        return wait * random.uniform(0.5, 1.0)
+        return wait * self._random.uniform(0.5, 1.0)
 
 
 def persist(

@@ -29,6 +29,7 @@ from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from lrsearch.study.database import engine_options, prepare_sqlite
@@ -55,7 +56,11 @@ class Studies:
 
     def __init__(self, url: str) -> None:
         quiet_optuna()
-        self._rdb = RDBStorage(url, engine_kwargs=engine_options(url))
+        try:
+            self._rdb = RDBStorage(url, engine_kwargs=engine_options(url))
+        except (IntegrityError, ProgrammingError):
+            # Another process was making the tables at the same moment.
+            self._rdb = RDBStorage(url, engine_kwargs=engine_options(url))
         if make_url(url).get_backend_name() == "sqlite":
             prepare_sqlite(self._rdb.engine)
             self._rdb.engine.dispose()

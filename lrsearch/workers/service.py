@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
-import signal
-import threading
 import time
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.border import RUNTIME, settings_from
@@ -18,20 +15,24 @@ from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.claims import Claims, LeaseTerms
-from lrsearch.study.database import Database
-from lrsearch.study.outages import Contact, Waits, passes
+from lrsearch.study.database import Database, unusable
+from lrsearch.study.outages import Contact, Waits, passes, persist
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, Waiting
 from lrsearch.study.study import load_row
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
-from lrsearch.workers.worker import Stop, Worker
+from lrsearch.workers.stop import Stop
+from lrsearch.workers.worker import Worker
 
 IDLE_WAIT = 1.0
 """Seconds between two looks for work, at most, when there is none."""
 SECOND_LOOK = 600.0
 """Seconds after which a study that could not be served here is tried again."""
+
+FIRST_ANSWER = 60.0
+"""Seconds in which the database has to answer for the first time."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,10 +50,11 @@ class Service:
         self._refused: dict[tuple[int, int], float] = {}
         """Until when a study, in this form, is left alone."""
 
+        if only is not None:
+            load_row(self._database, only)
+
     def work(self) -> None:
         """Raises UserError where the only study to serve cannot be served here."""
-        if self._only is not None:
-            load_row(self._database, self._only)
         waits = Waits()
         while not self._stop.is_set():
             try:
@@ -157,27 +159,23 @@ class Service:
         )
 
 
-def serve(here: Here, only: str | None, until_empty: bool, parent: int | None) -> None:
-    """A worker process, until nothing is left or SIGTERM or SIGUSR1 comes.
+def serve(here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:
+    """A worker process, until nothing is left or it is told to stop.
 
-    With `parent`, it also ends when that process does: nobody would see what it does. Raises
-    UserError when the only study to serve cannot be served here.
+    Raises UserError when the database cannot be reached for a while, or the only study to serve
+    cannot be served here.
     """
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: stopping.set())
-    if parent is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which says when
-    else:
-        signal.signal(signal.SIGINT, lambda *_: stopping.set())
-
-    def is_set() -> bool:
-        return stopping.is_set() or (parent is not None and os.getppid() != parent)
+    patience = time.monotonic() + FIRST_ANSWER
 
     def wait(seconds: float) -> bool:
-        stopping.wait(seconds)
-        return is_set()
+        return stop.wait(seconds) or time.monotonic() > patience
 
-    service = Service(here, only, until_empty, Stop(is_set, wait))
+    def failed(error: BaseException) -> None:
+        _log.warning("the database does not answer: waiting for it")
+
+    try:
+        service = persist(lambda: Service(here, only, until_empty, stop), wait, failed)
+    except DBAPIError as error:
+        raise unusable(here.url, error) from error
     service.work()
     service.close()

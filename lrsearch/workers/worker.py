@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +27,7 @@ from lrsearch.study.trials import Studies
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Outbox, Pruned, Reporter
+from lrsearch.workers.stop import Stop
 
 if TYPE_CHECKING:
     import torch
@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 
 class DatabaseRefuses(LrsearchError):
     """The database takes no writes, for a reason that does not pass by itself."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """How a worker is told to stop: asked often, and waited for."""
-
-    is_set: Callable[[], bool]
-    wait: Callable[[float], bool]
-    """Waits so many seconds, or until it is set; whether it is set."""
 
 
 class Worker:

