@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: mnist test bench clean
+.PHONY: mnist test bench chaos clean
 
 mnist: $(VENV)/installed
 	$(BIN)/python -m lrsearch +sweep=mnist
@@ -16,6 +16,10 @@ test: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/overhead.py
+
+chaos: $(VENV)/installed-test
+	$(BIN)/python benchmarks/chaos.py
+	$(BIN)/python benchmarks/chaos.py --database sqlite
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

@@ -167,6 +167,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="default 8, or 4 on SQLite")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=20, help="of a trial")
+    parser.add_argument("--first", type=float, default=15.0, help="seconds to the first fault")
     parser.add_argument("--every", type=float, default=4.0, help="seconds between faults, mean")
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds that it may take")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
@@ -219,7 +220,7 @@ def attack(fleet: Fleet, sweep: tuple[str, ...], options: argparse.Namespace) ->
     """Lets the fleet work under faults until all is done; the seconds it took."""
     fleet.lrsearch("submit", *sweep, "study.name=chaos", f"storage.url={fleet.url}")
     started = shown = time.monotonic()
-    next_fault = started + 15.0  # once the first workers have begun
+    next_fault = started + options.first
     while (left := unfinished(fleet)) != 0:
         now = time.monotonic()
         if now - started > options.limit:

@@ -1,0 +1,198 @@
+"""What becomes of a trial's evaluations, also while the database does not answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from lrsearch.config.settings import MetricSettings
+from lrsearch.errors import UserError
+from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.study.claims import Claim, LeaseLost, Orders, Row
+from lrsearch.study.outages import Contact
+from lrsearch.training.loop import Diverged, Evaluation, Stopped
+from lrsearch.workers.lease import Lease
+from lrsearch.workers.reporter import Outbox, Pruned, Reporter
+
+LOCKED = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
+
+
+class Stored:
+    """Claims on a database that answers when told to."""
+
+    study_id = 7
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.failure: Exception | None = None
+        self.committed_without_answer = False
+        self.orders = Orders(hand_back=False)
+        self.decisions = 0
+
+    def renew(self, claim: Claim) -> Orders:
+        return self.record(claim, [])
+
+    def record(
+        self,
+        claim: Claim,
+        rows: Sequence[Row],
+        replace_from: int | None = None,
+        decide: Any = None,
+    ) -> Orders:
+        if self.failure is not None and not self.committed_without_answer:
+            raise self.failure
+        if replace_from is not None:
+            self.rows = [row for row in self.rows if row["evaluation"] < replace_from]
+        self.rows += rows
+        assert len(self.indices()) == len(set(self.indices())), "written twice"
+        if self.failure is not None:
+            raise self.failure
+        self.decisions += decide is not None
+        return self.orders
+
+    def indices(self) -> list[int]:
+        return [row["evaluation"] for row in self.rows]
+
+
+def evaluation(index: int, value: float = 0.5, epoch: float | None = None) -> Evaluation:
+    return Evaluation(
+        index=index, epoch=float(index) if epoch is None else epoch, step=10 * index,
+        values={"train_loss": 1.0, "val_loss": value}, lr_start=(0.1, 0.2), lr_end=(0.05, 0.1),
+        grad_norm=1.5, clipped=0.25, seconds=2.0,
+    )  # fmt: skip
+
+
+class Bench:
+    """A reporter on a database that can be broken."""
+
+    def __init__(self, earlier: Sequence[tuple[float, float | None]] = (), **metric: Any) -> None:
+        self.stored = Stored()
+        claims: Any = self.stored
+        claim = Claim(1, 0, {}, 5, 1, 3, 0, is_new=not earlier)
+        self.lease = Lease(lambda: claims.renew(claim), Contact(), 60.0, 1000.0)
+        self.outbox = Outbox(claims, claim)
+        self.stopping = False
+        self.report = Reporter(
+            MetricSettings(**metric), claims, claim, self.lease, self.outbox,
+            build_pruner("none", {}, 5, "min"), lambda: self.stopping, earlier,
+        )  # fmt: skip
+        self.report.evaluations = 5
+
+
+def test_each_evaluation_is_a_row_with_all_that_is_known() -> None:
+    bench = Bench()
+    bench.report(evaluation(1, 0.25))
+    (row,) = bench.stored.rows
+    assert (row["trial_id"], row["study_id"], row["evaluation"], row["step"]) == (3, 7, 1, 10)
+    assert (row["value"], row["val_loss"], row["train_loss"]) == (0.25, 0.25, 1.0)
+    assert (row["lr_start"], row["lr_end"], row["grad_norm"]) == (0.1, 0.05, 1.5)
+    assert row["metrics"] == {"clipped": 0.25, "lr_start_1": 0.2, "lr_end_1": 0.1}
+
+
+def test_training_goes_on_through_an_outage_and_nothing_is_lost_or_pruned_meanwhile() -> None:
+    bench = Bench()
+    bench.report(evaluation(1))
+    bench.stored.failure = LOCKED
+    for index in (2, 3):
+        bench.report(evaluation(index))
+    assert bench.stored.indices() == [1]
+    assert bench.lease.cut_off
+    assert bench.stored.decisions == 1
+    bench.stored.failure = None
+    bench.lease.reach(bench.outbox.flush)  # the thread beside the training
+    assert bench.stored.indices() == [1, 2, 3]
+    bench.report(evaluation(4))
+    assert bench.stored.indices() == [1, 2, 3, 4]
+    assert bench.stored.decisions == 2
+
+
+def test_what_was_committed_though_the_answer_was_lost_is_not_written_twice() -> None:
+    bench = Bench()
+    bench.report(evaluation(1))
+    bench.stored.failure, bench.stored.committed_without_answer = LOCKED, True
+    bench.report(evaluation(2))
+    assert bench.stored.indices() == [1, 2]
+    bench.stored.failure = None
+    bench.lease.reach(bench.outbox.flush)
+    assert bench.stored.indices() == [1, 2]
+
+
+def test_a_lost_lease_ends_the_training_before_it_writes() -> None:
+    bench = Bench()
+    bench.stored.failure = LeaseLost()
+    with pytest.raises(LeaseLost):
+        bench.report(evaluation(1))
+    assert bench.lease.lost
+
+
+def test_a_pruned_trial_ends_but_never_at_its_last_evaluation() -> None:
+    bench = Bench()
+    bench.stored.orders = Orders(hand_back=False, prune=True)
+    with pytest.raises(Pruned):
+        bench.report(evaluation(1))
+    bench.report(evaluation(5))
+
+
+def test_whoever_is_told_to_stop_stops_after_its_evaluation_is_written() -> None:
+    bench = Bench()
+    bench.stopping = True
+    with pytest.raises(Stopped):
+        bench.report(evaluation(1))
+    assert bench.stored.indices() == [1]
+
+
+def test_the_value_is_that_of_the_best_or_the_last_evaluation() -> None:
+    for metric, expected in (
+        ({}, 0.25),
+        ({"at": "last"}, 0.75),
+        ({"mode": "max"}, 0.75),
+    ):
+        bench = Bench(**metric)
+        for index, value in enumerate((0.5, 0.25, 0.75), start=1):
+            bench.report(evaluation(index, value))
+        assert bench.report.value() == expected
+
+
+def test_a_metric_that_is_missing_or_no_number_ends_the_trial() -> None:
+    with pytest.raises(UserError, match="'val_f1' was not reported; reported: train_loss"):
+        Bench(name="val_f1").report(evaluation(1))
+    with pytest.raises(Diverged):
+        Bench().report(evaluation(1, float("nan")))
+
+
+# Attempts after the first
+
+
+def test_a_checkpoint_says_what_has_been_and_nothing_else_counts() -> None:
+    bench = Bench(earlier=[(1.0, 0.9), (2.0, 0.8), (3.0, 0.7)])
+    bench.report.restore([evaluation(1, 0.9), evaluation(2, 0.8)])
+    bench.report(evaluation(3, 0.6))
+    assert bench.stored.indices() == [1, 2, 3]
+    assert bench.report.values == [0.9, 0.8, 0.6]
+
+
+def test_without_a_checkpoint_the_old_rows_go() -> None:
+    bench = Bench(earlier=[(1.0, 0.9), (2.0, 0.8)])
+    bench.stored.rows = [{"evaluation": 1}, {"evaluation": 2}]
+    bench.report.restore([])
+    bench.report(evaluation(1, 0.95))
+    assert [row.get("value") for row in bench.stored.rows] == [0.95]
+
+
+@pytest.mark.parametrize(
+    ("first_epoch", "index", "kept"),
+    [(1.0, 1, []), (3.0, 3, [0.9, 0.8]), (9.0, 4, [0.9, 0.8, 0.7])],
+)
+def test_the_users_own_training_goes_on_from_the_epoch_it_reports_first(
+    first_epoch: float, index: int, kept: list[float]
+) -> None:
+    bench = Bench(earlier=[(1.0, 0.9), (2.0, 0.8), (3.0, 0.7)])
+    bench.stored.rows = [{"evaluation": 1}, {"evaluation": 2}, {"evaluation": 3}]
+    assert bench.report.rewind(first_epoch) == index
+    bench.report(evaluation(index, 0.5, first_epoch))
+    assert bench.report.values == [*kept, 0.5]
+    assert bench.stored.indices() == list(range(1, index + 1))
