@@ -138,7 +138,7 @@ def started(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subpro
     def start(*more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "lrsearch", "+sweep=digits", "study.n_trials=4",
-             "train.epochs=400", "pruner=none", "workers=2", *more],
+             "train.epochs=250", "pruner=none", "workers=2", *more],
             cwd=tmp_path, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -170,12 +170,12 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_run_finishes_the_total(
     assert "stopped; to go on: python -m lrsearch +sweep=digits" in output
     assert not [state for _, state in states(query) if state == "RUNNING"]
     done = lrsearch(
-        "+sweep=digits", "study.n_trials=4", "train.epochs=400", "pruner=none", "workers=2"
+        "+sweep=digits", "study.n_trials=4", "train.epochs=250", "pruner=none", "workers=2"
     )
     assert done.returncode == 0, done.stderr
     assert states(query) == [(number, "COMPLETE") for number in range(4)]
     rows = query("select trial_id, count(*), count(distinct step) from lrsearch_epochs group by 1")
-    assert [(count, distinct) for _, count, distinct in rows] == [(400, 400)] * 4
+    assert [(count, distinct) for _, count, distinct in rows] == [(250, 250)] * 4
 
 
 def test_ctrl_c_twice_stops_at_once_and_still_leaves_nothing_running(
@@ -219,7 +219,7 @@ def test_workers_whose_parent_is_killed_stop_and_the_next_run_takes_over(
     assert not alive
     assert len(gone) >= 2
     done = lrsearch(
-        "+sweep=digits", "study.n_trials=4", "train.epochs=400", "pruner=none", "workers=2"
+        "+sweep=digits", "study.n_trials=4", "train.epochs=250", "pruner=none", "workers=2"
     )
     assert done.returncode == 0, done.stderr
     assert states(query) == [(number, "COMPLETE") for number in range(4)]

@@ -60,7 +60,7 @@ def worker(
 
     Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
     """
-    from lrsearch.entry.fleet import serve_here
+    from lrsearch.entry.places import serve_here
 
     serve_here(places or [], sweep, until_empty, parent)
 

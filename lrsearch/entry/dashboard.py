@@ -10,7 +10,8 @@ from pathlib import Path
 from lrsearch.config.secrets import read_secret
 from lrsearch.dashboard.access import LOOPBACK_NAMES, USER, Rules
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
-from lrsearch.entry.fleet import existing, read_here
+from lrsearch.entry.fleet import existing
+from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.study.database import redacted
 

@@ -1,9 +1,7 @@
-"""Commands on the studies of a database: serve, look, pause, resume, stop, delete, upgrade."""
+"""Commands on the studies of a database: look, pause, resume, stop, delete, upgrade."""
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,62 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy.engine import make_url
 
-from lrsearch.config.storage import storage_url
+from lrsearch.entry.places import read_here
 from lrsearch.entry.run import make_console
-from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.errors import UserError
 from lrsearch.hints import unknown
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus
 from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.workers.here import Here
-from lrsearch.workers.stop import stop_on_signals
-
-_PLACES = {
-    "storage.url": "LRSEARCH_STORAGE",
-    "storage.checkpoints": "LRSEARCH_CHECKPOINTS",
-    "data.root": "LRSEARCH_DATA",
-    "data.cache": "LRSEARCH_CACHE",
-}
-_DEFAULT_URL = "sqlite:///lrsearch.db"
-
-
-def read_here(arguments: Sequence[str]) -> tuple[Here, list[str]]:
-    """Where things are, from `key=value` and the environment; and the other words.
-
-    Raises ConfigErrors.
-    """
-    given = {key: os.environ[name] for key, name in _PLACES.items() if name in os.environ}
-    problems: list[str] = []
-    names = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            names.append(argument)
-        elif key in _PLACES:
-            given[key] = value
-        else:
-            problems.append(unknown(key, _PLACES))
-    url = storage_url({"url": given.get("storage.url", _DEFAULT_URL)}, problems)
-    if problems:
-        raise ConfigErrors(problems)
-    data = {key.removeprefix("data."): given[key] for key in given if key.startswith("data.")}
-    return Here(url, given.get("storage.checkpoints"), data), names
-
-
-def serve_here(
-    arguments: Sequence[str], only: str | None, until_empty: bool, parent: int | None
-) -> None:
-    """`worker`. Raises UserError."""
-    stop = stop_on_signals(parent)  # first of all: what follows takes seconds
-    here, names = read_here(arguments)
-    if names:
-        raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
-    from lrsearch.workers.service import serve
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    serve(here, only, until_empty, stop)
 
 
 @contextmanager

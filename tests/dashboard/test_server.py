@@ -61,6 +61,8 @@ def serving(folder: Path, environment: dict[str, str], *arguments: str) -> Itera
     process = subprocess.Popen(
         [sys.executable, "-m", "lrsearch", "dashboard", "--port", "0", *arguments],
         cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background has made them deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert process.stdout is not None
