@@ -31,7 +31,7 @@ def problem(arguments: list[str]) -> str | None:
         return None
     name, *rest = arguments
     if name == "submit":
-        load_settings(rest)
+        load_settings(rest or ["+sweep=digits"])  # Compose appends what the user gives
         return None
     if name not in COMMANDS:
         return f"{name} is no command"
