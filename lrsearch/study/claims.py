@@ -207,8 +207,8 @@ class Claims:
     ) -> Orders:
         """Writes evaluations; those from `replace_from` on are taken away first.
 
-        `decide` then says, in the same transaction, whether the trial is to be pruned. Raises
-        LeaseLost.
+        `decide` then says whether the trial is to be pruned, in a transaction of its own: on SQLite
+        nobody else can write during the first. Raises LeaseLost.
         """
         with self._own(claim) as (session, orders):
             if replace_from is not None:
@@ -219,8 +219,9 @@ class Claims:
                 session.execute(insert(EpochRow), rows)
                 values = [(row["evaluation"], row["value"]) for row in rows]
                 trials.report(session, claim.trial_id, values)
-            if decide is None:
-                return orders
+        if decide is None:
+            return orders
+        with self.session() as session:
             return Orders(orders.hand_back, prune=decide(session))
 
     def finish(
