@@ -16,8 +16,8 @@ def test_a_fleet_under_attack_ends_with_the_undisturbed_results(
     environment: dict[str, str], tmp_path: Path, database: str
 ) -> None:
     done = subprocess.run(
-        [sys.executable, str(CHAOS), f"--database={database}", "--workers=2", "--trials=8",
-         "--epochs=150", "--first=6", "--every=2", "--limit=200"],
+        [sys.executable, str(CHAOS), f"--database={database}", "--workers=2", "--trials=5",
+         "--epochs=100", "--first=6", "--every=3", "--limit=280"],
         cwd=tmp_path, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
