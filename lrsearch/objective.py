@@ -20,6 +20,7 @@ from lrsearch.resumable import Resumable
 from lrsearch.training import losses
 from lrsearch.training.generators import seed_everything
 from lrsearch.training.loop import Evaluation, Task, Training
+from lrsearch.training.memory import keep_freed_memory
 
 
 class Report(Protocol):
@@ -131,6 +132,7 @@ class TrainingObjective:
         self._info = info
         self._parts = _on_device(open_parts(self._spec, info), device)
         self._check_arguments()
+        keep_freed_memory()
         # The first optimizer of a process imports a second's worth of torch: before the trials.
         torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 

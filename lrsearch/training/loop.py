@@ -170,21 +170,24 @@ class Training:
 
     def _backward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Gradients of the batch's mean loss, in pieces of `micro_batch`; returns that loss."""
-        piece = self.task.settings.micro_batch or len(x)
-        total: torch.Tensor | None = None
-        for start in range(0, len(x), piece):
-            part_x, part_y = x, y
-            if piece < len(x):
-                part_x, part_y = x[start : start + piece], y[start : start + piece]
-            with self.autocast:
-                loss = self.task.loss(self.forward(part_x), part_y)
-            if len(part_x) < len(x):
-                loss = loss * (len(part_x) / len(x))
-            scaled = loss if self.scaler is None else self.scaler.scale(loss)
-            scaled.backward()  # type: ignore[no-untyped-call]
-            total = loss.detach() if total is None else total + loss.detach()
-        assert total is not None
-        return total.float()
+        piece = self.task.settings.micro_batch
+        if piece is None or piece >= len(x):
+            return self._backward_piece(x, y)
+        total = torch.zeros((), device=x.device)
+        for part_x, part_y in zip(torch.split(x, piece), torch.split(y, piece), strict=True):
+            total += self._backward_piece(part_x, part_y, len(part_x) / len(x))
+        return total
+
+    def _backward_piece(
+        self, x: torch.Tensor, y: torch.Tensor, share: float | None = None
+    ) -> torch.Tensor:
+        with self.autocast:
+            loss = self.task.loss(self.forward(x), y)
+        if share is not None:
+            loss = loss * share
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+        return loss.detach().float()
 
     def _measure_and_clip(self) -> None:
         clip = self.task.recipe.grad_clip
