@@ -14,6 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lrsearch"
 
 # A room, and what must not be imported there, anywhere in the module.
 FORBIDDEN = {
+    "analysis": ("torch", "hydra", "lrsearch.training", "lrsearch.objective", "lrsearch.workers",
+                 "lrsearch.entry"),
     "training": ("optuna", "hydra", "omegaconf", "sqlalchemy", "pydantic", "lrsearch.study",
                  "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry",
                  "lrsearch.checkpoints", "lrsearch.resumable"),

@@ -154,7 +154,9 @@ def _connections(connection: Connection, settings: Settings) -> Iterator[Finding
         return
     most = int(connection.execute(text("show max_connections")).scalar_one())
     used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
-    workers = settings.workers if isinstance(settings.workers, int) else os.cpu_count() or 1
+    from lrsearch.workers.launcher import places
+
+    workers = len(places(settings.workers, settings.train.device, settings.train.threads))
     needed = _CONNECTIONS_EACH * (workers + 1)
     said = f"{used} of {most} in use; {workers} workers here take up to {needed}"
     if needed > most - used:
@@ -198,7 +200,7 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
 def check_devices(settings: Settings) -> Iterator[Finding]:
     """What workers would train on."""
     from lrsearch.objective import name_of, resolve_device
-    from lrsearch.workers.launcher import places
+    from lrsearch.workers.launcher import available_cores, places
 
     try:
         device = resolve_device(settings.train.device)
@@ -207,8 +209,8 @@ def check_devices(settings: Settings) -> Iterator[Finding]:
         return
     where = places(settings.workers, settings.train.device, settings.train.threads)
     yield ok("device", f"{name_of(device)}; {len(where)} workers: {where[0].name}, ...")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if device.type == "cpu" and len(where) * settings.train.threads > (cores or 1):
+    cores = available_cores()
+    if device.type == "cpu" and len(where) * settings.train.threads > cores:
         yield warning("device", f"{len(where)} workers share {cores} cores: they slow each other")
 
 

@@ -36,6 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader (`| head`) has gone; Python must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        from lrsearch.study.outages import passes
+
+        if not passes(error):
+            raise
+        _complain(
+            f"the database does not answer any more: {str(error).splitlines()[0]}\n"
+            f"  nothing that it has is lost; the same command again goes on"
+        )
+        sys.exit(1)
 
 
 def _complain(message: str) -> None:

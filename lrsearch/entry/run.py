@@ -30,11 +30,7 @@ def run(settings: Settings, command: str) -> int:
     130: interrupted.
     """
     console = make_console()
-    settings, info = with_data(settings, console)
-    check_own_code(settings, info)
-    studies, database = open_storage(settings.storage_url)
-    study = open_study(settings, info, database, studies)
-    _announce(console, settings, info, study)
+    settings, info, studies, database, study = _store(settings, console)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     output = Path(settings.output_dir) / study.name
@@ -70,11 +66,7 @@ def run(settings: Settings, command: str) -> int:
 def submit(settings: Settings) -> int:
     """Stores a sweep for workers that serve the database, and returns; the exit code."""
     console = make_console()
-    settings, info = with_data(settings, console)
-    check_own_code(settings, info)
-    studies, database = open_storage(settings.storage_url)
-    study = open_study(settings, info, database, studies)
-    _announce(console, settings, info, study)
+    settings, _, studies, _, study = _store(settings, console)
     left = study.total - study.queue.counts()[DONE]
     console.print(
         f"{left} trials wait for workers; to start one, on any machine that reaches the database:\n"
@@ -86,6 +78,18 @@ def submit(settings: Settings) -> int:
     )
     studies.close()
     return 0
+
+
+def _store(
+    settings: Settings, console: Console
+) -> tuple[Settings, DataInfo | None, Studies, Database, OpenStudy]:
+    """Checks what the sweep needs here, and makes its study or finds it."""
+    settings, info = with_data(settings, console)
+    check_own_code(settings, info)
+    studies, database = open_storage(settings.storage_url)
+    study = open_study(settings, info, database, studies)
+    _announce(console, settings, info, study)
+    return settings, info, studies, database, study
 
 
 def open_storage(url: str) -> tuple[Studies, Database]:

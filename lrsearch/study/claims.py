@@ -15,17 +15,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.config.settings import QueueSettings
 from lrsearch.study import trials
 from lrsearch.study.clock import database_now
 from lrsearch.study.endings import Outcome, crash, end
-from lrsearch.study.tables import (
-    DONE,
-    OPEN,
-    RUNNING,
-    EpochRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.suggestions import Chosen
+from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, StudyRow, UnitRow
 
 Row = dict[str, Any]
 """The columns of an EpochRow: what can be written again after a transaction that failed."""
@@ -34,14 +29,6 @@ Decide = Callable[[Session], bool]
 
 class LeaseLost(Exception):
     """The unit is another worker's now."""
-
-
-@dataclass(frozen=True)
-class LeaseTerms:
-    """How long a worker may be silent, and how often a unit may end its worker."""
-
-    seconds: float = 60.0
-    max_attempts: int = 3
 
 
 @dataclass(frozen=True)
@@ -72,11 +59,7 @@ class Claims:
     """One worker's access to the units of one study."""
 
     def __init__(
-        self,
-        session: sessionmaker[Session],
-        study_id: int,
-        owner: str,
-        terms: LeaseTerms = LeaseTerms(),
+        self, session: sessionmaker[Session], study_id: int, owner: str, terms: QueueSettings
     ) -> None:
         self.session = session
         self.study_id, self.owner, self.terms = study_id, owner, terms
@@ -126,7 +109,7 @@ class Claims:
             .values(
                 state=RUNNING,
                 owner=self.owner,
-                leased_until=database_now() + self.terms.seconds,
+                leased_until=database_now() + self.terms.lease,
                 attempts=UnitRow.attempts + 1,
                 deaths=UnitRow.deaths + deaths,
             )
@@ -173,7 +156,7 @@ class Claims:
     def started(
         self,
         claim: Claim,
-        chosen: trials.Chosen,
+        chosen: Chosen,
         recipe: Mapping[str, Any],
         device: str,
         columns: Mapping[str, Any],
@@ -224,12 +207,7 @@ class Claims:
         with self.session() as session:
             return Orders(orders.hand_back, prune=decide(session))
 
-    def finish(
-        self,
-        claim: Claim,
-        outcome: Outcome,
-        seconds: float,
-    ) -> None:
+    def finish(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
         """The unit is done. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             end(session, self.study_id, claim.unit_id, outcome, seconds)
@@ -264,7 +242,7 @@ class Claims:
                     UnitRow.attempts == claim.attempt,
                     UnitRow.state == RUNNING,
                 )
-                .values(leased_until=database_now() + self.terms.seconds)
+                .values(leased_until=database_now() + self.terms.lease)
                 .returning(hand_back.scalar_subquery())
             ).first()
             if row is None:

@@ -1,4 +1,4 @@
-"""All use of Optuna's storage: its studies, its samplers, and its rows of our trials.
+"""All use of Optuna's storage: its studies, and its rows of our trials.
 
 lrsearch's own tables are the truth. Optuna's rows, which the dashboard reads, are written in the
 same transactions, so that the two never differ. Optuna has no public way to do that: what this
@@ -11,37 +11,29 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from lrsearch.study.database import engine_options, prepare_sqlite
+from lrsearch.study.suggestions import Chosen, Suggestions
 from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
 
 UNIT = "lrsearch:unit"
 """The user attribute of a trial that names its unit."""
 _ENDING = ("status", "reason", "seconds")
 _CONSTRAINT = f"{_CONSTRAINTS_KEY}:works"
-
-Chosen = Mapping[str, tuple[Any, BaseDistribution]]
-"""Parameters as Optuna stores them: a value and the distribution it is from."""
 
 
 def quiet_optuna() -> None:
@@ -125,67 +117,6 @@ class Studies:
         self._rdb.engine.dispose()
 
 
-class Suggestions:
-    """Parameters of one trial, suggested as Optuna's own `Trial` does, but not yet stored.
-
-    Parameters that the trial has already, of an earlier attempt, are kept.
-    """
-
-    def __init__(self, study: optuna.Study, trial: FrozenTrial, given: Mapping[str, Any]) -> None:
-        self._study, self._trial, self._given = study, trial, given
-        self._space: dict[str, BaseDistribution] | None = None
-        self._relative: dict[str, Any] = {}
-        self.chosen: dict[str, tuple[Any, BaseDistribution]] = {}
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, CategoricalDistribution(choices))
-
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name in self.chosen:
-            return self.chosen[name][0]
-        if name in self._trial.params:
-            value = self._trial.params[name]
-        elif name in self._given:
-            value = self._given[name]
-        elif distribution.single():
-            value = distribution.to_external_repr(_only_value(distribution))
-        elif name in self._jointly():
-            value = self._relative[name]
-        else:
-            value = self._study.sampler.sample_independent(
-                self._study, self._trial, name, distribution
-            )
-        self.chosen[name] = (value, distribution)
-        # Samplers look at what the trial has so far.
-        self._trial._distributions[name] = distribution
-        self._trial._params[name] = value
-        return value
-
-    def _jointly(self) -> Mapping[str, Any]:
-        """What the sampler chooses together, asked for as late as possible, and once."""
-        if self._space is None:
-            sampler = self._study.sampler
-            self._space = sampler.infer_relative_search_space(self._study, self._trial)
-            self._relative = sampler.sample_relative(self._study, self._trial, self._space)
-        return self._relative
-
-
-def _only_value(distribution: BaseDistribution) -> float:
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        return distribution.low
-    return 0.0  # the first choice
-
-
 # Optuna's rows of a trial, written in a transaction of the caller's.
 
 
@@ -222,11 +153,11 @@ def set_state(session: Session, trial_id: int, state: Literal["running", "waitin
     session.execute(
         delete(attributes).where(attributes.trial_id == trial_id, attributes.key.in_(_ENDING))
     )
-    for model in (models.TrialValueModel, models.TrialSystemAttributeModel):
-        mine = [model.trial_id == trial_id]
-        if model is models.TrialSystemAttributeModel:
-            mine.append(model.key == _CONSTRAINT)
-        session.execute(delete(model).where(*mine))
+    values, system = models.TrialValueModel, models.TrialSystemAttributeModel
+    session.execute(delete(values).where(values.trial_id == trial_id))
+    session.execute(
+        delete(system).where(system.trial_id == trial_id, system.key == _CONSTRAINT)
+    )
 
 
 def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:

@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.study.claims import Claims, LeaseTerms
+from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, unusable
 from lrsearch.study.outages import Contact, Waits, passes, persist
 from lrsearch.study.owners import host_name, owner_name
@@ -30,7 +31,6 @@ IDLE_WAIT = 1.0
 """Seconds between two looks for work, at most, when there is none."""
 SECOND_LOOK = 600.0
 """Seconds after which a study that could not be served here is tried again."""
-
 FIRST_ANSWER = 60.0
 """Seconds in which the database has to answer for the first time."""
 
@@ -85,12 +85,8 @@ class Service:
 
     def _gap(self) -> float:
         """A silence that breaks the contact: by then others may have thought us dead."""
-        return LeaseTerms().seconds if self._loaded is None else self._terms.seconds
-
-    @property
-    def _terms(self) -> LeaseTerms:
-        assert self._loaded is not None
-        return self._loaded[1].claims.terms
+        terms = QueueSettings() if self._loaded is None else self._loaded[1].claims.terms
+        return terms.lease
 
     def _work_on(self, study: Waiting) -> bool:
         """Brings one unit of a study to its end; false when it has none for us."""
@@ -99,8 +95,8 @@ class Service:
         worker = self._load(study)
         if worker is None:
             return False
-        terms = worker.claims.terms
-        claim = worker.claims.claim(take_over=self._contact.lasted(terms.seconds))
+        lease = worker.claims.terms.lease
+        claim = worker.claims.claim(take_over=self._contact.lasted(lease))
         if claim is None:
             return False
         worker.run(claim)
@@ -140,7 +136,6 @@ class Service:
         config["data"] = {**config["data"], **self._here.data}
         settings = settings_from(config)
         objective = build_objective(settings, row.record["data"])
-        terms = LeaseTerms(settings.queue.lease, settings.queue.max_attempts)
         return Worker(
             settings,
             objective,
@@ -150,7 +145,7 @@ class Service:
                 objective.most_evaluations(),
                 settings.metric.mode,
             ),
-            Claims(self._database.session, row.study_id, owner_name(), terms),
+            Claims(self._database.session, row.study_id, owner_name(), settings.queue),
             Queue(self._database.session, row.study_id),
             self._studies,
             Store(self._here.checkpoints or row.record["checkpoints"]),

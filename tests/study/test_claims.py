@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from lrsearch.study.claims import Claim, Claims, LeaseLost, LeaseTerms
+from lrsearch.config.settings import QueueSettings
+from lrsearch.study.claims import Claim, Claims, LeaseLost
 from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome, bury, reopen_failed
 from lrsearch.study.queue import Queue
@@ -31,7 +32,7 @@ from lrsearch.study.tables import (
 )
 from lrsearch.study.trials import UNIT, Studies
 
-TERMS = LeaseTerms(seconds=60.0, max_attempts=3)
+TERMS = QueueSettings(lease=60.0, max_attempts=3)
 
 
 class Shop:
