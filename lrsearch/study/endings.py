@@ -11,7 +11,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
 from lrsearch.study.tables import (
-    COMPLETE, CRASHED, DONE, FAILED, OPEN, RUNNING, EpochRow, StudyRow, UnitRow,
+    COMPLETE,
+    CRASHED,
+    DONE,
+    FAILED,
+    OPEN,
+    RUNNING,
+    EpochRow,
+    StudyRow,
+    UnitRow,
 )  # fmt: skip
 
 
