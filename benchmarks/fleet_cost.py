@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ EVALUATIONS = 10
 """Of each finished trial."""
 GOAL_P50, GOAL_P99 = 15.0, 100.0
 """Milliseconds, for 64 workers beside 10,000 finished trials."""
+_LONGEST_START = 60.0
+"""Seconds in which all simulated workers must have started."""
 
 
 def main() -> None:
@@ -187,20 +190,29 @@ def together(
     queue.add([({}, n) for n in range(4000 if work is claim_all else workers)], first=first)
     engine.dispose()
     context = multiprocessing.get_context("fork")
-    barrier, answers = context.Barrier(workers), context.SimpleQueue()
+    barrier = context.Barrier(workers, timeout=_LONGEST_START)
 
-    def run(number: int) -> None:
+    def run(number: int, answer: Connection) -> None:
         own = Database(url)
         claims = Claims(own.session, study_id, f"simulated/{number}/1.0")
         claims.session().execute(text("select 1"))
         barrier.wait()
-        answers.put(work(claims, seconds, number))
+        answer.send(work(claims, seconds, number))
         own.close()
 
-    processes = [context.Process(target=run, args=(number,)) for number in range(workers)]
-    for process in processes:
+    pipes = [context.Pipe(duplex=False) for _ in range(workers)]
+    processes = [
+        context.Process(target=run, args=(number, ours)) for number, (_, ours) in enumerate(pipes)
+    ]
+    for process, (_, ours) in zip(processes, pipes, strict=True):
         process.start()
-    found = [answers.get() for _ in processes]
+        ours.close()  # so that the end of one that died is heard
+    found = []
+    for number, (answer, _) in enumerate(pipes):
+        try:
+            found.append(answer.recv())
+        except EOFError:
+            sys.exit(f"the simulated worker {number} died")
     for process in processes:
         process.join()
         if process.exitcode:

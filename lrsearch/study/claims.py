@@ -25,6 +25,7 @@ from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, StudyRow, UnitR
 Row = dict[str, Any]
 """The columns of an EpochRow: what can be written again after a transaction that failed."""
 Decide = Callable[[Session], bool]
+_DEFAULT_TERMS = QueueSettings()
 
 
 class LeaseLost(Exception):
@@ -59,7 +60,11 @@ class Claims:
     """One worker's access to the units of one study."""
 
     def __init__(
-        self, session: sessionmaker[Session], study_id: int, owner: str, terms: QueueSettings
+        self,
+        session: sessionmaker[Session],
+        study_id: int,
+        owner: str,
+        terms: QueueSettings = _DEFAULT_TERMS,
     ) -> None:
         self.session = session
         self.study_id, self.owner, self.terms = study_id, owner, terms

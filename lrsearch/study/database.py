@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
 from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
-from lrsearch.study.turns import sessions
 
 _BUSY_SECONDS = 60
 _SILENCE_SECONDS = 10
@@ -45,7 +44,7 @@ class Database:
             self._prepare()
         except (DBAPIError, ImportError) as error:
             raise unusable(url, error) from error
-        self.session = sessions(self.engine)
+        self.session: sessionmaker[Session] = sessionmaker(self.engine)
 
     def _prepare(self) -> None:
         if not inspect(self.engine).has_table(VersionRow.__tablename__):
