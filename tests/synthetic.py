@@ -37,8 +37,10 @@ def settings_for(*overrides: str) -> Settings:
 
 
 def recipe(lr: float = 0.1, batch_size: int = 32, scheduler: str = "cosine", **more: Any) -> Recipe:
-    """An SGD recipe."""
-    optimizer = Part(more.pop("optimizer", "sgd"))
+    """A recipe with the rest in the middle of its ranges, but for the warm-up."""
+    name = more.pop("optimizer", "sgd")
+    inner = {"weight_decay": 1e-4} | ({"momentum": 0.9, "nesterov": True} if name == "sgd" else {})
+    optimizer = Part(name, inner)
     return Recipe(lr, batch_size, optimizer, Part(scheduler, more.pop("arguments", {})), **more)
 
 

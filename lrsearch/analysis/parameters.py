@@ -75,4 +75,4 @@ def position(domain: Domain, value: Any) -> float | None:
     low, high, at = float(domain.low), float(domain.high), float(value)
     if is_log(domain):
         low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low)
+    return min(1.0, max(0.0, (at - low) / (high - low)))

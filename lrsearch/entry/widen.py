@@ -82,6 +82,11 @@ def _try_first(study: StudyData) -> dict[str, Any]:
     return {one.name: one.value for one in asked(settings_of(study).space, best)}
 
 
+def _escaped(found: re.Match[str]) -> str:
+    quote = "\\'" if found[2] else ""
+    return found[1] * 2 + quote
+
+
 def _written(value: Any) -> str:
     """A value in Hydra's grammar."""
     if isinstance(value, Mapping):
@@ -93,5 +98,6 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in _WORDS):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        # Backslashes mean something to Hydra only before a quote.
+        return "'" + re.sub(r"(\\*)('|$)", _escaped, value) + "'"
     return str(value)

@@ -68,15 +68,17 @@ def family_boxes(families: Families) -> Figure | None:
             )
         )
     compared = [row for row in rows if row.expected is not None]
-    figure.add_trace(
-        go.Scatter(
-            x=[rounded(row.expected) for row in compared],
-            y=[row.name for row in compared],
-            mode="markers",
-            marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "#808080"}},
-            hovertemplate=f"expected best of {families.equal_tries} tries: %{{x}}<extra></extra>",
+    if compared:
+        figure.add_trace(
+            go.Scatter(
+                x=[rounded(row.expected) for row in compared],
+                y=[row.name for row in compared],
+                mode="markers",
+                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "#808080"}},
+                hovertemplate=f"expected best of {families.equal_tries} tries: %{{x}}"
+                "<extra></extra>",
+            )
         )
-    )
     if wants_log(value for row in rows for value in row.values):
         figure.update_xaxes(type="log")
     figure.update_yaxes(type="category")
@@ -101,6 +103,8 @@ def range_places(edges: Edges) -> Figure | None:
         ("best trial", [(places[0], name) for name, places in rows],
          {"color": VERMILLION, "size": 12, "symbol": "diamond"}),
     ):  # fmt: skip
+        if not points:
+            continue
         figure.add_trace(
             go.Scatter(
                 x=[rounded(place, 3) for place, _ in points],

@@ -9,7 +9,6 @@ from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
-from lrsearch.errors import LrsearchError
 from lrsearch.export.script import best_script
 
 
@@ -44,5 +43,5 @@ def best_code(study: StudyData) -> BestCode | None:
         if info is not None and best.recipe.data:  # other arguments are other data
             info = prepare(settings.data.with_arguments(best.recipe.data))
         return BestCode(best_script(settings, info, record), None)
-    except LrsearchError as error:
-        return BestCode(None, str(error))
+    except Exception as error:  # noqa: BLE001  the user's own module may raise anything
+        return BestCode(None, str(error) or repr(error))

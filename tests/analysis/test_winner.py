@@ -15,7 +15,7 @@ def test_the_best_the_runner_up_and_their_gap_are_named() -> None:
     assert winner.gap == 0.25 - 0.2
     text = " ".join(winner.sentences())
     assert "trial 1 with val_loss 0.2" in text
-    assert "a gap of 0.05 (25.00%)" in text
+    assert "a gap of 0.05 (25 %)" in text
 
 
 def test_more_is_better_where_the_metric_says_so() -> None:
