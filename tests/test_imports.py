@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lrsearch"
 
 # A room, and what must not be imported there, anywhere in the module.
 FORBIDDEN = {
-    "analysis": ("torch", "hydra", "plotly", "lrsearch.figures", "lrsearch.training", "lrsearch.objective", "lrsearch.workers",
-                 "lrsearch.entry", "lrsearch.report"),
+    "analysis": ("torch", "hydra", "plotly", "lrsearch.figures", "lrsearch.training",
+                 "lrsearch.objective", "lrsearch.workers", "lrsearch.entry", "lrsearch.report"),
     "figures": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.training",
                 "lrsearch.objective", "lrsearch.workers", "lrsearch.report", "lrsearch.entry"),
     "report": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.objective", "lrsearch.workers",

@@ -115,8 +115,11 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
         share = position(one.domain, one.value)
         if share is None:
             continue
-        same = [position(trial[one.name].domain, trial[one.name].value)
-                for trial in top if one.name in trial]
+        same = [
+            position(trial[one.name].domain, trial[one.name].value)
+            for trial in top
+            if one.name in trial
+        ]
         places.append((one.name, tuple(place for place in same if place is not None)))
         side = _side(share)
         if side is not None:

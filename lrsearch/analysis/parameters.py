@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
-from lrsearch.analysis.study_data import StudyData
 from lrsearch.recipe import COMMON, Recipe
 from lrsearch.space.domains import Domain, FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.space import OWNERS, Space

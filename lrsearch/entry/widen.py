@@ -99,5 +99,5 @@ def _written(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in _WORDS):
         # Backslashes mean something to Hydra only before a quote.
-        return "'" + re.sub(r"(\\*)('|$)", _escaped, value) + "'"
+        return "'" + re.sub(r"(\\*)('|\Z)", _escaped, value) + "'"
     return str(value)

@@ -10,7 +10,13 @@ from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.scaling import Scaling
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.figures.style import (
-    OUTCOME_COLOURS, colour, new_figure, ordered, rounded, symbol, wants_log,
+    OUTCOME_COLOURS,
+    colour,
+    new_figure,
+    ordered,
+    rounded,
+    symbol,
+    wants_log,
 )  # fmt: skip
 from lrsearch.recipe import Recipe
 from lrsearch.study.tables import COMPLETE, DIVERGED, PRUNED

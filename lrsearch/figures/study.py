@@ -19,7 +19,8 @@ CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
     "lrsearch-importance",
 )  # fmt: skip
 FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT = (
-    "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel", "lrsearch-spent",
+    "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel",
+    "lrsearch-spent",
 )  # fmt: skip
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrsearch.analysis.edges import Edges, NEAR
+from lrsearch.analysis.edges import NEAR, Edges
 from lrsearch.analysis.families import Families
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.spent import OUTCOMES, Spent
 from lrsearch.figures.style import (
-    BLUE, OUTCOME_COLOURS, SKY, VERMILLION, colour, new_figure, rounded, symbol, wants_log,
+    BLUE,
+    OUTCOME_COLOURS,
+    SKY,
+    VERMILLION,
+    colour,
+    new_figure,
+    rounded,
+    symbol,
+    wants_log,
 )  # fmt: skip
 
 if TYPE_CHECKING:

@@ -60,9 +60,7 @@ def test_the_neighbours_at_the_same_edge_are_counted() -> None:
 
 
 def test_a_best_recipe_in_the_middle_leaves_the_space_as_it_is() -> None:
-    middle = recipe(
-        0.05, 64, "constant", optimizer="sgd", warmup=0.1
-    )
+    middle = recipe(0.05, 64, "constant", optimizer="sgd", warmup=0.1)
     overrides = ("space.weight_decay=null", "space.optimizer.sgd.momentum.value=0.9")
     edges = edges_of(middle, *overrides)
     assert edges.near == ()

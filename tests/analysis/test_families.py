@@ -43,10 +43,10 @@ def test_it_is_the_mean_over_all_draws(tries: int) -> None:
     assert math.isclose(deviation, statistics.pstdev(draws))
 
 
-def family(name: str, values: list[float], first: int, outcome: str = "complete") -> list[TrialData]:
-    return [
-        trial(first + k, recipe(0.1, scheduler=name), v, outcome) for k, v in enumerate(values)
-    ]
+def family(
+    name: str, values: list[float], first: int, outcome: str = "complete"
+) -> list[TrialData]:
+    return [trial(first + k, recipe(0.1, scheduler=name), v, outcome) for k, v in enumerate(values)]
 
 
 def test_a_family_does_not_win_by_being_tried_more_often() -> None:

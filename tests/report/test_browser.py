@@ -49,9 +49,11 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "request",
-            lambda asked: None
-            if asked.url.startswith(("file:", "data:", "blob:"))
-            else complaints.append(asked.url),
+            lambda asked: (
+                None
+                if asked.url.startswith(("file:", "data:", "blob:"))
+                else complaints.append(asked.url)
+            ),
         )
         pages.append(page)
         page.goto(address)
