@@ -88,7 +88,7 @@ class Winner:
         if self.complete < FEW:
             lines.append(f"With {plural(self.complete, 'complete trial')} much may still change.")
         lines.append(
-            "The value is the best of many on the validation data: expect a little less of new data."
+            "It is the best of many on the validation data: on new data expect a little less."
         )
         return lines
 
