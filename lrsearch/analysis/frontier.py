@@ -41,12 +41,14 @@ class Frontier:
 
     def sentences(self) -> list[str]:
         """In plain words."""
-        if not self.trials:
+        if not self.trials and not self.out_of_memory:
             return ["No trial has ended yet, so where training breaks is not known."]
-        lines = self._diverged() if self.diverged else [
-            f"None of {plural(self.trials, 'trial')} diverged: the space does not reach to where "
-            f"training breaks."
-        ]  # fmt: skip
+        lines = self._diverged() if self.diverged else []
+        if self.trials and not self.diverged:
+            lines.append(
+                f"None of {plural(self.trials, 'trial')} diverged: the space does not reach to "
+                f"where training breaks."
+            )
         if self.out_of_memory:
             sizes = [f"{size} ({count}×)" for size, count in self.out_of_memory]
             lines.append(f"Memory ran out at batch size {listed(sizes)}.")

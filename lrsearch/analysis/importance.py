@@ -88,11 +88,12 @@ def _evaluate(study: StudyData, settings: Settings, quantile: float) -> Mapping[
     for _, parameters in complete:
         for one in parameters.values():
             seen[one.name].add(label(one.value))
-    direction = "minimize" if settings.metric.mode == "min" else "maximize"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        copy = optuna.create_study(direction=direction)
+        copy = optuna.create_study(
+            direction="minimize" if settings.metric.mode == "min" else "maximize"
+        )
         for value, parameters in complete:
             varied = {
                 name: (label(one.value), distribution)

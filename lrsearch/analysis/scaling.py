@@ -106,8 +106,8 @@ def fit_scaling(study: StudyData) -> Scaling:
             found[trial.recipe.optimizer.name][trial.recipe.batch_size].append(point)
     fits, too_few = [], []
     for optimizer, by_size in sorted(found.items()):
-        groups = [
-            (size, *(np.array(column) for column in zip(*points, strict=True)))
+        groups: list[Group] = [
+            (size, np.array([rate for rate, _ in points]), np.array([loss for _, loss in points]))
             for size, points in sorted(by_size.items())
             if len(points) >= LEAST_TRIALS and len({rate for rate, _ in points}) >= _LEAST_GOOD
         ]

@@ -13,6 +13,7 @@ from lrsearch.analysis.parameters import asked, settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
+from lrsearch.space.domains import Fixed
 from lrsearch.study.study import differences, flat
 
 _GROUPS = ("data", "model", "sampler", "pruner")
@@ -79,7 +80,8 @@ def _try_first(study: StudyData) -> dict[str, Any]:
     """The best recipe as a setting to begin with."""
     best = study.ranked[0].recipe
     assert best is not None, "an edge is of the best recipe"
-    return {one.name: one.value for one in asked(settings_of(study).space, best)}
+    parameters = asked(settings_of(study).space, best)
+    return {one.name: one.value for one in parameters if not isinstance(one.domain, Fixed)}
 
 
 def _escaped(found: re.Match[str]) -> str:

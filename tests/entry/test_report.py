@@ -97,3 +97,17 @@ def test_a_password_reaches_no_report(
     file = tmp_path / "report.html"
     assert command("report", "digits", f"storage.url={url}", "--output", str(file))[0] == 0
     assert "hunter2" not in file.read_text()
+
+
+def test_it_does_not_import_torch(folder: Path, environment: dict[str, str]) -> None:
+    code = (
+        "import sys\nfrom lrsearch.entry.main import main\n"
+        "try: main(['report', 'digits', 'output_dir=light'])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
