@@ -58,7 +58,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
         pages.append(page)
         page.goto(address)
         page.wait_for_function(
-            "document.querySelectorAll('.plot .main-svg').length >= "
+            "() => document.querySelectorAll('.plot .main-svg').length >= "
             "document.querySelectorAll('.plot').length"
         )
         return page
@@ -98,7 +98,7 @@ def test_a_change_to_the_dark_scheme_reaches_the_figures(opened: Any) -> None:
     page = opened(color_scheme="light")
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(
-        "getComputedStyle(document.querySelector('.xtitle')).fill"
+        "() => getComputedStyle(document.querySelector('.xtitle')).fill"
         " === getComputedStyle(document.body).color"
     )
 
@@ -111,5 +111,5 @@ def test_code_is_copied(opened: Any) -> None:
     page = opened(permissions=["clipboard-read", "clipboard-write"])
     button = page.locator(".copy").first
     button.click()
-    page.wait_for_function("document.querySelector('.copy').textContent !== 'Copy'")
+    page.wait_for_function("() => document.querySelector('.copy').textContent !== 'Copy'")
     assert button.text_content() in ("Copied", "Selected: press Ctrl-C")
