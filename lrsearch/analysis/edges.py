@@ -56,7 +56,7 @@ class Edge:
             f"({number(self.end)})"
         )
         if self.top_of > 1:
-            text += f", as do {self.top} of the best {self.top_of} trials that have it"
+            text += f"; {self.top} of the best {self.top_of} trials that have it lie there"
         if self.wider is None:
             return f"{text}. Nothing lies beyond that edge."
         return f"{text}. To search further: {self.override}."

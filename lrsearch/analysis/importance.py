@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from lrsearch.analysis.parameters import asked, label
+from lrsearch.analysis.parameters import Asked, asked, label
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import listed, percent, plural
 from lrsearch.config.settings import Settings
@@ -33,6 +33,8 @@ class Importance:
     """Stored name of a parameter, and its share; together 1."""
     top: int
     """The best so many trials, which the others are held against."""
+    unjudged: tuple[str, ...] = ()
+    """Parameters that too few trials had: branches that were rarely tried."""
 
     def sentences(self) -> list[str]:
         """In plain words."""
@@ -51,6 +53,11 @@ class Importance:
         little = [name for name, share in self.shares if share < 0.02]
         if little:
             lines.append(f"Hardly anything came of {listed(little)} (below 2 % each).")
+        if self.unjudged:
+            lines.append(
+                f"Fewer than {LEAST_COMPLETE} complete trials had {listed(self.unjudged)}: too few "
+                f"to judge."
+            )
         if self.complete < SOLID:
             lines.append(f"With fewer than {SOLID} complete trials these shares are rough.")
         return lines
@@ -66,45 +73,52 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
     top = max(_LEAST_TOP, math.ceil(_TOP_SHARE * complete))
     if complete < LEAST_COMPLETE:
         return Importance(complete, (), top)
-    raw = _evaluate(study, settings, top / complete)
-    total = sum(raw.values())
-    if not total > 0:
-        return Importance(complete, (), top)
-    shares = sorted(((name, value / total) for name, value in raw.items()), key=lambda s: -s[1])
-    return Importance(complete, tuple(shares), top)
-
-
-def _evaluate(study: StudyData, settings: Settings, quantile: float) -> Mapping[str, float]:
-    import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator
-    from optuna.trial import create_trial
-
-    complete = [
+    trials = [
         (trial.value, {one.name: one for one in asked(settings.space, trial.recipe)})
         for trial in study.ranked
         if trial.recipe is not None
     ]
-    seen: dict[str, set[str | float]] = defaultdict(set)
-    for _, parameters in complete:
+    seen: dict[str, list[str | float]] = defaultdict(list)
+    for _, parameters in trials:
         for one in parameters.values():
-            seen[one.name].add(label(one.value))
+            seen[one.name].append(label(one.value))
+    varied = {name: len(values) for name, values in seen.items() if len(set(values)) > 1}
+    judged = {name for name, count in varied.items() if count >= LEAST_COMPLETE}
+    unjudged = tuple(name for name in varied if name not in judged)
+    raw = _evaluate(trials, judged, settings.metric.mode, top / complete)
+    total = sum(raw.values())
+    if not total > 0:
+        return Importance(complete, (), top, unjudged)
+    shares = sorted(((name, value / total) for name, value in raw.items()), key=lambda s: -s[1])
+    return Importance(complete, tuple(shares), top, unjudged)
+
+
+def _evaluate(
+    trials: Sequence[tuple[float | None, Mapping[str, Asked]]],
+    judged: Collection[str],
+    mode: Literal["min", "max"],
+    quantile: float,
+) -> Mapping[str, float]:
+    """The importance of the `judged` parameters, in Optuna's unit."""
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.trial import create_trial
+
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        copy = optuna.create_study(
-            direction="minimize" if settings.metric.mode == "min" else "maximize"
-        )
-        for value, parameters in complete:
-            varied = {
+        copy = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
+        for value, parameters in trials:
+            chosen = {
                 name: (label(one.value), distribution)
                 for name, one in parameters.items()
-                if len(seen[name]) > 1 and (distribution := _distribution(one.domain)) is not None
+                if name in judged and (distribution := _distribution(one.domain)) is not None
             }
             copy.add_trial(
                 create_trial(
                     value=value,
-                    params={name: chosen for name, (chosen, _) in varied.items()},
-                    distributions={name: domain for name, (_, domain) in varied.items()},
+                    params={name: given for name, (given, _) in chosen.items()},
+                    distributions={name: domain for name, (_, domain) in chosen.items()},
                 )
             )
         with warnings.catch_warnings():

@@ -85,10 +85,10 @@ class Spent:
         lines = [f"{state}."]
         if not done:
             return lines
+        wall = f", {hours(self.wall_seconds)} of wall clock" if self.wall_seconds else ""
         lines.append(
             f"They trained {number(self.trained_epochs)} epochs in {hours(self.work_seconds)} of "
-            f"work by {plural(len(self.workers), 'worker')}, {hours(self.wall_seconds)} of wall "
-            f"clock."
+            f"work by {plural(len(self.workers), 'worker')}{wall}."
         )
         if self.pruned_epochs > 0:
             lines.append(

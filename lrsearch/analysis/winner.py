@@ -62,7 +62,8 @@ class Winner:
         lines.append(
             f"The runner-up, trial {self.runner_up.number}, has {number(self.runner_up.value)}: "
             f"a gap of {number(self.gap, 2)}{relative}. "
-            f"{plural(self.close, 'further trial')} came within 1 % of the best."
+            f"{plural(self.close, 'further trial') if self.close else 'No further trial'} came "
+            f"within 1 % of the best."
         )
         return [*lines, *self._how_sure()]
 

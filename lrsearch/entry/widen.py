@@ -53,24 +53,27 @@ def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> s
 def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
     """Overrides that make this configuration; None if there are none. Raises UserError."""
     arguments = [f"+sweep={config['sweep']}"]
+    base = load_settings(arguments).plain
     for group in _GROUPS:
         name = config[group].get("name")
-        if name is None or load_settings(arguments).plain[group].get("name") == name:
+        if name is None or base[group].get("name") == name:
             continue
         try:
-            load_settings([*arguments, f"{group}={name}"])
+            base = load_settings([*arguments, f"{group}={name}"]).plain
         except UserError:
             continue  # not of the catalogue under that name: its keys follow one by one
         arguments.append(f"{group}={name}")
-    stored, base = flat(config), flat(load_settings(arguments).plain)
-    arguments += [
+    stored, there = flat(config), flat(base)
+    changes = [
         f"{key}={_written(value)}"
         for key, value in stored.items()
-        if key not in _LEFT_OUT and base.get(key, math.nan) != value
+        if key not in _LEFT_OUT and there.get(key, math.nan) != value
     ]
-    made = flat(load_settings(arguments).plain)
-    arguments += [f"~{key}" for key in made if key not in stored and key not in _LEFT_OUT]
-    made = flat(load_settings(arguments).plain)
+    arguments += changes
+    made = flat(load_settings(arguments).plain) if changes else there
+    if surplus := [f"~{key}" for key in made if key not in stored and key not in _LEFT_OUT]:
+        arguments += surplus
+        made = flat(load_settings(arguments).plain)
     keys = (stored.keys() | made.keys()) - _LEFT_OUT
     wrong = [key for key in keys if stored.get(key, math.nan) != made.get(key, math.nan)]
     return None if wrong else arguments

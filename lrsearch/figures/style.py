@@ -67,6 +67,7 @@ def new_figure(x: str, y: str, **layout: Any) -> Figure:
         "zeroline": False,
         "linecolor": _INK,
         "automargin": True,
+        "exponentformat": "power",  # 10⁻⁴, not 100µ
         "title": {"standoff": 8},
     }
     template = go.layout.Template(

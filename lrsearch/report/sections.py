@@ -60,7 +60,7 @@ def sections(
         Section(
             "batch-size", "Learning rate against batch size", found.scaling.sentences(),
             ((figures.MAP, "Complete trials by batch size (a little spread out) and learning rate; "
-              "yellow is worst, dark blue best; lines are the fitted exponents."),),
+              "yellow is best, dark blue worst; lines are the fitted exponents."),),
         ),
         Section(
             "space", "Is the search space right?", found.edges.sentences(),

@@ -56,7 +56,7 @@ def test_the_neighbours_at_the_same_edge_are_counted() -> None:
         edge for edge in find_edges(study_of(trials), settings_for()).near if edge.name == "lr"
     ]
     assert (edge.top, edge.top_of) == (2, 3)
-    assert "as do 2 of the best 3" in edge.sentence()
+    assert "2 of the best 3 trials that have it lie there" in edge.sentence()
 
 
 def test_a_best_recipe_in_the_middle_leaves_the_space_as_it_is() -> None:

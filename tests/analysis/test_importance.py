@@ -45,3 +45,10 @@ def test_few_trials_give_words_instead_of_numbers() -> None:
     importance = find_importance(study_of([trial(0, recipe(), 1.0)]), settings_for())
     assert importance.shares == ()
     assert "too few to tell" in importance.sentences()[0]
+
+
+def test_a_branch_that_was_rarely_tried_is_not_judged() -> None:
+    importance = find_importance(sampled(60), settings_for())
+    assert "plateau.factor" in importance.unjudged
+    assert "plateau.factor" not in dict(importance.shares)
+    assert any("too few to judge" in line for line in importance.sentences())

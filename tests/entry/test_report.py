@@ -26,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("LRSEARCH_CACHE", str(folder / "cache"))
         patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
         subprocess.run(
-            [sys.executable, "-m", "lrsearch", "+sweep=digits", "study.n_trials=6",
-             "train.epochs=2", "workers=1"],
+            [sys.executable, "-m", "lrsearch", "+sweep=digits", "study.n_trials=4",
+             "train.epochs=1", "workers=1"],
             cwd=folder, check=True, capture_output=True,
         )  # fmt: skip
     return folder
@@ -58,7 +58,7 @@ def test_the_report_lies_beside_the_results(command: Command, folder: Path) -> N
     assert code == 0
     assert "outputs/digits/report.html" in out
     page = (folder / "outputs" / "digits" / "report.html").read_text()
-    assert "6 of 6" in page
+    assert "4 of 4" in page
     assert "python -m lrsearch train outputs/digits/best.yaml" in page
 
 
