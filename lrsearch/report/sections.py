@@ -62,13 +62,7 @@ def sections(
             ((figures.MAP, "Complete trials by batch size (a little spread out) and learning rate; "
               "yellow is best, dark blue worst; lines are the fitted exponents."),),
         ),
-        Section(
-            "space", "Is the search space right?", found.edges.sentences(),
-            ((figures.SPACE, "Where the ten best trials lie in their ranges; shaded: within 10 % "
-              "of an end."),),
-            codes=(Code("Search the wider space, beginning with the best recipe", widening),)
-            if widening else (),
-        ),
+        _space(found, widening),
         Section(
             "breaks", "Where training breaks", found.frontier.sentences(),
             ((figures.FRONTIER, "Trials that survived and that diverged."),),
@@ -166,6 +160,22 @@ def _basins(found: Findings) -> Section:
                 "of one optimizer and scheduler.",
             ),
         ),
+    )
+
+
+def _space(found: Findings, widening: str | None) -> Section:
+    lines = found.edges.sentences()
+    codes: tuple[Code, ...] = ()
+    if widening is not None:
+        codes = (Code("Search the wider space, beginning with the best recipe", widening),)
+    elif found.edges.overrides:
+        lines.append(
+            "The whole command cannot be written here (is the sweep of another folder?): run the "
+            "study's own command with these keys and another study.name."
+        )
+    caption = "Where the ten best trials lie in their ranges; shaded: within 10 % of an end."
+    return Section(
+        "space", "Is the search space right?", lines, ((figures.SPACE, caption),), codes=codes
     )
 
 

@@ -134,3 +134,10 @@ def test_own_code_that_is_not_here_is_said_and_the_rest_is_there() -> None:
     words = Reader(page_of(study)).words
     assert "cannot be made here" in words
     assert "no_such_package" in words
+
+
+def test_a_sweep_that_is_not_here_is_widened_in_words() -> None:
+    study = study_of([trial(0, recipe(0.95, 64), 0.5)])
+    words = Reader(page_of(replace(study, config={**study.config, "sweep": "gone"}))).words
+    assert "space.lr.high=10" in words
+    assert "cannot be written here" in words
