@@ -43,12 +43,17 @@ class Basin:
             return None
         return self.high / self.low
 
+    @property
+    def title(self) -> str:
+        """Which trials these are."""
+        what = self.group if self.by == "scheduler" else f"batch size {self.group}"
+        return f"{self.optimizer} with {what}"
+
     def sentence(self) -> str:
         """In plain words; for one whose width is known."""
-        where = self.group if self.by == "scheduler" else f"batch size {self.group}"
         least = "at least " if self.open_low or self.open_high else ""
         return (
-            f"{self.optimizer} with {where}: {least}a factor of {number(self.width or 1.0, 2)} "
+            f"{self.title}: {least}a factor of {number(self.width or 1.0, 2)} "
             f"wide, learning rates {number(self.low, 2)} to {number(self.high, 2)} "
             f"({self.good} of {plural(self.complete, 'complete trial')})"
         )
@@ -70,7 +75,7 @@ class Basins:
                 f"is to it is not known."
             ]
         known = [row for row in self.rows if row.width is not None]
-        unknown = [f"{row.optimizer} with {row.group}" for row in self.rows if row.width is None]
+        unknown = [row.title for row in self.rows if row.width is None]
         if not known:
             return [
                 "Too few trials to tell how wide the good basin is: it takes "

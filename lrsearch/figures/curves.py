@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TOP = 10
 _MOST_POINTS = 30_000
+_MANY = 200
 
 
 def validation_curves(study: StudyData) -> Figure | None:
@@ -44,7 +45,7 @@ def validation_curves(study: StudyData) -> Figure | None:
                 name=family,
                 mode="lines+markers" if len(values) <= 2 * len(drawn) else "lines",
                 line={"color": colour(family), "dash": dash(family), "width": 1.2},
-                opacity=0.75,
+                opacity=0.75 if len(drawn) <= _MANY else 0.35,
                 hovertemplate=f"trial %{{customdata}}, {family}<br>epoch %{{x}}: %{{y}}"
                 "<extra></extra>",
             )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_AXES = 8
 _MOST_TRIALS = 300
 _FAINT, _BOLD = 0.25, 0.9
-_TOP_SHARE = 0.1
+_TOP_SHARE, _MOST_BOLD = 0.1, 10
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Axis:
 
 
 def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figure | None:
-    """The complete trials over the parameters that most of them have; the best tenth bold.
+    """The complete trials over the parameters that most of them have; the best bold.
 
     `first` names parameters by importance. Drawn as plain lines, so that it also prints. None
     where fewer than two trials are complete, or fewer than two parameters were searched.
@@ -44,7 +44,9 @@ def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figur
         return None
     axes.append(_values(study, trials))
     figure = new_figure("parameter (log ranges on a log scale)", "place in its range (0 to 1)")
-    best = {trial.number for trial in trials[: max(1, math.ceil(_TOP_SHARE * len(trials)))]}
+    best = {
+        trial.number for trial in trials[: min(_MOST_BOLD, math.ceil(_TOP_SHARE * len(trials)))]
+    }
     for family in ordered(t.recipe.scheduler.name for t in trials[:_MOST_TRIALS] if t.recipe):
         for bold in (False, True):
             x: list[float | None] = []
@@ -62,7 +64,7 @@ def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figur
             if x:
                 figure.add_trace(
                     go.Scatter(
-                        x=x, y=y, text=texts, name=f"{family}{', best tenth' if bold else ''}",
+                        x=x, y=y, text=texts, name=f"{family}{', best' if bold else ''}",
                         mode="lines", connectgaps=False, opacity=_BOLD if bold else _FAINT,
                         line={"color": colour(family), "width": 2.5 if bold else 1},
                         hovertemplate="trial %{text}<extra></extra>",
