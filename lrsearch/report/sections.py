@@ -71,7 +71,8 @@ def sections(
             "mattered", "What mattered", found.importance.sentences(),
             ((figures.IMPORTANCE, "Importance for reaching the best values (PED-ANOVA)."),
              (figures.PARALLEL, "Complete trials through the parameters that most of them have, "
-              "each in its range; the last axis is the place among all; the best tenth, at most ten, is bold.")),
+              "each in its range; the last axis is the place among all; the best tenth (at most "
+              "ten) is bold.")),
         ),
         _spent(found),
         _repeat(study),
