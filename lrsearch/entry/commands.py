@@ -151,15 +151,25 @@ def dashboard(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="a further name it is reached by; may be repeated")
     ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="files that were attached to trials; lrsearch-artifacts beside the database",
+        ),
+    ] = None,
 ) -> None:
     """Show the studies in a browser; read-only, and on this machine only, unless told otherwise.
+
+    Notes, figures and pictures are kept up to date as long as it runs, every ten seconds.
 
     The password (user lrsearch, or a bearer token) may also be in LRSEARCH_DASHBOARD_PASSWORD, or
     in a file that LRSEARCH_DASHBOARD_PASSWORD_FILE names.
     """
     from lrsearch.entry.dashboard import show
 
-    raise SystemExit(show(storage or [], host, port, writable, token_file, allowed_host or []))
+    names = allowed_host or []
+    raise SystemExit(show(storage or [], host, port, writable, token_file, names, artifacts))
 
 
 COMMANDS = tuple(

@@ -49,6 +49,7 @@ def run(settings: Settings, command: str) -> int:
         )
         launcher.run(settings.study.timeout)
     code = conclude(console, settings, info, study, progress, output)
+    _write_down(console, database, study.name)
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}", soft_wrap=True)
         code = 130
@@ -61,6 +62,17 @@ def run(settings: Settings, command: str) -> int:
         console.print(f"{running} trials are still run by workers elsewhere")
     studies.close()
     return code
+
+
+def _write_down(console: Console, database: Database, name: str) -> None:
+    """Leaves the study's notes and figures in the database, for a dashboard anywhere."""
+    from lrsearch.dashboard.refresh import refresh, stale
+
+    try:
+        if mark := stale(database).get(name):
+            refresh(database, name, mark)
+    except Exception as error:  # noqa: BLE001 - the sweep itself is done
+        console.print(f"the dashboard's notes are out of date: {error!r}", markup=False)
 
 
 def submit(settings: Settings) -> int:

@@ -58,6 +58,14 @@ def end(
     if outcome.outcome == COMPLETE:
         session.execute(update(EpochRow).where(EpochRow.trial_id == trial_id).values(complete=True))
     shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
+    last = session.execute(
+        select(EpochRow.epoch, EpochRow.lr_end)
+        .where(EpochRow.trial_id == trial_id)
+        .order_by(EpochRow.step.desc())
+        .limit(1)
+    ).first()
+    if last is not None:
+        shown |= {"epochs": last.epoch, "final lr": last.lr_end}
     if outcome.reason is not None:
         shown["reason"] = outcome.reason
     trials.end(session, trial_id, outcome.outcome, outcome.value, shown)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch import __version__
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import OPEN, StudyRow
@@ -187,9 +186,7 @@ def checkpoints_url(settings: Settings) -> str:
     if settings.checkpoints_url is not None:
         given = settings.checkpoints_url
         return given if "://" in given else str(Path(given).expanduser().absolute())
-    url = make_url(settings.storage_url)
-    beside = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else Path()
-    return str((beside / "lrsearch-checkpoints").absolute())
+    return str(beside(settings.storage_url, "lrsearch-checkpoints"))
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

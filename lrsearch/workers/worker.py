@@ -139,9 +139,12 @@ class Worker:
             name, claim.trial_id, self._sampler(claim), claim.params
         )
         recipe = self.settings.space.suggest(suggestions)
-        columns = {"recipe": recipe.describe(), "lr": recipe.lr, "seed": claim.seed}
         self.claims.started(
-            claim, suggestions.chosen, recipe.to_dict(), self.objective.device_name, columns
+            claim,
+            suggestions.chosen,
+            recipe.to_dict(),
+            self.objective.device_name,
+            _columns(recipe, claim.seed),
         )
         return recipe, [] if claim.is_new else self.claims.reported(claim)
 
@@ -205,6 +208,18 @@ class Worker:
         except Exception as error:
             if not passes(error):
                 raise
+
+
+def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What the dashboard's table shows of a recipe, whatever was searched and what was given."""
+    return {
+        "recipe": recipe.describe(),
+        "optimizer": recipe.optimizer.name,
+        "scheduler": recipe.scheduler.name,
+        "peak lr": recipe.lr,
+        "batch size": recipe.batch_size,
+        "seed": seed,
+    }
 
 
 class _WhileOwned:
