@@ -34,6 +34,8 @@ FORBIDDEN = {
                   "lrsearch.workers", "lrsearch.entry"),
     "data": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
              "lrsearch.training"),
+    "loggers": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.config", "lrsearch.workers",
+                "lrsearch.objective", "lrsearch.training", "lrsearch.entry"),
     "models": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
                "lrsearch.training"),
     "pictures": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",

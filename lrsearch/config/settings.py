@@ -66,6 +66,7 @@ class Settings:
     space: Space
     sampler: Target
     pruner: Target
+    logger: Target
     queue: QueueSettings
     storage_url: str
     checkpoints_url: str | None

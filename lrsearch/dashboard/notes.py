@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from shlex import quote
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.display import duration, number
@@ -59,19 +60,16 @@ def _best(study: StudyData) -> str:
         return "No trial has completed yet. Diverged and failed ones are never the best."
     best, metric = study.ranked[0], study.metric
     assert best.recipe is not None, "a complete trial has trained a recipe"
-    sweep = f"+sweep={study.config['sweep']}" if "sweep" in study.config else "+sweep=..."
-    name = "" if sweep == f"+sweep={study.name}" else f" study.name={study.name}"
     return "\n\n".join(
         [
             f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
             f"({metric.at} evaluation; {_BETTER[metric.mode]}).",
             _fenced(best.recipe.to_yaml(), "yaml"),
-            "The sweep's own command writes it to files, and goes on if trials are left. Then it "
-            "runs again, to the last bit, or in plain PyTorch:",
+            "It trains again, to the last bit, or in plain PyTorch (where `LRSEARCH_STORAGE` or "
+            "`storage.url=...` says which database this is):",
             _fenced(
-                f"python -m lrsearch {sweep}{name}\n"
-                f"python -m lrsearch train outputs/{study.name}/best.yaml\n"
-                f"python outputs/{study.name}/best.py",
+                f"python -m lrsearch train {quote(study.name)} --trial {best.number}\n"
+                f"python -m lrsearch best {quote(study.name)} --format python > best.py",
                 "bash",
             ),
         ]

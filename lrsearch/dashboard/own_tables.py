@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect
 
 from lrsearch.study.database import Database, connect
 from lrsearch.study.tables import VersionRow
@@ -13,15 +13,18 @@ class OwnTables:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._engine = connect(url)
+        self._engine: Engine | None = None
         self._database: Database | None = None
 
     def database(self) -> Database | None:
         """None without the tables. Raises UserError for those of another version."""
-        if self._database is None and inspect(self._engine).has_table(VersionRow.__tablename__):
-            self._database = Database(self._url, self._engine)
+        if self._database is None:
+            self._engine = self._engine or connect(self._url)
+            if inspect(self._engine).has_table(VersionRow.__tablename__):
+                self._database = Database(self._url, self._engine)
         return self._database
 
     def close(self) -> None:
         """Gives all connections back."""
-        self._engine.dispose()
+        if self._engine is not None:
+            self._engine.dispose()

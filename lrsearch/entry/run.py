@@ -13,6 +13,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_display
+from lrsearch.loggers.catalogue import check_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Progress
@@ -96,6 +97,7 @@ def _store(
     settings: Settings, console: Console
 ) -> tuple[Settings, DataInfo | None, Studies, Database, OpenStudy]:
     """Checks what the sweep needs here, and makes its study or finds it."""
+    check_logger(settings.logger.name, settings.logger.arguments)
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
     studies, database = open_storage(settings.storage_url)

@@ -27,7 +27,7 @@ from lrsearch.study.trials import Studies
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
-        "description", "sampler", "pruner", "queue",
+        "description", "sampler", "pruner", "logger", "queue",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
         "train.checkpoint_every", "train.keep_best",
