@@ -1,0 +1,205 @@
+"""Whether the search space is right: best values that lie at an edge of their range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lrsearch.analysis.parameters import Asked, asked, is_log, position
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.words import listed, number
+from lrsearch.config.settings import Settings
+from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.parameters import Parameter
+from lrsearch.recipe import COMMON
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
+from lrsearch.space.space import OWNERS
+
+NEAR = 0.1
+_TOP = 10
+_LOG_STEP = 10.0
+_POWERS_STEP = 4
+_LINEAR_STEP = 0.5
+_FREE = Parameter("float", None)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A parameter whose best value lies within 10 % of an end of its range."""
+
+    name: str
+    """As stored."""
+    value: float
+    side: Literal["low", "high"]
+    end: float
+    wider: float | None
+    """A new end that lies further out; None where nothing lies beyond."""
+    key: str
+    """Of the configuration: `space.optimizer.adamw.lr.high`."""
+    top: int
+    top_of: int
+    """Of the best so many trials, how many lie at this end, too."""
+
+    @property
+    def override(self) -> str | None:
+        """What widens the range, for the command line."""
+        return None if self.wider is None else f"{self.key}={self.wider:.10g}"
+
+    def sentence(self) -> str:
+        """In plain words."""
+        end = "lower" if self.side == "low" else "upper"
+        text = (
+            f"The best {self.name}, {number(self.value)}, lies at the {end} edge of its range "
+            f"({number(self.end)})"
+        )
+        if self.top_of > 1:
+            text += f", as do {self.top} of the best {self.top_of} trials that have it"
+        if self.wider is None:
+            return f"{text}. Nothing lies beyond that edge."
+        return f"{text}. To search further: {self.override}."
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The ranges of the best recipe, and those at whose edge it lies."""
+
+    study: str
+    checked: tuple[str, ...]
+    near: tuple[Edge, ...]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What widens all of them."""
+        return tuple(edge.override for edge in self.near if edge.override is not None)
+
+    def sentences(self) -> list[str]:
+        """In plain words."""
+        if not self.checked:
+            return ["There is no complete trial with a parameter that has a range to check."]
+        if not self.near:
+            return [
+                "The space looks right: the best recipe lies away from the edges of all its "
+                f"ranges ({listed(self.checked)})."
+            ]
+        lines = [edge.sentence() for edge in self.near]
+        if self.overrides:
+            lines.append(
+                "Of a parameter that does not matter one best value in five lies so near to an "
+                "edge by chance: see what mattered before you pay for a wider search. The space "
+                "of a study is fixed, so a wider one is a new study."
+            )
+        return lines
+
+
+def find_edges(study: StudyData, settings: Settings) -> Edges:
+    """Compares the best recipe with the space, on a log scale where the search uses one."""
+    best = study.ranked[0] if study.ranked else None
+    if best is None or best.recipe is None:
+        return Edges(study.name, (), ())
+    top = [
+        {one.name: one for one in asked(settings.space, trial.recipe)}
+        for trial in study.ranked[:_TOP]
+        if trial.recipe is not None
+    ]
+    largest = {"batch_size": (study.record.get("data") or {}).get("n_train", math.inf)}
+    checked, near = [], []
+    for one in asked(settings.space, best.recipe):
+        share = position(one.domain, one.value)
+        if share is None:
+            continue
+        checked.append(one.name)
+        side = _side(share)
+        if side is not None:
+            near.append(_edge(one, side, top, largest))
+    return Edges(study.name, tuple(checked), tuple(near))
+
+
+def _side(share: float | None) -> Literal["low", "high"] | None:
+    if share is None or NEAR < share < 1 - NEAR:
+        return None
+    return "low" if share <= NEAR else "high"
+
+
+def _edge(
+    one: Asked,
+    side: Literal["low", "high"],
+    top: list[dict[str, Asked]],
+    largest: Mapping[str, float],
+) -> Edge:
+    assert isinstance(one.domain, (FloatRange, IntRange, PowersOfTwo))
+    same = [trial[one.name] for trial in top if one.name in trial]
+    return Edge(
+        name=one.name,
+        value=float(one.value),
+        side=side,
+        end=float(getattr(one.domain, side)),
+        wider=_wider(one, side, largest.get(one.name, math.inf)),
+        key=f"{_path(one.name)}.{side}",
+        top=sum(_side(position(other.domain, other.value)) == side for other in same),
+        top_of=len(same),
+    )
+
+
+def _wider(one: Asked, side: Literal["low", "high"], largest: float) -> float | None:
+    """An end further out: ten times as far on a log scale, else by half of the range."""
+    domain = one.domain
+    assert isinstance(domain, (FloatRange, IntRange, PowersOfTwo))
+    low, high = float(domain.low), float(domain.high)
+    bounds = _bounds(one.name)
+    if isinstance(domain, PowersOfTwo):
+        step: float = _POWERS_STEP
+        while side == "high" and step > 1 and high * step > largest:
+            step /= 2
+    else:
+        step = _LOG_STEP
+    if is_log(domain):
+        end = low / step if side == "low" else high * step
+    else:
+        by = (high - low) * _LINEAR_STEP
+        end = low - by if side == "low" else high + by
+        if end <= 0 <= low:  # what has been positive stays so
+            end = low / 2
+    end = max(end, bounds[0]) if side == "low" else min(end, bounds[1], largest)
+    if isinstance(domain, (IntRange, PowersOfTwo)):
+        end = max(1.0, math.floor(end)) if is_log(domain) else float(round(end))
+        if isinstance(domain, IntRange) and domain.step > 1:
+            end = _whole_steps(end, domain, side)
+    beyond = end < low if side == "low" else end > high
+    return end if beyond else None
+
+
+def _whole_steps(end: float, domain: IntRange, side: str) -> float:
+    """The end moved inward to a whole number of steps from the other values."""
+    steps = math.floor(abs(end - domain.low) / domain.step)
+    return domain.low + domain.step * (steps if side == "high" else -steps)
+
+
+def _bounds(stored: str) -> tuple[float, float]:
+    """Between which values a parameter makes sense, whatever the space."""
+    owner, _, name = stored.rpartition(".")
+    name = "lr" if name == "lr_ref" else name
+    if owner in OWNERS:
+        return -math.inf, math.inf
+    known: dict[str, Any] = dict(COMMON)
+    if owner in FAMILIES:
+        known |= FAMILIES[owner].parameters
+    for optimizer in [owner] if owner in OPTIMIZERS else [*OPTIMIZERS]:
+        known = {**OPTIMIZERS[optimizer].parameters, **known}
+    parameter = known.get(name, _FREE)
+    if parameter.kind == "duration":  # a share of the training
+        return 0.0, 1.0
+    return parameter.low, parameter.high
+
+
+def _path(stored: str) -> str:
+    """Where a parameter stands in the configuration."""
+    owner, _, name = stored.rpartition(".")
+    name = "lr" if name == "lr_ref" else name
+    if owner in OPTIMIZERS:
+        return f"space.optimizer.{owner}.{name}"
+    if owner in FAMILIES:
+        return f"space.scheduler.{owner}.{name}"
+    return f"space.{owner}.{name}" if owner else f"space.{name}"

@@ -1,0 +1,192 @@
+"""Which scheduler family wins when all are tuned equally."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.analysis.words import listed, number, plural
+from lrsearch.study.tables import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED
+
+LEAST_TRIES = 3
+_TRIED = (COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY)
+_ADAPTIVE = ("tpe", "gp", "cmaes")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What one scheduler family has come to."""
+
+    name: str
+    tries: int
+    """Trials that ended, but for failed and crashed ones."""
+    epochs: float
+    """Trained, of all its trials."""
+    values: tuple[float, ...]
+    """Of the complete trials, the best first."""
+    expected: float | None
+    """Expected best of `Families.equal_tries` tries; None with too few."""
+    spread: float | None
+    """Standard deviation of that best."""
+
+    @property
+    def quartiles(self) -> tuple[float, float, float] | None:
+        """Lower quartile, median and upper quartile of the complete trials."""
+        if not self.values:
+            return None
+        low, middle, high = np.quantile(self.values, [0.25, 0.5, 0.75])
+        return float(low), float(middle), float(high)
+
+
+@dataclass(frozen=True)
+class Families:
+    """All families, the best at equal tuning first; those with too few tries last."""
+
+    metric: str
+    rows: tuple[Family, ...]
+    equal_tries: int | None
+    """Of each family that is compared; None where there is nothing to compare."""
+    sampler: str
+
+    @property
+    def compared(self) -> tuple[Family, ...]:
+        """Those with enough tries."""
+        return tuple(row for row in self.rows if row.expected is not None)
+
+    def sentences(self) -> list[str]:
+        """In plain words."""
+        if not self.rows:
+            return ["No trial has ended yet, so no scheduler families can be compared."]
+        if len(self.rows) == 1:
+            only = self.rows[0]
+            return [
+                f"Only {only.name} was tried ({plural(only.tries, 'trial')}): "
+                f"there is nothing to compare."
+            ]
+        left_out = [f"{row.name} ({row.tries})" for row in self.rows if row.expected is None]
+        short = (
+            [f"Too few tries to compare (fewer than {LEAST_TRIES}): {listed(left_out)}."]
+            if left_out
+            else []
+        )
+        if len(self.compared) < 2:
+            return ["No winner can be named: too few trials of each family.", *short]
+        return [*self._verdict(), *self._fairness(), *short]
+
+    def _verdict(self) -> list[str]:
+        first, second = self.compared[:2]
+        assert first.expected is not None
+        assert second.expected is not None
+        lead = abs(first.expected - second.expected)
+        spread = math.hypot(first.spread or 0.0, second.spread or 0.0)
+        many = [row for row in self.compared if _within(row, first)]
+        lines = [
+            f"At equal tuning ({self.equal_tries} tries each) {first.name} comes first: an "
+            f"expected best {self.metric} of "
+            f"{number(first.expected)} (± {number(first.spread or 0.0, 2)}), before {second.name} "
+            f"with {number(second.expected)} (± {number(second.spread or 0.0, 2)})."
+        ]
+        if lead <= spread:
+            names = listed([row.name for row in many])
+            lines.append(
+                f"That lead is within the spread: {names} cannot be told apart by these trials."
+            )
+        else:
+            lines.append("That lead is larger than the spread of the two.")
+        return lines
+
+    def _fairness(self) -> list[str]:
+        tries = [row.tries for row in self.compared]
+        lines = []
+        if max(tries) != min(tries):
+            lines.append(
+                f"The families had {min(tries)} to {max(tries)} tries; so that none wins by being "
+                f"tried more often, each is judged by the best to be expected of {min(tries)}."
+            )
+        if self.sampler in _ADAPTIVE:
+            lines.append(
+                f"The {self.sampler} sampler tries good regions more often, so tries are not "
+                f"independent and this is approximate: sampler=random with "
+                f"study.balance=[scheduler] compares more strictly."
+            )
+        return lines
+
+
+def _within(row: Family, first: Family) -> bool:
+    if row.expected is None or first.expected is None:
+        return False
+    return abs(row.expected - first.expected) <= math.hypot(row.spread or 0.0, first.spread or 0.0)
+
+
+def expected_best(
+    values: Sequence[float], tries: int, mode: Literal["min", "max"]
+) -> tuple[float, float]:
+    """Mean and standard deviation of the best of so many tries, drawn from `values`.
+
+    The order statistic of the empirical distribution: with values from worst to best, the i-th of
+    n is the best of k tries with probability (i/n)^k - ((i-1)/n)^k. Dodge et al. 2019, "Show Your
+    Work: Improved Reporting of Experimental Results".
+    """
+    ordered = np.sort(np.asarray(values, float))
+    if mode == "min":
+        ordered = ordered[::-1]
+    chances = np.diff((np.arange(len(ordered) + 1) / len(ordered)) ** tries)
+    mean = float(chances @ ordered)
+    return mean, math.sqrt(max(0.0, float(chances @ (ordered - mean) ** 2)))
+
+
+def compare_families(study: StudyData) -> Families:
+    """The scheduler families of a study, compared at the number of tries of the least tried."""
+    groups: dict[str, list[TrialData]] = defaultdict(list)
+    for trial in study.trials:
+        if trial.recipe is not None and trial.outcome in _TRIED:
+            groups[trial.recipe.scheduler.name].append(trial)
+    enough = [len(group) for group in groups.values() if len(group) >= LEAST_TRIES]
+    equal = min(enough) if len(enough) > 1 and study.ranked else None
+    mode = study.metric.mode
+    rows = [_family(name, group, study, equal) for name, group in groups.items()]
+    sign = 1.0 if mode == "min" else -1.0
+    rows.sort(
+        key=lambda row: (
+            row.expected is None,
+            sign * (row.expected or 0.0),
+            sign * row.values[0] if row.values else math.inf,
+        )
+    )
+    return Families(study.metric.name, tuple(rows), equal, str(study.config["sampler"]["name"]))
+
+
+def _family(name: str, trials: list[TrialData], study: StudyData, equal: int | None) -> Family:
+    mode = study.metric.mode
+    values = sorted(
+        (trial.value for trial in trials if trial.is_complete and trial.value is not None),
+        reverse=mode == "max",
+    )
+    expected, spread = None, None
+    if equal is not None and len(trials) >= LEAST_TRIES:
+        expected, spread = expected_best(_all_values(trials, study), equal, mode)
+    epochs = sum(trial.curve[-1].epoch for trial in trials if trial.curve)
+    return Family(name, len(trials), epochs, tuple(values), expected, spread)
+
+
+def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
+    """A value for each try: a pruned one's last, but none is worse than the worst complete one.
+
+    One that diverged or ran out of memory counts as that worst. So a family cannot look good by
+    having its bad trials cut short, and no single explosion outweighs all the rest.
+    """
+    worst = study.ranked[-1].value
+    assert worst is not None
+    limit = min if study.metric.mode == "min" else max
+    return [
+        limit(trial.value, worst)
+        if trial.outcome in (COMPLETE, PRUNED) and trial.value is not None
+        else worst
+        for trial in trials
+    ]

@@ -1,0 +1,67 @@
+"""Everything that a study has found out, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrsearch.analysis.basin import Basins, find_basins
+from lrsearch.analysis.edges import Edges, find_edges
+from lrsearch.analysis.families import Families, compare_families
+from lrsearch.analysis.frontier import Frontier, find_frontier
+from lrsearch.analysis.importance import Importance, find_importance
+from lrsearch.analysis.parameters import settings_of
+from lrsearch.analysis.scaling import Scaling, fit_scaling
+from lrsearch.analysis.spent import Spent, count_spent
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.winner import Winner, find_winner
+from lrsearch.data.spec import DataInfo
+from lrsearch.study.study import fallback_warning
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The findings of a study, each with its own `sentences()`."""
+
+    warning: str | None
+    """Set where other data stood in for those that were asked for."""
+    winner: Winner
+    families: Families
+    basins: Basins
+    scaling: Scaling
+    edges: Edges
+    frontier: Frontier
+    importance: Importance
+    spent: Spent
+
+    def sentences(self) -> list[str]:
+        """All findings in plain words, in the order of the report."""
+        parts = (
+            self.winner, self.families, self.basins, self.scaling, self.edges, self.frontier,
+            self.importance, self.spent,
+        )  # fmt: skip
+        first = [] if self.warning is None else [f"WARNING: {self.warning}."]
+        return [*first, *(line for part in parts for line in part.sentences())]
+
+
+def findings(study: StudyData) -> Findings:
+    """Works all findings out. Raises ConfigErrors where this lrsearch cannot read the study."""
+    settings = settings_of(study)
+    return Findings(
+        warning=stand_in_warning(study),
+        winner=find_winner(study),
+        families=compare_families(study),
+        basins=find_basins(study),
+        scaling=fit_scaling(study),
+        edges=find_edges(study, settings),
+        frontier=find_frontier(study),
+        importance=find_importance(study, settings),
+        spent=count_spent(study, settings),
+    )
+
+
+def stand_in_warning(study: StudyData) -> str | None:
+    """That other data stand in for those that were asked for; None where they do not."""
+    data = study.record.get("data")
+    if not data or not data.get("fallback_reason"):
+        return None
+    return fallback_warning(DataInfo.from_json(data))

@@ -1,0 +1,123 @@
+"""Which parameters mattered for reaching the best values."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.analysis.parameters import asked, label
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.words import listed, percent, plural
+from lrsearch.config.settings import Settings
+from lrsearch.space.domains import Choices, Domain, FloatRange, IntRange, PowersOfTwo
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+LEAST_COMPLETE = 20
+SOLID = 50
+_TOP_SHARE = 0.1
+_LEAST_TOP = 5
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares of importance, the largest first; empty where the trials are too few."""
+
+    complete: int
+    shares: tuple[tuple[str, float], ...]
+    """Stored name of a parameter, and its share; together 1."""
+    top: int
+    """The best so many trials, which the others are held against."""
+
+    def sentences(self) -> list[str]:
+        """In plain words."""
+        if self.complete < LEAST_COMPLETE:
+            return [
+                f"{plural(self.complete, 'complete trial')} are too few to tell what mattered; it "
+                f"takes {LEAST_COMPLETE}."
+            ]
+        if not self.shares:
+            return ["Nothing that was searched varied in a way that can be held against values."]
+        first = [f"{name} ({percent(share)})" for name, share in self.shares[:3] if share > 0]
+        lines = [
+            f"What set the best {plural(self.top, 'trial')} apart from all "
+            f"{self.complete} complete ones most: {listed(first)}."
+        ]
+        little = [name for name, share in self.shares if share < 0.02]
+        if little:
+            lines.append(f"Hardly anything came of {listed(little)} (below 2 % each).")
+        if self.complete < SOLID:
+            lines.append(f"With fewer than {SOLID} complete trials these shares are rough.")
+        return lines
+
+
+def find_importance(study: StudyData, settings: Settings) -> Importance:
+    """PED-ANOVA over the complete trials, by Optuna's evaluator.
+
+    A parameter of one branch is compared among the trials of that branch, weighted by their share
+    (conditional PED-ANOVA; Watanabe et al. 2023, arXiv:2304.10255, and arXiv:2601.20800).
+    """
+    complete = len(study.ranked)
+    top = max(_LEAST_TOP, math.ceil(_TOP_SHARE * complete))
+    if complete < LEAST_COMPLETE:
+        return Importance(complete, (), top)
+    raw = _evaluate(study, settings, top / complete)
+    total = sum(raw.values())
+    if not total > 0:
+        return Importance(complete, (), top)
+    shares = sorted(((name, value / total) for name, value in raw.items()), key=lambda s: -s[1])
+    return Importance(complete, tuple(shares), top)
+
+
+def _evaluate(study: StudyData, settings: Settings, quantile: float) -> Mapping[str, float]:
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.trial import create_trial
+
+    direction = "minimize" if settings.metric.mode == "min" else "maximize"
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        copy = optuna.create_study(direction=direction)
+        for trial in study.ranked:
+            if trial.recipe is None:
+                continue
+            values: dict[str, Any] = {}
+            domains: dict[str, BaseDistribution] = {}
+            for one in asked(settings.space, trial.recipe):
+                distribution = _distribution(one.domain)
+                if distribution is not None:
+                    domains[one.name] = distribution
+                    values[one.name] = label(one.value)
+            copy.add_trial(
+                create_trial(value=trial.value, params=values, distributions=domains)
+            )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of branches with few trials, as the sentences say
+            return PedAnovaImportanceEvaluator(target_quantile=quantile).evaluate(copy)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _distribution(domain: Domain) -> BaseDistribution | None:
+    """Optuna's counterpart; None where nothing was searched."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    match domain:
+        case FloatRange(low, high, log, step):
+            return FloatDistribution(low, high, log=log, step=step)
+        case IntRange(low, high, log, step):
+            return IntDistribution(low, high, log=log, step=step)
+        case PowersOfTwo(low, high):
+            return IntDistribution(low, high, log=True)
+        case Choices(values):
+            return CategoricalDistribution([label(value) for value in values])
+    return None

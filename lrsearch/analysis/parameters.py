@@ -1,0 +1,78 @@
+"""Which parameters of the space a recipe was asked for, by the names they are stored under."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.settings import Settings
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.recipe import COMMON, Recipe
+from lrsearch.space.domains import Domain, FloatRange, IntRange, PowersOfTwo
+from lrsearch.space.space import OWNERS, Space
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A parameter of a recipe: what it could be, and what it is."""
+
+    name: str
+    """As stored: `lr`, `adamw.lr`, `cosine.final`, `model.dropout`."""
+    domain: Domain
+    value: Any
+
+
+def label(value: Any) -> str | float:
+    """A number, or the text of anything else."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def settings_of(study: StudyData) -> Settings:
+    """The settings that a study is stored with. Raises ConfigErrors if this lrsearch cannot."""
+    return settings_from({**study.config, **RUNTIME})
+
+
+def asked(space: Space, recipe: Recipe) -> tuple[Asked, ...]:
+    """The parameters of a recipe, in the order in which the space asks for them."""
+    found: list[Asked] = []
+
+    def choose(name: str, domain: Domain) -> Any:
+        found.append(Asked(name, domain, _value(recipe, name)))
+        return found[-1].value
+
+    space.recipe(choose)
+    return tuple(found)
+
+
+def _value(recipe: Recipe, stored: str) -> Any:
+    owner, _, name = stored.rpartition(".")
+    if stored in ("optimizer", "scheduler"):
+        return getattr(recipe, stored).name
+    if owner in OWNERS:
+        return getattr(recipe, owner)[name]
+    if name in COMMON or name == "lr_ref":
+        return getattr(recipe, name)
+    part = recipe.scheduler if owner == recipe.scheduler.name else recipe.optimizer
+    return part.arguments[name]
+
+
+def is_log(domain: Domain) -> bool:
+    """Whether values of a range are searched by their logarithm."""
+    return isinstance(domain, PowersOfTwo) or (
+        isinstance(domain, (FloatRange, IntRange)) and domain.log
+    )
+
+
+def position(domain: Domain, value: Any) -> float | None:
+    """Where in its range a value lies, from 0 to 1; None where there is no range."""
+    if not isinstance(domain, (FloatRange, IntRange, PowersOfTwo)) or domain.low == domain.high:
+        return None
+    low, high, at = float(domain.low), float(domain.high), float(value)
+    if is_log(domain):
+        low, high, at = math.log(low), math.log(high), math.log(at)
+    return (at - low) / (high - low)

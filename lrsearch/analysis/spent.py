@@ -1,0 +1,154 @@
+"""What a study has cost: trials by outcome, epochs, hours by worker, failures."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.analysis.words import hours, listed, number, percent, plural
+from lrsearch.config.settings import Settings
+from lrsearch.study.tables import (
+    COMPLETE, CRASHED, DIVERGED, DONE, FAILED, OUT_OF_MEMORY, PRUNED, RUNNING,
+)  # fmt: skip
+
+OUTCOMES = {
+    COMPLETE: "complete",
+    PRUNED: "pruned",
+    DIVERGED: "diverged",
+    OUT_OF_MEMORY: "out of memory",
+    FAILED: "failed",
+    CRASHED: "crashed",
+}
+"""In the order in which they are shown, with their words."""
+_CAUSES = 5
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What one worker did: the trials that it ended."""
+
+    name: str
+    device: str | None
+    trials: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was spent."""
+
+    total: int
+    running: int
+    outcomes: tuple[tuple[str, int], ...]
+    """Words of an outcome, and how many trials ended so."""
+    epochs: tuple[tuple[str, float], ...]
+    """The same, with the epochs that they trained."""
+    full_epochs: float
+    """What all trials that ended would have trained, had each run to its end."""
+    pruned_epochs: float
+    """What pruned trials left out."""
+    workers: tuple[Worker, ...]
+    """The busiest first."""
+    wall_seconds: float
+    deaths: int
+    """Workers that died, or fell silent, with a trial."""
+    causes: tuple[tuple[str, int], ...]
+    """Last lines of what failed and crashed trials raised, the most frequent first."""
+
+    @property
+    def trained_epochs(self) -> float:
+        """Of all trials that ended."""
+        return sum(epochs for _, epochs in self.epochs)
+
+    @property
+    def work_seconds(self) -> float:
+        """Summed over the workers."""
+        return sum(worker.seconds for worker in self.workers)
+
+    def sentences(self) -> list[str]:
+        """In plain words."""
+        done = sum(count for _, count in self.outcomes)
+        counts = listed([f"{count} {words}" for words, count in self.outcomes])
+        state = f"{done} of {plural(self.total, 'trial')} have ended" + (
+            f": {counts}" if counts else ""
+        )
+        if self.running:
+            state += f"; {self.running} are running"
+        lines = [f"{state}."]
+        if not done:
+            return lines
+        lines.append(
+            f"They trained {number(self.trained_epochs)} epochs in {hours(self.work_seconds)} of "
+            f"work by {plural(len(self.workers), 'worker')}, {hours(self.wall_seconds)} of wall "
+            f"clock."
+        )
+        if self.pruned_epochs > 0:
+            lines.append(
+                f"Pruning saved {number(self.pruned_epochs)} of {number(self.full_epochs)} epochs "
+                f"({percent(self.pruned_epochs / self.full_epochs)}), against running every trial "
+                f"to its end."
+            )
+        else:
+            lines.append("Pruning saved nothing: no trial was pruned.")
+        if self.deaths:
+            lines.append(f"Workers died or fell silent with a trial {self.deaths} times.")
+        for cause, count in self.causes[:_CAUSES]:
+            lines.append(f"{plural(count, 'trial')} failed with: {cause}")
+        return lines
+
+
+def count_spent(study: StudyData, settings: Settings) -> Spent:
+    """Adds up what the trials of a study have cost."""
+    done = [trial for trial in study.trials if trial.state == DONE]
+    by_outcome: dict[str, list[TrialData]] = defaultdict(list)
+    for trial in done:
+        by_outcome[trial.outcome or FAILED].append(trial)
+    ended = {words: by_outcome[key] for key, words in OUTCOMES.items() if key in by_outcome}
+    return Spent(
+        total=study.total,
+        running=sum(trial.state == RUNNING for trial in study.trials),
+        outcomes=tuple((words, len(trials)) for words, trials in ended.items()),
+        epochs=tuple((words, sum(map(_trained, trials))) for words, trials in ended.items()),
+        full_epochs=sum(_full(trial, study, settings) for trial in done),
+        pruned_epochs=sum(
+            max(0.0, _full(trial, study, settings) - _trained(trial))
+            for trial in by_outcome.get(PRUNED, [])
+        ),
+        workers=_workers(done),
+        wall_seconds=study.seconds,
+        deaths=sum(trial.deaths for trial in study.trials),
+        causes=tuple(
+            Counter(_cause(t) for key in (FAILED, CRASHED) for t in by_outcome.get(key, []))
+            .most_common()
+        ),
+    )  # fmt: skip
+
+
+def _trained(trial: TrialData) -> float:
+    return trial.curve[-1].epoch if trial.curve else 0.0
+
+
+def _full(trial: TrialData, study: StudyData, settings: Settings) -> float:
+    """Epochs of the trial, had it run to its end."""
+    data = study.record.get("data")
+    if trial.recipe is None or not data or settings.objective is not None:
+        return float(settings.train.epochs)
+    length = settings.train.length(trial.recipe.batch_size, int(data["n_train"]))
+    return length.steps / length.steps_per_epoch
+
+
+def _workers(done: list[TrialData]) -> tuple[Worker, ...]:
+    owned: dict[str, list[TrialData]] = defaultdict(list)
+    for trial in done:
+        owned[trial.owner or "unknown"].append(trial)
+    workers = [
+        Worker(owner, trials[-1].device, len(trials), sum(t.seconds or 0.0 for t in trials))
+        for owner, trials in owned.items()
+    ]
+    return tuple(sorted(workers, key=lambda worker: -worker.seconds))
+
+
+def _cause(trial: TrialData) -> str:
+    lines = (trial.reason or "").strip().splitlines()
+    return lines[-1] if lines else "no reason recorded"

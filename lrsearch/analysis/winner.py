@@ -1,0 +1,129 @@
+"""The recipe to use, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.analysis.words import number, plural
+from lrsearch.config.settings import MetricSettings
+
+CLOSE = 0.01
+FEW = 10
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How values differ between trainings of one recipe with different seeds."""
+
+    deviation: float
+    """Standard deviation, pooled over the recipes."""
+    recipes: int
+    trials: int
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best complete trial, and what speaks for and against it."""
+
+    metric: MetricSettings
+    complete: int
+    best: TrialData | None
+    runner_up: TrialData | None
+    close: int
+    """Further trials within 1 % of the best value."""
+    noise: Noise | None
+    """None: no recipe was trained with two seeds."""
+
+    @property
+    def gap(self) -> float | None:
+        """By how much the best is ahead, at least 0."""
+        if self.best is None or self.runner_up is None:
+            return None
+        return abs((self.best.value or 0.0) - (self.runner_up.value or 0.0))
+
+    def sentences(self) -> list[str]:
+        """In plain words."""
+        if self.best is None or self.best.recipe is None or self.best.value is None:
+            return ["No trial has run to its end, so there is no recipe to recommend yet."]
+        lines = [
+            f"The best of {plural(self.complete, 'complete trial')} is trial {self.best.number} "
+            f"with {self.metric.name} {number(self.best.value)} at its {self.metric.at} "
+            f"evaluation: {self.best.recipe.describe()}."
+        ]
+        if self.runner_up is None or self.runner_up.value is None or self.gap is None:
+            return [*lines, "It is the only one that ran to its end: nothing to compare it with."]
+        relative = f" ({self.gap / abs(self.best.value):.2%})" if self.best.value else ""
+        lines.append(
+            f"The runner-up, trial {self.runner_up.number}, has {number(self.runner_up.value)}: "
+            f"a gap of {number(self.gap, 2)}{relative}. "
+            f"{plural(self.close, 'further trial')} came within 1 % of the best."
+        )
+        return [*lines, *self._how_sure()]
+
+    def _how_sure(self) -> list[str]:
+        if self.noise is None:
+            lines = [
+                "How sure this is cannot be told: each recipe was trained with one seed, so the "
+                "noise between seeds is not known. Train the best few again with other seeds "
+                "before you rely on a small gap."
+            ]
+        else:
+            # The difference of two values of the same noise.
+            typical = self.noise.deviation * math.sqrt(2.0)
+            ratio = "more than" if (self.gap or 0.0) > 2 * typical else "no more than"
+            lines = [
+                f"Two seeds of one recipe differ by {number(typical, 2)} (one standard deviation, "
+                f"from {plural(self.noise.trials, 'trial')} of "
+                f"{plural(self.noise.recipes, 'recipe')} trained more than once): "
+                f"the gap is {ratio} twice that"
+                + (", so the lead is likely real." if ratio == "more than" else ", so it may "
+                   "well be chance.")
+            ]  # fmt: skip
+        if self.complete < FEW:
+            lines.append(f"With {plural(self.complete, 'complete trial')} much may still change.")
+        lines.append(
+            "The value is the best of many on the validation data: on new data expect a little less."
+        )
+        return lines
+
+
+def find_winner(study: StudyData) -> Winner:
+    """The best trial of a study, the runner-up, and the noise where recipes were repeated."""
+    ranked = study.ranked
+    best = ranked[0] if ranked else None
+    close = 0
+    if best is not None and best.value is not None:
+        reach = CLOSE * abs(best.value)
+        close = sum(abs((one.value or 0.0) - best.value) <= reach for one in ranked[1:])
+    return Winner(
+        metric=study.metric,
+        complete=len(ranked),
+        best=best,
+        runner_up=ranked[1] if len(ranked) > 1 else None,
+        close=close,
+        noise=seed_noise(ranked),
+    )
+
+
+def seed_noise(trials: tuple[TrialData, ...]) -> Noise | None:
+    """The pooled standard deviation of equal recipes with different seeds; None if there are none.
+
+    Each group of n adds n - 1 degrees of freedom.
+    """
+    groups: dict[str, dict[int, float]] = defaultdict(dict)
+    for trial in trials:
+        if trial.recipe is not None and trial.value is not None:
+            key = json.dumps(trial.recipe.to_dict(), sort_keys=True)
+            groups[key][trial.seed] = trial.value
+    repeated = [list(values.values()) for values in groups.values() if len(values) > 1]
+    if not repeated:
+        return None
+    squares = sum(float(np.var(values)) * len(values) for values in repeated)
+    count = sum(map(len, repeated))
+    return Noise(math.sqrt(squares / (count - len(repeated))), len(repeated), count)

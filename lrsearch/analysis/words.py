@@ -1,0 +1,42 @@
+"""Numbers and lists as sentences have them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def number(value: float, digits: int = 4) -> str:
+    """So many significant digits; whole numbers as they are."""
+    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def percent(share: float) -> str:
+    """A share of one as whole percent."""
+    return f"{100 * share:.0f} %"
+
+
+def hours(seconds: float) -> str:
+    """`42 s`, `3.5 min`, `2.1 h`."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    if seconds < 60:
+        return f"{number(seconds, 2)} s"
+    return f"{number(seconds / 60, 2)} min" if seconds < 3600 else f"{number(seconds / 3600, 3)} h"
+
+
+def sentence(text: str) -> str:
+    """With a capital letter at its start."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,121 @@
+"""Parallel coordinates: every complete trial as a line through all of its shared parameters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.analysis.parameters import asked, label, position, settings_of
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.analysis.words import number
+from lrsearch.figures.style import colour, new_figure, ordered, rounded
+from lrsearch.space.domains import Choices, Domain
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_MOST_AXES = 8
+_MOST_TRIALS = 300
+_FAINT, _BOLD = 0.25, 0.9
+_TOP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class _Axis:
+    name: str
+    low: str
+    high: str
+    places: dict[int, float]
+    """Where each trial lies, from 0 to 1, by its number."""
+
+
+def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figure | None:
+    """The complete trials over the parameters that most of them have; the best tenth bold.
+
+    `first` names parameters by importance. Drawn as plain lines, so that it also prints. None
+    where fewer than two trials are complete, or fewer than two parameters were searched.
+    """
+    import plotly.graph_objects as go
+
+    trials = [trial for trial in study.ranked if trial.recipe is not None]
+    axes = _axes(study, trials, first)
+    if len(trials) < 2 or len(axes) < 2:
+        return None
+    axes.append(_values(study, trials))
+    figure = new_figure("parameter (log ranges on a log scale)", "place in its range (0 to 1)")
+    best = {trial.number for trial in trials[: max(1, math.ceil(_TOP_SHARE * len(trials)))]}
+    for family in ordered(t.recipe.scheduler.name for t in trials[:_MOST_TRIALS] if t.recipe):
+        for bold in (False, True):
+            x: list[float | None] = []
+            y: list[float | None] = []
+            texts: list[str | None] = []
+            for trial in trials[:_MOST_TRIALS]:
+                assert trial.recipe is not None
+                if trial.recipe.scheduler.name != family or (trial.number in best) != bold:
+                    continue
+                for k, axis in enumerate(axes):
+                    x.append(k)
+                    y.append(rounded(axis.places.get(trial.number), 3))
+                    texts.append(str(trial.number))
+                x, y, texts = [*x, None], [*y, None], [*texts, None]
+            if x:
+                figure.add_trace(
+                    go.Scatter(
+                        x=x, y=y, text=texts, name=f"{family}{', best tenth' if bold else ''}",
+                        mode="lines", connectgaps=False, opacity=_BOLD if bold else _FAINT,
+                        line={"color": colour(family), "width": 2.5 if bold else 1},
+                        hovertemplate="trial %{text}<extra></extra>",
+                    )
+                )  # fmt: skip
+    figure.update_xaxes(
+        tickvals=list(range(len(axes))),
+        ticktext=[f"{axis.name}<br>{axis.low} … {axis.high}" for axis in axes],
+        showgrid=True,
+        range=[-0.2, len(axes) - 0.8],
+    )
+    figure.update_yaxes(range=[-0.05, 1.05])
+    return figure
+
+
+def _axes(study: StudyData, trials: list[TrialData], first: tuple[str, ...]) -> list[_Axis]:
+    space = settings_of(study).space
+    places: dict[str, dict[int, float]] = {}
+    domains: dict[str, Domain] = {}
+    for trial in trials:
+        assert trial.recipe is not None
+        for one in asked(space, trial.recipe):
+            place = _place(one.domain, one.value)
+            if place is not None:
+                places.setdefault(one.name, {})[trial.number] = place
+                domains[one.name] = one.domain
+    most = [name for name in places if 2 * len(places[name]) >= len(trials)]
+    most.sort(key=lambda name: first.index(name) if name in first else len(first))
+    return [
+        _Axis(name, *_ends(domains[name]), places[name]) for name in most[:_MOST_AXES]
+    ]  # fmt: skip
+
+
+def _place(domain: Domain, value: Any) -> float | None:
+    if isinstance(domain, Choices):
+        return domain.values.index(value) / (len(domain.values) - 1)
+    return position(domain, value)
+
+
+def _ends(domain: Domain) -> tuple[str, str]:
+    ends = domain.ends()
+    return _short(ends[0]), _short(ends[-1])
+
+
+def _short(value: Any) -> str:
+    named = label(value)
+    return named if isinstance(named, str) else number(named, 3)
+
+
+def _values(study: StudyData, trials: list[TrialData]) -> _Axis:
+    """The value itself, as the last axis, by place: 1 is the best."""
+    last = max(1, len(trials) - 1)
+    places = {trial.number: 1 - k / last for k, trial in enumerate(trials)}
+    return _Axis(study.metric.name, "worst", "best", places)
+
+

@@ -1,0 +1,53 @@
+"""The figures of a study, by fixed names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.figures.curves import rate_curves, validation_curves
+from lrsearch.figures.parallel import parallel_coordinates
+from lrsearch.figures.rates import divergence, loss_against_rate, rate_and_batch_map
+from lrsearch.figures.summary import family_boxes, importance_bars, spent_bars
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
+    "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
+    "lrsearch-importance",
+)  # fmt: skip
+FAMILIES, FRONTIER, PARALLEL, SPENT = (
+    "lrsearch-families", "lrsearch-frontier", "lrsearch-parallel", "lrsearch-spent",
+)  # fmt: skip
+
+
+def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
+    """The figures that the dashboard shows, too; one that has nothing to show is left out."""
+    return _drawn(
+        {
+            CURVES: validation_curves(study),
+            RATES: rate_curves(study),
+            LOSS_VS_LR: loss_against_rate(study, findings.basins),
+            MAP: rate_and_batch_map(study, findings.scaling),
+            IMPORTANCE: importance_bars(findings.importance),
+        }
+    )
+
+
+def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
+    """These, and what only the report shows."""
+    important = tuple(name for name, _ in findings.importance.shares)
+    return study_figures(study, findings) | _drawn(
+        {
+            FAMILIES: family_boxes(findings.families),
+            FRONTIER: divergence(study, findings.frontier),
+            PARALLEL: parallel_coordinates(study, important),
+            SPENT: spent_bars(findings.spent),
+        }
+    )
+
+
+def _drawn(figures: dict[str, Figure | None]) -> dict[str, Figure]:
+    return {name: figure for name, figure in figures.items() if figure is not None}

@@ -1,0 +1,101 @@
+"""How all figures look: colours that the colour-blind can tell apart, axes, sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+# After Okabe and Ito 2008, "Color Universal Design", each to be seen on white and on black.
+GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK = (
+    "#8c8c8c", "#d98e00", "#8f8f2f", "#3b9fdb", "#1a78b8", "#d55e00", "#009e73", "#b04a8f",
+    "#cc79a7",
+)  # fmt: skip
+# In this order the families of the default sweep get colours that are far apart.
+_PALETTE = (GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK)
+_SYMBOLS = ("circle", "diamond", "square")
+_DASHES = ("solid", "dash", "dot")
+_INK = "#808080"
+_GRID = "rgba(128, 128, 128, 0.25)"
+
+OUTCOME_COLOURS = {
+    COMPLETE: GREEN,
+    PRUNED: SKY,
+    DIVERGED: VERMILLION,
+    OUT_OF_MEMORY: PINK,
+    FAILED: ORANGE,
+    CRASHED: GREY,
+}
+
+
+def colour(family: str) -> str:
+    """The colour of a scheduler family, the same in every figure."""
+    return _PALETTE[_index(family) % len(_PALETTE)]
+
+
+def symbol(family: str) -> str:
+    """The marker: tells apart families that share a colour."""
+    return _SYMBOLS[_index(family) // len(_PALETTE)]
+
+
+def dash(family: str) -> str:
+    """The line: likewise."""
+    return _DASHES[_index(family) // len(_PALETTE)]
+
+
+def _index(family: str) -> int:
+    return [*FAMILIES].index(family)
+
+
+def ordered(families: Iterable[str]) -> list[str]:
+    """Names of families, each once, as the catalogue has them."""
+    return sorted(set(families), key=_index)
+
+
+def new_figure(x: str, y: str, **layout: Any) -> Figure:
+    """An empty figure with titles on its axes; colours that do on white and on black."""
+    import plotly.graph_objects as go
+
+    axis = {
+        "gridcolor": _GRID,
+        "zeroline": False,
+        "linecolor": _INK,
+        "automargin": True,
+        "title": {"standoff": 8},
+    }
+    template = go.layout.Template(
+        layout={
+            "font": {"color": _INK, "family": "system-ui, sans-serif", "size": 13},
+            "paper_bgcolor": "rgba(0, 0, 0, 0)",
+            "plot_bgcolor": "rgba(0, 0, 0, 0)",
+            "xaxis": axis,
+            "yaxis": axis,
+            "margin": {"l": 56, "r": 16, "t": 24, "b": 48},
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+            "hovermode": "closest",
+            "colorway": list(_PALETTE),
+        }
+    )
+    figure = go.Figure(layout={"template": template, **layout})
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
+    return figure
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """So many significant digits, which keeps pages small; None for what cannot be drawn."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{digits}g}")
+
+
+def wants_log(values: Iterable[float | None]) -> bool:
+    """Whether values are better drawn on a log scale: positive, over more than a decade."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(known) and min(known) > 0 and max(known) / min(known) > 10
