@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import optuna
 import optuna_dashboard
@@ -197,18 +199,33 @@ def test_one_study_that_cannot_be_drawn_is_named_once_and_the_others_are_written
     fine.close()
 
 
-def test_a_user_who_may_only_read_is_told_once_that_nothing_is_written(
+def guide(mark: str) -> list[str]:
+    """The SQL that docs/deploy.md gives for a role of the dashboard's own."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text()
+    (block,) = [one for one in re.findall(r"```sql\n(.*?)```", text, re.DOTALL) if mark in one]
+    return [line.strip() for line in block.strip().splitlines()]
+
+
+def test_a_role_that_may_only_read_is_told_once_and_one_that_may_write_notes_writes_them(
     new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = new_database()
     sweep = ToldSweep(url)
     sweep.trial()
-    with sweep.database.engine.begin() as connection:
-        connection.exec_driver_sql("CREATE ROLE looker LOGIN PASSWORD 'hunter2'")
-        connection.exec_driver_sql("GRANT USAGE ON SCHEMA public TO looker")
-        connection.exec_driver_sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker")
-    lines = told(url.replace("postgres:hunter2", "looker:hunter2"), lambda: False, monkeypatch)
+    viewer = url.replace("postgres:hunter2", "viewer:...")
+
+    def run(statements: list[str]) -> None:
+        with sweep.database.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    run(guide("CREATE ROLE"))
+    lines = told(viewer, lambda: False, monkeypatch)
     assert len(lines) == 1
     assert "permission denied" in lines[0]
-    assert "hunter2" not in lines[0]
+    assert viewer not in lines[0]
+    run(guide("GRANT INSERT"))
+    assert told(viewer, lambda: stale(sweep.database) == {}, monkeypatch) == []
+    assert "trials have ended" in optuna_dashboard.get_note(optuna_study(sweep))
+    run(["DROP OWNED BY viewer", "DROP ROLE viewer"])
     sweep.close()

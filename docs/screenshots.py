@@ -1,0 +1,77 @@
+"""Makes the README's pictures of the dashboard from a real MNIST sweep.
+
+Run from the top of the checkout: `.venv/bin/python docs/screenshots.py [DATABASE]` (minutes, unless
+DATABASE already has the study `mnist`; LRSEARCH_DATA says where MNIST is). It needs Chromium and
+the packages of `lrsearch[test]`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.append(str(REPO / "tests"))
+
+from browser import chromium
+from playwright.sync_api import Page, expect
+from served_dashboard import clean_environment, serving
+
+from lrsearch.analysis.study_data import StudyData, read_study
+from lrsearch.dashboard.refresh import refresh, stale
+from lrsearch.study.database import Database
+
+DOCS = REPO / "docs"
+SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")
+WIDTH, HEIGHT = 1280, 1000
+LARGEST = 250_000
+"""Bytes of a picture."""
+
+
+def main() -> None:
+    """Sweeps if need be, and draws."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(sys.argv[1] if sys.argv[1:] else f"{folder}/lrsearch.db").absolute()
+        if not file.exists():
+            subprocess.run(
+                [sys.executable, "-m", "lrsearch", *SWEEP, f"storage.url=sqlite:///{file}"],
+                cwd=folder,
+                check=True,
+            )
+        database = Database(f"sqlite:///{file}")
+        for name, mark in stale(database).items():
+            refresh(database, name, mark)
+        study = read_study(database, "mnist", curves=False)
+        database.close()
+        arguments = (f"storage.url=sqlite:///{file}",)
+        with serving(Path(folder), clean_environment(), *arguments) as server, chromium() as browser:
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            draw(page, f"http://127.0.0.1:{server.port}/dashboard/studies/{study.study_id}", study)
+
+
+def draw(page: Page, address: str, study: StudyData) -> None:
+    """The study's history and its best trial."""
+    page.goto(address)
+    expect(page.locator('[id="user-defined-plot:lrsearch-curves"] .main-svg').first).to_be_visible()
+    save(page, "dashboard-study.png", full=True)
+    best = study.ranked[0].number
+    page.goto(f"{address}/trials?numbers={best}")
+    expect(page.locator(f'img[alt="trial-{best}.png"]').first).to_be_visible()
+    save(page, "dashboard-trial.png")
+
+
+def save(page: Page, name: str, full: bool = False) -> None:
+    """Takes a picture once nothing moves any more; says so if it is too large."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1000)  # curves fade in
+    path = DOCS / name
+    page.screenshot(path=path, full_page=full, animations="disabled")
+    size = os.path.getsize(path)
+    print(f"{path}: {size // 1000} kB" + (" TOO LARGE" if size > LARGEST else ""))
+
+
+if __name__ == "__main__":
+    main()
