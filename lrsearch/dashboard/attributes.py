@@ -15,6 +15,8 @@ from optuna.storages._rdb.models import StudySystemAttributeModel as Attribute
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from lrsearch.study.tables import StudyRow
+
 OWN_FIGURES = "lrsearch-"
 """What the ids of lrsearch's figures begin with: all others are somebody else's."""
 KEPT_BELOW = "\n\n---\n*Write notes of your own below this line: they stay.*\n"
@@ -40,7 +42,9 @@ def read(session: Session, study_id: int) -> Attributes:
 def marks(session: Session) -> dict[int, str]:
     """For each study what it was like when it was last written down; see `marked`."""
     rows = session.execute(
-        select(Attribute.study_id, Attribute.value_json).where(Attribute.key == _MARK)
+        select(Attribute.study_id, Attribute.value_json)
+        .join(StudyRow, StudyRow.study_id == Attribute.study_id)  # which the index is by
+        .where(Attribute.key == _MARK)
     )
     return {int(study_id or 0): str(json.loads(value)) for study_id, value in rows}
 

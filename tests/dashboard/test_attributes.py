@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lrsearch.dashboard import attributes
 from lrsearch.study.database import Database
+from lrsearch.study.tables import StudyRow
 from lrsearch.study.trials import Studies
 
 LONG = "é" * 150_000
@@ -26,6 +27,8 @@ class Board:
         self.studies = Studies(url)
         self.database = Database(url, self.studies.engine)
         self.study_id = self.studies.create("one", "min", "val_loss")
+        with self.database.session.begin() as session:
+            session.add(StudyRow(study_id=self.study_id, name="one", config={}, record={}))
         self.study = optuna.load_study(study_name="one", storage=url)
 
     def stored(self) -> attributes.Attributes:

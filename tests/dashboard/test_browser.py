@@ -99,7 +99,7 @@ def test_the_note_shows_the_best_recipe_and_how_to_run_it(
     wait_until_written(sweep, page)
     page.goto(address(server, f"/studies/{sweep.study_id}/note"))
     expect(page.get_by_role("heading", name="The best recipe")).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("lrsearch train digits --trial 1")).to_be_visible()
+    expect(page.get_by_text("lrsearch train digits --trial 1").first).to_be_visible()
 
 
 def test_a_trial_is_shown_with_its_picture_and_why_it_ended(
@@ -121,8 +121,8 @@ def test_a_running_study_changes_without_a_reload(
 ) -> None:
     wait_until_written(sweep, page)
     page.goto(address(server, f"/studies/{sweep.study_id}/note"))
-    expect(page.get_by_text("Trial 1:")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Trial 1:").first).to_be_visible(timeout=PATIENCE)
     page.evaluate("() => { window.mine = 'still the same page' }")
     best = sweep.trial(0.0625)
-    expect(page.get_by_text(f"Trial {best.trial_number}:")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(f"Trial {best.trial_number}:").first).to_be_visible(timeout=PATIENCE)
     assert page.evaluate("() => window.mine") == "still the same page"
