@@ -47,7 +47,10 @@ def main() -> None:
         study = read_study(database, "mnist", curves=False)
         database.close()
         arguments = (f"storage.url=sqlite:///{file}",)
-        with serving(Path(folder), clean_environment(), *arguments) as server, chromium() as browser:
+        with (
+            serving(Path(folder), clean_environment(), *arguments) as server,
+            chromium() as browser,
+        ):
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             draw(page, f"http://127.0.0.1:{server.port}/dashboard/studies/{study.study_id}", study)
 

@@ -42,7 +42,9 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
     if trial.reason:
         parts.append(f"Why:\n\n{_fenced(trial.reason)}")
     if trial.recipe is not None:
-        parts.append(f"The recipe (seed {trial.seed}):\n\n{_fenced(trial.recipe.to_yaml(), 'yaml')}")
+        parts.append(
+            f"The recipe (seed {trial.seed}):\n\n{_fenced(trial.recipe.to_yaml(), 'yaml')}"
+        )
     return "\n\n".join(parts)
 
 

@@ -184,9 +184,7 @@ def set_state(session: Session, trial_id: int, state: Literal["running", "waitin
     )
     values, system = models.TrialValueModel, models.TrialSystemAttributeModel
     session.execute(delete(values).where(values.trial_id == trial_id))
-    session.execute(
-        delete(system).where(system.trial_id == trial_id, system.key == _CONSTRAINT)
-    )
+    session.execute(delete(system).where(system.trial_id == trial_id, system.key == _CONSTRAINT))
 
 
 def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:

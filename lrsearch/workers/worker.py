@@ -151,9 +151,7 @@ class Worker:
         return ended, None
 
     @contextmanager
-    def _logging(
-        self, claim: Claim, recipe: Recipe, reporter: Reporter
-    ) -> Iterator[list[Outcome]]:
+    def _logging(self, claim: Claim, recipe: Recipe, reporter: Reporter) -> Iterator[list[Outcome]]:
         """Lets a logger follow the trial, if there is one; it is told the outcome in the list."""
         ended: list[Outcome] = []
         if self.open_log is None:

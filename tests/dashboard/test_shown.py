@@ -32,9 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for outcome in (DIVERGED, OUT_OF_MEMORY):
         hopeless.trial(TINY, outcome)
     hopeless.trial(None, DIVERGED, evaluations=0)
-    highest = ToldSweep(
-        url, 3, "study.name=highest", "metric.name=val_accuracy", "metric.mode=max"
-    )
+    highest = ToldSweep(url, 3, "study.name=highest", "metric.name=val_accuracy", "metric.mode=max")
     highest.trial(0.75), highest.trial(0.5), highest.trial(1e9, DIVERGED)
     for sweep in (mixed, hopeless, highest):
         sweep.close()
