@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrsearch.pictures.curves import loss_curves, rate_curve
-from lrsearch.pictures.figure import (
-    Kind,
-    colour,
-    encoded,
-    entitle,
-    new_figure,
-    style,
-    wants_log,
-)
+from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.pictures.scales import wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
