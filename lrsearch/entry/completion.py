@@ -17,7 +17,7 @@ _PATIENCE = 2
 
 # Bash splits words at the `=` of `+sweep=mnist`; what is completed is the word as it was typed.
 _BASH = r"""_lrsearch() {
-    local line="${COMP_LINE:0:COMP_POINT}" words word tail
+    local line="${COMP_LINE:0:COMP_POINT}" words word tail found
     read -r -a words <<< "$line"
     [[ "$line" == *[[:space:]] ]] && words+=("")
     word="${words[-1]}"

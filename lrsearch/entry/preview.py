@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+
 from lrsearch.entry.asked import given_values, print_json
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
@@ -28,6 +30,7 @@ _IN_ONE_PLOT = 4
 _ASSUMED_STEPS = 100
 """An epoch's, where nobody says."""
 _DEFAULT_LR = 0.1
+_MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ def preview(
 ) -> None:
     """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
     kind = None if output is None else _kind(output)
-    if any(word.lstrip("+").startswith("sweep=") for word in arguments):
-        title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
-    else:
-        title, drawn, notes = _of_setting(given_values(arguments), steps_per_epoch)
+    with Console(stderr=True).status("stepping through the schedules"):
+        if any(word.lstrip("+").startswith("sweep=") for word in arguments):
+            title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
+        else:
+            title, drawn, notes = _of_setting(given_values(arguments), steps_per_epoch)
     if any(one.assumes_losses for one in drawn):
         notes.append(
             "plateau: a loss that falls for two fifths of the training and then stays is assumed"
@@ -201,6 +205,11 @@ def _sorted(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
     length = train.length(recipe.batch_size, n_train)
+    if length.steps > _MOST_STEPS:
+        raise UserError(
+            f"{length.steps} steps are too many to draw (at most {_MOST_STEPS}): "
+            f"give a shorter training, or fewer with --steps-per-epoch"
+        )
     seen = recipe.preview(length)
     return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
 

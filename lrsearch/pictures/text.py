@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lrsearch.pictures.curves import Curve
 from lrsearch.pictures.scales import thinned, wants_log
@@ -57,7 +58,7 @@ def text_plot(
     for index, curve in enumerate(drawn):
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
         label = curve.name if len(drawn) > 1 else None
-        look = {"marker": _marker(index, len(drawn), on.coloured)}
+        look: dict[str, Any] = {"marker": _marker(index, len(drawn), on.coloured)}
         if on.coloured:
             look["color"] = _COLOURS[index % len(_COLOURS)]
         plotext.plot(x, y, label=label, **look)

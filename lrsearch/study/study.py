@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
@@ -23,8 +23,11 @@ from lrsearch.study.database import Database, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import OPEN, StudyRow
-from lrsearch.study.trials import Studies
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
+
+if TYPE_CHECKING:
+    # Reading commands come here, too, and have no use for Optuna.
+    from lrsearch.study.trials import Studies
 
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPO
 
+REPO = Path(__file__).resolve().parent.parent.parent
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -39,8 +40,6 @@ def command(
 @pytest.fixture(scope="session")
 def sweep_folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """Where a real sweep on digits has been run: 6 trials of 3 epochs, none of them pruned."""
-    import os
-
     folder = tmp_path_factory.mktemp("swept")
     mine = {key: value for key, value in os.environ.items() if not key.startswith("LRSEARCH_")}
     subprocess.run(

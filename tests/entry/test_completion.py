@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -98,8 +99,6 @@ def test_there_is_a_script_for_each_shell_and_no_other(command: Command) -> None
 
 
 def test_sweeps_are_listed_for_people_and_for_programs(command: Command) -> None:
-    import json
-
     code, out, _ = command("sweeps")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[1:]] == list(find_sweeps())
