@@ -32,7 +32,7 @@ def claims(command: Command) -> Claims:
     settings: Settings = load_settings(["+sweep=digits", "study.n_trials=3"])
     studies, database = open_storage(URL)
     study = open_study(settings, INFO, database, studies)
-    return Claims(database.session, study.study_id, "far-away/1/1.00")
+    return Claims(database.session, study.study_id, "far-away/1/1.00", settings.queue)
 
 
 def state(name: str = "digits") -> str:
