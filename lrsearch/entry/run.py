@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rich.console import Console
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
-from lrsearch.display import duration, make_display
+from lrsearch.display import duration, make_console, make_display
 from lrsearch.loggers.catalogue import check_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
@@ -49,7 +48,7 @@ def run(settings: Settings, command: str) -> int:
             output / "logs",
         )
         launcher.run(settings.study.timeout)
-    code = conclude(console, settings, info, study, progress, output)
+    code = conclude(console, settings, info, progress, output)
     _write_down(console, database, study.name)
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}", soft_wrap=True)
@@ -111,11 +110,6 @@ def open_storage(url: str) -> tuple[Studies, Database]:
     Database(url).close()  # says in words what is wrong with the database
     studies = Studies(url)
     return studies, Database(url, studies.engine)
-
-
-def make_console() -> Console:
-    """The terminal; lines are as long as they are where it is a file or a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:

@@ -1,4 +1,4 @@
-"""What every picture shares: colours, scales, and how it becomes a file.
+"""What every picture shares: colours, lines, and how it becomes a file.
 
 Matplotlib's object interface alone: `pyplot` keeps a global state, which threads would share.
 """
@@ -6,8 +6,6 @@ Matplotlib's object interface alone: `pyplot` keeps a global state, which thread
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ Kind = Literal["svg", "png"]
 # Okabe and Ito, "Color Universal Design" (2008): told apart whatever the eyes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", ":", "-.")
-_RATIO_FOR_LOG = 30.0
 _DPI = 120
 
 
@@ -28,12 +25,6 @@ def new_figure(width: float = 8.0, height: float = 4.5) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def wants_log(values: Iterable[float]) -> bool:
-    """Whether a logarithmic scale shows them better: all above 0, and far apart."""
-    known = [value for value in values if math.isfinite(value)]
-    return bool(known) and min(known) > 0 and max(known) / min(known) > _RATIO_FOR_LOG
 
 
 def entitle(axes: Axes, title: str) -> None:

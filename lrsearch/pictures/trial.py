@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrsearch.pictures.curves import loss_curves, rate_curve
-from lrsearch.pictures.figure import (
-    Kind,
-    colour,
-    encoded,
-    entitle,
-    new_figure,
-    style,
-    wants_log,
-)
+from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.pictures.scales import wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +39,14 @@ def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) ->
     for index, curve in enumerate(drawn, first_colour):
         # A single evaluation would be a line without length.
         marker = "o" if len(curve.x) <= 2 else ""
-        look = {"color": colour(index), "linestyle": style(index), "marker": marker}
-        axes.plot(curve.x, curve.y, label=curve.name, **look)
+        axes.plot(
+            curve.x,
+            curve.y,
+            label=curve.name,
+            color=colour(index),
+            linestyle=style(index),
+            marker=marker,
+        )
     if not drawn:
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center")
         return

@@ -10,9 +10,18 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
+from lrsearch.study.clock import ticked
 from lrsearch.study.tables import (
-    COMPLETE, CRASHED, DONE, FAILED, OPEN, RUNNING, EpochRow, StudyRow, UnitRow,
-)  # fmt: skip
+    COMPLETE,
+    CRASHED,
+    DONE,
+    FAILED,
+    OPEN,
+    RUNNING,
+    EpochRow,
+    StudyRow,
+    UnitRow,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ def end(
     order = session.scalar(
         update(StudyRow)
         .where(StudyRow.study_id == study_id)
-        .values(finished=StudyRow.finished + 1)
+        .values(finished=StudyRow.finished + 1, **ticked())
         .returning(StudyRow.finished)
     )
     trial_id = session.scalar(

@@ -68,7 +68,7 @@ class Worker:
         lease = Lease(
             lambda: self._beat(outbox),
             self.contact,
-            self.claims.terms.seconds,
+            self.claims.terms.lease,
             self.settings.queue.stall_timeout,
         )
         checkpoints = self.store.unit(self._folder, claim.number)

@@ -63,7 +63,7 @@ class Shop:
             session.execute(
                 update(UnitRow)
                 .where(UnitRow.unit_id == claim.unit_id)
-                .values(leased_until=UnitRow.leased_until - 2 * TERMS.seconds)
+                .values(leased_until=UnitRow.leased_until - 2 * TERMS.lease)
             )
 
     def unit(self, claim: Claim) -> UnitRow:
