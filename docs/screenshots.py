@@ -7,22 +7,21 @@ the packages of `lrsearch[test]`.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
-sys.path.append(str(REPO / "tests"))
+sys.path.append(str(REPO / "tests"))  # whose helpers it shares
 
-from browser import chromium
-from playwright.sync_api import Page, expect
-from served_dashboard import clean_environment, serving
+from browser import chromium  # noqa: E402
+from playwright.sync_api import Page, expect  # noqa: E402
+from served_dashboard import clean_environment, serving  # noqa: E402
 
-from lrsearch.analysis.study_data import StudyData, read_study
-from lrsearch.dashboard.refresh import refresh, stale
-from lrsearch.study.database import Database
+from lrsearch.analysis.study_data import StudyData, read_study  # noqa: E402
+from lrsearch.dashboard.refresh import refresh, stale  # noqa: E402
+from lrsearch.study.database import Database  # noqa: E402
 
 DOCS = REPO / "docs"
 SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")
@@ -72,7 +71,7 @@ def save(page: Page, name: str, full: bool = False) -> None:
     page.wait_for_timeout(1000)  # curves fade in
     path = DOCS / name
     page.screenshot(path=path, full_page=full, animations="disabled")
-    size = os.path.getsize(path)
+    size = path.stat().st_size
     print(f"{path}: {size // 1000} kB" + (" TOO LARGE" if size > LARGEST else ""))
 
 

@@ -55,7 +55,8 @@ def test_every_package_and_every_part_is_in_it(unpacked: Path) -> None:
     code = {p.relative_to(REPO / "lrsearch").as_posix() for p in REPO.glob("lrsearch/**/*.py")}
     yaml = [*REPO.glob("conf/**/*.yaml"), *REPO.glob("sweeps/*.yaml")]
     parts = {p.relative_to(REPO).as_posix() for p in yaml}
-    assert code | parts <= shipped
+    page = {f"report/{name}" for name in ("page.html", "style.css", "draw.js")}
+    assert code | parts | page <= shipped
 
 
 def test_the_console_script_is_the_module(unpacked: Path) -> None:

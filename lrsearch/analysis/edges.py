@@ -66,9 +66,14 @@ class Edge:
 class Edges:
     """The ranges of the best recipe, and those at whose edge it lies."""
 
-    study: str
-    checked: tuple[str, ...]
+    places: tuple[tuple[str, tuple[float, ...]], ...]
+    """Parameters that have a range, and where in it (0 to 1) the best trials lie, best first."""
     near: tuple[Edge, ...]
+
+    @property
+    def checked(self) -> tuple[str, ...]:
+        """The parameters of the best recipe that have a range."""
+        return tuple(name for name, _ in self.places)
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -98,27 +103,32 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
     """Compares the best recipe with the space, on a log scale where the search uses one."""
     best = study.ranked[0] if study.ranked else None
     if best is None or best.recipe is None:
-        return Edges(study.name, (), ())
+        return Edges((), ())
     top = [
         {one.name: one for one in asked(settings.space, trial.recipe)}
         for trial in study.ranked[:_TOP]
         if trial.recipe is not None
     ]
     largest = {"batch_size": (study.record.get("data") or {}).get("n_train", math.inf)}
-    checked, near = [], []
+    places, near = [], []
     for one in asked(settings.space, best.recipe):
         share = position(one.domain, one.value)
         if share is None:
             continue
-        checked.append(one.name)
+        same = [
+            position(trial[one.name].domain, trial[one.name].value)
+            for trial in top
+            if one.name in trial
+        ]
+        places.append((one.name, tuple(place for place in same if place is not None)))
         side = _side(share)
         if side is not None:
-            near.append(_edge(one, side, top, largest))
-    return Edges(study.name, tuple(checked), tuple(near))
+            near.append(_edge(one, side, places[-1][1], largest))
+    return Edges(tuple(places), tuple(near))
 
 
-def _side(share: float | None) -> Literal["low", "high"] | None:
-    if share is None or NEAR < share < 1 - NEAR:
+def _side(share: float) -> Literal["low", "high"] | None:
+    if NEAR < share < 1 - NEAR:
         return None
     return "low" if share <= NEAR else "high"
 
@@ -126,11 +136,10 @@ def _side(share: float | None) -> Literal["low", "high"] | None:
 def _edge(
     one: Asked,
     side: Literal["low", "high"],
-    top: list[dict[str, Asked]],
+    places: tuple[float, ...],
     largest: Mapping[str, float],
 ) -> Edge:
     assert isinstance(one.domain, (FloatRange, IntRange, PowersOfTwo))
-    same = [trial[one.name] for trial in top if one.name in trial]
     return Edge(
         name=one.name,
         value=float(one.value),
@@ -138,8 +147,8 @@ def _edge(
         end=float(getattr(one.domain, side)),
         wider=_wider(one, side, largest.get(one.name, math.inf)),
         key=f"{_path(one.name)}.{side}",
-        top=sum(_side(position(other.domain, other.value)) == side for other in same),
-        top_of=len(same),
+        top=sum(_side(place) == side for place in places),
+        top_of=len(places),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lrsearch.analysis.parameters import asked, label
 from lrsearch.analysis.study_data import StudyData
@@ -78,24 +79,33 @@ def _evaluate(study: StudyData, settings: Settings, quantile: float) -> Mapping[
     from optuna.importance import PedAnovaImportanceEvaluator
     from optuna.trial import create_trial
 
+    complete = [
+        (trial.value, {one.name: one for one in asked(settings.space, trial.recipe)})
+        for trial in study.ranked
+        if trial.recipe is not None
+    ]
+    seen: dict[str, set[str | float]] = defaultdict(set)
+    for _, parameters in complete:
+        for one in parameters.values():
+            seen[one.name].add(label(one.value))
     direction = "minimize" if settings.metric.mode == "min" else "maximize"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         copy = optuna.create_study(direction=direction)
-        for trial in study.ranked:
-            if trial.recipe is None:
-                continue
-            values: dict[str, Any] = {}
-            domains: dict[str, BaseDistribution] = {}
-            for one in asked(settings.space, trial.recipe):
-                distribution = _distribution(one.domain)
-                if distribution is not None:
-                    domains[one.name] = distribution
-                    values[one.name] = label(one.value)
+        for value, parameters in complete:
+            varied = {
+                name: (label(one.value), distribution)
+                for name, one in parameters.items()
+                if len(seen[name]) > 1 and (distribution := _distribution(one.domain)) is not None
+            }
             copy.add_trial(
-                create_trial(value=trial.value, params=values, distributions=domains)
-            )  # fmt: skip
+                create_trial(
+                    value=value,
+                    params={name: chosen for name, (chosen, _) in varied.items()},
+                    distributions={name: domain for name, (_, domain) in varied.items()},
+                )
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of branches with few trials, as the sentences say
             return PedAnovaImportanceEvaluator(target_quantile=quantile).evaluate(copy)

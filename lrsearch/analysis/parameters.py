@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
-from lrsearch.analysis.study_data import StudyData
 from lrsearch.recipe import COMMON, Recipe
 from lrsearch.space.domains import Domain, FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.space import OWNERS, Space
@@ -75,4 +75,4 @@ def position(domain: Domain, value: Any) -> float | None:
     low, high, at = float(domain.low), float(domain.high), float(value)
     if is_log(domain):
         low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low)
+    return min(1.0, max(0.0, (at - low) / (high - low)))

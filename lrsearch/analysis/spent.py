@@ -9,7 +9,14 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import hours, listed, number, percent, plural
 from lrsearch.config.settings import Settings
 from lrsearch.study.tables import (
-    COMPLETE, CRASHED, DIVERGED, DONE, FAILED, OUT_OF_MEMORY, PRUNED, RUNNING,
+    COMPLETE,
+    CRASHED,
+    DIVERGED,
+    DONE,
+    FAILED,
+    OUT_OF_MEMORY,
+    PRUNED,
+    RUNNING,
 )  # fmt: skip
 
 OUTCOMES = {

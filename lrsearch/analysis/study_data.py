@@ -97,7 +97,7 @@ class StudyData:
         """The complete trials, the best first."""
         sign = 1.0 if self.metric.mode == "min" else -1.0
         complete = [trial for trial in self.trials if trial.is_complete]
-        return tuple(sorted(complete, key=lambda trial: (sign * (trial.value or 0.0))))
+        return tuple(sorted(complete, key=lambda trial: sign * (trial.value or 0.0)))
 
     @property
     def done(self) -> int:

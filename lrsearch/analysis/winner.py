@@ -58,7 +58,7 @@ class Winner:
         ]
         if self.runner_up is None or self.runner_up.value is None or self.gap is None:
             return [*lines, "It is the only one that ran to its end: nothing to compare it with."]
-        relative = f" ({self.gap / abs(self.best.value):.2%})" if self.best.value else ""
+        relative = f" ({100 * self.gap / abs(self.best.value):.2g} %)" if self.best.value else ""
         lines.append(
             f"The runner-up, trial {self.runner_up.number}, has {number(self.runner_up.value)}: "
             f"a gap of {number(self.gap, 2)}{relative}. "
@@ -88,7 +88,7 @@ class Winner:
         if self.complete < FEW:
             lines.append(f"With {plural(self.complete, 'complete trial')} much may still change.")
         lines.append(
-            "The value is the best of many on the validation data: on new data expect a little less."
+            "It is the best of many on the validation data: on new data expect a little less."
         )
         return lines
 

@@ -81,18 +81,8 @@ def settings_from(
     if problems:
         raise ConfigErrors(problems)
     # A section that is missing has left a problem.
-    assert (
-        study
-        and metric
-        and train
-        and data
-        and model
-        and space
-        and sampler
-        and pruner
-        and logger
-        and queue
-    )  # noqa: PT018
+    assert study and metric and train and data and model and space and queue  # noqa: PT018
+    assert sampler and pruner and logger  # noqa: PT018
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
     stored |= {"space": space_node, "study": study_node}
     for key in ("data", "model"):

@@ -85,7 +85,7 @@ def note(stored: Attributes, body: str, trial_id: int | None = None) -> Changes:
 
 
 def figures(stored: Attributes, drawn: Mapping[str, str]) -> Changes:
-    """What has to change for the study to have these figures of lrsearch's, as JSON by their ids."""
+    """What has to change for the study to have these figures, as JSON by their ids."""
     changes: Changes = {
         key: None
         for key in stored
@@ -109,7 +109,7 @@ def _changes(stored: Attributes, prefix: str, text: str) -> Changes:
 
 
 def _text(stored: Attributes, prefix: str) -> str:
-    pieces = []
+    pieces: list[str] = []
     while (key := f"{prefix}{len(pieces)}") in stored:
         pieces.append(str(stored[key]))
     return "".join(pieces)

@@ -1,4 +1,4 @@
-"""The pictures of trials: artifacts that are drawn when somebody looks at them, and never stored."""
+"""The pictures of trials: artifacts that are drawn when somebody looks, and never stored."""
 
 from __future__ import annotations
 

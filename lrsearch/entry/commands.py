@@ -173,6 +173,27 @@ def dashboard(
     raise SystemExit(show(storage or [], host, port, writable, token_file, names, artifacts))
 
 
+@app.command()
+def report(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME [storage.url=...] [output_dir=...]", help="the study, and its database"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="the file; default: OUTPUT_DIR/NAME/report.html")
+    ] = None,
+) -> None:
+    """Write what a study has found out as one page, with figures, that works offline.
+
+    Example: lrsearch report mnist
+    """
+    from lrsearch.entry.report import write_report
+
+    write_report(names or [], output)
+
+
 study_commands.add_to(app)
 COMMANDS = tuple(
     command.name or command.callback.__name__

@@ -117,5 +117,3 @@ def _values(study: StudyData, trials: list[TrialData]) -> _Axis:
     last = max(1, len(trials) - 1)
     places = {trial.number: 1 - k / last for k, trial in enumerate(trials)}
     return _Axis(study.metric.name, "worst", "best", places)
-
-

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from lrsearch.analysis.basin import Basins
+from lrsearch.analysis.basin import TOLERANCE, Basins
 from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.scaling import Scaling
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.figures.style import (
-    OUTCOME_COLOURS, colour, new_figure, ordered, rounded, symbol, wants_log,
+    OUTCOME_COLOURS,
+    colour,
+    new_figure,
+    ordered,
+    rounded,
+    symbol,
+    wants_log,
 )  # fmt: skip
 from lrsearch.recipe import Recipe
 from lrsearch.study.tables import COMPLETE, DIVERGED, PRUNED
@@ -48,13 +54,13 @@ def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
                 "%{customdata[2]}<br>rate %{x}: %{y}<extra></extra>",
             )
         )  # fmt: skip
+    reach = TOLERANCE if study.metric.mode == "min" else -TOLERANCE
     for basin in basins.rows:
         if basin.by == "scheduler" and basin.width is not None:
-            limit = 1.05 if study.metric.mode == "min" else 0.95
             figure.add_trace(
                 go.Scatter(
                     x=[rounded(basin.low), rounded(basin.high)],
-                    y=[rounded(basin.best * limit)] * 2,
+                    y=[rounded(basin.best + reach * abs(basin.best))] * 2,
                     mode="lines",
                     line={"color": colour(basin.group), "width": 5},
                     opacity=0.5,

@@ -9,7 +9,7 @@ from lrsearch.analysis.study_data import StudyData
 from lrsearch.figures.curves import rate_curves, validation_curves
 from lrsearch.figures.parallel import parallel_coordinates
 from lrsearch.figures.rates import divergence, loss_against_rate, rate_and_batch_map
-from lrsearch.figures.summary import family_boxes, importance_bars, spent_bars
+from lrsearch.figures.summary import family_boxes, importance_bars, range_places, spent_bars
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -18,8 +18,9 @@ CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
     "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
     "lrsearch-importance",
 )  # fmt: skip
-FAMILIES, FRONTIER, PARALLEL, SPENT = (
-    "lrsearch-families", "lrsearch-frontier", "lrsearch-parallel", "lrsearch-spent",
+FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT = (
+    "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel",
+    "lrsearch-spent",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
     return study_figures(study, findings) | _drawn(
         {
             FAMILIES: family_boxes(findings.families),
+            SPACE: range_places(findings.edges),
             FRONTIER: divergence(study, findings.frontier),
             PARALLEL: parallel_coordinates(study, important),
             SPENT: spent_bars(findings.spent),

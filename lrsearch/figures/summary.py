@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lrsearch.analysis.edges import NEAR, Edges
 from lrsearch.analysis.families import Families
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.spent import OUTCOMES, Spent
-from lrsearch.figures.style import BLUE, OUTCOME_COLOURS, colour, new_figure, rounded, symbol
-from lrsearch.figures.style import wants_log
+from lrsearch.figures.style import (
+    BLUE,
+    OUTCOME_COLOURS,
+    SKY,
+    VERMILLION,
+    colour,
+    new_figure,
+    rounded,
+    symbol,
+    wants_log,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -66,19 +76,58 @@ def family_boxes(families: Families) -> Figure | None:
             )
         )
     compared = [row for row in rows if row.expected is not None]
-    figure.add_trace(
-        go.Scatter(
-            x=[rounded(row.expected) for row in compared],
-            y=[row.name for row in compared],
-            mode="markers",
-            marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "#808080"}},
-            hovertemplate=f"expected best of {families.equal_tries} tries: %{{x}}<extra></extra>",
+    if compared:
+        figure.add_trace(
+            go.Scatter(
+                x=[rounded(row.expected) for row in compared],
+                y=[row.name for row in compared],
+                mode="markers",
+                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "#808080"}},
+                hovertemplate=f"expected best of {families.equal_tries} tries: %{{x}}"
+                "<extra></extra>",
+            )
         )
-    )
     if wants_log(value for row in rows for value in row.values):
         figure.update_xaxes(type="log")
     figure.update_yaxes(type="category")
     figure.update_layout(height=max(260, 90 + 44 * len(rows)))
+    return figure
+
+
+def range_places(edges: Edges) -> Figure | None:
+    """Where in their ranges the best trials lie; the shaded ends are the nearest 10 %.
+
+    None where nothing has a range.
+    """
+    import plotly.graph_objects as go
+
+    if not edges.places:
+        return None
+    figure = new_figure("place in the range (0 low end, 1 high end)", "parameter")
+    rows = edges.places[::-1]
+    further = [(place, name) for name, places in rows for place in places[1:]]
+    for label, points, marker in (
+        ("next best nine", further, {"color": SKY, "size": 8, "symbol": "circle-open"}),
+        ("best trial", [(places[0], name) for name, places in rows],
+         {"color": VERMILLION, "size": 12, "symbol": "diamond"}),
+    ):  # fmt: skip
+        if not points:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=[rounded(place, 3) for place, _ in points],
+                y=[name for _, name in points],
+                name=label,
+                mode="markers",
+                marker=marker,
+                hovertemplate="%{y}: %{x}<extra></extra>",
+            )
+        )
+    for low, high in ((0, NEAR), (1 - NEAR, 1)):
+        figure.add_vrect(low, high, fillcolor="#808080", opacity=0.15, line_width=0)
+    figure.update_xaxes(range=[-0.03, 1.03])
+    figure.update_yaxes(type="category")
+    figure.update_layout(height=max(260, 110 + 28 * len(rows)))
     return figure
 
 

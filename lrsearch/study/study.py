@@ -203,7 +203,7 @@ def checkpoints_url(settings: Settings) -> str:
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """What differs between two configurations in what a study searches, a line each."""
-    old, new = _flat(stored), _flat(current)
+    old, new = flat(stored), flat(current)
     lines = []
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and not _free(key):
@@ -216,18 +216,19 @@ def _free(key: str) -> bool:
     return any(".".join(parts[:k]) in _FREE_KEYS for k in range(1, len(parts) + 1))
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration with a dotted key for each value."""
+    found: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found
 
 
-def _shown(flat: Mapping[str, Any], key: str) -> str:
-    return repr(flat[key]) if key in flat else "absent"
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "absent"
 
 
 def _run(settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""`report`: what a study has found out, as one page."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from sqlalchemy.engine import make_url
+
+from lrsearch.analysis.study_data import StudyData, read_study
+from lrsearch.entry.fleet import existing
+from lrsearch.entry.places import read_here
+from lrsearch.entry.run import make_console
+from lrsearch.errors import UserError
+from lrsearch.study.database import Database
+from lrsearch.study.shelf import Shelf
+
+_DEFAULT_URL = "sqlite:///lrsearch.db"
+
+
+def write_report(arguments: Sequence[str], output: Path | None) -> None:
+    """`report`. Raises UserError."""
+    console = make_console()
+    folder, places = _output_dir(arguments)
+    here, names = read_here(places)
+    database = Database(existing(here.url))
+    try:
+        if len(names) != 1:
+            known = [study.name for study in Shelf(database.session).statuses()]
+            raise UserError(f"name one study; there: {', '.join(known) or 'none'}")
+        with console.status(f"reading {names[0]} ..."):
+            study = read_study(database, names[0])
+    finally:
+        database.close()
+    path = output or folder / study.name / "report.html"
+    with console.status("drawing the figures ..."):
+        page = report_page(study, here.url, folder / study.name / "best.yaml")
+    _write(path, page)
+    _say(console, study, path)
+
+
+def report_page(study: StudyData, url: str, record: Path) -> str:
+    """The HTML of a study's report. `record` is where its `best.yaml` is."""
+    from lrsearch.analysis.findings import findings
+    from lrsearch.entry.widen import widening_command
+    from lrsearch.figures.study import report_figures
+    from lrsearch.report.code import best_code
+    from lrsearch.report.page import build_page
+    from lrsearch.report.sections import sections
+
+    found = findings(study)
+    widening = widening_command(study, found.edges, _shown_places(url))
+    parts = sections(study, found, best_code(study), widening, str(record))
+    return build_page(study, found, parts, report_figures(study, found))
+
+
+def _output_dir(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """The folder of outputs, and the other arguments."""
+    folder, rest = "outputs", []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key == "output_dir":
+            folder = value
+        else:
+            rest.append(argument)
+    return Path(folder), rest
+
+
+def _shown_places(url: str) -> list[str]:
+    """The database, for a command; one with a password is left to LRSEARCH_STORAGE."""
+    return [] if url == _DEFAULT_URL or make_url(url).password else [f"storage.url={url}"]
+
+
+def _write(path: Path, page: str) -> None:
+    """Whole or not at all: an older report stays until the new one is written."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(page, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; give --output FILE") from None
+
+
+def _say(console: Console, study: StudyData, path: Path) -> None:
+    size = path.stat().st_size / 1e6
+    console.print(
+        f"{path}  {size:.1f} MB, {study.done} of {study.total} trials of {study.name}; "
+        f"open it in any browser, no network needed",
+        markup=False,
+        soft_wrap=True,
+    )

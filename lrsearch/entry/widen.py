@@ -1,0 +1,103 @@
+"""The command line that makes a stored study's set-up again, with a wider space."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lrsearch.analysis.edges import Edges
+from lrsearch.analysis.parameters import asked, settings_of
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.entry.compose import load_settings
+from lrsearch.errors import UserError
+from lrsearch.study.study import differences, flat
+
+_GROUPS = ("data", "model", "sampler", "pruner")
+# What belongs to the machine or to the study itself, not to what is searched.
+_LEFT_OUT = frozenset({"sweep", "description", "study.name", "study.try_first", "data.root",
+                       "data.cache"})  # fmt: skip
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
+_WORDS = ("null", "true", "false", "nan", "inf")
+
+
+def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> str | None:
+    """A command for a new study with wider ranges that tries the best recipe first.
+
+    `places` (`storage.url=...`) end it. It is checked before it is given: None where nothing is
+    to be widened, or where the set-up cannot be written as a command here (a sweep of another
+    folder, say).
+    """
+    if not edges.overrides:
+        return None
+    try:
+        same = _same_setup(study.config)
+        if same is None:
+            return None
+        first = _try_first(study)
+        arguments = [*same, *edges.overrides, f"study.try_first=[{_written(first)}]"]
+        wider = load_settings(arguments)
+    except UserError:
+        return None
+    changed = {line.partition(":")[0] for line in differences(study.config, wider.plain)}
+    meant = {override.partition("=")[0] for override in edges.overrides}
+    if changed - {"study.try_first"} != meant:
+        return None
+    name = f"study.name={_written(f'{study.name}-wider')}"
+    return "python -m lrsearch " + shlex.join([*arguments, name, *places])
+
+
+def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
+    """Overrides that make this configuration; None if there are none. Raises UserError."""
+    arguments = [f"+sweep={config['sweep']}"]
+    for group in _GROUPS:
+        name = config[group].get("name")
+        if name is None or load_settings(arguments).plain[group].get("name") == name:
+            continue
+        try:
+            load_settings([*arguments, f"{group}={name}"])
+        except UserError:
+            continue  # not of the catalogue under that name: its keys follow one by one
+        arguments.append(f"{group}={name}")
+    stored, base = flat(config), flat(load_settings(arguments).plain)
+    arguments += [
+        f"{key}={_written(value)}"
+        for key, value in stored.items()
+        if key not in _LEFT_OUT and base.get(key, math.nan) != value
+    ]
+    made = flat(load_settings(arguments).plain)
+    arguments += [f"~{key}" for key in made if key not in stored and key not in _LEFT_OUT]
+    made = flat(load_settings(arguments).plain)
+    keys = (stored.keys() | made.keys()) - _LEFT_OUT
+    wrong = [key for key in keys if stored.get(key, math.nan) != made.get(key, math.nan)]
+    return None if wrong else arguments
+
+
+def _try_first(study: StudyData) -> dict[str, Any]:
+    """The best recipe as a setting to begin with."""
+    best = study.ranked[0].recipe
+    assert best is not None, "an edge is of the best recipe"
+    return {one.name: one.value for one in asked(settings_of(study).space, best)}
+
+
+def _escaped(found: re.Match[str]) -> str:
+    quote = "\\'" if found[2] else ""
+    return found[1] * 2 + quote
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in _WORDS):
+        # Backslashes mean something to Hydra only before a quote.
+        return "'" + re.sub(r"(\\*)('|\Z)", _escaped, value) + "'"
+    return str(value)

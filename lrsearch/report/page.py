@@ -1,0 +1,81 @@
+"""The page: one HTML file with its scripts and figures inside, which works offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrsearch import __version__
+from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.words import number, plural
+from lrsearch.report.sections import Section
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_FOLDER = Path(__file__).parent
+_HEIGHT = 420
+
+
+def build_page(
+    study: StudyData,
+    found: Findings,
+    sections: Sequence[Section],
+    figures: Mapping[str, Figure],
+) -> str:
+    """The HTML of a report."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("page.html").render(
+        study=study,
+        description=study.config.get("description") or "",
+        warning=found.warning,
+        unfinished=unfinished(study),
+        tiles=tiles(study, found),
+        sections=sections,
+        figures={name: _embedded(figure) for name, figure in figures.items()},
+        heights={name: figure.layout.height or _HEIGHT for name, figure in figures.items()},
+        plotly=get_plotlyjs(),
+        style=(_FOLDER / "style.css").read_text(),
+        script=(_FOLDER / "draw.js").read_text(),
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _embedded(figure: Figure) -> str:
+    """A figure as JSON that may stand inside a script element."""
+    return str(figure.to_json()).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def unfinished(study: StudyData) -> str | None:
+    """Says that the study is not over; None when it is."""
+    if study.done >= study.total:
+        return None
+    left = plural(study.total - study.done, "trial")
+    why = f" ({study.stopped.strip().splitlines()[0]})" if study.stopped else ""
+    return f"The study is not finished: {left} of {study.total} to go{why}."
+
+
+def tiles(study: StudyData, found: Findings) -> list[tuple[str, str]]:
+    """The numbers at the top: a label and a value each."""
+    best = found.winner.best
+    shown = "none yet" if best is None or best.value is None else number(best.value)
+    rows = [(f"best {study.metric.name}", shown), ("trials", f"{study.done} of {study.total}")]
+    if best is not None and best.recipe is not None:
+        recipe = best.recipe
+        rows += [
+            ("learning rate", number(recipe.lr, 3)),
+            ("batch size", str(recipe.batch_size)),
+            ("scheduler", recipe.scheduler.name),
+            ("optimizer", recipe.optimizer.name),
+        ]
+    return rows

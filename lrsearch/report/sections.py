@@ -1,0 +1,219 @@
+"""The sections of the report: each answers a question, in words, with a figure and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import yaml
+
+from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.words import hours, number
+from lrsearch.figures import study as figures
+from lrsearch.report.code import BestCode
+
+_TOP = 10
+_MOST_WORKERS = 20
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headers."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Something to copy; long text is folded away."""
+
+    title: str
+    text: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question and its answer. Figures are named; those that are not drawn are left out."""
+
+    anchor: str
+    title: str
+    sentences: list[str]
+    figures: tuple[tuple[str, str], ...] = ()
+    """Id and caption."""
+    table: Table | None = None
+    codes: tuple[Code, ...] = ()
+
+
+def sections(
+    study: StudyData, found: Findings, code: BestCode | None, widening: str | None, record: str
+) -> list[Section]:
+    """The report's sections in order.
+
+    `widening` is the command for a wider space, if one is needed; `record` where `best.yaml` is.
+    """
+    return [
+        _winner(study, found, code, record),
+        _families(found),
+        _basins(found),
+        Section(
+            "batch-size", "Learning rate against batch size", found.scaling.sentences(),
+            ((figures.MAP, "Complete trials by batch size (a little spread out) and learning rate; "
+              "yellow is worst, dark blue best; lines are the fitted exponents."),),
+        ),
+        Section(
+            "space", "Is the search space right?", found.edges.sentences(),
+            ((figures.SPACE, "Where the ten best trials lie in their ranges; shaded: within 10 % "
+              "of an end."),),
+            codes=(Code("Search the wider space, beginning with the best recipe", widening),)
+            if widening else (),
+        ),
+        Section(
+            "breaks", "Where training breaks", found.frontier.sentences(),
+            ((figures.FRONTIER, "Trials that survived and that diverged."),),
+        ),
+        Section(
+            "mattered", "What mattered", found.importance.sentences(),
+            ((figures.IMPORTANCE, "Importance for reaching the best values (PED-ANOVA)."),
+             (figures.PARALLEL, "Complete trials through the parameters that most of them have, "
+              "each in its range; the last axis is the place among all; the best tenth is bold.")),
+        ),
+        _spent(found),
+        _repeat(study),
+    ]  # fmt: skip
+
+
+def _winner(study: StudyData, found: Findings, code: BestCode | None, record: str) -> Section:
+    lines, codes = found.winner.sentences(), []
+    if code is not None:
+        codes.append(Code("Train it again", f"python -m lrsearch train {record}"))
+        if code.script is None:
+            lines.append(f"The script in plain PyTorch cannot be made here: {code.problem}")
+        else:
+            codes.append(Code("The recipe in plain PyTorch", code.script, folded=True))
+    rows = tuple(
+        (str(k), str(trial.number), number(trial.value or 0.0, 5),
+         trial.recipe.describe() if trial.recipe else "", str(trial.seed))
+        for k, trial in enumerate(study.ranked[:_TOP], 1)
+    )  # fmt: skip
+    return Section(
+        "recipe",
+        "The recipe to use, and how sure",
+        lines,
+        (
+            (figures.CURVES, "Validation of every trial, by scheduler."),
+            (figures.RATES, "Learning rate of the ten best trials; the best is bold."),
+        ),
+        Table(("place", "trial", study.metric.name, "recipe", "seed"), rows) if rows else None,
+        tuple(codes),
+    )
+
+
+def _families(found: Findings) -> Section:
+    families = found.families
+    rows = []
+    for row in families.rows:
+        quartiles = row.quartiles
+        spread = (
+            "-"
+            if quartiles is None
+            else f"{number(quartiles[1])} ({number(quartiles[0])} to {number(quartiles[2])})"
+        )
+        expected = "too few tries"
+        if row.expected is not None:
+            expected = f"{number(row.expected)} ± {number(row.spread or 0.0, 2)}"
+        best = number(row.values[0]) if row.values else "-"
+        rows.append((row.name, str(row.tries), str(len(row.values)), number(row.epochs), best,
+                     spread, expected))  # fmt: skip
+    headers = ("scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
+               f"expected best of {families.equal_tries or '-'}")  # fmt: skip
+    return Section(
+        "schedulers",
+        "Which scheduler family wins, at equal tuning",
+        [
+            *families.sentences(),
+            *(
+                [
+                    "Expected best: the mean best of so many tries drawn from the family's own "
+                    "(Dodge et al. 2019). A pruned try counts with its last value, one that "
+                    "diverged or ran out of memory as the worst complete one."
+                ]
+                if families.equal_tries
+                else []
+            ),
+        ],
+        (
+            (
+                figures.FAMILIES,
+                "Values of the complete trials of each family; the upright bar is its expected "
+                "best at equal tuning.",
+            ),
+        ),
+        Table(headers, tuple(rows)) if rows else None,
+    )
+
+
+def _basins(found: Findings) -> Section:
+    return Section(
+        "sensitivity",
+        "How sensitive it is to the learning rate",
+        found.basins.sentences(),
+        (
+            (
+                figures.LOSS_VS_LR,
+                "Complete trials by learning rate; a bar spans the rates within 5 % of the best "
+                "of one optimizer and scheduler.",
+            ),
+        ),
+    )
+
+
+def _spent(found: Findings) -> Section:
+    workers = found.spent.workers
+    rows = tuple(
+        (one.name, one.device or "-", str(one.trials), hours(one.seconds))
+        for one in workers[:_MOST_WORKERS]
+    )
+    if rest := workers[_MOST_WORKERS:]:
+        trials, seconds = sum(one.trials for one in rest), sum(one.seconds for one in rest)
+        rows = (*rows, (f"{len(rest)} further workers", "", str(trials), hours(seconds)))
+    return Section(
+        "spent",
+        "What was spent",
+        found.spent.sentences(),
+        ((figures.SPENT, "Epochs trained, by how the trials ended."),),
+        Table(("worker", "device", "trials", "time"), rows) if rows else None,
+    )
+
+
+def _repeat(study: StudyData) -> Section:
+    data, config = study.record.get("data"), study.config
+    lines = [
+        f"Seed of the study: {config['study']['seed']}. The seed of each trial derives from it; "
+        f"those of the best are in the first table.",
+        f"Git revision when it began: {study.record.get('git') or 'none, it was not in git'}.",
+        f"It was created {study.record.get('created', 'at an unknown time')} and run or extended "
+        f"{len(study.record.get('runs', []))} times.",
+    ]
+    if data:
+        lines.append(
+            f"Data: {data['name']}, {data['n_train']:,} samples to train and "
+            f"{data['n_validation']:,} to validate on, sha256 {data['fingerprint']}."
+        )
+    else:
+        lines.append("The data are those of your own objective: their fingerprint is not known.")
+    versions = study.record.get("versions", {})
+    return Section(
+        "repeat",
+        "Everything needed to repeat it",
+        lines,
+        table=Table(("package", "version"), tuple((k, str(v)) for k, v in versions.items())),
+        codes=(
+            Code(
+                "The resolved configuration",
+                yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+                folded=True,
+            ),
+        ),
+    )

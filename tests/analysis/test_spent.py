@@ -1,0 +1,55 @@
+"""What a study has cost."""
+
+from __future__ import annotations
+
+from synthetic import recipe, settings_for, study_of, trial
+
+from lrsearch.analysis.spent import Spent, count_spent
+
+
+def spent(*trials: object, total: int | None = None, overrides: tuple[str, ...] = ()) -> Spent:
+    study = study_of(trials, "train.epochs=5", *overrides, total=total)  # type: ignore[arg-type]
+    return count_spent(study, settings_for("train.epochs=5", *overrides))
+
+
+def test_pruning_saves_what_the_pruned_trials_left_out() -> None:
+    found = spent(
+        trial(0, recipe(), 1.0),
+        trial(1, recipe(), 2.0, "pruned", epochs=2),
+        trial(2, recipe(), None, "diverged", epochs=1),
+    )
+    assert found.trained_epochs == 8
+    assert found.full_epochs == 15
+    assert found.pruned_epochs == 3  # what a diverged trial left out nobody saved
+    assert dict(found.outcomes) == {"complete": 1, "pruned": 1, "diverged": 1}
+    assert any("Pruning saved 3 of 15 epochs (20 %)" in line for line in found.sentences())
+
+
+def test_a_length_in_steps_is_counted_in_epochs_of_the_batch_size() -> None:
+    found = spent(trial(0, recipe(0.1, 107), 1.0), overrides=("train.steps=20",))
+    assert found.full_epochs == 2  # 1,078 samples are ten batches of 107
+
+
+def test_hours_are_counted_by_worker() -> None:
+    found = spent(
+        trial(0, recipe(), 1.0, owner="a/1/1.00", seconds=30.0),
+        trial(1, recipe(), 1.0, owner="b/2/1.00", seconds=3600.0),
+        trial(2, recipe(), 1.0, owner="a/1/1.00", seconds=30.0),
+    )
+    assert [(one.name, one.trials, one.seconds) for one in found.workers] == [
+        ("b/2/1.00", 1, 3600.0), ("a/1/1.00", 2, 60.0),
+    ]  # fmt: skip
+
+
+def test_failures_are_told_by_their_last_line() -> None:
+    reason = "Traceback ...\n  line\nValueError: no disk\n"
+    found = spent(
+        *(trial(k, None, None, "failed", reason=reason) for k in range(3)),
+        trial(3, None, None, "crashed"),
+    )
+    assert found.causes == (("ValueError: no disk", 3), ("no reason recorded", 1))
+    assert "3 trials failed with: ValueError: no disk" in found.sentences()
+
+
+def test_a_study_that_has_not_begun_is_said_so() -> None:
+    assert spent(total=8).sentences() == ["0 of 8 trials have ended."]

@@ -1,0 +1,59 @@
+"""The recipe to use, and how sure that is."""
+
+from __future__ import annotations
+
+from synthetic import recipe, study_of, trial
+
+from lrsearch.analysis.winner import find_winner, seed_noise
+
+
+def test_the_best_the_runner_up_and_their_gap_are_named() -> None:
+    trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([0.5, 0.2, 0.25])]
+    winner = find_winner(study_of(trials))
+    assert winner.best is trials[1]
+    assert winner.runner_up is trials[2]
+    assert winner.gap == 0.25 - 0.2
+    text = " ".join(winner.sentences())
+    assert "trial 1 with val_loss 0.2" in text
+    assert "a gap of 0.05 (25 %)" in text
+
+
+def test_more_is_better_where_the_metric_says_so() -> None:
+    trials = [trial(k, recipe(), value) for k, value in enumerate([0.5, 0.9, 0.7])]
+    study = study_of(trials, "metric.name=val_accuracy", "metric.mode=max")
+    assert find_winner(study).best is trials[1]
+
+
+def test_with_one_seed_a_recipe_the_report_says_that_the_noise_is_not_known() -> None:
+    winner = find_winner(study_of([trial(k, recipe(0.1 + k), 1.0 + k) for k in range(2)]))
+    assert winner.noise is None
+    assert any("noise between seeds is not known" in line for line in winner.sentences())
+
+
+def test_noise_is_the_pooled_deviation_of_equal_recipes_with_other_seeds() -> None:
+    trials = [
+        trial(0, recipe(0.1), 1.0),
+        trial(1, recipe(0.1), 3.0),
+        trial(2, recipe(0.2), 10.0),
+        trial(3, recipe(0.2), 12.0),
+        trial(4, recipe(0.3), 99.0),
+    ]
+    noise = seed_noise(tuple(trials))
+    assert noise is not None
+    assert (noise.deviation, noise.recipes, noise.trials) == (2**0.5, 2, 4)
+    assert any("may well be chance" in line for line in find_winner(study_of(trials)).sentences())
+
+
+def test_the_same_recipe_with_the_same_seed_tells_nothing_of_noise() -> None:
+    assert seed_noise((trial(0, recipe(), 1.0), trial(1, recipe(), 1.0, seed=1000))) is None
+
+
+def test_without_a_complete_trial_nothing_is_recommended() -> None:
+    winner = find_winner(study_of([trial(0, recipe(), 0.5, "pruned")]))
+    assert winner.best is None
+    assert "no recipe to recommend" in winner.sentences()[0]
+
+
+def test_a_single_complete_trial_is_not_compared() -> None:
+    lines = find_winner(study_of([trial(0, recipe(), 0.5)])).sentences()
+    assert "only one" in lines[1]

@@ -1,0 +1,113 @@
+"""The figures of a study."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from synthetic import recipe, sampled, study_of, trial
+
+from lrsearch.analysis.findings import findings
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.figures.study import report_figures, study_figures
+from lrsearch.figures.style import colour
+
+pytest.importorskip("plotly")
+
+DASHBOARD = ["lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
+             "lrsearch-importance"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def searched() -> StudyData:
+    return sampled(120)
+
+
+@pytest.fixture(scope="module")
+def drawn(searched: StudyData) -> dict[str, Any]:
+    """The figures as JSON, as a browser gets them."""
+    figures = report_figures(searched, findings(searched))
+    return {name: json.loads(figure.to_json()) for name, figure in figures.items()}
+
+
+def test_the_dashboard_gets_its_five_by_fixed_names(searched: StudyData) -> None:
+    assert list(study_figures(searched, findings(searched))) == DASHBOARD
+
+
+def test_the_report_gets_these_and_five_more(drawn: dict[str, Any]) -> None:
+    assert list(drawn) == [
+        *DASHBOARD, "lrsearch-families", "lrsearch-space", "lrsearch-frontier",
+        "lrsearch-parallel", "lrsearch-spent",
+    ]  # fmt: skip
+
+
+def test_every_axis_has_a_title(drawn: dict[str, Any]) -> None:
+    for name, figure in drawn.items():
+        for axis in ("xaxis", "yaxis"):
+            assert figure["layout"][axis]["title"]["text"], name
+
+
+def test_every_figure_shows_something(drawn: dict[str, Any]) -> None:
+    for name, figure in drawn.items():
+        for trace in figure["data"]:
+            assert any(value is not None for value in trace["x"]), name
+            assert len(trace["x"]) == len(trace["y"] if "y" in trace else trace["x"]), name
+
+
+def test_a_family_has_the_same_colour_in_every_figure(drawn: dict[str, Any]) -> None:
+    for name in ("lrsearch-curves", "lrsearch-loss-vs-lr", "lrsearch-families"):
+        traces = {trace.get("name"): trace for trace in drawn[name]["data"]}
+        cosine = traces["cosine"]
+        shade = cosine.get("marker", {}).get("color") or cosine["line"]["color"]
+        assert shade == colour("cosine"), name
+
+
+def test_curves_hold_each_evaluation_of_each_trial(
+    searched: StudyData, drawn: dict[str, Any]
+) -> None:
+    points = sum(
+        value is not None for trace in drawn["lrsearch-curves"]["data"] for value in trace["y"]
+    )
+    assert points == sum(len(one.curve) for one in searched.trials)
+
+
+def test_the_best_trial_is_the_first_of_the_rates(
+    searched: StudyData, drawn: dict[str, Any]
+) -> None:
+    first = drawn["lrsearch-rates"]["data"][0]
+    best = searched.ranked[0]
+    assert f"trial {best.number}" in first["name"]
+    assert first["x"] == [0, *(point.step for point in best.curve)]
+    assert len(drawn["lrsearch-rates"]["data"]) == 10
+
+
+def test_the_map_has_the_fitted_exponents(drawn: dict[str, Any]) -> None:
+    names = [trace["name"] for trace in drawn["lrsearch-map"]["data"]]
+    assert sum("exponent" in name for name in names) == 2
+
+
+def test_only_the_ends_of_a_pruned_trial_are_drawn_in_the_frontier(drawn: dict[str, Any]) -> None:
+    survived, diverged = drawn["lrsearch-frontier"]["data"]
+    assert len(survived["x"]) + len(diverged["x"]) == 120
+    assert "at step 3" in diverged["customdata"][0][2]
+
+
+@pytest.mark.parametrize(
+    ("study", "there"),
+    [
+        (lambda: study_of([], total=3), []),
+        (
+            lambda: study_of([trial(0, recipe(), 0.5)]),
+            ["lrsearch-curves", "lrsearch-rates", "lrsearch-map", "lrsearch-families",
+             "lrsearch-space", "lrsearch-spent"],
+        ),
+        (
+            lambda: study_of([trial(0, recipe(), None, "diverged", epochs=0)]),
+            ["lrsearch-frontier", "lrsearch-spent"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_figure_that_has_nothing_to_show_is_left_out(study: Any, there: list[str]) -> None:
+    made = study()
+    assert list(report_figures(made, findings(made))) == there

@@ -1,0 +1,57 @@
+"""Colours: the same for a family everywhere, to be seen on white and on black."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lrsearch.figures.style import colour, dash, ordered, rounded, symbol, wants_log
+from lrsearch.schedules.families import FAMILIES
+
+WHITE, BLACK = "#ffffff", "#14181c"
+
+
+def luminance(shade: str) -> float:
+    """Relative luminance, WCAG 2."""
+    parts = [int(shade[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_each_family_can_be_seen_on_the_light_and_on_the_dark_page(family: str) -> None:
+    assert contrast(colour(family), WHITE) >= 2.5
+    assert contrast(colour(family), BLACK) >= 2.5
+
+
+def test_no_two_families_look_the_same() -> None:
+    assert len({(colour(name), symbol(name)) for name in FAMILIES}) == len(FAMILIES)
+    assert len({(colour(name), dash(name)) for name in FAMILIES}) == len(FAMILIES)
+
+
+def test_the_families_of_the_default_sweep_have_colours_of_their_own() -> None:
+    default = ["constant", "step", "cosine", "linear", "one_cycle", "plateau"]
+    assert len({colour(name) for name in default}) == len(default)
+
+
+def test_families_come_in_the_order_of_the_catalogue_each_once() -> None:
+    assert ordered(["cosine", "constant", "cosine"]) == ["constant", "cosine"]
+
+
+def test_what_cannot_be_drawn_is_left_out() -> None:
+    assert rounded(math.nan) is None
+    assert rounded(None) is None
+    assert rounded(0.123456) == 0.1235
+
+
+def test_a_log_scale_is_for_positive_values_over_more_than_a_decade() -> None:
+    assert wants_log([1.0, None, 11.0])
+    assert not wants_log([1.0, 2.0])
+    assert not wants_log([-1.0, 100.0])
+    assert not wants_log([])

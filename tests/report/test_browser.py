@@ -1,0 +1,115 @@
+"""The report in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import sampled
+
+from lrsearch.entry.report import report_page
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+]  # fmt: skip
+
+pytest.importorskip("plotly")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM}")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(report_page(sampled(120), "sqlite:///lrsearch.db", Path("best.yaml")))
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any, address: str) -> Iterator[Any]:
+    """Opens the report in a new page; fails the test on any complaint or request."""
+    complaints: list[str] = []
+    pages: list[Any] = []
+
+    def open_page(**context: Any) -> Any:
+        page = browser.new_context(offline=True, **context).new_page()
+        page.on("console", lambda said: complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda asked: (
+                None
+                if asked.url.startswith(("file:", "data:", "blob:"))
+                else complaints.append(asked.url)
+            ),
+        )
+        pages.append(page)
+        page.goto(address)
+        page.wait_for_function(
+            "document.querySelectorAll('.plot .main-svg').length >= "
+            "document.querySelectorAll('.plot').length"
+        )
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert complaints == []
+
+
+def test_every_figure_is_drawn(opened: Any) -> None:
+    page = opened(viewport={"width": 1200, "height": 900})
+    empty = page.evaluate(
+        "[...document.querySelectorAll('.plot')]"
+        ".filter(p => !p.querySelector('.xtitle') || !p.querySelector('.plot path, .plot .point'))"
+        ".map(p => p.id)"
+    )
+    assert empty == []
+    assert page.locator(".plot").count() == 10
+
+
+def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:
+    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_in_figures_has_the_colour_of_the_page(opened: Any, scheme: str) -> None:
+    page = opened(color_scheme=scheme)
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    title = page.evaluate("getComputedStyle(document.querySelector('.xtitle')).fill")
+    assert title == ink
+
+
+def test_a_change_to_the_dark_scheme_reaches_the_figures(opened: Any) -> None:
+    page = opened(color_scheme="light")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('.xtitle')).fill"
+        " === getComputedStyle(document.body).color"
+    )
+
+
+def test_it_prints(opened: Any) -> None:
+    assert opened().pdf()[:5] == b"%PDF-"
+
+
+def test_code_is_copied(opened: Any) -> None:
+    page = opened(permissions=["clipboard-read", "clipboard-write"])
+    button = page.locator(".copy").first
+    button.click()
+    page.wait_for_function("document.querySelector('.copy').textContent !== 'Copy'")
+    assert button.text_content() in ("Copied", "Selected: press Ctrl-C")
