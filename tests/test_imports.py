@@ -38,7 +38,8 @@ FORBIDDEN = {
                   "lrsearch.workers", "lrsearch.entry"),
     "data": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
              "lrsearch.training"),
-    "loggers": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.config", "lrsearch.workers",
+    "loggers/catalogue.py": ("torch", "tensorboard", "mlflow"),
+    "loggers": ("optuna", "hydra", "sqlalchemy", "lrsearch.config", "lrsearch.workers",
                 "lrsearch.objective", "lrsearch.training", "lrsearch.entry"),
     "models": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
                "lrsearch.training"),
@@ -103,7 +104,7 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
     assert all(user.startswith("entry/") for user in users["hydra"])
     assert users["optuna"] == {
         "study/trials.py", "study/upgrade.py", "samplers.py", "dashboard/server.py",
-        "dashboard/attributes.py", "dashboard/pictures.py",
+        "study/suggestions.py", "dashboard/attributes.py", "dashboard/pictures.py",
         "analysis/importance.py",
     }  # fmt: skip
 

@@ -30,7 +30,9 @@ class ToldSweep:
         self.database = Database(url, self.studies.engine)
         study = open_study(self.settings, INFO, self.database, self.studies)
         self.name, self.study_id, self.queue = study.name, study.study_id, study.queue
-        self.claims = Claims(self.database.session, study.study_id, "far-away/1/1.00")
+        self.claims = Claims(
+            self.database.session, study.study_id, "far-away/1/1.00", self.settings.queue
+        )
         self._random = random.Random(0)
 
     def begin(self) -> Claim:

@@ -219,7 +219,7 @@ def test_a_role_that_may_only_read_is_told_once_and_one_that_may_write_notes_wri
             for statement in statements:
                 connection.exec_driver_sql(statement)
 
-    run(guide("CREATE ROLE"))
+    run(guide("CREATE ROLE viewer"))
     lines = told(viewer, lambda: False, monkeypatch)
     assert len(lines) == 1
     assert "permission denied" in lines[0]
