@@ -16,16 +16,18 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.append(str(REPO / "tests"))  # whose helpers it shares
 
 from browser import chromium  # noqa: E402
-from playwright.sync_api import Page, expect  # noqa: E402
+from playwright.sync_api import FloatRect, Page, expect  # noqa: E402
 from served_dashboard import clean_environment, serving  # noqa: E402
 
 from lrsearch.analysis.study_data import StudyData, read_study  # noqa: E402
-from lrsearch.dashboard.refresh import refresh, stale  # noqa: E402
+from lrsearch.dashboard.refresh import refresh  # noqa: E402
 from lrsearch.study.database import Database  # noqa: E402
 
 DOCS = REPO / "docs"
 SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")
 WIDTH, HEIGHT = 1280, 1000
+HEIGHT_OF_FIGURES, HEIGHT_OF_FINDINGS = 2220, 2000
+PICTURE = 'img[alt^="Losses and learning rate"]'
 LARGEST = 250_000
 """Bytes of a picture."""
 
@@ -41,8 +43,7 @@ def main() -> None:
                 check=True,
             )
         database = Database(f"sqlite:///{file}")
-        for name, mark in stale(database).items():
-            refresh(database, name, mark)
+        refresh(database, "mnist", "drawn anew")
         study = read_study(database, "mnist", curves=False)
         database.close()
         arguments = (f"storage.url=sqlite:///{file}",)
@@ -55,22 +56,26 @@ def main() -> None:
 
 
 def draw(page: Page, address: str, study: StudyData) -> None:
-    """The study's history and its best trial."""
+    """The study's history, its best trial and its note."""
     page.goto(address)
     expect(page.locator('[id="user-defined-plot:lrsearch-curves"] .main-svg').first).to_be_visible()
-    save(page, "dashboard-study.png", full=True)
+    save(page, "dashboard-study.png", top=HEIGHT_OF_FIGURES)
     best = study.ranked[0].number
     page.goto(f"{address}/trials?numbers={best}")
-    expect(page.locator(f'img[alt="trial-{best}.png"]').first).to_be_visible()
+    expect(page.locator(PICTURE).first).to_be_visible()
     save(page, "dashboard-trial.png")
+    page.goto(f"{address}/note")
+    expect(page.locator(PICTURE).first).to_be_visible()
+    save(page, "dashboard-note.png", top=HEIGHT_OF_FINDINGS)
 
 
-def save(page: Page, name: str, full: bool = False) -> None:
-    """Takes a picture once nothing moves any more; says so if it is too large."""
+def save(page: Page, name: str, top: int | None = None) -> None:
+    """Takes a picture once nothing moves: what is in view, or so many pixels from the top."""
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1000)  # curves fade in
     path = DOCS / name
-    page.screenshot(path=path, full_page=full, animations="disabled")
+    clip = None if top is None else FloatRect(x=0, y=0, width=WIDTH, height=top)
+    page.screenshot(path=path, full_page=clip is not None, clip=clip, animations="disabled")
     size = path.stat().st_size
     print(f"{path}: {size // 1000} kB" + (" TOO LARGE" if size > LARGEST else ""))
 

@@ -376,8 +376,9 @@ def test_a_logger_is_told_each_evaluation_and_the_end_of_pruned_trials_too(
 def test_a_trial_that_is_handed_back_and_taken_up_again_is_logged_as_one(
     work: Work, listeners: list[Listener]
 ) -> None:
-    assert work("+sweep=digits", "study.n_trials=1", "train.epochs=3", stop_after=60) == []
-    work("+sweep=digits", "study.n_trials=1", "train.epochs=3")
+    sweep = ("+sweep=digits", "study.n_trials=1", "train.epochs=3", "space.batch_size=64")
+    assert work(*sweep, stop_after=30) == []  # in the second epoch of three
+    work(*sweep)
     first, second = listeners
     assert (first.trial.is_new, second.trial.is_new) == (True, False)
     assert (first.ended, first.closed) == ([], 1)

@@ -10,6 +10,7 @@ from shlex import quote
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.display import duration, number
 from lrsearch.study.tables import DONE, OPEN
+from lrsearch.study.trials import picture_id
 
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 
@@ -38,7 +39,7 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
         words.append(f"{trial.curve[-1].epoch:g} epochs")
     if trial.device:
         words.append(f"on {_plain(trial.device)}")
-    parts = [", ".join(words)]
+    parts = [", ".join(words), _picture(trial, study)]
     if trial.reason:
         parts.append(f"Why:\n\n{_fenced(trial.reason)}")
     if trial.recipe is not None:
@@ -67,6 +68,7 @@ def _best(study: StudyData) -> str:
             f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
             f"({metric.at} evaluation; {_BETTER[metric.mode]}).",
             _fenced(best.recipe.to_yaml(), "yaml"),
+            _picture(best, study),
             "It trains again, to the last bit, or in plain PyTorch (where `LRSEARCH_STORAGE` or "
             "`storage.url=...` says which database this is):",
             _fenced(
@@ -76,6 +78,12 @@ def _best(study: StudyData) -> str:
             ),
         ]
     )
+
+
+def _picture(trial: TrialData, study: StudyData) -> str:
+    """By the address at which the dashboard serves it."""
+    address = f"/artifacts/{study.study_id}/{trial.trial_id}/{picture_id(trial.trial_id)}"
+    return f"![Losses and learning rate of trial {trial.number}]({address})"
 
 
 def _plain(text: str) -> str:

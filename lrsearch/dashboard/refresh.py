@@ -27,7 +27,16 @@ from lrsearch.study.tables import RUNNING, EpochRow, StudyRow, UnitRow
 
 INTERVAL = 10.0
 """Seconds between two looks at the database."""
-_NOTED = 500  # trials; the dashboard reads all notes for each trial of a page
+_NOTED = 200  # trials; for each trial of a page the dashboard looks through all notes
+
+# In the dashboard nothing else says what a figure shows.
+_TITLES = {
+    "lrsearch-curves": "Validation curves",
+    "lrsearch-rates": "Learning-rate curves of the best trials",
+    "lrsearch-loss-vs-lr": "Loss against learning rate",
+    "lrsearch-map": "Learning rate and batch size",
+    "lrsearch-importance": "What mattered",
+}
 
 
 def stale(database: Database) -> dict[str, str]:
@@ -51,7 +60,10 @@ def refresh(database: Database, name: str, mark: str) -> None:
     except UserError:
         return  # it has just been deleted
     found = findings(study)
-    drawn = {key: figure.to_json() for key, figure in study_figures(study, found).items()}
+    drawn = {
+        key: figure.update_layout(title_text=_TITLES.get(key), margin_t=100).to_json()
+        for key, figure in study_figures(study, found).items()
+    }
     with database.session() as session:
         stored = attributes.read(session, study.study_id)
     changes = attributes.marked(mark) | attributes.figures(stored, drawn)

@@ -107,11 +107,9 @@ def test_a_trial_is_shown_with_its_picture_and_why_it_ended(
 ) -> None:
     wait_until_written(sweep, page)
     page.goto(address(server, f"/studies/{sweep.study_id}/trials?numbers=5"))
-    picture = page.locator('img[alt="trial-5.png"]').first
-    expect(picture).to_be_visible(timeout=PATIENCE)
-    page.wait_for_function(
-        "() => document.querySelector('img[alt=\"trial-5.png\"]').naturalWidth > 0"
-    )
+    for text in ("Losses and learning rate of trial 5", "trial-5.png"):  # in the note, attached
+        expect(page.locator(f'img[alt="{text}"]').first).to_be_visible(timeout=PATIENCE)
+        page.wait_for_function(f"() => document.querySelector('img[alt=\"{text}\"]').naturalWidth")
     expect(page.get_by_text(REASON).first).to_be_visible()
     assert errors == []
 

@@ -13,6 +13,7 @@ from lrsearch.analysis.study_data import read_study
 from lrsearch.dashboard import notes
 from lrsearch.dashboard.notes import study_note, trial_note
 from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY
+from lrsearch.study.trials import picture_id
 
 
 def the_note(sweep: ToldSweep, *findings: str) -> str:
@@ -31,6 +32,8 @@ def test_the_note_of_a_study_says_how_far_it_is_what_is_best_and_how_to_run_it(
     assert f"python -m lrsearch train digits --trial {best.trial_number}" in note
     assert "batch_size:" in note
     assert "- cosine was best" in note
+    picture = f"/artifacts/{sweep.study_id}/{best.trial_id}/{picture_id(best.trial_id)}"
+    assert f"![Losses and learning rate of trial {best.trial_number}]({picture})" in note
 
 
 def test_a_study_in_which_nothing_has_completed_has_no_best_recipe(sweep: ToldSweep) -> None:
