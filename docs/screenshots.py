@@ -64,9 +64,10 @@ def draw(page: Page, address: str, study: StudyData) -> None:
     page.goto(f"{address}/trials?numbers={best}")
     expect(page.locator(PICTURE).first).to_be_visible()
     save(page, "dashboard-trial.png")
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT_OF_FINDINGS})
     page.goto(f"{address}/note")
     expect(page.locator(PICTURE).first).to_be_visible()
-    save(page, "dashboard-note.png", top=HEIGHT_OF_FINDINGS)
+    save(page, "dashboard-note.png")
 
 
 def save(page: Page, name: str, top: int | None = None) -> None:

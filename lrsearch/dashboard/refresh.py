@@ -37,6 +37,8 @@ _TITLES = {
     "lrsearch-map": "Learning rate and batch size",
     "lrsearch-importance": "What mattered",
 }
+# The legend stands below, where it grows into nobody.
+_LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}
 
 
 def stale(database: Database) -> dict[str, str]:
@@ -61,7 +63,7 @@ def refresh(database: Database, name: str, mark: str) -> None:
         return  # it has just been deleted
     found = findings(study)
     drawn = {
-        key: figure.update_layout(title_text=_TITLES.get(key), margin_t=100).to_json()
+        key: figure.update_layout(title_text=_TITLES.get(key), **_LAYOUT).to_json()
         for key, figure in study_figures(study, found).items()
     }
     with database.session() as session:
