@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, inspect
 
 from lrsearch.study.database import Database, connect
-from lrsearch.study.tables import VersionRow
+from lrsearch.study.tables import Base
 
 
 class OwnTables:
@@ -20,7 +20,8 @@ class OwnTables:
         """None without the tables. Raises UserError for those of another version."""
         if self._database is None:
             self._engine = self._engine or connect(self._url)
-            if inspect(self._engine).has_table(VersionRow.__tablename__):
+            # All of them: a sweep that is just beginning makes them one by one.
+            if set(Base.metadata.tables) <= set(inspect(self._engine).get_table_names()):
                 self._database = Database(self._url, self._engine)
         return self._database
 

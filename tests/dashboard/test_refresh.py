@@ -18,7 +18,7 @@ from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.refresh import Refresher, refresh, stale
 from lrsearch.study.database import Database
 from lrsearch.study.endings import reopen_failed
-from lrsearch.study.tables import FAILED
+from lrsearch.study.tables import FAILED, Base, VersionRow
 
 FIGURES = {
     "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
@@ -229,3 +229,14 @@ def test_a_role_that_may_only_read_is_told_once_and_one_that_may_write_notes_wri
     assert "trials have ended" in optuna_dashboard.get_note(optuna_study(sweep))
     run(["DROP OWNED BY viewer", "DROP ROLE viewer"])
     sweep.close()
+
+
+def test_tables_that_are_just_being_made_are_waited_for(url: str) -> None:
+    engine = create_engine(url)
+    VersionRow.__table__.create(engine)
+    tables = OwnTables(url)
+    assert tables.database() is None
+    Base.metadata.create_all(engine)
+    assert tables.database() is not None
+    tables.close()
+    engine.dispose()
