@@ -12,7 +12,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
-from lrsearch.loggers.catalogue import check_logger
+from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Progress
@@ -99,6 +99,7 @@ def _store(
     check_logger(settings.logger.name, settings.logger.arguments)
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
+    _prepare_logger(console, settings)
     studies, database = open_storage(settings.storage_url)
     study = open_study(settings, info, database, studies)
     _announce(console, settings, info, study)
@@ -141,6 +142,13 @@ def check_own_code(settings: Settings, info: DataInfo | None) -> None:
         from lrsearch.objective import build_objective
 
         build_objective(settings, None if info is None else info.to_json())
+
+
+def _prepare_logger(console: Console, settings: Settings) -> None:
+    logger = settings.logger
+    if logger.name != "none":
+        console.print(f"evaluations go to {logger.name}, too")
+        prepare_logger(logger.name, logger.arguments, settings.study.name)
 
 
 def _announce(

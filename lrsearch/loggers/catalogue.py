@@ -44,7 +44,7 @@ class TrialLog(Protocol):
 
 @dataclass(frozen=True)
 class LoggerKind:
-    """A logger: the module with its class `Log`, the package it needs, and its parameters."""
+    """A logger: a module with `prepare` and `Log`, the package it needs, and its parameters."""
 
     module: str
     package: str
@@ -89,6 +89,28 @@ def check_logger(name: str, arguments: Mapping[str, Any]) -> None:
         )
 
 
+def prepare_logger(name: str, arguments: Mapping[str, Any], study: str) -> None:
+    """Makes what the workers will share, before they all want it at once.
+
+    Raises UserError where it cannot be had.
+    """
+    check_logger(name, arguments)
+    kind = LOGGERS[name]
+    if kind is None:
+        return
+    try:
+        importlib.import_module(kind.module).prepare(study, **_complete(kind, arguments))
+    except Exception as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"logger={name} cannot be used: {reason}; go without: logger=none"
+        ) from error
+
+
+def _complete(kind: LoggerKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: one.default for key, one in kind.parameters.items()} | dict(arguments)
+
+
 OpenLog = Callable[[LoggedTrial], TrialLog]
 
 
@@ -101,9 +123,9 @@ def build_logger(name: str, arguments: Mapping[str, Any]) -> OpenLog | None:
     if kind is None:
         return None
     check_logger(name, arguments)
-    defaults = {key: parameter.default for key, parameter in kind.parameters.items()}
     log = importlib.import_module(kind.module).Log
-    return lambda trial: Careful(lambda: log(trial, **{**defaults, **arguments}))
+    complete = _complete(kind, arguments)
+    return lambda trial: Careful(lambda: log(trial, **complete))
 
 
 class Careful:

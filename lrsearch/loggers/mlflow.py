@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lrsearch.loggers.catalogue import LoggedTrial
 from lrsearch.study.tables import COMPLETE, CRASHED, FAILED
 
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
 _TAG = "lrsearch.trial"
+
+
+def prepare(study: str, uri: str, experiment: str) -> None:
+    """Makes the store's tables, if it is a database, and the experiment. Raises MLflow's errors."""
+    from mlflow.tracking import MlflowClient
+
+    _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return str(client.create_experiment(name) if found is None else found.experiment_id)
 
 
 class Log:
@@ -19,8 +34,7 @@ class Log:
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(tracking_uri=uri or None)
-        name = experiment or trial.study
-        self._experiment = self._experiment_id(name)
+        self._experiment = _experiment_id(self._client, experiment or trial.study)
         self._tag = f"{trial.study}-{trial.study_id}-{trial.number}"
         found = None if trial.is_new else self._earlier()
         self._run = found or self._begin(trial)
@@ -57,20 +71,6 @@ class Log:
     def _send(self, **batch: Any) -> None:
         operation = self._client.log_batch(self._run, **batch, synchronous=False)
         self._pending.append(operation)
-
-    def _experiment_id(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        try:
-            return str(self._client.create_experiment(name))
-        except MlflowException:
-            found = self._client.get_experiment_by_name(name)  # another worker was first
-            if found is None:
-                raise
-            return str(found.experiment_id)
 
     def _begin(self, trial: LoggedTrial) -> str:
         from mlflow.entities import Param

@@ -12,12 +12,21 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+def prepare(study: str, folder: str) -> None:
+    """Makes the study's folder. Raises OSError."""
+    _folder(folder, study).mkdir(parents=True, exist_ok=True)
+
+
+def _folder(folder: str, study: str) -> Path:
+    return Path(folder).expanduser() / study / "tensorboard"
+
+
 class Log:
     """Writes to FOLDER/STUDY/tensorboard/trial-NUMBER."""
 
     def __init__(self, trial: LoggedTrial, folder: str) -> None:
         self._trial = trial
-        self._folder = Path(folder) / trial.study / "tensorboard" / f"trial-{trial.number:04}"
+        self._folder = _folder(folder, trial.study) / f"trial-{trial.number:04}"
         self._writer: SummaryWriter | None = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

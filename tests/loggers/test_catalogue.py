@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from lrsearch.loggers.catalogue import (
     build_logger,
     check_logger,
     flat,
+    prepare_logger,
 )
 from lrsearch.study.study import differences
 
@@ -88,6 +90,15 @@ def test_a_password_in_the_address_is_refused_before_it_is_stored(
     with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as refused:
         check_logger("mlflow", {"uri": "https://me:hunter2@example.org"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_cannot_be_used_is_said_before_the_sweep_starts(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install 'lrsearch[tensorboard]'")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="go without: logger=none"):
+        prepare_logger("tensorboard", {"folder": str(tmp_path / "file")}, "digits")
+    prepare_logger("tensorboard", {"folder": str(tmp_path)}, "digits")
+    assert (tmp_path / "digits" / "tensorboard").is_dir()
 
 
 def test_what_is_not_finite_is_left_out() -> None:
