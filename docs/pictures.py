@@ -21,8 +21,7 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.results import conclude
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Progress
-from lrsearch.study.queue import Queue
-from lrsearch.study.study import OpenStudy, load_row
+from lrsearch.study.study import load_row
 
 DOCS = Path(__file__).resolve().parent
 COMMAND = "python -m lrsearch +sweep=mnist"
@@ -51,7 +50,7 @@ def main() -> None:
         for line in process.stdout:
             print(line, end="", flush=True)
             if line.startswith("[") and seen < SHOWN_AFTER:
-                _, now, _ = progress()
+                now = progress()
                 display.update(now.snapshot(), now.finished(seen))
                 seen = len(now.finished())
                 if seen >= SHOWN_AFTER:
@@ -61,11 +60,10 @@ def main() -> None:
         draw_result()
 
 
-def progress() -> tuple[Database, Progress, int]:
-    """The study's progress, and its id."""
+def progress() -> Progress:
+    """The study's progress."""
     database = Database("sqlite:///lrsearch.db")
-    study_id = load_row(database, "mnist").study_id
-    return database, Progress(database.session, study_id), study_id
+    return Progress(database.session, load_row(database, "mnist").study_id)
 
 
 def draw_running(display: LiveDisplay, now: Progress) -> None:
@@ -83,10 +81,7 @@ def draw_result() -> None:
     """What the command prints at its end."""
     settings = load_settings(["+sweep=mnist"])
     console = recorder()
-    database, now, study_id = progress()
-    queue = Queue(database.session, study_id)
-    study = OpenStudy("mnist", study_id, queue, resumed=False, total=queue.total(), notes=())
-    conclude(console, settings, prepare(settings.data), study, now, Path("outputs/mnist"))
+    conclude(console, settings, prepare(settings.data), progress(), Path("outputs/mnist"))
     console.save_svg(str(DOCS / "result.svg"), title=COMMAND)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -225,3 +226,8 @@ def make_display(console: Console, metric: MetricSettings, finished: Iterable[Fi
     """The display that suits the console."""
     cls = LiveDisplay if console.is_terminal else PlainDisplay
     return cls(console, metric, finished)
+
+
+def make_console() -> Console:
+    """The terminal; lines are as long as they are where it is a file or a pipe."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)

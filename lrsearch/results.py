@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from lrsearch.analysis.columns import recipe_columns
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
@@ -20,7 +21,7 @@ from lrsearch.export.script import best_script
 from lrsearch.recipe import Recipe
 from lrsearch.study.database import redacted
 from lrsearch.study.progress import Finished, Progress, ranked
-from lrsearch.study.study import OpenStudy, fallback_warning, versions
+from lrsearch.study.study import fallback_warning, versions
 from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
 _TOP = 10
@@ -30,7 +31,6 @@ def conclude(
     console: Console,
     settings: Settings,
     info: DataInfo | None,
-    study: OpenStudy,
     progress: Progress,
     output: Path,
 ) -> int:
@@ -48,12 +48,10 @@ def conclude(
         if finished:
             console.print(f"{output / 'trials.csv'} says why of each", markup=False)
         return 1
-    tuned = (best[0].recipe or {}).get("data", {})
-    if info is not None and tuned:
-        info = prepare(settings.data.with_arguments(tuned))
-    record = best_record(settings, info, study, best[0])
-    _write(output / "best.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
-    _write(output / "best.py", best_script(settings, info, record))
+    info = info_of(settings, info, best[0])
+    record = best_record(settings, info, best[0])
+    write_whole(output / "best.yaml", as_yaml(record))
+    write_whole(output / "best.py", best_script(settings, info, record))
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
     _print_best(console, settings, best[0], finished)
@@ -72,12 +70,26 @@ def conclude(
     return 1 if failed else 0
 
 
-def best_record(
-    settings: Settings, info: DataInfo | None, study: OpenStudy, best: Finished
-) -> dict[str, Any]:
-    """Everything that is needed to run the best trial again."""
+def info_of(settings: Settings, info: DataInfo | None, trial: Finished) -> DataInfo | None:
+    """The data of a trial: those of the study, unless arguments of theirs were tuned.
+
+    Raises UserError where tuned ones cannot be read here.
+    """
+    tuned = (trial.recipe or {}).get("data", {})
+    if info is None or not tuned:
+        return info
+    return prepare(settings.data.with_arguments(tuned))
+
+
+def as_yaml(record: dict[str, Any]) -> str:
+    """A record as the text of `best.yaml`."""
+    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
+
+
+def best_record(settings: Settings, info: DataInfo | None, best: Finished) -> dict[str, Any]:
+    """Everything that is needed to run a trial, the best or another one, again."""
     record: dict[str, Any] = {
-        "study": study.name,
+        "study": settings.study.name,
         "trial": best.trial,
         "metric": settings.metric.name,
         "at": settings.metric.at,
@@ -119,15 +131,7 @@ def _row(one: Finished) -> dict[str, Any]:
         "seconds": None if one.seconds is None else round(one.seconds, 3),
         "seed": one.seed,
     }
-    for name, value in (one.recipe or {}).items():
-        if isinstance(value, dict):
-            owner = value.get("name", name)
-            if "name" in value:
-                row[name] = owner
-            inner = {k: v for k, v in value.items() if k != "name"}
-            row |= {f"{owner}.{key}": item for key, item in inner.items()}
-        else:
-            row[name] = value
+    row |= recipe_columns(one.recipe or {})
     row["reason"] = one.reason
     return row
 
@@ -173,7 +177,7 @@ def _table(settings: Settings, best: list[Finished]) -> str:
     return "\n".join(rows)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Whole or not at all: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

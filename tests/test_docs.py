@@ -223,7 +223,7 @@ def test_own_training_loop(run: Run) -> None:
     complete = [t for t in folder.trials("loop") if t.state == optuna.trial.TrialState.COMPLETE]
     assert {len(trial.intermediate_values) for trial in complete} == {3}
     # The schedule has driven the rate: `lr=` of the report differs from the peak somewhere.
-    peaks = [trial.user_attrs["lr"] for trial in folder.trials("loop")]
+    peaks = [trial.user_attrs["peak lr"] for trial in folder.trials("loop")]
     assert any(lr not in peaks for _, _, lr in evaluations)
     printed = folder.output["python -m lrsearch train outputs/loop/best.yaml"]
     assert "equal to the last bit" in printed

@@ -38,8 +38,14 @@ FORBIDDEN = {
                   "lrsearch.workers", "lrsearch.entry"),
     "data": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
              "lrsearch.training"),
+    "loggers/catalogue.py": ("torch", "tensorboard", "mlflow"),
+    "loggers": ("optuna", "hydra", "sqlalchemy", "lrsearch.config", "lrsearch.workers",
+                "lrsearch.objective", "lrsearch.training", "lrsearch.entry"),
     "models": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
                "lrsearch.training"),
+    "pictures": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
+                 "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry",
+                 "matplotlib.pyplot"),
     "study": ("torch", "hydra", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry"),
     "pruning": ("torch", "optuna", "hydra", "lrsearch.config", "lrsearch.objective",
                 "lrsearch.training", "lrsearch.workers", "lrsearch.entry"),
@@ -98,6 +104,7 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
     assert all(user.startswith("entry/") for user in users["hydra"])
     assert users["optuna"] == {
         "study/trials.py", "study/upgrade.py", "samplers.py", "dashboard/server.py",
+        "study/suggestions.py", "dashboard/attributes.py", "dashboard/pictures.py",
         "analysis/importance.py",
     }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import optuna
@@ -15,11 +15,13 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
+from lrsearch.loggers.catalogue import LoggedTrial
 from lrsearch.objective import TrainingObjective, build_objective
 from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import open_study
+from lrsearch.workers import service
 from lrsearch.workers.here import Here
 from lrsearch.workers.service import Service
 from lrsearch.workers.stop import Stop
@@ -321,3 +323,64 @@ def test_the_search_never_sees_the_test_part(work: Work) -> None:
     assert isinstance(objective, TrainingObjective)
     recipe = settings.space.sample(random.Random(0))
     assert objective.task(recipe, 0, lambda: False).parts.test is None
+
+
+# Loggers
+
+
+class Listener:
+    """A log that remembers what it was told."""
+
+    def __init__(self, trial: LoggedTrial) -> None:
+        self.trial = trial
+        self.steps: list[int] = []
+        self.ended: list[tuple[str, str, float | None]] = []
+        self.closed = 0
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        assert {"train_loss", "val_loss", "val_accuracy", "lr", "epoch"} <= set(values)
+        self.steps.append(step)
+
+    def end(self, outcome: str, metric: str, value: float | None) -> None:
+        self.ended.append((outcome, metric, value))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def listeners(monkeypatch: pytest.MonkeyPatch) -> list[Listener]:
+    opened: list[Listener] = []
+
+    def open_log(trial: LoggedTrial) -> Listener:
+        opened.append(Listener(trial))
+        return opened[-1]
+
+    monkeypatch.setattr(service, "build_logger", lambda name, arguments: open_log)
+    return opened
+
+
+def test_a_logger_is_told_each_evaluation_and_the_end_of_pruned_trials_too(
+    work: Work, listeners: list[Listener], query: Query
+) -> None:
+    finished = work("+sweep=digits", *QUICK, "pruner=threshold", "pruner.upper=0.5")
+    assert {one.outcome for one in finished} >= {"pruned"}
+    for one, listener in zip(finished, listeners, strict=True):
+        steps = query(f"select step from lrsearch_epochs where trial_id = {one.trial_id}")
+        assert listener.steps == sorted(step for (step,) in steps)
+        assert listener.ended == [(one.outcome, "val_loss", one.value)]
+        assert (listener.trial.number, listener.closed) == (one.trial, 1)
+        assert listener.trial.hparams["scheduler"] == (one.recipe or {})["scheduler"]["name"]
+
+
+def test_a_trial_that_is_handed_back_and_taken_up_again_is_logged_as_one(
+    work: Work, listeners: list[Listener]
+) -> None:
+    sweep = ("+sweep=digits", "study.n_trials=1", "train.epochs=3", "space.batch_size=64")
+    assert work(*sweep, stop_after=30) == []  # in the second epoch of three
+    work(*sweep)
+    first, second = listeners
+    assert (first.trial.is_new, second.trial.is_new) == (True, False)
+    assert (first.ended, first.closed) == ([], 1)
+    assert not set(first.steps) & set(second.steps)
+    assert len(first.steps + second.steps) == 3

@@ -15,6 +15,7 @@ from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
+from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
 from lrsearch.parameters import Parameter
 from lrsearch.pruning.catalogue import PRUNERS, build_pruner
@@ -27,7 +28,8 @@ from lrsearch.training.settings import Target, TrainSettings
 
 TOP_LEVEL = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
-    "coupling", "sampler", "pruner", "queue", "storage", "workers", "output_dir", "dry_run",
+    "coupling", "sampler", "pruner", "logger", "queue", "storage", "workers", "output_dir",
+    "dry_run",
 )  # fmt: skip
 RUNTIME: dict[str, Any] = {
     "storage": {"url": "sqlite://"},
@@ -62,6 +64,7 @@ def settings_from(
     catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
     sampler = _listed("sampler", nodes["sampler"], catalogue, problems)
     pruner = _pruner(nodes["pruner"], problems)
+    logger = _logger(nodes["logger"] or {"name": "none"}, problems)
     space = parse_space(space_node, coupling or Coupling(), problems)
     queue = section("queue", nodes["queue"], QueueSettings, problems)
     storage = mapping("storage", nodes["storage"], problems)
@@ -78,7 +81,8 @@ def settings_from(
     if problems:
         raise ConfigErrors(problems)
     # A section that is missing has left a problem.
-    assert study and metric and train and data and model and space and sampler and pruner and queue  # noqa: PT018
+    assert study and metric and train and data and model and space and queue  # noqa: PT018
+    assert sampler and pruner and logger  # noqa: PT018
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
     stored |= {"space": space_node, "study": study_node}
     for key in ("data", "model"):
@@ -95,6 +99,7 @@ def settings_from(
         space=space,
         sampler=sampler,
         pruner=pruner,
+        logger=logger,
         queue=queue,
         storage_url=url,
         checkpoints_url=storage.get("checkpoints"),
@@ -220,7 +225,7 @@ def _listed(
     catalogue: Mapping[str, Mapping[str, Parameter]],
     problems: list[str],
 ) -> Target | None:
-    """A sampler or a pruner, with its arguments checked."""
+    """A sampler, a pruner or a logger, with its arguments checked."""
     before = len(problems)
     arguments = mapping(path, node, problems)
     name = arguments.pop("name", None)
@@ -245,6 +250,11 @@ def _pruner(node: Any, problems: list[str]) -> Target | None:
             problems.append(str(error))
             return None
     return pruner
+
+
+def _logger(node: Any, problems: list[str]) -> Target | None:
+    catalogue = {name: kind.parameters if kind else {} for name, kind in LOGGERS.items()}
+    return _listed("logger", node, catalogue, problems)
 
 
 def _workers(value: Any, problems: list[str]) -> Any:

@@ -24,6 +24,10 @@ class StudySettings:
     """Seconds of wall clock for the whole sweep, resumes included."""
     seed: Annotated[int, Ge(0)] = 0
     try_first: tuple[Mapping[str, Any], ...] = ()
+    warm_start: str | None = None
+    """A study of the same database whose best settings are tried first."""
+    warm_start_trials: Annotated[int, Ge(1)] = 5
+    """How many of them."""
     priority: int = 0
     """Workers that serve several studies begin with the highest."""
     balance: tuple[str, ...] = ()
@@ -66,6 +70,7 @@ class Settings:
     space: Space
     sampler: Target
     pruner: Target
+    logger: Target
     queue: QueueSettings
     storage_url: str
     checkpoints_url: str | None

@@ -18,6 +18,8 @@ from lrsearch.study.database import engine_options, redacted, unusable
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
+    from optuna.artifacts._protocol import ArtifactStore
+
 _THREADS = 4
 _LARGEST_BODY = 1 << 20  # bytes; it is read before anyone asks for the password
 _LARGEST_HEADERS = 1 << 16
@@ -57,7 +59,7 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
     return family, (str(address[0]), int(address[1]))
 
 
-def dashboard(url: str) -> WSGIApplication:
+def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     """Optuna's dashboard over a database, unguarded.
 
     Raises UserError when the database cannot be used.
@@ -77,7 +79,8 @@ def dashboard(url: str) -> WSGIApplication:
             f"python -m lrsearch upgrade brings it up to date"
         ) from None
     # The cached storage: a refresh reads new trials only.
-    application: WSGIApplication = optuna_dashboard.wsgi(optuna.storages.get_storage(storage))
+    cached = optuna.storages.get_storage(storage)
+    application: WSGIApplication = optuna_dashboard.wsgi(cached, artifact_store=artifacts)
     return application
 
 

@@ -42,6 +42,11 @@ def prepare(spec: DataSpec) -> DataInfo:
     return _store(spec, tensors, _sidecar(spec))
 
 
+def prepared(spec: DataSpec) -> DataInfo | None:
+    """What `prepare` would find in the cache; None where it would have to read or download."""
+    return None if spec.target is not None else _cached(_sidecar(spec))
+
+
 def _sidecar(spec: DataSpec) -> Path:
     """Its name changes when the cache would: with the settings and with the raw files."""
     parts = [_VERSION, spec.name, dict(spec.arguments), spec.validation, spec.split_seed]

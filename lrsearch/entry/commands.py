@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lrsearch.entry import study_commands
+from lrsearch.entry.study_commands import Names
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -21,10 +24,6 @@ Places = Annotated[
         help="where things are, as seen from here; default: LRSEARCH_STORAGE and so on",
     ),
 ]
-Names = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[NAME] [storage.url=...]", help="the study, and its database"),
-]
 
 
 @app.callback()
@@ -34,17 +33,27 @@ def _commands() -> None:
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="a best.yaml that a sweep has written")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME|FILE [storage.url=...]",
+            help="a study, or a best.yaml that a sweep has written",
+        ),
+    ] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="of the study; the best if not given")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="another length than the recorded")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps")] = None,
     data_root: Annotated[Path | None, typer.Option(help="where the raw data are")] = None,
 ) -> None:
     """Train one recipe again, and compare with the value that was recorded.
 
-    Example: lrsearch train outputs/mnist/best.yaml
+    Example: lrsearch train mnist --trial 7, or: lrsearch train outputs/mnist/best.yaml
     """
     from lrsearch.entry.train import train_again
 
-    raise SystemExit(train_again(recipe, device, data_root))
+    raise SystemExit(train_again(recipe or [], trial, epochs, device, data_root))
 
 
 @app.command()
@@ -63,14 +72,6 @@ def worker(
     from lrsearch.entry.places import serve_here
 
     serve_here(places or [], sweep, until_empty, parent)
-
-
-@app.command()
-def status(names: Names = None) -> None:
-    """Show the studies of a database, or one of them: what is done, what runs, what is wrong."""
-    from lrsearch.entry.fleet import show_status
-
-    show_status(names or [])
 
 
 @app.command()
@@ -151,15 +152,25 @@ def dashboard(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="a further name it is reached by; may be repeated")
     ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="files that were attached to trials; lrsearch-artifacts beside the database",
+        ),
+    ] = None,
 ) -> None:
     """Show the studies in a browser; read-only, and on this machine only, unless told otherwise.
+
+    Notes, figures and pictures are kept up to date as long as it runs, every ten seconds.
 
     The password (user lrsearch, or a bearer token) may also be in LRSEARCH_DASHBOARD_PASSWORD, or
     in a file that LRSEARCH_DASHBOARD_PASSWORD_FILE names.
     """
     from lrsearch.entry.dashboard import show
 
-    raise SystemExit(show(storage or [], host, port, writable, token_file, allowed_host or []))
+    names = allowed_host or []
+    raise SystemExit(show(storage or [], host, port, writable, token_file, names, artifacts))
 
 
 @app.command()
@@ -183,6 +194,7 @@ def report(
     write_report(names or [], output)
 
 
+study_commands.add_to(app)
 COMMANDS = tuple(
     command.name or command.callback.__name__
     for command in app.registered_commands

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lrsearch.config.secrets import read_secret
 from lrsearch.dashboard.access import LOOPBACK_NAMES, USER, Rules
+from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
 from lrsearch.entry.fleet import existing
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import redacted
+from lrsearch.study.database import beside, redacted
 
 _PASSWORD = "LRSEARCH_DASHBOARD_PASSWORD"
 
@@ -25,6 +27,7 @@ def show(
     writable: bool,
     token_file: Path | None,
     allowed_hosts: Sequence[str],
+    artifacts: Path | None,
 ) -> int:
     """Serves the dashboard until Ctrl-C or SIGTERM; the exit code, 0.
 
@@ -47,13 +50,23 @@ def show(
             writable=writable,
         )
         url = existing(here.url)
-        application = dashboard(url)
-        with listen(host, port) as listener:
-            print(_announcement(url, listener, rules), flush=True)
-            serve(application, rules, listener)
+        _serve(url, artifacts or beside(url, "lrsearch-artifacts"), rules, host, port)
     except KeyboardInterrupt:
         pass  # before it could serve
     return 0
+
+
+def _serve(url: str, artifacts: Path, rules: Rules, host: str, port: int) -> None:
+    from lrsearch.dashboard.pictures import Artifacts
+    from lrsearch.dashboard.refresh import Refresher
+
+    tables = OwnTables(url)
+    application = dashboard(url, Artifacts(tables, artifacts))
+    with listen(host, port) as listener:
+        print(_announcement(url, listener, rules), flush=True)
+        with Refresher(tables, lambda line: print(line, file=sys.stderr, flush=True)):
+            serve(application, rules, listener)
+    tables.close()
 
 
 def _password(token_file: Path | None) -> str | None:

@@ -15,8 +15,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.config.settings import Settings
+from lrsearch.display import make_console
 from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import make_console
 from lrsearch.errors import UserError
 from lrsearch.study.database import Database, redacted
 

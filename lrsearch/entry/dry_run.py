@@ -12,8 +12,8 @@ import yaml
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
-from lrsearch.display import duration
-from lrsearch.entry.run import make_console, with_data
+from lrsearch.display import duration, make_console
+from lrsearch.entry.run import with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length

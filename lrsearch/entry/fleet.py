@@ -1,4 +1,4 @@
-"""Commands on the studies of a database: look, pause, resume, stop, delete, upgrade."""
+"""Commands on the studies of a database: pause, resume, stop, delete, upgrade."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from lrsearch.entry.places import read_here
-from lrsearch.entry.run import make_console
 from lrsearch.errors import UserError
 from lrsearch.hints import unknown
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus
-from lrsearch.study.tables import DONE, OPEN, RUNNING
+from lrsearch.study.tables import OPEN, RUNNING
 from lrsearch.workers.here import Here
 
 
@@ -54,67 +52,6 @@ def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStat
         if not found:
             raise UserError(f"study {unknown(names[0], [study.name for study in studies])}")
         yield database, here, found[0], Queue(database.session, found[0].study_id)
-
-
-def show_status(arguments: Sequence[str]) -> None:
-    """`status`: all studies in a line each, or all of one."""
-    console = make_console()
-    with _database(arguments) as (database, here, names):
-        if names:
-            with _study(arguments) as (database, _, study, _):
-                _show(console, database, study)
-            return
-        studies = Shelf(database.session).statuses()
-        if not studies:
-            console.print(f"no studies in {redacted(here.url)}")
-        for study in studies:
-            console.print(_line(study), markup=False, soft_wrap=True)
-            _show_trouble(console, study)
-
-
-def _line(study: StudyStatus) -> str:
-    counts = study.counts
-    total = sum(counts.values())
-    state = "done" if counts[DONE] == total else study.state
-    return (
-        f"{study.name:24} {state:8} {counts[DONE]}/{total} done, "
-        f"{counts[RUNNING]} running, {counts[OPEN]} open"
-        + (f", priority {study.priority}" if study.priority else "")
-    )
-
-
-def _show_trouble(console: Console, study: StudyStatus) -> None:
-    if study.stopped and study.state != OPEN:
-        last = study.stopped.strip().splitlines()
-        console.print(f"    {last[0]}", *last[-1:][: len(last) - 1], markup=False, soft_wrap=True)
-    for host, reason in study.refusals.items():
-        first = reason.strip().splitlines()[0]
-        console.print(f"    left alone by {host}: {first}", markup=False, soft_wrap=True)
-
-
-def _show(console: Console, database: Database, study: StudyStatus) -> None:
-    """One study: what runs where, what has ended how."""
-    from lrsearch.display import described, duration, number
-    from lrsearch.study.progress import Progress
-
-    console.print(_line(study), markup=False, soft_wrap=True)
-    _show_trouble(console, study)
-    progress, queue = (
-        Progress(database.session, study.study_id),
-        Queue(database.session, study.study_id),
-    )
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
-    console.print(
-        f"    {outcomes or 'nothing has ended yet'}; {duration(queue.spent())} of wall clock"
-    )
-    for one in progress.snapshot().running:
-        at = "just begun" if one.epoch is None else f"epoch {one.epoch:g}"
-        console.print(
-            f"    trial {one.trial} on {one.owner}: {at}, val_loss {number(one.val_loss)}, "
-            f"{described(one.recipe)}",
-            markup=False,
-            soft_wrap=True,
-        )
 
 
 def pause_study(arguments: Sequence[str]) -> None:

@@ -71,10 +71,12 @@ def _dispatch(arguments: list[str]) -> int:
 def _run(arguments: list[str], submit: bool = False) -> int:
     from hydra._internal.utils import get_args_parser
 
-    from lrsearch.entry.catalogue import find_sweeps, sweep_list
+    from lrsearch.entry.catalogue import find_sweeps
 
     if not arguments:
-        print(f"The sweeps (run one with: lrsearch +sweep=NAME):\n{sweep_list(find_sweeps())}")
+        from lrsearch.entry.sweeps import list_sweeps
+
+        list_sweeps(as_json=False)
         return 0
     if "=" not in arguments[0] and not arguments[0].startswith(("-", "~")):
         from lrsearch.entry.commands import COMMANDS

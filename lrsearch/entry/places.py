@@ -12,12 +12,13 @@ from lrsearch.hints import unknown
 from lrsearch.workers.here import Here
 from lrsearch.workers.stop import stop_on_signals
 
-_PLACES = {
+PLACES = {
     "storage.url": "LRSEARCH_STORAGE",
     "storage.checkpoints": "LRSEARCH_CHECKPOINTS",
     "data.root": "LRSEARCH_DATA",
     "data.cache": "LRSEARCH_CACHE",
 }
+"""What may be said of where things are, and the variable of the environment that says it, too."""
 _DEFAULT_URL = "sqlite:///lrsearch.db"
 
 
@@ -26,17 +27,17 @@ def read_here(arguments: Sequence[str]) -> tuple[Here, list[str]]:
 
     Raises ConfigErrors.
     """
-    given = {key: os.environ[name] for key, name in _PLACES.items() if name in os.environ}
+    given = {key: os.environ[name] for key, name in PLACES.items() if name in os.environ}
     problems: list[str] = []
     names = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
             names.append(argument)
-        elif key in _PLACES:
+        elif key in PLACES:
             given[key] = value
         else:
-            problems.append(unknown(key, _PLACES))
+            problems.append(unknown(key, PLACES))
     url = storage_url({"url": given.get("storage.url", _DEFAULT_URL)}, problems)
     if problems:
         raise ConfigErrors(problems)

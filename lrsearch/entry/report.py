@@ -11,9 +11,9 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
+from lrsearch.display import make_console
 from lrsearch.entry.fleet import existing
 from lrsearch.entry.places import read_here
-from lrsearch.entry.run import make_console
 from lrsearch.errors import UserError
 from lrsearch.study.database import Database
 from lrsearch.study.shelf import Shelf

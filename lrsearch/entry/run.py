@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from rich.console import Console
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
-from lrsearch.display import duration, make_display
+from lrsearch.display import duration, make_console, make_display
+from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Progress
@@ -48,7 +48,8 @@ def run(settings: Settings, command: str) -> int:
             output / "logs",
         )
         launcher.run(settings.study.timeout)
-    code = conclude(console, settings, info, study, progress, output)
+    code = conclude(console, settings, info, progress, output)
+    _write_down(console, database, study.name)
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}", soft_wrap=True)
         code = 130
@@ -61,6 +62,17 @@ def run(settings: Settings, command: str) -> int:
         console.print(f"{running} trials are still run by workers elsewhere")
     studies.close()
     return code
+
+
+def _write_down(console: Console, database: Database, name: str) -> None:
+    """Leaves the study's notes and figures in the database, for a dashboard anywhere."""
+    from lrsearch.dashboard.refresh import refresh, stale
+
+    try:
+        if mark := stale(database).get(name):
+            refresh(database, name, mark)
+    except Exception as error:  # noqa: BLE001 - the sweep itself is done
+        console.print(f"the dashboard's notes are out of date: {error!r}", markup=False)
 
 
 def submit(settings: Settings) -> int:
@@ -84,8 +96,10 @@ def _store(
     settings: Settings, console: Console
 ) -> tuple[Settings, DataInfo | None, Studies, Database, OpenStudy]:
     """Checks what the sweep needs here, and makes its study or finds it."""
+    check_logger(settings.logger.name, settings.logger.arguments)
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
+    _prepare_logger(console, settings)
     studies, database = open_storage(settings.storage_url)
     study = open_study(settings, info, database, studies)
     _announce(console, settings, info, study)
@@ -97,11 +111,6 @@ def open_storage(url: str) -> tuple[Studies, Database]:
     Database(url).close()  # says in words what is wrong with the database
     studies = Studies(url)
     return studies, Database(url, studies.engine)
-
-
-def make_console() -> Console:
-    """The terminal; lines are as long as they are where it is a file or a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 
 
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
@@ -133,6 +142,13 @@ def check_own_code(settings: Settings, info: DataInfo | None) -> None:
         from lrsearch.objective import build_objective
 
         build_objective(settings, None if info is None else info.to_json())
+
+
+def _prepare_logger(console: Console, settings: Settings) -> None:
+    logger = settings.logger
+    if logger.name != "none":
+        console.print(f"evaluations go to {logger.name}, too")
+        prepare_logger(logger.name, logger.arguments, settings.study.name)
 
 
 def _announce(

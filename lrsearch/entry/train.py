@@ -1,9 +1,9 @@
-"""`train`: one recipe again, from the `best.yaml` of a sweep."""
+"""`train`: one recipe again, from the `best.yaml` of a sweep or from its study in the database."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,37 @@ from rich.console import Console
 
 from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.config.border import RUNTIME, settings_from
-from lrsearch.config.settings import MetricSettings
+from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.data.prepare import prepare
-from lrsearch.display import number
-from lrsearch.entry.run import make_console
+from lrsearch.display import make_console, number
+from lrsearch.entry.asked import asked, no_more
+from lrsearch.entry.best import record_of
 from lrsearch.errors import UserError
 from lrsearch.objective import build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.training.loop import Diverged, Evaluation, OutOfMemory
 
+USAGE = "train NAME [--trial N] [--epochs M] [storage.url=...], or train best.yaml"
 _KEYS = ("recipe", "seed", "value", "config", "data", "machine")
 
 
-def train_again(path: Path, device: str | None, data_root: Path | None) -> int:
+def train_again(
+    arguments: Sequence[str],
+    trial: int | None,
+    epochs: float | None,
+    device: str | None,
+    data_root: Path | None,
+) -> int:
     """Trains it, a line an evaluation, and says whether the value is the recorded one.
 
-    Exit code 0 also where it differs: on another kind of machine it may. 1 if it diverged.
+    `epochs` is another length than the recorded one. Exit code 0 also where the value differs: on
+    another kind of machine it may. 1 if it diverged.
     """
-    record = _read(path)
+    if epochs is not None and not (math.isfinite(epochs) and epochs > 0):
+        raise UserError(f"--epochs: {epochs:g} is not above 0")
+    record = _record(arguments, trial)
     console = make_console()
-    config = {**record["config"], **RUNTIME}
-    config["train"] = {**config["train"], "threads": record["machine"]["threads"]}
-    if device is not None:
-        config["train"]["device"] = device
-    if data_root is not None:
-        config["data"] = {**config["data"], "root": str(data_root)}
-    settings = settings_from(config)
+    settings = _settings(record, epochs, device, data_root)
     recipe = Recipe.from_dict(record["recipe"])
     if settings.objective is None:
         info = prepare(settings.data)
@@ -58,8 +63,44 @@ def train_again(path: Path, device: str | None, data_root: Path | None) -> int:
     except (Diverged, OutOfMemory) as error:
         console.print(str(error), markup=False)
         return 1
-    _compare(console, settings.metric, report.values, float(record["value"]))
+    other = _other_length(record, settings)
+    _compare(console, settings.metric, report.values, float(record["value"]), other)
     return 0
+
+
+def _record(arguments: Sequence[str], trial: int | None) -> dict[str, Any]:
+    """What the first word names: a file, or a study. Raises UserError."""
+    path = Path(arguments[0]) if arguments else None
+    if path is not None and (path.suffix in (".yaml", ".yml") or path.is_file()):
+        no_more(arguments[1:], USAGE)
+        if trial is not None:
+            raise UserError(f"--trial is for a study's name; {path} holds one trial")
+        return _read(path)
+    with asked(arguments, USAGE) as where:
+        no_more(where.words, USAGE)
+        return record_of(where, trial)
+
+
+def _settings(
+    record: Mapping[str, Any], epochs: float | None, device: str | None, data_root: Path | None
+) -> Settings:
+    config = {**record["config"], **RUNTIME}
+    config["train"] = {**config["train"], "threads": record["machine"]["threads"]}
+    if epochs is not None:
+        config["train"] |= {"epochs": epochs, "steps": None}
+    if device is not None:
+        config["train"]["device"] = device
+    if data_root is not None:
+        config["data"] = {**config["data"], "root": str(data_root)}
+    return settings_from(config)
+
+
+def _other_length(record: Mapping[str, Any], settings: Settings) -> str | None:
+    """What the recorded length was, where it is not the one trained now."""
+    old, new = record["config"]["train"], settings.train
+    if (old["epochs"], old["steps"]) == (new.epochs, new.steps):
+        return None
+    return f"{old['steps']} steps" if old["steps"] else f"{old['epochs']:g} epochs"
 
 
 class _Printed:
@@ -84,10 +125,21 @@ class _Printed:
 
 
 def _compare(
-    console: Console, metric: MetricSettings, values: list[float], recorded: float
+    console: Console,
+    metric: MetricSettings,
+    values: list[float],
+    recorded: float,
+    other_length: str | None,
 ) -> None:
     best = min if metric.mode == "min" else max
     value = best(values) if metric.at == "best" else values[-1]
+    if other_length is not None:
+        console.print(
+            f"{metric.name} {value!r} ({metric.at}); recorded {recorded!r} after {other_length}: "
+            f"another length is another schedule, so the two cannot be compared",
+            soft_wrap=True,
+        )
+        return
     console.print(f"{metric.name} {value!r} ({metric.at}); recorded {recorded!r}")
     if value == recorded:
         console.print("[green]equal to the last bit[/]")

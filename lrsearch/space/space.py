@@ -132,6 +132,20 @@ class Space:
                 return
             prefix[-1] += 1
 
+    def names(self) -> list[str]:
+        """The stored names of all parameters, of every branch."""
+        found: dict[str, None] = {"optimizer": None, "scheduler": None}
+        for optimizer in self.optimizer:
+            for scheduler in self.scheduler:
+                settled = {"optimizer": optimizer, "scheduler": scheduler}
+
+                def choose(name: str, domain: Domain, settled: Mapping[str, str] = settled) -> Any:
+                    found[name] = None
+                    return settled.get(name, domain.ends()[0])
+
+                self.recipe(choose)
+        return list(found)
+
     def parameters_for(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """A setting to be tried first, as parameters of a trial, and what is wrong with it.
 

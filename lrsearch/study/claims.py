@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.study import trials
-from lrsearch.study.clock import database_now
+from lrsearch.study.clock import database_now, ticked
 from lrsearch.study.endings import Outcome, crash, end
 from lrsearch.study.suggestions import Chosen
 from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, StudyRow, UnitRow
@@ -175,6 +175,8 @@ class Claims:
             )
             trials.set_parameters(session, claim.trial_id, chosen)
             trials.annotate(session, claim.trial_id, columns)
+            mine = StudyRow.study_id == self.study_id
+            session.execute(update(StudyRow).where(mine).values(ticked()))
 
     def reported(self, claim: Claim) -> list[tuple[float, float | None]]:
         """Epoch and value of the trial's evaluations in earlier attempts, in order."""

@@ -1,12 +1,17 @@
-"""The database's own clock: the only one that leases are measured by."""
+"""The database's own clock: the only one that leases and a study's wall clock are measured by."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Float
+from sqlalchemy import Float, case
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+from lrsearch.study.tables import StudyRow
+
+LONGEST_TICK = 30.0
+"""Seconds without a sign of work after which a study's clock stands still."""
 
 
 class database_now(FunctionElement[float]):
@@ -30,3 +35,10 @@ def _postgresql(element: database_now, compiler: Any, **_: Any) -> str:
 @compiles(database_now, "sqlite")
 def _sqlite(element: database_now, compiler: Any, **_: Any) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def ticked() -> dict[str, Any]:
+    """What an update of a study's row sets when somebody has just worked on it."""
+    since = database_now() - StudyRow.ticked_at
+    worked = case((since.between(0.0, LONGEST_TICK), since), else_=0.0)
+    return {"seconds": StudyRow.seconds + worked, "ticked_at": database_now()}

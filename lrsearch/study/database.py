@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect, select
@@ -19,6 +20,13 @@ _SILENCE_SECONDS = 10
 def redacted(url: str) -> str:
     """The URL as it may be shown: without its password."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+def beside(url: str, folder: str) -> Path:
+    """A folder beside the database's file, or in the working directory for a server."""
+    parts = make_url(url)
+    file = Path(parts.database or "") if parts.get_backend_name() == "sqlite" else Path("x")
+    return (file.parent / folder).absolute()
 
 
 def unusable(url: str, error: Exception) -> UserError:

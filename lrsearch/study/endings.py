@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
+from lrsearch.study.clock import ticked
 from lrsearch.study.tables import (
     COMPLETE,
     CRASHED,
@@ -20,7 +21,7 @@ from lrsearch.study.tables import (
     EpochRow,
     StudyRow,
     UnitRow,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def end(
     order = session.scalar(
         update(StudyRow)
         .where(StudyRow.study_id == study_id)
-        .values(finished=StudyRow.finished + 1)
+        .values(finished=StudyRow.finished + 1, **ticked())
         .returning(StudyRow.finished)
     )
     trial_id = session.scalar(
@@ -66,6 +67,14 @@ def end(
     if outcome.outcome == COMPLETE:
         session.execute(update(EpochRow).where(EpochRow.trial_id == trial_id).values(complete=True))
     shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
+    last = session.execute(
+        select(EpochRow.epoch, EpochRow.lr_end)
+        .where(EpochRow.trial_id == trial_id)
+        .order_by(EpochRow.step.desc())
+        .limit(1)
+    ).first()
+    if last is not None:
+        shown |= {"epochs": last.epoch, "final lr": last.lr_end}
     if outcome.reason is not None:
         shown["reason"] = outcome.reason
     trials.end(session, trial_id, outcome.outcome, outcome.value, shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrsearch.config.settings import Settings
@@ -17,14 +18,16 @@ PlannedUnit = tuple[dict[str, Any], int]
 """Given parameters of the trial, and its seed."""
 
 
-def plan_units(settings: Settings) -> list[PlannedUnit]:
+def plan_units(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) -> list[PlannedUnit]:
     """The units of the whole budget. A larger budget only adds to the end.
 
-    First what `study.try_first` names, then the grid in a random order that the seed fixes, or
-    else trials whose `study.balance` branches take turns. Raises UserError for a grid too large.
+    First what `study.try_first` names, then the parameters `earlier` of another study, then the
+    grid in a random order that the seed fixes, or else trials whose `study.balance` branches take
+    turns. Raises UserError for a grid too large.
     """
     study = settings.study
     given = [settings.space.parameters_for(wanted)[0] for wanted in study.try_first]
+    given += [dict(parameters) for parameters in earlier]
     if SAMPLERS[settings.sampler.name].enumerates:
         given += _grid(settings)
         total = len(given) if study.n_trials is None else min(study.n_trials, len(given))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.study.clock import database_now
+from lrsearch.seeds import derived_seed
+from lrsearch.study.clock import ticked
 from lrsearch.study.tables import (
     CRASHED,
     DONE,
@@ -23,8 +24,6 @@ from lrsearch.study.tables import (
 
 FAILURES_IN_A_ROW = 3
 """So many failed trials one after the other stop the sweep."""
-LONGEST_TICK = 30.0
-"""Seconds without a sign of work after which a study's clock stands still."""
 
 
 class Queue:
@@ -38,6 +37,22 @@ class Queue:
         """Adds open units, numbered from `first`, each with given parameters and a seed."""
         with self._session.begin() as session:
             self.add_to(session, self.study_id, units, first)
+
+    def add_by_hand(self, params: Mapping[str, Any], seed: int) -> int:
+        """Adds an open unit that is claimed before all others; its number, below 0.
+
+        It counts on top of the plan, whose units are numbered from 0: that is extended and cut
+        as if this one were not there.
+        """
+        with self._session.begin() as session:
+            # The study's row is locked until the end of the transaction: no number is given twice.
+            mine = StudyRow.study_id == self.study_id
+            session.execute(update(StudyRow).where(mine).values(priority=StudyRow.priority))
+            lowest = select(func.min(UnitRow.number)).where(UnitRow.study_id == self.study_id)
+            number = min(0, session.scalar(lowest) or 0) - 1
+            unit = (params, derived_seed(seed, "try", number))
+            self.add_to(session, self.study_id, [unit], number)
+        return number
 
     @staticmethod
     def add_to(
@@ -58,17 +73,23 @@ class Queue:
             mine = select(func.count()).where(UnitRow.study_id == self.study_id)
             return session.scalar(mine) or 0
 
+    def planned(self) -> int:
+        """The number of units without those added by hand."""
+        with self._session() as session:
+            mine = (UnitRow.study_id == self.study_id) & (UnitRow.number >= 0)
+            return session.scalar(select(func.count()).where(mine)) or 0
+
     def trim(self, total: int) -> int:
-        """Takes away untouched units from number `total` on; how many units are left."""
+        """Takes away untouched units of the plan from number `total` on; how many are left."""
         with self._session.begin() as session:
             session.execute(delete(UnitRow).where(*self._untouched(), UnitRow.number >= total))
-        return self.total()
+        return self.planned()
 
     def replan(self, units: Sequence[tuple[Mapping[str, Any], int]]) -> None:
         """Gives untouched units the parameters of a new plan, where the sampler has changed."""
         with self._session.begin() as session:
             untouched = session.scalars(
-                select(UnitRow).where(*self._untouched(), UnitRow.number < len(units))
+                select(UnitRow).where(*self._untouched(), UnitRow.number.between(0, len(units) - 1))
             )
             for row in untouched:
                 row.params = dict(units[row.number][0])
@@ -159,21 +180,10 @@ class Queue:
 
     def tick(self) -> float:
         """Adds the time since the last tick of anybody, unless it is too long ago; the sum."""
-        since = database_now() - StudyRow.ticked_at
+        mine = StudyRow.study_id == self.study_id
         with self._session.begin() as session:
-            return float(
-                session.scalar(
-                    update(StudyRow)
-                    .where(StudyRow.study_id == self.study_id)
-                    .values(
-                        seconds=StudyRow.seconds
-                        + case((since.between(0.0, LONGEST_TICK), since), else_=0.0),
-                        ticked_at=database_now(),
-                    )
-                    .returning(StudyRow.seconds)
-                )
-                or 0.0
-            )
+            statement = update(StudyRow).where(mine).values(ticked()).returning(StudyRow.seconds)
+            return float(session.scalar(statement) or 0.0)
 
     def rest(self) -> None:
         """Nobody works on the study for now: the time until the next tick is not counted."""

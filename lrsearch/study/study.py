@@ -9,27 +9,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch import __version__
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import OPEN, StudyRow
-from lrsearch.study.trials import Studies
+from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
+
+if TYPE_CHECKING:
+    # Reading commands come here, too, and have no use for Optuna.
+    from lrsearch.study.trials import Studies
 
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
-        "description", "sampler", "pruner", "queue",
+        "description", "sampler", "pruner", "logger", "queue",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
+        "study.warm_start", "study.warm_start_trials",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
         "train.checkpoint_every", "train.keep_best",
         "data.root", "data.cache",
@@ -47,7 +51,7 @@ class OpenStudy:
     resumed: bool
     total: int
     notes: tuple[str, ...]
-    """What changed since the last run, for the screen."""
+    """What changed since the last run, or came from another study, for the screen."""
 
 
 def open_study(
@@ -66,15 +70,17 @@ def open_study(
             f"study.name: {name!r} in {redacted(settings.storage_url)} was not made by lrsearch: "
             f"choose another study.name"
         )
+    earlier = NOTHING
     if row is None:
+        earlier = warm_start(settings, database)
         study_id = studies.create(name, settings.metric.mode, settings.metric.name)
-        row = _create(settings, info, database, study_id)
+        row = _create(settings, info, database, study_id, earlier)
     if row is not None:  # it was there before, or another process has just made it
         return _resume(settings, info, database, studies, row)
     assert study_id is not None
     studies.annotate(name, _attributes(settings, info))
     queue = Queue(database.session, study_id)
-    return OpenStudy(name, study_id, queue, resumed=False, total=queue.total(), notes=())
+    return OpenStudy(name, study_id, queue, resumed=False, total=queue.total(), notes=earlier.notes)
 
 
 def _row(database: Database, study_id: int) -> StudyRow | None:
@@ -93,10 +99,14 @@ def load_row(database: Database, name: str) -> StudyRow:
 
 
 def _create(
-    settings: Settings, info: DataInfo | None, database: Database, study_id: int
+    settings: Settings,
+    info: DataInfo | None,
+    database: Database,
+    study_id: int,
+    earlier: WarmStart,
 ) -> StudyRow | None:
     """Writes the row and all units in one transaction; the row, if another process was first."""
-    units = plan_units(settings)
+    units = plan_units(settings, earlier.parameters)
     record = {
         "data": None if info is None else info.to_json(),
         "versions": versions(),
@@ -104,6 +114,7 @@ def _create(
         "created": _now(),
         "runs": [_run(settings)],
         "checkpoints": checkpoints_url(settings),
+        "warm_start": earlier.to_json(),
     }
     try:
         with database.session.begin() as session:
@@ -147,15 +158,15 @@ def _resume(
         if now[key] != last[key]
     ]
     queue = Queue(database.session, row.study_id)
-    units = plan_units(settings)
+    units = plan_units(settings, WarmStart.from_json(row.record.get("warm_start")).parameters)
     if now["sampler"] != last["sampler"]:
         queue.replan(units)
-    before = queue.total()
+    before = queue.planned()
     if len(units) > before:
         queue.add(units[before:], first=before)
         notes.append(f"extended from {before} to {len(units)} trials")
     elif len(units) < before and queue.trim(len(units)) < before:
-        notes.append(f"cut from {before} to {queue.total()} trials")
+        notes.append(f"cut from {before} to {queue.planned()} trials")
     record = {**row.record, "runs": [*row.record["runs"], now], "versions": versions()}
     if settings.checkpoints_url is not None:
         record["checkpoints"] = checkpoints_url(settings)
@@ -187,9 +198,7 @@ def checkpoints_url(settings: Settings) -> str:
     if settings.checkpoints_url is not None:
         given = settings.checkpoints_url
         return given if "://" in given else str(Path(given).expanduser().absolute())
-    url = make_url(settings.storage_url)
-    beside = Path(url.database or "").parent if url.get_backend_name() == "sqlite" else Path()
-    return str((beside / "lrsearch-checkpoints").absolute())
+    return str(beside(settings.storage_url, "lrsearch-checkpoints"))
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

@@ -94,6 +94,7 @@ class UnitRow(Base):
     unit_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("lrsearch_studies.study_id"), index=True)
     number: Mapped[int] = mapped_column(Integer)
+    """From 0 in the order of the plan; below 0 where it was added by hand, on top of the plan."""
     state: Mapped[str] = mapped_column(String(16), default=OPEN, index=True)
     params: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Parameters that are given beforehand: tried first, balanced, or of a grid."""

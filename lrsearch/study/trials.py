@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import logging
 import math
+import uuid
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
 import optuna
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
@@ -32,7 +35,8 @@ from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
 
 UNIT = "lrsearch:unit"
 """The user attribute of a trial that names its unit."""
-_ENDING = ("status", "reason", "seconds")
+_ENDING = ("status", "reason", "seconds", "epochs", "final lr")
+_LARGEST_TRIAL_ID = 1 << 63
 _CONSTRAINT = f"{_CONSTRAINTS_KEY}:works"
 
 
@@ -138,7 +142,32 @@ def create(session: Session, study_id: int, unit: int) -> tuple[int, int]:
     session.flush()
     trial_id: int = trial.trial_id  # type: ignore[assignment]
     annotate(session, trial_id, {UNIT: unit}, new=True)
+    # From birth: whoever has once read a finished trial, as the dashboard does, reads it no more.
+    key, meta = _picture(trial_id, number)
+    system = models.TrialSystemAttributeModel
+    session.add(system(trial_id=trial_id, key=key, value_json=json.dumps(meta)))
     return trial_id, number
+
+
+def _picture(trial_id: int, number: int) -> tuple[str, str]:
+    """Optuna's record of an artifact: the trial's picture, which the dashboard draws when asked."""
+    name = f"trial-{number}.png"
+    artifact = ArtifactMeta(picture_id(trial_id), name, "image/png", encoding=None)
+    return f"{ARTIFACTS_ATTR_PREFIX}{artifact.artifact_id}", json.dumps(asdict(artifact))
+
+
+def picture_id(trial_id: int) -> str:
+    """The artifact's id. Optuna's own are random UUIDs of version 4: this is none."""
+    return str(uuid.UUID(int=trial_id))
+
+
+def pictured(artifact_id: str) -> int | None:
+    """The trial that an artifact is the picture of; None for any other artifact."""
+    try:
+        number = uuid.UUID(artifact_id).int
+    except ValueError:
+        return None
+    return number if number < _LARGEST_TRIAL_ID else None
 
 
 def set_state(session: Session, trial_id: int, state: Literal["running", "waiting"]) -> None:

@@ -126,6 +126,7 @@ class Launcher:
         can work.
         """
         self._bury_dead()
+        self.queue.tick()
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0
         with self._interruptible():

@@ -83,6 +83,8 @@ class Reporter:
         """How many a whole trial has; the last one is never pruned."""
         self.values: list[float] = []
         """The metric at each evaluation so far."""
+        self.log: Callable[[Evaluation], None] | None = None
+        """Takes each evaluation, too, when all is decided; raises nothing."""
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric."""
@@ -92,6 +94,8 @@ class Reporter:
         decide = None if is_last else self._decide
         # During an outage the thread beside knocks, not the training.
         orders = None if self.lease.cut_off else self.lease.reach(lambda: self.outbox.flush(decide))
+        if self.log is not None:
+            self.log(evaluation)
         if is_last:
             return
         if self.should_stop():
@@ -147,6 +151,14 @@ class Reporter:
             "bracket": self.pruner.bracket(self.claim.number),
             **epoch_columns(evaluation),
         }
+
+
+def logged_values(evaluation: Evaluation) -> dict[str, float]:
+    """What a logger gets of an evaluation: its values, and what the optimizer held at its end."""
+    values = {**evaluation.values, "lr": evaluation.lr_end[0], "epoch": evaluation.epoch}
+    if evaluation.grad_norm is not None:
+        values["grad_norm"] = evaluation.grad_norm
+    return values
 
 
 def epoch_columns(evaluation: Evaluation) -> dict[str, Any]:

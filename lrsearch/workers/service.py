@@ -13,6 +13,7 @@ from lrsearch.checkpoints.store import Store
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.claims import Claims
@@ -151,6 +152,7 @@ class Service:
             Store(self._here.checkpoints or row.record["checkpoints"]),
             self._contact,
             self._stop,
+            build_logger(settings.logger.name, settings.logger.arguments),
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
 from lrsearch.errors import LrsearchError
+from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, flat
 from lrsearch.objective import Objective
 from lrsearch.pruning.rules import Pruner
 from lrsearch.recipe import Recipe
@@ -26,7 +28,7 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.trials import Studies
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import Outbox, Pruned, Reporter
+from lrsearch.workers.reporter import Outbox, Pruned, Reporter, logged_values
 from lrsearch.workers.stop import Stop
 
 if TYPE_CHECKING:
@@ -52,10 +54,12 @@ class Worker:
         store: Store,
         contact: Contact,
         stop: Stop,
+        open_log: OpenLog | None = None,
     ) -> None:
         self.settings, self.objective, self.pruner = settings, objective, pruner
         self.claims, self.queue, self.studies, self.store = claims, queue, studies, store
         self.contact, self.stop = contact, stop
+        self.open_log = open_log
 
     def run(self, claim: Claim) -> None:
         """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
@@ -114,6 +118,20 @@ class Worker:
         )
         reporter.evaluations = self.objective.evaluations(recipe)
         guarded = _WhileOwned(checkpoints, lease)
+        with self._logging(claim, recipe, reporter) as ended:
+            outcome, weights = self._outcome(recipe, claim, reporter, should_stop, guarded)
+            ended.append(outcome)
+        return outcome, weights
+
+    def _outcome(
+        self,
+        recipe: Recipe,
+        claim: Claim,
+        reporter: Reporter,
+        should_stop: Callable[[], bool],
+        guarded: Checkpoints,
+    ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
+        """Trains, and says how it ended."""
         try:
             weights = self.objective.run(recipe, claim.seed, reporter, should_stop, guarded)
         except Pruned:
@@ -132,6 +150,30 @@ class Worker:
             return Outcome(tables.COMPLETE, reporter.value()), weights
         return ended, None
 
+    @contextmanager
+    def _logging(self, claim: Claim, recipe: Recipe, reporter: Reporter) -> Iterator[list[Outcome]]:
+        """Lets a logger follow the trial, if there is one; it is told the outcome in the list."""
+        ended: list[Outcome] = []
+        if self.open_log is None:
+            yield ended
+            return
+        log = self.open_log(
+            LoggedTrial(
+                self.settings.study.name,
+                self.claims.study_id,
+                claim.trial_number,
+                claim.is_new,
+                flat(recipe.to_dict()),
+            )
+        )
+        reporter.log = lambda evaluation: log.log(evaluation.step, logged_values(evaluation))
+        try:
+            yield ended
+            for outcome in ended:
+                log.end(outcome.outcome, self.settings.metric.name, outcome.value)
+        finally:
+            log.close()
+
     def _begin(self, claim: Claim) -> tuple[Recipe, list[tuple[float, float | None]]]:
         """Settles what the trial trains; what earlier attempts have reported."""
         name = self.settings.study.name
@@ -139,9 +181,12 @@ class Worker:
             name, claim.trial_id, self._sampler(claim), claim.params
         )
         recipe = self.settings.space.suggest(suggestions)
-        columns = {"recipe": recipe.describe(), "lr": recipe.lr, "seed": claim.seed}
         self.claims.started(
-            claim, suggestions.chosen, recipe.to_dict(), self.objective.device_name, columns
+            claim,
+            suggestions.chosen,
+            recipe.to_dict(),
+            self.objective.device_name,
+            _columns(recipe, claim.seed),
         )
         return recipe, [] if claim.is_new else self.claims.reported(claim)
 
@@ -205,6 +250,18 @@ class Worker:
         except Exception as error:
             if not passes(error):
                 raise
+
+
+def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What the dashboard's table shows of a recipe, whatever was searched and what was given."""
+    return {
+        "recipe": recipe.describe(),
+        "optimizer": recipe.optimizer.name,
+        "scheduler": recipe.scheduler.name,
+        "peak lr": recipe.lr,
+        "batch size": recipe.batch_size,
+        "seed": seed,
+    }
 
 
 class _WhileOwned:

@@ -11,7 +11,6 @@ import pytest
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
-from lrsearch.entry.main import main
 from lrsearch.entry.run import open_storage
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
@@ -28,31 +27,12 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Runs a command in this process: exit code, output, errors."""
-    for name in ("STORAGE", "CHECKPOINTS", "DATA", "CACHE"):
-        monkeypatch.delenv(f"LRSEARCH_{name}", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
 def claims(command: Command) -> Claims:
     """A study of three trials, and a worker on it."""
     settings: Settings = load_settings(["+sweep=digits", "study.n_trials=3"])
     studies, database = open_storage(URL)
     study = open_study(settings, INFO, database, studies)
-    return Claims(database.session, study.study_id, "far-away/1/1.00")
+    return Claims(database.session, study.study_id, "far-away/1/1.00", settings.queue)
 
 
 def state(name: str = "digits") -> str:

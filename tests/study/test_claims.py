@@ -296,6 +296,7 @@ def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
     assert ours.constraints == reference.constraints == {"works": constraint}
     assert ours.user_attrs == {
         UNIT: 0, "lr": 0.01, "seed": 11, "status": outcome, "reason": "why", "seconds": 1.235,
+        "epochs": 2.0, "final lr": 0.1,
     }  # fmt: skip
     assert ours.datetime_start is not None
     assert ours.datetime_complete is not None
@@ -330,6 +331,7 @@ def test_failed_trials_can_be_tried_again_under_their_own_numbers(shop: Shop) ->
     assert again.trial_number == claim.trial_number
     worker.finish(again, Outcome(COMPLETE, 0.5), 1.0)
     first = shop.optuna().trials[0]
+    assert "epochs" not in first.user_attrs
     assert (first.state, first.value) == (TrialState.COMPLETE, 0.5)
     assert first.constraints == {"works": -1.0}
     assert "reason" not in first.user_attrs

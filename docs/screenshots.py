@@ -1,0 +1,85 @@
+"""Makes the README's pictures of the dashboard from a real MNIST sweep.
+
+Run from the top of the checkout: `.venv/bin/python docs/screenshots.py [DATABASE]` (minutes, unless
+DATABASE already has the study `mnist`; LRSEARCH_DATA says where MNIST is). It needs Chromium and
+the packages of `lrsearch[test]`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.append(str(REPO / "tests"))  # whose helpers it shares
+
+from browser import chromium  # noqa: E402
+from playwright.sync_api import FloatRect, Page, expect  # noqa: E402
+from served_dashboard import clean_environment, serving  # noqa: E402
+
+from lrsearch.analysis.study_data import StudyData, read_study  # noqa: E402
+from lrsearch.dashboard.refresh import refresh  # noqa: E402
+from lrsearch.study.database import Database  # noqa: E402
+
+DOCS = REPO / "docs"
+SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")
+WIDTH, HEIGHT = 1280, 1000
+HEIGHT_OF_FIGURES, HEIGHT_OF_FINDINGS = 2220, 2000
+PICTURE = 'img[alt^="Losses and learning rate"]'
+LARGEST = 250_000
+"""Bytes of a picture."""
+
+
+def main() -> None:
+    """Sweeps if need be, and draws."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(sys.argv[1] if sys.argv[1:] else f"{folder}/lrsearch.db").absolute()
+        if not file.exists():
+            subprocess.run(
+                [sys.executable, "-m", "lrsearch", *SWEEP, f"storage.url=sqlite:///{file}"],
+                cwd=folder,
+                check=True,
+            )
+        database = Database(f"sqlite:///{file}")
+        refresh(database, "mnist", "drawn anew")
+        study = read_study(database, "mnist", curves=False)
+        database.close()
+        arguments = (f"storage.url=sqlite:///{file}",)
+        with (
+            serving(Path(folder), clean_environment(), *arguments) as server,
+            chromium() as browser,
+        ):
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            draw(page, f"http://127.0.0.1:{server.port}/dashboard/studies/{study.study_id}", study)
+
+
+def draw(page: Page, address: str, study: StudyData) -> None:
+    """The study's history, its best trial and its note."""
+    page.goto(address)
+    expect(page.locator('[id="user-defined-plot:lrsearch-curves"] .main-svg').first).to_be_visible()
+    save(page, "dashboard-study.png", top=HEIGHT_OF_FIGURES)
+    best = study.ranked[0].number
+    page.goto(f"{address}/trials?numbers={best}")
+    expect(page.locator(PICTURE).first).to_be_visible()
+    save(page, "dashboard-trial.png")
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT_OF_FINDINGS})
+    page.goto(f"{address}/note")
+    expect(page.locator(PICTURE).first).to_be_visible()
+    save(page, "dashboard-note.png")
+
+
+def save(page: Page, name: str, top: int | None = None) -> None:
+    """Takes a picture once nothing moves: what is in view, or so many pixels from the top."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1000)  # curves fade in
+    path = DOCS / name
+    clip = None if top is None else FloatRect(x=0, y=0, width=WIDTH, height=top)
+    page.screenshot(path=path, full_page=clip is not None, clip=clip, animations="disabled")
+    size = path.stat().st_size
+    print(f"{path}: {size // 1000} kB" + (" TOO LARGE" if size > LARGEST else ""))
+
+
+if __name__ == "__main__":
+    main()

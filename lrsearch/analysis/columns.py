@@ -1,0 +1,75 @@
+"""A study's trials in columns and in plain values, for files and other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lrsearch.analysis.study_data import Point, StudyData, TrialData
+
+
+def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored recipe in columns: `lr`, `optimizer`, `sgd.momentum`, `cosine.final`, ..."""
+    columns: dict[str, Any] = {}
+    for name, value in recipe.items():
+        if isinstance(value, Mapping):
+            owner = value.get("name", name)
+            if "name" in value:
+                columns[name] = owner
+            inner = {key: item for key, item in value.items() if key != "name"}
+            columns |= {f"{owner}.{key}": item for key, item in inner.items()}
+        else:
+            columns[name] = value
+    return columns
+
+
+def trial_plain(trial: TrialData) -> dict[str, Any]:
+    """A trial as plain values, without its evaluations; what is not finite is None."""
+    skipped = {"recipe", "curve", "finished_at"}
+    plain = {
+        field.name: getattr(trial, field.name)
+        for field in dataclasses.fields(trial)
+        if field.name not in skipped
+    }
+    plain["finished_at"] = None if trial.finished_at is None else trial.finished_at.isoformat()
+    plain["recipe"] = None if trial.recipe is None else trial.recipe.to_dict()
+    return dict(finite(plain))
+
+
+def point_plain(point: Point) -> dict[str, Any]:
+    """An evaluation as plain values; what is not finite is None."""
+    return dict(finite({f.name: getattr(point, f.name) for f in dataclasses.fields(point)}))
+
+
+def study_plain(study: StudyData) -> dict[str, Any]:
+    """A study with its trials and their evaluations as plain values, fit for JSON."""
+    trials = [
+        {**trial_plain(trial), "evaluations": [point_plain(point) for point in trial.curve]}
+        for trial in study.trials
+    ]
+    head = {
+        "study": study.name,
+        "state": study.state,
+        "stopped": study.stopped,
+        "metric": dataclasses.asdict(study.metric),
+        "best": study.ranked[0].number if study.ranked else None,
+        "seconds": study.seconds,
+        "total": study.total,
+        "done": study.done,
+        "config": study.config,
+        "record": study.record,
+    }
+    return {**finite(head), "trials": trials}
+
+
+def finite(value: Any) -> Any:
+    """The same with None for every number that is not finite: JSON knows no others."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value

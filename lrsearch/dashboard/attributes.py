@@ -1,0 +1,120 @@
+"""Notes and figures as Optuna's dashboard keeps them: system attributes of a study.
+
+Its own functions write one attribute at a time and read all of them after each: for the notes of a
+thousand trials that takes minutes. Here all that has changed goes in one transaction. What this
+module takes for granted is tested against the dashboard's own reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.storages._rdb.models import StudySystemAttributeModel as Attribute
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from lrsearch.study.tables import StudyRow
+
+OWN_FIGURES = "lrsearch-"
+"""What the ids of lrsearch's figures begin with: all others are somebody else's."""
+KEPT_BELOW = "\n\n---\n*Write notes of your own below this line: they stay.*\n"
+_MARK = "lrsearch:shown"
+_FIGURES = "dashboard:plot_data:"
+_PIECE = 60_000  # characters; MySQL's texts end at 65,535 bytes
+
+Attributes = dict[str, Any]
+Changes = dict[str, Any]
+"""Attributes to set; those that are None are to go."""
+
+
+def read(session: Session, study_id: int) -> Attributes:
+    """A study's notes and figures."""
+    rows = session.execute(
+        select(Attribute.key, Attribute.value_json).where(
+            Attribute.study_id == study_id, Attribute.key.startswith("dashboard:")
+        )
+    )
+    return {str(key): json.loads(value) for key, value in rows}
+
+
+def marks(session: Session) -> dict[int, str]:
+    """For each study what it was like when it was last written down; see `marked`."""
+    rows = session.execute(
+        select(Attribute.study_id, Attribute.value_json)
+        .join(StudyRow, StudyRow.study_id == Attribute.study_id)  # which the index is by
+        .where(Attribute.key == _MARK)
+    )
+    return {int(study_id or 0): str(json.loads(value)) for study_id, value in rows}
+
+
+def marked(mark: str) -> Changes:
+    """Remembers what the study was like when it was written down."""
+    return {_MARK: mark}
+
+
+def write(session: Session, study_id: int, changes: Changes) -> None:
+    """Raises IntegrityError if another process has just set one of them."""
+    for keys in _batches(sorted(changes)):
+        session.execute(
+            delete(Attribute).where(Attribute.study_id == study_id, Attribute.key.in_(keys))
+        )
+    rows = [
+        {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in changes.items()
+        if value is not None
+    ]
+    if rows:
+        session.execute(insert(Attribute), rows)
+
+
+def note(stored: Attributes, body: str, trial_id: int | None = None) -> Changes:
+    """What has to change for a study's or trial's note to begin with `body`.
+
+    What somebody has added below the line stays. A note without the line is not ours.
+    """
+    owner = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    current = _text(stored, f"{owner}note_str:")
+    if current and KEPT_BELOW.strip() not in current:
+        return {}
+    theirs = current.partition(KEPT_BELOW.strip())[2].lstrip("\n")
+    changes = _changes(stored, f"{owner}note_str:", body + KEPT_BELOW + theirs)
+    version = f"{owner}note_ver"
+    return {**changes, version: int(stored.get(version, 0)) + 1} if changes else {}
+
+
+def figures(stored: Attributes, drawn: Mapping[str, str]) -> Changes:
+    """What has to change for the study to have these figures, as JSON by their ids."""
+    changes: Changes = {
+        key: None
+        for key in stored
+        if key.startswith(_FIGURES + OWN_FIGURES) and key.split(":")[2] not in drawn
+    }
+    for name, text in drawn.items():
+        changes |= _changes(stored, f"{_FIGURES}{name}:", text)
+    return changes
+
+
+def _changes(stored: Attributes, prefix: str, text: str) -> Changes:
+    """A text under `prefix0`, `prefix1`, ...; nothing where it is there already."""
+    if _text(stored, prefix) == text:
+        return {}
+    starts = range(0, len(text), _PIECE)
+    pieces = {f"{prefix}{n}": text[at : at + _PIECE] for n, at in enumerate(starts)}
+    changes: Changes = dict(pieces)
+    while (key := f"{prefix}{len(changes)}") in stored:
+        changes[key] = None  # the old text was longer
+    return changes
+
+
+def _text(stored: Attributes, prefix: str) -> str:
+    pieces: list[str] = []
+    while (key := f"{prefix}{len(pieces)}") in stored:
+        pieces.append(str(stored[key]))
+    return "".join(pieces)
+
+
+def _batches(keys: list[str], size: int = 500) -> list[list[str]]:
+    """Databases take only so many values in a statement."""
+    return [keys[at : at + size] for at in range(0, len(keys), size)]

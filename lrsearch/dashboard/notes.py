@@ -1,0 +1,98 @@
+"""The notes of a study and its trials, in Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from shlex import quote
+
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.display import duration, number
+from lrsearch.study.tables import DONE, OPEN
+from lrsearch.study.trials import picture_id
+
+_BETTER = {"min": "lower is better", "max": "higher is better"}
+
+
+def study_note(study: StudyData, findings: Sequence[str]) -> str:
+    """How far the study is, its best recipe, how to run it, and what has been found."""
+    parts = [f"# {_plain(study.name)}", _progress(study)]
+    if description := study.config.get("description"):
+        parts.insert(1, _plain(str(description)))
+    if study.stopped and study.state != OPEN:
+        parts.append(f"It was {_plain(study.state)}:\n\n{_fenced(study.stopped)}")
+    parts += ["## The best recipe", _best(study)]
+    if findings:
+        parts += ["## Findings", "\n".join(f"- {_plain(line)}" for line in findings)]
+    return "\n\n".join(parts)
+
+
+def trial_note(trial: TrialData, study: StudyData) -> str:
+    """How a trial ended and why, and its recipe. It depends on the trial alone."""
+    outcome = (trial.outcome or trial.state).replace("_", " ")
+    value = "" if trial.value is None else f", {_plain(study.metric.name)} {number(trial.value)}"
+    words = [f"**{outcome}**{value}"]
+    if trial.state == DONE and trial.seconds is not None:
+        words.append(f"after {duration(trial.seconds)}")
+    if trial.curve:
+        words.append(f"{trial.curve[-1].epoch:g} epochs")
+    if trial.device:
+        words.append(f"on {_plain(trial.device)}")
+    parts = [", ".join(words), _picture(trial, study)]
+    if trial.reason:
+        parts.append(f"Why:\n\n{_fenced(trial.reason)}")
+    if trial.recipe is not None:
+        parts.append(
+            f"The recipe (seed {trial.seed}):\n\n{_fenced(trial.recipe.to_yaml(), 'yaml')}"
+        )
+    return "\n\n".join(parts)
+
+
+def _progress(study: StudyData) -> str:
+    outcomes = Counter(trial.outcome for trial in study.trials if trial.state == DONE)
+    counts = ", ".join(
+        f"{count} {str(name).replace('_', ' ')}" for name, count in outcomes.most_common()
+    )
+    ended = f"{study.done} of {study.total} trials have ended"
+    return f"{ended}{f' ({counts})' if counts else ''} in {duration(study.seconds)} of wall clock."
+
+
+def _best(study: StudyData) -> str:
+    if not study.ranked:
+        return "No trial has completed yet. Diverged and failed ones are never the best."
+    best, metric = study.ranked[0], study.metric
+    assert best.recipe is not None, "a complete trial has trained a recipe"
+    return "\n\n".join(
+        [
+            f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
+            f"({metric.at} evaluation; {_BETTER[metric.mode]}).",
+            _fenced(best.recipe.to_yaml(), "yaml"),
+            _picture(best, study),
+            "It trains again, to the last bit, or in plain PyTorch (where `LRSEARCH_STORAGE` or "
+            "`storage.url=...` says which database this is):",
+            _fenced(
+                f"python -m lrsearch train {quote(study.name)} --trial {best.number}\n"
+                f"python -m lrsearch best {quote(study.name)} --format python > best.py",
+                "bash",
+            ),
+        ]
+    )
+
+
+def _picture(trial: TrialData, study: StudyData) -> str:
+    """By the address at which the dashboard serves it."""
+    address = f"/artifacts/{study.study_id}/{trial.trial_id}/{picture_id(trial.trial_id)}"
+    return f"![Losses and learning rate of trial {trial.number}]({address})"
+
+
+def _plain(text: str) -> str:
+    """Text as it stands: nothing in it is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(text.split()))
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    """A block of code; its fence is longer than any in the text."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

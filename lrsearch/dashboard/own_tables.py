@@ -1,0 +1,31 @@
+"""lrsearch's own tables of a database that may not have them yet."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, inspect
+
+from lrsearch.study.database import Database, connect
+from lrsearch.study.tables import Base
+
+
+class OwnTables:
+    """Finds lrsearch's tables as soon as a sweep has made them; looking never makes them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine: Engine | None = None
+        self._database: Database | None = None
+
+    def database(self) -> Database | None:
+        """None without the tables. Raises UserError for those of another version."""
+        if self._database is None:
+            self._engine = self._engine or connect(self._url)
+            # All of them: a sweep that is just beginning makes them one by one.
+            if set(Base.metadata.tables) <= set(inspect(self._engine).get_table_names()):
+                self._database = Database(self._url, self._engine)
+        return self._database
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        if self._engine is not None:
+            self._engine.dispose()

@@ -1,0 +1,62 @@
+"""The pictures of trials: artifacts that are drawn when somebody looks, and never stored."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+from sqlalchemy import select
+
+from lrsearch.analysis.study_data import read_study
+from lrsearch.dashboard.own_tables import OwnTables
+from lrsearch.errors import UserError
+from lrsearch.study.tables import StudyRow, UnitRow
+from lrsearch.study.trials import pictured
+
+
+class Artifacts:
+    """Optuna's artifact store for the dashboard: pictures of trials, and a folder for the rest."""
+
+    def __init__(self, tables: OwnTables, folder: Path) -> None:
+        self._tables, self._folder = tables, folder
+        self._files = FileSystemArtifactStore(folder)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """The content. Raises ArtifactNotFound."""
+        trial_id = pictured(artifact_id)
+        if trial_id is None:
+            return self._files.open_reader(artifact_id)
+        return io.BytesIO(self._picture(trial_id))
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Keeps what somebody uploads."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files.write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        """Removes the file, if it is here: the study that is being deleted goes either way."""
+        if pictured(artifact_id) is None and (self._folder / artifact_id).is_file():
+            self._files.remove(artifact_id)
+
+    def _picture(self, trial_id: int) -> bytes:
+        from lrsearch.pictures.trial import trial_picture
+
+        database = self._tables.database()
+        if database is None:
+            raise ArtifactNotFound("these trials are not lrsearch's")
+        with database.session() as session:
+            row = session.execute(
+                select(StudyRow.name, UnitRow.trial_number)
+                .join(UnitRow, UnitRow.study_id == StudyRow.study_id)
+                .where(UnitRow.trial_id == trial_id)
+            ).first()
+        if row is None:
+            raise ArtifactNotFound(f"no trial {trial_id}")
+        try:
+            study = read_study(database, row.name)
+            return trial_picture(study.trial(row.trial_number), study, "png")
+        except UserError as error:  # it has just been deleted
+            raise ArtifactNotFound(str(error)) from error

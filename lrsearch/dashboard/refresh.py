@@ -1,0 +1,162 @@
+"""Keeps what lrsearch adds to the dashboard up to date: notes and figures of the studies.
+
+Whoever looks pays: the dashboard's own process does it, and a sweep once at its end. What a study
+was like is remembered beside its notes, so that of several dashboards one draws each change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from lrsearch import __version__
+from lrsearch.analysis.study_data import StudyData, TrialData, read_study
+from lrsearch.dashboard import attributes
+from lrsearch.dashboard.notes import study_note, trial_note
+from lrsearch.dashboard.own_tables import OwnTables
+from lrsearch.errors import UserError
+from lrsearch.study.database import Database
+from lrsearch.study.outages import passes
+from lrsearch.study.tables import RUNNING, EpochRow, StudyRow, UnitRow
+
+INTERVAL = 10.0
+"""Seconds between two looks at the database."""
+_NOTED = 200  # trials; for each trial of a page the dashboard looks through all notes
+
+# In the dashboard nothing else says what a figure shows.
+_TITLES = {
+    "lrsearch-curves": "Validation curves",
+    "lrsearch-rates": "Learning-rate curves of the best trials",
+    "lrsearch-loss-vs-lr": "Loss against learning rate",
+    "lrsearch-map": "Learning rate and batch size",
+    "lrsearch-importance": "What mattered",
+}
+# The legend stands below, where it grows into nobody.
+_LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}
+
+
+def stale(database: Database) -> dict[str, str]:
+    """The studies that have changed since they were last written down, and what they are like."""
+    with database.session() as session:
+        shown = attributes.marks(session)
+        return {
+            name: mark
+            for study_id, (name, mark) in _marks_now(session).items()
+            if shown.get(study_id) != mark
+        }
+
+
+def refresh(database: Database, name: str, mark: str) -> None:
+    """Writes a study's notes and figures. Raises database errors."""
+    from lrsearch.analysis.findings import findings
+    from lrsearch.figures.study import study_figures
+
+    try:
+        study = read_study(database, name)
+    except UserError:
+        return  # it has just been deleted
+    found = findings(study)
+    drawn = {
+        key: figure.update_layout(title_text=_TITLES.get(key), **_LAYOUT).to_json()
+        for key, figure in study_figures(study, found).items()
+    }
+    with database.session() as session:
+        stored = attributes.read(session, study.study_id)
+    changes = attributes.marked(mark) | attributes.figures(stored, drawn)
+    changes |= attributes.note(stored, study_note(study, found.sentences()))
+    for trial in _noted(study):
+        changes |= attributes.note(stored, trial_note(trial, study), trial.trial_id)
+    try:
+        with database.session.begin() as session:
+            attributes.write(session, study.study_id, changes)
+    except IntegrityError:
+        pass  # another dashboard has just written the same
+
+
+def _noted(study: StudyData) -> list[TrialData]:
+    """The trials that get a note: the best, then the latest."""
+    latest = sorted(study.trials, key=lambda trial: trial.number, reverse=True)
+    chosen = {trial.number: trial for trial in [*study.ranked[: _NOTED // 2], *latest]}
+    return list(chosen.values())[:_NOTED]
+
+
+def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
+    """Name and fingerprint of every study: it changes with all that is shown of it."""
+    facts: dict[int, list[object]] = {}
+    names = {}
+    for row in session.execute(
+        select(
+            StudyRow.study_id, StudyRow.name, StudyRow.state, StudyRow.stopped, StudyRow.finished,
+            StudyRow.runs,
+        )
+    ):  # fmt: skip
+        names[row.study_id] = row.name
+        facts[row.study_id] = [__version__, *row]
+    units = select(UnitRow.study_id, UnitRow.state, func.count(), func.sum(UnitRow.attempts))
+    evaluations = (
+        select(UnitRow.study_id, func.count())
+        .join(EpochRow, EpochRow.trial_id == UnitRow.trial_id)
+        .where(UnitRow.state == RUNNING)  # those of the others do not change any more
+    )
+    for query in (
+        units.group_by(UnitRow.study_id, UnitRow.state).order_by(UnitRow.study_id, UnitRow.state),
+        evaluations.group_by(UnitRow.study_id),
+    ):
+        for study_id, *counts in session.execute(query):
+            facts.setdefault(study_id, []).append(tuple(map(str, counts)))
+    return {
+        study_id: (name, hashlib.sha256(repr(facts[study_id]).encode()).hexdigest()[:16])
+        for study_id, name in names.items()
+    }
+
+
+class Refresher:
+    """A thread that refreshes all studies of a database as long as a dashboard is open."""
+
+    def __init__(self, tables: OwnTables, say: Callable[[str], None]) -> None:
+        self._tables, self._say = tables, say
+        self._over = threading.Event()
+        self._failed: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="refresher", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=INTERVAL)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._round()
+            except (SQLAlchemyError, UserError) as error:
+                if not passes(error):
+                    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+                    self._say(f"notes and figures stay as they are in the database: {reason}")
+                    return
+            if self._over.wait(INTERVAL):
+                return
+
+    def _round(self) -> None:
+        database = self._tables.database()
+        if database is None:
+            return
+        for name, mark in stale(database).items():
+            if self._over.is_set():
+                return
+            try:
+                refresh(database, name, mark)
+            except SQLAlchemyError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the other studies are still shown
+                if name not in self._failed:
+                    self._say(f"notes and figures of {name} are out of date: {error!r}")
+                self._failed.add(name)

@@ -1,0 +1,229 @@
+"""`preview`: learning-rate curves before any compute is spent on them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from lrsearch.entry.asked import given_values, print_json
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.hints import unknown
+from lrsearch.parameters import Parameter
+from lrsearch.pictures.curves import Curve
+from lrsearch.pictures.text import paper, text_plot
+from lrsearch.recipe import COMMON, Part, Recipe
+from lrsearch.schedules.durations import Duration
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from lrsearch.config.settings import Settings
+
+USAGE = "preview +sweep=NAME, or preview scheduler=cosine lr=0.1 warmup=0.05 epochs=20 ..."
+_CURVES = 12
+_IN_ONE_PLOT = 4
+_ASSUMED_STEPS = 100
+"""An epoch's, where nobody says."""
+_DEFAULT_LR = 0.1
+_MOST_STEPS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A recipe and its rates, one a step."""
+
+    recipe: Recipe
+    rates: list[float]
+    steps_per_epoch: int
+    assumes_losses: bool
+
+    def curve(self, name: str) -> Curve:
+        """The rates over epochs."""
+        epochs = [step / self.steps_per_epoch for step in range(len(self.rates))]
+        return Curve(name, epochs, self.rates)
+
+
+def preview(
+    arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
+) -> None:
+    """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
+    kind = None if output is None else _kind(output)
+    with Console(stderr=True).status("stepping through the schedules"):
+        if any(word.lstrip("+").startswith("sweep=") for word in arguments):
+            title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
+        else:
+            title, drawn, notes = _of_setting(given_values(arguments), steps_per_epoch)
+    if any(one.assumes_losses for one in drawn):
+        notes.append(
+            "plateau: a loss that falls for two fifths of the training and then stays is assumed"
+        )
+    if as_json:
+        print_json([_plain(one) for one in drawn])
+    else:
+        _print(title, drawn, notes)
+    if output is not None and kind is not None:
+        from lrsearch.pictures.rates import rates_picture
+
+        names = [one.curve(one.recipe.describe()) for one in drawn]
+        _save(output, rates_picture(names, title, kind))
+        if not as_json:
+            print(output)
+
+
+def _print(title: str, drawn: Sequence[Drawn], notes: Sequence[str]) -> None:
+    if len(drawn) == 1:
+        print(text_plot([drawn[0].curve("lr")], title, paper()))
+    else:
+        # A dozen curves in one plot of characters is a tangle.
+        names = {index: f"{index + 1}" for index in range(len(drawn))}
+        for first in range(0, len(drawn), _IN_ONE_PLOT):
+            group = range(first, min(first + _IN_ONE_PLOT, len(drawn)))
+            print(text_plot([drawn[k].curve(names[k]) for k in group], title, paper(), height=13))
+            for k in group:
+                print(f"{names[k]:>4}  {drawn[k].recipe.describe()}")
+            print()
+    for note in notes:
+        print(note)
+
+
+def _plain(one: Drawn) -> dict[str, Any]:
+    return {
+        "recipe": one.recipe.to_dict(),
+        "steps_per_epoch": one.steps_per_epoch,
+        "assumes_losses": one.assumes_losses,
+        "rates": one.rates,
+    }
+
+
+# A sweep
+
+
+def _of_sweep(
+    arguments: Sequence[str], steps_per_epoch: int | None
+) -> tuple[str, list[Drawn], list[str]]:
+    from lrsearch.entry.compose import load_settings
+
+    settings = load_settings(arguments)
+    rng = random.Random(settings.study.seed)
+    recipes = [settings.space.sample(rng) for _ in range(_CURVES)]
+    n_train, note = _size(settings, steps_per_epoch)
+    steps = steps_per_epoch or _ASSUMED_STEPS
+    drawn = [
+        _draw(settings.train, recipe, n_train or steps * recipe.batch_size) for recipe in recipes
+    ]
+    return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, [note]
+
+
+def _size(settings: Settings, steps_per_epoch: int | None) -> tuple[int | None, str]:
+    """The training samples, where the data have been read before; and what to say of it."""
+    from lrsearch.data.prepare import prepared
+
+    if steps_per_epoch is not None:
+        return None, f"{steps_per_epoch} steps an epoch, as given"
+    info = None if settings.objective is not None else prepared(settings.data)
+    if info is not None:
+        return info.n_train, f"{info.n_train} samples of {info.name} an epoch"
+    return None, _assumed("the data have not been read here yet")
+
+
+def _assumed(why: str) -> str:
+    return f"{_ASSUMED_STEPS} steps an epoch are assumed ({why}); --steps-per-epoch says otherwise"
+
+
+# One setting
+
+_OWN: dict[str, Parameter] = {
+    "lr": COMMON["lr"],
+    "warmup": COMMON["warmup"],
+    "epochs": Parameter("float", 10, 0.0, open_low=True),
+    "steps": Parameter("int", None, 1),
+    "eval_every": Parameter("duration", None),
+}
+
+
+def _of_setting(
+    given: Mapping[str, Any], steps_per_epoch: int | None
+) -> tuple[str, list[Drawn], list[str]]:
+    name = given.get("scheduler")
+    if name is None:
+        raise UserError(f"say what to draw: lrsearch {USAGE}; schedulers: {', '.join(FAMILIES)}")
+    if name not in FAMILIES:
+        raise UserError(f"scheduler: {unknown(name, FAMILIES)}")
+    own, arguments = _sorted(str(name), given)
+    recipe = Recipe(
+        lr=float(own.get("lr", _DEFAULT_LR)),
+        batch_size=1,
+        optimizer=Part("sgd"),
+        scheduler=Part(str(name), arguments),
+        warmup=own.get("warmup", 0),
+    )
+    train = TrainSettings(
+        epochs=own.get("epochs", 10), steps=own.get("steps"), eval_every=own.get("eval_every")
+    )
+    note = _assumed("no data are named") if steps_per_epoch is None else ""
+    drawn = _draw(train, recipe, steps_per_epoch or _ASSUMED_STEPS)
+    words = recipe.describe().split(" ")  # neither optimizer nor batch size are of interest here
+    title = " ".join(word for word in words[1:] if not word.startswith("batch="))
+    return title, [drawn], [note] if note else []
+
+
+def _sorted(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is of the training, and what is of the scheduler. Raises ConfigErrors."""
+    parameters = FAMILIES[name].parameters
+    own: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
+    problems = []
+    for key, value in given.items():
+        argument = key.removeprefix(f"{name}.")  # as a sweep's spaces name it
+        if key == "scheduler":
+            continue
+        if argument in parameters:
+            arguments[argument] = value
+            problem = parameters[argument].problem(value)
+        elif key in _OWN:
+            own[key] = value
+            problem = _OWN[key].problem(value)
+            if key == "eval_every" and not problem and Duration.parse(value).amount <= 0:
+                problem = f"{value!r} is not above 0"
+        else:
+            problems.append(unknown(key, ["scheduler", *_OWN, *parameters]))
+            continue
+        if problem:
+            problems.append(f"{key}: {problem}")
+    if problems:
+        raise ConfigErrors(problems)
+    return own, arguments
+
+
+# Both
+
+
+def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
+    length = train.length(recipe.batch_size, n_train)
+    if length.steps > _MOST_STEPS:
+        raise UserError(
+            f"{length.steps} steps are too many to draw (at most {_MOST_STEPS}): "
+            f"give a shorter training, or fewer with --steps-per-epoch"
+        )
+    seen = recipe.preview(length)
+    return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
+
+
+def _kind(output: Path) -> Any:
+    kind = output.suffix.removeprefix(".").lower()
+    if kind not in ("png", "svg"):
+        raise UserError(f"--output: {output} is neither a .png nor a .svg")
+    return kind
+
+
+def _save(output: Path, picture: bytes) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(picture)
+    except OSError as error:
+        raise UserError(f"--output: cannot write {output}: {error.strerror}") from None

@@ -1,0 +1,170 @@
+"""`show` and `compare`: one trial in full, or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from lrsearch.analysis.columns import point_plain, recipe_columns, trial_plain
+from lrsearch.analysis.study_data import StudyData, TrialData, read_study
+from lrsearch.display import duration, make_console, number
+from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
+from lrsearch.errors import UserError
+from lrsearch.pictures.curves import loss_curves, rate_curve, value_curve
+from lrsearch.pictures.text import paper, text_plot
+from lrsearch.study.tables import DONE
+
+SHOW = "show NAME TRIAL [storage.url=...]"
+COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"
+
+
+def show_trial(arguments: Sequence[str], as_json: bool) -> None:
+    """`show`. Raises UserError."""
+    with asked(arguments, SHOW) as where:
+        (trial,), study = _trials(where, SHOW, 1)
+        no_more(where.words[1:], SHOW)
+        if as_json:
+            print_json(_plain(trial))
+            return
+        console = make_console()
+        for line in _facts(study, trial):
+            console.print(line, soft_wrap=True)
+        if trial.curve:
+            on = paper()
+            print()
+            print(text_plot(loss_curves(trial), "loss", on))
+            print()
+            print(text_plot([rate_curve(trial)], "learning rate", on))
+            print()
+            print("\n".join(_evaluations(trial, study.metric.name)))
+        else:
+            console.print("no evaluation yet" if trial.state != DONE else "no evaluation")
+        if trial.reason:
+            console.print("\n[bold]why it ended[/]")
+            console.print(trial.reason.rstrip(), markup=False, soft_wrap=True)
+
+
+def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
+    """`compare`. Raises UserError."""
+    with asked(arguments, COMPARE) as where:
+        trials, study = _trials(where, COMPARE, 2)
+        if as_json:
+            print_json([_plain(trial) for trial in trials])
+            return
+        console = make_console()
+        _print_differences(console, study, trials)
+        name = study.metric.name
+        values = [
+            value_curve(trial, lambda point: point.value, f"trial {trial.number}")
+            for trial in trials
+        ]
+        rates = [rate_curve(trial, f"trial {trial.number}") for trial in trials]
+        on = paper()
+        print()
+        print(text_plot(values, name, on))
+        print()
+        print(text_plot(rates, "learning rate", on))
+
+
+def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
+    """The trials that the words name. Raises UserError, with those there are."""
+    study = read_study(where.database, where.name)
+    words = where.words[:1] if fewest == 1 else where.words
+    numbers = [whole_number(word, "a trial") for word in words]
+    if len(numbers) < fewest:
+        there = f"0 to {study.trials[-1].number}" if study.trials else "none yet"
+        which = "a trial" if fewest == 1 else "two trials or more"
+        raise UserError(f"name {which}: lrsearch {usage}; {study.name} has {there}")
+    if len(set(numbers)) < len(numbers):
+        raise UserError("a trial is named twice")
+    return [study.trial(one) for one in numbers], study
+
+
+def _plain(trial: TrialData) -> dict[str, Any]:
+    return {**trial_plain(trial), "evaluations": [point_plain(point) for point in trial.curve]}
+
+
+def _facts(study: StudyData, trial: TrialData) -> list[str]:
+    best = study.ranked[0] if study.ranked else None
+    mark = "  [bold green]the best[/]" if best is trial else ""
+    value = f": {study.metric.name} {number(trial.value)}" if trial.value is not None else ""
+    ended = escape(f"{study.name}, trial {trial.number}, {trial.outcome or trial.state}{value}")
+    lines = [f"[bold]{ended}[/]{mark}"]
+    recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe()
+    facts = {"recipe": recipe, "seed": str(trial.seed)}
+    if trial.owner is not None:
+        device = f" ({trial.device})" if trial.device else ""
+        facts["worker"] = f"{trial.owner}{device}"
+    died = f", {trial.deaths} of them ended their worker" if trial.deaths else ""
+    facts["attempts"] = f"{trial.attempts}{died}"
+    if trial.seconds is not None:
+        facts["took"] = duration(trial.seconds)
+    if trial.end_step is not None:
+        facts["ended at"] = f"step {trial.end_step}, learning rate {number(trial.end_lr)}"
+    return [*lines, *(f"  {name:9} {escape(text)}" for name, text in facts.items())]
+
+
+def _evaluations(trial: TrialData, metric: str) -> list[str]:
+    """A line an evaluation; the metric has a column of its own where it is not a loss."""
+    own = [] if metric in ("val_loss", "train_loss") else [metric]
+    names = ["epoch", "step", "train loss", "val loss", *own, "lr", "grad norm", "seconds"]
+    rows = [names]
+    for point in trial.curve:
+        value = [number(point.value)] if own else []
+        rows.append(
+            [
+                f"{point.epoch:g}",
+                str(point.step),
+                number(point.train_loss),
+                number(point.val_loss),
+                *value,
+                number(point.lr_end),
+                number(point.grad_norm),
+                f"{point.seconds:.2f}",
+            ]
+        )
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell, to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def _print_differences(console: Console, study: StudyData, trials: Sequence[TrialData]) -> None:
+    """What differs in the recipes, and what came of it, a column a trial."""
+    columns = [
+        {} if trial.recipe is None else recipe_columns(trial.recipe.to_dict()) for trial in trials
+    ]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [
+        ["", *(f"trial {trial.number}" for trial in trials)],
+        ["outcome", *(trial.outcome or trial.state for trial in trials)],
+        [study.metric.name, *(number(trial.value) for trial in trials)],
+        ["evaluations", *(str(len(trial.curve)) for trial in trials)],
+        ["took", *("-" if t.seconds is None else duration(t.seconds) for t in trials)],
+    ]
+    same = []
+    for name in names:
+        cells = [_cell(column, name) for column in columns]
+        if len(set(cells)) > 1:
+            rows.append([name, *cells])
+        elif cells[0] != "-":
+            same.append(f"{name}={cells[0]}")
+    console.print("\n".join(aligned(rows)), markup=False, soft_wrap=True)
+    if same:
+        console.print(f"the same in all: {' '.join(same)}", markup=False, soft_wrap=True)
+
+
+def _cell(column: dict[str, Any], name: str) -> str:
+    value = column.get(name)
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,248 @@
+"""`status`: all studies of a database in a line each, or all of one; once, or until it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lrsearch.display import described, duration, make_console, make_display, number
+from lrsearch.entry.asked import no_more, print_json
+from lrsearch.entry.fleet import existing
+from lrsearch.entry.places import read_here
+from lrsearch.errors import UserError
+from lrsearch.hints import unknown
+from lrsearch.study.database import Database, redacted
+from lrsearch.study.outages import passes
+from lrsearch.study.progress import Progress, Running
+from lrsearch.study.queue import Queue
+from lrsearch.study.shelf import Shelf, StudyStatus
+from lrsearch.study.tables import DONE, OPEN, RUNNING
+
+USAGE = "status [NAME] [storage.url=...]"
+_INTERVAL = 2.0
+"""Seconds between two looks at all studies."""
+
+
+def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
+    """All studies, or the one that is named; the exit code. Raises UserError."""
+    if watch and as_json:
+        raise UserError("--watch is for people, --json for programs: give one of them")
+    here, names = read_here(arguments)
+    no_more(names[1:], USAGE)
+    database = Database(existing(here.url))
+    try:
+        if watch:
+            return _watch(database, names)
+        if as_json:
+            studies = [_plain(database, study) for study in _chosen(database, names)]
+            print_json(studies[0] if names else studies)
+        else:
+            _show(make_console(), database, names)
+    finally:
+        database.close()
+    return 0
+
+
+def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
+    """The study that is named, or all. Raises UserError where there is none of that name."""
+    studies = Shelf(database.session).statuses()
+    if not names:
+        return studies
+    found = [study for study in studies if study.name == names[0]]
+    if not found:
+        raise UserError(f"study {unknown(names[0], [study.name for study in studies])}")
+    return found
+
+
+# Once
+
+
+def _show(console: Console, database: Database, names: Sequence[str]) -> None:
+    studies = _chosen(database, names)
+    if not studies:
+        console.print(f"no studies in {redacted(database.url)}")
+    for study in studies:
+        _say(console, _line(study))
+        for line in _trouble(study):
+            _say(console, line)
+        if names:
+            _show_one(console, database, study)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def _state(study: StudyStatus) -> str:
+    return "done" if study.counts[DONE] == sum(study.counts.values()) else study.state
+
+
+def _line(study: StudyStatus) -> str:
+    counts = study.counts
+    return (
+        f"{study.name:24} {_state(study):8} {counts[DONE]}/{sum(counts.values())} done, "
+        f"{counts[RUNNING]} running, {counts[OPEN]} open"
+        + (f", priority {study.priority}" if study.priority else "")
+    )
+
+
+def _trouble(study: StudyStatus) -> list[str]:
+    """Why it is not open, and why some hosts leave it alone."""
+    lines = []
+    if study.stopped and study.state != OPEN:
+        said = study.stopped.strip().splitlines()
+        lines.append(" ".join([f"    {said[0]}", *said[-1:][: len(said) - 1]]))
+    for host, reason in study.refusals.items():
+        lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
+    return lines
+
+
+def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
+    """What has ended how, and what runs where."""
+    queue = Queue(database.session, study.study_id)
+    progress = Progress(database.session, study.study_id)
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
+    spent = duration(queue.spent())
+    _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
+    for one in progress.snapshot().running:
+        at = "just begun" if one.epoch is None else f"epoch {one.epoch:g}"
+        _say(
+            console,
+            f"    trial {one.trial} on {one.owner}: {at}, val_loss {number(one.val_loss)}, "
+            f"{described(one.recipe)}",
+        )
+
+
+def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
+    queue = Queue(database.session, study.study_id)
+    return {
+        "study": study.name,
+        "state": _state(study),
+        "stopped": study.stopped,
+        "priority": study.priority,
+        "total": sum(study.counts.values()),
+        **study.counts,
+        "outcomes": queue.outcomes(),
+        "seconds": queue.spent(),
+        "refusals": dict(study.refusals),
+        "trials_running": [
+            _running_plain(one)
+            for one in Progress(database.session, study.study_id).snapshot().running
+        ],
+    }
+
+
+def _running_plain(one: Running) -> dict[str, Any]:
+    return {
+        "trial": one.trial,
+        "owner": one.owner,
+        "epoch": one.epoch,
+        "train_loss": one.train_loss,
+        "val_loss": one.val_loss,
+        "lr": one.lr,
+        "recipe": one.recipe,
+    }
+
+
+# Until it is done
+
+
+def _watch(database: Database, names: Sequence[str]) -> int:
+    """Returns 0 when there is nothing left to wait for, 130 after Ctrl-C."""
+    console = make_console()
+    chosen = _chosen(database, names)
+    try:
+        if names:
+            _watch_one(console, database, chosen[0])
+        else:
+            _watch_all(console, database)
+    except KeyboardInterrupt:
+        return 130
+    _show(console, database, names)
+    return 0
+
+
+def _is_over(study: StudyStatus) -> bool:
+    """Whether nothing runs and nothing will without a person."""
+    counts = study.counts
+    return not counts[RUNNING] and (study.state != OPEN or not counts[OPEN])
+
+
+def _watch_one(console: Console, database: Database, study: StudyStatus) -> None:
+    from lrsearch.config.settings import MetricSettings
+    from lrsearch.study.study import load_row
+
+    metric = MetricSettings(**load_row(database, study.name).config["metric"])
+    progress = Progress(database.session, study.study_id)
+    finished = progress.finished()
+    seen = finished[-1].order if finished else 0
+    with make_display(console, metric, finished) as display:
+
+        def look() -> bool:
+            nonlocal seen
+            new = progress.finished(seen)
+            seen = new[-1].order if new else seen
+            display.update(progress.snapshot(), new)
+            return _is_over(_chosen(database, [study.name])[0])
+
+        _repeat(look, display.interval, display.say)
+
+
+def _watch_all(console: Console, database: Database) -> None:
+    """A table drawn again in place; where it is a file or a pipe, lines whenever they change."""
+    shelf = Shelf(database.session)
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+
+            def draw() -> bool:
+                studies = shelf.statuses()
+                live.update(_table(studies), refresh=True)
+                return all(map(_is_over, studies))
+
+            _repeat(draw, _INTERVAL, lambda line: _say(live.console, line))
+        return
+    shown: set[str] = set()
+
+    def tell() -> bool:
+        studies = shelf.statuses()
+        for line in [line for line in map(_line, studies) if line not in shown]:
+            _say(console, line)
+            shown.add(line)
+        return all(map(_is_over, studies))
+
+    _repeat(tell, _INTERVAL, lambda line: _say(console, line))
+
+
+def _repeat(look: Callable[[], bool], interval: float, say: Callable[[str], None]) -> None:
+    """Looks until there is nothing more to see; an outage of the database is waited out."""
+    reached = True
+    while True:
+        try:
+            if look():
+                return
+            reached = True
+        except Exception as error:
+            if not passes(error):
+                raise
+            if reached:
+                say("the database does not answer; waiting for it")
+            reached = False
+        time.sleep(interval)
+
+
+def _table(studies: Sequence[StudyStatus]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("study", overflow="ellipsis", no_wrap=True)
+    for name in ("state", "done", "running", "open", "priority"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for study in studies:
+        counts = study.counts
+        cells = (counts[DONE], counts[RUNNING], counts[OPEN], study.priority)
+        table.add_row(Text(study.name), _state(study), *map(str, cells))
+    return table

@@ -1,0 +1,195 @@
+"""The commands that show what a study has found, or add to it, and those that help to begin."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME] [storage.url=...]", help="the study, and its database"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="for programs: JSON on standard output")]
+
+
+class Form(StrEnum):
+    """How `best` prints a recipe."""
+
+    text = "text"
+    yaml = "yaml"
+    python = "python"
+
+
+class Export(StrEnum):
+    """What `export` writes."""
+
+    csv = "csv"
+    json = "json"
+
+
+def status(
+    names: Names = None,
+    watch: Annotated[bool, typer.Option("--watch", help="until it is done, or Ctrl-C")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the studies of a database, or one of them: what is done, what runs, what is wrong.
+
+    Example: lrsearch status mnist --watch
+    """
+    from lrsearch.entry.status import show_status
+
+    raise SystemExit(show_status(names or [], watch, as_json))
+
+
+def best(
+    names: Names = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="yaml: as best.yaml; python: a script like best.py")
+    ] = Form.text,
+    trial: Annotated[int | None, typer.Option(min=0, help="another complete trial")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the best recipe of a study, its value, and how to train it again.
+
+    Example: lrsearch best mnist --format python > best.py
+    """
+    from lrsearch.entry.best import show_best
+
+    show_best(names or [], trial, "json" if as_json else form.value)
+
+
+def show(
+    trial: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME TRIAL [storage.url=...]", help="a study, and a trial of it"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one trial: its recipe, how it ended and why, its curves and all evaluations.
+
+    Example: lrsearch show mnist 7
+    """
+    from lrsearch.entry.show import show_trial
+
+    show_trial(trial or [], as_json)
+
+
+def compare(
+    trials: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME TRIAL TRIAL ... [storage.url=...]", help="trials of a study"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show trials side by side: where their recipes differ, their values and curves.
+
+    Example: lrsearch compare mnist 3 7 12
+    """
+    from lrsearch.entry.show import compare_trials
+
+    compare_trials(trials or [], as_json)
+
+
+def export(
+    names: Names = None,
+    form: Annotated[
+        Export, typer.Option("--format", help="csv: two files; json: one document")
+    ] = Export.csv,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="csv: a folder (default: outputs/NAME); json: a file (default: stdout)"),
+    ] = None,
+) -> None:
+    """Write all trials and evaluations of a study for other programs, to the last digit.
+
+    Example: lrsearch export mnist --format json > mnist.json
+    """
+    from lrsearch.entry.write_out import export_study
+
+    export_study(names or [], form.value, output)
+
+
+def try_(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME key=value ... [storage.url=...]",
+            help="a study, and a setting as in study.try_first",
+        ),
+    ] = None,
+) -> None:
+    """Queue a setting by hand as the next trial of a study; the sampler suggests the rest.
+
+    Example: lrsearch try mnist lr=0.1 scheduler=cosine cosine.final=0.01
+    """
+    from lrsearch.entry.try_out import try_setting
+
+    try_setting(words or [])
+
+
+def preview(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="+sweep=NAME | scheduler=NAME key=value ...",
+            help="a sweep, with any key=value; or lr, warmup, epochs, steps, eval_every and the "
+            "scheduler's own parameters",
+        ),
+    ] = None,
+    steps_per_epoch: Annotated[
+        int | None, typer.Option(min=1, help="default: as the sweep's data have it, or 100")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="a picture, too: .png or .svg")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw learning-rate curves before any compute is spent: a setting's, or a dozen of a sweep's.
+
+    Example: lrsearch preview scheduler=cosine lr=0.1 warmup=0.05 epochs=20 final=0.01
+    """
+    from lrsearch.entry.preview import preview as draw
+
+    draw(words or [], steps_per_epoch, output, as_json)
+
+
+def sweeps(as_json: AsJson = False) -> None:
+    """List the sweeps that can be run.
+
+    Example: lrsearch sweeps
+    """
+    from lrsearch.entry.sweeps import list_sweeps
+
+    list_sweeps(as_json)
+
+
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish")]) -> None:
+    """Print a script that completes commands, studies and sweeps in a shell.
+
+    Example: source <(lrsearch completion bash)
+    """
+    from lrsearch.entry.completion import print_script
+
+    print_script(shell)
+
+
+def complete(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """What the last word may become: for the scripts of `completion`."""
+    from lrsearch.entry.completion import print_words
+
+    print_words(words or [])
+
+
+def add_to(app: typer.Typer) -> None:
+    """Makes them commands of the application."""
+    app.command()(status)
+    app.command()(best)
+    app.command()(show)
+    app.command()(compare)
+    app.command()(export)
+    app.command(name="try")(try_)
+    app.command()(preview)
+    app.command()(sweeps)
+    app.command()(completion)
+    app.command(hidden=True)(complete)

@@ -1,0 +1,21 @@
+"""`sweeps`: what can be run."""
+
+from __future__ import annotations
+
+from lrsearch.entry.catalogue import find_sweeps, sweep_list
+
+
+def list_sweeps(as_json: bool) -> None:
+    """A line each: name and description. Raises UserError for a file that is not YAML."""
+    sweeps = find_sweeps()
+    if not as_json:
+        print(f"The sweeps (run one with: lrsearch +sweep=NAME):\n{sweep_list(sweeps)}")
+        return
+    from lrsearch.entry.asked import print_json
+
+    print_json(
+        [
+            {"name": sweep.name, "description": sweep.description, "file": str(sweep.path)}
+            for sweep in sweeps.values()
+        ]
+    )

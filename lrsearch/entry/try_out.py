@@ -1,0 +1,51 @@
+"""`try`: a setting by hand, as one more unit of a study."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from lrsearch.entry.asked import asked, given_values, no_more, split_places, stored_settings
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.study.queue import Queue
+from lrsearch.study.shelf import Shelf
+from lrsearch.study.study import load_row
+from lrsearch.study.tables import OPEN
+
+USAGE = "try NAME lr=0.1 scheduler=cosine ... [storage.url=...]"
+
+
+def try_setting(arguments: Sequence[str]) -> None:
+    """Queues it, to be the next trial. Raises ConfigErrors where it is not of the study's space."""
+    mine, words = split_places(arguments)
+    with asked(mine, USAGE) as where:
+        no_more(where.words, USAGE)
+        row = load_row(where.database, where.name)
+        settings = stored_settings(row)
+        if not words:
+            names = ", ".join(settings.space.names())
+            raise UserError(f"say what to try: lrsearch {USAGE}; {where.name} has {names}")
+        wanted = given_values(words)
+        try:
+            parameters, problems = settings.space.parameters_for(wanted)
+        except UserError as error:
+            problems = [str(error)]
+        if problems:
+            raise ConfigErrors(problems)
+        queue = Queue(where.database.session, row.study_id)
+        unit = queue.add_by_hand(parameters, settings.study.seed)
+        print(
+            f"unit {unit} of {where.name} is the next to be tried: {shlex.join(words)}\n"
+            f"what it leaves out is suggested by the sampler; the study now has "
+            f"{queue.total()} trials"
+        )
+        if row.state != OPEN:
+            print(
+                f"{where.name} is {row.state}; to go on: "
+                f"python -m lrsearch resume {where.name}{where.place}"
+            )
+        elif not Shelf(where.database.session).running_now(row.study_id):
+            print(
+                f"no worker is at it; to start one: python -m lrsearch worker "
+                f"--sweep {where.name} --until-empty{where.place}"
+            )

@@ -1,0 +1,1 @@
+"""Evaluations for other tools, besides the database: off by default."""

@@ -1,0 +1,95 @@
+"""MLflow: a run for each trial, in an experiment of the study's name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.loggers.catalogue import LoggedTrial
+from lrsearch.study.tables import COMPLETE, CRASHED, FAILED
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_TAG = "lrsearch.trial"
+
+
+def prepare(study: str, uri: str, experiment: str) -> None:
+    """Makes the store's tables, if it is a database, and the experiment. Raises MLflow's errors."""
+    from mlflow.tracking import MlflowClient
+
+    _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return str(client.create_experiment(name) if found is None else found.experiment_id)
+
+
+class Log:
+    """Writes to the tracking server in the background: training does not wait for it."""
+
+    def __init__(self, trial: LoggedTrial, uri: str, experiment: str) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=uri or None)
+        self._experiment = _experiment_id(self._client, experiment or trial.study)
+        self._tag = f"{trial.study}-{trial.study_id}-{trial.number}"
+        found = None if trial.is_new else self._earlier()
+        self._run = found or self._begin(trial)
+        self._last = -1 if found is None else self._last_step(found)
+        self._pending: list[Any] = []
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """What an earlier attempt has logged is the same, and stays."""
+        from mlflow.entities import Metric
+
+        if step <= self._last:
+            return
+        now = int(1000 * time.time())
+        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        self._send(metrics=metrics)
+
+    def end(self, outcome: str, metric: str, value: float | None) -> None:
+        """Pruned and diverged trials are KILLED, those with a bug FAILED."""
+        from mlflow.entities import Metric
+
+        self._client.set_tag(self._run, "lrsearch.outcome", outcome)
+        if value is not None:
+            self._send(metrics=[Metric(f"trial_{metric}", value, int(1000 * time.time()), 0)])
+        self.close()
+        status = {COMPLETE: "FINISHED", FAILED: "FAILED", CRASHED: "FAILED"}.get(outcome, "KILLED")
+        self._client.set_terminated(self._run, status=status)
+
+    def close(self) -> None:
+        """Waits for what is on its way. Raises what has gone wrong there."""
+        pending, self._pending = self._pending, []
+        for operation in pending:
+            operation.wait()
+
+    def _send(self, **batch: Any) -> None:
+        operation = self._client.log_batch(self._run, **batch, synchronous=False)
+        self._pending.append(operation)
+
+    def _begin(self, trial: LoggedTrial) -> str:
+        from mlflow.entities import Param
+
+        name = f"trial-{trial.number:04}"
+        run = self._client.create_run(self._experiment, run_name=name, tags={_TAG: self._tag})
+        params = [Param(key, str(value)) for key, value in trial.hparams.items()]
+        self._client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def _earlier(self) -> str | None:
+        """The run of an earlier attempt, running again."""
+        query = f"tags.`{_TAG}` = '{self._tag}'"
+        for run in self._client.search_runs([self._experiment], query, max_results=1):
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
+        return None
+
+    def _last_step(self, run_id: str) -> int:
+        names = self._client.get_run(run_id).data.metrics
+        history = self._client.get_metric_history(run_id, "lr") if "lr" in names else []
+        return max((metric.step for metric in history), default=-1)

@@ -1,0 +1,57 @@
+"""TensorBoard: a folder of events for each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrsearch.loggers.catalogue import LoggedTrial
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def prepare(study: str, folder: str) -> None:
+    """Makes the study's folder. Raises OSError."""
+    _folder(folder, study).mkdir(parents=True, exist_ok=True)
+
+
+def _folder(folder: str, study: str) -> Path:
+    return Path(folder).expanduser() / study / "tensorboard"
+
+
+class Log:
+    """Writes to FOLDER/STUDY/tensorboard/trial-NUMBER."""
+
+    def __init__(self, trial: LoggedTrial, folder: str) -> None:
+        self._trial = trial
+        self._folder = _folder(folder, trial.study) / f"trial-{trial.number:04}"
+        self._writer: SummaryWriter | None = None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Shown at once, should somebody be looking."""
+        writer = self._opened(step)
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    def end(self, outcome: str, metric: str, value: float | None) -> None:
+        """The recipe and the trial's value go to the table of hyperparameters."""
+        values = {} if value is None else {f"hparams/{metric}": value}
+        hparams = {**self._trial.hparams, "outcome": outcome}
+        self._opened(0).add_hparams(hparams, values, run_name=".")
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _opened(self, step: int) -> SummaryWriter:
+        """What an earlier attempt has written from `step` on is void: this one goes on there."""
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = None if self._trial.is_new else step
+            self._writer = SummaryWriter(self._folder, purge_step=purge)
+        return self._writer

@@ -1,0 +1,1 @@
+"""Curves as pictures: in the terminal, and as files."""

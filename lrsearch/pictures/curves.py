@@ -1,0 +1,50 @@
+"""What is drawn of a trial: its rates and losses over epochs, without gaps that are not there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lrsearch.analysis.study_data import Point, TrialData
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line: finite points only."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
+    """The learning rate over epochs: where each stretch between evaluations begins and ends."""
+    x: list[float] = []
+    y: list[float] = []
+    before = 0.0
+    for point in trial.curve:
+        x += [before, point.epoch]
+        y += [point.lr_start, point.lr_end]
+        before = point.epoch
+    return Curve(name, x, y)
+
+
+def value_curve(
+    trial: TrialData, read: Callable[[Point], float | None], name: str = "value"
+) -> Curve:
+    """A value of each evaluation over epochs; those that are missing or not finite are left out."""
+    known = [(point.epoch, value) for point in trial.curve if (value := read(point)) is not None]
+    finite = [(x, y) for x, y in known if math.isfinite(y)]
+    return Curve(name, [x for x, _ in finite], [y for _, y in finite])
+
+
+def loss_curves(trial: TrialData) -> list[Curve]:
+    """Training and validation loss; those that have any point."""
+    curves = [
+        value_curve(trial, lambda point: point.train_loss, "train loss"),
+        value_curve(trial, lambda point: point.val_loss, "validation loss"),
+    ]
+    return [curve for curve in curves if curve.x]

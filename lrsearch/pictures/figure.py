@@ -1,0 +1,50 @@
+"""What every picture shares: colours, lines, and how it becomes a file.
+
+Matplotlib's object interface alone: `pyplot` keeps a global state, which threads would share.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Kind = Literal["svg", "png"]
+
+# Okabe and Ito, "Color Universal Design" (2008): told apart whatever the eyes.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", ":", "-.")
+_DPI = 120
+
+
+def new_figure(width: float = 8.0, height: float = 4.5) -> Figure:
+    """An empty figure, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def entitle(axes: Axes, title: str) -> None:
+    """A title as it stands: `$` in a name is not the beginning of a formula."""
+    axes.set_title(title, fontsize=9, parse_math=False, loc="left", wrap=True)
+
+
+def colour(index: int) -> str:
+    """The colour of the curve at `index`; after the last they begin again."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def style(index: int) -> str:
+    """The line of the curve at `index`: another one each time the colours begin again."""
+    return STYLES[index // len(COLOURS) % len(STYLES)]
+
+
+def encoded(figure: Figure, kind: Kind) -> bytes:
+    """The figure as a file's content; the same figure gives the same text, but for ids."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    figure.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata)
+    return buffer.getvalue()

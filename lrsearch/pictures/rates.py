@@ -1,0 +1,33 @@
+"""Learning-rate curves before any training, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lrsearch.pictures.curves import Curve
+from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.pictures.scales import thinned, wants_log
+
+_MOST_POINTS = 4000
+
+
+def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
+    """The curves over epochs, with a legend beside them where there are several."""
+    figure = new_figure(width=8.0 if len(curves) == 1 else 12.0)
+    axes = figure.subplots()
+    entitle(axes, title)
+    for index, curve in enumerate(curves):
+        x, y = thinned(curve.x, curve.y, _MOST_POINTS)
+        axes.plot(x, y, label=curve.name, color=colour(index), linestyle=style(index))
+    if wants_log(rate for curve in curves for rate in curve.y):
+        axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("learning rate")
+    axes.grid(alpha=0.3)
+    if len(curves) > 1:
+        legend = axes.legend(
+            frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0)
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return encoded(figure, kind)

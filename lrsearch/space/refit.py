@@ -1,0 +1,76 @@
+"""A recipe from elsewhere as parameters of a trial of a space, where it fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lrsearch.recipe import COMMON, Recipe
+from lrsearch.space.domains import Domain
+from lrsearch.space.space import OWNERS, Space
+
+
+def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
+    """The parameters with which a trial of `space` trains this recipe, and why there are none.
+
+    It fits where each parameter lies within its domain, and what the space does not search is
+    what the recipe has.
+    """
+    parameters: dict[str, Any] = {}
+    problems: list[str] = []
+
+    def choose(name: str, domain: Domain) -> Any:
+        value = _value_of(recipe, name, space)
+        if problem := domain.problem(value):
+            problems.append(f"{name}: {problem}")
+            return domain.ends()[0]
+        parameters.update(domain.stored(name, value))
+        return value
+
+    rebuilt = space.recipe(choose)
+    if not problems:
+        problems += _differences(_flat(recipe.to_dict()), _flat(rebuilt.to_dict()))
+    return parameters, problems
+
+
+def _value_of(recipe: Recipe, name: str, space: Space) -> Any:
+    """What the recipe has for a stored name such as `lr`, `adamw.lr_ref`, `cosine.final`."""
+    if name == "optimizer":
+        return recipe.optimizer.name
+    if name == "scheduler":
+        return recipe.scheduler.name
+    owner, _, argument = name.rpartition(".")
+    if owner in OWNERS:
+        return getattr(recipe, owner).get(argument)
+    if argument == "lr_ref":
+        return recipe.lr / space.coupling.factor(recipe.batch_size)
+    if argument in COMMON:
+        return getattr(recipe, argument)
+    part = recipe.scheduler if owner == recipe.scheduler.name else recipe.optimizer
+    return part.arguments.get(argument)
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} was {old.get(key)!r} and is {new.get(key)!r} here"
+        for key in sorted(old.keys() | new.keys())
+        if not _same(old.get(key), new.get(key)) and key != "lr_ref"
+    ]
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, float) and isinstance(new, int | float):
+        # A coupled rate goes through the reference batch size and back.
+        return math.isclose(old, new, rel_tol=1e-9)
+    return bool(old == new)
+
+
+def _flat(plain: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,88 @@
+"""The best settings of an earlier study, to be tried first by a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import select
+
+from lrsearch.config.settings import MetricSettings, Settings
+from lrsearch.errors import UserError
+from lrsearch.recipe import Recipe
+from lrsearch.space.refit import refit
+from lrsearch.study.database import Database, redacted
+from lrsearch.study.progress import Progress, ranked
+from lrsearch.study.tables import StudyRow
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a study was given of another one, as its record keeps it."""
+
+    study: str | None
+    trials: tuple[int, ...]
+    """The trials of the other study, the best first."""
+    parameters: tuple[Mapping[str, Any], ...]
+    """The same as parameters of trials of this study."""
+    notes: tuple[str, ...] = ()
+    """What was taken and what was skipped, for the screen."""
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Plain values; None where there was no other study."""
+        if self.study is None:
+            return None
+        parameters = [dict(one) for one in self.parameters]
+        return {"study": self.study, "trials": list(self.trials), "parameters": parameters}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any] | None) -> Self:
+        """The inverse of `to_json`, without the notes."""
+        if plain is None:
+            return cls(None, (), ())
+        return cls(plain["study"], tuple(plain["trials"]), tuple(plain["parameters"]))
+
+
+NOTHING = WarmStart(None, (), ())
+
+
+def warm_start(settings: Settings, database: Database) -> WarmStart:
+    """The best complete trials of `study.warm_start` that fit the new space.
+
+    Raises UserError where there is no such study, or it has no complete trial.
+    """
+    name = settings.study.warm_start
+    if name is None:
+        return NOTHING
+    with database.session() as session:
+        row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+        names = ", ".join(session.scalars(select(StudyRow.name))) or "none"
+    if row is None:
+        raise UserError(
+            f"study.warm_start: no study {name!r} in {redacted(database.url)}; there: {names}"
+        )
+    metric = MetricSettings(**row.config["metric"])
+    best = ranked(Progress(database.session, row.study_id).finished(), metric.mode)
+    if not best:
+        raise UserError(f"study.warm_start: no trial of {name} has completed yet")
+    trials: list[int] = []
+    parameters: list[Mapping[str, Any]] = []
+    skipped: list[str] = []
+    for trial in best:
+        if len(trials) == settings.study.warm_start_trials:
+            break
+        fitting, problems = refit(settings.space, Recipe.from_dict(trial.recipe or {}))
+        if problems:
+            skipped.append(f"trial {trial.trial} of {name} does not fit: {problems[0]}")
+        elif fitting not in parameters:
+            trials.append(trial.trial or 0)
+            parameters.append(fitting)
+    listed = ", ".join(map(str, trials))
+    taken = f"tried first: trials {listed} of {name}" if trials else f"nothing of {name} fits"
+    return WarmStart(name, tuple(trials), tuple(parameters), (taken, *_shortened(skipped)))
+
+
+def _shortened(lines: list[str], most: int = 5) -> list[str]:
+    left = len(lines) - most
+    return [*lines[:most], *([f"and {left} more that do not fit"] if left > 0 else [])]

@@ -1,0 +1,113 @@
+"""`show` and `compare`: trials for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lrsearch.analysis.study_data import StudyData, read_study
+from lrsearch.config.settings import QueueSettings
+from lrsearch.study.claims import Claims
+from lrsearch.study.database import Database
+from lrsearch.study.endings import Outcome
+from lrsearch.study.queue import Queue
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def study(swept: Path) -> StudyData:
+    return read_study(Database("sqlite:///lrsearch.db"), "digits")
+
+
+def test_a_trial_is_shown_with_its_recipe_curves_and_evaluations(
+    command: Command, study: StudyData
+) -> None:
+    best = study.ranked[0]
+    code, out, error = command("show", "digits", str(best.number))
+    assert (code, error) == (0, "")
+    assert "the best" in out
+    assert best.recipe is not None
+    assert best.recipe.describe() in out
+    assert str(best.owner) in out
+    assert "validation loss" in out
+    assert "learning rate" in out
+    rows = out.splitlines()[-3:]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+
+
+def test_into_a_pipe_go_no_colours_and_plots_of_80_columns(
+    command: Command, study: StudyData
+) -> None:
+    for arguments in (("show", "digits", "0"), ("compare", "digits", "0", "1", "2")):
+        _, out, _ = command(*arguments)
+        assert "\x1b" not in out
+        plotted = [line for line in out.splitlines() if "│" in line or "┤" in line]
+        assert plotted
+        assert max(map(len, plotted)) <= 80
+
+
+def test_where_and_why_a_trial_ended_is_shown(command: Command, swept: Path) -> None:
+    database = Database("sqlite:///lrsearch.db")
+    study_id = read_study(database, "digits", curves=False).study_id
+    Queue(database.session, study_id).add([({}, 1), ({}, 2)], first=6)
+    claims = Claims(database.session, study_id, "far-away/1/1.00", QueueSettings())
+    for outcome in (
+        Outcome("diverged", None, "the loss is nan", step=17, lr=0.25),
+        Outcome("failed", None, "Traceback [most recent]:\nValueError: [a] bug"),
+    ):
+        claim = claims.claim(take_over=False)
+        assert claim is not None
+        claims.finish(claim, outcome, 1.0)
+    _, diverged, _ = command("show", "digits", "6")
+    assert "step 17, learning rate 0.25" in diverged
+    assert "the loss is nan" in diverged
+    assert "no evaluation" in diverged
+    _, failed, _ = command("show", "digits", "7")
+    assert "Traceback [most recent]:\nValueError: [a] bug" in failed
+
+
+def test_for_programs_a_trial_is_json(command: Command, study: StudyData) -> None:
+    shown = json.loads(command("show", "digits", "1", "--json")[1])
+    trial = study.trial(1)
+    assert (shown["number"], shown["value"], shown["seed"]) == (1, trial.value, trial.seed)
+    assert trial.recipe is not None
+    assert shown["recipe"] == trial.recipe.to_dict()
+    assert [one["val_loss"] for one in shown["evaluations"]] == [p.val_loss for p in trial.curve]
+    both = json.loads(command("compare", "digits", "1", "2", "--json")[1])
+    assert both[0] == shown
+
+
+def test_trials_are_compared_by_what_differs(command: Command, study: StudyData) -> None:
+    code, out, _ = command("compare", "digits", "0", "1", "2")
+    assert code == 0
+    head, *rows = out.splitlines()
+    assert head.split() == ["trial", "0", "trial", "1", "trial", "2"]
+    names = {row.split()[0] for row in rows if row.split()}
+    assert {"outcome", "val_loss", "lr"} <= names
+    assert "the same in all: " in out
+    for number in (0, 1, 2):
+        assert f"trial {number}" in out.partition("the same")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "digits"), "name a trial"),
+        (("show", "digits", "x"), "not a whole number"),
+        (("show", "digits", "99"), "there: 0 to 5"),
+        (("show", "digits", "0", "1"), "one word too many"),
+        (("compare", "digits", "0"), "name two trials or more"),
+        (("compare", "digits", "0", "0"), "named twice"),
+        (("compare",), "name a study"),
+    ],
+)
+def test_bad_input_is_refused(
+    command: Command, study: StudyData, arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, error = command(*arguments)
+    assert (code, out) == (2, "")
+    assert said in error

@@ -1,0 +1,100 @@
+"""`status`: once and watched, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lrsearch.config.settings import QueueSettings
+from lrsearch.entry import status
+from lrsearch.study.claims import Claims
+from lrsearch.study.database import Database
+from lrsearch.study.endings import Outcome
+from lrsearch.study.queue import Queue
+from lrsearch.study.study import load_row
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def open_unit(swept: Path) -> Claims:
+    """The swept study with one more unit to do, and a worker that could do it."""
+    database = Database("sqlite:///lrsearch.db")
+    study_id = load_row(database, "digits").study_id
+    Queue(database.session, study_id).add([({}, 1)], first=6)
+    return Claims(database.session, study_id, "far-away/1/1.00", QueueSettings())
+
+
+def test_a_finished_study_says_how_long_it_took(command: Command, swept: Path) -> None:
+    code, out, _ = command("status", "digits")
+    assert code == 0
+    assert "done     6/6 done" in out
+    assert "6 complete; " in out
+    assert "; 0.0s of wall clock" not in out
+
+
+def test_for_programs_it_is_json_and_nothing_else(command: Command, swept: Path) -> None:
+    one = json.loads(command("status", "digits", "--json")[1])
+    assert (one["study"], one["state"], one["total"], one["done"]) == ("digits", "done", 6, 6)
+    assert one["outcomes"] == {"complete": 6}
+    assert one["seconds"] > 0
+    assert json.loads(command("status", "--json")[1]) == [one]
+
+
+def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
+    command: Command, open_unit: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(seconds: float) -> None:
+        claim = open_unit.claim(take_over=False)
+        assert claim is not None
+        open_unit.finish(claim, Outcome("failed", reason="no disk"), 1.0)
+
+    monkeypatch.setattr(status.time, "sleep", work)
+    code, out, _ = command("status", "digits", "--watch")
+    assert code == 0
+    assert "[7/7] trial 6 failed" in out
+    assert "1 failed" in out
+
+
+def test_watching_all_shows_each_change_and_ends_with_the_last(
+    command: Command, open_unit: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(seconds: float) -> None:
+        claim = open_unit.claim(take_over=False)
+        assert claim is not None
+        open_unit.finish(claim, Outcome("failed", reason="no disk"), 1.0)
+
+    monkeypatch.setattr(status.time, "sleep", work)
+    code, out, _ = command("status", "--watch")
+    assert code == 0
+    assert out.index("6/7 done") < out.index("7/7 done")
+
+
+@pytest.mark.parametrize("names", [(), ("digits",)])
+def test_ctrl_c_ends_watching_quietly(
+    command: Command,
+    open_unit: Claims,
+    monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...],
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.time, "sleep", interrupt)
+    code, _, error = command("status", *names, "--watch")
+    assert (code, error) == (130, "")
+
+
+def test_bad_input_is_refused(command: Command, swept: Path) -> None:
+    for arguments, said in (
+        (("digist",), "did you mean digits?"),
+        (("digits", "more"), "one word too many"),
+        (("--watch", "--json"), "give one of them"),
+        (("storage.url=sqlite:///typo.db",), "there is no database"),
+    ):
+        code, out, error = command("status", *arguments)
+        assert (code, out) == (2, "")
+        assert said in error

@@ -1,0 +1,70 @@
+"""MLflow's own reading of what a sweep has logged, from a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrsearch.loggers.catalogue import LoggedTrial, build_logger
+
+pytest.importorskip("mlflow", reason="pip install 'lrsearch[mlflow]'")
+
+HPARAMS = {"lr": 0.1, "scheduler": "cosine"}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return (tmp_path / "mlruns").as_uri()
+
+
+def logged(
+    store: str, first: int, last: int, is_new: bool = True, outcome: str | None = None
+) -> None:
+    open_log = build_logger("mlflow", {"uri": store})
+    assert open_log is not None
+    log = open_log(LoggedTrial("digits", 1, 3, is_new, HPARAMS))
+    for step in range(first, last + 1):
+        log.log(step, {"val_loss": 1.0 / step, "lr": 0.1})
+    if outcome is not None:
+        log.end(outcome, "val_loss", 0.25)
+    log.close()
+
+
+def runs(store: str) -> tuple[Any, list[Any]]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    return client, list(client.search_runs([experiment.experiment_id]))
+
+
+def test_a_trial_is_a_run_with_its_curves_and_its_recipe(store: str) -> None:
+    logged(store, 1, 4, outcome="complete")
+    client, (run,) = runs(store)
+    assert run.info.run_name == "trial-0003"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"lr": "0.1", "scheduler": "cosine"}
+    history = client.get_metric_history(run.info.run_id, "val_loss")
+    assert sorted(metric.step for metric in history) == [1, 2, 3, 4]
+    assert run.data.metrics["trial_val_loss"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("pruned", "KILLED"), ("diverged", "KILLED"), ("failed", "FAILED")]
+)
+def test_a_run_ends_as_its_trial_did(store: str, outcome: str, status: str) -> None:
+    logged(store, 1, 1, outcome=outcome)
+    _, (run,) = runs(store)
+    assert (run.info.status, run.data.tags["lrsearch.outcome"]) == (status, outcome)
+
+
+def test_a_takeover_goes_on_in_the_same_run_without_steps_that_are_there_twice(store: str) -> None:
+    logged(store, 1, 4)
+    logged(store, 3, 6, is_new=False, outcome="complete")
+    client, (run,) = runs(store)
+    history = client.get_metric_history(run.info.run_id, "val_loss")
+    assert sorted(metric.step for metric in history) == [1, 2, 3, 4, 5, 6]
