@@ -42,7 +42,7 @@ def paper() -> Paper:
 def text_plot(
     curves: Sequence[Curve], title: str, on: Paper, x_label: str = "epoch", height: int = 16
 ) -> str:
-    """The curves in one plot with a legend; a line that says so where there is nothing to draw."""
+    """The title, the curves in one plot, a legend; or a line that says there is nothing to draw."""
     drawn = [curve for curve in curves if curve.x]
     if not drawn:
         return f"{title}: nothing to draw yet"
@@ -52,7 +52,6 @@ def text_plot(
     figure = plotext.figure.clear()
     figure.theme("colorless")
     figure.plot_size(on.width, height)
-    figure.title(title)
     figure.label(x_label, axis="x")
     log = wants_log(y for curve in drawn for y in curve.y)
     _tick(figure.ruler("x"), [x for curve in drawn for x in curve.x], on.width // 12, False)
@@ -68,7 +67,7 @@ def text_plot(
         names.append((sample.string(colorless=not on.coloured), curve.name))
     text = str(figure.build().string(colorless=not on.coloured))
     plot = [line.rstrip() for line in text.splitlines()]
-    return "\n".join(plot + (_legend(names, on.width) if len(drawn) > 1 else []))
+    return "\n".join([title, *plot] + (_legend(names, on.width) if len(drawn) > 1 else []))
 
 
 def _place(value: float, log: bool) -> float:
