@@ -186,10 +186,11 @@ def _watch_one(console: Console, database: Database, study: StudyStatus) -> None
 
         def look() -> bool:
             nonlocal seen
+            over = _is_over(_chosen(database, [study.name])[0])  # first: none is missed then
             new = progress.finished(seen)
             seen = new[-1].order if new else seen
             display.update(progress.snapshot(), new)
-            return _is_over(_chosen(database, [study.name])[0])
+            return over
 
         _repeat(look, display.interval, display.say)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,9 +67,9 @@ def _epoch_rows(study: StudyData) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(rows: Any) -> str:
+def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as CSV, with a column for every name that any of them has; None is an empty cell."""
-    known: list[Mapping[str, Any]] = list(rows)
+    known = list(rows)
     columns = list(dict.fromkeys(name for row in known for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)
