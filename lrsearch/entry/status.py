@@ -182,6 +182,8 @@ def _watch_one(console: Console, database: Database, study: StudyStatus) -> None
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     seen = finished[-1].order if finished else 0
+    if not console.is_terminal:
+        _say(console, _line(study))  # something at once; the next line may take a while
     with make_display(console, metric, finished) as display:
 
         def look() -> bool:
