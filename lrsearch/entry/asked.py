@@ -121,7 +121,8 @@ def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words that `read_here` understands (a name, `storage.url=...`), and other `key=value`."""
     from lrsearch.entry.places import PLACES
 
-    mine, others = [], []
+    mine: list[str] = []
+    others: list[str] = []
     for argument in arguments:
         key, equals, _ = argument.partition("=")
         (others if equals and key not in PLACES else mine).append(argument)

@@ -195,8 +195,11 @@ def report(
 
 
 study_commands.add_to(app)
-COMMANDS = tuple(
-    command.name or command.callback.__name__
+_NAMED = {
+    command.name or command.callback.__name__: command
     for command in app.registered_commands
     if command.callback is not None
-)
+}
+COMMANDS = tuple(_NAMED)
+SHOWN = ("run", "submit", *(name for name, command in _NAMED.items() if not command.hidden))
+"""The commands that a user types."""

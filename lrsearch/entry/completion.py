@@ -64,14 +64,14 @@ def print_words(words: Sequence[str]) -> None:
 
 
 def _known(before: Sequence[str], typed: str) -> list[str]:
-    from lrsearch.entry.commands import COMMANDS
+    from lrsearch.entry.commands import SHOWN
 
     command = before[0] if before else None
     if typed.startswith("-"):
         return _options(command)
     sweeps = _sweeps() if command is None or command in _OF_A_SWEEP else []
     if command is None:
-        return sorted({"run", "submit", *COMMANDS} - {"complete"}) + sweeps
+        return sorted(SHOWN) + sweeps
     if command in _OF_A_STUDY and len(before) == 1:
         return _studies()
     if command == "completion" and len(before) == 1:

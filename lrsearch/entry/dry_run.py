@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import yaml
@@ -13,11 +15,14 @@ import yaml
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
+from lrsearch.entry.fleet import existing
 from lrsearch.entry.run import with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
+from lrsearch.study.database import Database
 from lrsearch.study.plan import plan_units
+from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train
 from lrsearch.workers.launcher import places
 
@@ -47,7 +52,7 @@ def dry_run(settings: Settings) -> int:
     console = make_console()
     console.print(yaml.safe_dump(dict(settings.plain), sort_keys=False), markup=False)
     settings, info = with_data(settings, console)
-    units = plan_units(settings)
+    units = plan_units(settings, _earlier(settings))
     rng = random.Random(settings.study.seed)
     recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
     console.print(f"[bold]{_RECIPES} recipes of this space[/]")
@@ -79,6 +84,17 @@ def dry_run(settings: Settings) -> int:
         f"{len(where) * max(c.memory for c in costs.values()) / 2**20:.0f} MiB of memory"
     )
     return 0
+
+
+def _earlier(settings: Settings) -> Sequence[Mapping[str, Any]]:
+    """What another study gives this one, as parameters of trials."""
+    if settings.study.warm_start is None:
+        return ()
+    database = Database(existing(settings.storage_url))
+    try:
+        return warm_start(settings, database).parameters
+    finally:
+        database.close()
 
 
 def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:

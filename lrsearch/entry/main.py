@@ -79,12 +79,12 @@ def _run(arguments: list[str], submit: bool = False) -> int:
         list_sweeps(as_json=False)
         return 0
     if "=" not in arguments[0] and not arguments[0].startswith(("-", "~")):
-        from lrsearch.entry.commands import COMMANDS
+        from lrsearch.entry.commands import SHOWN
         from lrsearch.hints import unknown
 
         if arguments[0] in find_sweeps():
             raise UserError(f"{arguments[0]!r} is a sweep: run it with +sweep={arguments[0]}")
-        raise UserError(f"command {unknown(arguments[0], ['run', 'submit', *COMMANDS])}")
+        raise UserError(f"command {unknown(arguments[0], SHOWN)}")
     flags = get_args_parser().parse_args(arguments)
     if flags.multirun:
         raise UserError(

@@ -15,6 +15,7 @@ from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
 from lrsearch.parameters import Parameter
 from lrsearch.pictures.curves import Curve
+from lrsearch.pictures.figure import Kind
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.recipe import COMMON, Part, Recipe
 from lrsearch.schedules.durations import Duration
@@ -214,11 +215,11 @@ def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
     return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
 
 
-def _kind(output: Path) -> Any:
-    kind = output.suffix.removeprefix(".").lower()
-    if kind not in ("png", "svg"):
+def _kind(output: Path) -> Kind:
+    kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
+    if output.suffix.lower() not in kinds:
         raise UserError(f"--output: {output} is neither a .png nor a .svg")
-    return kind
+    return kinds[output.suffix.lower()]
 
 
 def _save(output: Path, picture: bytes) -> None:

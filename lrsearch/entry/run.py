@@ -163,4 +163,4 @@ def _announce(
         soft_wrap=True,
     )
     for note in study.notes:
-        console.print(f"  {note}")
+        console.print(f"  {note}", markup=False, soft_wrap=True)

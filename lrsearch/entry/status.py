@@ -182,14 +182,17 @@ def _watch_one(console: Console, database: Database, study: StudyStatus) -> None
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     seen = finished[-1].order if finished else 0
+    if not console.is_terminal:
+        _say(console, _line(study))  # something at once; the next line may take a while
     with make_display(console, metric, finished) as display:
 
         def look() -> bool:
             nonlocal seen
+            over = _is_over(_chosen(database, [study.name])[0])  # first: none is missed then
             new = progress.finished(seen)
             seen = new[-1].order if new else seen
             display.update(progress.snapshot(), new)
-            return _is_over(_chosen(database, [study.name])[0])
+            return over
 
         _repeat(look, display.interval, display.say)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,21 +12,6 @@ Names = Annotated[
     typer.Argument(metavar="[NAME] [storage.url=...]", help="the study, and its database"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="for programs: JSON on standard output")]
-
-
-class Form(StrEnum):
-    """How `best` prints a recipe."""
-
-    text = "text"
-    yaml = "yaml"
-    python = "python"
-
-
-class Export(StrEnum):
-    """What `export` writes."""
-
-    csv = "csv"
-    json = "json"
 
 
 def status(
@@ -47,8 +31,9 @@ def status(
 def best(
     names: Names = None,
     form: Annotated[
-        Form, typer.Option("--format", help="yaml: as best.yaml; python: a script like best.py")
-    ] = Form.text,
+        Literal["text", "yaml", "python"],
+        typer.Option("--format", help="yaml: as best.yaml; python: a script like best.py"),
+    ] = "text",
     trial: Annotated[int | None, typer.Option(min=0, help="another complete trial")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +43,7 @@ def best(
     """
     from lrsearch.entry.best import show_best
 
-    show_best(names or [], trial, "json" if as_json else form.value)
+    show_best(names or [], trial, "json" if as_json else form)
 
 
 def show(
@@ -96,8 +81,9 @@ def compare(
 def export(
     names: Names = None,
     form: Annotated[
-        Export, typer.Option("--format", help="csv: two files; json: one document")
-    ] = Export.csv,
+        Literal["csv", "json"],
+        typer.Option("--format", help="csv: two files; json: one document"),
+    ] = "csv",
     output: Annotated[
         Path | None,
         typer.Option(help="csv: a folder (default: outputs/NAME); json: a file (default: stdout)"),
@@ -109,7 +95,7 @@ def export(
     """
     from lrsearch.entry.write_out import export_study
 
-    export_study(names or [], form.value, output)
+    export_study(names or [], form, output)
 
 
 def try_(

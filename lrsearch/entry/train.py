@@ -78,7 +78,11 @@ def _record(arguments: Sequence[str], trial: int | None) -> dict[str, Any]:
         return _read(path)
     with asked(arguments, USAGE) as where:
         no_more(where.words, USAGE)
-        return record_of(where, trial)
+        record = record_of(where, trial)
+        config = record["config"]
+        # The data may be elsewhere on this machine than where the study was made.
+        data = {**config["data"], **where.here.data}
+        return {**record, "config": {**config, "data": data}}
 
 
 def _settings(

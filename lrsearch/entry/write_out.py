@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +37,9 @@ def export_study(
     folder = Path("outputs") / study.name if output is None else output
     if folder.is_file():
         raise UserError(f"--output: {folder} is a file; CSV needs a folder for two files")
-    _write(folder / f"{study.name}-trials.csv", _table(_trial_row(one) for one in study.trials))
+    _write(
+        folder / f"{study.name}-trials.csv", _table(map(_trial_row, study.trials), last=["reason"])
+    )
     _write(folder / f"{study.name}-epochs.csv", _table(_epoch_rows(study)))
 
 
@@ -67,10 +69,11 @@ def _epoch_rows(study: StudyData) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(rows: Any) -> str:
+def _table(rows: Iterable[Mapping[str, Any]], last: Sequence[str] = ()) -> str:
     """Rows as CSV, with a column for every name that any of them has; None is an empty cell."""
-    known: list[Mapping[str, Any]] = list(rows)
-    columns = list(dict.fromkeys(name for row in known for name in row))
+    known = list(rows)
+    names = dict.fromkeys(name for row in known for name in row)
+    columns = [*(name for name in names if name not in last), *last]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns)
     writer.writeheader()

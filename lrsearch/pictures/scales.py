@@ -9,9 +9,20 @@ _RATIO_FOR_LOG = 30.0
 
 
 def wants_log(values: Iterable[float]) -> bool:
-    """Whether a logarithmic scale shows them better: all above 0, and far apart."""
-    known = [value for value in values if math.isfinite(value)]
-    return bool(known) and min(known) > 0 and max(known) / min(known) > _RATIO_FOR_LOG
+    """Whether a logarithmic scale shows them better: all above 0, a quarter far below the highest.
+
+    A few that go to 0 at the end, as a cosine does, would stretch it out of shape.
+    """
+    known = sorted(value for value in values if math.isfinite(value))
+    return bool(known) and known[0] > 0 and known[-1] / known[len(known) // 4] > _RATIO_FOR_LOG
+
+
+def even_ticks(low: float, high: float, count: int) -> list[float]:
+    """`count` positions from `low` to `high` at the same distances; or the one."""
+    if low == high:
+        return [low]
+    shares = [k / (count - 1) for k in range(count)]
+    return [low * (1 - share) + high * share for share in shares]
 
 
 def thinned(x: Sequence[float], y: Sequence[float], most: int) -> tuple[list[float], list[float]]:

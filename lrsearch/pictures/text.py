@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrsearch.pictures.curves import Curve
-from lrsearch.pictures.scales import thinned, wants_log
+from lrsearch.pictures.scales import even_ticks, thinned, wants_log
 
 _PIPED_WIDTH = 80
 _NARROWEST = 40
@@ -41,30 +42,56 @@ def paper() -> Paper:
 def text_plot(
     curves: Sequence[Curve], title: str, on: Paper, x_label: str = "epoch", height: int = 16
 ) -> str:
-    """The curves in one plot with a legend; a line that says so where there is nothing to draw."""
+    """The title, the curves in one plot, a legend; or a line that says there is nothing to draw."""
     drawn = [curve for curve in curves if curve.x]
     if not drawn:
         return f"{title}: nothing to draw yet"
     import plotext
 
-    plotext.clear_figure()
-    plotext.limit_size(False, False)
-    plotext.plot_size(on.width, height)
-    plotext.theme("clear")
-    plotext.title(title)
-    plotext.xlabel(x_label)
-    if wants_log(y for curve in drawn for y in curve.y):
-        plotext.yscale("log")
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(on.width, height)
+    figure.label(x_label, axis="x")
+    log = wants_log(y for curve in drawn for y in curve.y)
+    _tick(figure.ruler("x"), [x for curve in drawn for x in curve.x], on.width // 12, False)
+    _tick(figure.ruler("y"), [_place(y, log) for curve in drawn for y in curve.y], 5, log)
+    names = []
     for index, curve in enumerate(drawn):
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
-        label = curve.name if len(drawn) > 1 else None
-        look: dict[str, Any] = {"marker": _marker(index, len(drawn), on.coloured)}
-        if on.coloured:
-            look["color"] = _COLOURS[index % len(_COLOURS)]
-        plotext.plot(x, y, label=label, **look)
-    built = str(plotext.build())
-    text = built if on.coloured else plotext.uncolorize(built)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+        colour = _COLOURS[index % len(_COLOURS)] if on.coloured else None
+        shape = _marker(index, len(drawn), on.coloured)
+        y = [_place(value, log) for value in y]
+        figure.draw(figure.signal(x, y, marker=plotext.marker(shape, colour)).lines())
+        sample = plotext.colorize("──" if shape == "braille" else shape, colour)
+        names.append((sample.string(colorless=not on.coloured), curve.name))
+    text = str(figure.build().string(colorless=not on.coloured))
+    plot = [line.rstrip() for line in text.splitlines()]
+    return "\n".join([title, *plot] + (_legend(names, on.width) if len(drawn) > 1 else []))
+
+
+def _place(value: float, log: bool) -> float:
+    """Where a value lies on its scale. Plotext's own logarithmic one ignores given ticks."""
+    return math.log10(value) if log else value
+
+
+def _tick(ruler: Any, places: Sequence[float], count: int, log: bool) -> None:
+    ticks = even_ticks(min(places), max(places), count)
+    ruler.ticks(ticks, [f"{10**tick if log else tick:.3g}" for tick in ticks])
+
+
+def _legend(names: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """What each curve is drawn with, as many of them in a line as there is room for."""
+    lines: list[str] = []
+    used = width
+    for sample, name in names:
+        needed = len(name) + 6
+        if used + needed > width:
+            lines.append("  ")
+            used = 2
+        lines[-1] += f"{sample} {name}   "
+        used += needed
+    return [line.rstrip() for line in lines]
 
 
 def _marker(index: int, curves: int, coloured: bool) -> str:

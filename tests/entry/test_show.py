@@ -88,9 +88,19 @@ def test_trials_are_compared_by_what_differs(command: Command, study: StudyData)
     assert head.split() == ["trial", "0", "trial", "1", "trial", "2"]
     names = {row.split()[0] for row in rows if row.split()}
     assert {"outcome", "val_loss", "lr"} <= names
-    assert "the same in all: " in out
     for number in (0, 1, 2):
-        assert f"trial {number}" in out.partition("the same")[2]
+        assert f"trial {number}" in out.rpartition("learning rate")[2]
+
+
+def test_what_is_the_same_in_all_is_said_once(command: Command, study: StudyData) -> None:
+    by_optimizer: dict[str, list[str]] = {}
+    for trial in study.trials:
+        assert trial.recipe is not None
+        by_optimizer.setdefault(trial.recipe.optimizer.name, []).append(str(trial.number))
+    name, alike = max(by_optimizer.items(), key=lambda item: len(item[1]))
+    _, out, _ = command("compare", "digits", *alike)
+    (line,) = [line for line in out.splitlines() if line.startswith("the same in all: ")]
+    assert f"optimizer={name}" in line
 
 
 @pytest.mark.parametrize(

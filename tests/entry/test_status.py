@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
         assert claim is not None
         open_unit.finish(claim, Outcome("failed", reason="no disk"), 1.0)
 
-    monkeypatch.setattr(status.time, "sleep", work)
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=work))
     code, out, _ = command("status", "digits", "--watch")
     assert code == 0
     assert "[7/7] trial 6 failed" in out
@@ -67,7 +68,7 @@ def test_watching_all_shows_each_change_and_ends_with_the_last(
         assert claim is not None
         open_unit.finish(claim, Outcome("failed", reason="no disk"), 1.0)
 
-    monkeypatch.setattr(status.time, "sleep", work)
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=work))
     code, out, _ = command("status", "--watch")
     assert code == 0
     assert out.index("6/7 done") < out.index("7/7 done")
@@ -83,7 +84,7 @@ def test_ctrl_c_ends_watching_quietly(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(status.time, "sleep", interrupt)
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=interrupt))
     code, _, error = command("status", *names, "--watch")
     assert (code, error) == (130, "")
 

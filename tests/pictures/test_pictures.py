@@ -120,6 +120,8 @@ def test_a_logarithmic_scale_is_for_what_is_above_0_and_far_apart() -> None:
     assert wants_log([1e-4, 1.0, math.inf])
     assert not wants_log([0.0, 1.0, 100.0])
     assert not wants_log([1.0, 2.0])
+    assert not wants_log([math.cos(math.pi * k / 1000) + 1.0 for k in range(1000)])
+    assert wants_log([0.1 ** (k // 25) for k in range(100)])
     assert not wants_log([])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from lrsearch.config.settings import QueueSettings
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
@@ -41,7 +42,7 @@ def queue(database: Database, study_id: int) -> Queue:
 
 @pytest.fixture
 def claims(database: Database, study_id: int) -> Claims:
-    return Claims(database.session, study_id, "here/1/2.00")
+    return Claims(database.session, study_id, "here/1/2.00", QueueSettings())
 
 
 def state(database: Database, study_id: int) -> tuple[str, str | None, bool]:
@@ -57,7 +58,9 @@ def test_studies_do_not_see_each_others_units(
     with database.session.begin() as session:
         session.add(StudyRow(study_id=other_id, name="two", config={}, record={}))
     assert Queue(database.session, other_id).total() == 0
-    assert Claims(database.session, other_id, "me/1/1").claim(take_over=True) is None
+    assert (
+        Claims(database.session, other_id, "me/1/1", QueueSettings()).claim(take_over=True) is None
+    )
 
 
 def test_a_smaller_budget_takes_away_untouched_units_alone(queue: Queue, claims: Claims) -> None:
@@ -156,3 +159,30 @@ def test_units_are_counted_by_state(database: Database, queue: Queue) -> None:
     assert queue.counts() == {OPEN: 3, RUNNING: 0, DONE: 0}
     with database.session() as session:
         assert session.query(UnitRow).count() == queue.total() == 3
+
+
+def test_the_start_and_the_end_of_a_trial_are_signs_of_work(
+    database: Database, queue: Queue, claims: Claims
+) -> None:
+    claim = claims.claim(take_over=False)
+    assert claim is not None
+    claims.started(claim, {}, {}, "cpu", {})
+    with database.session.begin() as session:
+        session.execute(update(StudyRow).values(ticked_at=StudyRow.ticked_at - 5.0))
+    claims.finish(claim, Outcome(COMPLETE, 1.0), 1.0)
+    assert queue.spent() == pytest.approx(5.0, abs=3.0)
+
+
+def test_a_unit_added_by_hand_is_claimed_first_and_stands_outside_the_plan(
+    queue: Queue, claims: Claims
+) -> None:
+    assert [queue.add_by_hand({"lr": 0.5}, seed=0), queue.add_by_hand({}, seed=0)] == [-1, -2]
+    assert (queue.total(), queue.planned()) == (5, 3)
+    assert queue.trim(2) == 2
+    queue.replan([({"lr": 9.0}, 0)] * 2)
+    claimed = [claims.claim(take_over=False) for _ in range(4)]
+    assert [one.number for one in claimed if one is not None] == [-2, -1, 0, 1]
+    assert [one.params for one in claimed if one is not None] == [
+        {}, {"lr": 0.5}, {"lr": 9.0}, {"lr": 9.0},
+    ]  # fmt: skip
+    assert len({one.seed for one in claimed if one is not None}) == 4
