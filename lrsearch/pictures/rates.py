@@ -12,8 +12,8 @@ _MOST_POINTS = 4000
 
 
 def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
-    """The curves over epochs, with a legend beside them where there are several."""
-    figure = new_figure(width=8.0 if len(curves) == 1 else 12.0)
+    """The curves over epochs, with a legend below where there are several."""
+    figure = new_figure(height=4.5 if len(curves) == 1 else 4.5 + 0.2 * len(curves))
     axes = figure.subplots()
     entitle(axes, title)
     for index, curve in enumerate(curves):
@@ -25,9 +25,7 @@ def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
     axes.set_ylabel("learning rate")
     axes.grid(alpha=0.3)
     if len(curves) > 1:
-        legend = axes.legend(
-            frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0)
-        )
+        legend = figure.legend(frameon=False, fontsize=7, loc="outside lower left")
         for text in legend.get_texts():
             text.set_parse_math(False)
     return encoded(figure, kind)
