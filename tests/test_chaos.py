@@ -11,6 +11,7 @@ import pytest
 CHAOS = Path(__file__).resolve().parent.parent / "benchmarks" / "chaos.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", ["postgresql"])
 def test_a_fleet_under_attack_ends_with_the_undisturbed_results(
     environment: dict[str, str], tmp_path: Path, database: str

@@ -183,6 +183,7 @@ def test_own_data_as_tensors(run: Run) -> None:
     assert data["n_classes"] == 2
 
 
+@pytest.mark.slow
 def test_own_data_as_datasets(run: Run) -> None:
     folder = run("Your own data as Datasets")
     _ended(folder.outcomes("sines"), 3)
@@ -194,6 +195,7 @@ def test_own_data_as_datasets(run: Run) -> None:
     assert all("val_accuracy" not in metrics for _, metrics, _ in folder.evaluations("sines"))
 
 
+@pytest.mark.slow
 def test_own_loss_and_metric(run: Run) -> None:
     folder = run("Your own loss and metric")
     _ended(folder.outcomes("focal"), 3)
@@ -209,6 +211,7 @@ def test_own_loss_and_metric(run: Run) -> None:
     assert "functools.partial(focal, gamma=1.5)" in script
 
 
+@pytest.mark.slow
 def test_own_training_loop(run: Run) -> None:
     folder = run("Your own training loop")
     _ended(folder.outcomes("loop"), 4)
@@ -229,6 +232,7 @@ def test_own_training_loop(run: Run) -> None:
     assert "equal to the last bit" in printed
 
 
+@pytest.mark.slow
 def test_search_space(run: Run) -> None:
     folder = run("The search space")
     whole = yaml.safe_load(folder.output["python -m lrsearch +sweep=space --cfg job"])

@@ -100,6 +100,7 @@ def test_the_same_command_resumes_extends_and_refuses_another_set_up(
     assert len(states(query)) == 8
 
 
+@pytest.mark.slow
 def test_random_search_gives_the_same_trials_and_no_two_alike_whatever_the_number_of_workers(
     lrsearch: Run, query: Query
 ) -> None:
@@ -159,6 +160,7 @@ def wait_for(query: Query, sql: str, wanted: Callable[[list[tuple[object, ...]]]
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_running_and_the_next_run_finishes_the_total(
     started: Callable[..., subprocess.Popen[str]], query: Query, lrsearch: Run
 ) -> None:
@@ -190,6 +192,7 @@ def test_ctrl_c_twice_stops_at_once_and_still_leaves_nothing_running(
     assert not [state for _, state in states(query) if state == "RUNNING"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_named_and_replaced_and_no_trial_is_lost(
     started: Callable[..., subprocess.Popen[str]], query: Query
 ) -> None:
@@ -207,6 +210,7 @@ def test_a_worker_that_dies_is_named_and_replaced_and_no_trial_is_lost(
     assert query("select max(attempts) from lrsearch_units") == [(2,)]
 
 
+@pytest.mark.slow
 def test_workers_whose_parent_is_killed_stop_and_the_next_run_takes_over(
     started: Callable[..., subprocess.Popen[str]], query: Query, lrsearch: Run
 ) -> None:
@@ -237,6 +241,7 @@ def test_a_timeout_ends_the_sweep_and_hands_running_trials_back(
     assert query("select seconds >= 6 from lrsearch_studies") == [(1,)]
 
 
+@pytest.mark.slow
 def test_without_mnist_the_digits_stand_in_and_every_result_says_so(
     lrsearch: Run, query: Query, tmp_path: Path
 ) -> None:

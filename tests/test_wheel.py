@@ -28,6 +28,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_it_lists_and_runs_the_sweeps_from_any_directory(
     unpacked: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

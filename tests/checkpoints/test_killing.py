@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lrsearch.schedules.families import FAMILIES
 
 SCRIPT = Path(__file__).with_name("killing.py")
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_in_every_scheduler_family(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
