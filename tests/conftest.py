@@ -84,3 +84,18 @@ def new_database() -> Iterator[Callable[[], str]]:
     yield make
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A SQLite database that is not there yet."""
+    return f"sqlite:///{tmp_path / 'lrsearch.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_url(request: pytest.FixtureRequest, url: str) -> str:
+    """An empty database, of both kinds in turn."""
+    if request.param == "sqlite":
+        return url
+    new_database: Callable[[], str] = request.getfixturevalue("new_database")
+    return new_database()

@@ -9,63 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from lrsearch.entry.main import main
-
-pytest.importorskip("plotly")
-
 Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a small sweep has been run."""
-    folder = tmp_path_factory.mktemp("swept")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("STORAGE", "CHECKPOINTS", "DATA", "CACHE"):
-            patch.delenv(f"LRSEARCH_{name}", raising=False)
-        patch.setenv("LRSEARCH_CACHE", str(folder / "cache"))
-        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-        subprocess.run(
-            [sys.executable, "-m", "lrsearch", "+sweep=digits", "study.n_trials=4",
-             "train.epochs=1", "workers=1"],
-            cwd=folder, check=True, capture_output=True,
-        )  # fmt: skip
-    return folder
-
-
-@pytest.fixture
-def command(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """Runs a command in this process, where the sweep was run: exit code, output, errors."""
-    for name in ("STORAGE", "CHECKPOINTS", "DATA", "CACHE"):
-        monkeypatch.delenv(f"LRSEARCH_{name}", raising=False)
-    monkeypatch.setenv("LRSEARCH_CACHE", str(folder / "cache"))
-    monkeypatch.chdir(folder)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
-def test_the_report_lies_beside_the_results(command: Command, folder: Path) -> None:
+def test_the_report_lies_beside_the_results(command: Command, swept: Path) -> None:
     code, out, _ = command("report", "digits")
     assert code == 0
     assert "outputs/digits/report.html" in out
-    page = (folder / "outputs" / "digits" / "report.html").read_text()
-    assert "4 of 4" in page
+    page = (swept / "outputs" / "digits" / "report.html").read_text()
+    assert "6 of 6" in page
     assert "python -m lrsearch train outputs/digits/best.yaml" in page
 
 
-def test_the_folder_or_the_file_may_be_given(command: Command, tmp_path: Path) -> None:
-    assert command("report", "digits", f"output_dir={tmp_path}")[0] == 0
-    assert (tmp_path / "digits" / "report.html").is_file()
-    file = tmp_path / "deep" / "mine.html"
+def test_the_folder_or_the_file_may_be_given(command: Command, swept: Path) -> None:
+    assert command("report", "digits", "output_dir=other")[0] == 0
+    assert (swept / "other" / "digits" / "report.html").is_file()
+    file = swept / "deep" / "mine.html"
     assert command("report", "digits", "--output", str(file))[0] == 0
     assert [one.name for one in file.parent.iterdir()] == ["mine.html"]
 
@@ -81,6 +40,7 @@ def test_the_folder_or_the_file_may_be_given(command: Command, tmp_path: Path) -
         (("digits", "--output", "/proc/no/report.html"), "give --output FILE"),
     ],
 )
+@pytest.mark.usefixtures("swept")
 def test_bad_input_is_told_and_nothing_is_written(
     command: Command, arguments: tuple[str, ...], said: str
 ) -> None:
@@ -99,7 +59,7 @@ def test_a_password_reaches_no_report(
     assert "hunter2" not in file.read_text()
 
 
-def test_it_does_not_import_torch(folder: Path, environment: dict[str, str]) -> None:
+def test_it_does_not_import_torch(swept: Path, environment: dict[str, str]) -> None:
     code = (
         "import sys\nfrom lrsearch.entry.main import main\n"
         "try: main(['report', 'digits', 'output_dir=light'])\n"
@@ -107,7 +67,7 @@ def test_it_does_not_import_torch(folder: Path, environment: dict[str, str]) -> 
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=swept, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False"
