@@ -107,7 +107,7 @@ class Families:
         if max(tries) != min(tries):
             lines.append(
                 f"The families had {min(tries)} to {max(tries)} tries; so that none wins by being "
-                f"tried more often, each is judged by the best to be expected of {min(tries)}."
+                f"tried more often, each is judged by the best to be expected of {self.equal_tries}."
             )
         if self.sampler in _ADAPTIVE:
             lines.append(
@@ -142,13 +142,14 @@ def expected_best(
 
 
 def compare_families(study: StudyData) -> Families:
-    """The scheduler families of a study, compared at the number of tries of the least tried."""
+    """The scheduler families of a study, compared at half the tries of the least tried."""
     groups: dict[str, list[TrialData]] = defaultdict(list)
     for trial in study.trials:
         if trial.recipe is not None and trial.outcome in _TRIED:
             groups[trial.recipe.scheduler.name].append(trial)
     enough = [len(group) for group in groups.values() if len(group) >= LEAST_TRIES]
-    equal = min(enough) if len(enough) > 1 and study.ranked else None
+    # Half of them: from n tries the spread of the best of n cannot be told.
+    equal = -(-min(enough) // 2) if len(enough) > 1 and study.ranked else None
     mode = study.metric.mode
     rows = [_family(name, group, study, equal) for name, group in groups.items()]
     sign = 1.0 if mode == "min" else -1.0
