@@ -106,8 +106,9 @@ class Families:
         lines = []
         if max(tries) != min(tries):
             lines.append(
-                f"The families had {min(tries)} to {max(tries)} tries; so that none wins by being "
-                f"tried more often, each is judged by the best to be expected of {self.equal_tries}."
+                f"The families had {min(tries)} to {max(tries)} tries; so that none wins by "
+                f"being tried more often, each is judged by the best to be expected of "
+                f"{self.equal_tries}."
             )
         if self.sampler in _ADAPTIVE:
             lines.append(
