@@ -32,6 +32,8 @@ SWEEP = (
     "+sweep=digits", "sampler=random", "pruner=none", "train.keep_best=0",
     # What a unit may suffer is not what is tested here.
     "queue.max_attempts=1000", f"queue.lease={LEASE:g}",
+    # Trainings of seconds are not saved by themselves.
+    "train.checkpoint_every=50",
 )  # fmt: skip
 FAULTS = {"kill": 4, "stop": 3, "terminate": 3, "disconnect": 3, "restart": 2}
 """Kinds of faults, and how often each is chosen."""

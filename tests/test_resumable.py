@@ -63,12 +63,12 @@ class StopsAt(Collected):
 
 def free() -> Pace:
     """Saving costs nothing: each evaluation has its checkpoint."""
-    return Pace(clock=lambda: 0.0)
+    return Pace(clock=lambda: 0.0, first_after=0.0)
 
 
 def dear() -> Pace:
     """Saving takes as long as training: the first evaluation alone has its checkpoint."""
-    return Pace(clock=itertools.count().__next__)
+    return Pace(clock=itertools.count().__next__, first_after=0.0)
 
 
 def begin(should_stop: Callable[[int], bool] = lambda step: False, **changes: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lrsearch.checkpoints.pace import SHARE, Pace
+from lrsearch.checkpoints.pace import FIRST_AFTER, SHARE, Pace
 
 
 class Clock:
@@ -17,10 +17,10 @@ class Clock:
         return self.now
 
 
-def saves(epoch: float, cost: float, epochs: int) -> list[int]:
+def saves(epoch: float, cost: float, epochs: int, first_after: float = 0.0) -> list[int]:
     """The epochs after which a training saves."""
     clock, found = Clock(), []
-    pace = Pace(clock)
+    pace = Pace(clock, first_after)
     for number in range(1, epochs + 1):
         clock.now += epoch
         if pace.due():
@@ -30,8 +30,13 @@ def saves(epoch: float, cost: float, epochs: int) -> list[int]:
     return found
 
 
-def test_the_first_is_always_due() -> None:
+def test_the_first_is_due_whatever_it_costs() -> None:
     assert saves(epoch=0.01, cost=10.0, epochs=50) == [1]
+
+
+def test_a_training_of_seconds_is_not_worth_a_save() -> None:
+    assert saves(epoch=1.0, cost=0.01, epochs=4, first_after=FIRST_AFTER) == []
+    assert saves(epoch=1.0, cost=0.01, epochs=6, first_after=FIRST_AFTER) == [5, 6]
 
 
 def test_cheap_ones_are_always_due() -> None:
@@ -48,7 +53,7 @@ def test_the_cost_stays_near_its_share(epoch: float, cost: float) -> None:
 
 def test_saves_that_are_done_anyway_count() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = Pace(clock, first_after=0.0)
     clock.now = 10.0
     with pace.saving():
         clock.now += 1.0
@@ -59,7 +64,7 @@ def test_saves_that_are_done_anyway_count() -> None:
 
 def test_a_save_that_fails_counts() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = Pace(clock, first_after=0.0)
 
     def fail() -> None:
         with pace.saving():
