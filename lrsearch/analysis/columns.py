@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.study.shelf import shown_state
 
 
 def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def study_plain(study: StudyData) -> dict[str, Any]:
     ]
     head = {
         "study": study.name,
-        "state": study.state,
+        "state": shown_state(study.state, study.done, study.total),
         "stopped": study.stopped,
         "metric": dataclasses.asdict(study.metric),
         "best": study.ranked[0].number if study.ranked else None,

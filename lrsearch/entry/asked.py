@@ -31,10 +31,23 @@ class Asked:
 
     @property
     def place(self) -> str:
-        """` storage.url=...` where a command needs it to find the same database, else nothing."""
-        shown = redacted(self.here.url)
-        default = read_here([])[0].url
-        return "" if self.here.url == default else f" {shlex.quote(f'storage.url={shown}')}"
+        """What a command needs to find the same database."""
+        return shown_place(self.here)
+
+
+def shown_place(here: Here) -> str:
+    """` storage.url=...` where a command needs it to find the same database, else nothing."""
+    default = read_here([])[0].url
+    shown = redacted(here.url)
+    return "" if here.url == default else f" {shlex.quote(f'storage.url={shown}')}"
+
+
+def start_a_worker(name: str, place: str) -> str:
+    """Says that a study waits for a worker, and how to start one."""
+    return (
+        f"no worker is at it; to start one: python -m lrsearch worker "
+        f"--sweep {name} --until-empty{place}"
+    )
 
 
 @contextmanager

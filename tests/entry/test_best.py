@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from command_line import Command
 from sqlalchemy import text
 
 from lrsearch.study.database import Database
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from command_line import Command
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
@@ -23,7 +24,6 @@ INFO = DataInfo(
     name="digits", fingerprint="abc", input_shape=(1, 8, 8), n_classes=10, n_train=1078,
     n_validation=360, n_test=359, fallback_reason=None, wanted="digits", file=None,
 )  # fmt: skip
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

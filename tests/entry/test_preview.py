@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
 
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
@@ -14,7 +14,6 @@ from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import FAMILIES
 
-Command = Callable[..., tuple[int, str, str]]
 ONE = ("scheduler=cosine", "lr=0.1", "warmup=0.05", "epochs=20", "final=0.01")
 
 

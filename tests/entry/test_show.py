@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.config.settings import QueueSettings
@@ -14,8 +14,6 @@ from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
 from lrsearch.study.queue import Queue
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from command_line import Command
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.entry import status
@@ -16,8 +16,6 @@ from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
 from lrsearch.study.queue import Queue
 from lrsearch.study.study import load_row
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

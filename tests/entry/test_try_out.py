@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import Run
+from command_line import Command, Run
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.study.database import Database
 from lrsearch.study.queue import Queue
 from lrsearch.study.study import load_row
 
-Command = Callable[..., tuple[int, str, str]]
 AGAIN = ("+sweep=digits", "train.epochs=3", "pruner=none", "workers=1")
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+from command_line import Command
 from sqlalchemy import text
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.study.database import Database
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def refuse(constant: str) -> None:
