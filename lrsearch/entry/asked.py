@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lrsearch.analysis.columns import finite
@@ -140,6 +141,18 @@ def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         key, equals, _ = argument.partition("=")
         (others if equals and key not in PLACES else mine).append(argument)
     return mine, others
+
+
+def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """The folder of outputs, and the other arguments."""
+    folder, rest = "outputs", []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key == "output_dir":
+            folder = value
+        else:
+            rest.append(argument)
+    return Path(folder), rest
 
 
 def print_json(document: Any) -> None:

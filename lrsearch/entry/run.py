@@ -50,7 +50,7 @@ def run(settings: Settings, command: str) -> int:
             output / "logs",
         )
         launcher.run(settings.study.timeout)
-    code = conclude(console, settings, info, progress, output)
+    code = conclude(console, settings, info, database, output)
     _write_down(console, database, study.name)
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}", soft_wrap=True)

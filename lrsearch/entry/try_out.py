@@ -44,7 +44,7 @@ def try_setting(arguments: Sequence[str]) -> None:
         queue.add_by_hand(parameters, settings.study.seed)
         print(f"queued as the next trial of {where.name}: {shlex.join(words)}")
         for branch, (option, name) in implied.items():
-            print(f"{branch}={option}, too, because {name} is one of {option}'s parameters alone")
+            print(f"{branch}={option} is fixed with it, because {name} is {option}'s")
         print(
             f"what it leaves out is suggested by the sampler; the study now has "
             f"{queue.total()} trials"

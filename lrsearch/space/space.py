@@ -166,19 +166,17 @@ class Space:
 
         That option, and the first of the names that only it has: `lr` may be of `sgd` alone.
         """
-        fitting = [
-            pair for pair in self._branches(wanted) if wanted.keys() <= {*self._reached(pair)}
-        ]
+        pairs = self._branches(wanted)
+        fitting = [pair for pair in pairs if wanted.keys() <= {*self._reached(pair)}]
         found: dict[str, tuple[str, str]] = {}
         for branch, options in (("optimizer", self.optimizer), ("scheduler", self.scheduler)):
             if branch in wanted or len(options) == 1 or len({p[branch] for p in fitting}) != 1:
                 continue
             option = fitting[0][branch]
             others = [{**fitting[0], branch: other} for other in options if other != option]
-            elsewhere = {name for pair in others for name in self._reached(pair)}
-            # Each other option lacks a name; where none lacks the same one, the first is named.
-            names = [name for name in wanted if name not in elsewhere] or list(wanted)
-            found[branch] = option, names[0]
+            reached = [self._reached(pair) for pair in others]
+            lacking = [name for name in wanted if any(name not in names for names in reached)]
+            found[branch] = option, lacking[0]
         return found
 
     def parameters_for(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -209,8 +207,9 @@ class Space:
             return wanted[name]
 
         self.recipe(choose)
+        there = ", ".join(reached)
         problems += [
-            f"{name}: no such parameter here{closest(name, reached)}; this setting has {', '.join(reached)}"
+            f"{name}: no such parameter here{closest(name, reached)}; this setting has {there}"
             for name in wanted
             if name not in reached
         ]
