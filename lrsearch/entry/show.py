@@ -89,10 +89,8 @@ def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], Stu
 
 
 def _plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
-    return {
-        **trial_plain(study, trial),
-        "evaluations": [point_plain(point) for point in trial.curve],
-    }
+    evaluations = [point_plain(point) for point in trial.curve]
+    return {**trial_plain(study, trial), "evaluations": evaluations}
 
 
 def _facts(study: StudyData, trial: TrialData) -> list[str]:

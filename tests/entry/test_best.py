@@ -99,6 +99,7 @@ def test_what_has_not_completed_cannot_be_best(command: Command, swept: Path) ->
     [
         (("best",), "name a study: lrsearch best NAME"),
         (("best", "digist"), "there: digits"),
+        (("best", "digits", "--format", "yaml", "--json"), "give one of them"),
         (("best", "digits", "7"), "one word too many"),
         (("best", "digits", "--trial", "77"), "no finished trial 77"),
         (("train",), "name a study: lrsearch train NAME"),

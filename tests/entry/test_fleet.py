@@ -77,8 +77,11 @@ def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Clai
     claims.finish(claim, Outcome("failed", reason="no disk"), 1.0)
     assert "open: 2 trials wait" in command("resume", "digits")[1]
     _, out, _ = command("resume", "digits", "--retry-failed")
-    assert "1 failed trials are open again" in out
+    assert "1 failed trial is open again" in out
     assert "open: 3 trials wait" in out
+    for _ in range(2):
+        claims.claim(take_over=False)
+    assert "open: 1 trial waits, 2 running" in command("resume", "digits")[1]
 
 
 def test_a_study_is_deleted_only_with_yes_and_only_when_nothing_runs(
@@ -107,8 +110,24 @@ def test_a_study_must_be_named_and_a_typo_is_helped(
 ) -> None:
     code, _, error = command(*arguments)
     assert code == 2
-    assert "digits" in error
+    assert "there: digits" in error
     assert state() == "open"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "digist"), ("status", "digist", "--watch"), ("stop", "digist"),
+        ("best", "digist"), ("show", "digist", "0"), ("export", "digist"), ("report", "digist"),
+        ("try", "digist", "lr=0.1"), ("train", "digist"),
+    ],
+)  # fmt: skip
+def test_a_study_that_is_not_there_is_told_in_the_same_words_everywhere(
+    command: Command, claims: Claims, arguments: tuple[str, ...]
+) -> None:
+    code, out, error = command(*arguments)
+    assert (code, out) == (2, "")
+    assert f"no study 'digist' in {URL}; did you mean digits?; there: digits" in error
 
 
 def test_a_database_that_is_not_there_is_not_made(command: Command, tmp_path: Path) -> None:
