@@ -37,7 +37,7 @@ def reason_of(study: StudyData, trial: TrialData) -> str | None:
     last, metric = trial.curve[-1], study.metric.name
     value = "unknown" if last.value is None else f"{last.value:.4g}"
     pruner = study.config.get("pruner", {}).get("name")
-    by = f" by the {pruner} pruner" if pruner else ""
+    by = f" by the {pruner} pruner" if pruner not in (None, "none") else ""
     return (
         f"pruned{by} after evaluation {last.evaluation} at epoch {last.epoch:g}: {metric} {value}"
     )

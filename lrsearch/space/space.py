@@ -209,7 +209,7 @@ class Space:
         self.recipe(choose)
         there = ", ".join(reached)
         problems += [
-            f"{name}: no such parameter here{closest(name, reached)}; this setting has {there}"
+            f"{name}: no such parameter here{closest(name, reached)} (this setting has {there})"
             for name in wanted
             if name not in reached
         ]

@@ -60,8 +60,8 @@ def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserEr
     """What to raise for a study that is not there: the closest name, and those there are."""
     names = list(known)
     return UserError(
-        f"no study {name!r} in {redacted(database.url)}{closest(name, names)}; "
-        f"there: {', '.join(names) or 'none'}"
+        f"no study {name!r} in {redacted(database.url)}{closest(name, names)} "
+        f"(there: {', '.join(names) or 'none'})"
     )
 
 

@@ -127,7 +127,7 @@ def test_a_study_that_is_not_there_is_told_in_the_same_words_everywhere(
 ) -> None:
     code, out, error = command(*arguments)
     assert (code, out) == (2, "")
-    assert f"no study 'digist' in {URL}; did you mean digits?; there: digits" in error
+    assert f"no study 'digist' in {URL}; did you mean digits? (there: digits)" in error
 
 
 def test_a_database_that_is_not_there_is_not_made(command: Command, tmp_path: Path) -> None:

@@ -74,6 +74,9 @@ def test_a_pruned_trial_says_what_is_known_of_it(command: Command, swept: Path) 
     database = Database("sqlite:///lrsearch.db")
     with database.session.begin() as session:
         session.execute(
+            text("update lrsearch_studies set config=json_set(config, '$.pruner.name', 'asha')")
+        )
+        session.execute(
             text("update lrsearch_units set outcome='pruned', value=null where trial_number=2")
         )
         session.execute(
@@ -83,7 +86,8 @@ def test_a_pruned_trial_says_what_is_known_of_it(command: Command, swept: Path) 
             )
         )
     value = read_study(database, "digits").trial(2).curve[-1].value
-    said = f"pruned by the none pruner after evaluation 2 at epoch 2: val_loss {value:.4g}"
+    assert value is not None
+    said = f"pruned by the asha pruner after evaluation 2 at epoch 2: val_loss {value:.4g}"
     assert command("show", "digits", "2")[1].splitlines()[-1] == said
     assert json.loads(command("show", "digits", "2", "--json")[1])["reason"] == said
 
