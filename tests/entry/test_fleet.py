@@ -64,9 +64,9 @@ def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: Claims)
     assert "python -m lrsearch worker --sweep digits" in out
     claim = claims.claim(take_over=False)
     assert claim is not None
-    assert "go on to their end" in command("stop", "digits")[1]
+    assert "1 running trial goes on to its end" in command("stop", "digits")[1]
     assert not claims.renew(claim).hand_back
-    assert "are handed back" in command("stop", "digits", "--now")[1]
+    assert "1 running trial is handed back" in command("stop", "digits", "--now")[1]
     assert claims.renew(claim).hand_back
     assert state() == "stopped"
 

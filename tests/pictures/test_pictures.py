@@ -53,7 +53,7 @@ def test_the_rate_is_drawn_where_each_stretch_begins_and_ends() -> None:
 def test_a_rate_between_evaluations_is_not_made_up() -> None:
     curve = Curve("lr", [0.0, 4.0], [0.0, 1.0], joined=False)
     apart, joined = (
-        "".join(text_plot([one], "lr", Paper()).split("\n")[2:-4])
+        "".join(text_plot([one], "lr", Paper()).split("\n")[2:-3])
         for one in (curve, dataclasses.replace(curve, joined=True))
     )
     assert apart.count("*") == 2
