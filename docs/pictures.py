@@ -60,10 +60,14 @@ def main() -> None:
         draw_result()
 
 
+def database() -> Database:
+    """That of the sweep."""
+    return Database("sqlite:///lrsearch.db")
+
+
 def progress() -> Progress:
     """The study's progress."""
-    database = Database("sqlite:///lrsearch.db")
-    return Progress(database.session, load_row(database, "mnist").study_id)
+    return Progress(database().session, load_row(database(), "mnist").study_id)
 
 
 def draw_running(display: LiveDisplay, now: Progress) -> None:
@@ -81,7 +85,7 @@ def draw_result() -> None:
     """What the command prints at its end."""
     settings = load_settings(["+sweep=mnist"])
     console = recorder()
-    conclude(console, settings, prepare(settings.data), progress(), Path("outputs/mnist"))
+    conclude(console, settings, prepare(settings.data), database(), Path("outputs/mnist"))
     console.save_svg(str(DOCS / "result.svg"), title=COMMAND)
 
 

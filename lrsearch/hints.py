@@ -6,9 +6,18 @@ import difflib
 from collections.abc import Iterable
 
 
+def closest(name: object, names: Iterable[str]) -> str:
+    """`; did you mean cosine?`, or nothing where no name is close.
+
+    An argument without its owner, `lr` for `adamw.lr`, is close, too.
+    """
+    known = list(names)
+    owned = [one for one in known if one.endswith(f".{name}")]
+    close = owned or difflib.get_close_matches(str(name), known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def unknown(name: object, known: Iterable[object]) -> str:
     """`'cosin' is unknown; did you mean cosine? (valid: constant, cosine, ...)`."""
     names = sorted(str(one) for one in known)
-    close = difflib.get_close_matches(str(name), names, 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{str(name)!r} is unknown{hint} (valid: {', '.join(names)})"
+    return f"{str(name)!r} is unknown{closest(name, names)} (valid: {', '.join(names)})"

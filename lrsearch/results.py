@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 from pathlib import Path
@@ -12,14 +11,15 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from lrsearch.analysis.columns import recipe_columns
+from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.tables import trials_csv
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
 from lrsearch.export.script import best_script
 from lrsearch.recipe import Recipe
-from lrsearch.study.database import redacted
+from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import fallback_warning, versions
 from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
@@ -31,10 +31,12 @@ def conclude(
     console: Console,
     settings: Settings,
     info: DataInfo | None,
-    progress: Progress,
+    database: Database,
     output: Path,
 ) -> int:
     """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
+    study = read_study(database, settings.study.name)
+    progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     snapshot = progress.snapshot()
     failed = snapshot.state == FAILED
@@ -42,7 +44,7 @@ def conclude(
         console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
     best = ranked(finished, settings.metric.mode)
     if finished:
-        write_trials(output / "trials.csv", finished)
+        write_whole(output / "trials.csv", trials_csv(study))
     if not best:
         console.print(f"no trial has completed ({_tally(finished) or 'none has finished'})")
         if finished:
@@ -108,32 +110,6 @@ def best_record(settings: Settings, info: DataInfo | None, best: Finished) -> di
     if info is not None and info.fallback_reason:
         record = {"WARNING": fallback_warning(info), **record}
     return record
-
-
-def write_trials(path: Path, finished: list[Finished]) -> None:
-    """All trials as a table, a row a trial."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [_row(one) for one in sorted(finished, key=lambda f: (f.trial is None, f.trial))]
-    columns: dict[str, None] = {}
-    for row in rows:
-        columns |= dict.fromkeys(row)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _row(one: Finished) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "trial": one.trial,
-        "outcome": one.outcome,
-        "value": one.value,
-        "seconds": None if one.seconds is None else round(one.seconds, 3),
-        "seed": one.seed,
-    }
-    row |= recipe_columns(one.recipe or {})
-    row["reason"] = one.reason
-    return row
 
 
 def _print_best(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., tuple[int, str, str]]
+"""Runs a command in this process: exit code, output, errors."""
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 BUGGY = """

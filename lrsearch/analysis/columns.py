@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.study.shelf import shown_state
+from lrsearch.study.tables import PRUNED
 
 
 def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +27,23 @@ def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def trial_plain(trial: TrialData) -> dict[str, Any]:
+def reason_of(study: StudyData, trial: TrialData) -> str | None:
+    """Why a trial ended early, as far as it is known; None where it did not.
+
+    Of a pruned one its last evaluation is, and the pruner of the study.
+    """
+    if trial.outcome != PRUNED or trial.reason or not trial.curve:
+        return trial.reason
+    last, metric = trial.curve[-1], study.metric.name
+    value = "unknown" if last.value is None else f"{last.value:.4g}"
+    pruner = study.config.get("pruner", {}).get("name")
+    by = f" by the {pruner} pruner" if pruner not in (None, "none") else ""
+    return (
+        f"pruned{by} after evaluation {last.evaluation} at epoch {last.epoch:g}: {metric} {value}"
+    )
+
+
+def trial_plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
     """A trial as plain values, without its evaluations; what is not finite is None."""
     skipped = {"recipe", "curve", "finished_at"}
     plain = {
@@ -34,6 +52,7 @@ def trial_plain(trial: TrialData) -> dict[str, Any]:
         if field.name not in skipped
     }
     plain["finished_at"] = None if trial.finished_at is None else trial.finished_at.isoformat()
+    plain["reason"] = reason_of(study, trial)
     plain["recipe"] = None if trial.recipe is None else trial.recipe.to_dict()
     return dict(finite(plain))
 
@@ -46,12 +65,12 @@ def point_plain(point: Point) -> dict[str, Any]:
 def study_plain(study: StudyData) -> dict[str, Any]:
     """A study with its trials and their evaluations as plain values, fit for JSON."""
     trials = [
-        {**trial_plain(trial), "evaluations": [point_plain(point) for point in trial.curve]}
+        {**trial_plain(study, trial), "evaluations": [point_plain(point) for point in trial.curve]}
         for trial in study.trials
     ]
     head = {
         "study": study.name,
-        "state": study.state,
+        "state": shown_state(study.state, study.done, study.total),
         "stopped": study.stopped,
         "metric": dataclasses.asdict(study.metric),
         "best": study.ranked[0].number if study.ranked else None,

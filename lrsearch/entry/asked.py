@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lrsearch.analysis.columns import finite
@@ -31,10 +32,23 @@ class Asked:
 
     @property
     def place(self) -> str:
-        """` storage.url=...` where a command needs it to find the same database, else nothing."""
-        shown = redacted(self.here.url)
-        default = read_here([])[0].url
-        return "" if self.here.url == default else f" {shlex.quote(f'storage.url={shown}')}"
+        """What a command needs to find the same database."""
+        return shown_place(self.here)
+
+
+def shown_place(here: Here) -> str:
+    """` storage.url=...` where a command needs it to find the same database, else nothing."""
+    default = read_here([])[0].url
+    shown = redacted(here.url)
+    return "" if here.url == default else f" {shlex.quote(f'storage.url={shown}')}"
+
+
+def start_a_worker(name: str, place: str) -> str:
+    """Says that a study waits for a worker, and how to start one."""
+    return (
+        f"no worker is at it; to start one: python -m lrsearch worker "
+        f"--sweep {name} --until-empty{place}"
+    )
 
 
 @contextmanager
@@ -127,6 +141,18 @@ def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         key, equals, _ = argument.partition("=")
         (others if equals and key not in PLACES else mine).append(argument)
     return mine, others
+
+
+def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """The folder of outputs, and the other arguments."""
+    folder, rest = "outputs", []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key == "output_dir":
+            folder = value
+        else:
+            rest.append(argument)
+    return Path(folder), rest
 
 
 def print_json(document: Any) -> None:

@@ -20,6 +20,7 @@ from lrsearch.entry.run import with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
+from lrsearch.space.domains import as_written
 from lrsearch.study.database import Database
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
@@ -62,7 +63,8 @@ def dry_run(settings: Settings) -> int:
     if given:
         console.print("\n[bold]tried first, as far as given[/]")
         for params in given:
-            console.print(f"  {params}", markup=False)
+            words = (f"{name}={value}" for name, value in as_written(params).items())
+            console.print(f"  {' '.join(words)}", markup=False)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
     if info is None:

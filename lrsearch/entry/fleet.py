@@ -8,12 +8,12 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from lrsearch.analysis.words import plural
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf, StudyStatus
+from lrsearch.study.shelf import Shelf, StudyStatus, status_of
 from lrsearch.study.tables import OPEN, RUNNING
 from lrsearch.workers.here import Here
 
@@ -44,22 +44,21 @@ def existing(url: str) -> str:
 def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStatus, Queue]]:
     """One study by name. Raises UserError."""
     with _database(arguments) as (database, here, names):
-        studies = Shelf(database.session).statuses()
         if len(names) != 1:
+            studies = Shelf(database.session).statuses()
             known = ", ".join(study.name for study in studies) or "none"
             raise UserError(f"name one study; there: {known}")
-        found = [study for study in studies if study.name == names[0]]
-        if not found:
-            raise UserError(f"study {unknown(names[0], [study.name for study in studies])}")
-        yield database, here, found[0], Queue(database.session, found[0].study_id)
+        study = status_of(database, names[0])
+        yield database, here, study, Queue(database.session, study.study_id)
 
 
 def pause_study(arguments: Sequence[str]) -> None:
     """`pause`."""
     with _study(arguments) as (_, _, study, queue):
         queue.pause()
+        running = plural(study.counts[RUNNING], "trial")
         print(
-            f"{study.name} is paused: its workers hand {study.counts[RUNNING]} trials back\n"
+            f"{study.name} is paused: its workers hand {running} back\n"
             f"to go on: python -m lrsearch resume {study.name}"
         )
 
@@ -70,14 +69,20 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
         if retry_failed:
             from lrsearch.study.endings import reopen_failed
 
-            print(f"{reopen_failed(database.session, study.study_id)} failed trials are open again")
+            again = reopen_failed(database.session, study.study_id)
+            print(f"{plural(again, 'failed trial')} {'is' if again == 1 else 'are'} open again")
         queue.open()
         counts = queue.counts()
-        print(f"{study.name} is open: {counts[OPEN]} trials wait, {counts[RUNNING]} run")
+        print(f"{study.name} is open: {waiting(counts[OPEN])}, {counts[RUNNING]} running")
         if counts[OPEN]:
             print(
                 f"workers take them; to start one: python -m lrsearch worker --sweep {study.name}"
             )
+
+
+def waiting(trials: int) -> str:
+    """`1 trial waits`, `2 trials wait`."""
+    return f"{plural(trials, 'trial')} {'waits' if trials == 1 else 'wait'}"
 
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
@@ -85,9 +90,11 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
     with _study(arguments) as (_, _, study, queue):
         queue.stop("stopped by hand", hand_back=now)
         running = study.counts[RUNNING]
-        end = "are handed back" if now else "go on to their end"
+        one = running == 1
+        back, on = ("is", "goes on to its end") if one else ("are", "go on to their end")
+        end = f"{back} handed back" if now else on
         print(
-            f"{study.name} is stopped: {running} running trials {end}\n"
+            f"{study.name} is stopped: {plural(running, 'running trial')} {end}\n"
             f"to go on: python -m lrsearch resume {study.name}"
         )
 
@@ -96,14 +103,16 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
     """`delete`. Raises UserError without --yes, or while trials run."""
     with _study(arguments) as (database, here, study, queue):
         if not yes:
+            trials = plural(sum(study.counts.values()), "trial")
             raise UserError(
-                f"this deletes {study.name} with {sum(study.counts.values())} trials, their "
-                f"evaluations and checkpoints for ever; to do it: add --yes"
+                f"this deletes {study.name} with {trials}, all evaluations"
+                f" and checkpoints for ever; to do it: add --yes"
             )
         shelf = Shelf(database.session)
         if alive := shelf.running_now(study.study_id):
+            are = "is" if alive == 1 else "are"
             raise UserError(
-                f"{alive} trials of {study.name} are running: "
+                f"{plural(alive, 'trial')} of {study.name} {are} running: "
                 f"first python -m lrsearch stop {study.name} --now"
             )
         queue.stop("being deleted", hand_back=True)

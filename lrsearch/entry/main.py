@@ -17,7 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.exit(_dispatch(arguments))
+        try:
+            code = _dispatch(arguments)
+        except SystemExit as ended:
+            # Rich and Click exit with 1 where the reader of a pipe has gone.
+            if isinstance(ended.__context__, BrokenPipeError):
+                raise ended.__context__ from None
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+        sys.exit(code)
     except ConfigErrors as error:
         _complain(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}:")
         for problem in error.problems:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 USAGE = "preview +sweep=NAME, or preview scheduler=cosine lr=0.1 warmup=0.05 epochs=20 ..."
 _CURVES = 12
-_IN_ONE_PLOT = 4
+_IN_ONE_PLOT = 3
 _ASSUMED_STEPS = 100
 """An epoch's, where nobody says."""
 _DEFAULT_LR = 0.1
@@ -84,7 +84,7 @@ def _print(title: str, drawn: Sequence[Drawn], notes: Sequence[str]) -> None:
         names = {index: f"{index + 1}" for index in range(len(drawn))}
         for first in range(0, len(drawn), _IN_ONE_PLOT):
             group = range(first, min(first + _IN_ONE_PLOT, len(drawn)))
-            print(text_plot([drawn[k].curve(names[k]) for k in group], title, paper(), height=13))
+            print(text_plot([drawn[k].curve(names[k]) for k in group], title, paper()))
             for k in group:
                 print(f"{names[k]:>4}  {drawn[k].recipe.describe()}")
             print()
@@ -219,12 +219,13 @@ def _kind(output: Path) -> Kind:
     kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
     if output.suffix.lower() not in kinds:
         raise UserError(f"--output: {output} is neither a .png nor a .svg")
+    if not output.parent.is_dir():
+        raise UserError(f"--output: there is no folder {output.parent}; make it first")
     return kinds[output.suffix.lower()]
 
 
 def _save(output: Path, picture: bytes) -> None:
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(picture)
     except OSError as error:
         raise UserError(f"--output: cannot write {output}: {error.strerror}") from None

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.display import make_console
+from lrsearch.entry.asked import output_folder
 from lrsearch.entry.fleet import existing
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
@@ -24,7 +25,7 @@ _DEFAULT_URL = "sqlite:///lrsearch.db"
 def write_report(arguments: Sequence[str], output: Path | None) -> None:
     """`report`. Raises UserError."""
     console = make_console()
-    folder, places = _output_dir(arguments)
+    folder, places = output_folder(arguments)
     here, names = read_here(places)
     database = Database(existing(here.url))
     try:
@@ -55,18 +56,6 @@ def report_page(study: StudyData, url: str, record: Path) -> str:
     widening = widening_command(study, found.edges, _shown_places(url))
     parts = sections(study, found, best_code(study), widening, str(record))
     return build_page(study, found, parts, report_figures(study, found))
-
-
-def _output_dir(arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """The folder of outputs, and the other arguments."""
-    folder, rest = "outputs", []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key == "output_dir":
-            folder = value
-        else:
-            rest.append(argument)
-    return Path(folder), rest
 
 
 def _shown_places(url: str) -> list[str]:

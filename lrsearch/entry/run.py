@@ -8,10 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
+from lrsearch.entry.fleet import waiting
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
@@ -48,7 +50,7 @@ def run(settings: Settings, command: str) -> int:
             output / "logs",
         )
         launcher.run(settings.study.timeout)
-    code = conclude(console, settings, info, progress, output)
+    code = conclude(console, settings, info, database, output)
     _write_down(console, database, study.name)
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}", soft_wrap=True)
@@ -59,7 +61,8 @@ def run(settings: Settings, command: str) -> int:
             soft_wrap=True,
         )
     elif running := study.queue.counts()[RUNNING]:
-        console.print(f"{running} trials are still run by workers elsewhere")
+        are = "is" if running == 1 else "are"
+        console.print(f"{plural(running, 'trial')} {are} still run by workers elsewhere")
     studies.close()
     return code
 
@@ -81,7 +84,7 @@ def submit(settings: Settings) -> int:
     settings, _, studies, _, study = _store(settings, console)
     left = study.total - study.queue.counts()[DONE]
     console.print(
-        f"{left} trials wait for workers; to start one, on any machine that reaches the database:\n"
+        f"{waiting(left)} for workers; to start one, on any machine that reaches the database:\n"
         f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}\n"
         f"how far they are: python -m lrsearch status {study.name}; the result, and help with the "
         f"rest: the same command without submit",

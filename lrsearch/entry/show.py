@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from lrsearch.analysis.columns import point_plain, recipe_columns, trial_plain
+from lrsearch.analysis.columns import point_plain, reason_of, recipe_columns, trial_plain
 from lrsearch.analysis.study_data import StudyData, TrialData, read_study
 from lrsearch.display import duration, make_console, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
-from lrsearch.pictures.curves import loss_curves, rate_curve, value_curve
+from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title, value_curve
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.study.tables import DONE
 
@@ -27,7 +27,7 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
         (trial,), study = _trials(where, SHOW, 1)
         no_more(where.words[1:], SHOW)
         if as_json:
-            print_json(_plain(trial))
+            print_json(_plain(study, trial))
             return
         console = make_console()
         for line in _facts(study, trial):
@@ -35,16 +35,20 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
         if trial.curve:
             on = paper()
             print()
-            print(text_plot(loss_curves(trial), "loss", on))
-            print()
-            print(text_plot([rate_curve(trial)], "learning rate", on))
+            if len(trial.curve) > 1:
+                print(text_plot(loss_curves(trial), "loss", on))
+                print()
+                print(text_plot([rate_curve(trial)], rates_title(trial), on))
+                print(RATES_NOTE)
+            else:
+                print("one evaluation: nothing to plot")
             print()
             print("\n".join(_evaluations(trial, study.metric.name)))
         else:
             console.print("no evaluation yet" if trial.state != DONE else "no evaluation")
-        if trial.reason:
+        if reason := reason_of(study, trial):
             console.print("\n[bold]why it ended[/]")
-            console.print(trial.reason.rstrip(), markup=False, soft_wrap=True)
+            console.print(reason.rstrip(), markup=False, soft_wrap=True)
 
 
 def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
@@ -52,7 +56,7 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
     with asked(arguments, COMPARE) as where:
         trials, study = _trials(where, COMPARE, 2)
         if as_json:
-            print_json([_plain(trial) for trial in trials])
+            print_json([_plain(study, trial) for trial in trials])
             return
         console = make_console()
         _print_differences(console, study, trials)
@@ -67,6 +71,7 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
         print(text_plot(values, name, on))
         print()
         print(text_plot(rates, "learning rate", on))
+        print(RATES_NOTE)
 
 
 def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
@@ -83,8 +88,9 @@ def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], Stu
     return [study.trial(one) for one in numbers], study
 
 
-def _plain(trial: TrialData) -> dict[str, Any]:
-    return {**trial_plain(trial), "evaluations": [point_plain(point) for point in trial.curve]}
+def _plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
+    evaluations = [point_plain(point) for point in trial.curve]
+    return {**trial_plain(study, trial), "evaluations": evaluations}
 
 
 def _facts(study: StudyData, trial: TrialData) -> list[str]:

@@ -12,16 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lrsearch.display import described, duration, make_console, make_display, number
-from lrsearch.entry.asked import no_more, print_json
-from lrsearch.entry.fleet import existing
+from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
+from lrsearch.entry.fleet import existing, waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.outages import passes
 from lrsearch.study.progress import Progress, Running
 from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf, StudyStatus
+from lrsearch.study.shelf import Shelf, StudyStatus, status_of
 from lrsearch.study.tables import DONE, OPEN, RUNNING
 
 USAGE = "status [NAME] [storage.url=...]"
@@ -38,12 +37,12 @@ def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
     database = Database(existing(here.url))
     try:
         if watch:
-            return _watch(database, names)
+            return _watch(database, names, shown_place(here))
         if as_json:
             studies = [_plain(database, study) for study in _chosen(database, names)]
             print_json(studies[0] if names else studies)
         else:
-            _show(make_console(), database, names)
+            _show(make_console(), database, names, shown_place(here))
     finally:
         database.close()
     return 0
@@ -51,25 +50,21 @@ def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
 
 def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
     """The study that is named, or all. Raises UserError where there is none of that name."""
-    studies = Shelf(database.session).statuses()
-    if not names:
-        return studies
-    found = [study for study in studies if study.name == names[0]]
-    if not found:
-        raise UserError(f"study {unknown(names[0], [study.name for study in studies])}")
-    return found
+    if names:
+        return [status_of(database, names[0])]
+    return Shelf(database.session).statuses()
 
 
 # Once
 
 
-def _show(console: Console, database: Database, names: Sequence[str]) -> None:
+def _show(console: Console, database: Database, names: Sequence[str], place: str) -> None:
     studies = _chosen(database, names)
     if not studies:
         console.print(f"no studies in {redacted(database.url)}")
     for study in studies:
         _say(console, _line(study))
-        for line in _trouble(study):
+        for line in _trouble(database, study, place):
             _say(console, line)
         if names:
             _show_one(console, database, study)
@@ -79,28 +74,34 @@ def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, soft_wrap=True)
 
 
-def _state(study: StudyStatus) -> str:
-    return "done" if study.counts[DONE] == sum(study.counts.values()) else study.state
-
-
 def _line(study: StudyStatus) -> str:
     counts = study.counts
     return (
-        f"{study.name:24} {_state(study):8} {counts[DONE]}/{sum(counts.values())} done, "
+        f"{study.name:24} {study.shown_state:8} {counts[DONE]}/{sum(counts.values())} done, "
         f"{counts[RUNNING]} running, {counts[OPEN]} open"
         + (f", priority {study.priority}" if study.priority else "")
     )
 
 
-def _trouble(study: StudyStatus) -> list[str]:
-    """Why it is not open, and why some hosts leave it alone."""
+def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
+    """Why it is not open, why some hosts leave it alone, and whether nobody works on it."""
     lines = []
     if study.stopped and study.state != OPEN:
         said = study.stopped.strip().splitlines()
         lines.append(" ".join([f"    {said[0]}", *said[-1:][: len(said) - 1]]))
     for host, reason in study.refusals.items():
         lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
+    if _lacks_workers(database, study):
+        left = waiting(study.counts[OPEN] + study.counts[RUNNING])
+        lines.append(f"    {left}, {start_a_worker(study.name, place)}")
     return lines
+
+
+def _lacks_workers(database: Database, study: StudyStatus) -> bool:
+    """Whether it is open, with trials to do, and no live worker has any of them."""
+    left = study.counts[OPEN] + study.counts[RUNNING]
+    is_open = study.state == OPEN and left > 0
+    return is_open and not Shelf(database.session).running_now(study.study_id)
 
 
 def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
@@ -123,7 +124,7 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
     queue = Queue(database.session, study.study_id)
     return {
         "study": study.name,
-        "state": _state(study),
+        "state": study.shown_state,
         "stopped": study.stopped,
         "priority": study.priority,
         "total": sum(study.counts.values()),
@@ -131,6 +132,7 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
         "outcomes": queue.outcomes(),
         "seconds": queue.spent(),
         "refusals": dict(study.refusals),
+        "lacks_workers": _lacks_workers(database, study),
         "trials_running": [
             _running_plain(one)
             for one in Progress(database.session, study.study_id).snapshot().running
@@ -153,18 +155,19 @@ def _running_plain(one: Running) -> dict[str, Any]:
 # Until it is done
 
 
-def _watch(database: Database, names: Sequence[str]) -> int:
+def _watch(database: Database, names: Sequence[str], place: str) -> int:
     """Returns 0 when there is nothing left to wait for, 130 after Ctrl-C."""
     console = make_console()
     chosen = _chosen(database, names)
     try:
         if names:
-            _watch_one(console, database, chosen[0])
+            _watch_one(console, database, chosen[0], place)
         else:
-            _watch_all(console, database)
+            _watch_all(console, database, place)
     except KeyboardInterrupt:
         return 130
-    _show(console, database, names)
+    if names or console.is_terminal:  # into a pipe the lines of all have been told
+        _show(console, database, names, place)
     return 0
 
 
@@ -174,7 +177,7 @@ def _is_over(study: StudyStatus) -> bool:
     return not counts[RUNNING] and (study.state != OPEN or not counts[OPEN])
 
 
-def _watch_one(console: Console, database: Database, study: StudyStatus) -> None:
+def _watch_one(console: Console, database: Database, study: StudyStatus, place: str) -> None:
     from lrsearch.config.settings import MetricSettings
     from lrsearch.study.study import load_row
 
@@ -182,8 +185,10 @@ def _watch_one(console: Console, database: Database, study: StudyStatus) -> None
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     seen = finished[-1].order if finished else 0
-    if not console.is_terminal:
-        _say(console, _line(study))  # something at once; the next line may take a while
+    if not _is_over(study):  # something at once; the next line may take a while
+        lines = [] if console.is_terminal else [_line(study)]
+        for line in [*lines, *_trouble(database, study, place)]:
+            _say(console, line)
     with make_display(console, metric, finished) as display:
 
         def look() -> bool:
@@ -197,7 +202,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus) -> None
         _repeat(look, display.interval, display.say)
 
 
-def _watch_all(console: Console, database: Database) -> None:
+def _watch_all(console: Console, database: Database, place: str) -> None:
     """A table drawn again in place; where it is a file or a pipe, lines whenever they change."""
     shelf = Shelf(database.session)
     if console.is_terminal:
@@ -214,9 +219,11 @@ def _watch_all(console: Console, database: Database) -> None:
 
     def tell() -> bool:
         studies = shelf.statuses()
-        for line in [line for line in map(_line, studies) if line not in shown]:
-            _say(console, line)
-            shown.add(line)
+        for study in studies:
+            for line in [_line(study), *_trouble(database, study, place)]:
+                if line not in shown:
+                    _say(console, line)
+                    shown.add(line)
         return all(map(_is_over, studies))
 
     _repeat(tell, _INTERVAL, lambda line: _say(console, line))
@@ -247,5 +254,5 @@ def _table(studies: Sequence[StudyStatus]) -> Table:
     for study in studies:
         counts = study.counts
         cells = (counts[DONE], counts[RUNNING], counts[OPEN], study.priority)
-        table.add_row(Text(study.name), _state(study), *map(str, cells))
+        table.add_row(Text(study.name), study.shown_state, *map(str, cells))
     return table

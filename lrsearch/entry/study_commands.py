@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from lrsearch.errors import UserError
+
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME] [storage.url=...]", help="the study, and its database"),
@@ -31,9 +33,9 @@ def status(
 def best(
     names: Names = None,
     form: Annotated[
-        Literal["text", "yaml", "python"],
+        Literal["text", "yaml", "python"] | None,
         typer.Option("--format", help="yaml: as best.yaml; python: a script like best.py"),
-    ] = "text",
+    ] = None,
     trial: Annotated[int | None, typer.Option(min=0, help="another complete trial")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +45,9 @@ def best(
     """
     from lrsearch.entry.best import show_best
 
-    show_best(names or [], trial, "json" if as_json else form)
+    if as_json and form is not None:
+        raise UserError(f"--format {form} and --json are two forms: give one of them")
+    show_best(names or [], trial, "json" if as_json else form or "text")
 
 
 def show(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from lrsearch.entry.asked import asked, given_values, no_more, split_places, stored_settings
+from lrsearch.entry.asked import (
+    asked,
+    given_values,
+    no_more,
+    split_places,
+    start_a_worker,
+    stored_settings,
+)
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
@@ -28,14 +35,17 @@ def try_setting(arguments: Sequence[str]) -> None:
         wanted = given_values(words)
         try:
             parameters, problems = settings.space.parameters_for(wanted)
+            implied = settings.space.implied(wanted)
         except UserError as error:
             problems = [str(error)]
         if problems:
             raise ConfigErrors(problems)
         queue = Queue(where.database.session, row.study_id)
-        unit = queue.add_by_hand(parameters, settings.study.seed)
+        queue.add_by_hand(parameters, settings.study.seed)
+        print(f"queued as the next trial of {where.name}: {shlex.join(words)}")
+        for branch, (option, name) in implied.items():
+            print(f"{branch}={option} is fixed with it, because {name} is {option}'s")
         print(
-            f"unit {unit} of {where.name} is the next to be tried: {shlex.join(words)}\n"
             f"what it leaves out is suggested by the sampler; the study now has "
             f"{queue.total()} trials"
         )
@@ -45,7 +55,4 @@ def try_setting(arguments: Sequence[str]) -> None:
                 f"python -m lrsearch resume {where.name}{where.place}"
             )
         elif not Shelf(where.database.session).running_now(row.study_id):
-            print(
-                f"no worker is at it; to start one: python -m lrsearch worker "
-                f"--sweep {where.name} --until-empty{where.place}"
-            )
+            print(start_a_worker(where.name, where.place))

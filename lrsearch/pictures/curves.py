@@ -18,10 +18,18 @@ class Curve:
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    joined: bool = True
+    """Whether what lies between two points is known to be on the line between them."""
+
+
+RATES_NOTE = "rates as held at the start and end of each evaluation; `preview` draws every step"
 
 
 def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
-    """The learning rate over epochs: where each stretch between evaluations begins and ends."""
+    """The learning rate over epochs: where each stretch between evaluations begins and ends.
+
+    In between it is not recorded: a warm-up or a cut there is not to be drawn as a line.
+    """
     x: list[float] = []
     y: list[float] = []
     before = 0.0
@@ -29,7 +37,13 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
         x += [before, point.epoch]
         y += [point.lr_start, point.lr_end]
         before = point.epoch
-    return Curve(name, x, y)
+    return Curve(name, x, y, joined=False)
+
+
+def rates_title(trial: TrialData) -> str:
+    """With the peak of the recipe, which may lie between two evaluations."""
+    peak = "" if trial.recipe is None else f", peak {trial.recipe.lr:.4g}"
+    return f"learning rate{peak}"
 
 
 def value_curve(

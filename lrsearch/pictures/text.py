@@ -17,6 +17,7 @@ _PIPED_WIDTH = 80
 _NARROWEST = 40
 _MOST_POINTS = 400
 """A terminal has no room for more; drawing each costs time."""
+_MOST_DIGITS = 12
 # The colours of `figure.COLOURS`, without black, in the table of 256 that terminals have.
 _COLOURS = (25, 166, 36, 175, 214, 74)
 _MARKERS = "*+ox#@%&$~"
@@ -46,6 +47,8 @@ def text_plot(
     drawn = [curve for curve in curves if curve.x]
     if not drawn:
         return f"{title}: nothing to draw yet"
+    if len({x for curve in drawn for x in curve.x}) == 1:
+        return f"{title}: one evaluation, nothing to plot"
     import plotext
 
     plotext.terminal.limit(False, False)
@@ -60,9 +63,10 @@ def text_plot(
     for index, curve in enumerate(drawn):
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
         colour = _COLOURS[index % len(_COLOURS)] if on.coloured else None
-        shape = _marker(index, len(drawn), on.coloured)
+        shape = _marker(index, len(drawn), on.coloured) if curve.joined else _character(index)
         y = [_place(value, log) for value in y]
-        figure.draw(figure.signal(x, y, marker=plotext.marker(shape, colour)).lines())
+        signal = figure.signal(x, y, marker=plotext.marker(shape, colour))
+        figure.draw(signal.lines() if curve.joined else signal)
         sample = plotext.colorize("──" if shape == "braille" else shape, colour)
         names.append((sample.string(colorless=not on.coloured), curve.name))
     text = str(figure.build().string(colorless=not on.coloured))
@@ -77,7 +81,16 @@ def _place(value: float, log: bool) -> float:
 
 def _tick(ruler: Any, places: Sequence[float], count: int, log: bool) -> None:
     ticks = even_ticks(min(places), max(places), count)
-    ruler.ticks(ticks, [f"{10**tick if log else tick:.3g}" for tick in ticks])
+    ruler.ticks(ticks, _labels([10**tick if log else tick for tick in ticks]))
+
+
+def _labels(values: Sequence[float]) -> list[str]:
+    """Three digits, or as many as it takes to tell the values apart."""
+    for digits in range(3, _MOST_DIGITS):
+        labels = [f"{value:.{digits}g}" for value in values]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{value:.{_MOST_DIGITS}g}" for value in values]
 
 
 def _legend(names: Sequence[tuple[str, str]], width: int) -> list[str]:
@@ -98,4 +111,8 @@ def _marker(index: int, curves: int, coloured: bool) -> str:
     """Fine dots where colours, or nothing, need to be told apart; else a character a curve."""
     if curves == 1 or (coloured and curves <= len(_COLOURS)):
         return "braille"
+    return _character(index)
+
+
+def _character(index: int) -> str:
     return _MARKERS[index % len(_MARKERS)]

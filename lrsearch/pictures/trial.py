@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrsearch.pictures.curves import loss_curves, rate_curve
+from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title
 from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure, style
 from lrsearch.pictures.scales import wants_log
 
@@ -21,8 +21,8 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     entitle(losses, _title(trial, study))
     _draw(losses, loss_curves(trial), "loss")
-    _draw(rates, [rate_curve(trial)], "learning rate", first_colour=2)
-    rates.set_xlabel("epoch")
+    _draw(rates, [rate_curve(trial)], rates_title(trial), first_colour=2)
+    rates.set_xlabel(f"epoch ({RATES_NOTE})" if trial.curve else "epoch")
     return encoded(figure, kind)
 
 
@@ -38,14 +38,15 @@ def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) ->
     drawn = [curve for curve in curves if curve.x]
     for index, curve in enumerate(drawn, first_colour):
         # A single evaluation would be a line without length.
-        marker = "o" if len(curve.x) <= 2 else ""
+        marker = "o" if len(curve.x) <= 2 or not curve.joined else ""
         axes.plot(
             curve.x,
             curve.y,
             label=curve.name,
             color=colour(index),
-            linestyle=style(index),
+            linestyle=style(index) if curve.joined else "",
             marker=marker,
+            markersize=None if len(curve.x) <= 2 else 3,
         )
     if not drawn:
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center")

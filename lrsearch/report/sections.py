@@ -8,7 +8,7 @@ import yaml
 
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import hours, number
+from lrsearch.analysis.words import hours, number, plural
 from lrsearch.figures import study as figures
 from lrsearch.report.code import BestCode
 
@@ -205,7 +205,7 @@ def _repeat(study: StudyData) -> Section:
         f"those of the best are in the first table.",
         f"Git revision when it began: {study.record.get('git') or 'none, it was not in git'}.",
         f"It was created {study.record.get('created', 'at an unknown time')} and run or extended "
-        f"{len(study.record.get('runs', []))} times.",
+        f"{plural(len(study.record.get('runs', [])), 'time')}.",
     ]
     if data:
         lines.append(

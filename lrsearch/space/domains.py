@@ -5,9 +5,20 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+_EXPONENT = "log2_"
+"""Before the names of those that are stored by their exponent."""
+
+
+def as_written(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a trial as users write them: `batch_size=128` for `log2_batch_size=7`."""
+    return {
+        name.removeprefix(_EXPONENT): 1 << value if name.startswith(_EXPONENT) else value
+        for name, value in parameters.items()
+    }
 
 
 class Suggester(Protocol):
@@ -150,10 +161,10 @@ class PowersOfTwo:
         return self.low.bit_length() - 1, self.high.bit_length() - 1
 
     def suggest(self, trial: Suggester, name: str) -> int:
-        return 1 << trial.suggest_int(f"log2_{name}", *self._exponents())
+        return 1 << trial.suggest_int(f"{_EXPONENT}{name}", *self._exponents())
 
     def stored(self, name: str, value: Any) -> dict[str, Any]:
-        return {f"log2_{name}": int(value).bit_length() - 1}
+        return {f"{_EXPONENT}{name}": int(value).bit_length() - 1}
 
     def sample(self, rng: random.Random) -> int:
         return rng.choice(self.grid())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import COMMON, Part, Recipe
 from lrsearch.space.domains import Choices, Domain, Fixed, Suggester
@@ -135,22 +136,61 @@ class Space:
     def names(self) -> list[str]:
         """The stored names of all parameters, of every branch."""
         found: dict[str, None] = {"optimizer": None, "scheduler": None}
-        for optimizer in self.optimizer:
-            for scheduler in self.scheduler:
-                settled = {"optimizer": optimizer, "scheduler": scheduler}
-
-                def choose(name: str, domain: Domain, settled: Mapping[str, str] = settled) -> Any:
-                    found[name] = None
-                    return settled.get(name, domain.ends()[0])
-
-                self.recipe(choose)
+        for branches in self._branches({}):
+            found |= dict.fromkeys(self._reached(branches))
         return list(found)
+
+    def _branches(self, wanted: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The pairs of an optimizer and a scheduler that a setting leaves open."""
+        return [
+            {"optimizer": optimizer, "scheduler": scheduler}
+            for optimizer in self.optimizer
+            for scheduler in self.scheduler
+            if wanted.get("optimizer", optimizer) == optimizer
+            and wanted.get("scheduler", scheduler) == scheduler
+        ]
+
+    def _reached(self, branches: Mapping[str, str]) -> list[str]:
+        """The stored names of the parameters of one pair."""
+        found: list[str] = []
+
+        def choose(name: str, domain: Domain) -> Any:
+            found.append(name)
+            return branches.get(name, domain.ends()[0])
+
+        self.recipe(choose)
+        return found
+
+    def implied(self, wanted: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """The branches that a setting leaves out though it fits one option alone.
+
+        That option, and the first of the names that only it has: `lr` may be of `sgd` alone.
+        """
+        pairs = self._branches(wanted)
+        fitting = [pair for pair in pairs if wanted.keys() <= {*self._reached(pair)}]
+        found: dict[str, tuple[str, str]] = {}
+        for branch, options in (("optimizer", self.optimizer), ("scheduler", self.scheduler)):
+            if branch in wanted or len(options) == 1 or len({p[branch] for p in fitting}) != 1:
+                continue
+            option = fitting[0][branch]
+            others = [{**fitting[0], branch: other} for other in options if other != option]
+            reached = [self._reached(pair) for pair in others]
+            lacking = [name for name in wanted if any(name not in names for names in reached)]
+            found[branch] = option, lacking[0]
+        return found
 
     def parameters_for(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """A setting to be tried first, as parameters of a trial, and what is wrong with it.
 
-        What it leaves out is left to the sampler.
+        What it implies is settled, too; what else it leaves out is left to the sampler.
         """
+        wanted = dict(wanted) | {name: option for name, (option, _) in self.implied(wanted).items()}
+        # Where nothing fits, that which fits most says best what is wrong.
+        branches: dict[str, str] = max(
+            self._branches(wanted),
+            key=lambda pair: len(wanted.keys() & {*self._reached(pair)}),
+            default={},
+        )
         parameters: dict[str, Any] = {}
         problems: list[str] = []
         reached: list[str] = []
@@ -158,7 +198,7 @@ class Space:
         def choose(name: str, domain: Domain) -> Any:
             reached.append(name)
             if name not in wanted:
-                return domain.ends()[0]
+                return branches.get(name, domain.ends()[0])
             problem = domain.problem(wanted[name])
             if problem:
                 problems.append(f"{name}: {problem}")
@@ -167,8 +207,9 @@ class Space:
             return wanted[name]
 
         self.recipe(choose)
+        there = ", ".join(reached)
         problems += [
-            f"{name}: no such parameter here; this setting has {', '.join(reached)}"
+            f"{name}: no such parameter here{closest(name, reached)} (this setting has {there})"
             for name in wanted
             if name not in reached
         ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.errors import UserError
+from lrsearch.hints import closest
 from lrsearch.study.clock import database_now
+from lrsearch.study.database import Database, redacted
 from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, RefusalRow, StudyRow, UnitRow
 
 
@@ -41,6 +44,34 @@ class StudyStatus:
     refusals: Mapping[str, str]
     """Why some hosts leave it alone."""
     checkpoints: str
+
+    @property
+    def shown_state(self) -> str:
+        """As people and programs are told."""
+        return shown_state(self.state, self.counts[DONE], sum(self.counts.values()))
+
+
+def shown_state(state: str, done: int, total: int) -> str:
+    """The state of a study, or that it is done: all of its trials have ended."""
+    return DONE if done == total else state
+
+
+def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserError:
+    """What to raise for a study that is not there: the closest name, and those there are."""
+    names = list(known)
+    return UserError(
+        f"no study {name!r} in {redacted(database.url)}{closest(name, names)} "
+        f"(there: {', '.join(names) or 'none'})"
+    )
+
+
+def status_of(database: Database, name: str) -> StudyStatus:
+    """One study by name. Raises UserError listing those there are."""
+    studies = Shelf(database.session).statuses()
+    for study in studies:
+        if study.name == name:
+            return study
+    raise no_such_study(database, name, [study.name for study in studies])
 
 
 class Shelf:

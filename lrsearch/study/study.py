@@ -21,6 +21,7 @@ from lrsearch.errors import UserError
 from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
+from lrsearch.study.shelf import no_such_study
 from lrsearch.study.tables import OPEN, StudyRow
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
 
@@ -93,8 +94,7 @@ def load_row(database: Database, name: str) -> StudyRow:
     with database.session() as session:
         row = session.scalar(select(StudyRow).where(StudyRow.name == name))
         if row is None:
-            names = ", ".join(session.scalars(select(StudyRow.name))) or "none"
-            raise UserError(f"no study {name!r} in {redacted(database.url)}; there: {names}")
+            raise no_such_study(database, name, session.scalars(select(StudyRow.name)))
         return row
 
 

@@ -12,8 +12,9 @@ from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
 from lrsearch.space.refit import refit
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database
 from lrsearch.study.progress import Progress, ranked
+from lrsearch.study.shelf import no_such_study
 from lrsearch.study.tables import StudyRow
 
 
@@ -57,11 +58,9 @@ def warm_start(settings: Settings, database: Database) -> WarmStart:
         return NOTHING
     with database.session() as session:
         row = session.scalar(select(StudyRow).where(StudyRow.name == name))
-        names = ", ".join(session.scalars(select(StudyRow.name))) or "none"
+        names = session.scalars(select(StudyRow.name)).all()
     if row is None:
-        raise UserError(
-            f"study.warm_start: no study {name!r} in {redacted(database.url)}; there: {names}"
-        )
+        raise UserError(f"study.warm_start: {no_such_study(database, name, names)}")
     metric = MetricSettings(**row.config["metric"])
     best = ranked(Progress(database.session, row.study_id).finished(), metric.mode)
     if not best:

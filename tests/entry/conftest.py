@@ -6,13 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
 
 REPO = Path(__file__).resolve().parent.parent.parent
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

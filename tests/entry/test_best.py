@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from command_line import Command
 from sqlalchemy import text
 
 from lrsearch.study.database import Database
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -101,6 +99,7 @@ def test_what_has_not_completed_cannot_be_best(command: Command, swept: Path) ->
     [
         (("best",), "name a study: lrsearch best NAME"),
         (("best", "digist"), "there: digits"),
+        (("best", "digits", "--format", "yaml", "--json"), "give one of them"),
         (("best", "digits", "7"), "one word too many"),
         (("best", "digits", "--trial", "77"), "no finished trial 77"),
         (("train",), "name a study: lrsearch train NAME"),

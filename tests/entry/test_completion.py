@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
 
 from lrsearch.entry.catalogue import find_sweeps
 from lrsearch.entry.commands import SHOWN
 
-Command = Callable[..., tuple[int, str, str]]
 Complete = Callable[..., list[str]]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from command_line import Command
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
@@ -23,7 +24,6 @@ INFO = DataInfo(
     name="digits", fingerprint="abc", input_shape=(1, 8, 8), n_classes=10, n_train=1078,
     n_validation=360, n_test=359, fallback_reason=None, wanted="digits", file=None,
 )  # fmt: skip
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: Claims)
     assert "python -m lrsearch worker --sweep digits" in out
     claim = claims.claim(take_over=False)
     assert claim is not None
-    assert "go on to their end" in command("stop", "digits")[1]
+    assert "1 running trial goes on to its end" in command("stop", "digits")[1]
     assert not claims.renew(claim).hand_back
-    assert "are handed back" in command("stop", "digits", "--now")[1]
+    assert "1 running trial is handed back" in command("stop", "digits", "--now")[1]
     assert claims.renew(claim).hand_back
     assert state() == "stopped"
 
@@ -77,8 +77,11 @@ def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Clai
     claims.finish(claim, Outcome("failed", reason="no disk"), 1.0)
     assert "open: 2 trials wait" in command("resume", "digits")[1]
     _, out, _ = command("resume", "digits", "--retry-failed")
-    assert "1 failed trials are open again" in out
+    assert "1 failed trial is open again" in out
     assert "open: 3 trials wait" in out
+    for _ in range(2):
+        claims.claim(take_over=False)
+    assert "open: 1 trial waits, 2 running" in command("resume", "digits")[1]
 
 
 def test_a_study_is_deleted_only_with_yes_and_only_when_nothing_runs(
@@ -107,8 +110,24 @@ def test_a_study_must_be_named_and_a_typo_is_helped(
 ) -> None:
     code, _, error = command(*arguments)
     assert code == 2
-    assert "digits" in error
+    assert "there: digits" in error
     assert state() == "open"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "digist"), ("status", "digist", "--watch"), ("stop", "digist"),
+        ("best", "digist"), ("show", "digist", "0"), ("export", "digist"), ("report", "digist"),
+        ("try", "digist", "lr=0.1"), ("train", "digist"),
+    ],
+)  # fmt: skip
+def test_a_study_that_is_not_there_is_told_in_the_same_words_everywhere(
+    command: Command, claims: Claims, arguments: tuple[str, ...]
+) -> None:
+    code, out, error = command(*arguments)
+    assert (code, out) == (2, "")
+    assert f"no study 'digist' in {URL}; did you mean digits? (there: digits)" in error
 
 
 def test_a_database_that_is_not_there_is_not_made(command: Command, tmp_path: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from command_line import Run
 
 
@@ -79,6 +84,42 @@ def test_multirun_is_refused_with_the_reason(lrsearch: Run) -> None:
     done = lrsearch("--multirun", "+sweep=digits")
     assert done.returncode == 2
     assert "search space" in done.stderr
+
+
+def test_what_is_tried_first_is_shown_as_it_is_written(lrsearch: Run) -> None:
+    first = "study.try_first=[{lr: 0.1, batch_size: 64}]"
+    done = lrsearch("+sweep=digits", "dry_run=true", first, "train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    (shown,) = re.findall("tried first, as far as given\n(.*)\n", done.stdout)
+    assert set(shown.split()) == {"lr=0.1", "batch_size=64", "optimizer=sgd"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",), ("status", "--json"), ("best", "digits"), ("show", "digits", "0"),
+        ("compare", "digits", "0", "1"), ("export", "digits", "--format", "json"),
+        ("preview", "scheduler=cosine"), ("preview", "+sweep=digits"), ("sweeps",), ("--help",),
+    ],
+)  # fmt: skip
+def test_a_reader_that_has_gone_is_no_failure(
+    sweep_folder: Path, environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "lrsearch", *arguments],
+            cwd=sweep_folder,
+            env=environment,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(lrsearch: Run, tmp_path: Path) -> None:

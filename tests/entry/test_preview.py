@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
 
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
@@ -14,7 +14,6 @@ from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import FAMILIES
 
-Command = Callable[..., tuple[int, str, str]]
 ONE = ("scheduler=cosine", "lr=0.1", "warmup=0.05", "epochs=20", "final=0.01")
 
 
@@ -72,9 +71,9 @@ def test_a_sweep_whose_data_were_not_read_is_drawn_with_an_assumption(
 def test_pictures_are_files_of_the_kind_that_their_names_say(
     command: Command, arguments: tuple[str, ...]
 ) -> None:
-    command("preview", *arguments, "--output", "new/x.svg")
+    command("preview", *arguments, "--output", "x.svg")
     command("preview", *arguments, "--output", "x.PNG")
-    assert "<svg" in Path("new/x.svg").read_text()
+    assert "<svg" in Path("x.svg").read_text()
     assert Path("x.PNG").read_bytes().startswith(b"\x89PNG")
 
 
@@ -90,6 +89,7 @@ def test_pictures_are_files_of_the_kind_that_their_names_say(
         (("scheduler=cosine", "warmup=5"), "did you mean 5ep"),
         (("scheduler=cosine", "eval_every=0"), "eval_every: 0 is not above 0"),
         (("scheduler=cosine", "--output", "x.gif"), "neither a .png nor a .svg"),
+        (("scheduler=cosine", "--output", "no/x.png"), "there is no folder no; make it first"),
         (("+sweep=digist",), "did you mean digits?"),
         (("cosine",), "not of the form key=value"),
     ],

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Command = Callable[..., tuple[int, str, str]]
+from command_line import Command
 
 
 def test_the_report_lies_beside_the_results(command: Command, swept: Path) -> None:

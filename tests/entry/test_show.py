@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
+from sqlalchemy import text
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.config.settings import QueueSettings
+from lrsearch.pictures.curves import RATES_NOTE
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
 from lrsearch.study.queue import Queue
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -68,6 +68,50 @@ def test_where_and_why_a_trial_ended_is_shown(command: Command, swept: Path) -> 
     assert "no evaluation" in diverged
     _, failed, _ = command("show", "digits", "7")
     assert "Traceback [most recent]:\nValueError: [a] bug" in failed
+
+
+def test_a_pruned_trial_says_what_is_known_of_it(command: Command, swept: Path) -> None:
+    database = Database("sqlite:///lrsearch.db")
+    with database.session.begin() as session:
+        session.execute(
+            text("update lrsearch_studies set config=json_set(config, '$.pruner.name', 'asha')")
+        )
+        session.execute(
+            text("update lrsearch_units set outcome='pruned', value=null where trial_number=2")
+        )
+        session.execute(
+            text(
+                "delete from lrsearch_epochs where evaluation > 2 and trial_id="
+                "(select trial_id from lrsearch_units where trial_number=2)"
+            )
+        )
+    value = read_study(database, "digits").trial(2).curve[-1].value
+    assert value is not None
+    said = f"pruned by the asha pruner after evaluation 2 at epoch 2: val_loss {value:.4g}"
+    assert command("show", "digits", "2")[1].splitlines()[-1] == said
+    assert json.loads(command("show", "digits", "2", "--json")[1])["reason"] == said
+
+
+def test_one_evaluation_is_not_plotted(command: Command, swept: Path) -> None:
+    database = Database("sqlite:///lrsearch.db")
+    with database.session.begin() as session:
+        session.execute(text("delete from lrsearch_epochs where evaluation > 1"))
+    _, out, _ = command("show", "digits", "0")
+    assert "one evaluation: nothing to plot" in out
+    assert "┤" not in out
+    _, out, _ = command("compare", "digits", "0", "1")
+    assert "val_loss: one evaluation, nothing to plot" in out
+
+
+def test_rates_say_where_they_were_taken_and_how_high_they_went(
+    command: Command, study: StudyData
+) -> None:
+    recipe = study.trial(0).recipe
+    assert recipe is not None
+    _, out, _ = command("show", "digits", "0")
+    assert f"learning rate, peak {recipe.lr:.4g}\n" in out
+    for shown in (out, command("compare", "digits", "0", "1")[1]):
+        assert f"\n{RATES_NOTE}\n" in shown
 
 
 def test_for_programs_a_trial_is_json(command: Command, study: StudyData) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from command_line import Command
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.entry import status
@@ -16,8 +16,6 @@ from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
 from lrsearch.study.queue import Queue
 from lrsearch.study.study import load_row
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -45,6 +43,26 @@ def test_for_programs_it_is_json_and_nothing_else(command: Command, swept: Path)
     assert json.loads(command("status", "--json")[1]) == [one]
 
 
+def test_trials_that_wait_for_a_worker_are_told_with_how_to_start_one(
+    command: Command, open_unit: Claims
+) -> None:
+    said = (
+        "1 trial waits, no worker is at it; to start one: python -m lrsearch worker --sweep digits"
+    )
+    for names in ((), ("digits",)):
+        assert said in command("status", *names)[1]
+    assert json.loads(command("status", "digits", "--json")[1])["lacks_workers"]
+    assert open_unit.claim(take_over=False) is not None
+    assert "no worker" not in command("status", "digits")[1]
+    assert not json.loads(command("status", "digits", "--json")[1])["lacks_workers"]
+
+
+def test_watching_what_is_done_says_each_line_once(command: Command, swept: Path) -> None:
+    for names in ((), ("digits",)):
+        _, out, _ = command("status", *names, "--watch")
+        assert out.count("6/6 done") == 1
+
+
 def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
     command: Command, open_unit: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +74,7 @@ def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
     monkeypatch.setattr(status, "time", SimpleNamespace(sleep=work))
     code, out, _ = command("status", "digits", "--watch")
     assert code == 0
+    assert "1 trial waits, no worker is at it" in out
     assert "[7/7] trial 6 failed" in out
     assert "1 failed" in out
 

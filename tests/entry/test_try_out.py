@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import Run
+from command_line import Command, Run
+from sqlalchemy import select
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.study.database import Database
 from lrsearch.study.queue import Queue
 from lrsearch.study.study import load_row
+from lrsearch.study.tables import UnitRow
 
-Command = Callable[..., tuple[int, str, str]]
 AGAIN = ("+sweep=digits", "train.epochs=3", "pruner=none", "workers=1")
 
 
@@ -29,7 +29,7 @@ def test_it_is_trained_by_the_next_worker_and_by_the_old_command_too(
         "try", "digits", "lr=1e-2", "scheduler=cosine", "cosine.final=0.05", "optimizer=sgd"
     )
     assert code == 0
-    assert "unit -1 of digits is the next" in out
+    assert "queued as the next trial of digits: lr=1e-2" in out
     assert "now has 7 trials" in out
     assert "worker --sweep digits" in out
     done = lrsearch(*AGAIN, "study.n_trials=6")
@@ -56,6 +56,16 @@ def test_a_waiting_one_is_neither_cut_nor_in_the_way_of_more(
     assert (queue().planned(), queue().total()) == (7, 9)
 
 
+def test_what_a_setting_implies_is_fixed_and_said(command: Command, swept: Path) -> None:
+    _, out, _ = command("try", "digits", "lr=0.1", "scheduler=cosine")
+    assert "unit" not in out
+    assert "optimizer=sgd is fixed with it, because lr is sgd's" in out
+    database = Database("sqlite:///lrsearch.db")
+    with database.session() as session:
+        given = session.scalar(select(UnitRow.params).where(UnitRow.number == -1))
+    assert given == {"lr": 0.1, "scheduler": "cosine", "optimizer": "sgd"}
+
+
 def test_a_stopped_study_says_how_to_go_on(command: Command, swept: Path) -> None:
     command("stop", "digits")
     assert "python -m lrsearch resume digits" in command("try", "digits", "lr=0.1")[1]
@@ -66,6 +76,8 @@ def test_a_stopped_study_says_how_to_go_on(command: Command, swept: Path) -> Non
     [
         ((), "digits has optimizer, scheduler"),
         (("lr=7",), "outside 0.001 to 1"),
+        (("optimizer=adamw", "lr=0.02"), "did you mean adamw.lr?"),
+        (("schedular=cosine",), "did you mean scheduler?"),
         (("lr=fast",), "'fast' is not a number"),
         (("learning_rate=0.1",), "no such parameter here"),
         (("scheduler=cosin",), "'cosin' is not one of"),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
+from command_line import Command
 from sqlalchemy import text
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.study.database import Database
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 def refuse(constant: str) -> None:
@@ -25,14 +23,14 @@ def test_tables_have_every_trial_and_evaluation_to_the_last_bit(
     study = read_study(Database("sqlite:///lrsearch.db"), "digits")
     code, out, _ = command("export", "digits", "--output", "tables")
     assert code == 0
-    assert out.split() == ["tables/digits-trials.csv", "tables/digits-epochs.csv"]
-    with Path("tables/digits-trials.csv").open() as file:
+    assert out.split() == ["tables/trials.csv", "tables/epochs.csv"]
+    with Path("tables/trials.csv").open() as file:
         trials = list(csv.DictReader(file))
     assert [float(row["value"]) for row in trials] == [trial.value for trial in study.trials]
     assert [float(row["lr"]) for row in trials] == [
         trial.recipe.lr for trial in study.trials if trial.recipe is not None
     ]
-    with Path("tables/digits-epochs.csv").open() as file:
+    with Path("tables/epochs.csv").open() as file:
         epochs = list(csv.DictReader(file))
     assert [(int(row["trial"]), float(row["val_loss"])) for row in epochs] == [
         (trial.number, point.val_loss) for trial in study.trials for point in trial.curve
@@ -43,7 +41,30 @@ def test_tables_have_every_trial_and_evaluation_to_the_last_bit(
 def test_tables_go_to_the_studys_outputs_unless_told_otherwise(
     command: Command, swept: Path
 ) -> None:
-    assert command("export", "digits")[1].split()[0] == "outputs/digits/digits-trials.csv"
+    assert command("export", "digits")[1].split()[0] == "outputs/digits/trials.csv"
+    _, out, _ = command("export", "digits", "output_dir=other")
+    assert out.split() == ["other/digits/trials.csv", "other/digits/epochs.csv"]
+
+
+def test_the_table_of_trials_is_the_one_that_the_sweep_wrote(command: Command, swept: Path) -> None:
+    written = Path("outputs/digits/trials.csv").read_text()
+    assert len(written.splitlines()) == 7
+    assert written.startswith("trial,state,outcome,value,seconds,seed,lr,")
+    assert written.splitlines()[0].endswith(",reason")
+    command("export", "digits")
+    assert Path("outputs/digits/trials.csv").read_text() == written
+
+
+def test_the_state_is_the_word_that_status_has(command: Command, swept: Path) -> None:
+    def states() -> set[str]:
+        asked = (("export", "digits", "--format", "json"), ("status", "digits", "--json"))
+        return {json.loads(command(*arguments)[1])["state"] for arguments in asked}
+
+    assert states() == {"done"}
+    command("try", "digits", "lr=0.1")
+    assert states() == {"open"}
+    command("pause", "digits")
+    assert states() == {"paused"}
 
 
 def test_the_document_has_everything_and_only_finite_numbers(command: Command, swept: Path) -> None:

@@ -50,6 +50,29 @@ def test_the_rate_is_drawn_where_each_stretch_begins_and_ends() -> None:
     assert list(curve.y[:4]) == [0.2, 0.1, 0.1, 0.05]
 
 
+def test_a_rate_between_evaluations_is_not_made_up() -> None:
+    curve = Curve("lr", [0.0, 4.0], [0.0, 1.0], joined=False)
+    apart, joined = (
+        "".join(text_plot([one], "lr", Paper()).split("\n")[2:-3])
+        for one in (curve, dataclasses.replace(curve, joined=True))
+    )
+    assert apart.count("*") == 2
+    assert sum(character > "\u2800" for character in joined) > 10
+
+
+@pytest.mark.parametrize("values", [[2.3201, 2.3204], [1e-5, 1.00001e-5], [0.5, 0.5]])
+def test_ticks_are_told_apart(values: list[float]) -> None:
+    plot = text_plot([Curve("loss", [1, 2], values)], "loss", Paper())
+    labels = [line.partition("┤")[0].strip() for line in plot.splitlines() if "┤" in line]
+    assert labels
+    assert len(set(labels)) == len(labels)
+
+
+def test_one_evaluation_is_no_plot() -> None:
+    curves = [Curve("loss", [1], [2]), Curve("other", [1], [3])]
+    assert text_plot(curves, "loss", Paper()) == "loss: one evaluation, nothing to plot"
+
+
 def test_what_is_missing_or_not_finite_is_left_out() -> None:
     losses = [1.0, None, math.inf, math.nan, 0.5]
     trial = dataclasses.replace(

@@ -14,7 +14,7 @@ from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo
+from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo, as_written
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling, Space
 
@@ -275,13 +275,44 @@ def test_a_setting_tried_first_is_checked_against_the_space() -> None:
         ({"lr": 5.0}, "lr: 5.0 is outside 0.001 to 1"),
         ({"batch_size": 33}, "batch_size: 33 is not one of 16, 32, 64"),
         ({"scheduler": "step"}, "scheduler: 'step' is not one of constant, cosine"),
-        ({"cosine.final": 0.05}, "cosine.final: no such parameter here"),
+        ({"scheduler": "constant", "cosine.final": 0.05}, "cosine.final: no such parameter here"),
+        ({"schedular": "cosine"}, "did you mean scheduler?"),
         ({"optimizer": "adam"}, "is not 'sgd', the value it is fixed to"),
     ],
 )
 def test_a_setting_outside_the_space_is_named(wanted: dict[str, Any], said: str) -> None:
     _, problems = parse().parameters_for(wanted)
     assert said in "\n".join(problems)
+
+
+TWO_OPTIMIZERS = {
+    "sgd": {"momentum": 0.9},
+    "adamw": {"lr": {"low": 1e-5, "high": 0.03, "log": True}},
+}
+
+
+def test_a_setting_that_fits_one_branch_alone_implies_it() -> None:
+    space = parse(optimizer=TWO_OPTIMIZERS)
+    assert space.implied({"lr": 0.1, "cosine.final": 0.0}) == {
+        "optimizer": ("sgd", "lr"),
+        "scheduler": ("cosine", "cosine.final"),
+    }
+    params, problems = space.parameters_for({"lr": 0.1, "cosine.final": 0.0})
+    assert problems == []
+    assert params == {"lr": 0.1, "cosine.final": 0.0, "optimizer": "sgd", "scheduler": "cosine"}
+    for nothing in ({}, {"batch_size": 32}, {"optimizer": "sgd", "lr": 0.1}, {"typo": 1}):
+        assert space.implied(nothing) == {}
+    assert parse().implied({"lr": 0.1}) == {}  # there is no other optimizer
+
+
+def test_a_parameter_of_another_branch_is_looked_for_under_its_owner() -> None:
+    _, problems = parse(optimizer=TWO_OPTIMIZERS).parameters_for({"optimizer": "adamw", "lr": 0.02})
+    assert "did you mean adamw.lr?" in "\n".join(problems)
+
+
+def test_parameters_are_shown_as_they_are_written() -> None:
+    params, _ = parse().parameters_for({"batch_size": 32, "lr": 0.1})
+    assert as_written(params) == {"batch_size": 32, "lr": 0.1}
 
 
 # Laws

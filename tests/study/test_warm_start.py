@@ -112,7 +112,9 @@ def test_try_first_goes_before_it(open_with: Open, earlier: OpenStudy, database:
 def test_an_earlier_study_must_be_there_and_have_something_to_give(
     open_with: Open, earlier: OpenStudy
 ) -> None:
-    with pytest.raises(UserError, match=r"no study 'digist' in .*; there: digits"):
+    with pytest.raises(
+        UserError, match=r"no study 'digist' in .*; did you mean digits\? \(there: digits\)"
+    ):
         open_with("study.name=next", "study.warm_start=digist")
     open_with("study.name=empty")
     with pytest.raises(UserError, match="no trial of empty has completed"):
