@@ -122,7 +122,9 @@ def _families(found: Findings) -> Section:
         rows.append((row.name, str(row.tries), str(len(row.values)), number(row.epochs), best,
                      spread, expected))  # fmt: skip
     headers = ("scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
-               f"expected best of {families.equal_tries or '-'}")  # fmt: skip
+               f"expected best of {families.equal_tries}")  # fmt: skip
+    if not families.compared:
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
     return Section(
         "schedulers",
         "Which scheduler family wins, at equal tuning",
@@ -188,13 +190,13 @@ def _spent(found: Findings) -> Section:
     )
     if rest := workers[_MOST_WORKERS:]:
         trials, seconds = sum(one.trials for one in rest), sum(one.seconds for one in rest)
-        rows = (*rows, (f"{len(rest)} further workers", "", str(trials), hours(seconds)))
+        rows = (*rows, (f"{len(rest)} further worker processes", "", str(trials), hours(seconds)))
     return Section(
         "spent",
         "What was spent",
         found.spent.sentences(),
         ((figures.SPENT, "Epochs trained, by how the trials ended."),),
-        Table(("worker", "device", "trials", "time"), rows) if rows else None,
+        Table(("worker process", "device", "trials", "time"), rows) if rows else None,
     )
 
 
