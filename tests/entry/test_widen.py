@@ -19,7 +19,7 @@ from lrsearch.entry.widen import _written, widening_command
 
 
 def at_the_edge(*overrides: str) -> StudyData:
-    return study_of([trial(0, recipe(0.95, 64), 0.1)], *overrides)
+    return study_of([trial(k, recipe(0.95, 64), 0.1 + k) for k in range(10)], *overrides)
 
 
 def command(study: StudyData, *places: str) -> str | None:
