@@ -137,7 +137,7 @@ def test_own_code_that_is_not_here_is_said_and_the_rest_is_there() -> None:
 
 
 def test_a_sweep_that_is_not_here_is_widened_in_words() -> None:
-    study = study_of([trial(0, recipe(0.95, 64), 0.5)])
+    study = study_of([trial(k, recipe(0.95, 64), 0.5 + k) for k in range(10)])
     words = Reader(page_of(replace(study, config={**study.config, "sweep": "gone"}))).words
     assert "space.lr.high=10" in words
     assert "cannot be written here" in words
