@@ -10,6 +10,7 @@ from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import hours, number
 from lrsearch.figures import study as figures
+from lrsearch.report import captions
 from lrsearch.report.code import BestCode
 
 _TOP = 10
@@ -59,8 +60,7 @@ def sections(
         _basins(found),
         Section(
             "batch-size", "Learning rate against batch size", found.scaling.sentences(),
-            ((figures.MAP, "Complete trials by batch size (a little spread out) and learning rate; "
-              "yellow is best, dark blue worst; lines are the fitted exponents."),),
+            ((figures.MAP, captions.rate_map(found)),),
         ),
         _space(found, widening),
         Section(
@@ -70,9 +70,7 @@ def sections(
         Section(
             "mattered", "What mattered", found.importance.sentences(),
             ((figures.IMPORTANCE, "Importance for reaching the best values (PED-ANOVA)."),
-             (figures.PARALLEL, "Complete trials through the parameters that most of them have, "
-              "each in its range; the last axis is the place among all; the best tenth (at most "
-              "ten) is bold.")),
+             (figures.PARALLEL, captions.parallel(study))),
         ),
         _spent(found),
         _repeat(study),
@@ -98,7 +96,7 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
         lines,
         (
             (figures.CURVES, "Validation of every trial, by scheduler."),
-            (figures.RATES, "Learning rate of the ten best trials; the best is bold."),
+            (figures.RATES, captions.rates(study)),
         ),
         Table(("place", "trial", study.metric.name, "recipe", "seed"), rows) if rows else None,
         tuple(codes),
@@ -140,13 +138,7 @@ def _families(found: Findings) -> Section:
                 else []
             ),
         ],
-        (
-            (
-                figures.FAMILIES,
-                "Values of the complete trials of each family; the upright bar is its expected "
-                "best at equal tuning.",
-            ),
-        ),
+        ((figures.FAMILIES, captions.families(found)),),
         Table(headers, tuple(rows)) if rows else None,
     )
 
@@ -156,13 +148,7 @@ def _basins(found: Findings) -> Section:
         "sensitivity",
         "How sensitive it is to the learning rate",
         found.basins.sentences(),
-        (
-            (
-                figures.LOSS_VS_LR,
-                "Complete trials by learning rate; a bar spans the rates within 5 % of the best "
-                "of one optimizer and scheduler.",
-            ),
-        ),
+        ((figures.LOSS_VS_LR, captions.basins(found)),),
     )
 
 
@@ -176,9 +162,12 @@ def _space(found: Findings, widening: str | None) -> Section:
             "The whole command cannot be written here (is the sweep of another folder?): run the "
             "study's own command with these keys and another study.name."
         )
-    caption = "Where the ten best trials lie in their ranges; shaded: within 10 % of an end."
     return Section(
-        "space", "Is the search space right?", lines, ((figures.SPACE, caption),), codes=codes
+        "space",
+        "Is the search space right?",
+        lines,
+        ((figures.SPACE, captions.ranges(found)),),
+        codes=codes,
     )
 
 
@@ -195,7 +184,7 @@ def _spent(found: Findings) -> Section:
         "spent",
         "What was spent",
         found.spent.sentences(),
-        ((figures.SPENT, "Epochs trained, by how the trials ended."),),
+        ((figures.SPENT, captions.spent(found)),),
         Table(("worker process", "device", "trials", "time"), rows) if rows else None,
     )
 
