@@ -51,8 +51,8 @@ def rate_map(found: Findings) -> str:
 def ranges(found: Findings) -> str:
     """Of the places in the ranges."""
     most = max((len(places) for _, places in found.edges.places), default=0)
-    who = "the best trial lies" if most == 1 else f"the best trials (up to {most}) lie"
-    return f"Where {who} in {'its ranges' if most == 1 else 'their ranges'}; shaded: within 10 % of an end."
+    who = "best trial lies in its" if most == 1 else f"{most} best trials lie in their"
+    return f"Where the {who} ranges; shaded: within 10 % of an end."
 
 
 def parallel(study: StudyData) -> str:
