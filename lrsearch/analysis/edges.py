@@ -23,6 +23,7 @@ from lrsearch.space.space import OWNERS
 NEAR = 0.1
 LEAST_COMPLETE = 10
 _TOP = 10
+_MANY = 10_000
 _LOG_STEP = 10.0
 _POWERS_STEP = 4
 _LINEAR_STEP = 0.5
@@ -186,7 +187,8 @@ def _edge(
 
 def _chance(domain: FloatRange | IntRange | PowersOfTwo) -> float:
     """The share of the values of a range that lie within 10 % of either end."""
-    if isinstance(domain, FloatRange) and domain.step is None:
+    step = 1 if isinstance(domain, PowersOfTwo) else domain.step
+    if step is None or (domain.high - domain.low) / step > _MANY:
         return 2 * NEAR
     values = domain.grid()
     weights = [1.0] * len(values)

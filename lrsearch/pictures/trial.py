@@ -21,7 +21,7 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     entitle(losses, _title(trial, study))
     _draw(losses, loss_curves(trial), "loss")
-    _draw(rates, [rate_curve(trial)], "learning rate", first_colour=2)
+    _draw_rates(rates, trial)
     rates.set_xlabel("epoch")
     return encoded(figure, kind)
 
@@ -30,6 +30,17 @@ def _title(trial: TrialData, study: StudyData) -> str:
     value = "" if trial.value is None else f", {study.metric.name} {trial.value:.4g}"
     recipe = "" if trial.recipe is None else f"\n{trial.recipe.describe()}"
     return f"{study.name}, trial {trial.number}: {trial.outcome or trial.state}{value}{recipe}"
+
+
+def _draw_rates(axes: Axes, trial: TrialData) -> None:
+    """Markers: what lies between the ends of an evaluation's steps is not stored."""
+    held = rate_curve(trial, "at the start and end of each evaluation's steps")
+    _draw(axes, [held], "learning rate", first_colour=2)
+    for line in axes.get_lines():
+        line.set(linestyle=":", linewidth=0.8, marker="o", markersize=3)
+    if held.x and trial.recipe is not None:
+        axes.axhline(trial.recipe.lr, color=colour(2), linestyle="--", linewidth=0.8, label="peak")
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) -> None:
