@@ -171,7 +171,7 @@ def _end(recipe: Recipe, settings: Settings) -> float:
     for one in asked(settings.space, recipe):
         if one.name.rpartition(".")[2] in ("lr", "lr_ref"):
             scale = recipe.lr / one.value if one.value else 1.0  # of a rate coupled to the batch
-            return scale * max(one.domain.ends())
+            return scale * float(max(one.domain.ends()))
     return recipe.lr
 
 

@@ -105,7 +105,7 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
 
 def _families(found: Findings) -> Section:
     families = found.families
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in families.rows:
         quartiles = row.quartiles
         spread = (
@@ -119,7 +119,7 @@ def _families(found: Findings) -> Section:
         best = number(row.values[0]) if row.values else "-"
         rows.append((row.name, str(row.tries), str(len(row.values)), number(row.epochs), best,
                      spread, expected))  # fmt: skip
-    headers = ("scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
+    headers: tuple[str, ...] = ("scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
                f"expected best of {families.equal_tries}")  # fmt: skip
     if not families.compared:
         headers, rows = headers[:-1], [row[:-1] for row in rows]
