@@ -119,8 +119,10 @@ def _families(found: Findings) -> Section:
         best = number(row.values[0]) if row.values else "-"
         rows.append((row.name, str(row.tries), str(len(row.values)), number(row.epochs), best,
                      spread, expected))  # fmt: skip
-    headers: tuple[str, ...] = ("scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
-               f"expected best of {families.equal_tries}")  # fmt: skip
+    headers: tuple[str, ...] = (
+        "scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
+        f"expected best of {families.equal_tries}",
+    )  # fmt: skip
     if not families.compared:
         headers, rows = headers[:-1], [row[:-1] for row in rows]
     return Section(
