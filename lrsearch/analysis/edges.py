@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,21 +10,25 @@ from typing import Any, Literal
 
 from lrsearch.analysis.parameters import Asked, asked, is_log, position
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import listed, number
+from lrsearch.analysis.words import listed, number, percent, plural
 from lrsearch.config.settings import Settings
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON
+from lrsearch.schedules.durations import Duration, Length
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.space import OWNERS
 
 NEAR = 0.1
+LEAST_COMPLETE = 10
 _TOP = 10
+_MANY = 10_000
 _LOG_STEP = 10.0
 _POWERS_STEP = 4
 _LINEAR_STEP = 0.5
 _FREE = Parameter("float", None)
+_IN_EVALUATIONS = ("plateau.patience",)
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,20 @@ class Edge:
     """A new end that lies further out; None where nothing lies beyond."""
     key: str
     """Of the configuration: `space.optimizer.adamw.lr.high`."""
+    complete: int
+    """Complete trials that have the parameter."""
     top: int
     top_of: int
-    """Of the best so many trials, how many lie at this end, too."""
+    """Of the best so many of them, how many lie at this end, too."""
+    chance: float
+    """That a value drawn at random lies so near to either end."""
 
     @property
     def override(self) -> str | None:
-        """What widens the range, for the command line."""
-        return None if self.wider is None else f"{self.key}={self.wider:.10g}"
+        """What widens the range, for the command line; None with too few trials, too."""
+        if self.wider is None or self.complete < LEAST_COMPLETE:
+            return None
+        return f"{self.key}={self.wider:.10g}"
 
     def sentence(self) -> str:
         """In plain words."""
@@ -55,10 +66,13 @@ class Edge:
             f"The best {self.name}, {number(self.value)}, lies at the {end} edge of its range "
             f"({number(self.end)})"
         )
-        if self.top_of > 1:
-            text += f"; {self.top} of the best {self.top_of} trials that have it lie there"
         if self.wider is None:
             return f"{text}. Nothing lies beyond that edge."
+        if self.override is None:
+            trials = plural(self.complete, "complete trial")
+            verb = "has" if self.complete == 1 else "have"
+            return f"{text}. Only {trials} {verb} it: too few to tell whether to widen the range."
+        text += f"; {self.top} of the best {self.top_of} complete trials that have it lie there"
         return f"{text}. To search further: {self.override}."
 
 
@@ -69,6 +83,8 @@ class Edges:
     places: tuple[tuple[str, tuple[float, ...]], ...]
     """Parameters that have a range, and where in it (0 to 1) the best trials lie, best first."""
     near: tuple[Edge, ...]
+    complete: int = 0
+    """Complete trials of the study."""
 
     @property
     def checked(self) -> tuple[str, ...]:
@@ -85,18 +101,26 @@ class Edges:
         if not self.checked:
             return ["There is no complete trial with a parameter that has a range to check."]
         if not self.near:
-            return [
-                "The space looks right: the best recipe lies away from the edges of all its "
-                f"ranges ({listed(self.checked)})."
-            ]
+            where = f"lies away from the edges of all its ranges ({listed(self.checked)})"
+            if self.complete < LEAST_COMPLETE:
+                trials = plural(self.complete, "complete trial")
+                return [f"The best recipe {where}; with {trials} that says little yet."]
+            return [f"The space looks right: the best recipe {where}."]
         lines = [edge.sentence() for edge in self.near]
         if self.overrides:
             lines.append(
-                "Of a parameter that does not matter one best value in five lies so near to an "
-                "edge by chance: see what mattered before you pay for a wider search. The space "
-                "of a study is fixed, so a wider one is a new study."
+                "A best value lies so near to an edge by chance, too, where the parameter does "
+                f"not matter ({self._chances()}): see what mattered before you pay for a wider "
+                "search. The space of a study is fixed, so a wider one is a new study."
             )
         return lines
+
+    def _chances(self) -> str:
+        names: dict[str, list[str]] = {}
+        for edge in self.near:
+            if edge.override is not None:
+                names.setdefault(percent(edge.chance), []).append(edge.name)
+        return "; ".join(f"{listed(some)}: {chance}" for chance, some in names.items())
 
 
 def find_edges(study: StudyData, settings: Settings) -> Edges:
@@ -104,27 +128,33 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
     best = study.ranked[0] if study.ranked else None
     if best is None or best.recipe is None:
         return Edges((), ())
-    top = [
+    trials = [
         {one.name: one for one in asked(settings.space, trial.recipe)}
-        for trial in study.ranked[:_TOP]
+        for trial in study.ranked
         if trial.recipe is not None
     ]
-    largest = {"batch_size": (study.record.get("data") or {}).get("n_train", math.inf)}
+    n_train = (study.record.get("data") or {}).get("n_train")
+    largest = {"batch_size": math.inf if n_train is None else n_train}
+    length = None
+    if n_train is not None and settings.objective is None:
+        length = settings.train.length(best.recipe.batch_size, int(n_train))
     places, near = [], []
     for one in asked(settings.space, best.recipe):
         share = position(one.domain, one.value)
         if share is None:
             continue
-        same = [
-            position(trial[one.name].domain, trial[one.name].value)
-            for trial in top
-            if one.name in trial
-        ]
-        places.append((one.name, tuple(place for place in same if place is not None)))
+        have = [trial[one.name] for trial in trials if one.name in trial]
+        same = tuple(
+            place for it in have[:_TOP] if (place := position(it.domain, it.value)) is not None
+        )
         side = _side(share)
         if side is not None:
-            near.append(_edge(one, side, places[-1][1], largest))
-    return Edges(tuple(places), tuple(near))
+            edge = _edge(one, side, same, len(have), largest)
+            if _no_difference(edge, length):
+                continue
+            near.append(edge)
+        places.append((one.name, same))
+    return Edges(tuple(places), tuple(near), len(trials))
 
 
 def _side(share: float) -> Literal["low", "high"] | None:
@@ -137,6 +167,7 @@ def _edge(
     one: Asked,
     side: Literal["low", "high"],
     places: tuple[float, ...],
+    complete: int,
     largest: Mapping[str, float],
 ) -> Edge:
     assert isinstance(one.domain, (FloatRange, IntRange, PowersOfTwo))
@@ -147,9 +178,33 @@ def _edge(
         end=float(getattr(one.domain, side)),
         wider=_wider(one, side, largest.get(one.name, math.inf)),
         key=f"{_path(one.name)}.{side}",
+        complete=complete,
         top=sum(_side(place) == side for place in places),
         top_of=len(places),
+        chance=_chance(one.domain),
     )
+
+
+def _chance(domain: FloatRange | IntRange | PowersOfTwo) -> float:
+    """The share of the values of a range that lie within 10 % of either end."""
+    step = 1 if isinstance(domain, PowersOfTwo) else domain.step
+    if step is None or (domain.high - domain.low) / step > _MANY:
+        return 2 * NEAR
+    values = domain.grid()
+    weights = [1.0] * len(values)
+    if isinstance(domain, IntRange) and domain.log:
+        weights = [math.log((value + 0.5) / (value - 0.5)) for value in values]
+    at_ends = [_side(position(domain, value) or 0.0) is not None for value in values]
+    return sum(itertools.compress(weights, at_ends)) / sum(weights)
+
+
+def _no_difference(edge: Edge, length: Length | None) -> bool:
+    """Whether a duration comes to the same number of steps (or evaluations) in a wider range."""
+    if length is None or edge.wider is None or _parameter(edge.name).kind != "duration":
+        return False
+    count = length.in_evaluations if edge.name in _IN_EVALUATIONS else length.in_steps
+    values = (edge.value, edge.end, edge.wider)
+    return len({count(Duration(value, "fraction")) for value in values}) == 1
 
 
 def _wider(one: Asked, side: Literal["low", "high"], largest: float) -> float | None:
@@ -188,19 +243,25 @@ def _whole_steps(end: float, domain: IntRange, side: str) -> float:
 
 def _bounds(stored: str) -> tuple[float, float]:
     """Between which values a parameter makes sense, whatever the space."""
+    parameter = _parameter(stored)
+    if parameter.kind == "duration":  # a share of the training
+        return 0.0, 1.0
+    return parameter.low, parameter.high
+
+
+def _parameter(stored: str) -> Parameter:
+    """What the catalogue knows of a parameter."""
     owner, _, name = stored.rpartition(".")
     name = "lr" if name == "lr_ref" else name
     if owner in OWNERS:
-        return -math.inf, math.inf
+        return _FREE
     known: dict[str, Any] = dict(COMMON)
     if owner in FAMILIES:
         known |= FAMILIES[owner].parameters
     for optimizer in [owner] if owner in OPTIMIZERS else [*OPTIMIZERS]:
         known = {**OPTIMIZERS[optimizer].parameters, **known}
-    parameter = known.get(name, _FREE)
-    if parameter.kind == "duration":  # a share of the training
-        return 0.0, 1.0
-    return parameter.low, parameter.high
+    parameter: Parameter = known.get(name, _FREE)
+    return parameter
 
 
 def _path(stored: str) -> str:

@@ -69,15 +69,22 @@ class Families:
                 f"Only {only.name} was tried ({plural(only.tries, 'trial')}): "
                 f"there is nothing to compare."
             ]
-        left_out = [f"{row.name} ({row.tries})" for row in self.rows if row.expected is None]
+        left_out = [f"{row.name} ({row.tries})" for row in self.rows if row.tries < LEAST_TRIES]
         short = (
             [f"Too few tries to compare (fewer than {LEAST_TRIES}): {listed(left_out)}."]
             if left_out
             else []
         )
         if len(self.compared) < 2:
-            return ["No winner can be named: too few trials of each family.", *short]
+            return [f"No winner can be named: {self._why_none()}.", *short]
         return [*self._verdict(), *self._fairness(), *short]
+
+    def _why_none(self) -> str:
+        enough = [f"{row.name} ({row.tries})" for row in self.rows if row.tries >= LEAST_TRIES]
+        if len(enough) > 1:
+            return "no trial has run to its end"
+        who = f"only {enough[0]}" if enough else "no family"
+        return f"{who} has had the {LEAST_TRIES} tries that it takes"
 
     def _verdict(self) -> list[str]:
         first, second = self.compared[:2]

@@ -53,7 +53,7 @@ def findings(study: StudyData) -> Findings:
         basins=find_basins(study),
         scaling=fit_scaling(study),
         edges=find_edges(study, settings),
-        frontier=find_frontier(study),
+        frontier=find_frontier(study, settings),
         importance=find_importance(study, settings),
         spent=count_spent(study, settings),
     )

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lrsearch.analysis.parameters import asked
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import listed, number, percent, plural
+from lrsearch.config.settings import Settings
 from lrsearch.recipe import Recipe
 from lrsearch.study.tables import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED
+
+_BEYOND = 1.1
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,18 @@ class Border:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far up the learning rates of one optimizer were tried."""
+
+    optimizer: str
+    trials: int
+    highest: float
+    """Tried."""
+    end: float
+    """The highest of the space."""
+
+
+@dataclass(frozen=True)
 class Frontier:
     """Where training breaks."""
 
@@ -38,6 +54,7 @@ class Frontier:
     """At which the trials diverged, in order."""
     out_of_memory: tuple[tuple[int, int], ...]
     """Batch sizes at which memory ran out, and how often."""
+    reached: tuple[Reach, ...]
 
     def sentences(self) -> list[str]:
         """In plain words."""
@@ -45,13 +62,34 @@ class Frontier:
             return ["No trial has ended yet, so where training breaks is not known."]
         lines = self._diverged() if self.diverged else []
         if self.trials and not self.diverged:
-            lines.append(
-                f"None of {plural(self.trials, 'trial')} diverged: the space does not reach to "
-                f"where training breaks."
-            )
+            lines += self._none_diverged()
         if self.out_of_memory:
             sizes = [f"{size} ({count}×)" for size, count in self.out_of_memory]
             lines.append(f"Memory ran out at batch size {listed(sizes)}.")
+        return lines
+
+    def _none_diverged(self) -> list[str]:
+        tried = [
+            f"{number(one.highest, 2)} with {one.optimizer} ({plural(one.trials, 'trial')})"
+            for one in self.reached
+        ]
+        beyond = [
+            f"with {one.optimizer} to {number(one.end, 2)}, {number(one.end / one.highest, 2)} "
+            f"times as far"
+            for one in self.reached
+            if one.end > _BEYOND * one.highest
+        ]
+        lines = [
+            f"None of {plural(self.trials, 'trial')} diverged, up to the highest learning rate "
+            f"tried: {listed(tried)}."
+        ]
+        if beyond:
+            lines.append(
+                f"The space goes on beyond that ({listed(beyond)}): whether training breaks there "
+                f"is not known."
+            )
+        else:
+            lines.append("That is the end of the space: to see training break takes a wider one.")
         return lines
 
     def _diverged(self) -> list[str]:
@@ -84,7 +122,7 @@ class Frontier:
         return lines
 
 
-def find_frontier(study: StudyData) -> Frontier:
+def find_frontier(study: StudyData, settings: Settings) -> Frontier:
     """The borders of divergence, of each optimizer and batch size apart."""
     groups: dict[tuple[str, int], list[tuple[TrialData, Recipe]]] = defaultdict(list)
     memory: dict[int, int] = defaultdict(int)
@@ -109,7 +147,32 @@ def find_frontier(study: StudyData) -> Frontier:
             )
         ),
         out_of_memory=tuple(sorted(memory.items())),
+        reached=_reached([pair for group in groups.values() for pair in group], settings),
     )
+
+
+def _reached(trials: list[tuple[TrialData, Recipe]], settings: Settings) -> tuple[Reach, ...]:
+    recipes: dict[str, list[Recipe]] = defaultdict(list)
+    for _, recipe in trials:
+        recipes[recipe.optimizer.name].append(recipe)
+    return tuple(
+        Reach(
+            optimizer=optimizer,
+            trials=len(mine),
+            highest=max(recipe.lr for recipe in mine),
+            end=max(_end(recipe, settings) for recipe in mine),
+        )
+        for optimizer, mine in sorted(recipes.items())
+    )
+
+
+def _end(recipe: Recipe, settings: Settings) -> float:
+    """The highest learning rate that the space has for the rest of a recipe."""
+    for one in asked(settings.space, recipe):
+        if one.name.rpartition(".")[2] in ("lr", "lr_ref"):
+            scale = recipe.lr / one.value if one.value else 1.0  # of a rate coupled to the batch
+            return scale * float(max(one.domain.ends()))
+    return recipe.lr
 
 
 def _border(optimizer: str, batch_size: int, trials: list[tuple[TrialData, Recipe]]) -> Border:

@@ -86,9 +86,10 @@ class Spent:
         if not done:
             return lines
         wall = f", {hours(self.wall_seconds)} of wall clock" if self.wall_seconds else ""
+        by = f"{len(self.workers)} worker process{'' if len(self.workers) == 1 else 'es'}"
         lines.append(
             f"They trained {number(self.trained_epochs)} epochs in {hours(self.work_seconds)} of "
-            f"work by {plural(len(self.workers), 'worker')}{wall}."
+            f"work by {by}{wall}."
         )
         if self.pruned_epochs > 0:
             lines.append(

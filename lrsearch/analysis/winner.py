@@ -36,7 +36,7 @@ class Winner:
     best: TrialData | None
     runner_up: TrialData | None
     close: int
-    """Further trials within 1 % of the best value."""
+    """Other trials, the runner-up among them, within 1 % of the best value."""
     noise: Noise | None
     """None: no recipe was trained with two seeds."""
 
@@ -58,13 +58,17 @@ class Winner:
         ]
         if self.runner_up is None or self.runner_up.value is None or self.gap is None:
             return [*lines, "It is the only one that ran to its end: nothing to compare it with."]
-        relative = f" ({100 * self.gap / abs(self.best.value):.2g} %)" if self.best.value else ""
+        share = 100 * self.gap / abs(self.best.value) if self.best.value else None
+        relative = "" if share is None else f" ({number(share, 2)} %)"
         lines.append(
             f"The runner-up, trial {self.runner_up.number}, has {number(self.runner_up.value)}: "
-            f"a gap of {number(self.gap, 2)}{relative}. "
-            f"{plural(self.close, 'further trial') if self.close else 'No further trial'} came "
-            f"within 1 % of the best."
+            f"a gap of {number(self.gap, 2)}{relative}."
         )
+        if self.complete > 2:
+            lines[-1] += (
+                f" {self.close or 'None'} of the other {self.complete - 1} complete trials came "
+                f"within 1 % of the best."
+            )
         return [*lines, *self._how_sure()]
 
     def _how_sure(self) -> list[str]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 def number(value: float, digits: int = 4) -> str:
     """So many significant digits; whole numbers as they are."""
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text else text
 
 
 def plural(count: int, noun: str) -> str:

@@ -19,7 +19,7 @@ from lrsearch.study.tables import StudyRow
 
 OWN_FIGURES = "lrsearch-"
 """What the ids of lrsearch's figures begin with: all others are somebody else's."""
-KEPT_BELOW = "\n\n---\n*Write notes of your own below this line: they stay.*\n"
+KEPT_BELOW = "\n\n---\n*lrsearch writes what stands above this line.*\n"
 _MARK = "lrsearch:shown"
 _FIGURES = "dashboard:plot_data:"
 _PIECE = 60_000  # characters; MySQL's texts end at 65,535 bytes

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.figures.style import GREY, colour, dash, new_figure, ordered, rounded, wants_log
+from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.figures.style import (
+    GREY,
+    colour,
+    dash,
+    log_axis,
+    new_figure,
+    ordered,
+    rounded,
+    symbol,
+    wants_log,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,81 +36,117 @@ def validation_curves(study: StudyData) -> Figure | None:
     figure = new_figure("epoch", study.metric.name)
     every = max(1, -(-len(values) // _MOST_POINTS))
     for family in ordered(trial.recipe.scheduler.name for trial in drawn if trial.recipe):
-        x: list[float | None] = []
-        y: list[float | None] = []
-        numbers: list[int | None] = []
-        for trial in drawn:
-            if trial.recipe is None or trial.recipe.scheduler.name != family:
+        mine = [t for t in drawn if t.recipe is not None and t.recipe.scheduler.name == family]
+        # Counted from the end: the last evaluation is always drawn.
+        points = [(trial.number, trial.curve[::-1][::every][::-1]) for trial in mine]
+        # A curve of one point would be a line without length.
+        lines = [one for one in points if len(one[1]) > 1]
+        single = [one for one in points if len(one[1]) == 1]
+        for some, mode in ((lines, "lines"), (single, "markers")):
+            if not some:
                 continue
-            # Counted from the end: the last evaluation is always drawn.
-            points = trial.curve[::-1][::every][::-1]
-            x += [*(rounded(point.epoch) for point in points), None]
-            y += [*(rounded(point.value) for point in points), None]
-            numbers += [*([trial.number] * len(points)), None]
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=y,
-                customdata=numbers,
-                name=family,
-                mode="lines+markers" if len(values) <= 2 * len(drawn) else "lines",
-                line={"color": colour(family), "dash": dash(family), "width": 1.2},
-                opacity=0.75 if len(drawn) <= _MANY else 0.35,
-                hovertemplate=f"trial %{{customdata}}, {family}<br>epoch %{{x}}: %{{y}}"
-                "<extra></extra>",
+            x, y, numbers = _joined(some)
+            figure.add_trace(
+                go.Scatter(
+                    x=x,
+                    y=y,
+                    customdata=numbers,
+                    name=family,
+                    legendgroup=family,
+                    showlegend=mode == "lines" or not lines,
+                    mode=mode,
+                    line={"color": colour(family), "dash": dash(family), "width": 1.2},
+                    marker={"color": colour(family), "symbol": symbol(family), "size": 7},
+                    opacity=0.75 if len(drawn) <= _MANY else 0.35,
+                    hovertemplate=f"trial %{{customdata}}, {family}<br>epoch %{{x}}: %{{y}}"
+                    "<extra></extra>",
+                )
             )
-        )
     if wants_log(values):
-        figure.update_yaxes(type="log")
+        figure.update_yaxes(log_axis(values))
     return figure
 
 
+def _joined(
+    curves: list[tuple[int, tuple[Point, ...]]],
+) -> tuple[list[float | None], list[float | None], list[int | None]]:
+    """Epochs, values and trial numbers of curves, with a gap after each."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    numbers: list[int | None] = []
+    for number, points in curves:
+        x += [*(rounded(point.epoch) for point in points), None]
+        y += [*(rounded(point.value) for point in points), None]
+        numbers += [*([number] * len(points)), None]
+    return x, y, numbers
+
+
+def rated(study: StudyData) -> list[TrialData]:
+    """The best trials, whose learning rates are drawn."""
+    return [trial for trial in study.ranked if trial.recipe is not None and trial.curve][:TOP]
+
+
 def rate_curves(study: StudyData) -> Figure | None:
-    """The learning rate over the steps of the best trials; None without a complete one."""
+    """The learning rate over the steps of the best trials; None without a complete one.
+
+    Only the rates at both ends of each evaluation's steps are known here, so these are markers.
+    """
     import plotly.graph_objects as go
 
-    best = [trial for trial in study.ranked if trial.recipe is not None and trial.curve][:TOP]
+    best = rated(study)
     if not best:
         return None
     figure = new_figure("optimizer step", "learning rate", showlegend=True)
     rates: list[float] = []
     for place, trial in enumerate(best, 1):
         assert trial.recipe is not None
-        steps, curve = rates_of(trial)
-        rates += curve
+        steps, held = held_rates(trial)
+        rates += held
         family = trial.recipe.scheduler.name
         figure.add_trace(
             go.Scatter(
                 x=steps,
-                y=[rounded(rate) for rate in curve],
+                y=[rounded(rate) for rate in held],
                 name=f"{place}. {family} (trial {trial.number})",
-                mode="lines",
-                line={
-                    "color": colour(family),
-                    "dash": dash(family),
-                    "width": 3 if place == 1 else 1.4,
-                },
-                hovertemplate=f"trial {trial.number}, {family}<br>step %{{x}}: %{{y}}"
-                "<extra></extra>",
+                mode="lines+markers",
+                line={"color": colour(family), "dash": "dot", "width": 1},
+                marker={"symbol": symbol(family), "size": 9 if place == 1 else 5},
+                hovertemplate=f"trial {trial.number}, {family}, peak "
+                f"{rounded(trial.recipe.lr)}<br>step %{{x}}: %{{y}}<extra></extra>",
             )
         )
+    first = best[0]
+    assert first.recipe is not None
+    rates.append(first.recipe.lr)
+    figure.add_trace(
+        go.Scatter(
+            x=[0, first.curve[-1].step],
+            y=[rounded(first.recipe.lr)] * 2,
+            name="peak of the best recipe",
+            mode="lines",
+            line={"color": colour(first.recipe.scheduler.name), "dash": "dash", "width": 1.5},
+            hovertemplate="peak of the best recipe: %{y}<extra></extra>",
+        )
+    )
     figure.add_annotation(
-        text="as the optimizer held it at each evaluation",
+        text="as the optimizer held it at the start and<br>end of each evaluation's steps",
         **{"xref": "paper", "yref": "paper", "x": 1, "y": 0, "xanchor": "right"},
         yanchor="bottom",
         showarrow=False,
         font={"color": GREY, "size": 11},
     )
-    if wants_log(rate for rate in rates if rate > 0) and min(rates) > 0:
-        figure.update_yaxes(type="log")
+    if min(rates) > 0 and wants_log(rates):
+        figure.update_yaxes(log_axis(rates))
     return figure
 
 
-def rates_of(trial: TrialData) -> tuple[list[int], list[float]]:
-    """Steps, and the rates that the optimizer held there: at the start and at each evaluation."""
-    first = trial.curve[0]
-    steps, rates = [0], [first.lr_start]
+def held_rates(trial: TrialData) -> tuple[list[int], list[float]]:
+    """Steps, and the rates that the optimizer held there: at both ends of each evaluation."""
+    steps: list[int] = []
+    rates: list[float] = []
+    begun = 0
     for point in trial.curve:
-        steps.append(point.step)
-        rates.append(point.lr_end)
+        steps += [begun, point.step]
+        rates += [point.lr_start, point.lr_end]
+        begun = point.step
     return steps, rates

@@ -21,6 +21,11 @@ _FAINT, _BOLD = 0.25, 0.9
 _TOP_SHARE, _MOST_BOLD = 0.1, 10
 
 
+def how_many_bold(complete: int) -> int:
+    """How many of the best of so many complete trials are drawn bold."""
+    return min(_MOST_BOLD, math.ceil(_TOP_SHARE * complete))
+
+
 @dataclass(frozen=True)
 class _Axis:
     name: str
@@ -43,10 +48,8 @@ def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figur
     if len(trials) < 2 or len(axes) < 2:
         return None
     axes.append(_values(study, trials))
-    figure = new_figure("parameter (log ranges on a log scale)", "place in its range (0 to 1)")
-    best = {
-        trial.number for trial in trials[: min(_MOST_BOLD, math.ceil(_TOP_SHARE * len(trials)))]
-    }
+    figure = new_figure("parameter", "place in its range (0 to 1)")
+    best = {trial.number for trial in trials[: how_many_bold(len(trials))]}
     for family in ordered(t.recipe.scheduler.name for t in trials[:_MOST_TRIALS] if t.recipe):
         for bold in (False, True):
             x: list[float | None] = []
@@ -74,8 +77,10 @@ def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figur
         tickvals=list(range(len(axes))),
         ticktext=[f"{axis.name}<br>{axis.low} … {axis.high}" for axis in axes],
         showgrid=True,
-        range=[-0.2, len(axes) - 0.8],
+        ticklabeloverflow="allow",  # else the last one is hidden
+        range=[-0.4, len(axes) - 0.6],
     )
+    figure.update_layout(margin={"r": 40})
     figure.update_yaxes(range=[-0.05, 1.05])
     return figure
 

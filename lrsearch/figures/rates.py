@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrsearch.analysis.basin import TOLERANCE, Basins
 from lrsearch.analysis.frontier import Frontier
@@ -12,6 +12,7 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.figures.style import (
     OUTCOME_COLOURS,
     colour,
+    log_axis,
     new_figure,
     ordered,
     rounded,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _JITTER = 0.09
+_MOST_SIZES = 12
 
 
 def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
@@ -69,9 +71,9 @@ def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
                     f"a factor of {basin.width:.2g}<extra></extra>",
                 )
             )
-    figure.update_xaxes(type="log")
+    figure.update_xaxes(log_axis(recipe.lr for _, recipe in complete))
     if wants_log(values):
-        figure.update_yaxes(type="log")
+        figure.update_yaxes(log_axis(values))
     return figure
 
 
@@ -129,11 +131,8 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
                 line={"color": OUTCOME_COLOURS[DIVERGED], "width": 2.5},
             )
         )
-    sizes = sorted({recipe.batch_size for _, recipe in complete})
-    figure.update_xaxes(type="log")
-    if len(sizes) <= 12:
-        figure.update_xaxes(tickvals=sizes, ticktext=[str(size) for size in sizes])
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(_size_axis({recipe.batch_size for _, recipe in complete}))
+    figure.update_yaxes(log_axis(recipe.lr for _, recipe in complete))
     return figure
 
 
@@ -149,9 +148,11 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
         "diverged": ((DIVERGED,), OUTCOME_COLOURS[DIVERGED], "x"),
     }
     sizes: set[int] = set()
+    rates: list[float] = []
     for name, (outcomes, shade, marker) in kinds.items():
         mine = [(t, t.recipe) for t in study.trials if t.recipe and t.outcome in outcomes]
         sizes |= {recipe.batch_size for _, recipe in mine}
+        rates += [recipe.lr for _, recipe in mine]
         figure.add_trace(
             go.Scatter(
                 x=[_jittered(trial, recipe) for trial, recipe in mine],
@@ -168,12 +169,17 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
                 + "%{customdata[2]}<extra></extra>",
             )
         )
-    figure.update_xaxes(type="log")
-    if len(sizes) <= 12:
-        ticks = sorted(sizes)
-        figure.update_xaxes(tickvals=ticks, ticktext=[str(size) for size in ticks])
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(_size_axis(sizes))
+    figure.update_yaxes(log_axis(rates))
     return figure
+
+
+def _size_axis(sizes: set[int]) -> dict[str, Any]:
+    """A log axis of batch sizes, each with a tick where they are few."""
+    if len(sizes) > _MOST_SIZES:
+        return log_axis(sizes)
+    ticks = sorted(sizes)
+    return {"type": "log", "tickvals": ticks, "ticktext": [str(size) for size in ticks]}
 
 
 def _jittered(trial: TrialData, recipe: Recipe) -> float | None:

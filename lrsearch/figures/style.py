@@ -21,6 +21,9 @@ GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK = (
 _PALETTE = (GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK)
 _SYMBOLS = ("circle", "diamond", "square")
 _DASHES = ("solid", "dash", "dot")
+_MANY_DECADES = 100
+_FEW_STEPS = 4
+_MOST_TICKS = 8
 _INK = "#808080"
 _GRID = "rgba(128, 128, 128, 0.25)"
 
@@ -94,6 +97,26 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{digits}g}")
+
+
+def log_axis(values: Iterable[float | None]) -> dict[str, Any]:
+    """A log axis for these values: ticks at powers of ten, or at labelled steps between them."""
+    known = [value for value in values if value is not None and math.isfinite(value) and value > 0]
+    if not known:
+        return {"type": "log"}
+    low, high = min(known), max(known)
+    if high / low >= _MANY_DECADES:
+        decades = math.log10(high / low)
+        return {"type": "log", "dtick": math.ceil(decades / _MOST_TICKS)}
+    steps = (1, 2, 5) if high / low >= _FEW_STEPS else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks = [
+        tick
+        for power in range(first, last + 1)
+        for step in steps
+        if low / 1.5 <= (tick := float(f"{step}e{power}")) <= high * 1.5
+    ]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def wants_log(values: Iterable[float | None]) -> bool:

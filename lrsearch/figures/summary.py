@@ -14,6 +14,7 @@ from lrsearch.figures.style import (
     SKY,
     VERMILLION,
     colour,
+    log_axis,
     new_figure,
     rounded,
     symbol,
@@ -87,8 +88,9 @@ def family_boxes(families: Families) -> Figure | None:
                 "<extra></extra>",
             )
         )
-    if wants_log(value for row in rows for value in row.values):
-        figure.update_xaxes(type="log")
+    values = [value for row in rows for value in row.values]
+    if wants_log(values):
+        figure.update_xaxes(log_axis(values))
     figure.update_yaxes(type="category")
     figure.update_layout(height=max(260, 90 + 44 * len(rows)))
     return figure
@@ -103,11 +105,11 @@ def range_places(edges: Edges) -> Figure | None:
 
     if not edges.places:
         return None
-    figure = new_figure("place in the range (0 low end, 1 high end)", "parameter")
+    figure = new_figure("place in range (0 to 1)", "parameter")
     rows = edges.places[::-1]
     further = [(place, name) for name, places in rows for place in places[1:]]
     for label, points, marker in (
-        ("next best nine", further, {"color": SKY, "size": 8, "symbol": "circle-open"}),
+        ("next best", further, {"color": SKY, "size": 8, "symbol": "circle-open"}),
         ("best trial", [(places[0], name) for name, places in rows],
          {"color": VERMILLION, "size": 12, "symbol": "diamond"}),
     ):  # fmt: skip

@@ -8,7 +8,8 @@
     const { data, layout } = JSON.parse(document.getElementById(plot.id + "-data").textContent);
     // On a phone a finger scrolls the page, it does not draw a box to zoom into.
     const dragmode = narrow.matches ? false : "zoom";
-    Plotly.newPlot(plot, data, { ...layout, dragmode, font: { color: ink() } }, {
+    const font = { color: ink(), size: narrow.matches ? 11 : 13 };
+    Plotly.newPlot(plot, data, { ...layout, dragmode, font }, {
       responsive: true,
       displaylogo: false,
       displayModeBar: narrow.matches ? false : "hover",

@@ -10,6 +10,7 @@ from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import hours, number, plural
 from lrsearch.figures import study as figures
+from lrsearch.report import captions
 from lrsearch.report.code import BestCode
 
 _TOP = 10
@@ -59,8 +60,7 @@ def sections(
         _basins(found),
         Section(
             "batch-size", "Learning rate against batch size", found.scaling.sentences(),
-            ((figures.MAP, "Complete trials by batch size (a little spread out) and learning rate; "
-              "yellow is best, dark blue worst; lines are the fitted exponents."),),
+            ((figures.MAP, captions.rate_map(found)),),
         ),
         _space(found, widening),
         Section(
@@ -70,9 +70,7 @@ def sections(
         Section(
             "mattered", "What mattered", found.importance.sentences(),
             ((figures.IMPORTANCE, "Importance for reaching the best values (PED-ANOVA)."),
-             (figures.PARALLEL, "Complete trials through the parameters that most of them have, "
-              "each in its range; the last axis is the place among all; the best tenth (at most "
-              "ten) is bold.")),
+             (figures.PARALLEL, captions.parallel(study))),
         ),
         _spent(found),
         _repeat(study),
@@ -98,7 +96,7 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
         lines,
         (
             (figures.CURVES, "Validation of every trial, by scheduler."),
-            (figures.RATES, "Learning rate of the ten best trials; the best is bold."),
+            (figures.RATES, captions.rates(study)),
         ),
         Table(("place", "trial", study.metric.name, "recipe", "seed"), rows) if rows else None,
         tuple(codes),
@@ -107,7 +105,7 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
 
 def _families(found: Findings) -> Section:
     families = found.families
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in families.rows:
         quartiles = row.quartiles
         spread = (
@@ -121,8 +119,12 @@ def _families(found: Findings) -> Section:
         best = number(row.values[0]) if row.values else "-"
         rows.append((row.name, str(row.tries), str(len(row.values)), number(row.epochs), best,
                      spread, expected))  # fmt: skip
-    headers = ("scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
-               f"expected best of {families.equal_tries or '-'}")  # fmt: skip
+    headers: tuple[str, ...] = (
+        "scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
+        f"expected best of {families.equal_tries}",
+    )  # fmt: skip
+    if not families.compared:
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
     return Section(
         "schedulers",
         "Which scheduler family wins, at equal tuning",
@@ -138,13 +140,7 @@ def _families(found: Findings) -> Section:
                 else []
             ),
         ],
-        (
-            (
-                figures.FAMILIES,
-                "Values of the complete trials of each family; the upright bar is its expected "
-                "best at equal tuning.",
-            ),
-        ),
+        ((figures.FAMILIES, captions.families(found)),),
         Table(headers, tuple(rows)) if rows else None,
     )
 
@@ -154,13 +150,7 @@ def _basins(found: Findings) -> Section:
         "sensitivity",
         "How sensitive it is to the learning rate",
         found.basins.sentences(),
-        (
-            (
-                figures.LOSS_VS_LR,
-                "Complete trials by learning rate; a bar spans the rates within 5 % of the best "
-                "of one optimizer and scheduler.",
-            ),
-        ),
+        ((figures.LOSS_VS_LR, captions.basins(found)),),
     )
 
 
@@ -174,9 +164,12 @@ def _space(found: Findings, widening: str | None) -> Section:
             "The whole command cannot be written here (is the sweep of another folder?): run the "
             "study's own command with these keys and another study.name."
         )
-    caption = "Where the ten best trials lie in their ranges; shaded: within 10 % of an end."
     return Section(
-        "space", "Is the search space right?", lines, ((figures.SPACE, caption),), codes=codes
+        "space",
+        "Is the search space right?",
+        lines,
+        ((figures.SPACE, captions.ranges(found)),),
+        codes=codes,
     )
 
 
@@ -188,13 +181,13 @@ def _spent(found: Findings) -> Section:
     )
     if rest := workers[_MOST_WORKERS:]:
         trials, seconds = sum(one.trials for one in rest), sum(one.seconds for one in rest)
-        rows = (*rows, (f"{len(rest)} further workers", "", str(trials), hours(seconds)))
+        rows = (*rows, (f"{len(rest)} further worker processes", "", str(trials), hours(seconds)))
     return Section(
         "spent",
         "What was spent",
         found.spent.sentences(),
-        ((figures.SPENT, "Epochs trained, by how the trials ended."),),
-        Table(("worker", "device", "trials", "time"), rows) if rows else None,
+        ((figures.SPENT, captions.spent(found)),),
+        Table(("worker process", "device", "trials", "time"), rows) if rows else None,
     )
 
 

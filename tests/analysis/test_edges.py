@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from synthetic import recipe, sampled, settings_for, study_of, trial
 
-from lrsearch.analysis.edges import Edges, find_edges
+from lrsearch.analysis.edges import NEAR, Edges, _chance, find_edges
+from lrsearch.analysis.parameters import position
 from lrsearch.recipe import Recipe
+from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
 
 
-def edges_of(best: Recipe, *overrides: str) -> Edges:
-    return find_edges(study_of([trial(0, best, 0.1)], *overrides), settings_for(*overrides))
+def edges_of(best: Recipe, *overrides: str, complete: int = 10) -> Edges:
+    """The edges of a study whose best recipe was trained so many times."""
+    trials = [trial(k, best, 0.1 + k) for k in range(complete)]
+    return find_edges(study_of(trials, *overrides), settings_for(*overrides))
 
 
 def near(edges: Edges) -> dict[str, str | None]:
@@ -51,12 +57,52 @@ def test_a_coupled_rate_is_widened_as_the_rate() -> None:
 
 
 def test_the_neighbours_at_the_same_edge_are_counted() -> None:
-    trials = [trial(k, recipe(lr, 64), 0.1 + k) for k, lr in enumerate([0.95, 0.9, 0.1])]
+    rates = [0.95, 0.9, *[0.1] * 10]
+    trials = [trial(k, recipe(lr, 64), 0.1 + k) for k, lr in enumerate(rates)]
     (edge,) = [
         edge for edge in find_edges(study_of(trials), settings_for()).near if edge.name == "lr"
     ]
-    assert (edge.top, edge.top_of) == (2, 3)
-    assert "2 of the best 3 trials that have it lie there" in edge.sentence()
+    assert (edge.top, edge.top_of, edge.complete) == (2, 10, 12)
+    assert "2 of the best 10 complete trials that have it lie there" in edge.sentence()
+
+
+@pytest.mark.parametrize(("complete", "words"), [(1, "1 complete trial has"), (9, "9 complete")])
+def test_with_few_trials_no_range_is_to_be_widened(complete: int, words: str) -> None:
+    edges = edges_of(recipe(0.95, 64), complete=complete)
+    assert "lr" in near(edges)
+    assert edges.overrides == ()
+    assert any(f"Only {words}" in line and "too few" in line for line in edges.sentences())
+
+
+def test_how_likely_an_edge_is_by_chance_is_told_by_parameter() -> None:
+    # Of the batch sizes 16, 32, 64 and 128 two are at an edge.
+    edges = edges_of(recipe(0.95, 128))
+    chances = {edge.name: edge.chance for edge in edges.near}
+    assert chances["lr"] == pytest.approx(0.2)
+    assert chances["batch_size"] == pytest.approx(0.5)
+    assert "lr: 20 %" in edges.sentences()[-1]
+    assert "batch_size: 50 %" in edges.sentences()[-1]
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [IntRange(1, 100), IntRange(1, 100, log=True), IntRange(0, 9, step=3), PowersOfTwo(1, 64),
+     FloatRange(0.0, 1.0, step=0.25)],
+)  # fmt: skip
+def test_the_chance_is_how_often_a_random_value_lies_at_an_edge(
+    domain: IntRange | PowersOfTwo | FloatRange,
+) -> None:
+    rng, count = random.Random(0), 4000
+    places = [position(domain, domain.sample(rng)) or 0.0 for _ in range(count)]
+    share = sum(place <= NEAR or place >= 1 - NEAR for place in places) / count
+    assert _chance(domain) == pytest.approx(share, abs=0.03)
+
+
+def test_a_patience_that_rounds_to_the_same_evaluations_is_not_to_be_widened() -> None:
+    patient = recipe(0.1, 64, "plateau", arguments={"factor": 0.2, "patience": 0.06})
+    assert near(edges_of(patient, "train.epochs=50"))["plateau.patience"] is not None
+    short = edges_of(patient, "train.epochs=3")
+    assert "plateau.patience" not in {*near(short), *short.checked}
 
 
 def test_a_best_recipe_in_the_middle_leaves_the_space_as_it_is() -> None:
@@ -65,6 +111,7 @@ def test_a_best_recipe_in_the_middle_leaves_the_space_as_it_is() -> None:
     edges = edges_of(middle, *overrides)
     assert edges.near == ()
     assert "The space looks right" in edges.sentences()[0]
+    assert "says little yet" in edges_of(middle, *overrides, complete=3).sentences()[0]
 
 
 @pytest.mark.parametrize("count", [0, 1])

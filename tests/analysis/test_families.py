@@ -89,6 +89,21 @@ def test_a_family_with_too_few_tries_is_left_out_and_named() -> None:
     assert "cosine comes first" in lines[0]
 
 
+def test_one_family_alone_with_enough_tries_is_named_and_not_called_too_few() -> None:
+    trials = family("plateau", [0.1] * 3, 0) + family("step", [0.2] * 2, 5)
+    assert compare_families(study_of(trials)).sentences() == [
+        "No winner can be named: only plateau (3) has had the 3 tries that it takes.",
+        "Too few tries to compare (fewer than 3): step (2).",
+    ]
+
+
+def test_without_a_complete_trial_nothing_is_compared() -> None:
+    trials = family("plateau", [0.1] * 3, 0, "pruned") + family("step", [0.2] * 3, 5, "pruned")
+    assert compare_families(study_of(trials)).sentences() == [
+        "No winner can be named: no trial has run to its end."
+    ]
+
+
 def test_one_family_is_not_compared() -> None:
     families = compare_families(study_of(family("cosine", [0.1] * 4, 0)))
     assert families.sentences() == [

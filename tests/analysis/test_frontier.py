@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from synthetic import recipe, study_of, trial
+from synthetic import recipe, settings_for, study_of, trial
 
-from lrsearch.analysis.frontier import find_frontier
+from lrsearch.analysis.frontier import Frontier, find_frontier
+from lrsearch.analysis.study_data import TrialData
+
+
+def frontier_of(trials: list[TrialData]) -> Frontier:
+    return find_frontier(study_of(trials), settings_for())
 
 
 def test_the_border_is_between_what_survived_and_what_diverged() -> None:
@@ -15,7 +20,7 @@ def test_the_border_is_between_what_survived_and_what_diverged() -> None:
         trial(3, recipe(2.0, 32), None, "diverged", end_step=4),
         trial(4, recipe(2.0, 64), 1.0),
     ]
-    frontier = find_frontier(study_of(trials))
+    frontier = frontier_of(trials)
     border = frontier.borders[0]
     assert (border.lowest_diverged, border.highest_survived) == (0.8, 0.4)
     assert frontier.steps == (4, 12)
@@ -30,16 +35,37 @@ def test_an_overlap_is_said_not_to_be_decided_by_the_rate() -> None:
         trial(0, recipe(0.9), 1.0),
         trial(1, recipe(0.5), None, "diverged", end_step=1),
     ]
-    assert "the rate alone does not decide" in find_frontier(study_of(trials)).sentences()[1]
+    assert "the rate alone does not decide" in frontier_of(trials).sentences()[1]
 
 
-def test_no_divergence_is_said() -> None:
-    lines = find_frontier(study_of([trial(0, recipe(), 1.0)])).sentences()
-    assert "None of 1 trial diverged" in lines[0]
+def test_without_divergence_it_says_how_far_was_tried_and_how_far_the_space_goes() -> None:
+    trials = [
+        trial(0, recipe(0.014), 1.0),
+        trial(1, recipe(0.029), 1.0, "pruned"),
+        trial(2, recipe(0.03, optimizer="adamw"), 1.0),
+    ]
+    tried, beyond = frontier_of(trials).sentences()
+    assert "None of 3 trials diverged, up to the highest learning rate tried" in tried
+    assert "0.03 with adamw (1 trial) and 0.029 with sgd (2 trials)" in tried
+    assert "with sgd to 1, 34 times as far" in beyond
+    assert "adamw" not in beyond
+    assert "not known" in beyond
+
+
+def test_without_divergence_to_the_end_of_the_space_training_breaks_beyond_it() -> None:
+    lines = frontier_of([trial(0, recipe(1.0), 1.0)]).sentences()
+    assert "That is the end of the space" in lines[1]
+
+
+def test_a_rate_coupled_to_the_batch_reaches_as_far_as_its_batch_allows() -> None:
+    coupled = "coupling.rule=linear"
+    study = study_of([trial(0, recipe(0.5, 64, lr_ref=1.0), 1.0)], coupled)
+    (reach,) = find_frontier(study, settings_for(coupled)).reached
+    assert (reach.highest, reach.end) == (0.5, 0.5)
 
 
 def test_memory_that_ran_out_is_told_by_batch_size() -> None:
     trials = [trial(k, recipe(0.1, 512), None, "out_of_memory") for k in range(2)]
-    frontier = find_frontier(study_of(trials))
+    frontier = frontier_of(trials)
     assert frontier.out_of_memory == ((512, 2),)
     assert any("512 (2×)" in line for line in frontier.sentences())

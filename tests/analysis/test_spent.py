@@ -41,6 +41,12 @@ def test_hours_are_counted_by_worker() -> None:
     ]  # fmt: skip
 
 
+def test_workers_are_called_processes() -> None:
+    owners = [trial(k, recipe(), 1.0, owner=f"a/{k}/1.00") for k in range(3)]
+    assert "by 3 worker processes," in spent(*owners).sentences()[1]
+    assert "by 1 worker process," in spent(*owners[:1]).sentences()[1]
+
+
 def test_failures_are_told_by_their_last_line() -> None:
     reason = "Traceback ...\n  line\nValueError: no disk\n"
     found = spent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from synthetic import recipe, study_of, trial
 
 from lrsearch.analysis.winner import find_winner, seed_noise
@@ -16,6 +17,19 @@ def test_the_best_the_runner_up_and_their_gap_are_named() -> None:
     text = " ".join(winner.sentences())
     assert "trial 1 with val_loss 0.2" in text
     assert "a gap of 0.05 (25 %)" in text
+    assert "None of the other 2 complete trials came within 1 %" in text
+
+
+@pytest.mark.parametrize(("second", "percent"), [(0.24 * 2.4, "140"), (0.24 * 1.999, "100")])
+def test_a_wide_gap_is_written_without_an_exponent(second: float, percent: str) -> None:
+    trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([0.24, second])]
+    assert f"({percent} %)." in " ".join(find_winner(study_of(trials)).sentences())
+
+
+def test_the_runner_up_is_among_those_that_came_close() -> None:
+    trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([1.0, 1.005, 2.0])]
+    lines = find_winner(study_of(trials)).sentences()
+    assert "1 of the other 2 complete trials came within 1 %" in lines[1]
 
 
 def test_more_is_better_where_the_metric_says_so() -> None:

@@ -19,7 +19,7 @@ from lrsearch.entry.widen import _written, widening_command
 
 
 def at_the_edge(*overrides: str) -> StudyData:
-    return study_of([trial(0, recipe(0.95, 64), 0.1)], *overrides)
+    return study_of([trial(k, recipe(0.95, 64), 0.1 + k) for k in range(10)], *overrides)
 
 
 def command(study: StudyData, *places: str) -> str | None:
@@ -66,8 +66,9 @@ def test_the_database_is_named_where_it_is_not_the_usual_one() -> None:
 
 
 def test_nothing_is_widened_where_nothing_is_at_an_edge() -> None:
-    middle = trial(0, recipe(0.05, 64, "constant", warmup=0.1), 0.1)
-    study = study_of([middle], "space.weight_decay=null", "space.optimizer.sgd.momentum.value=0.9")
+    middle = recipe(0.05, 64, "constant", warmup=0.1)
+    trials = [trial(k, middle, 0.1 + k) for k in range(10)]
+    study = study_of(trials, "space.weight_decay=null", "space.optimizer.sgd.momentum.value=0.9")
     assert command(study) is None
 
 

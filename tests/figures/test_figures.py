@@ -11,7 +11,7 @@ from synthetic import recipe, sampled, study_of, trial
 from lrsearch.analysis.findings import findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.figures.study import report_figures, study_figures
-from lrsearch.figures.style import colour
+from lrsearch.figures.style import colour, rounded
 
 pytest.importorskip("plotly")
 
@@ -78,8 +78,47 @@ def test_the_best_trial_is_the_first_of_the_rates(
     first = drawn["lrsearch-rates"]["data"][0]
     best = searched.ranked[0]
     assert f"trial {best.number}" in first["name"]
-    assert first["x"] == [0, *(point.step for point in best.curve)]
-    assert len(drawn["lrsearch-rates"]["data"]) == 10
+    assert len(drawn["lrsearch-rates"]["data"]) == 10 + 1
+    peak = drawn["lrsearch-rates"]["data"][-1]
+    assert best.recipe is not None
+    assert peak["y"] == [rounded(best.recipe.lr)] * 2
+
+
+def test_rates_are_markers_at_both_ends_of_each_evaluation(drawn: dict[str, Any]) -> None:
+    # Between them a warm-up or a cut may lie: no line claims to know.
+    used = recipe(0.1, 107)
+    study = study_of([trial(0, used, 0.5, epochs=2)])
+    (first, _) = json.loads(report_figures(study, findings(study))["lrsearch-rates"].to_json())[
+        "data"
+    ]
+    assert first["x"] == [0, 10, 10, 20]
+    assert first["y"] == [0.1, 0.05, 0.05, 0.0]
+    assert all(
+        "markers" in trace["mode"] and trace["line"]["dash"] == "dot"
+        for trace in drawn["lrsearch-rates"]["data"][:-1]
+    )
+
+
+def test_a_curve_of_one_evaluation_is_drawn_as_a_marker() -> None:
+    pruned = trial(1, recipe(0.2), 2.0, "pruned", epochs=1)
+    study = study_of([trial(0, recipe(), 0.5), pruned])
+    whole, single = json.loads(study_figures(study, findings(study))["lrsearch-curves"].to_json())[
+        "data"
+    ]
+    assert (whole["mode"], single["mode"]) == ("lines", "markers")
+    assert single["x"] == [1.0, None]
+    assert not single["showlegend"]
+
+
+def test_no_log_axis_has_bare_digits(drawn: dict[str, Any]) -> None:
+    found = 0
+    for name, figure in drawn.items():
+        for axis in ("xaxis", "yaxis"):
+            layout = figure["layout"][axis]
+            if layout.get("type") == "log":
+                found += 1
+                assert "dtick" in layout or len(layout["ticktext"]) >= 2, name
+    assert found >= 5
 
 
 def test_the_map_has_the_fitted_exponents(drawn: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lrsearch.figures.style import colour, dash, ordered, rounded, symbol, wants_log
+from lrsearch.figures.style import colour, dash, log_axis, ordered, rounded, symbol, wants_log
 from lrsearch.schedules.families import FAMILIES
 
 WHITE, BLACK = "#ffffff", "#14181c"
@@ -48,6 +50,18 @@ def test_what_cannot_be_drawn_is_left_out() -> None:
     assert rounded(math.nan) is None
     assert rounded(None) is None
     assert rounded(0.123456) == 0.1235
+
+
+@given(st.floats(1e-8, 1e4), st.floats(1.0, 1e6))
+def test_a_log_axis_has_a_few_labelled_ticks(low: float, factor: float) -> None:
+    axis = log_axis([low, low * factor, None, math.nan])
+    if "dtick" in axis:
+        assert math.log10(factor) + 1e-9 >= 2
+        assert math.log10(factor) / axis["dtick"] <= 8
+    else:
+        assert 2 <= len(axis["tickvals"]) <= 12
+        assert [float(text) for text in axis["ticktext"]] == axis["tickvals"]
+        assert any(low / 1.5 <= tick <= 1.5 * low * factor for tick in axis["tickvals"])
 
 
 def test_a_log_scale_is_for_positive_values_over_more_than_a_decade() -> None:

@@ -86,6 +86,36 @@ def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:
     assert width <= 360
 
 
+def test_on_a_phone_no_title_of_an_axis_is_cut(opened: Any) -> None:
+    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('.plot')].flatMap(plot => {
+          const frame = plot.getBoundingClientRect();
+          return [...plot.querySelectorAll('.xtitle')]
+            .map(title => title.getBoundingClientRect())
+            .filter(box => box.left < frame.left - 1 || box.right > frame.right + 1)
+            .map(() => plot.id);
+        })"""
+    )
+    assert cut == []
+
+
+def test_every_axis_of_the_parallel_coordinates_is_labelled(opened: Any) -> None:
+    page = opened(viewport={"width": 1200, "height": 900})
+    labels = page.locator("#lrsearch-parallel .xtick text")
+    assert "val_loss" in labels.nth(labels.count() - 1).text_content()
+    assert labels.nth(labels.count() - 1).evaluate("e => getComputedStyle(e).display") != "none"
+
+
+def test_rows_of_numbers_are_one_line_high_on_a_phone(opened: Any) -> None:
+    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+    tallest = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('#schedulers tbody tr')]"
+        ".map(row => row.getBoundingClientRect().height))"
+    )
+    assert tallest < 45
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_in_figures_has_the_colour_of_the_page(opened: Any, scheme: str) -> None:
     page = opened(color_scheme=scheme)

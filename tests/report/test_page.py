@@ -129,6 +129,22 @@ def test_small_and_strange_studies_have_a_report_too(study: object) -> None:
     assert not re.search(r"\bnan\b|\bNone\b(?! of)", prose)
 
 
+def test_captions_tell_of_nothing_that_is_not_drawn() -> None:
+    few = [trial(k, recipe(0.1 + k / 10), 0.5 + k) for k in range(3)]
+    prose = Reader(page_of(study_of(few))).prose
+    for absent in ("fitted exponents", "upright bar", "a bar spans", "pruning saved", "ten best",
+                   "10 best", "expected best of"):  # fmt: skip
+        assert absent not in prose, absent
+    assert "of the 3 best trials" in prose
+    assert "the best is bold" in prose
+
+
+def test_captions_tell_of_what_is_drawn(page: str) -> None:
+    prose = Reader(page).prose
+    for there in ("fitted exponents", "upright bar", "a bar spans", "of the 10 best trials"):
+        assert there in prose, there
+
+
 def test_own_code_that_is_not_here_is_said_and_the_rest_is_there() -> None:
     study = study_of([trial(0, recipe(), 0.5)], "model._target_=no_such_package.Net")
     words = Reader(page_of(study)).words
@@ -137,7 +153,7 @@ def test_own_code_that_is_not_here_is_said_and_the_rest_is_there() -> None:
 
 
 def test_a_sweep_that_is_not_here_is_widened_in_words() -> None:
-    study = study_of([trial(0, recipe(0.95, 64), 0.5)])
+    study = study_of([trial(k, recipe(0.95, 64), 0.5 + k) for k in range(10)])
     words = Reader(page_of(replace(study, config={**study.config, "sweep": "gone"}))).words
     assert "space.lr.high=10" in words
     assert "cannot be written here" in words

@@ -1,0 +1,71 @@
+"""What stands below the figures: only what is in them."""
+
+from __future__ import annotations
+
+from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.figures.curves import rated
+from lrsearch.figures.parallel import how_many_bold
+
+
+def rates(study: StudyData) -> str:
+    """Of the learning rates."""
+    count = len(rated(study))
+    text = "Learning rate of the best trial" if count == 1 else _of_best(count)
+    return (
+        f"{text}, as the optimizer held it at the start and at the end of each evaluation's "
+        "steps; dotted lines only join these: a warm-up or a cut in between is not drawn. "
+        "Dashed: the peak of the best recipe."
+    )
+
+
+def _of_best(count: int) -> str:
+    return f"Learning rates of the {count} best trials (large markers: the best)"
+
+
+def families(found: Findings) -> str:
+    """Of the values by scheduler family."""
+    text = "Values of the complete trials of each family"
+    if not found.families.compared:
+        return f"{text}."
+    return f"{text}; the upright bar is its expected best at equal tuning."
+
+
+def basins(found: Findings) -> str:
+    """Of the values by learning rate."""
+    text = "Complete trials by learning rate"
+    if not any(row.by == "scheduler" and row.width is not None for row in found.basins.rows):
+        return f"{text}."
+    return f"{text}; a bar spans the rates within 5 % of the best of one optimizer and scheduler."
+
+
+def rate_map(found: Findings) -> str:
+    """Of the trials by batch size and learning rate."""
+    text = (
+        "Complete trials by batch size (a little spread out) and learning rate; yellow is best, "
+        "dark blue worst"
+    )
+    return f"{text}; lines are the fitted exponents." if found.scaling.fits else f"{text}."
+
+
+def ranges(found: Findings) -> str:
+    """Of the places in the ranges."""
+    most = max((len(places) for _, places in found.edges.places), default=0)
+    who = "best trial lies in its" if most == 1 else f"{most} best trials lie in their"
+    return f"Where the {who} ranges; shaded: within 10 % of an end."
+
+
+def parallel(study: StudyData) -> str:
+    """Of the parallel coordinates."""
+    count = how_many_bold(len(study.ranked))
+    who = "the best is bold" if count == 1 else f"the best {count} are bold"
+    return (
+        "Complete trials through the parameters that most of them have, each in its range (on a "
+        f"log scale where it is searched on one); the last axis is the place among all; {who}."
+    )
+
+
+def spent(found: Findings) -> str:
+    """Of the epochs."""
+    text = "Epochs trained, by how the trials ended"
+    return f"{text}, and those that pruning saved." if found.spent.pruned_epochs > 0 else f"{text}."
