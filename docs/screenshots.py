@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the dashboard from a real MNIST sweep.
+"""Makes the README's pictures of the dashboard and the report from a real MNIST sweep.
 
 Run from the top of the checkout: `.venv/bin/python docs/screenshots.py [DATABASE]` (minutes, unless
 DATABASE already has the study `mnist`; LRSEARCH_DATA says where MNIST is). It needs Chromium and
@@ -26,7 +26,7 @@ from lrsearch.study.database import Database  # noqa: E402
 DOCS = REPO / "docs"
 SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")
 WIDTH, HEIGHT = 1280, 1000
-HEIGHT_OF_FIGURES, HEIGHT_OF_FINDINGS = 2220, 2000
+HEIGHT_OF_FIGURES, HEIGHT_OF_FINDINGS, HEIGHT_OF_REPORT = 2220, 2000, 1800
 PICTURE = 'img[alt^="Losses and learning rate"]'
 LARGEST = 250_000
 """Bytes of a picture."""
@@ -53,6 +53,7 @@ def main() -> None:
         ):
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             draw(page, f"http://127.0.0.1:{server.port}/dashboard/studies/{study.study_id}", study)
+            draw_report(page, Path(folder) / "report.html", arguments)
 
 
 def draw(page: Page, address: str, study: StudyData) -> None:
@@ -68,6 +69,15 @@ def draw(page: Page, address: str, study: StudyData) -> None:
     page.goto(f"{address}/note")
     expect(page.locator(PICTURE).first).to_be_visible()
     save(page, "dashboard-note.png")
+
+
+def draw_report(page: Page, file: Path, arguments: tuple[str, ...]) -> None:
+    """The first answers of the report."""
+    command = ("-m", "lrsearch", "report", "mnist", "--output", str(file), *arguments)
+    subprocess.run([sys.executable, *command], cwd=file.parent, check=True)
+    page.goto(file.as_uri())
+    expect(page.locator(".main-svg").first).to_be_visible()
+    save(page, "report.png", top=HEIGHT_OF_REPORT)
 
 
 def save(page: Page, name: str, top: int | None = None) -> None:
