@@ -1,0 +1,157 @@
+"""Makes `table.json.gz`: curves of 600 recipes of every scheduler family and two optimizers.
+
+A small MLP on 12,000 images of MNIST, 20 evaluations a training, by lrsearch's own training. The
+first recipes are trained with further seeds, too: what seeds do to the result is the noise that a
+search cannot see through. It goes on where it was broken off; two processes may share the work:
+
+    python benchmarks/search/make_table.py --part 0/2 & python benchmarks/search/make_table.py \\
+        --part 1/2 & wait; python benchmarks/search/make_table.py --collect
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import json
+import math
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from lrsearch.data.parts import TensorPart
+from lrsearch.entry.compose import load_settings
+from lrsearch.objective import TrainingObjective, build_objective
+from lrsearch.recipe import Recipe
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.seeds import derived_seed
+from lrsearch.space.space import Space
+from lrsearch.training.loop import Diverged, Task, train
+
+TABLE = Path(__file__).resolve().parent / "table.json.gz"
+RECIPES, SEEDED, FURTHER_SEEDS = 600, 60, 4
+N_TRAIN, N_VALIDATION, EPOCHS = 12_000, 5_000, 20
+OVERRIDES = [
+    "+sweep=mnist",
+    f"train.epochs={EPOCHS}",
+    "train.device=cpu",
+    "+space.scheduler.lambda={}",
+    "+space.scheduler.multiplicative={}",
+    "+space.scheduler.piecewise={}",
+    f"space.scheduler.only=[{','.join(FAMILIES)}]",
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--part", default="0/1", help="K/N: each N-th training, from the K-th on")
+    parser.add_argument("--folder", type=Path, default=Path("table-parts"), help="of what is done")
+    parser.add_argument("--collect", action="store_true", help="write the table from the folder")
+    options = parser.parse_args()
+    if options.collect:
+        return collect(options.folder)
+    options.folder.mkdir(exist_ok=True)
+    part, parts = map(int, options.part.split("/"))
+    settings = load_settings(OVERRIDES)
+    objective = build_objective(settings, None)
+    assert isinstance(objective, TrainingObjective)
+    chosen = recipes(settings.space)
+    with (options.folder / f"{part}-of-{parts}.jsonl").open("a+") as done:
+        done.seek(0)
+        known = {(row["recipe"], row["seed"]) for row in map(json.loads, done)}
+        for number, (k, seed) in enumerate(jobs()):
+            if number % parts == part and (k, seed) not in known:
+                row = {"recipe": k, "seed": seed, **trained(objective, chosen[k][1], k, seed)}
+                done.write(json.dumps(row) + "\n")
+                done.flush()
+                print(number, chosen[k][1].describe(), row["values"][-1:], flush=True)
+    return 0
+
+
+def recipes(space: Space) -> list[tuple[dict[str, Any], Recipe]]:
+    """Random settings of the space, as many of each pair of branches, and their recipes."""
+    branches = list(space.grid(["optimizer", "scheduler"]))
+    found = []
+    for k in range(RECIPES):
+        rng, given = random.Random(derived_seed("table", k)), branches[k % len(branches)]
+        parameters: dict[str, Any] = {}
+
+        def choose(name: str, domain: Any, rng: random.Random = rng, given: Any = given) -> Any:
+            value = given[name] if name in given else domain.sample(rng)
+            parameters.update(domain.stored(name, value))  # noqa: B023
+            return value
+
+        found.append((parameters, space.recipe(choose)))
+    return found
+
+
+def jobs() -> list[tuple[int, int]]:
+    """Recipe and seed of each training: all recipes once first."""
+    once = [(k, 0) for k in range(RECIPES)]
+    return once + [(k, seed) for seed in range(1, FURTHER_SEEDS + 1) for k in range(SEEDED)]
+
+
+def trained(objective: TrainingObjective, recipe: Recipe, k: int, seed: int) -> dict[str, Any]:
+    """The curve of one training, and the rate at each evaluation."""
+    task = smaller(objective.task(recipe, derived_seed("table", "train", k, seed), lambda: False))
+    values: list[float] = []
+    rates: list[float] = []
+    outcome = "complete"
+    try:
+        for evaluation in train(task):
+            if not math.isfinite(evaluation.values["val_loss"]):
+                outcome = "diverged"
+                break
+            values.append(rounded(evaluation.values["val_loss"]))
+            rates.append(rounded(evaluation.lr_end[0]))
+    except Diverged:
+        outcome = "diverged"
+    return {"outcome": outcome, "values": values, "rates": rates}
+
+
+def smaller(task: Task) -> Task:
+    """The same training on the first images only."""
+    for part in (task.parts.train, task.parts.validation):
+        assert isinstance(part, TensorPart)
+    few = {
+        name: TensorPart(part.x[:n], part.y[:n])
+        for name, part, n in (
+            ("train", task.parts.train, N_TRAIN),
+            ("validation", task.parts.validation, N_VALIDATION),
+        )
+    }
+    task.parts = dataclasses.replace(task.parts, **few)
+    task.length = task.settings.length(task.recipe.batch_size, N_TRAIN)
+    return task
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def collect(folder: Path) -> int:
+    """Writes the table, every training in it."""
+    rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
+    rows.sort(key=lambda row: (row["seed"], row["recipe"]))
+    missing = len(jobs()) - len(rows)
+    if missing:
+        print(f"{missing} trainings are missing", file=sys.stderr)
+        return 1
+    chosen = recipes(load_settings(OVERRIDES).space)
+    table = {
+        "made by": "benchmarks/search/make_table.py",
+        "overrides": OVERRIDES,
+        "train": N_TRAIN,
+        "validation": N_VALIDATION,
+        "recipes": [parameters for parameters, _ in chosen],
+        "curves": rows,
+    }
+    with gzip.GzipFile(TABLE, "wb", mtime=0) as file:
+        file.write(json.dumps(table, separators=(",", ":")).encode())
+    print(f"{TABLE}: {TABLE.stat().st_size / 1e3:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
