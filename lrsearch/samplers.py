@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.parameters import Parameter
 
 if TYPE_CHECKING:
+    from lrsearch.forecast import History
+    from lrsearch.space.space import Space
     from optuna.samplers import BaseSampler
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a sampler may look at besides Optuna's study."""
+
+    space: Space
+    history: History
+    given: Mapping[str, Any]
+    """Parameters that the trial has already."""
+    shared: int
+    """The study's seed."""
+    seed: int
+    """The trial's own."""
+
+
+@dataclass(frozen=True)
 class SamplerKind:
-    """A sampler: how it is built from the study's seed, the trial's own, and its parameters."""
+    """A sampler: how it is built for a trial, and its parameters."""
 
     build: Callable[..., BaseSampler]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -23,47 +39,59 @@ class SamplerKind:
     """Whether the settings are fixed beforehand: every combination of the space once."""
 
 
-def _tpe(shared: int, seed: int, **arguments: Any) -> BaseSampler:
+def _auto(setting: Setting, **arguments: Any) -> BaseSampler:
+    from lrsearch.sampling.auto import AutoSampler
+
+    return AutoSampler(
+        setting.space, setting.history, setting.given, setting.shared, setting.seed, **arguments
+    )
+
+
+def _tpe(setting: Setting, **arguments: Any) -> BaseSampler:
     from optuna.samplers import TPESampler
 
     # Without `group`, Optuna samples the parameters of a branch independently of all others.
-    return TPESampler(seed=seed, group=True, **arguments)
+    return TPESampler(seed=setting.seed, group=True, **arguments)
 
 
-def _random(shared: int, seed: int) -> BaseSampler:
+def _random(setting: Setting) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
-    return RandomSampler(seed=seed)
+    return RandomSampler(seed=setting.seed)
 
 
-def _qmc(shared: int, seed: int, **arguments: Any) -> BaseSampler:
+def _qmc(setting: Setting, **arguments: Any) -> BaseSampler:
     from optuna.samplers import QMCSampler, RandomSampler
 
     return QMCSampler(
-        seed=shared,  # together the trials make one sequence
+        seed=setting.shared,  # together the trials make one sequence
         # For parameters of branches; with the shared seed all trials would get the same values.
-        independent_sampler=RandomSampler(seed=seed),
+        independent_sampler=RandomSampler(seed=setting.seed),
         scramble=True,
         warn_independent_sampling=False,
         **arguments,
     )
 
 
-def _gp(shared: int, seed: int, **arguments: Any) -> BaseSampler:
+def _gp(setting: Setting, **arguments: Any) -> BaseSampler:
     from optuna.samplers import GPSampler
 
-    return GPSampler(seed=seed, warn_independent_sampling=False, **arguments)
+    return GPSampler(seed=setting.seed, warn_independent_sampling=False, **arguments)
 
 
-def _cmaes(shared: int, seed: int, **arguments: Any) -> BaseSampler:
+def _cmaes(setting: Setting, **arguments: Any) -> BaseSampler:
     from optuna.samplers import CmaEsSampler
 
-    return CmaEsSampler(seed=seed, warn_independent_sampling=False, **arguments)
+    return CmaEsSampler(seed=setting.seed, warn_independent_sampling=False, **arguments)
 
 
 _STARTUP = Parameter("int", 10, 0, help="random trials before the model is used")
 
 SAMPLERS: dict[str, SamplerKind] = {
+    "auto": SamplerKind(
+        _auto,
+        {"n_startup_trials": Parameter("int", 6, 1, help="evenly spread before the model is used")},
+    ),
     "tpe": SamplerKind(
         _tpe,
         {
@@ -82,13 +110,15 @@ SAMPLERS: dict[str, SamplerKind] = {
 }
 
 
-def build_sampler(name: str, arguments: Mapping[str, Any], shared: int, seed: int) -> BaseSampler:
-    """The sampler of one trial, from the study's seed and the trial's own.
+def build_sampler(name: str, arguments: Mapping[str, Any], setting: Setting) -> BaseSampler:
+    """The sampler of one trial.
 
     Optuna's notes that a part of it is experimental are kept from the screen.
     """
     from optuna.exceptions import ExperimentalWarning
 
+    kind = SAMPLERS[name]
+    defaults = {key: parameter.default for key, parameter in kind.parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return SAMPLERS[name].build(shared, seed, **arguments)
+        return kind.build(setting, **{**defaults, **arguments})

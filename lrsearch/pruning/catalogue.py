@@ -49,6 +49,12 @@ def _patient(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
     return Patient(build_pruner("median", {}, evaluations, mode), mode, **arguments)
 
 
+def _schedule_aware(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
+    from lrsearch.pruning.schedule_aware import ScheduleAware
+
+    return ScheduleAware(mode, **arguments)
+
+
 def _threshold(
     mode: Mode, evaluations: int, lower: float | None, upper: float | None, n_warmup_steps: int
 ) -> Pruner:
@@ -73,6 +79,14 @@ _FIRST = Parameter("int", 1, 1, help="evaluations before the first cut")
 _MEDIAN = {"n_startup_trials": _STARTUP, "n_warmup_steps": _WARMUP}
 
 PRUNERS: dict[str, PrunerKind] = {
+    "schedule_aware": PrunerKind(
+        _schedule_aware,
+        {
+            "keep": Parameter("float", 0.33, 0.0, 1.0, help="the best share of like trials stays"),
+            "chance": Parameter("float", 0.1, 0.0, 1.0, help="of a new best, above which one stays"),
+            "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
+        },
+    ),
     "median": PrunerKind(_median, _MEDIAN),
     "percentile": PrunerKind(
         _percentile,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from lrsearch.course import Course
+from lrsearch.forecast import History
 from lrsearch.seeds import derived_seed
 
 Mode = Literal["min", "max"]
@@ -24,7 +26,7 @@ class Group:
     """Only those of this bracket."""
 
 
-class Peers(Protocol):
+class Peers(History, Protocol):
     """Answers questions about the trials of a study, the asking one among them."""
 
     def count(self, group: Group) -> int:
@@ -34,6 +36,16 @@ class Peers(Protocol):
         """Values from rank `first` on, the best one being rank 0; fewer where they end."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """The trial that is judged."""
+
+    values: Sequence[float]
+    """At the evaluations 1 to now, one at least, all finite."""
+    unit: int
+    course: Course
+
+
 class Pruner(Protocol):
     """Decides after each evaluation but the last whether a trial goes on."""
 
@@ -41,19 +53,19 @@ class Pruner(Protocol):
         """Which bracket a unit's trial belongs to, to be stored with its evaluations."""
         return None
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
-        """Whether the trial of a unit ends here.
+    def spares(self, unit: int) -> bool:
+        """Whether a unit's trial runs to its end even if it should be pruned, as a check."""
+        return False
 
-        `history` has its values at the evaluations 1 to now, one at least, all finite; `peers`
-        know them, too.
-        """
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        """Whether the trial ends here; `peers` know its values, too."""
 
 
 @dataclass(frozen=True)
 class Never(Pruner):
     """Lets every trial run to its end."""
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
         return False
 
 
@@ -70,8 +82,8 @@ class Percentile(Pruner):
     n_startup_trials: int
     n_warmup_steps: int
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
-        now = len(history)
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        now = len(trial.values)
         if now < self.n_warmup_steps:
             return False
         group = Group(now, complete=True)
@@ -79,7 +91,7 @@ class Percentile(Pruner):
         if count == 0 or (count < self.n_startup_trials and self._is_starting(peers)):
             return False
         limit = self._limit(group, count, peers)
-        return limit is not None and _is_worse(_best(history, self.mode), limit, self.mode)
+        return limit is not None and _is_worse(_best(trial.values, self.mode), limit, self.mode)
 
     def _is_starting(self, peers: Peers) -> bool:
         # Trials may differ in length, but each has a first evaluation.
@@ -110,17 +122,17 @@ class Halving(Pruner):
     min_resource: int
     reduction_factor: int
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
-        return self.cuts(history, Group(len(history)), peers)
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        return self.cuts(trial.values, Group(len(trial.values)), peers)
 
-    def cuts(self, history: Sequence[float], group: Group, peers: Peers) -> bool:
+    def cuts(self, values: Sequence[float], group: Group, peers: Peers) -> bool:
         """Whether the trial is at a rung and not good enough among the group."""
         if not self._is_rung(group.evaluation):
             return False
         # Until there are enough, only the best so far goes on.
         last_to_go_on = max(peers.count(group) // self.reduction_factor, 1) - 1
         limit = peers.ranked(group, self.mode, last_to_go_on, 1)
-        return len(limit) > 0 and _is_worse(history[-1], limit[0], self.mode)
+        return len(limit) > 0 and _is_worse(values[-1], limit[0], self.mode)
 
     def _is_rung(self, evaluation: int) -> bool:
         rung = self.min_resource
@@ -160,11 +172,11 @@ class Hyperband(Pruner):
         cuts = range(brackets, 0, -1)  # that a whole trial of the bracket lives through
         return [math.ceil(brackets * self.reduction_factor ** (cut - 1) / cut) for cut in cuts]
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
-        bracket = self.bracket(unit)
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        bracket = self.bracket(trial.unit)
         first = self.min_resource * self.reduction_factor**bracket
         halving = Halving(self.mode, first, self.reduction_factor)
-        return halving.cuts(history, Group(len(history), bracket=bracket), peers)
+        return halving.cuts(trial.values, Group(len(trial.values), bracket=bracket), peers)
 
 
 @dataclass(frozen=True)
@@ -177,14 +189,15 @@ class Patient(Pruner):
     min_delta: float
     """So much worse than before is still forgiven."""
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
-        earlier, lately = history[: -self.patience - 1], history[-self.patience - 1 :]
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        values = trial.values
+        earlier, lately = values[: -self.patience - 1], values[-self.patience - 1 :]
         if not earlier:
             return False
         tolerance = self.min_delta if self.mode == "min" else -self.min_delta
         goal = _best(earlier, self.mode) + tolerance
         return _is_worse(_best(lately, self.mode), goal, self.mode) and self.behind.should_prune(
-            history, unit, peers
+            trial, peers
         )
 
 
@@ -196,8 +209,9 @@ class Threshold(Pruner):
     upper: float
     n_warmup_steps: int
 
-    def should_prune(self, history: Sequence[float], unit: int, peers: Peers) -> bool:
-        return len(history) >= self.n_warmup_steps and not self.lower <= history[-1] <= self.upper
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        values = trial.values
+        return len(values) >= self.n_warmup_steps and not self.lower <= values[-1] <= self.upper
 
 
 def _best(values: Sequence[float], mode: Mode) -> float:

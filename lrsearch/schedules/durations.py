@@ -51,6 +51,8 @@ class Length:
     steps: int
     steps_per_epoch: int
     steps_per_evaluation: int
+    stride: int = 1
+    """Optimizer steps that count as one, for a rough preview."""
 
     @classmethod
     def of(
@@ -77,7 +79,11 @@ class Length:
 
     def in_steps(self, duration: Duration) -> int:
         """The duration in steps, never below one."""
-        scale = {"fraction": self.steps, "ep": self.steps_per_epoch, "st": 1}[duration.unit]
+        scale = {
+            "fraction": self.steps,
+            "ep": self.steps_per_epoch,
+            "st": 1 / self.stride,
+        }[duration.unit]
         return max(1, round(duration.amount * scale))
 
     def in_evaluations(self, duration: Duration) -> int:
@@ -89,6 +95,12 @@ class Length:
         if duration.amount == 0:
             return 0
         return min(self.in_steps(duration), self.steps - 1)
+
+    def rough(self, at_most: int) -> Length:
+        """The same training in at most so many steps, or a few more: for looking at its rates."""
+        stride = math.ceil(self.steps / at_most)
+        shortened = (self.steps, self.steps_per_epoch, self.steps_per_evaluation)
+        return Length(*(max(1, round(n / stride)) for n in shortened), stride=stride)
 
     @property
     def evaluations(self) -> int:

@@ -1,0 +1,172 @@
+"""A sweep without training: lrsearch's space, samplers and pruners on recorded curves."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from problems import Curve, Problem
+
+from lrsearch.course import Course
+from lrsearch.forecast import Peer, standing
+from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.pruning.rules import Group, Mode, Peers, Running
+from lrsearch.samplers import Setting, build_sampler
+from lrsearch.seeds import derived_seed
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A sampler and a pruner of lrsearch's catalogue."""
+
+    sampler: str
+    pruner: str
+    sampler_arguments: Mapping[str, Any] = field(default_factory=dict)
+    pruner_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Trial:
+    """A simulated trial."""
+
+    number: int
+    curve: Curve
+    course: Course
+    reached: int = 0
+    state: str = "running"
+    spared: bool = False
+
+    @property
+    def values(self) -> Sequence[float]:
+        return self.curve.values[: self.reached]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that has ended, when so many epochs were spent in all."""
+
+    spent: int
+    trial: Trial
+
+
+class Memory(Peers):
+    """What pruners and samplers ask, answered from memory. Losses are to be small."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+
+    def at(self, progress: float, spacing: float) -> Sequence[Peer]:
+        found = []
+        for trial in self.trials:
+            evaluations = trial.course.evaluations
+            last = min(math.floor((progress + spacing / 2) * evaluations - 1e-9), trial.reached)
+            if last >= 1 and last / evaluations > progress - spacing / 2:
+                final = trial.curve.values[-1] if trial.state == "complete" else None
+                at = standing(trial.curve.values[:last], trial.course.rates(last), 1.0)
+                found.append(Peer(trial.number, at, final))
+        return found
+
+    def reached(self) -> Mapping[int, tuple[int, int]]:
+        return {
+            trial.number: (trial.reached, trial.course.evaluations)
+            for trial in self.trials
+            if trial.state != "complete" and trial.reached
+        }
+
+    def count(self, group: Group) -> int:
+        return len(self._values(group))
+
+    def ranked(self, group: Group, mode: Mode, first: int, how_many: int) -> Sequence[float]:
+        return sorted(self._values(group))[first : first + how_many]
+
+    def _values(self, group: Group) -> list[float]:
+        return [
+            trial.curve.values[group.evaluation - 1]
+            for trial in self.trials
+            if trial.reached >= group.evaluation
+            and (trial.state == "complete" or not group.complete)
+            and (group.bracket is None or group.bracket == self.brackets(trial.number))
+        ]
+
+    def brackets(self, unit: int) -> int | None:
+        return self.pruner.bracket(unit)
+
+
+def simulate(
+    problem: Problem, contestant: Contestant, seed: int, epochs: int, workers: int = 1
+) -> Iterator[Ended]:
+    """Trials as they end, until `epochs` are spent. Workers take the same time for each epoch."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    study = optuna.create_study(direction="minimize")
+    memory = Memory()
+    memory.pruner = pruner = build_pruner(
+        contestant.pruner, contestant.pruner_arguments, problem.evaluations, "min"
+    )
+    queue: list[tuple[int, int, Trial | None, Any]] = [(0, k, None, None) for k in range(workers)]
+    spent = 0
+    while queue:
+        clock, worker, trial, asked = heapq.heappop(queue)
+        if trial is None:
+            trial, asked = _begin(study, problem, contestant, memory, seed)
+        elif spent >= epochs:
+            return
+        else:
+            spent += 1
+            if _advance(trial, memory, asked):
+                _tell(study, trial, asked)
+                yield Ended(spent, trial)
+                trial, asked = _begin(study, problem, contestant, memory, seed)
+        heapq.heappush(queue, (clock + 1, worker, trial, asked))
+
+
+def _begin(
+    study: optuna.Study, problem: Problem, contestant: Contestant, memory: Memory, seed: int
+) -> tuple[Trial, optuna.Trial]:
+    number = len(memory.trials)
+    setting = Setting(problem.space, memory, {}, seed, derived_seed(seed, "sampler", number))
+    study.sampler = build_sampler(contestant.sampler, contestant.sampler_arguments, setting)
+    asked = study.ask()
+    recipe = problem.space.suggest(asked)
+    curve = problem.curve(recipe)
+    course = Course(len(curve.rates), recipe.optimizer.name, recipe.lr)
+    if math.isfinite(sum(curve.rates)):
+        rates = [curve.rates[0], *curve.rates]
+        course = course.with_rates(rates, range(1, len(rates)))
+    trial = Trial(number, curve, course)
+    memory.trials.append(trial)
+    return trial, asked
+
+
+def _advance(trial: Trial, memory: Memory, asked: optuna.Trial) -> bool:
+    """One more epoch; whether the trial has ended."""
+    trial.reached += 1
+    if trial.reached > len(trial.curve.values):
+        trial.reached -= 1
+        trial.state = "diverged"
+        return True
+    asked.report(trial.values[-1], trial.reached)
+    if trial.reached == trial.course.evaluations:
+        trial.state = "complete"
+        return True
+    if memory.pruner.should_prune(Running(trial.values, trial.number, trial.course), memory):
+        trial.spared = memory.pruner.spares(trial.number)
+        if not trial.spared:
+            trial.state = "pruned"
+            return True
+    return False
+
+
+def _tell(study: optuna.Study, trial: Trial, asked: optuna.Trial) -> None:
+    asked.set_user_attr("status", trial.state)
+    if trial.state == "complete":
+        study.tell(asked, trial.values[-1])
+    else:
+        asked.set_constraint("works", -1.0 if trial.state == "pruned" else 1.0)
+        study.tell(asked, state=TrialState.PRUNED)

@@ -1,0 +1,190 @@
+"""The sampler: a model of the joint space, the next setting by expected improvement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from scipy.special import log_ndtr, ndtr
+from scipy.stats import qmc
+
+from lrsearch.forecast import History
+from lrsearch.sampling.joint import JointSpace, Points
+from lrsearch.sampling.observations import Observations, observe
+from lrsearch.sampling.surrogate import Surrogate
+from lrsearch.space.space import Space
+
+Array = NDArray[np.float64]
+
+_LARGEST = 300
+"""With more trials the model is slow, and TPE takes over."""
+_STARTUP = 6
+_RANDOM, _NEAR = 1000, 400
+_NEAR_WIDTHS = (0.1, 0.03)
+_REFINED, _CHILDREN = 4, 60
+_REFINED_WIDTHS = (0.05, 0.02, 0.01, 0.005)
+_OTHER_BRANCH = 0.1
+"""How often a neighbour is on another branch."""
+_LEAST_FEASIBLE = 1e-2
+
+
+class AutoSampler(BaseSampler):
+    """Learns from complete, pruned, broken and running trials alike."""
+
+    def __init__(
+        self,
+        space: Space,
+        history: History,
+        given: Mapping[str, Any],
+        shared: int,
+        seed: int,
+        n_startup_trials: int,
+    ) -> None:
+        self._joint, self._history, self._given = JointSpace(space), history, given
+        self._shared, self._rng = shared, np.random.default_rng(seed)
+        self._startup = n_startup_trials
+        self._independent = RandomSampler(seed=seed)
+        self._fallback = TPESampler(seed=seed, group=True)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All parameters of all branches: the trial takes those of its own."""
+        if self._is_slow(study):
+            return self._fallback.infer_relative_search_space(study, trial)
+        return self._joint.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if self._is_slow(study):
+            return self._fallback.sample_relative(study, trial, search_space)
+        trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        seen = observe(trials, study.direction, self._history)
+        allowed = self._joint.branches_with(self._given)
+        if seen is None or trial.number < self._startup:
+            chosen = self._spread(trial.number, allowed)
+        else:
+            chosen = self._best(seen, allowed)
+        return self._joint.values(int(chosen.branch[0]), chosen.unit[0])
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        sampler = self._fallback if self._is_slow(study) else self._independent
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def _is_slow(self, study: Study) -> bool:
+        return len(study.get_trials(deepcopy=False)) > _LARGEST
+
+    def _spread(self, number: int, allowed: list[int]) -> Points:
+        """The point of a number in a sequence that fills the space evenly, the same for all."""
+        width = len(self._joint.keys)
+        sequence = qmc.Sobol(max(width, 1), rng=np.random.default_rng(self._shared))
+        if number:
+            sequence.fast_forward(number)
+        unit = sequence.random(1)[:, :width]
+        order = np.random.default_rng(self._shared).permutation(len(allowed))
+        branch = allowed[order[number % len(allowed)]]
+        return self._fixed(Points(np.array([branch], dtype=np.intp), unit))
+
+    def _best(self, seen: Observations, allowed: list[int]) -> Points:
+        """Where the expected improvement is largest, as far as a random search finds."""
+        score = self._score(seen)
+        good = sorted(seen.known, key=lambda one: one.value)[:8]
+        centers, _ = self._joint.points([one.parameters for one in good])
+        parts = [self._random(_RANDOM, allowed)]
+        parts += [self._near(centers, _NEAR, width, allowed) for width in _NEAR_WIDTHS]
+        points = Points.joined(parts)
+        for width in (*_REFINED_WIDTHS, None):
+            top = points[np.argsort(-score(points), kind="stable")[:_REFINED]]
+            if width is None:
+                return top[:1]
+            near = self._near(top, _CHILDREN * len(top), width, allowed)
+            points = Points.joined([top, near])
+        raise AssertionError
+
+    def _score(self, seen: Observations) -> Any:
+        joint = self._joint
+        points, rows = joint.points([one.parameters for one in seen.known])
+        values = np.array([seen.known[row].value for row in rows])
+        variances = np.array([seen.known[row].variance for row in rows])
+        encoded = joint.encode(points)
+        model = Surrogate(encoded, values, variances)
+        running, _ = joint.points(seen.unknown)
+        if len(running):
+            # As if they had come out as expected: the next one goes elsewhere.
+            extra = joint.encode(running)
+            model = model.with_data(
+                np.vstack([encoded, extra]),
+                np.r_[values, model.predict(extra)[0]],
+                np.r_[variances, np.zeros(len(extra))],
+            )
+        broken, _ = joint.points(seen.broken)
+        works = None
+        if len(broken):
+            extra = joint.encode(broken)
+            labels = np.r_[np.ones(len(encoded)), np.zeros(len(extra))]
+            works = model.with_data(
+                np.vstack([encoded, extra]), labels, np.full(len(labels), 0.01)
+            )
+
+        def score(candidates: Points) -> Array:
+            columns = joint.encode(candidates)
+            mean, deviation = model.predict(columns)
+            found = log_expected_improvement(mean, deviation, seen.best)
+            if works is not None:
+                found += np.log(np.clip(works.predict(columns)[0], _LEAST_FEASIBLE, 1.0))
+            return found
+
+        return score
+
+    def _random(self, count: int, allowed: list[int]) -> Points:
+        branch = self._rng.choice(allowed, size=count)
+        return self._fixed(Points(branch, self._rng.random((count, len(self._joint.keys)))))
+
+    def _near(self, centers: Points, count: int, width: float, allowed: list[int]) -> Points:
+        """Neighbours of some points: some of their parameters moved, sometimes the branch."""
+        rows = self._rng.integers(len(centers), size=count)
+        shape = (count, len(self._joint.keys))
+        moved = self._rng.normal(size=shape) * width * (self._rng.random(shape) < 0.6)
+        elsewhere = self._rng.random(count) < _OTHER_BRANCH
+        branch = np.where(elsewhere, self._rng.choice(allowed, size=count), centers.branch[rows])
+        return self._fixed(Points(branch, np.clip(centers.unit[rows] + moved, 0.0, 1.0)))
+
+    def _fixed(self, points: Points) -> Points:
+        """With what is given beforehand, and snapped."""
+        unit = points.unit.copy()
+        for branch in set(points.branch.tolist()):
+            for name in self._given:
+                if name in self._joint.parameters[branch]:
+                    column = self._joint.column(name)
+                    unit[points.branch == branch, column] = self._joint.unit(branch, self._given)[
+                        column
+                    ]
+        return self._joint.snapped(Points(points.branch, unit))
+
+
+def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
+    """Log of the expected improvement on `best`, for values that are to be small.
+
+    Far below, by the asymptotic form, which does not underflow (Ament et al. 2023,
+    arXiv 2310.20708).
+    """
+    z = (best - mean) / deviation
+    density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    near = np.log(np.maximum(density + z * ndtr(z), 1e-300))
+    # phi(z) + z Phi(z) for z -> -inf is phi(z) / z^2.
+    far = -0.5 * z * z - 0.5 * math.log(2 * math.pi) - 2 * np.log(np.maximum(np.abs(z), 1e-12))
+    return np.asarray(np.where(z < -5, far, near) + np.log(deviation))

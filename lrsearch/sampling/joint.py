@@ -1,0 +1,267 @@
+"""The whole space, branches and all, as columns of numbers.
+
+Parameters that mean the same in several branches share a column: the peak rate of each optimizer
+(each in its own range), warm-up, batch size, final rate. A column that a branch does not have
+holds its middle there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from lrsearch.recipe import COMMON
+from lrsearch.space.space import Space
+
+Array = NDArray[np.float64]
+
+BRANCHES = ("optimizer", "scheduler")
+_SHARED = frozenset({*COMMON, "lr_ref", "log2_batch_size", "final", "weight_decay", "momentum"})
+_INACTIVE = 0.5
+
+
+@dataclass(frozen=True)
+class Points:
+    """Settings: the branch of each, and shares of the ranges of its parameters."""
+
+    branch: NDArray[np.intp]
+    """points"""
+    unit: Array
+    """points × keys; 1/2 where the branch has no such parameter"""
+
+    def __len__(self) -> int:
+        return len(self.branch)
+
+    def __getitem__(self, rows: Any) -> Points:
+        return Points(self.branch[rows], self.unit[rows])
+
+    @staticmethod
+    def joined(parts: Sequence[Points]) -> Points:
+        """All of them, one part after the other."""
+        return Points(
+            np.concatenate([part.branch for part in parts]),
+            np.concatenate([part.unit for part in parts]),
+        )
+
+
+class JointSpace:
+    """Encodes settings, and says what parameters a point stands for."""
+
+    def __init__(self, space: Space) -> None:
+        self.branches: list[dict[str, str]] = [
+            {"optimizer": optimizer, "scheduler": scheduler}
+            for optimizer in space.optimizer
+            for scheduler in space.scheduler
+        ]
+        self.parameters = [_parameters(space, branches) for branches in self.branches]
+        """By branch: the stored names, with what they are from."""
+        self.keys = list(dict.fromkeys(_key(name) for own in self.parameters for name in own))
+        self._active = np.array([self._mask(own) for own in self.parameters])
+        self._options = {
+            name: tuple(dict.fromkeys(branches[name] for branches in self.branches))
+            for name in BRANCHES
+        }
+
+    def _mask(self, parameters: Mapping[str, BaseDistribution]) -> list[bool]:
+        own = {_key(name) for name in parameters}
+        return [key in own for key in self.keys]
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Of every parameter of every branch, by its stored name."""
+        found: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(options)
+            for name, options in self._options.items()
+            if len(options) > 1
+        }
+        for parameters in self.parameters:
+            found |= parameters
+        return found
+
+    def branches_with(self, given: Mapping[str, Any]) -> list[int]:
+        """The branches that given parameters leave open; all, if they fit none."""
+        found = [
+            k
+            for k, branches in enumerate(self.branches)
+            if all(
+                branches[name] == value if name in BRANCHES else name in self.parameters[k]
+                for name, value in given.items()
+            )
+        ]
+        return found or list(range(len(self.branches)))
+
+    def points(self, trials: Sequence[Mapping[str, Any]]) -> tuple[Points, list[int]]:
+        """Trials by their parameters, and which of the trials; those of another space are left."""
+        rows, branches, units = [], [], []
+        for row, parameters in enumerate(trials):
+            branch = self._branch_of(parameters)
+            if branch is not None and self.parameters[branch].keys() <= parameters.keys():
+                rows.append(row)
+                branches.append(branch)
+                units.append(self.unit(branch, parameters))
+        unit = np.array(units).reshape(len(rows), len(self.keys))
+        return Points(np.array(branches, dtype=np.intp), unit), rows
+
+    def unit(self, branch: int, parameters: Mapping[str, Any]) -> Array:
+        """The parameters of one branch, as far as given, as shares of their ranges."""
+        found = np.full(len(self.keys), _INACTIVE)
+        for name, distribution in self.parameters[branch].items():
+            if name in parameters:
+                found[self.column(name)] = _to_unit(distribution, parameters[name])
+        return found
+
+    def column(self, name: str) -> int:
+        """Where the units of a parameter stand."""
+        return self.keys.index(_key(name))
+
+    def _branch_of(self, parameters: Mapping[str, Any]) -> int | None:
+        first = self.branches[0]
+        wanted = {name: parameters.get(name, first[name]) for name in BRANCHES}
+        return self.branches.index(wanted) if wanted in self.branches else None
+
+    def values(self, branch: int, unit: Array) -> dict[str, Any]:
+        """The parameters that a point stands for, by their stored names."""
+        shares = dict(zip(self.keys, unit, strict=True))
+        own = self.parameters[branch]
+        found = {name: _from_unit(one, float(shares[_key(name)])) for name, one in own.items()}
+        return {**self.branches[branch], **found}
+
+    def snapped(self, points: Points) -> Points:
+        """The nearest points that whole numbers, steps and branches allow."""
+        unit = np.where(self._active[points.branch], points.unit, _INACTIVE)
+        for branch, parameters in enumerate(self.parameters):
+            rows = np.flatnonzero(points.branch == branch)
+            for name, distribution in parameters.items():
+                if len(rows) and not _is_smooth(distribution):
+                    column = self.column(name)
+                    unit[rows, column] = _snapped(distribution, unit[rows, column])
+        return Points(points.branch, unit)
+
+    def encode(self, points: Points) -> Array:
+        """Points × columns. Different choices are at distance 1, as the ends of a range are."""
+        columns = [points.unit]
+        for key, choices in self._categoricals().items():
+            column = self.keys.index(key)
+            chosen = np.minimum((points.unit[:, column] * choices).astype(int), choices - 1)
+            active = self._active[points.branch, column]
+            columns.append(np.eye(choices)[chosen] * active[:, None] / math.sqrt(2))
+        plain = [key not in self._categoricals() for key in self.keys]
+        columns[0] = points.unit[:, plain]
+        for name, options in self._options.items():
+            if len(options) > 1:
+                of_branch = [options.index(branches[name]) for branches in self.branches]
+                columns.append(np.eye(len(options))[of_branch][points.branch] / math.sqrt(2))
+        return np.hstack(columns)
+
+    def _categoricals(self) -> dict[str, int]:
+        """The keys that are choices, and of how many."""
+        return {
+            _key(name): len(one.choices)
+            for parameters in self.parameters
+            for name, one in parameters.items()
+            if isinstance(one, CategoricalDistribution)
+        }
+
+
+class _Recorder:
+    """Walks one branch of a space and notes what is suggested there."""
+
+    def __init__(self, branches: Mapping[str, str]) -> None:
+        self._branches = branches
+        self.found: dict[str, BaseDistribution] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        self.found[name] = FloatDistribution(low, high, log=log, step=step)
+        return low
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        self.found[name] = IntDistribution(low, high, log=log, step=step)
+        return low
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if name in BRANCHES:
+            return self._branches[name]
+        self.found[name] = CategoricalDistribution(choices)
+        return choices[0]
+
+
+def _parameters(space: Space, branches: Mapping[str, str]) -> dict[str, BaseDistribution]:
+    recorder = _Recorder(branches)
+    space.suggest(recorder)
+    return {name: one for name, one in recorder.found.items() if not one.single()}
+
+
+def _key(name: str) -> str:
+    own = name.rpartition(".")[2]
+    return own if own in _SHARED and not name.startswith(("model.", "data.")) else name
+
+
+def _is_smooth(distribution: BaseDistribution) -> bool:
+    return isinstance(distribution, FloatDistribution) and distribution.step is None
+
+
+def _snapped(distribution: BaseDistribution, shares: Array) -> Array:
+    if isinstance(distribution, CategoricalDistribution):
+        count = len(distribution.choices)
+        return (np.minimum((shares * count).astype(int), count - 1) + 0.5) / count
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = _ends(distribution)
+    values = low + shares * (high - low)
+    values = np.exp(values) if distribution.log else values
+    step = distribution.step or 1
+    values = distribution.low + np.round((values - distribution.low) / step) * step
+    values = np.clip(values, distribution.low, distribution.high)
+    values = np.log(values) if distribution.log else values
+    return np.asarray((values - low) / (high - low))
+
+
+def _choice(distribution: CategoricalDistribution, share: float) -> int:
+    count = len(distribution.choices)
+    return min(int(share * count), count - 1)
+
+
+def _ends(distribution: BaseDistribution) -> tuple[float, float]:
+    """The ends of a range, half a step beyond where there are steps, on its own scale."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    half = (distribution.step or 0) / 2
+    low, high = distribution.low - half, distribution.high + half
+    return (math.log(low), math.log(high)) if distribution.log else (low, high)
+
+
+def _to_unit(distribution: BaseDistribution, value: Any) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        index = distribution.to_internal_repr(value)
+        return (float(index) + 0.5) / len(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = _ends(distribution)
+    scaled = math.log(value) if distribution.log else float(value)
+    return min(max((scaled - low) / (high - low), 0.0), 1.0)
+
+
+def _from_unit(distribution: BaseDistribution, share: float) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[_choice(distribution, share)]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = _ends(distribution)
+    value = low + share * (high - low)
+    value = math.exp(value) if distribution.log else value
+    if distribution.step is not None:
+        steps = round((value - distribution.low) / distribution.step)
+        value = distribution.low + steps * distribution.step
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else float(value)
