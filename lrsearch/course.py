@@ -69,12 +69,10 @@ class Course:
 
     def progress(self, evaluation: int) -> float:
         """The share of the training that is over at an evaluation, counted from 1."""
-        return evaluation / self.evaluations
+        return min(1.0, evaluation / self.evaluations)
 
     def rates(self, evaluation: int) -> Rates | None:
         """What the schedule does at an evaluation; None where nobody knows."""
         if not 0 < evaluation <= len(self.now):
             return None
-        return Rates(
-            self.now[evaluation - 1], self.left[evaluation - 1], self.peak, self.optimizer
-        )
+        return Rates(self.now[evaluation - 1], self.left[evaluation - 1], self.peak, self.optimizer)

@@ -23,13 +23,18 @@ from lrsearch.course import Rates
 
 Array = NDArray[np.float64]
 
-_PRIOR_CHANGE = 2.0
+_PRIOR_CHANGE = 1.0
 """Standard deviation of the change to come before anything is known, in units of the scale."""
 _PRIOR_SLOPE = 0.5
 """The same of the weight of each feature, whose own standard deviation is 1."""
-_PRIOR_NOISE, _PRIOR_COUNT = 0.5, 2.0
+_PRIOR_NOISE, _PRIOR_COUNT = 0.4, 2.0
 """What the error of a forecast at the very start is thought to be, and how firmly (in trials)."""
+_LEAST_LEFT = 0.02
+"""Of the two: what there is to come is in proportion to the time that is left, but never less."""
+_LEAST_SPREAD = 0.3
+"""Of a feature: two trials that happen to be alike are no measure of it."""
 _EARLIER = 0.75
+_FURTHEST = 2.5
 _LEAST_WITH_RATES = 4
 _SMALLEST_SHARE = 1e-3
 
@@ -75,6 +80,11 @@ def standing(values: Sequence[float], rates: Rates | None, sign: float) -> Stand
 def earlier_evaluation(evaluation: int) -> int:
     """The evaluation since which the latest gain is counted."""
     return max(1, math.floor(_EARLIER * evaluation))
+
+
+def earlier_moment(progress: float, spacing: float) -> float:
+    """The same for shares of the training, evaluations being so far apart."""
+    return earlier_evaluation(round(progress / spacing)) * spacing
 
 
 @dataclass(frozen=True)
@@ -139,8 +149,7 @@ class Forecaster:
     def _fitted(self, peers: Sequence[Standing], finals: Array, with_rates: bool) -> _Linear:
         features = np.array([self._features(peer, with_rates) for peer in peers])
         changes = finals - self._scale([peer.value for peer in peers])
-        noise = _PRIOR_NOISE * math.sqrt(1 - self._progress + 0.02)
-        return _Linear(features.reshape(len(peers), -1), changes, noise)
+        return _Linear(features.reshape(len(peers), -1), changes, 1 - self._progress + _LEAST_LEFT)
 
     def _features(self, standing: Standing, with_rates: bool) -> list[float]:
         now, earlier = self._scale([standing.value, standing.earlier])
@@ -170,19 +179,19 @@ def _references(peers: Sequence[Standing]) -> dict[str, float]:
 class _Linear:
     """Bayesian linear regression on standardised features, its noise judged by leave-one-out."""
 
-    def __init__(self, features: Array, targets: Array, prior_noise: float) -> None:
-        n = len(targets)
-        self._center = features.mean(axis=0) if n else np.zeros(features.shape[1])
-        self._spread = np.maximum(features.std(axis=0), 1e-3) if n else np.ones(features.shape[1])
+    def __init__(self, features: Array, targets: Array, left: float) -> None:
+        n, noise = len(targets), left * _PRIOR_NOISE
+        self._center = features.mean(axis=0)
+        self._spread = np.maximum(features.std(axis=0), _LEAST_SPREAD)
         rows = self._rows(features)
-        prior = np.full(rows.shape[1], (prior_noise / _PRIOR_SLOPE) ** 2)
-        prior[0] = (prior_noise / _PRIOR_CHANGE) ** 2
+        prior = np.full(rows.shape[1], (_PRIOR_NOISE / _PRIOR_SLOPE) ** 2)
+        prior[0] = (_PRIOR_NOISE / _PRIOR_CHANGE) ** 2
         self._inverse = np.linalg.inv(rows.T @ rows + np.diag(prior))
         self._weights = self._inverse @ rows.T @ targets
         leverage = np.einsum("ij,jk,ik->i", rows, self._inverse, rows)
         errors = (targets - rows @ self._weights) / np.maximum(1 - leverage, 0.2)
         self.count = _PRIOR_COUNT + n
-        self._variance = (_PRIOR_COUNT * prior_noise**2 + float(errors @ errors)) / self.count
+        self._variance = (_PRIOR_COUNT * noise**2 + float(errors @ errors)) / self.count
 
     def predict(self, features: Array) -> tuple[float, float]:
         """The target for one row of features, and its error."""
@@ -191,4 +200,6 @@ class _Linear:
         return float(row @ self._weights), math.sqrt(variance)
 
     def _rows(self, features: Array) -> Array:
-        return np.column_stack([np.ones(len(features)), (features - self._center) / self._spread])
+        # Far from all peers nobody knows: as if at the edge of what they span.
+        standard = np.clip((features - self._center) / self._spread, -_FURTHEST, _FURTHEST)
+        return np.column_stack([np.ones(len(features)), standard])

@@ -10,6 +10,7 @@ import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import Settings
+from lrsearch.course import Course
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
@@ -17,6 +18,7 @@ from lrsearch.errors import UserError
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.resumable import Resumable
+from lrsearch.schedules.durations import Length
 from lrsearch.training import losses
 from lrsearch.training.generators import seed_everything
 from lrsearch.training.loop import Evaluation, Task, Training
@@ -58,11 +60,11 @@ class Objective(Protocol):
         Diverged, OutOfMemory, Stopped, or the user's own error.
         """
 
-    def evaluations(self, recipe: Recipe) -> int:
-        """How many evaluations the recipe's whole training has."""
+    def course(self, recipe: Recipe) -> Course:
+        """The rates and the number of evaluations of the recipe's whole training."""
 
     def most_evaluations(self) -> int:
-        """The same for any recipe: an upper bound."""
+        """How many evaluations a training has at most, whatever the recipe."""
 
 
 def build_objective(settings: Settings, stored_data: Mapping[str, Any] | None) -> Objective:
@@ -179,16 +181,16 @@ class TrainingObjective:
         facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
         return Resumable(begin, checkpoints, facts).run(report)
 
-    def evaluations(self, recipe: Recipe) -> int:
+    def course(self, recipe: Recipe) -> Course:
         self._data_for(recipe)
-        return self._evaluations(recipe.batch_size)
+        return Course.of(recipe, self._length(recipe.batch_size))
 
     def most_evaluations(self) -> int:
         sizes = self.settings.space.shared["batch_size"].ends()
-        return max(self._evaluations(size) for size in sizes)
+        return max(self._length(size).evaluations for size in sizes)
 
-    def _evaluations(self, batch_size: int) -> int:
-        return self.settings.train.length(batch_size, self._info.n_train).evaluations
+    def _length(self, batch_size: int) -> Length:
+        return self.settings.train.length(batch_size, self._info.n_train)
 
     def _data_for(self, recipe: Recipe) -> tuple[DataSpec, DataInfo, Parts]:
         """The data, with the recipe's tuned arguments; the last ones used are kept."""

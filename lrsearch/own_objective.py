@@ -12,6 +12,7 @@ import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import Settings
+from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.objective import Report, name_of
 from lrsearch.recipe import Recipe
@@ -69,8 +70,9 @@ class OwnObjective:
             raise UserError("the objective never called report(epoch, val_loss)")
         return None
 
-    def evaluations(self, recipe: Recipe) -> int:
-        return self.most_evaluations()
+    def course(self, recipe: Recipe) -> Course:
+        # What the function makes of the recipe's schedule is its own affair.
+        return Course(self.most_evaluations(), recipe.optimizer.name, recipe.lr)
 
     def most_evaluations(self) -> int:
         return max(1, round(self.settings.train.epochs))

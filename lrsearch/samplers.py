@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.parameters import Parameter
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
     from lrsearch.forecast import History
     from lrsearch.space.space import Space
-    from optuna.samplers import BaseSampler
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a sampler may look at besides Optuna's study."""
+class Order:
+    """What a sampler is to suggest for, and what it may look at besides Optuna's study."""
 
     space: Space
     history: History
@@ -39,50 +40,50 @@ class SamplerKind:
     """Whether the settings are fixed beforehand: every combination of the space once."""
 
 
-def _auto(setting: Setting, **arguments: Any) -> BaseSampler:
+def _auto(order: Order, **arguments: Any) -> BaseSampler:
     from lrsearch.sampling.auto import AutoSampler
 
     return AutoSampler(
-        setting.space, setting.history, setting.given, setting.shared, setting.seed, **arguments
+        order.space, order.history, order.given, order.shared, order.seed, **arguments
     )
 
 
-def _tpe(setting: Setting, **arguments: Any) -> BaseSampler:
+def _tpe(order: Order, **arguments: Any) -> BaseSampler:
     from optuna.samplers import TPESampler
 
     # Without `group`, Optuna samples the parameters of a branch independently of all others.
-    return TPESampler(seed=setting.seed, group=True, **arguments)
+    return TPESampler(seed=order.seed, group=True, **arguments)
 
 
-def _random(setting: Setting) -> BaseSampler:
+def _random(order: Order) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
-    return RandomSampler(seed=setting.seed)
+    return RandomSampler(seed=order.seed)
 
 
-def _qmc(setting: Setting, **arguments: Any) -> BaseSampler:
+def _qmc(order: Order, **arguments: Any) -> BaseSampler:
     from optuna.samplers import QMCSampler, RandomSampler
 
     return QMCSampler(
-        seed=setting.shared,  # together the trials make one sequence
+        seed=order.shared,  # together the trials make one sequence
         # For parameters of branches; with the shared seed all trials would get the same values.
-        independent_sampler=RandomSampler(seed=setting.seed),
+        independent_sampler=RandomSampler(seed=order.seed),
         scramble=True,
         warn_independent_sampling=False,
         **arguments,
     )
 
 
-def _gp(setting: Setting, **arguments: Any) -> BaseSampler:
+def _gp(order: Order, **arguments: Any) -> BaseSampler:
     from optuna.samplers import GPSampler
 
-    return GPSampler(seed=setting.seed, warn_independent_sampling=False, **arguments)
+    return GPSampler(seed=order.seed, warn_independent_sampling=False, **arguments)
 
 
-def _cmaes(setting: Setting, **arguments: Any) -> BaseSampler:
+def _cmaes(order: Order, **arguments: Any) -> BaseSampler:
     from optuna.samplers import CmaEsSampler
 
-    return CmaEsSampler(seed=setting.seed, warn_independent_sampling=False, **arguments)
+    return CmaEsSampler(seed=order.seed, warn_independent_sampling=False, **arguments)
 
 
 _STARTUP = Parameter("int", 10, 0, help="random trials before the model is used")
@@ -110,7 +111,7 @@ SAMPLERS: dict[str, SamplerKind] = {
 }
 
 
-def build_sampler(name: str, arguments: Mapping[str, Any], setting: Setting) -> BaseSampler:
+def build_sampler(name: str, arguments: Mapping[str, Any], order: Order) -> BaseSampler:
     """The sampler of one trial.
 
     Optuna's notes that a part of it is experimental are kept from the screen.
@@ -121,4 +122,4 @@ def build_sampler(name: str, arguments: Mapping[str, Any], setting: Setting) -> 
     defaults = {key: parameter.default for key, parameter in kind.parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return kind.build(setting, **{**defaults, **arguments})
+        return kind.build(order, **{**defaults, **arguments})

@@ -150,6 +150,7 @@ def test_every_command_of_the_guide_belongs_to_an_example() -> None:
     assert all((GUIDE.parent / link).exists() for link in links)
 
 
+@pytest.mark.slow
 def test_own_model(run: Run) -> None:
     folder = run("Your own model")
     _ended(folder.outcomes("net"), 4)

@@ -66,6 +66,7 @@ def test_a_sweep_finds_a_recipe_and_leaves_everything_in_place(
     assert "lrsearch" not in re.sub(r'"""[\s\S]*?"""', "", (output / "best.py").read_text())
 
 
+@pytest.mark.slow
 def test_the_linear_sweep_begins_with_five_textbook_schedules(lrsearch: Run, query: Query) -> None:
     done = lrsearch("+sweep=linear", "study.n_trials=5")
     assert done.returncode == 0, done.stderr
@@ -81,6 +82,7 @@ def test_the_linear_sweep_begins_with_five_textbook_schedules(lrsearch: Run, que
     assert all(abs(float(str(loss)) - 0.0404) < 0.006 for _, _, loss in rows[:4])
 
 
+@pytest.mark.slow
 def test_the_same_command_resumes_extends_and_refuses_another_set_up(
     lrsearch: Run, query: Query
 ) -> None:
@@ -119,6 +121,7 @@ def test_random_search_gives_the_same_trials_and_no_two_alike_whatever_the_numbe
     assert recipes("one", 1) == recipes("three", 3)
 
 
+@pytest.mark.slow
 def test_three_failures_in_a_row_stop_the_sweep_with_the_cause_on_screen(
     lrsearch: Run, query: Query, tmp_path: Path
 ) -> None:
@@ -229,6 +232,7 @@ def test_workers_whose_parent_is_killed_stop_and_the_next_run_takes_over(
     assert states(query) == [(number, "COMPLETE") for number in range(4)]
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_the_sweep_and_hands_running_trials_back(
     lrsearch: Run, query: Query
 ) -> None:

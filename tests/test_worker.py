@@ -68,6 +68,7 @@ def optuna_study(name: str) -> optuna.Study:
 # Samplers and pruners
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"grid"}))
 def test_every_sampler_makes_as_many_different_trials_as_asked(work: Work, sampler: str) -> None:
     startup = [] if sampler in ("qmc", "random") else ["sampler.n_startup_trials=3"]
@@ -77,6 +78,7 @@ def test_every_sampler_makes_as_many_different_trials_as_asked(work: Work, sampl
     assert {one.outcome for one in finished} <= {"complete", "pruned"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", sorted(PRUNERS))
 def test_every_pruner_finishes_a_sweep(work: Work, pruner: str) -> None:
     finished = work("+sweep=digits", *QUICK, f"pruner={pruner}", "sampler=random")

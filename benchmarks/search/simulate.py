@@ -17,7 +17,7 @@ from lrsearch.course import Course
 from lrsearch.forecast import Peer, standing
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Group, Mode, Peers, Running
-from lrsearch.samplers import Setting, build_sampler
+from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 
 
@@ -106,7 +106,7 @@ def simulate(
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(direction="minimize")
     memory = Memory()
-    memory.pruner = pruner = build_pruner(
+    memory.pruner = build_pruner(
         contestant.pruner, contestant.pruner_arguments, problem.evaluations, "min"
     )
     queue: list[tuple[int, int, Trial | None, Any]] = [(0, k, None, None) for k in range(workers)]
@@ -130,8 +130,8 @@ def _begin(
     study: optuna.Study, problem: Problem, contestant: Contestant, memory: Memory, seed: int
 ) -> tuple[Trial, optuna.Trial]:
     number = len(memory.trials)
-    setting = Setting(problem.space, memory, {}, seed, derived_seed(seed, "sampler", number))
-    study.sampler = build_sampler(contestant.sampler, contestant.sampler_arguments, setting)
+    order = Order(problem.space, memory, {}, seed, derived_seed(seed, "sampler", number))
+    study.sampler = build_sampler(contestant.sampler, contestant.sampler_arguments, order)
     asked = study.ask()
     recipe = problem.space.suggest(asked)
     curve = problem.curve(recipe)

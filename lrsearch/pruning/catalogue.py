@@ -83,7 +83,9 @@ PRUNERS: dict[str, PrunerKind] = {
         _schedule_aware,
         {
             "keep": Parameter("float", 0.33, 0.0, 1.0, help="the best share of like trials stays"),
-            "chance": Parameter("float", 0.1, 0.0, 1.0, help="of a new best, above which one stays"),
+            "chance": Parameter(
+                "float", 0.1, 0.0, 1.0, help="of a new best that keeps a trial"
+            ),
             "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
         },
     ),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy import ColumnElement, ScalarSelect, false, func, select, true
 from sqlalchemy.orm import Session
 
+from lrsearch.course import Rates
+from lrsearch.forecast import Peer, Standing, earlier_moment
 from lrsearch.pruning.rules import Group, Mode
-from lrsearch.study.tables import EpochRow
+from lrsearch.study.tables import EpochRow, UnitRow
+
+_MOST_PEERS = 500
+"""More would make a decision slow, and no better."""
 
 
 class SqlPeers:
@@ -18,8 +24,83 @@ class SqlPeers:
     Evaluations without a value are left out.
     """
 
-    def __init__(self, session: Session, study_id: int) -> None:
+    def __init__(self, session: Session, study_id: int, mode: Mode) -> None:
         self._session, self._study_id = session, study_id
+        self._sign = 1.0 if mode == "min" else -1.0
+
+    def at(self, progress: float, spacing: float) -> Sequence[Peer]:
+        """The latest trials that have a value at this share of their training.
+
+        Give or take half a spacing; of a trial with several values there, the latest counts.
+        """
+        now = self._values_around(progress, spacing)
+        earlier = self._values_around(earlier_moment(progress, spacing), spacing)
+        return [
+            Peer(
+                row.trial_number,
+                Standing(
+                    self._sign * row.value,
+                    self._sign * earlier.get(trial_id, row).value,
+                    _rates(row),
+                ),
+                self._sign * row.final if row.complete and row.final is not None else None,
+            )
+            for trial_id, row in now.items()
+        ]
+
+    def reached(self) -> Mapping[int, tuple[int, int]]:
+        """The last evaluation of each trial that is not complete, and how many a whole one has."""
+        rows = self._session.execute(
+            select(
+                UnitRow.trial_number,
+                func.max(EpochRow.evaluation),
+                func.max(EpochRow.progress),
+            )
+            .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
+            .where(EpochRow.study_id == self._study_id, EpochRow.complete == false())
+            .group_by(UnitRow.trial_number)
+        )
+        return {
+            number: (evaluation, round(evaluation / progress))
+            for number, evaluation, progress in rows
+            if number is not None and progress
+        }
+
+    def _values_around(self, progress: float, spacing: float) -> dict[int, Any]:
+        """By trial id, in order of evaluations."""
+        rows = self._session.execute(
+            select(
+                EpochRow.trial_id,
+                EpochRow.value,
+                EpochRow.complete,
+                EpochRow.lr_end,
+                EpochRow.rate_left,
+                UnitRow.trial_number,
+                UnitRow.value.label("final"),
+                UnitRow.recipe,
+            )
+            .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
+            .where(
+                EpochRow.study_id == self._study_id,
+                EpochRow.progress > progress - spacing / 2,
+                EpochRow.progress <= progress + spacing / 2,
+                EpochRow.trial_id > self._oldest(),
+                EpochRow.value.is_not(None),
+            )
+            .order_by(EpochRow.evaluation)
+        )
+        return {row.trial_id: row for row in rows}
+
+    def _oldest(self) -> ScalarSelect[int]:
+        """The last trial that is too long ago to be looked at; -1 where there is none."""
+        trial_id = (
+            select(UnitRow.trial_id)
+            .where(UnitRow.study_id == self._study_id, UnitRow.trial_id.is_not(None))
+            .order_by(UnitRow.trial_id.desc())
+            .offset(_MOST_PEERS)
+            .limit(1)
+        )
+        return select(func.coalesce(trial_id.scalar_subquery(), -1)).scalar_subquery()
 
     def count(self, group: Group) -> int:
         """How many trials are in the group."""
@@ -49,3 +130,9 @@ class SqlPeers:
         if group.bracket is not None:
             members.append(EpochRow.bracket == group.bracket)
         return members
+
+
+def _rates(row: Any) -> Rates | None:
+    if row.rate_left is None or row.recipe is None:
+        return None
+    return Rates(row.lr_end, row.rate_left, row.recipe["lr"], row.recipe["optimizer"]["name"])

@@ -30,9 +30,9 @@ _RANDOM, _NEAR = 1000, 400
 _NEAR_WIDTHS = (0.1, 0.03)
 _REFINED, _CHILDREN = 4, 60
 _REFINED_WIDTHS = (0.05, 0.02, 0.01, 0.005)
+_LIKELY, _LAST_RESORT = 0.75, 20.0
 _OTHER_BRANCH = 0.1
 """How often a neighbour is on another branch."""
-_LEAST_FEASIBLE = 1e-2
 
 
 class AutoSampler(BaseSampler):
@@ -89,12 +89,12 @@ class AutoSampler(BaseSampler):
         return len(study.get_trials(deepcopy=False)) > _LARGEST
 
     def _spread(self, number: int, allowed: list[int]) -> Points:
-        """The point of a number in a sequence that fills the space evenly, the same for all."""
+        """The middle of the space, then a sequence that fills it evenly, the same for all."""
         width = len(self._joint.keys)
-        sequence = qmc.Sobol(max(width, 1), rng=np.random.default_rng(self._shared))
-        if number:
-            sequence.fast_forward(number)
-        unit = sequence.random(1)[:, :width]
+        unit = np.full((1, width), 0.5)
+        if number and width:
+            sequence = qmc.Sobol(width, rng=np.random.default_rng(self._shared))
+            unit = sequence.fast_forward(number).random(1)
         order = np.random.default_rng(self._shared).permutation(len(allowed))
         branch = allowed[order[number % len(allowed)]]
         return self._fixed(Points(np.array([branch], dtype=np.intp), unit))
@@ -136,16 +136,18 @@ class AutoSampler(BaseSampler):
         if len(broken):
             extra = joint.encode(broken)
             labels = np.r_[np.ones(len(encoded)), np.zeros(len(extra))]
-            works = model.with_data(
-                np.vstack([encoded, extra]), labels, np.full(len(labels), 0.01)
-            )
+            # What breaks has an edge: how smooth it is has nothing to do with the values.
+            works = Surrogate(np.vstack([encoded, extra]), labels, np.full(len(labels), 0.01))
 
         def score(candidates: Points) -> Array:
             columns = joint.encode(candidates)
             mean, deviation = model.predict(columns)
             found = log_expected_improvement(mean, deviation, seen.best)
             if works is not None:
-                found += np.log(np.clip(works.predict(columns)[0], _LEAST_FEASIBLE, 1.0))
+                label, unsure = works.predict(columns)
+                found += log_ndtr((label - 0.5) / np.maximum(unsure, 0.1))
+                # However much it promises: what may well break is the last resort.
+                found -= _LAST_RESORT * (label < _LIKELY)
             return found
 
         return score
@@ -187,4 +189,4 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     near = np.log(np.maximum(density + z * ndtr(z), 1e-300))
     # phi(z) + z Phi(z) for z -> -inf is phi(z) / z^2.
     far = -0.5 * z * z - 0.5 * math.log(2 * math.pi) - 2 * np.log(np.maximum(np.abs(z), 1e-12))
-    return np.asarray(np.where(z < -5, far, near) + np.log(deviation))
+    return np.asarray(np.where(z < -15, far, near) + np.log(deviation))

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 
 BRANCHES = ("optimizer", "scheduler")
 _SHARED = frozenset({*COMMON, "lr_ref", "log2_batch_size", "final", "weight_decay", "momentum"})
+_TEMPERATURE = {"lr": 1.0, "batch_size": -1.0, "log2_batch_size": -1.0, "momentum": -1.0}
 _INACTIVE = 0.5
 
 
@@ -68,6 +69,7 @@ class JointSpace:
         """By branch: the stored names, with what they are from."""
         self.keys = list(dict.fromkeys(_key(name) for own in self.parameters for name in own))
         self._active = np.array([self._mask(own) for own in self.parameters])
+        self._temperature = [self._weights(own) for own in self.parameters]
         self._options = {
             name: tuple(dict.fromkeys(branches[name] for branches in self.branches))
             for name in BRANCHES
@@ -76,6 +78,25 @@ class JointSpace:
     def _mask(self, parameters: Mapping[str, BaseDistribution]) -> list[bool]:
         own = {_key(name) for name in parameters}
         return [key in own for key in self.keys]
+
+    def _weights(self, parameters: Mapping[str, BaseDistribution]) -> Array:
+        """How the keys of one branch move log(rate / batch size / (1 - momentum)).
+
+        In units of the rate's own range. A training depends on its rate, batch size and momentum
+        mostly through this "temperature" (Smith, Le 2018, arXiv 1710.06451): as a column of its
+        own it lets the model see a ridge across three others.
+        """
+        weights = np.zeros(len(self.keys))
+        for name, distribution in parameters.items():
+            sign = _TEMPERATURE.get(_key(name))
+            if sign is not None and isinstance(distribution, FloatDistribution | IntDistribution):
+                low, high = _ends(name, distribution)
+                if name.startswith("log2_"):
+                    weights[self.column(name)] = sign * math.log(2) * (high - low)
+                elif distribution.log or _is_momentum(name, distribution):
+                    weights[self.column(name)] = sign * (high - low)
+        span = abs(weights[self.keys.index("lr")]) if "lr" in self.keys else 0.0
+        return weights / span if span else np.zeros(len(self.keys))
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -118,7 +139,7 @@ class JointSpace:
         found = np.full(len(self.keys), _INACTIVE)
         for name, distribution in self.parameters[branch].items():
             if name in parameters:
-                found[self.column(name)] = _to_unit(distribution, parameters[name])
+                found[self.column(name)] = _to_unit(name, distribution, parameters[name])
         return found
 
     def column(self, name: str) -> int:
@@ -134,7 +155,9 @@ class JointSpace:
         """The parameters that a point stands for, by their stored names."""
         shares = dict(zip(self.keys, unit, strict=True))
         own = self.parameters[branch]
-        found = {name: _from_unit(one, float(shares[_key(name)])) for name, one in own.items()}
+        found = {
+            name: _from_unit(name, one, float(shares[_key(name)])) for name, one in own.items()
+        }
         return {**self.branches[branch], **found}
 
     def snapped(self, points: Points) -> Points:
@@ -145,7 +168,7 @@ class JointSpace:
             for name, distribution in parameters.items():
                 if len(rows) and not _is_smooth(distribution):
                     column = self.column(name)
-                    unit[rows, column] = _snapped(distribution, unit[rows, column])
+                    unit[rows, column] = _snapped(name, distribution, unit[rows, column])
         return Points(points.branch, unit)
 
     def encode(self, points: Points) -> Array:
@@ -158,6 +181,10 @@ class JointSpace:
             columns.append(np.eye(choices)[chosen] * active[:, None] / math.sqrt(2))
         plain = [key not in self._categoricals() for key in self.keys]
         columns[0] = points.unit[:, plain]
+        if np.any(self._temperature):
+            weights = np.array(self._temperature)[points.branch]
+            moved = np.sum(weights * (points.unit - _INACTIVE), axis=1, keepdims=True)
+            columns.append(_INACTIVE + moved)
         for name, options in self._options.items():
             if len(options) > 1:
                 of_branch = [options.index(branches[name]) for branches in self.branches]
@@ -215,12 +242,12 @@ def _is_smooth(distribution: BaseDistribution) -> bool:
     return isinstance(distribution, FloatDistribution) and distribution.step is None
 
 
-def _snapped(distribution: BaseDistribution, shares: Array) -> Array:
+def _snapped(name: str, distribution: BaseDistribution, shares: Array) -> Array:
     if isinstance(distribution, CategoricalDistribution):
         count = len(distribution.choices)
-        return (np.minimum((shares * count).astype(int), count - 1) + 0.5) / count
+        return np.asarray((np.minimum((shares * count).astype(int), count - 1) + 0.5) / count)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(distribution)
+    low, high = _ends(name, distribution)
     values = low + shares * (high - low)
     values = np.exp(values) if distribution.log else values
     step = distribution.step or 1
@@ -235,31 +262,43 @@ def _choice(distribution: CategoricalDistribution, share: float) -> int:
     return min(int(share * count), count - 1)
 
 
-def _ends(distribution: BaseDistribution) -> tuple[float, float]:
+def _is_momentum(name: str, distribution: FloatDistribution | IntDistribution) -> bool:
+    """Momentum counts by the steps it remembers, 1 / (1 - momentum)."""
+    return _key(name) == "momentum" and distribution.high < 1 and not distribution.step
+
+
+def _ends(name: str, distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
     """The ends of a range, half a step beyond where there are steps, on its own scale."""
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if _is_momentum(name, distribution):
+        return math.log1p(-distribution.low), math.log1p(-distribution.high)
     half = (distribution.step or 0) / 2
     low, high = distribution.low - half, distribution.high + half
     return (math.log(low), math.log(high)) if distribution.log else (low, high)
 
 
-def _to_unit(distribution: BaseDistribution, value: Any) -> float:
+def _to_unit(name: str, distribution: BaseDistribution, value: Any) -> float:
     if isinstance(distribution, CategoricalDistribution):
         index = distribution.to_internal_repr(value)
         return (float(index) + 0.5) / len(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(distribution)
-    scaled = math.log(value) if distribution.log else float(value)
+    low, high = _ends(name, distribution)
+    if _is_momentum(name, distribution):
+        scaled = math.log1p(-value)
+    else:
+        scaled = math.log(value) if distribution.log else float(value)
     return min(max((scaled - low) / (high - low), 0.0), 1.0)
 
 
-def _from_unit(distribution: BaseDistribution, share: float) -> Any:
+def _from_unit(name: str, distribution: BaseDistribution, share: float) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[_choice(distribution, share)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(distribution)
+    low, high = _ends(name, distribution)
     value = low + share * (high - low)
-    value = math.exp(value) if distribution.log else value
+    if _is_momentum(name, distribution):
+        value = -math.expm1(value)
+    elif distribution.log:
+        value = math.exp(value)
     if distribution.step is not None:
         steps = round((value - distribution.low) / distribution.step)
         value = distribution.low + steps * distribution.step

@@ -99,8 +99,9 @@ class Length:
     def rough(self, at_most: int) -> Length:
         """The same training in at most so many steps, or a few more: for looking at its rates."""
         stride = math.ceil(self.steps / at_most)
-        shortened = (self.steps, self.steps_per_epoch, self.steps_per_evaluation)
-        return Length(*(max(1, round(n / stride)) for n in shortened), stride=stride)
+        whole = (self.steps, self.steps_per_epoch, self.steps_per_evaluation)
+        steps, per_epoch, per_evaluation = (max(1, round(n / stride)) for n in whole)
+        return Length(steps, per_epoch, per_evaluation, stride)
 
     @property
     def evaluations(self) -> int:

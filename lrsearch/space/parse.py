@@ -124,7 +124,7 @@ def _parse_shared(
             owned |= {f"{owner}.{inner}": domain for inner, domain in node.items()}
         elif owner in OWNERS and node is not None:
             problems.append(f"space.{owner}: {node!r} is not a mapping of the {owner}'s arguments")
-        elif name not in ("optimizer", "scheduler"):
+        elif name not in ("optimizer", "scheduler", *OWNERS):
             top[name] = node
     known = [*kinds, "optimizer", "scheduler", *OWNERS]
     shared = _parse_domains("space", top, kinds, problems, known)

@@ -35,6 +35,8 @@ class Outcome:
     reason: str | None = None
     step: int | None = None
     lr: float | None = None
+    spared_at: int | None = None
+    """The evaluation at which it should have been pruned."""
 
 
 def end(
@@ -59,6 +61,7 @@ def end(
             reason=outcome.reason,
             end_step=outcome.step,
             end_lr=outcome.lr,
+            spared_at=outcome.spared_at,
             seconds=seconds,
             finish_order=order,
             finished_at=func.now(),

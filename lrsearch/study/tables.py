@@ -134,6 +134,8 @@ class UnitRow(Leased, Base):
     """Step and learning rate at which it diverged or ran out of memory."""
     finish_order: Mapped[int | None] = mapped_column(Integer, default=None)
     """Counts the study's units in the order in which they finished."""
+    spared_at: Mapped[int | None] = mapped_column(Integer, default=None)
+    """The evaluation at which it should have been pruned, but was let go on as a check."""
 
 
 class SideRunRow(Leased, Base):
@@ -168,6 +170,7 @@ class EpochRow(Base):
             sqlite_where=text("bracket is not null"),
             postgresql_where=text("bracket is not null"),
         ),
+        Index("ix_lrsearch_epochs_progress", "study_id", "progress", "trial_id"),
     )
 
     trial_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -183,6 +186,10 @@ class EpochRow(Base):
     """Whether the trial ran to its end."""
     bracket: Mapped[int | None] = mapped_column(Integer, default=None)
     """Where the pruner has brackets: the trial's own."""
+    progress: Mapped[float | None] = mapped_column(Float, default=None)
+    """The share of the trial's whole training that is over."""
+    rate_left: Mapped[float | None] = mapped_column(Float, default=None)
+    """The mean rate of the whole training, counting only what is still to come, where known."""
     epoch: Mapped[float] = mapped_column(Float)
     train_loss: Mapped[float | None] = mapped_column(Float)
     val_loss: Mapped[float | None] = mapped_column(Float)

@@ -86,7 +86,8 @@ def _to_2(connection: Connection) -> None:
                             "where state = 'running'"))  # fmt: skip
     _fill_epochs(connection)
     for index in EpochRow.__table__.indexes:  # type: ignore[attr-defined]
-        connection.execute(CreateIndex(index))
+        if "progress" not in index.columns:  # that came later
+            connection.execute(CreateIndex(index))
     connection.execute(CreateIndex(next(
         index for index in StudyRow.__table__.indexes  # type: ignore[attr-defined]
         if "state" in index.columns
@@ -126,8 +127,26 @@ def _fill_epochs(connection: Connection) -> None:
 
 
 def _to_3(connection: Connection) -> None:
-    """Runs outside the budget."""
+    """Runs outside the budget; what forecasts need of an evaluation, a trial that was spared."""
     SideRunRow.__table__.create(connection)  # type: ignore[attr-defined]
+    operations = Operations(MigrationContext.configure(connection))
+    new: dict[Any, list[str]] = {EpochRow: ["progress", "rate_left"], UnitRow: ["spared_at"]}
+    for table, names in new.items():
+        for name in names:
+            given = table.__table__.c[name]
+            operations.add_column(table.__tablename__, Column(name, given.type))
+    # What is over of the trials that ran to their end is known; others are no peers to anybody.
+    connection.execute(
+        text(
+            "update lrsearch_epochs set progress = 1.0 * evaluation / (select max(whole.evaluation)"
+            " from lrsearch_epochs as whole where whole.trial_id = lrsearch_epochs.trial_id)"
+            " where complete"
+        )
+    )
+    connection.execute(CreateIndex(next(
+        index for index in EpochRow.__table__.indexes  # type: ignore[attr-defined]
+        if "progress" in index.columns
+    )))  # fmt: skip
 
 
 _STEPS: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import MetricSettings
+from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.pruning.peers import SqlPeers
-from lrsearch.pruning.rules import Pruner
+from lrsearch.pruning.rules import Pruner, Running
 from lrsearch.study.claims import Claim, Claims, Decide, Row
 from lrsearch.study.leasing import Orders
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
@@ -72,16 +73,19 @@ class Reporter:
         outbox: Outbox,
         pruner: Pruner,
         should_stop: Callable[[], bool],
+        course: Course,
         earlier: Sequence[tuple[float, float | None]] = (),
     ) -> None:
         self.metric, self.pruner = metric, pruner
         self.claims, self.claim = claims, claim
         self.lease, self.outbox = lease, outbox
         self.should_stop = should_stop
+        self.course = course
+        """Of the whole trial; its last evaluation is never pruned."""
         self.earlier = earlier
         """Epoch and value of what earlier attempts reported."""
-        self.evaluations: int | None = None
-        """How many a whole trial has; the last one is never pruned."""
+        self.spared_at: int | None = None
+        """The evaluation at which it should have been pruned, but was let go on as a check."""
         self.values: list[float] = []
         """The metric at each evaluation so far."""
         self.log: Callable[[Evaluation], None] | None = None
@@ -91,7 +95,7 @@ class Reporter:
         """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric."""
         self.lease.progress()
         self.outbox.add(self._row(evaluation))
-        is_last = self.evaluations is not None and evaluation.index >= self.evaluations
+        is_last = evaluation.index >= self.course.evaluations
         decide = None if is_last else self._decide
         # During an outage the thread beside knocks, not the training.
         orders = None if self.lease.cut_off else self.lease.reach(lambda: self.outbox.flush(decide))
@@ -131,8 +135,15 @@ class Reporter:
         return min(self.values) if self.metric.mode == "min" else max(self.values)
 
     def _decide(self, session: Session) -> bool:
-        peers = SqlPeers(session, self.claims.study_id)
-        return self.pruner.should_prune(self.values, self.claim.number, peers)
+        if self.spared_at is not None:
+            return False
+        peers = SqlPeers(session, self.claims.study_id, self.metric.mode)
+        trial = Running(self.values, self.claim.number, self.course)
+        if not self.pruner.should_prune(trial, peers):
+            return False
+        if self.pruner.spares(self.claim.number):
+            self.spared_at = len(self.values)
+        return self.spared_at is None
 
     def _row(self, evaluation: Evaluation) -> Row:
         """Checks an evaluation and counts it."""
@@ -145,11 +156,14 @@ class Reporter:
         if not math.isfinite(value):
             raise Diverged(evaluation.step, evaluation.lr_end[0], value)
         self.values.append(value)
+        rates = self.course.rates(evaluation.index)
         return {
             "trial_id": self.claim.trial_id,
             "study_id": self.claims.study_id,
             "value": value,
             "bracket": self.pruner.bracket(self.claim.number),
+            "progress": self.course.progress(evaluation.index),
+            "rate_left": None if rates is None else rates.left,
             **epoch_columns(evaluation),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
 from lrsearch.errors import LrsearchError
+from lrsearch.forecast import History
 from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, flat
 from lrsearch.objective import Objective
+from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner
 from lrsearch.recipe import Recipe
-from lrsearch.samplers import build_sampler
+from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.study import tables
 from lrsearch.study.claims import Claim, Claims
@@ -115,12 +118,13 @@ class Worker:
             outbox,
             self.pruner,
             should_stop,
+            self.objective.course(recipe),
             earlier,
         )
-        reporter.evaluations = self.objective.evaluations(recipe)
         guarded = _WhileOwned(checkpoints, lease)
         with self._logging(claim, recipe, reporter) as ended:
             outcome, weights = self._outcome(recipe, claim, reporter, should_stop, guarded)
+            outcome = dataclasses.replace(outcome, spared_at=reporter.spared_at)
             ended.append(outcome)
         return outcome, weights
 
@@ -178,10 +182,12 @@ class Worker:
     def _begin(self, claim: Claim) -> tuple[Recipe, list[tuple[float, float | None]]]:
         """Settles what the trial trains; what earlier attempts have reported."""
         name = self.settings.study.name
-        suggestions = self.studies.suggestions(
-            name, claim.trial_id, self._sampler(claim), claim.params
-        )
-        recipe = self.settings.space.suggest(suggestions)
+        with self.claims.session() as session:
+            history = SqlPeers(session, self.claims.study_id, self.settings.metric.mode)
+            suggestions = self.studies.suggestions(
+                name, claim.trial_id, self._sampler(claim, history), claim.params
+            )
+            recipe = self.settings.space.suggest(suggestions)
         self.claims.started(
             claim,
             suggestions.chosen,
@@ -191,11 +197,12 @@ class Worker:
         )
         return recipe, [] if claim.is_new else self.claims.reported(claim)
 
-    def _sampler(self, claim: Claim) -> BaseSampler:
+    def _sampler(self, claim: Claim, history: History) -> BaseSampler:
         """A sampler seeded by the unit, so that a study's trials do not depend on who runs them."""
         sampler, seed = self.settings.sampler, self.settings.study.seed
         unit_seed = derived_seed(seed, "sampler", claim.number)
-        return build_sampler(sampler.name, sampler.arguments, seed, unit_seed)
+        order = Order(self.settings.space, history, claim.params, seed, unit_seed)
+        return build_sampler(sampler.name, sampler.arguments, order)
 
     def _until_stopped(self, action: Callable[[], Any]) -> Any:
         """Repeats what an outage prevents. Raises Stopped when told to stop meanwhile."""

@@ -74,7 +74,7 @@ def test_counts_and_values_at_ranks(
     with Session(engine) as session:  # rolled back
         write(session, trials)
         write(session, [Known((-1e9,), True, 0)] * 3, study_id=STUDY + 1)
-        peers = SqlPeers(session, STUDY)
+        peers = SqlPeers(session, STUDY, "min")
         assert peers.count(group) == known.count(group)
         found = peers.ranked(group, mode, first, how_many)
         assert list(found) == known.ranked(group, mode, first, how_many)
@@ -104,7 +104,7 @@ def test_an_index_alone_answers_and_nothing_is_sorted(
 
     event.listen(sqlite, "before_cursor_execute", remember)
     with Session(sqlite) as session:
-        peers = SqlPeers(session, STUDY)
+        peers = SqlPeers(session, STUDY, "min")
         peers.count(group)
         peers.ranked(group, "min", 2, 2)
         peers.ranked(group, "max", 2, 2)

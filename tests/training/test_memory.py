@@ -27,6 +27,7 @@ print((faults() - before) / 10)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_the_memory_of_one_step_serves_the_next():
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}

@@ -131,6 +131,7 @@ class Drawing(Dataset[Any]):
         return self.part.x[index] + 0.1 * noise, self.part.y[index]
 
 
+@pytest.mark.slow
 def test_streamed_data_go_on_at_the_right_batch() -> None:
     parts = [TensorDataset(part.x, part.y) for part in (images(100, 0), images(40, 1))]
     case = {"parts": Parts(*map(StreamedPart, parts), None)}
@@ -138,6 +139,7 @@ def test_streamed_data_go_on_at_the_right_batch() -> None:
     assert_same(straight(**case), straight())  # as from memory
 
 
+@pytest.mark.slow
 def test_streamed_data_that_draw_at_random_go_on_exactly() -> None:
     case = {"parts": Parts(StreamedPart(Drawing(100, 0)), StreamedPart(Drawing(40, 1)), None)}
     whole = straight(**case)

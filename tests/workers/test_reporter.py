@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from lrsearch.config.settings import MetricSettings
+from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.claims import Claim, Row
@@ -79,9 +80,9 @@ class Bench:
         self.stopping = False
         self.report = Reporter(
             MetricSettings(**metric), claims, claim, self.lease, self.outbox,
-            build_pruner("none", {}, 5, "min"), lambda: self.stopping, earlier,
+            build_pruner("none", {}, 5, "min"), lambda: self.stopping,
+            Course(5, "sgd", 0.1), earlier,
         )  # fmt: skip
-        self.report.evaluations = 5
 
 
 def test_each_evaluation_is_a_row_with_all_that_is_known() -> None:

@@ -1,0 +1,122 @@
+"""The pruner that knows the schedules: what it lets live, and what it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from known_trials import KnownPeers
+
+from lrsearch.course import Course, Rates
+from lrsearch.forecast import Peer, Standing
+from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.pruning.rules import Mode, Running
+
+EVALUATIONS = 10
+LATE = Rates(now=0.1, left=0.04, peak=0.1, optimizer="sgd")
+"""Of a schedule that has most of its decay still to come."""
+EARLY = Rates(now=0.02, left=0.004, peak=0.1, optimizer="sgd")
+
+
+class Others(KnownPeers):
+    """Standings at any moment."""
+
+    def __init__(self, peers: Sequence[Peer]) -> None:
+        super().__init__([])
+        self.peers = peers
+
+    def at(self, progress: float, spacing: float) -> Sequence[Peer]:
+        return self.peers
+
+    def reached(self) -> Mapping[int, tuple[int, int]]:
+        return {}
+
+
+def peers(sign: float = 1.0) -> list[Peer]:
+    """Half of them decay late: they stand worse now, and end better."""
+    found = []
+    for k in range(12):
+        good = 0.02 * (k // 2)
+        late = k % 2 == 0
+        value, final = (1.0 + good, 0.3 + good) if late else (0.7 + good, 0.5 + good)
+        found.append(Peer(k, Standing(value, value + 0.05, LATE if late else EARLY), final))
+    return found
+
+
+def pruned(
+    value: float,
+    rates: Rates | None,
+    evaluation: int = 5,
+    mode: Mode = "min",
+    others: Sequence[Peer] | None = None,
+    warmup: float = 0.0,
+    **arguments: Any,
+) -> bool:
+    sign = 1.0 if mode == "min" else -1.0
+    values = [sign * (value + 0.05)] * (evaluation - 1) + [sign * value]
+    known = rates is not None
+    course = Course(
+        EVALUATIONS,
+        "sgd",
+        0.1,
+        warmup,
+        [rates.now] * EVALUATIONS if rates else (),
+        [rates.left] * EVALUATIONS if known and rates else (),
+    )
+    pruner = build_pruner("schedule_aware", arguments, EVALUATIONS, mode)
+    return pruner.should_prune(
+        Running(values, 0, course), Others(peers() if others is None else others)
+    )
+
+
+def test_a_schedule_that_falls_late_is_judged_by_what_it_will_be() -> None:
+    assert not pruned(1.02, LATE)  # worse than every early one now
+    assert pruned(1.02, EARLY)
+
+
+def test_one_that_leads_its_stratum_is_never_pruned() -> None:
+    assert not pruned(0.69, EARLY, chance=1.0)
+
+
+def test_one_that_may_yet_be_the_best_is_not_pruned_though_it_is_behind() -> None:
+    assert not pruned(1.0, LATE, keep=0.0)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_direction(mode: Mode) -> None:
+    assert pruned(3.0, LATE, mode=mode)
+
+
+def test_nothing_is_pruned_in_the_first_fifth_or_in_the_warmup() -> None:
+    assert not pruned(9.0, LATE, evaluation=1)
+    assert pruned(9.0, LATE, evaluation=2)
+    assert not pruned(9.0, LATE, evaluation=3, warmup=0.4)
+    assert pruned(9.0, LATE, evaluation=4, warmup=0.4)
+
+
+def test_nothing_is_pruned_before_a_trial_is_complete() -> None:
+    running = [Peer(one.number, one.standing, None) for one in peers()]
+    assert not pruned(9.0, LATE, others=running)
+
+
+def test_with_few_peers_the_forecast_alone_decides_and_must_be_surer() -> None:
+    few = [*peers()[0:7:2], *peers()[1:8:2]]
+    stratum = peers()[1:2]
+    assert pruned(1.2, EARLY, others=few)
+    assert not pruned(1.2, EARLY, others=stratum)
+
+
+def test_a_plateau_is_compared_with_plateaus() -> None:
+    known = [Peer(p.number, Standing(p.standing.value, p.standing.earlier, None), p.final)
+             for p in peers()[::2]]  # fmt: skip
+    assert pruned(3.0, None, others=known)
+    assert not pruned(1.0, None, others=known, chance=1.0)
+
+
+def test_a_share_of_units_is_spared_the_same_everywhere() -> None:
+    pruner = build_pruner("schedule_aware", {"spare": 0.05}, EVALUATIONS, "min")
+    spared = [unit for unit in range(10_000) if pruner.spares(unit)]
+    assert 400 < len(spared) < 600
+    assert spared == [unit for unit in range(10_000) if pruner.spares(unit)]
+    assert not any(build_pruner("median", {}, 9, "min").spares(unit) for unit in range(100))
