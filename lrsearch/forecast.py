@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 _PRIOR_CHANGE = 1.0
 """Standard deviation of the change to come before anything is known, in units of the scale."""
-_PRIOR_SLOPE = 0.5
+_PRIOR_SLOPE = 1.0
 """The same of the weight of each feature, whose own standard deviation is 1."""
 _PRIOR_NOISE, _PRIOR_COUNT = 0.4, 2.0
 """What the error of a forecast at the very start is thought to be, and how firmly (in trials)."""
@@ -117,9 +117,9 @@ class Forecast:
 
     def probability_below(self, value: float) -> float:
         """How likely the final value is below this one."""
-        from scipy.stats import t
+        from scipy.special import stdtr
 
-        return float(t.cdf((value - self.mean) / self.error, self.count))
+        return float(stdtr(self.count, (value - self.mean) / self.error))
 
 
 class Forecaster:
@@ -142,29 +142,31 @@ class Forecaster:
         use_rates = self._with_rates is not None and standing.rates is not None
         model = self._with_rates if use_rates else self._plain
         assert model is not None
-        features = np.array([self._features(standing, use_rates)])
+        features = self._features([standing], use_rates)
         change, error = model.predict(features)
-        return Forecast(float(self._scale([standing.value])[0]) + change, error, model.count)
+        return Forecast(float(features[0, 0]) + change, error, model.count)
 
     def _fitted(self, peers: Sequence[Standing], finals: Array, with_rates: bool) -> _Linear:
-        features = np.array([self._features(peer, with_rates) for peer in peers])
-        changes = finals - self._scale([peer.value for peer in peers])
-        return _Linear(features.reshape(len(peers), -1), changes, 1 - self._progress + _LEAST_LEFT)
+        features = self._features(peers, with_rates)
+        return _Linear(features, finals - features[:, 0], 1 - self._progress + _LEAST_LEFT)
 
-    def _features(self, standing: Standing, with_rates: bool) -> list[float]:
-        now, earlier = self._scale([standing.value, standing.earlier])
-        found = [float(now), float(now - earlier)]
-        rates = standing.rates
-        if with_rates and rates is not None:
-            reference = self._references.get(rates.optimizer, rates.peak)
-            share = rates.share_left + _SMALLEST_SHARE
-            found += [
-                math.sqrt(rates.now / reference),
-                math.log(share * rates.peak / reference),
-                math.sqrt(rates.now / rates.peak),
-                math.log(share),
+    def _features(self, standings: Sequence[Standing], with_rates: bool) -> Array:
+        """Standings × features; the first one is the value now."""
+        now = self._scale([one.value for one in standings])
+        features = [now, now - self._scale([one.earlier for one in standings])]
+        if with_rates:
+            rates = [one.rates for one in standings if one.rates is not None]
+            peak = np.array([one.peak for one in rates])
+            reference = np.array([self._references.get(r.optimizer, r.peak) for r in rates])
+            share = np.array([one.share_left for one in rates]) + _SMALLEST_SHARE
+            of_peak = np.array([one.now for one in rates]) / peak
+            features += [
+                np.sqrt(of_peak * peak / reference),
+                np.log(share * peak / reference),
+                np.sqrt(of_peak),
+                np.log(share),
             ]
-        return found
+        return np.column_stack(features)
 
 
 def _references(peers: Sequence[Standing]) -> dict[str, float]:

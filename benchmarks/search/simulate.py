@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,13 @@ from problems import Curve, Problem
 from lrsearch.course import Course
 from lrsearch.forecast import Peer, standing
 from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.rules import Group, Mode, Peers, Running
+from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
+
+
+_MOST_PEERS = 500
+"""As in lrsearch's own answers from SQL."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +49,41 @@ class Trial:
 
     @property
     def values(self) -> Sequence[float]:
+        """Its losses so far."""
         return self.curve.values[: self.reached]
 
+    def advance(self, memory: Memory) -> None:
+        """One more epoch; `state` says whether that was the end."""
+        if self.reached == len(self.curve.values):
+            self.state = "diverged"
+            return
+        self.reached += 1
+        if self.reached == self.course.evaluations:
+            self.state = "complete"
+        elif not self.spared and memory.pruner.should_prune(
+            Running(self.values, self.number, self.course), memory
+        ):
+            self.spared = memory.pruner.spares(self.number)
+            self.state = "running" if self.spared else "pruned"
 
-@dataclass(frozen=True)
-class Ended:
-    """A trial that has ended, when so many epochs were spent in all."""
 
-    spent: int
-    trial: Trial
+def course_of(curve: Curve, optimizer: str, warmup: float = 0.0) -> Course:
+    """What is known of a recorded training before it begins."""
+    course = Course(len(curve.rates), optimizer, max(curve.rates), warmup)
+    rates = [curve.rates[0], *curve.rates]
+    return course.with_rates(rates, range(1, len(rates)))
 
 
 class Memory(Peers):
     """What pruners and samplers ask, answered from memory. Losses are to be small."""
 
-    def __init__(self) -> None:
+    def __init__(self, pruner: Pruner) -> None:
+        self.pruner = pruner
         self.trials: list[Trial] = []
 
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
         found = []
-        for trial in self.trials:
+        for trial in self.trials[-_MOST_PEERS:]:
             evaluations = trial.course.evaluations
             last = min(math.floor((progress + spacing / 2) * evaluations - 1e-9), trial.reached)
             if last >= 1 and last / evaluations > progress - spacing / 2:
@@ -91,11 +111,16 @@ class Memory(Peers):
             for trial in self.trials
             if trial.reached >= group.evaluation
             and (trial.state == "complete" or not group.complete)
-            and (group.bracket is None or group.bracket == self.brackets(trial.number))
+            and (group.bracket is None or group.bracket == self.pruner.bracket(trial.number))
         ]
 
-    def brackets(self, unit: int) -> int | None:
-        return self.pruner.bracket(unit)
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that has ended, when so many epochs were spent in all."""
+
+    spent: int
+    trial: Trial
 
 
 def simulate(
@@ -105,25 +130,30 @@ def simulate(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(direction="minimize")
-    memory = Memory()
-    memory.pruner = build_pruner(
-        contestant.pruner, contestant.pruner_arguments, problem.evaluations, "min"
+    memory = Memory(
+        build_pruner(contestant.pruner, contestant.pruner_arguments, problem.evaluations, "min")
     )
-    queue: list[tuple[int, int, Trial | None, Any]] = [(0, k, None, None) for k in range(workers)]
-    spent = 0
-    while queue:
-        clock, worker, trial, asked = heapq.heappop(queue)
-        if trial is None:
-            trial, asked = _begin(study, problem, contestant, memory, seed)
-        elif spent >= epochs:
+
+    def begin() -> tuple[Trial, optuna.Trial]:
+        return _begin(study, problem, contestant, memory, seed)
+
+    # Each worker is due at a time; of those due together the one that began first goes first.
+    due = [(0, worker) for worker in range(workers)]
+    running: dict[int, tuple[Trial, optuna.Trial]] = {}
+    for spent in itertools.count(1):
+        clock, worker = heapq.heappop(due)
+        trial, asked = running.pop(worker, None) or begin()
+        if spent > epochs:
             return
+        trial.advance(memory)
+        if trial.reached and trial.state != "diverged":
+            asked.report(trial.values[-1], trial.reached)
+        if trial.state == "running":
+            running[worker] = trial, asked
         else:
-            spent += 1
-            if _advance(trial, memory, asked):
-                _tell(study, trial, asked)
-                yield Ended(spent, trial)
-                trial, asked = _begin(study, problem, contestant, memory, seed)
-        heapq.heappush(queue, (clock + 1, worker, trial, asked))
+            _tell(study, trial, asked)
+            yield Ended(spent, trial)
+        heapq.heappush(due, (clock + 1, worker))
 
 
 def _begin(
@@ -135,32 +165,9 @@ def _begin(
     asked = study.ask()
     recipe = problem.space.suggest(asked)
     curve = problem.curve(recipe)
-    course = Course(len(curve.rates), recipe.optimizer.name, recipe.lr)
-    if math.isfinite(sum(curve.rates)):
-        rates = [curve.rates[0], *curve.rates]
-        course = course.with_rates(rates, range(1, len(rates)))
-    trial = Trial(number, curve, course)
+    trial = Trial(number, curve, course_of(curve, recipe.optimizer.name))
     memory.trials.append(trial)
     return trial, asked
-
-
-def _advance(trial: Trial, memory: Memory, asked: optuna.Trial) -> bool:
-    """One more epoch; whether the trial has ended."""
-    trial.reached += 1
-    if trial.reached > len(trial.curve.values):
-        trial.reached -= 1
-        trial.state = "diverged"
-        return True
-    asked.report(trial.values[-1], trial.reached)
-    if trial.reached == trial.course.evaluations:
-        trial.state = "complete"
-        return True
-    if memory.pruner.should_prune(Running(trial.values, trial.number, trial.course), memory):
-        trial.spared = memory.pruner.spares(trial.number)
-        if not trial.spared:
-            trial.state = "pruned"
-            return True
-    return False
 
 
 def _tell(study: optuna.Study, trial: Trial, asked: optuna.Trial) -> None:

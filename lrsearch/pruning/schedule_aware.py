@@ -18,12 +18,13 @@ _STRATUM = 0.1
 _FEW = 5
 """With fewer of a stratum the forecast decides alone, with a wider band."""
 _ALONE = 0.25
-"""By how much smaller the probability of a new best must then be."""
+"""By how much smaller the probability must then be."""
 
 
 @dataclass(frozen=True)
 class ScheduleAware(Pruner):
-    """Ends a trial that is behind its stratum and, by the forecast, will not be a new best.
+    """Ends a trial that is behind its stratum and, by the forecast, will not be among
+    the best.
 
     A stratum are the trials, of all families, that have as much of their rate still to come. Both
     must agree: ranks alone are unfair to schedules whose loss falls late, and forecasts alone are
@@ -33,8 +34,10 @@ class ScheduleAware(Pruner):
     mode: Mode
     keep: float
     """The best share of a stratum, which is not pruned whatever the forecast."""
+    good: float
+    """What a trial may still become: one of the best of this share of all trials so far."""
     chance: float
-    """A trial goes on while its probability of becoming the best is above this."""
+    """It goes on while the probability of that is above this."""
     spare: float
     """So many of those that would be pruned run to their end, to see whether that was right."""
 
@@ -48,7 +51,13 @@ class ScheduleAware(Pruner):
             return False
         known = peers.at(progress, 1 / course.evaluations)
         mine = standing(trial.values, course.rates(now), 1.0 if self.mode == "min" else -1.0)
-        return self._is_behind(mine, known) and self._is_hopeless(mine, known, progress)
+        if not self._is_behind(mine, known):
+            return False
+        finals = sorted(peer.final for peer in known if peer.final is not None)
+        if not finals:
+            return False
+        rank = min(max(1, round(self.good * (trial.unit + 1))), len(finals))
+        return self._is_hopeless(mine, known, progress, finals[rank - 1])
 
     def _is_behind(self, mine: Standing, known: Sequence[Peer]) -> bool:
         stratum = [p.standing.value for p in known if _same_stratum(mine, p.standing)]
@@ -56,17 +65,17 @@ class ScheduleAware(Pruner):
             return True
         return mine.value > float(np.quantile(stratum, self.keep))
 
-    def _is_hopeless(self, mine: Standing, known: Sequence[Peer], progress: float) -> bool:
+    def _is_hopeless(
+        self, mine: Standing, known: Sequence[Peer], progress: float, goal: float
+    ) -> bool:
         complete = [(p.standing, p.final) for p in known if p.final is not None]
-        if not complete:
-            return False
         peers, finals = zip(*complete, strict=True)
         running = [p.standing.value for p in known if p.final is None]
         scale = Scale([*finals, *running, mine.value])
         forecast = Forecaster(scale, progress, peers, finals)(mine)
         stratum = sum(_same_stratum(mine, p.standing) for p in known)
         chance = self.chance * (_ALONE if stratum < _FEW else 1.0)
-        return forecast.probability_below(float(scale([min(finals)])[0])) < chance
+        return forecast.probability_below(float(scale([goal])[0])) < chance
 
 
 def _same_stratum(one: Standing, other: Standing) -> bool:

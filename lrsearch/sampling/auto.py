@@ -30,6 +30,8 @@ _RANDOM, _NEAR = 1000, 400
 _NEAR_WIDTHS = (0.1, 0.03)
 _REFINED, _CHILDREN = 4, 60
 _REFINED_WIDTHS = (0.05, 0.02, 0.01, 0.005)
+_BOLD_EVERY, _BOLDNESS = 4, 3.0
+"""Each so many trials the model is thought less sure than it is: it may be surely wrong."""
 _LIKELY, _LAST_RESORT = 0.75, 20.0
 _OTHER_BRANCH = 0.1
 """How often a neighbour is on another branch."""
@@ -72,7 +74,8 @@ class AutoSampler(BaseSampler):
         if seen is None or trial.number < self._startup:
             chosen = self._spread(trial.number, allowed)
         else:
-            chosen = self._best(seen, allowed)
+            bold = _BOLDNESS if trial.number % _BOLD_EVERY == 0 else 1.0
+            chosen = self._best(seen, allowed, bold)
         return self._joint.values(int(chosen.branch[0]), chosen.unit[0])
 
     def sample_independent(
@@ -99,9 +102,9 @@ class AutoSampler(BaseSampler):
         branch = allowed[order[number % len(allowed)]]
         return self._fixed(Points(np.array([branch], dtype=np.intp), unit))
 
-    def _best(self, seen: Observations, allowed: list[int]) -> Points:
+    def _best(self, seen: Observations, allowed: list[int], bold: float) -> Points:
         """Where the expected improvement is largest, as far as a random search finds."""
-        score = self._score(seen)
+        score = self._score(seen, bold)
         good = sorted(seen.known, key=lambda one: one.value)[:8]
         centers, _ = self._joint.points([one.parameters for one in good])
         parts = [self._random(_RANDOM, allowed)]
@@ -115,7 +118,7 @@ class AutoSampler(BaseSampler):
             points = Points.joined([top, near])
         raise AssertionError
 
-    def _score(self, seen: Observations) -> Any:
+    def _score(self, seen: Observations, bold: float) -> Any:
         joint = self._joint
         points, rows = joint.points([one.parameters for one in seen.known])
         values = np.array([seen.known[row].value for row in rows])
@@ -142,7 +145,7 @@ class AutoSampler(BaseSampler):
         def score(candidates: Points) -> Array:
             columns = joint.encode(candidates)
             mean, deviation = model.predict(columns)
-            found = log_expected_improvement(mean, deviation, seen.best)
+            found = log_expected_improvement(mean, bold * deviation, seen.best)
             if works is not None:
                 label, unsure = works.predict(columns)
                 found += log_ndtr((label - 0.5) / np.maximum(unsure, 0.1))
