@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: mnist test test-slow bench chaos clean
+.PHONY: mnist test test-slow bench bench-search chaos clean
 
 mnist: $(VENV)/installed
 	$(BIN)/python -m lrsearch +sweep=mnist
@@ -19,6 +19,11 @@ test-slow: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/overhead.py
+
+# CURVES is the folder with lcbench/, schedules124m.json.gz and taskset_*.npz (docs/search.md).
+bench-search: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/search/run.py $(if $(CURVES),--curves $(CURVES))
+	$(BIN)/python benchmarks/search/pruning.py $(if $(CURVES),--curves $(CURVES))
 
 chaos: $(VENV)/installed-test
 	$(BIN)/python benchmarks/chaos.py

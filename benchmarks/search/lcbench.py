@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Task:
         last = self._losses(_decoded(rng.random((_REFERENCES, 5))), [EPOCHS])[:, 0]
         self.best, self.median = float(last.min()), float(np.median(last))
 
-    def curve(self, recipe: Recipe) -> Curve:
+    def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
         """As the surrogate has it."""
         setting = [
             recipe.batch_size,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lrsearch.recipe import Recipe
+from lrsearch.space.domains import Domain
 from lrsearch.space.space import Space
 
 
@@ -36,10 +38,22 @@ class Problem(Protocol):
     median: float
     """Their median: regret 1."""
 
-    def curve(self, recipe: Recipe) -> Curve:
-        """The whole training of a recipe."""
+    def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
+        """The whole training of a recipe, and of the parameters that make it."""
 
 
 def regret(problem: Problem, value: float) -> float:
     """How far a last loss is from the best one: 1 is as far as the median."""
     return (value - problem.best) / (problem.median - problem.best)
+
+
+def sampled(space: Space, rng: random.Random) -> tuple[Recipe, dict[str, Any]]:
+    """A random recipe, and the parameters that make it."""
+    parameters: dict[str, Any] = {}
+
+    def choose(name: str, domain: Domain) -> Any:
+        value = domain.sample(rng)
+        parameters.update(domain.stored(name, value))
+        return value
+
+    return space.recipe(choose), parameters

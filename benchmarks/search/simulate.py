@@ -21,7 +21,6 @@ from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 
-
 _MOST_PEERS = 500
 """As in lrsearch's own answers from SQL."""
 
@@ -164,7 +163,7 @@ def _begin(
     study.sampler = build_sampler(contestant.sampler, contestant.sampler_arguments, order)
     asked = study.ask()
     recipe = problem.space.suggest(asked)
-    curve = problem.curve(recipe)
+    curve = problem.curve(recipe, asked.params)
     trial = Trial(number, curve, course_of(curve, recipe.optimizer.name))
     memory.trials.append(trial)
     return trial, asked

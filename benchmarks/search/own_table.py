@@ -1,0 +1,66 @@
+"""A table of our own: every scheduler family and two optimizers on MNIST (see make_table.py)."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from problems import Curve
+from replay import Recorded
+
+from lrsearch.entry.compose import load_settings
+from lrsearch.recipe import Recipe
+from lrsearch.sampling.joint import JointSpace
+
+TABLE = Path(__file__).resolve().parent / "table.json.gz"
+
+
+@functools.cache
+def read() -> dict[str, Any]:
+    """The table as it was made."""
+    with gzip.open(TABLE, "rt") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def recorded(seed: int = 0) -> list[Recorded]:
+    """The trainings of one seed, in the order of the recipes."""
+    table = read()
+    return [
+        Recorded(Curve(row["values"], row["rates"]), table["recipes"][row["recipe"]]["optimizer"])
+        for row in table["curves"]
+        if row["seed"] == seed and row["values"]
+    ]
+
+
+class OwnTable:
+    """A search in it: a recipe has the curve of the nearest one that was trained."""
+
+    name = "own table"
+
+    def __init__(self) -> None:
+        table = read()
+        self.space = load_settings(table["overrides"]).space
+        self._joint = JointSpace(self.space)
+        points, _ = self._joint.points(table["recipes"])
+        self._encoded, self._branches = self._joint.encode(points), points.branch
+        rows = [row for row in table["curves"] if row["seed"] == 0]
+        self.evaluations = max(len(row["values"]) for row in rows)
+        self._curves = {row["recipe"]: row for row in rows}
+        finals = [row["values"][-1] for row in rows if len(row["values"]) == self.evaluations]
+        self.best, self.median = float(min(finals)), float(np.median(finals))
+
+    def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
+        """That of the nearest recipe on the same branch."""
+        points, _ = self._joint.points([parameters])
+        encoded = self._joint.encode(points)[0]
+        same = np.flatnonzero(self._branches == points.branch[0])
+        nearest = same[np.argmin(((self._encoded[same] - encoded) ** 2).sum(axis=1))]
+        row = self._curves[int(nearest)]
+        missing = self.evaluations - len(row["rates"])
+        return Curve(row["values"], [*row["rates"], *[recipe.lr] * missing])

@@ -1,0 +1,209 @@
+"""What a search finds for the epochs it spends: samplers and pruners on recorded curves.
+
+    make bench-search CURVES=FOLDER     (or: python benchmarks/search/run.py --curves FOLDER)
+
+Every contestant searches every problem with the same seeds. Finished runs are kept in the output
+file as they come: a run that was broken off goes on where it was. FOLDER holds `lcbench/model.onnx`
+and its two JSON files (slds-lmu/yahpo_data), see docs/search.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+
+# Before NumPy is imported: a process has one core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import lcbench
+import numpy as np
+import own_table
+from one_epoch import one_epoch
+from problems import Problem, regret
+from simulate import Contestant, simulate
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "search.jsonl"
+BUDGETS = (500, 1000, 2500)
+"""Epochs, 50 of which are a whole training; for other lengths as many whole trainings."""
+SEEDS = 10
+OURS, ONE_EPOCH = "auto + schedule_aware", "one epoch, keep the top"
+
+_MEDIAN_10 = {"n_warmup_steps": 10}
+CONTESTANTS: dict[str, Contestant | None] = {
+    OURS: Contestant("auto", "schedule_aware"),
+    "auto, no pruning": Contestant("auto", "none"),
+    "random, no pruning": Contestant("random", "none"),
+    "QMC, no pruning": Contestant("qmc", "none"),
+    "TPE, no pruning": Contestant("tpe", "none"),
+    "GP, no pruning": Contestant("gp", "none"),
+    "CMA-ES, no pruning": Contestant("cmaes", "none"),
+    "TPE + median": Contestant("tpe", "median"),
+    "TPE + median, 10-epoch warm-up": Contestant("tpe", "median", {}, _MEDIAN_10),
+    "TPE + percentile 25": Contestant("tpe", "percentile"),
+    "TPE + successive halving": Contestant("tpe", "asha"),
+    "TPE + Hyperband": Contestant("tpe", "hyperband"),
+    "GP + median, 10-epoch warm-up": Contestant("gp", "median", {}, _MEDIAN_10),
+    ONE_EPOCH: None,
+}
+EIGHT_WORKERS = {
+    "auto, no pruning, 8 workers": Contestant("auto", "none"),
+    "auto + schedule_aware, 8 workers": Contestant("auto", "schedule_aware"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One search."""
+
+    problem: str
+    contestant: str
+    seed: int
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=Path, help="the folder with LCBench's surrogate")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--only", default="", help="parts of contestants' names, comma between")
+    parser.add_argument("--problems", default="", help="parts of problems' names, comma between")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    options = parser.parse_args()
+    global _CURVES
+    _CURVES = options.curves
+    known = read(options.output)
+    if not options.table:
+        names = [name for name in problem_names(options.curves) if chosen(name, options.problems)]
+        entries = [name for name in [*CONTESTANTS, *EIGHT_WORKERS] if chosen(name, options.only)]
+        jobs = [Job(p, c, s) for s in range(options.seeds) for c in entries for p in names]
+        known |= work([job for job in jobs if job not in known], options.output, options.processes)
+    for group in ("lcbench", "own"):
+        print_table(group, {job: found for job, found in known.items() if group in job.problem})
+    return 0
+
+
+_CURVES: Path | None = None
+
+
+def problem_names(curves: Path | None) -> list[str]:
+    """Those whose data are there."""
+    names = [f"lcbench-{task}" for task in lcbench.TASKS] if curves is not None else []
+    return names + (["own table"] if own_table.TABLE.exists() else [])
+
+
+def chosen(name: str, parts: str) -> bool:
+    return not parts or any(part in name for part in parts.split(","))
+
+
+def build(name: str) -> Problem:
+    if name == "own table":
+        return own_table.OwnTable()
+    assert _CURVES is not None
+    return lcbench.Task(_CURVES / "lcbench", name.removeprefix("lcbench-"))
+
+
+def work(jobs: Sequence[Job], output: Path, processes: int) -> dict[Job, list[float | None]]:
+    """Runs them, each written down as it ends."""
+    found = {}
+    output.parent.mkdir(exist_ok=True)
+    with output.open("a") as file, Pool(processes) as pool:
+        for count, (job, regrets) in enumerate(pool.imap_unordered(run, jobs), start=1):
+            found[job] = regrets
+            file.write(json.dumps({**job.__dict__, "regrets": regrets}) + "\n")
+            file.flush()
+            print(f"\r{count}/{len(jobs)} {job.contestant}, {job.problem}    ", end="", flush=True)
+    print()
+    return found
+
+
+def run(job: Job) -> tuple[Job, list[float | None]]:
+    """The regret of the best complete trial after each budget; None before there is one."""
+    problem = build(job.problem)
+    budgets = [budget * problem.evaluations // 50 for budget in BUDGETS]
+    if job.contestant == ONE_EPOCH:
+        return job, [one_epoch(problem, job.seed, budget) for budget in budgets]
+    workers = 8 if job.contestant in EIGHT_WORKERS else 1
+    contestant = (CONTESTANTS | EIGHT_WORKERS)[job.contestant]
+    assert contestant is not None
+    if workers > 1:
+        budgets = [100 * problem.evaluations]
+    best: list[float | None] = [None] * len(budgets)
+    lowest = math.inf
+    for ended in simulate(problem, contestant, job.seed, budgets[-1], workers):
+        if ended.trial.state == "complete":
+            lowest = min(lowest, ended.trial.values[-1])
+            for k, budget in enumerate(budgets):
+                if ended.spent <= budget:
+                    best[k] = regret(problem, lowest)
+    return job, best
+
+
+def read(path: Path) -> dict[Job, list[float | None]]:
+    """What has been run before."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {Job(row["problem"], row["contestant"], row["seed"]): row["regrets"] for row in rows}
+
+
+def print_table(group: str, known: dict[Job, list[float | None]]) -> None:
+    """Means over problems and seeds, and the paired difference to ours with its 95 % interval."""
+    if not known:
+        return
+    ours = means(known, OURS)
+    print(f"\n{group}: regret (0: best of many random settings, 1: their median)")
+    print(f"{'':36}" + "".join(f"{budget:>9}" for budget in BUDGETS) + "   minus ours (95 %)")
+    for name in CONTESTANTS:
+        rows = means(known, name)
+        if not rows:
+            continue
+        columns = np.array(list(rows.values()))
+        line = f"{name:36}" + "".join(f"{value:9.3f}" for value in columns.mean(axis=0))
+        both = sorted(rows.keys() & ours.keys())
+        if name != OURS and len(both) > 1:
+            pairs = np.array([rows[seed] - ours[seed] for seed in both])
+            half = _t(len(both)) * pairs.std(axis=0, ddof=1) / math.sqrt(len(both))
+            mean = pairs.mean(axis=0)
+            line += "   " + "  ".join(
+                f"{m:+.3f} ({m - h:+.3f} to {m + h:+.3f})" for m, h in zip(mean, half, strict=True)
+            )
+        print(f"{line}   {len(rows)} seeds")
+    for name in EIGHT_WORKERS:
+        rows = means(known, name)
+        if rows:
+            print(f"{name:36} regret after 100 whole trainings {np.mean(list(rows.values())):.3f}")
+
+
+def means(known: dict[Job, list[float | None]], contestant: str) -> dict[int, np.ndarray]:
+    """By seed: the mean over the problems, where all have been run. Nothing found counts as 1.5."""
+    mine = {job: found for job, found in known.items() if job.contestant == contestant}
+    problems = {job.problem for job in known}
+    found = {}
+    for seed in sorted({job.seed for job in mine}):
+        rows = [filled(one) for job, one in mine.items() if job.seed == seed]
+        if len(rows) == len(problems):
+            found[seed] = np.mean(rows, axis=0)
+    return found
+
+
+def filled(regrets: Iterable[float | None]) -> list[float]:
+    return [1.5 if one is None else one for one in regrets]
+
+
+def _t(count: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, count - 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
