@@ -1,8 +1,8 @@
 """What the database costs a fleet: claims a second, and what an evaluation waits for.
 
 Simulated workers, processes that train nothing, claim units and write an evaluation a second each,
-with lrsearch's own median decision on every one, beside a history of finished trials. Optuna's
-own report and should_prune are timed on the same history.
+with a decision of lrsearch's own (`--pruner`) on every one, beside a history of finished trials.
+Optuna's own report and should_prune are timed on the same history.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -28,8 +29,10 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import insert, text
 
+from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.peers import SqlPeers
+from lrsearch.pruning.rules import Running
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.database import Database, connect
 from lrsearch.study.endings import Outcome
@@ -39,6 +42,8 @@ from lrsearch.study.trials import Studies
 
 EVALUATIONS = 10
 """Of each finished trial."""
+RATES_LEFT = [0.1 * (1 - count / EVALUATIONS) for count in range(1, EVALUATIONS + 1)]
+RECIPE = {"lr": 0.1, "optimizer": {"name": "sgd"}}
 GOAL_P50, GOAL_P99 = 15.0, 100.0
 """Milliseconds, for 64 workers beside 10,000 finished trials."""
 _LONGEST_START = 60.0
@@ -51,6 +56,7 @@ def main() -> None:
     parser.add_argument("--finished", default="0,1000,10000")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    parser.add_argument("--pruner", default="median")
     parser.add_argument("--output", type=Path, help="file of the raw numbers")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -64,7 +70,7 @@ def main() -> None:
             study_id = fill(url, finished)
             theirs = time_optuna(url, finished)
             for workers in map(int, options.workers.split(",")):
-                row = measure(url, study_id, workers, options.seconds)
+                row = measure(url, study_id, workers, options.seconds, options.pruner)
                 rows.append({"database": kind, "finished": finished, "workers": workers, **row,
                              "optuna_ms": theirs})  # fmt: skip
                 print(f"{kind:10} {finished:8} {workers:7} {row['claims_per_second']:9.0f} "
@@ -116,7 +122,8 @@ def fill(url: str, finished: int) -> int:
             session.execute(insert(UnitRow), [
                 {"study_id": study_id, "number": n, "seed": n, "state": DONE, "params": {},
                  "outcome": COMPLETE, "trial_id": n + 1, "trial_number": n, "attempts": 1,
-                 "deaths": 0, "value": float(values[n, -1]), "finish_order": n + 1}
+                 "deaths": 0, "value": float(values[n, -1]), "finish_order": n + 1,
+                 "recipe": RECIPE}
                 for n in numbers
             ])  # fmt: skip
             session.execute(insert(EpochRow), [
@@ -146,7 +153,8 @@ def evaluation(
         "trial_id": trial_id, "study_id": study_id, "step": count, "evaluation": count,
         "value": value, "complete": complete, "epoch": float(count), "train_loss": value,
         "val_loss": value, "lr_start": 0.1, "lr_end": 0.1, "grad_norm": None, "seconds": 1.0,
-        "metrics": {}, "bracket": None,
+        "metrics": {}, "bracket": None, "progress": min(1.0, count / EVALUATIONS),
+        "rate_left": RATES_LEFT[min(count, EVALUATIONS) - 1],
     }  # fmt: skip
 
 
@@ -163,10 +171,11 @@ def time_optuna(url: str, finished: int) -> float:
     return float(numpy.median(times[1:]))
 
 
-def measure(url: str, study_id: int, workers: int, seconds: float) -> dict[str, float]:
+def measure(url: str, study_id: int, workers: int, seconds: float, pruner: str) -> dict[str, float]:
     """Claims a second as fast as they go, then latencies at an evaluation a second."""
     claims = sum(map(len, together(claim_all, url, study_id, workers, min(seconds, 5.0))))
-    waits = [wait for one in together(evaluate, url, study_id, workers, seconds) for wait in one]
+    evaluated = together(partial(evaluate, pruner), url, study_id, workers, seconds)
+    waits = [wait for one in evaluated for wait in one]
     return {
         "claims_per_second": claims / min(seconds, 5.0),
         "p50_ms": float(numpy.percentile(waits, 50)),
@@ -233,7 +242,9 @@ def claim_all(claims: Claims, seconds: float, number: int, all_here: Barrier) ->
     return moments
 
 
-def evaluate(claims: Claims, seconds: float, number: int, all_here: Barrier) -> list[float]:
+def evaluate(
+    pruner: str, claims: Claims, seconds: float, number: int, all_here: Barrier
+) -> list[float]:
     """Writes an evaluation a second; the milliseconds that each took, decision included."""
     claim = claims.claim(take_over=False)
     assert claim is not None
@@ -248,20 +259,23 @@ def evaluate(claims: Claims, seconds: float, number: int, all_here: Barrier) -> 
         if started > end:
             break
         values.append(float(random.random()))
-        waits.append(one_evaluation(claims, claim, count, values))
+        waits.append(one_evaluation(pruner, claims, claim, count, values))
         time.sleep(max(0.0, 1.0 - (time.perf_counter() - started)))
     claims.finish(claim, Outcome("pruned", 1.0), 0.0)
     return waits
 
 
-def one_evaluation(claims: Claims, claim: Claim, count: int, values: list[float]) -> float:
-    pruner = build_pruner("median", {}, EVALUATIONS, "min")
+def one_evaluation(
+    name: str, claims: Claims, claim: Claim, count: int, values: list[float]
+) -> float:
+    pruner = build_pruner(name, {}, EVALUATIONS, "min")
+    course = Course(EVALUATIONS, "sgd", 0.1, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
     row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
     started = time.perf_counter()
     claims.record(
         claim, [row],
         decide=lambda session: pruner.should_prune(
-            values, claim.number, SqlPeers(session, claims.study_id)
+            Running(values, claim.number, course), SqlPeers(session, claims.study_id, "min")
         ),
     )  # fmt: skip
     return 1000 * (time.perf_counter() - started)

@@ -38,6 +38,18 @@ def recorded(seed: int = 0) -> list[Recorded]:
     ]
 
 
+def seed_noise() -> float:
+    """The standard deviation of a last loss over seeds, typical of the better half of recipes."""
+    finals: dict[int, list[float]] = {}
+    whole = max(len(row["values"]) for row in read()["curves"])
+    for row in read()["curves"]:
+        if len(row["values"]) == whole:
+            finals.setdefault(row["recipe"], []).append(row["values"][-1])
+    seeded = sorted((values for values in finals.values() if len(values) > 1), key=np.mean)
+    better = seeded[: max(1, len(seeded) // 2)]
+    return float(np.median([np.std(values, ddof=1) for values in better]))
+
+
 class OwnTable:
     """A search in it: a recipe has the curve of the nearest one that was trained."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from problems import Curve
 from simulate import Memory, Trial, course_of
@@ -38,7 +39,7 @@ class Replayed:
         return sum(trial.reached for trial in self.trials) / whole
 
 
-def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: object) -> Replayed:
+def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: Any) -> Replayed:
     """Runs the trainings in order, as a single worker would, whatever a sampler might do."""
     memory = Memory(build_pruner(pruner_name, arguments, len(recorded[0].curve.rates), "min"))
     for number, one in enumerate(recorded):
@@ -50,15 +51,22 @@ def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: object) 
 
 
 def is_pruned_among(
-    recorded: Sequence[Recorded], which: int, progress: float, pruner_name: str
+    recorded: Sequence[Recorded],
+    which: int,
+    progress: float,
+    pruner_name: str,
+    arguments: Mapping[str, Any],
 ) -> bool:
     """Whether one training would be ended at a moment, all others being complete."""
-    others = [one.trial(k) for k, one in enumerate(recorded) if k != which]
-    for other in others:
-        other.reached, other.state = len(other.curve.values), "complete"
-    trial = recorded[which].trial(which)
-    trial.reached = round(progress * trial.course.evaluations)
-    pruner = build_pruner(pruner_name, {"spare": 0.0}, trial.course.evaluations, "min")
-    memory = Memory(pruner)
-    memory.trials += [*others, trial]
-    return pruner.should_prune(Running(trial.values, which, trial.course), memory)
+    evaluations = len(recorded[which].curve.rates)
+    memory = Memory(build_pruner(pruner_name, arguments, evaluations, "min"))
+    for number, one in enumerate(recorded):
+        if number != which:
+            other = one.trial(number)
+            other.reached, other.state = len(other.curve.values), "complete"
+            memory.trials.append(other)
+    trial = recorded[which].trial(len(recorded) - 1)
+    trial.reached = round(progress * evaluations)
+    memory.trials.append(trial)
+    running = Running(trial.values, trial.number, trial.course)
+    return memory.pruner.should_prune(running, memory)

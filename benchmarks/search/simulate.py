@@ -21,7 +21,7 @@ from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 
-_MOST_PEERS = 500
+_MOST_PEERS = 250
 """As in lrsearch's own answers from SQL."""
 
 

@@ -84,9 +84,7 @@ PRUNERS: dict[str, PrunerKind] = {
         {
             "keep": Parameter("float", 0.33, 0.0, 1.0, help="the best share of like trials stays"),
             "good": Parameter("float", 0.05, 0.0, 1.0, help="the best share of complete trials"),
-            "chance": Parameter(
-                "float", 0.1, 0.0, 1.0, help="of a new best that keeps a trial"
-            ),
+            "chance": Parameter("float", 0.1, 0.0, 1.0, help="of a new best that keeps a trial"),
             "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
         },
     ),

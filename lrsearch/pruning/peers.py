@@ -13,7 +13,7 @@ from lrsearch.forecast import Peer, Standing, earlier_moment
 from lrsearch.pruning.rules import Group, Mode
 from lrsearch.study.tables import EpochRow, UnitRow
 
-_MOST_PEERS = 500
+_MOST_PEERS = 250
 """More would make a decision slow, and no better."""
 
 
@@ -33,7 +33,15 @@ class SqlPeers:
 
         Give or take half a spacing; of a trial with several values there, the latest counts.
         """
-        now = self._values_around(progress, spacing)
+        standing_now = (
+            EpochRow.complete,
+            EpochRow.lr_end,
+            EpochRow.rate_left,
+            UnitRow.trial_number,
+            UnitRow.value.label("final"),
+            UnitRow.recipe,
+        )
+        now = self._values_around(progress, spacing, *standing_now)
         earlier = self._values_around(earlier_moment(progress, spacing), spacing)
         return [
             Peer(
@@ -66,24 +74,15 @@ class SqlPeers:
             if number is not None and progress
         }
 
-    def _values_around(self, progress: float, spacing: float) -> dict[int, Any]:
-        """By trial id, in order of evaluations."""
+    def _values_around(self, progress: float, spacing: float, *columns: Any) -> dict[int, Any]:
+        """By trial id, the latest of each."""
         rows = self._session.execute(
-            select(
-                EpochRow.trial_id,
-                EpochRow.value,
-                EpochRow.complete,
-                EpochRow.lr_end,
-                EpochRow.rate_left,
-                UnitRow.trial_number,
-                UnitRow.value.label("final"),
-                UnitRow.recipe,
-            )
+            select(EpochRow.trial_id, EpochRow.value, *columns)
             .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
             .where(
                 EpochRow.study_id == self._study_id,
                 EpochRow.progress > progress - spacing / 2,
-                EpochRow.progress <= progress + spacing / 2,
+                EpochRow.progress < progress + spacing / 2,
                 EpochRow.trial_id > self._oldest(),
                 EpochRow.value.is_not(None),
             )

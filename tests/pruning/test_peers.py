@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Group, Mode
-from lrsearch.study.tables import Base, EpochRow
+from lrsearch.study.tables import Base, EpochRow, StudyRow, UnitRow
 
 STUDY = 7
 
@@ -115,3 +115,77 @@ def test_an_index_alone_answers_and_nothing_is_sorted(
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             steps = [row[-1] for row in plan]
             assert steps == [f"SEARCH lrsearch_epochs USING COVERING INDEX {index}"]
+
+
+def trial(
+    number: int, values: Sequence[float], complete: bool = True, evaluations: int = 4
+) -> list[Any]:
+    """A unit with its evaluations; a quarter of the rate is spent in each quarter."""
+    rows: list[Any] = [
+        UnitRow(
+            study_id=STUDY,
+            number=number,
+            seed=0,
+            trial_id=10 + number,
+            trial_number=number,
+            value=values[-1] if complete else None,
+            recipe={"lr": 0.1, "optimizer": {"name": "sgd"}},
+        )
+    ]
+    for evaluation, value in enumerate(values, start=1):
+        rows.append(
+            EpochRow(
+                trial_id=10 + number,
+                step=evaluation,
+                study_id=STUDY,
+                evaluation=evaluation,
+                value=value,
+                complete=complete,
+                progress=evaluation / evaluations,
+                rate_left=0.1 * (1 - evaluation / evaluations),
+                epoch=evaluation,
+                lr_start=0.1,
+                lr_end=0.1,
+                seconds=1.0,
+            )
+        )
+    return rows
+
+
+@pytest.fixture
+def standings(engine: Engine) -> Iterator[Session]:
+    with Session(engine) as session:  # rolled back
+        session.add(StudyRow(study_id=STUDY, name="one", config={}, record={}))
+        session.flush()
+        session.add_all(
+            [
+                *trial(0, [0.9, 0.8, 0.7, 0.6]),
+                *trial(1, [0.9, 0.5], complete=False),
+                *trial(2, [0.9, 0.8, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4], evaluations=8),
+                *trial(3, [0.3], complete=False),
+            ]
+        )
+        session.flush()
+        yield session
+
+
+def test_standings_are_compared_at_the_same_share_of_the_training(standings: Session) -> None:
+    half = SqlPeers(standings, STUDY, "min").at(0.5, 1 / 4)
+    assert {peer.number: (peer.standing.value, peer.standing.earlier) for peer in half} == {
+        0: (0.8, 0.9),
+        1: (0.5, 0.9),
+        2: (0.65, 0.8),
+    }
+    assert {peer.number: peer.final for peer in half} == {0: 0.6, 1: None, 2: 0.4}
+    for peer in half:
+        assert peer.standing.rates is not None
+        assert peer.standing.rates.share_left == pytest.approx(0.5)
+
+
+def test_more_is_better_where_it_is(standings: Session) -> None:
+    (first, *_) = SqlPeers(standings, STUDY, "max").at(1.0, 1 / 4)
+    assert (first.standing.value, first.final) == (-0.6, -0.6)
+
+
+def test_how_far_the_others_have_come(standings: Session) -> None:
+    assert SqlPeers(standings, STUDY, "min").reached() == {1: (2, 4), 3: (1, 4)}

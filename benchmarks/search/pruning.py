@@ -1,0 +1,158 @@
+"""What the pruner loses and saves on recorded trainings, beside the median rule.
+
+    python benchmarks/search/pruning.py --curves FOLDER
+
+Three questions, one setting: of the runs that end in the top fifth, how many are ended at a
+quarter, half and three quarters of their time (schedules124m, all others complete); of the best
+twentieth of many random settings, how many (TaskSet, one after the other); how often one within
+seed noise of the best of 64 recipes survives (our own table, one after the other).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import own_table
+import schedules124m
+import taskset
+from replay import Recorded, Replayed, is_pruned_among, replay
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "pruning.json"
+CHECKPOINTS = (0.25, 0.5, 0.75)
+ORDERS, RESAMPLINGS, RECIPES = 3, 200, 64
+PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "schedule_aware": ("schedule_aware", {}),
+    "median, first fifth free": ("median", {}),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--curves", type=Path, help="the folder with the recorded curves")
+    parser.add_argument("--taskset", type=int, default=1000, help="settings of each task")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    found: dict[str, Any] = {}
+    with Pool(options.processes) as pool:
+        if options.curves is not None:
+            studies = schedules124m.load(options.curves)
+            found["schedules124m"] = at_checkpoints(studies)
+            found["schedules124m in turn"] = streams(pool, studies, 0.2, 20, len)
+            tasks = taskset.load(options.curves)
+            found["TaskSet in turn"] = streams(
+                pool, tasks, 0.05, ORDERS, lambda runs: min(len(runs), options.taskset)
+            )
+        if own_table.TABLE.exists():
+            found["own table"] = resampled(pool)
+    print(json.dumps(found, indent=1))
+    options.output.parent.mkdir(exist_ok=True)
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def arguments_for(name: str, evaluations: int) -> tuple[str, dict[str, Any]]:
+    """The pruner; the median's warm-up is a fifth of a training: 10 epochs of 50."""
+    pruner, arguments = PRUNERS[name]
+    return pruner, arguments | ({"n_warmup_steps": evaluations // 5} if pruner == "median" else {})
+
+
+def at_checkpoints(studies: dict[str, list[Recorded]]) -> dict[str, dict[str, int]]:
+    """By pruner: of the runs that end in the top fifth, how many are ended; and of all."""
+    found = {}
+    for name in PRUNERS:
+        lost = top_runs = ended = decisions = 0
+        for runs in studies.values():
+            pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
+            best = set(np.argsort(finals(runs))[: len(runs) // 5].tolist())
+            for progress in CHECKPOINTS:
+                for which in range(len(runs)):
+                    ends = is_pruned_among(runs, which, progress, pruner, arguments)
+                    lost += ends and which in best
+                    top_runs += which in best
+                    ended += ends
+                    decisions += 1
+        found[name] = {"lost": lost, "of the best": top_runs, "ended": ended, "of all": decisions}
+    return found
+
+
+def streams(
+    pool: Any,
+    studies: dict[str, list[Recorded]],
+    share: float,
+    orders: int,
+    count: Callable[[list[Recorded]], int],
+) -> dict[str, dict[str, float]]:
+    """By pruner: trials one after the other in random orders; the best `share` lost, and epochs."""
+    found = {}
+    for name in PRUNERS:
+        jobs = [
+            (shuffled(runs, order)[: count(runs)], name, share)
+            for runs in studies.values()
+            for order in range(orders)
+        ]
+        results = pool.map(stream, jobs, chunksize=1)
+        lost, epochs = np.mean(results, axis=0)
+        found[name] = {"lost of the best": round(lost, 4), "epochs": round(epochs, 4)}
+    return found
+
+
+def stream(job: tuple[list[Recorded], str, float]) -> tuple[float, float]:
+    """The share of the best that is ended, and the share of all epochs that is spent."""
+    runs, name, share = job
+    pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
+    replayed = replay(runs, pruner, **arguments)
+    best = np.argsort(finals(runs))[: max(1, int(share * len(runs)))]
+    return float(np.mean([is_ended(replayed, which) for which in best])), replayed.epochs
+
+
+def resampled(pool: Any) -> dict[str, dict[str, float]]:
+    """By pruner: how often one within seed noise of the best of 64 survives, and epochs."""
+    runs, noise = own_table.recorded(), own_table.seed_noise()
+    found = {}
+    for name in PRUNERS:
+        jobs = [(shuffled(runs, seed)[:RECIPES], name, noise) for seed in range(RESAMPLINGS)]
+        survived, epochs = np.mean(pool.map(survival, jobs, chunksize=1), axis=0)
+        found[name] = {"survived": round(survived, 4), "epochs saved": round(1 - epochs, 4)}
+    found["seed noise"] = {"standard deviation": round(noise, 5)}
+    return found
+
+
+def survival(job: tuple[list[Recorded], str, float]) -> tuple[float, float]:
+    runs, name, noise = job
+    pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
+    replayed = replay(runs, pruner, **arguments)
+    ends = finals(runs)
+    near = np.flatnonzero(ends <= ends.min() + noise)
+    return float(any(not is_ended(replayed, which) for which in near)), replayed.epochs
+
+
+def finals(runs: Sequence[Recorded]) -> np.ndarray:
+    """The last losses; infinite where a training diverged."""
+    return np.array([np.inf if r.curve.diverged else r.curve.values[-1] for r in runs])
+
+
+def is_ended(replayed: Replayed, which: int) -> bool:
+    return replayed.trials[which].state == "pruned"
+
+
+def shuffled(runs: Sequence[Recorded], seed: int) -> list[Recorded]:
+    order = list(runs)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+if __name__ == "__main__":
+    sys.exit(main())
