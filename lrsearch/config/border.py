@@ -72,6 +72,12 @@ def settings_from(
     workers = _workers(nodes["workers"], problems)
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
+    if space and objective is not None:
+        problems += [
+            f"{place_of(name)}: `auto` needs lrsearch's own training, which it does ramps with; for "
+            f"your own (objective) give a range, such as {{low: 1e-4, high: 1.0, log: true}}"
+            for name in space.to_find
+        ]
     if metric and train and space and objective is None:
         check_metric(metric, train, space, problems)
     if study and space and sampler:

@@ -53,7 +53,7 @@ def preview(
     arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
 ) -> None:
     """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
-    kind = None if output is None else _kind(output)
+    kind = None if output is None else kind_of(output)
     with Console(stderr=True).status("stepping through the schedules"):
         if any(word.lstrip("+").startswith("sweep=") for word in arguments):
             title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
@@ -71,7 +71,7 @@ def preview(
         from lrsearch.pictures.rates import rates_picture
 
         names = [one.curve(one.recipe.describe()) for one in drawn]
-        _save(output, rates_picture(names, title, kind))
+        save(output, rates_picture(names, title, kind))
         if not as_json:
             print(output)
 
@@ -215,7 +215,8 @@ def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
     return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
 
 
-def _kind(output: Path) -> Kind:
+def kind_of(output: Path) -> Kind:
+    """The kind of picture that a file's name says. Raises UserError."""
     kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
     if output.suffix.lower() not in kinds:
         raise UserError(f"--output: {output} is neither a .png nor a .svg")
@@ -224,7 +225,8 @@ def _kind(output: Path) -> Kind:
     return kinds[output.suffix.lower()]
 
 
-def _save(output: Path, picture: bytes) -> None:
+def save(output: Path, picture: bytes) -> None:
+    """Writes a picture. Raises UserError."""
     try:
         output.write_bytes(picture)
     except OSError as error:

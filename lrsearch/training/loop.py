@@ -44,7 +44,7 @@ class Training:
         if task.settings.compile:
             self.forward = torch.compile(task.model)
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
-        self.watch = LossWatch()
+        self.watch = LossWatch(task.on_losses)
         self.norms: list[torch.Tensor] = []
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(task.settings.amp)
         kind = task.device.type

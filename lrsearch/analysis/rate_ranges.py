@@ -1,0 +1,96 @@
+"""What a range test has found, in words and numbers."""
+
+from __future__ import annotations
+
+from lrsearch.analysis.words import listed, number, percent, plural
+from lrsearch.range_test.finding import DECADES, HEADROOM, Finding, Spread
+from lrsearch.range_test.plan import HIGH, LOW, RampPlan
+from lrsearch.range_test.result import RangeTest
+
+HEADERS = ("optimizer", "batch size", "falls fastest at", "trains up to", "diverges at")
+
+
+def sentences(test: RangeTest) -> list[str]:
+    """A line for each optimizer, then how it was found and what it took."""
+    seeds = max(finding.seeds for finding in test.findings)
+    share = percent(test.share) if test.share >= 0.01 else "less than 1 %"
+    return [
+        *(_of_optimizer(test, optimizer) for optimizer in test.optimizers),
+        f"A range begins {DECADES} decades below its end, and ends at {number(HEADROOM)} times the "
+        f"largest rate that trains, at most at {number(HIGH)}. "
+        f"Found with {plural(len(test.ramps), 'short ramp')} of the rate "
+        f"({plural(seeds, 'seed')}), {plural(test.steps, 'step')}: "
+        f"{share} of what one trial trains on.",
+    ]
+
+
+def _of_optimizer(test: RangeTest, optimizer: str) -> str:
+    mine = [one for one in test.findings if one.optimizer == optimizer]
+    falling = [one for one in mine if one.falls]
+    suggested = test.suggested(optimizer)
+    if suggested is None:
+        return (
+            f"{optimizer}: the loss falls at no learning rate from {number(LOW)} to {number(HIGH)} "
+            f"within a ramp: it says nothing about the range."
+        )
+    steepest = _between([one.steepest.value for one in falling if one.steepest])
+    known = [one.largest.value for one in falling if one.largest]
+    ends = f"trains up to {_between(known)}" if known else ""
+    if len(known) < len(falling):
+        free = listed([str(one.batch_size) for one in falling if one.largest is None])
+        ends = ends and f"{ends}, "
+        ends += f"at batch size {free} up to {number(HIGH)}, the highest that was tried"
+    silent = [str(one.batch_size) for one in mine if not one.falls]
+    but = f" Nothing was learnt at batch size {listed(silent)}." if silent else ""
+    what = "rate" if test.coupling.rule == "none" else f"rate at batch {test.coupling.reference}"
+    sizes = listed([str(one.batch_size) for one in falling])
+    return (
+        f"{optimizer}: the loss falls fastest at {steepest} and {ends} (batch size {sizes}); "
+        f"range of the {what}: {number(suggested.low, 2)} to {number(suggested.high, 2)}.{but}"
+    )
+
+
+def _between(rates: list[float]) -> str:
+    low, high = number(min(rates), 2), number(max(rates), 2)
+    return low if low == high else f"{low} to {high}"
+
+
+def rows(test: RangeTest) -> list[tuple[str, ...]]:
+    """A row of HEADERS for each optimizer and batch size."""
+    return [
+        (
+            finding.optimizer,
+            str(finding.batch_size),
+            _spread(finding.steepest, "nowhere"),
+            _spread(finding.largest, f"{number(HIGH)} (not beyond)" if finding.falls else "-"),
+            _spread(finding.diverged, "-"),
+        )
+        for finding in test.findings
+    ]
+
+
+def _spread(spread: Spread | None, otherwise: str) -> str:
+    """The middle, and the ends over the seeds where they differ."""
+    if spread is None:
+        return otherwise
+    middle, ends = number(spread.value, 2), _between([spread.low, spread.high])
+    return middle if ends == middle else f"{middle} ({ends})"
+
+
+def plan_sentence(plan: RampPlan) -> str:
+    """What a range test is going to do."""
+    sizes = listed([str(size) for size in plan.batch_sizes])
+    return (
+        f"{plural(plan.ramps, 'ramp')} of at most {plural(plan.steps, 'step')} "
+        f"({listed(plan.optimizers)}; batch size {sizes}; {plural(plan.seeds, 'seed')}), "
+        f"at most {percent(plan.share)} of what one trial trains on"
+    )
+
+
+def finding_of(test: RangeTest, optimizer: str, batch_size: int) -> Finding:
+    """The one for an optimizer at a batch size."""
+    return next(
+        one
+        for one in test.findings
+        if (one.optimizer, one.batch_size) == (optimizer, batch_size)
+    )
