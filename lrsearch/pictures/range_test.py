@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lrsearch.pictures.curves import Curve
 from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure
 from lrsearch.pictures.text import Paper, text_plot
-from lrsearch.range_test.average import mean_curves
+from lrsearch.range_test.curve import mean_curves
 
 if TYPE_CHECKING:
     from lrsearch.range_test.result import RangeTest

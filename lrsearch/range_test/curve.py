@@ -44,7 +44,7 @@ class Seen:
     """The rates that one ramp shows; None where it shows none."""
 
     steepest: float | None
-    """Where the loss falls fastest by the logarithm of the rate."""
+    """Where the loss falls fastest, by the logarithm of the rate, to where it never was before."""
     largest: float | None
     """The largest that still trains: beyond it the loss rises for good."""
     diverged: float | None
@@ -88,10 +88,12 @@ def look(ramp: Ramp) -> Seen:
     level, slope = smoothed(rates, finite)
     lowest = int(np.argmin(level))
     fall = _beginning(finite) - float(level[lowest])
-    noise = _noise(finite[: lowest + 1])
+    noise = _noise(finite[: max(lowest + 1, len(finite) // 4)])
     if fall <= max(_NOISE * noise, _LEAST_FALL * abs(_beginning(finite))):
         return Seen(None, None, diverged)
-    steepest = int(np.argmin(slope[: lowest + 1]))
+    # What falls after a peak only makes up for it.
+    new_low = level[: lowest + 1] <= np.minimum.accumulate(level[: lowest + 1])
+    steepest = int(np.argmin(np.where(new_low, slope[: lowest + 1], np.inf)))
     risen = np.flatnonzero(level[lowest:] > level[lowest] + max(LOST * fall, noise))
     if len(risen):
         last = lowest + int(risen[0]) - 1
@@ -115,13 +117,32 @@ def smoothed(rates: Numbers, losses: Numbers) -> tuple[Numbers, Numbers]:
     return (s2 * t0 - s1 * t1) / determinant, (s0 * t1 - s1 * t0) / determinant
 
 
-def drawn(ramp: Ramp) -> tuple[list[float], list[float]]:
-    """Rates and smoothed losses for a picture, as far as the ramp got."""
-    finite = _finite(ramp)
-    if len(finite) < _LEAST_STEPS:
-        return [], []
-    rates = np.asarray(ramp.rates[: len(finite)])
-    return rates.tolist(), smoothed(rates, finite)[0].tolist()
+@dataclass(frozen=True)
+class MeanCurve:
+    """Smoothed losses over rates, the mean of the seeds at one batch size, for pictures."""
+
+    optimizer: str
+    batch_size: int
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+def mean_curves(ramps: Sequence[Ramp]) -> list[MeanCurve]:
+    """A curve for each optimizer and batch size, up to where the first of its seeds diverges."""
+    groups: dict[tuple[str, int], list[Ramp]] = {}
+    for ramp in ramps:
+        groups.setdefault((ramp.optimizer, ramp.batch_size), []).append(ramp)
+    curves = []
+    for (optimizer, size), several in groups.items():
+        ends = [diverged_at(ramp.losses) for ramp in several]
+        known = [_finite(ramp)[: None if end is None else end + 1]
+                 for ramp, end in zip(several, ends, strict=True)]  # fmt: skip
+        length = min(map(len, known))
+        if length >= _LEAST_STEPS:
+            rates = np.asarray(several[0].rates[:length])
+            losses = np.mean([smoothed(rates, one[:length])[0] for one in known], axis=0)
+            curves.append(MeanCurve(optimizer, size, tuple(rates.tolist()), tuple(losses.tolist())))
+    return curves
 
 
 def _finite(ramp: Ramp) -> Numbers:
