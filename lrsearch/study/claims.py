@@ -1,35 +1,30 @@
 """What one worker may do to the units of a study: claim them, and write as long as they are its.
 
-Every write is one short transaction that begins by renewing the lease of (unit, attempt). Where
-the unit has gone to another, it raises LeaseLost and changes nothing. The first statement writes,
-so that SQLite waits its turn instead of failing.
+A unit that has gone to another is not written to: LeaseLost is raised, and nothing changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.study import trials
-from lrsearch.study.clock import database_now, ticked
+from lrsearch.study.clock import ticked
 from lrsearch.study.endings import Outcome, crash, end
+from lrsearch.study.leasing import Leasing, Orders, release
 from lrsearch.study.suggestions import Chosen
-from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import DONE, EpochRow, StudyRow, UnitRow
 
 Row = dict[str, Any]
 """The columns of an EpochRow: what can be written again after a transaction that failed."""
 Decide = Callable[[Session], bool]
 _DEFAULT_TERMS = QueueSettings()
-
-
-class LeaseLost(Exception):
-    """The unit is another worker's now."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +42,6 @@ class Claim:
     """Whether nobody has had it before."""
 
 
-@dataclass(frozen=True)
-class Orders:
-    """What a worker hears when it writes."""
-
-    hand_back: bool
-    """The study was paused or stopped: running trials are to be handed back."""
-    prune: bool = False
-
-
 class Claims:
     """One worker's access to the units of one study."""
 
@@ -67,7 +53,8 @@ class Claims:
         terms: QueueSettings = _DEFAULT_TERMS,
     ) -> None:
         self.session = session
-        self.study_id, self.owner, self.terms = study_id, owner, terms
+        self.study_id, self.terms = study_id, terms
+        self._leasing = Leasing(UnitRow, session, study_id, owner, terms)
 
     def claim(self, take_over: bool) -> Claim | None:
         """The next open unit, with its trial, now this owner's.
@@ -76,81 +63,34 @@ class Claims:
         or the study is not open. A unit that ends its workers too often is ended instead.
         """
         with self.session.begin() as session:
-            row = self._take(session, self._next_open(), deaths=0)
+            row = self._leasing.take_open(session, UnitRow.number)
             if row is not None or not take_over:
                 return None if row is None else self._claimed(session, row)
         while True:
             with self.session.begin() as session:
-                row = self._take(session, self._next_expired(), deaths=1)
+                row = self._leasing.take_expired(session)
                 if row is None:
                     return None
                 if row.deaths < self.terms.max_attempts:
                     return self._claimed(session, row)
-                crash(session, self.study_id, row.unit_id)
+                crash(session, row)
 
-    def _next_open(self) -> ColumnElement[bool]:
-        following = (
-            select(UnitRow.unit_id)
-            .where(UnitRow.study_id == self.study_id, UnitRow.state == OPEN)
-            .order_by(UnitRow.number)
-        )
-        # Repeated outside: on a database without row locks two may have read the same row.
-        return (UnitRow.unit_id == _first(following)) & (UnitRow.state == OPEN)
-
-    def _next_expired(self) -> ColumnElement[bool]:
-        expired = (UnitRow.state == RUNNING) & (UnitRow.leased_until < database_now())
-        following = (
-            select(UnitRow.unit_id)
-            .where(UnitRow.study_id == self.study_id, expired)
-            .order_by(UnitRow.leased_until)
-        )
-        return (UnitRow.unit_id == _first(following)) & expired
-
-    def _take(self, session: Session, which: ColumnElement[bool], deaths: int) -> Any:
-        state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
-        return session.execute(
-            update(UnitRow)
-            .where(which, state.scalar_subquery() == OPEN)
-            .values(
-                state=RUNNING,
-                owner=self.owner,
-                leased_until=database_now() + self.terms.lease,
-                attempts=UnitRow.attempts + 1,
-                deaths=UnitRow.deaths + deaths,
-            )
-            .returning(
-                UnitRow.unit_id,
-                UnitRow.number,
-                UnitRow.params,
-                UnitRow.seed,
-                UnitRow.attempts,
-                UnitRow.deaths,
-                UnitRow.trial_id,
-                UnitRow.trial_number,
-            )
-        ).first()
-
-    def _claimed(self, session: Session, row: Any) -> Claim:
+    def _claimed(self, session: Session, row: UnitRow) -> Claim:
         """The claim, with the unit's trial; a new one is made in the same transaction."""
-        trial_id, trial_number = row.trial_id, row.trial_number
-        if trial_id is None:
-            trial_id, trial_number = trials.create(session, self.study_id, row.number)
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == row.unit_id)
-                .values(trial_id=trial_id, trial_number=trial_number)
-            )
+        is_new = row.trial_id is None
+        if row.trial_id is None or row.trial_number is None:
+            row.trial_id, row.trial_number = trials.create(session, self.study_id, row.number)
         else:
-            trials.set_state(session, trial_id, "running")
+            trials.set_state(session, row.trial_id, "running")
         return Claim(
             unit_id=row.unit_id,
             number=row.number,
             params=row.params,
             seed=row.seed,
             attempt=row.attempts,
-            trial_id=trial_id,
-            trial_number=trial_number,
-            is_new=row.trial_id is None,
+            trial_id=row.trial_id,
+            trial_number=row.trial_number,
+            is_new=is_new,
         )
 
     def renew(self, claim: Claim) -> Orders:
@@ -230,33 +170,8 @@ class Claims:
     def give_back(self, claim: Claim) -> None:
         """The unit is open again: it was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == claim.unit_id)
-                .values(state=OPEN, owner=None, leased_until=None)
-            )
+            release(session, UnitRow, claim.unit_id, claim.attempt)
             trials.set_state(session, claim.trial_id, "waiting")
 
-    @contextmanager
-    def _own(self, claim: Claim) -> Iterator[tuple[Session, Orders]]:
-        """A transaction in which the unit is certainly this worker's, its lease renewed."""
-        hand_back = select(StudyRow.hand_back).where(StudyRow.study_id == self.study_id)
-        with self.session.begin() as session:
-            row = session.execute(
-                update(UnitRow)
-                .where(
-                    UnitRow.unit_id == claim.unit_id,
-                    UnitRow.attempts == claim.attempt,
-                    UnitRow.state == RUNNING,
-                )
-                .values(leased_until=database_now() + self.terms.lease)
-                .returning(hand_back.scalar_subquery())
-            ).first()
-            if row is None:
-                raise LeaseLost
-            yield session, Orders(hand_back=bool(row[0]))
-
-
-def _first(query: Select[int]) -> ScalarSelect[int]:
-    """The first row, skipping those that others are just taking."""
-    return query.limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    def _own(self, claim: Claim) -> AbstractContextManager[tuple[Session, Orders]]:
+        return self._leasing.own(claim.unit_id, claim.attempt)

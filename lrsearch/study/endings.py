@@ -1,8 +1,8 @@
-"""How units end, and how those whose workers died or failed are opened again."""
+"""How units and side runs end; how those whose workers died or failed are opened again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
 from lrsearch.study.clock import ticked
+from lrsearch.study.leasing import Row, key, release
 from lrsearch.study.tables import (
     COMPLETE,
     CRASHED,
@@ -19,6 +20,7 @@ from lrsearch.study.tables import (
     OPEN,
     RUNNING,
     EpochRow,
+    SideRunRow,
     StudyRow,
     UnitRow,
 )
@@ -80,17 +82,47 @@ def end(
     trials.end(session, trial_id, outcome.outcome, outcome.value, shown)
 
 
-def crash(session: Session, study_id: int, unit_id: int) -> None:
-    """Ends a unit that has ended its workers, with what is known of it."""
-    unit = session.get_one(UnitRow, unit_id)
+def end_side_run(
+    session: Session,
+    study_id: int,
+    side_run_id: int,
+    outcome: Outcome,
+    seconds: float | None,
+    **found: Mapping[str, Any],
+) -> None:
+    """The side run is done; without `result` it keeps the one it has."""
+    # The study's row is locked until the end of the transaction, as at the end of a unit.
+    session.execute(update(StudyRow).where(StudyRow.study_id == study_id).values(ticked()))
+    session.execute(
+        update(SideRunRow)
+        .where(SideRunRow.side_run_id == side_run_id)
+        .values(
+            state=DONE,
+            leased_until=None,
+            outcome=outcome.outcome,
+            value=outcome.value,
+            reason=outcome.reason,
+            seconds=seconds,
+            finished_at=func.now(),
+            **found,
+        )
+    )
+
+
+def crash(session: Session, row: UnitRow | SideRunRow) -> None:
+    """Ends a unit or a side run that has ended its workers, with what is known of it."""
+    reason = f"its workers died or fell silent {row.deaths} times"
+    if isinstance(row, SideRunRow):
+        crashed = Outcome(CRASHED, reason=reason)
+        end_side_run(session, row.study_id, row.side_run_id, crashed, None)
+        return
     last = session.scalar(
         select(EpochRow.value)
-        .where(EpochRow.trial_id == unit.trial_id)
+        .where(EpochRow.trial_id == row.trial_id)
         .order_by(EpochRow.evaluation.desc())
         .limit(1)
     )
-    reason = f"its workers died or fell silent {unit.deaths} times"
-    end(session, study_id, unit_id, Outcome(CRASHED, last, reason), None)
+    end(session, row.study_id, row.unit_id, Outcome(CRASHED, last, reason), None)
 
 
 def bury(
@@ -100,55 +132,52 @@ def bury(
     max_attempts: int,
     blame: bool = True,
 ) -> None:
-    """Opens the units of owners that are known to be dead, without waiting for their leases.
+    """Opens the work of owners that are known to be dead, without waiting for their leases.
 
-    Without `blame` the units had no part in it: the workers were stopped.
+    Without `blame` it had no part in it: the workers were stopped.
     """
-    with session_of() as session:
-        running = session.scalars(
-            select(UnitRow).where(UnitRow.study_id == study_id, UnitRow.state == RUNNING)
-        ).all()
-    for dead in [row for row in running if row.owner is not None and is_dead(row.owner)]:
-        with session_of.begin() as session:
-            row = session.execute(
-                update(UnitRow)
-                .where(
-                    UnitRow.unit_id == dead.unit_id,
-                    UnitRow.attempts == dead.attempts,
-                    UnitRow.state == RUNNING,
+    tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
+    for table in tables:
+        with session_of() as session:
+            running = session.execute(
+                select(key(table), table.owner, table.attempts).where(
+                    table.study_id == study_id, table.state == RUNNING
                 )
-                .values(
-                    state=OPEN, owner=None, leased_until=None, deaths=UnitRow.deaths + int(blame)
-                )
-                .returning(UnitRow.trial_id, UnitRow.deaths)
-            ).first()
-            if row is None or row.trial_id is None:
-                continue
-            if row.deaths >= max_attempts:
-                crash(session, study_id, dead.unit_id)
-            else:
-                trials.set_state(session, row.trial_id, "waiting")
+            ).all()
+        for row_id, _, attempt in [one for one in running if one[1] and is_dead(one[1])]:
+            with session_of.begin() as session:
+                row = release(session, table, row_id, attempt, deaths=int(blame))
+                if row is None:
+                    continue
+                if row.deaths >= max_attempts:
+                    crash(session, row)
+                elif isinstance(row, UnitRow) and row.trial_id is not None:
+                    trials.set_state(session, row.trial_id, "waiting")
 
 
 def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
-    """Opens the units that failed or crashed, under their own trial numbers; how many."""
+    """Opens what failed or crashed, trials under their own numbers; how many."""
     with session_of.begin() as session:
-        rows = session.execute(
-            update(UnitRow)
-            .where(UnitRow.study_id == study_id, UnitRow.outcome.in_((FAILED, CRASHED)))
-            .values(
-                state=OPEN,
-                owner=None,
-                deaths=0,
-                outcome=None,
-                reason=None,
-                value=None,
-                finish_order=None,
-                finished_at=None,
-            )
-            .returning(UnitRow.trial_id)
-        ).all()
-        for (trial_id,) in rows:
-            if trial_id is not None:
-                trials.set_state(session, trial_id, "waiting")
-        return len(rows)
+        units = _reopen_failed(session, UnitRow, study_id)
+        for unit in units:
+            unit.finish_order = None
+            if unit.trial_id is not None:
+                trials.set_state(session, unit.trial_id, "waiting")
+        return len(units) + len(_reopen_failed(session, SideRunRow, study_id))
+
+
+def _reopen_failed(session: Session, table: type[Row], study_id: int) -> Sequence[Row]:
+    return session.scalars(
+        update(table)
+        .where(table.study_id == study_id, table.outcome.in_((FAILED, CRASHED)))
+        .values(
+            state=OPEN,
+            owner=None,
+            deaths=0,
+            outcome=None,
+            reason=None,
+            value=None,
+            finished_at=None,
+        )
+        .returning(table)
+    ).all()

@@ -12,7 +12,16 @@ from lrsearch.errors import UserError
 from lrsearch.hints import closest
 from lrsearch.study.clock import database_now
 from lrsearch.study.database import Database, redacted
-from lrsearch.study.tables import DONE, OPEN, RUNNING, EpochRow, RefusalRow, StudyRow, UnitRow
+from lrsearch.study.tables import (
+    DONE,
+    OPEN,
+    RUNNING,
+    EpochRow,
+    RefusalRow,
+    SideRunRow,
+    StudyRow,
+    UnitRow,
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ class Shelf:
     def delete(self, study_id: int) -> None:
         """Removes a study from lrsearch's tables."""
         with self._session.begin() as session:
-            for table in (EpochRow, RefusalRow, UnitRow, StudyRow):
+            for table in (EpochRow, RefusalRow, SideRunRow, UnitRow, StudyRow):
                 session.execute(delete(table).where(table.study_id == study_id))
 
     def refuse(self, study_id: int, host: str, reason: str) -> None:

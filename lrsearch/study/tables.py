@@ -21,16 +21,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-# States of a unit.
+# States of a unit or a side run.
 OPEN, RUNNING, DONE = "open", "running", "done"
 
 # States of a study, besides OPEN. A paused one goes on after `resume`; a stopped one is over, until
 # it is run or submitted again.
 PAUSED, STOPPED = "paused", "stopped"
 
-# Outcomes of a unit that is done. A crashed one has ended its workers, a failed one has raised.
+# Outcomes of a unit or a side run that is done. A crashed one has ended its workers, a failed one
+# has raised.
 COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY, FAILED, CRASHED = (
     "complete",
     "pruned",
@@ -39,6 +40,11 @@ COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY, FAILED, CRASHED = (
     "failed",
     "crashed",
 )
+# Of side runs alone: one that is no longer needed was not begun.
+DROPPED = "dropped"
+
+# Kinds of side runs.
+CONFIRM, TEST = "confirm", "test"
 
 
 class Base(DeclarativeBase):
@@ -85,44 +91,66 @@ class StudyRow(Base):
     """Whether running trials are to be handed back, too."""
 
 
-class UnitRow(Base):
-    """One unit of a study's budget: it becomes exactly one finished trial."""
+class Leased:
+    """What units and side runs have in common: work that one owner has at a time."""
 
-    __tablename__ = "lrsearch_units"
-    __table_args__ = (UniqueConstraint("study_id", "number"),)
-
-    unit_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("lrsearch_studies.study_id"), index=True)
-    number: Mapped[int] = mapped_column(Integer)
-    """From 0 in the order of the plan; below 0 where it was added by hand, on top of the plan."""
     state: Mapped[str] = mapped_column(String(16), default=OPEN, index=True)
-    params: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Parameters that are given beforehand: tried first, balanced, or of a grid."""
     seed: Mapped[int] = mapped_column(Integer)
     owner: Mapped[str | None] = mapped_column(String(255), default=None)
-    """The worker that has it; of a unit that is done, the one that finished it."""
+    """The worker that has it; of one that is done, the one that finished it."""
     leased_until: Mapped[float | None] = mapped_column(Float, default=None)
     """When the owner's lease ends: seconds since 1970 by the database's clock."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     """How often it was claimed. An owner writes only as long as this is its own number."""
     deaths: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """How many owners died, or fell silent, with it."""
-    trial_id: Mapped[int | None] = mapped_column(Integer, default=None, index=True)
-    trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     recipe: Mapped[dict[str, Any] | None] = mapped_column(default=None)
     device: Mapped[str | None] = mapped_column(String(255), default=None)
     outcome: Mapped[str | None] = mapped_column(String(16), default=None)
     value: Mapped[float | None] = mapped_column(Float, default=None)
-    """The trial's value of the study's metric; for one that was cut short, its last."""
+    """The value of the study's metric; of one that was cut short, its last."""
     reason: Mapped[str | None] = mapped_column(Text, default=None)
     """Why it ended early: where it diverged, or the traceback."""
+    seconds: Mapped[float | None] = mapped_column(Float, default=None)
+    finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class UnitRow(Leased, Base):
+    """One unit of a study's budget: it becomes exactly one finished trial."""
+
+    __tablename__ = "lrsearch_units"
+    __table_args__ = (UniqueConstraint("study_id", "number"),)
+
+    unit_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    """From 0 in the order of the plan; below 0 where it was added by hand, on top of the plan."""
+    params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Parameters that are given beforehand: tried first, balanced, or of a grid."""
+    trial_id: Mapped[int | None] = mapped_column(Integer, default=None, index=True)
+    trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     end_step: Mapped[int | None] = mapped_column(Integer, default=None)
     end_lr: Mapped[float | None] = mapped_column(Float, default=None)
     """Step and learning rate at which it diverged or ran out of memory."""
-    seconds: Mapped[float | None] = mapped_column(Float, default=None)
     finish_order: Mapped[int | None] = mapped_column(Integer, default=None)
     """Counts the study's units in the order in which they finished."""
-    finished_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class SideRunRow(Leased, Base):
+    """A run outside the budget: no trial, nothing that samplers, pruners or Optuna hear of."""
+
+    __tablename__ = "lrsearch_side_runs"
+    __table_args__ = (UniqueConstraint("study_id", "kind", "number"),)
+
+    side_run_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """What it is for; what `number`, `recipe`, `value` and `result` mean is the kind's own."""
+    number: Mapped[int] = mapped_column(Integer)
+    """From 0 within its kind. Side runs are claimed in the order in which they were added."""
+    trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
+    """The trial whose recipe it trains again; None where there is none."""
+    result: Mapped[dict[str, Any] | None] = mapped_column(default=None)
+    """What it has found so far: its curve, test scores."""
 
 
 class EpochRow(Base):

@@ -17,6 +17,7 @@ from lrsearch.study.tables import (
     SCHEMA_VERSION,
     EpochRow,
     RefusalRow,
+    SideRunRow,
     StudyRow,
     UnitRow,
     VersionRow,
@@ -124,4 +125,9 @@ def _fill_epochs(connection: Connection) -> None:
             )
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Runs outside the budget."""
+    SideRunRow.__table__.create(connection)  # type: ignore[attr-defined]
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}

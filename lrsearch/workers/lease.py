@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from lrsearch.study.claims import LeaseLost, Orders
+from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact, passes
 
 LONGEST_INTERVAL = 5.0

@@ -13,7 +13,8 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner
-from lrsearch.study.claims import Claim, Claims, Decide, Orders, Row
+from lrsearch.study.claims import Claim, Claims, Decide, Row
+from lrsearch.study.leasing import Orders
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
 from lrsearch.workers.lease import Lease
 

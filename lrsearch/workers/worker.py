@@ -20,8 +20,9 @@ from lrsearch.recipe import Recipe
 from lrsearch.samplers import build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.study import tables
-from lrsearch.study.claims import Claim, Claims, LeaseLost, Orders
+from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Outcome
+from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact, passes, persist
 from lrsearch.study.progress import Progress
 from lrsearch.study.queue import Queue

@@ -13,9 +13,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.study.claims import Claim, Claims, LeaseLost
+from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome, bury, reopen_failed
+from lrsearch.study.leasing import LeaseLost
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import (
     COMPLETE,

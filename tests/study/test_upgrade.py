@@ -68,7 +68,10 @@ def old_url(either_url: str) -> str:
 def test_an_old_database_is_refused_until_it_is_upgraded(old_url: str) -> None:
     with pytest.raises(UserError, match="python -m lrsearch upgrade"):
         Database(old_url)
-    assert upgrade(old_url) == ["lrsearch's tables: version 1 -> 2"]
+    assert upgrade(old_url) == [
+        "lrsearch's tables: version 1 -> 2",
+        "lrsearch's tables: version 2 -> 3",
+    ]
     assert upgrade(old_url) == ["everything is up to date"]
     Database(old_url).close()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lrsearch.study.claims import LeaseLost, Orders
+from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
 from lrsearch.workers.lease import Lease
 

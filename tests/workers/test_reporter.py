@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError
 from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.study.claims import Claim, LeaseLost, Orders, Row
+from lrsearch.study.claims import Claim, Row
+from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
 from lrsearch.workers.lease import Lease
