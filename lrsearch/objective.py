@@ -165,6 +165,11 @@ class TrainingObjective:
             should_stop=should_stop,
         )
 
+    @property
+    def n_train(self) -> int:
+        """Samples that are trained on."""
+        return self._info.n_train
+
     def run(
         self,
         recipe: Recipe,

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.tables import trials_csv
+from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
@@ -21,6 +22,7 @@ from lrsearch.export.script import best_script
 from lrsearch.recipe import Recipe
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import fallback_warning, versions
 from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
@@ -36,6 +38,7 @@ def conclude(
 ) -> int:
     """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
     study = read_study(database, settings.study.name)
+    settings = with_ranges(settings, found_ranges(study.record))
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     snapshot = progress.snapshot()

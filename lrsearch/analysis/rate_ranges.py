@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import listed, number, percent, plural
-from lrsearch.range_test.finding import DECADES, HEADROOM, Finding, Spread
+from lrsearch.range_test.finding import DECADES, HEADROOM, Spread
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.result import RangeTest
+from lrsearch.study.ranges import RECORD_KEY
 
 HEADERS = ("optimizer", "batch size", "falls fastest at", "trains up to", "diverges at")
+
+
+def range_test_of(study: StudyData) -> RangeTest | None:
+    """The one that a study has begun with, if any."""
+    plain = study.record.get(RECORD_KEY)
+    return None if plain is None else RangeTest.from_json(plain)
 
 
 def sentences(test: RangeTest) -> list[str]:
@@ -84,13 +92,4 @@ def plan_sentence(plan: RampPlan) -> str:
         f"{plural(plan.ramps, 'ramp')} of at most {plural(plan.steps, 'step')} "
         f"({listed(plan.optimizers)}; batch size {sizes}; {plural(plan.seeds, 'seed')}), "
         f"at most {percent(plan.share)} of what one trial trains on"
-    )
-
-
-def finding_of(test: RangeTest, optimizer: str, batch_size: int) -> Finding:
-    """The one for an optimizer at a batch size."""
-    return next(
-        one
-        for one in test.findings
-        if (one.optimizer, one.batch_size) == (optimizer, batch_size)
     )

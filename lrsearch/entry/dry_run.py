@@ -16,6 +16,8 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
 from lrsearch.entry.fleet import existing
+from lrsearch.entry.preview import to_find
+from lrsearch.entry.range_news import range_test_first
 from lrsearch.entry.run import with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
@@ -65,6 +67,9 @@ def dry_run(settings: Settings) -> int:
         for params in given:
             words = (f"{name}={value}" for name, value in as_written(params).items())
             console.print(f"  {' '.join(words)}", markup=False)
+    if settings.space.to_find:
+        console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
+        console.print(f"[bold]first[/] {range_test_first(settings, info)}", soft_wrap=True)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
     if info is None:

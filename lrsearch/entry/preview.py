@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from lrsearch.analysis.words import listed
 from lrsearch.entry.asked import given_values, print_json
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
@@ -20,10 +21,12 @@ from lrsearch.pictures.text import paper, text_plot
 from lrsearch.recipe import COMMON, Part, Recipe
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.families import FAMILIES
+from lrsearch.space.domains import STAND_IN
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lrsearch.config.settings import Settings
+    from lrsearch.space.space import Space
 
 USAGE = "preview +sweep=NAME, or preview scheduler=cosine lr=0.1 warmup=0.05 epochs=20 ..."
 _CURVES = 12
@@ -117,7 +120,17 @@ def _of_sweep(
     drawn = [
         _draw(settings.train, recipe, n_train or steps * recipe.batch_size) for recipe in recipes
     ]
-    return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, [note]
+    notes = [note, *([to_find(settings.space)] if settings.space.to_find else [])]
+    return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, notes
+
+
+def to_find(space: Space) -> str:
+    """Says which rates are not known yet, and what stands in for them."""
+    names = listed([*space.to_find])
+    return (
+        f"{names}: auto: the range test finds the range; {STAND_IN:g} stands in for it here "
+        f"(lrsearch range-test shows what it finds)"
+    )
 
 
 def _size(settings: Settings, steps_per_epoch: int | None) -> tuple[int | None, str]:

@@ -21,7 +21,7 @@ LOST = 0.1
 """A rate trains as long as not so much of the whole fall of the loss is lost again."""
 _LEAST_STEPS = 8
 _LEAST_FALL = 0.01
-_NOISE = 2.0
+_NOISE = 3.0
 """A fall of the loss is one from so many standard deviations of the noise on."""
 
 Numbers = NDArray[np.float64]

@@ -12,7 +12,7 @@ from lrsearch.range_test.curve import Ramp, look
 from lrsearch.range_test.plan import HIGH
 from lrsearch.space.space import Coupling
 
-HEADROOM = 2.5
+HEADROOM = 3.0
 """The range ends so many times above the largest rate that trains.
 
 A schedule that begins low and decays stands a peak that a constant rate does not.

@@ -12,9 +12,6 @@ from lrsearch.range_test.curve import Ramp
 from lrsearch.range_test.finding import Finding, Suggested, find, suggest
 from lrsearch.space.space import Coupling
 
-RECORD_KEY = "range_test"
-"""Under which a study's record has it."""
-
 
 @dataclass(frozen=True)
 class RangeTest:
@@ -84,12 +81,6 @@ class RangeTest:
             Coupling(**plain["coupling"]),
             plain["ranges"],
         )
-
-
-def range_test_of(record: Mapping[str, Any]) -> RangeTest | None:
-    """The one that a study's record has, if any."""
-    plain = record.get(RECORD_KEY)
-    return None if plain is None else RangeTest.from_json(plain)
 
 
 def _finite(losses: Sequence[float]) -> list[float | None]:

@@ -31,7 +31,7 @@ class Waiting:
     study_id: int
     name: str
     runs: int
-    """How often it was run or submitted: each may have changed what is free to change."""
+    """How often it was run or submitted, or its ranges found: each may have changed settings."""
 
     def same_as(self, other: Waiting) -> bool:
         """Whether what was loaded for one serves the other."""
@@ -132,18 +132,18 @@ class Shelf:
             ]
 
     def running_now(self, study_id: int) -> int:
-        """How many units of a study have an owner whose lease holds."""
+        """How many units and side runs of a study have an owner whose lease holds."""
+        tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
         with self._session() as session:
-            return (
-                session.scalar(
-                    select(func.count()).where(
-                        UnitRow.study_id == study_id,
-                        UnitRow.state == RUNNING,
-                        UnitRow.leased_until >= database_now(),
-                    )
+            held = [
+                select(func.count()).where(
+                    table.study_id == study_id,
+                    table.state == RUNNING,
+                    table.leased_until >= database_now(),
                 )
-                or 0
-            )
+                for table in tables
+            ]
+            return sum(session.scalar(count) or 0 for count in held)
 
     def delete(self, study_id: int) -> None:
         """Removes a study from lrsearch's tables."""

@@ -22,6 +22,7 @@ from lrsearch.study.outages import Contact, Waits, passes, persist
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, Waiting
+from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.study import load_row
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
@@ -96,12 +97,25 @@ class Service:
         worker = self._load(study)
         if worker is None:
             return False
+        if worker.settings.space.to_find:
+            return self._find_ranges(worker)
         lease = worker.claims.terms.lease
         claim = worker.claims.claim(take_over=self._contact.lasted(lease))
         if claim is None:
             return False
         worker.run(claim)
         return True
+
+    def _find_ranges(self, worker: Worker) -> bool:
+        """Brings the range test, which comes before all trials, to its end; false if others do."""
+        from lrsearch.workers.range_finder import RangeFinder
+
+        claims = SideClaims(
+            self._database.session, worker.claims.study_id, owner_name(), worker.settings.queue
+        )
+        settings, objective, queue = worker.settings, worker.objective, worker.queue
+        finder = RangeFinder(settings, objective, claims, queue, self._contact, self._stop)
+        return finder.work()
 
     def _is_refused(self, study: Waiting) -> bool:
         return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)

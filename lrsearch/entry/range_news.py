@@ -1,0 +1,55 @@
+"""What the screen says of the range test that a sweep begins with."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from lrsearch.config.settings import Settings
+from lrsearch.data.spec import DataInfo
+from lrsearch.display import Display
+from lrsearch.study.database import Database
+from lrsearch.study.progress import Finished, Snapshot
+from lrsearch.study.ranges import ranges_once_found
+
+
+def range_test_first(settings: Settings, info: DataInfo | None) -> str | None:
+    """What is done before any trial where rates are to be found; None where there are none.
+
+    Raises UserError where a trial is too short for it.
+    """
+    if info is None or not settings.space.to_find:
+        return None
+    from lrsearch.analysis.rate_ranges import plan_sentence
+    from lrsearch.range_test.plan import plan_ramps
+
+    plan = plan_ramps(settings, info.n_train, list(settings.space.to_find.values()))
+    return f"a range test comes first: {plan_sentence(plan)}"
+
+
+class TellsRanges:
+    """A display that also says, once, which ranges the study's range test has found."""
+
+    def __init__(self, display: Display, database: Database, study_id: int) -> None:
+        self.interval = display.interval
+        self._display, self._database, self._study_id = display, database, study_id
+        self._told = False
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        if not self._told:
+            with self._database.session() as session:
+                found = ranges_once_found(session, self._study_id)
+            if found:
+                self._told = True
+                ranges = (f"{name} {one['low']:g} to {one['high']:g}" for name, one in found.items())
+                self.say(f"the range test has found: {', '.join(ranges)}")
+        self._display.update(snapshot, new)
+
+    def say(self, line: str) -> None:
+        self._display.say(line)
+
+    def __enter__(self) -> Self:
+        self._display.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._display.__exit__(*error)
