@@ -44,7 +44,9 @@ OVERRIDES = [
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--part", default="0/1", help="K/N: each N-th training, from the K-th on")
     parser.add_argument("--folder", type=Path, default=Path("table-parts"), help="of what is done")
     parser.add_argument("--collect", action="store_true", help="write the table from the folder")

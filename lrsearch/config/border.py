@@ -72,12 +72,12 @@ def settings_from(
     workers = _workers(nodes["workers"], problems)
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
-    if space and objective is not None:
-        problems += [
-            f"{place_of(name)}: `auto` needs lrsearch's own training, which it does ramps with; for "
-            f"your own (objective) give a range, such as {{low: 1e-4, high: 1.0, log: true}}"
-            for name in space.to_find
-        ]
+    if space and space.to_find and objective is not None:
+        problems.append(
+            f"space ({', '.join(space.to_find)}): `auto` takes a range test, for which lrsearch "
+            f"trains by itself; for your own objective give a range, such as "
+            f"{{low: 1e-4, high: 1.0, log: true}}"
+        )
     if metric and train and space and objective is None:
         check_metric(metric, train, space, problems)
     if study and space and sampler:

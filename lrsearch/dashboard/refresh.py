@@ -36,6 +36,7 @@ _TITLES = {
     "lrsearch-loss-vs-lr": "Loss against learning rate",
     "lrsearch-map": "Learning rate and batch size",
     "lrsearch-importance": "What mattered",
+    "lrsearch-range-test": "Range test: loss against a rising learning rate",
 }
 # The legend stands below, where it grows into nobody.
 _LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
@@ -11,18 +11,26 @@ from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Snapshot
 from lrsearch.study.ranges import ranges_once_found
 
+if TYPE_CHECKING:
+    from lrsearch.range_test.plan import RampPlan
 
-def range_test_first(settings: Settings, info: DataInfo | None) -> str | None:
+
+def range_test_plan(settings: Settings, info: DataInfo | None) -> RampPlan | None:
     """What is done before any trial where rates are to be found; None where there are none.
 
     Raises UserError where a trial is too short for it.
     """
     if info is None or not settings.space.to_find:
         return None
-    from lrsearch.analysis.rate_ranges import plan_sentence
     from lrsearch.range_test.plan import plan_ramps
 
-    plan = plan_ramps(settings, info.n_train, list(settings.space.to_find.values()))
+    return plan_ramps(settings, info.n_train, list(settings.space.to_find.values()))
+
+
+def plan_told(plan: RampPlan) -> str:
+    """In plain words."""
+    from lrsearch.analysis.rate_ranges import plan_sentence
+
     return f"a range test comes first: {plan_sentence(plan)}"
 
 
@@ -40,7 +48,9 @@ class TellsRanges:
                 found = ranges_once_found(session, self._study_id)
             if found:
                 self._told = True
-                ranges = (f"{name} {one['low']:g} to {one['high']:g}" for name, one in found.items())
+                ranges = (
+                    f"{name} {one['low']:g} to {one['high']:g}" for name, one in found.items()
+                )
                 self.say(f"the range test has found: {', '.join(ranges)}")
         self._display.update(snapshot, new)
 

@@ -14,8 +14,8 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
-from lrsearch.entry.range_news import TellsRanges, range_test_first
 from lrsearch.entry.fleet import waiting
+from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
@@ -109,13 +109,13 @@ def _store(
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
     _prepare_logger(console, settings)
-    first = range_test_first(settings, info)
+    plan = range_test_plan(settings, info)
     studies, database = open_storage(settings.storage_url)
     study = open_study(settings, info, database, studies)
     settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
     _announce(console, settings, info, study)
-    if settings.space.to_find:
-        console.print(f"  {first}; trials follow", markup=False, soft_wrap=True)
+    if plan is not None and settings.space.to_find:
+        console.print(f"  {plan_told(plan)}; trials follow", markup=False, soft_wrap=True)
     return settings, info, studies, database, study
 
 

@@ -8,6 +8,7 @@ from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.figures.curves import rate_curves, validation_curves
 from lrsearch.figures.parallel import parallel_coordinates
+from lrsearch.figures.range_test import ramps
 from lrsearch.figures.rates import divergence, loss_against_rate, rate_and_batch_map
 from lrsearch.figures.summary import family_boxes, importance_bars, range_places, spent_bars
 
@@ -18,6 +19,7 @@ CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
     "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
     "lrsearch-importance",
 )  # fmt: skip
+RANGE_TEST = "lrsearch-range-test"
 FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT = (
     "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel",
     "lrsearch-spent",
@@ -33,6 +35,7 @@ def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
             LOSS_VS_LR: loss_against_rate(study, findings.basins),
             MAP: rate_and_batch_map(study, findings.scaling),
             IMPORTANCE: importance_bars(findings.importance),
+            RANGE_TEST: ramps(findings.range_test),
         }
     )
 

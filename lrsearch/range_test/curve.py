@@ -1,8 +1,8 @@
 """What one ramp shows: losses of a training whose learning rate rises by a factor each step.
 
 After Smith 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186). Losses
-of single batches are noisy, and a running average lags: over a ramp that is a rate too large. So the
-loss and its slope come from a local linear regression over the logarithm of the rate (Fan and
+of single batches are noisy, and a running average lags: on a ramp, that finds too large a rate. So
+the loss and its slope come from a local linear regression over the logarithm of the rate (Fan and
 Gijbels 1996, "Local Polynomial Modelling and Its Applications"), which looks to both sides.
 """
 

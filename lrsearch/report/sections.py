@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from lrsearch.analysis import rate_ranges
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import hours, number, plural
@@ -58,6 +59,7 @@ def sections(
         _winner(study, found, code, record),
         _families(found),
         _basins(found),
+        *_range_test(found),
         Section(
             "batch-size", "Learning rate against batch size", found.scaling.sentences(),
             ((figures.MAP, captions.rate_map(found)),),
@@ -152,6 +154,22 @@ def _basins(found: Findings) -> Section:
         found.basins.sentences(),
         ((figures.LOSS_VS_LR, captions.basins(found)),),
     )
+
+
+def _range_test(found: Findings) -> list[Section]:
+    """None where the study did not begin with one."""
+    test = found.range_test
+    if test is None:
+        return []
+    return [
+        Section(
+            "range-test",
+            "Where the range of learning rates comes from",
+            rate_ranges.sentences(test),
+            ((figures.RANGE_TEST, captions.ramps(test)),),
+            Table(rate_ranges.HEADERS, tuple(rate_ranges.rows(test))),
+        )
+    ]
 
 
 def _space(found: Findings, widening: str | None) -> Section:

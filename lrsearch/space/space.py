@@ -237,7 +237,9 @@ def branch_domain(options: Options) -> Domain:
     return Fixed(names[0]) if len(names) == 1 else Choices(names)
 
 
-def give_each_its_own(shared: dict[str, Domain], optimizer: Mapping[str, dict[str, Domain]]) -> None:
+def give_each_its_own(
+    shared: dict[str, Domain], optimizer: Mapping[str, dict[str, Domain]]
+) -> None:
     """A shared rate that is still to be found becomes one for each optimizer that has none, in
     place: their rates differ by decades."""
     without = [parameters for parameters in optimizer.values() if "lr" not in parameters]
