@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import listed, number, percent, plural
-from lrsearch.range_test.finding import DECADES, HEADROOM, Spread
+from lrsearch.range_test.finding import DECADES, HEADROOM, Finding, Spread
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.result import RangeTest
 from lrsearch.study.ranges import RECORD_KEY
@@ -42,20 +42,26 @@ def _of_optimizer(test: RangeTest, optimizer: str) -> str:
             f"within a ramp: it says nothing about the range."
         )
     steepest = _between([one.steepest.value for one in falling if one.steepest])
-    known = [one.largest.value for one in falling if one.largest]
-    ends = f"trains up to {_between(known)}" if known else ""
-    if len(known) < len(falling):
-        free = listed([str(one.batch_size) for one in falling if one.largest is None])
-        ends = ends and f"{ends}, "
-        ends += f"at batch size {free} up to {number(HIGH)}, the highest that was tried"
     silent = [str(one.batch_size) for one in mine if not one.falls]
     but = f" Nothing was learnt at batch size {listed(silent)}." if silent else ""
-    what = "rate" if test.coupling.rule == "none" else f"rate at batch {test.coupling.reference}"
-    sizes = listed([str(one.batch_size) for one in falling])
+    what = "range" if test.coupling.rule == "none" else f"range at batch {test.coupling.reference}"
     return (
-        f"{optimizer}: the loss falls fastest at {steepest} and {ends} (batch size {sizes}); "
-        f"range of the {what}: {number(suggested.low, 2)} to {number(suggested.high, 2)}.{but}"
+        f"{optimizer} at batch size {listed([str(one.batch_size) for one in falling])}: the loss "
+        f"falls fastest at a learning rate of {steepest}, and {_ends(falling)}; {what}: "
+        f"{number(suggested.low, 2)} to {number(suggested.high, 2)}.{but}"
     )
+
+
+def _ends(falling: list[Finding]) -> str:
+    """Up to which rates they train."""
+    known = [one.largest.value for one in falling if one.largest]
+    if not known:
+        return f"it trains up to {number(HIGH)}, the highest that was tried"
+    text = f"it trains up to {_between(known)}"
+    free = [str(one.batch_size) for one in falling if one.largest is None]
+    if free:
+        text += f" (at batch size {listed(free)} up to {number(HIGH)}, the highest that was tried)"
+    return text
 
 
 def _between(rates: list[float]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
+from lrsearch.space.parse import AUTO
 
 
 def with_ranges(settings: Settings, ranges: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -33,6 +34,6 @@ def _filled(space: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) ->
             continue
         branch = filled["optimizer"]
         branch[optimizer] = {**(branch.get(optimizer) or {}), "lr": dict(domain)}
-    if filled.get("lr") == "auto" and "lr" not in found:
+    if filled.get("lr") == AUTO and "lr" not in found:
         del filled["lr"]  # each optimizer has its own now
     return filled

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PINK)
-_DASHES = ("dot", "solid", "dash")
+_DASHES = ("solid", "dash", "dot")
 
 
 def ramps(test: RangeTest | None) -> Figure | None:
