@@ -22,7 +22,8 @@ from lrsearch.study.study import OpenStudy, fallback_warning, open_study
 from lrsearch.study.tables import DONE, RUNNING
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
-from lrsearch.workers.launcher import Launcher, places
+from lrsearch.workers.launcher import Launcher
+from lrsearch.workers.places import places
 
 
 def run(settings: Settings, command: str) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
 from lrsearch.study.clock import ticked
+from lrsearch.study.confirmation import advance
 from lrsearch.study.leasing import Row, key, release
 from lrsearch.study.tables import (
     COMPLETE,
@@ -80,6 +81,7 @@ def end(
     if outcome.reason is not None:
         shown["reason"] = outcome.reason
     trials.end(session, trial_id, outcome.outcome, outcome.value, shown)
+    advance(session, study_id)
 
 
 def end_side_run(
@@ -107,6 +109,7 @@ def end_side_run(
             **found,
         )
     )
+    advance(session, study_id)
 
 
 def crash(session: Session, row: UnitRow | SideRunRow) -> None:

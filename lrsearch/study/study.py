@@ -18,6 +18,7 @@ from lrsearch import __version__
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
+from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
-        "description", "sampler", "pruner", "logger", "queue",
+        "description", "sampler", "pruner", "logger", "queue", "confirm",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
         "study.warm_start", "study.warm_start_trials",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
@@ -184,6 +185,7 @@ def _resume(
                 hand_back=False,
             )
         )
+        advance(session, row.study_id)
     studies.annotate(row.name, _attributes(settings, info))
     return OpenStudy(
         row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)
