@@ -19,8 +19,9 @@ from lrsearch.recipe import Recipe
 from lrsearch.resumable import Resumable
 from lrsearch.training import losses
 from lrsearch.training.generators import seed_everything
-from lrsearch.training.loop import Evaluation, Task, Training
+from lrsearch.training.loop import Evaluation, Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
+from lrsearch.training.scores import mean_scores
 
 
 class Report(Protocol):
@@ -56,6 +57,14 @@ class Objective(Protocol):
 
         None for the user's own function, which keeps them itself. Raises what `report` raises,
         Diverged, OutOfMemory, Stopped, or the user's own error.
+        """
+
+    def test(
+        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, float] | None:
+        """What a trained model scores on the test part: `test_loss`, `test_accuracy`, ...
+
+        None where there is no such part, or lrsearch does not know it.
         """
 
     def evaluations(self, recipe: Recipe) -> int:
@@ -147,11 +156,8 @@ class TrainingObjective:
         """Everything one training of a recipe needs, with a freshly seeded model."""
         spec, info, parts = self._data_for(recipe)
         seed_everything(seed)
-        model = self.settings.model
-        arguments = {**model.arguments, **recipe.model}
-        built = build_model(model.name, model.own, arguments, info)
         return Task(
-            model=built.to(self.device),
+            model=self._model(recipe, info),
             parts=parts,
             recipe=recipe,
             settings=self.settings.train,
@@ -184,6 +190,33 @@ class TrainingObjective:
         facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
         return Resumable(begin, checkpoints, facts).run(report)
 
+    def _model(self, recipe: Recipe, info: DataInfo) -> torch.nn.Module:
+        model = self.settings.model
+        arguments = {**model.arguments, **recipe.model}
+        return build_model(model.name, model.own, arguments, info).to(self.device)
+
+    def test(
+        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, float] | None:
+        spec, info, _ = self._data_for(recipe)
+        part = open_parts(spec, info).test
+        if part is None:
+            return None
+        model = self._model(recipe, info)
+        model.load_state_dict(weights)
+        model.eval()
+        train = self.settings.train
+        measures = {"test_loss": self.loss}
+        measures |= {f"test_{name}": metric for name, metric in self.metrics.items()}
+        return mean_scores(
+            model,
+            part.to(self.device) if isinstance(part, TensorPart) else part,
+            measures,
+            self.device,
+            autocast_of(train.amp, self.device.type),
+            train.micro_batch,
+        )
+
     def evaluations(self, recipe: Recipe) -> int:
         self._data_for(recipe)
         return self._evaluations(recipe.batch_size)
@@ -214,5 +247,5 @@ def _on_device(parts: Parts, device: torch.device) -> Parts:
     return Parts(
         train=move(parts.train),
         validation=move(parts.validation),
-        test=None,  # the search never sees it
+        test=None,  # a training never sees it
     )

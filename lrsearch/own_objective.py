@@ -69,6 +69,11 @@ class OwnObjective:
             raise UserError("the objective never called report(epoch, val_loss)")
         return None
 
+    def test(
+        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, float] | None:
+        return None
+
     def evaluations(self, recipe: Recipe) -> int:
         return self.most_evaluations()
 

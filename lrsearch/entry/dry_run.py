@@ -28,7 +28,7 @@ from lrsearch.study.database import Database
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train
-from lrsearch.workers.launcher import places
+from lrsearch.workers.places import places
 
 _RECIPES = 12
 _FEW_STEPS, _MORE_STEPS = 2, 22

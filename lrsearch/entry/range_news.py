@@ -9,7 +9,9 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.display import Display
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Snapshot
-from lrsearch.study.ranges import ranges_once_found
+from lrsearch.study.ranges import found_ranges
+from lrsearch.study.study import load_row
+from lrsearch.study.tables import COMPLETE, RANGE_TEST
 
 if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
@@ -37,17 +39,17 @@ def plan_told(plan: RampPlan) -> str:
 class TellsRanges:
     """A display that also says, once, which ranges the study's range test has found."""
 
-    def __init__(self, display: Display, database: Database, study_id: int) -> None:
+    def __init__(self, display: Display, database: Database, name: str) -> None:
         self.interval = display.interval
-        self._display, self._database, self._study_id = display, database, study_id
+        self._display, self._database, self._name = display, database, name
         self._told = False
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        if not self._told:
-            with self._database.session() as session:
-                found = ranges_once_found(session, self._study_id)
+        done = (one.kind == RANGE_TEST and one.outcome == COMPLETE for one in snapshot.side_runs)
+        if not self._told and any(done):
+            self._told = True
+            found = found_ranges(load_row(self._database, self._name).record)
             if found:
-                self._told = True
                 ranges = (
                     f"{name} {one['low']:g} to {one['high']:g}" for name, one in found.items()
                 )

@@ -25,7 +25,8 @@ from lrsearch.study.study import OpenStudy, fallback_warning, load_row, open_stu
 from lrsearch.study.tables import DONE, RUNNING
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
-from lrsearch.workers.launcher import Launcher, places
+from lrsearch.workers.launcher import Launcher
+from lrsearch.workers.places import places
 
 
 def run(settings: Settings, command: str) -> int:
@@ -42,7 +43,7 @@ def run(settings: Settings, command: str) -> int:
     finished = progress.finished()
     shown = make_display(console, settings.metric, finished)
     if settings.space.to_find:
-        shown = TellsRanges(shown, database, study.study_id)
+        shown = TellsRanges(shown, database, study.name)
     with shown as display:
         launcher = Launcher(
             study.name,

@@ -5,59 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
-from lrsearch.study.tables import COMPLETE, DONE, OPEN, RANGE_TEST, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import (
+    COMPLETE,
+    DONE,
+    OPEN,
+    RANGE_TEST,
+    STOPPED,
+    SideRunRow,
+    StudyRow,
+    UnitRow,
+)
 
 RECORD_KEY = "range_test"
 """Under which a study's record has its range test."""
 
 
 def ask_for_ranges(session: Session, settings: Settings, study_id: int) -> None:
-    """Adds the side run that finds the ranges, where the settings leave any to be found.
-
-    One that has failed is opened again.
-    """
-    if not settings.space.to_find:
-        return
-    mine = (SideRunRow.study_id == study_id) & (SideRunRow.kind == RANGE_TEST)
-    row = session.scalar(select(SideRunRow).where(mine))
-    if row is None:
+    """Adds the side run that finds the ranges, where the settings leave any to be found."""
+    if settings.space.to_find and session.scalar(_range_tests(study_id)) is None:
         seed = settings.study.seed
         session.add(SideRunRow(study_id=study_id, kind=RANGE_TEST, number=0, seed=seed))
-    elif row.state == DONE and row.outcome != COMPLETE:
+
+
+def try_again(session: Session, study_id: int) -> None:
+    """Opens a range test that has failed: whoever goes on with the study wants it."""
+    row = session.scalar(_range_tests(study_id))
+    if row is not None and row.state == DONE and row.outcome != COMPLETE:
         row.state, row.owner, row.deaths = OPEN, None, 0
         row.outcome = row.reason = row.finished_at = None
 
 
-def failure(session: Session, study_id: int) -> str | None:
-    """Why the range test has found nothing; None as long as it may."""
-    mine = (SideRunRow.study_id == study_id) & (SideRunRow.kind == RANGE_TEST)
-    row = session.scalar(select(SideRunRow).where(mine, SideRunRow.state == DONE))
-    if row is None or row.outcome == COMPLETE:
-        return None
-    return f"the range test has {row.outcome}: {row.reason}"
+def stop_without_ranges(session: Session, study_id: int) -> None:
+    """Stops a study whose range test has found nothing: no trial can follow."""
+    row = session.scalar(_range_tests(study_id).execution_options(populate_existing=True))
+    if row is None or row.state != DONE or row.outcome == COMPLETE:
+        return
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.study_id == study_id)
+        .values(state=STOPPED, stopped=f"the range test has {row.outcome}: {row.reason}")
+    )
+
+
+def _range_tests(study_id: int) -> Select[SideRunRow]:
+    return select(SideRunRow).where(SideRunRow.study_id == study_id, SideRunRow.kind == RANGE_TEST)
 
 
 def found_ranges(record: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """The ranges that a study's record has, by the names of `Space.to_find`."""
     ranges: Mapping[str, Mapping[str, Any]] = record.get(RECORD_KEY, {}).get("ranges", {})
     return ranges
-
-
-def ranges_once_found(session: Session, study_id: int) -> Mapping[str, Mapping[str, Any]]:
-    """The same for a study whose range test may still be under way: empty as long as it is.
-
-    Light enough to be asked often.
-    """
-    mine = (SideRunRow.study_id == study_id) & (SideRunRow.kind == RANGE_TEST)
-    if session.scalar(select(SideRunRow.outcome).where(mine)) != COMPLETE:
-        return {}
-    return found_ranges(session.get_one(StudyRow, study_id).record)
 
 
 def keep_ranges(session: Session, study_id: int, test: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
@@ -26,7 +26,7 @@ from lrsearch.study.tables import (
 
 @dataclass(frozen=True)
 class Waiting:
-    """An open study with units that are not done."""
+    """An open study with units or side runs that are not done."""
 
     study_id: int
     name: str
@@ -91,12 +91,15 @@ class Shelf:
 
     def waiting(self, only: str | None = None) -> list[Waiting]:
         """Open studies with work left, by priority, then the oldest first; or only one by name."""
-        left = select(UnitRow.unit_id).where(
-            UnitRow.study_id == StudyRow.study_id, UnitRow.state != DONE
-        )
+        left = [
+            select(table.state)
+            .where(table.study_id == StudyRow.study_id, table.state != DONE)
+            .exists()
+            for table in (UnitRow, SideRunRow)
+        ]
         query = (
             select(StudyRow.study_id, StudyRow.name, StudyRow.runs)
-            .where(StudyRow.state == OPEN, left.exists())
+            .where(StudyRow.state == OPEN, or_(*left))
             .order_by(StudyRow.priority.desc(), StudyRow.study_id)
         )
         if only is not None:

@@ -89,14 +89,15 @@ class SideClaims:
         outcome: Outcome,
         result: Mapping[str, Any],
         seconds: float,
-        also: Callable[[Session], None] = lambda session: None,
+        also: Callable[[Session], None] | None = None,
     ) -> None:
         """The side run is done, and what `also` writes is written with it. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             end_side_run(
                 session, self.study_id, claim.side_run_id, outcome, seconds, result=dict(result)
             )
-            also(session)
+            if also is not None:
+                also(session)
 
     def is_finished(self, claim: SideClaim) -> bool:
         """Whether this very attempt has finished: its commit went through, the answer was lost."""

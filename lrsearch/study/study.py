@@ -19,10 +19,11 @@ from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
+from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
-from lrsearch.study.ranges import ask_for_ranges, found_ranges
+from lrsearch.study.ranges import ask_for_ranges, found_ranges, try_again
 from lrsearch.study.shelf import no_such_study
 from lrsearch.study.tables import OPEN, StudyRow
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
-        "description", "sampler", "pruner", "logger", "queue",
+        "description", "sampler", "pruner", "logger", "queue", "confirm",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
         "study.warm_start", "study.warm_start_trials",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
@@ -177,13 +178,15 @@ def _resume(
         session.execute(update(StudyRow).where(mine).values(runs=StudyRow.runs + 1))
         stored = session.get_one(StudyRow, row.study_id)
         settings = with_ranges(settings, found_ranges(stored.record))
-        ask_for_ranges(session, settings, row.study_id)
+        try_again(session, row.study_id)
         record = {**stored.record, "runs": [*stored.record["runs"], now], "versions": versions()}
         if settings.checkpoints_url is not None:
             record["checkpoints"] = checkpoints_url(settings)
         stored.config, stored.record = dict(settings.plain), record
         stored.priority, stored.state = settings.study.priority, OPEN
         stored.stopped, stored.hand_back = None, False
+        session.flush()
+        advance(session, row.study_id)
     studies.annotate(row.name, _attributes(settings, info))
     return OpenStudy(
         row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_the_rate_rises_by_one_factor_a_step(objective: TrainingObjective) -> No
     rates = recipe.preview(Length(49, 49, 49)).rates
     assert rates[0] == pytest.approx(LOW)
     assert rates[-1] == pytest.approx(HIGH)
-    factors = [after / before for before, after in zip(rates, rates[1:], strict=False)]
+    factors = [after / before for before, after in itertools.pairwise(rates)]
     assert max(factors) == pytest.approx(min(factors))
 
 

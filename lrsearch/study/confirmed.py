@@ -1,0 +1,69 @@
+"""A study's confirmation, read from its side runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from lrsearch.config.settings import MetricSettings
+from lrsearch.study.tables import COMPLETE, CONFIRM, TEST, SideRunRow, StudyRow, UnitRow
+
+if TYPE_CHECKING:
+    from lrsearch.confirm.result import Confirmation, Test
+
+
+def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
+    """None where nothing was to be confirmed."""
+    rows = session.scalars(
+        select(SideRunRow)
+        .where(SideRunRow.study_id == study_id, SideRunRow.kind.in_((CONFIRM, TEST)))
+        .order_by(SideRunRow.number)
+        .execution_options(populate_existing=True)
+    ).all()
+    runs = [row for row in rows if row.kind == CONFIRM]
+    if not runs:
+        return None
+    from lrsearch.confirm.result import Confirmation, Run
+
+    config = session.scalar(select(StudyRow.config).where(StudyRow.study_id == study_id)) or {}
+    metric = MetricSettings(**config["metric"])
+    complete = (
+        UnitRow.study_id == study_id,
+        UnitRow.outcome == COMPLETE,
+        UnitRow.value.is_not(None),
+    )
+    trials = {row.trial_number for row in runs}
+    values = session.execute(
+        select(UnitRow.trial_number, UnitRow.value).where(
+            *complete, UnitRow.trial_number.in_(trials)
+        )
+    )
+    return Confirmation(
+        metric=metric.name,
+        mode=metric.mode,
+        found={number or 0: value or 0.0 for number, value in values},
+        tried=session.scalar(select(func.count()).where(*complete)) or 0,
+        runs=[
+            Run(row.trial_number or 0, row.seed, row.state, row.outcome, row.value) for row in runs
+        ],
+        test=_test([row for row in rows if row.kind == TEST]),
+    )
+
+
+def _test(rows: list[SideRunRow]) -> Test | None:
+    """The latest."""
+    from lrsearch.confirm.result import Test
+
+    if not rows:
+        return None
+    row = rows[-1]
+    return Test(
+        trial=row.trial_number or 0,
+        state=row.state,
+        outcome=row.outcome,
+        reason=row.reason,
+        scores=(row.result or {}).get("scores", []),
+        opened=len(rows),
+    )
