@@ -20,11 +20,11 @@ def ramp(edge: float, batch_size: int, seed: int, optimizer: str = "sgd") -> Ram
     return ramp_of(losses, 100, optimizer, batch_size, seed)
 
 
-def tested(*ramps: Ramp, coupling: Coupling | None = None) -> RangeTest:
+def made_of(*ramps: Ramp, coupling: Coupling | None = None) -> RangeTest:
     return RangeTest(ramps, 40_000, 3.0, coupling or Coupling(), {})
 
 
-BOTH = tested(
+BOTH = made_of(
     *(ramp(edge, size, seed) for edge, size in ((0.1, 32), (0.4, 512)) for seed in (0, 1))
 )
 
@@ -42,22 +42,22 @@ def test_each_optimizer_has_a_sentence_with_its_rates_and_its_range() -> None:
 
 def test_a_batch_size_that_shows_nothing_is_told() -> None:
     flat = ramp_of([2.3] * 100, 100, "sgd", 512)
-    text = sentences(tested(ramp(0.1, 32, 0), flat))[0]
+    text = sentences(made_of(ramp(0.1, 32, 0), flat))[0]
     assert "Nothing was learnt at batch size 512." in text
     assert text.startswith("sgd at batch size 32: ")
-    nothing = sentences(tested(flat))[0]
+    nothing = sentences(made_of(flat))[0]
     assert "falls at no learning rate from 1e-06 to 10" in nothing
 
 
 def test_where_no_rate_is_too_large_the_highest_that_was_tried_is_told() -> None:
-    text = sentences(tested(ramp(math.inf, 32, 0)))[0]
+    text = sentences(made_of(ramp(math.inf, 32, 0)))[0]
     assert "trains up to 10, the highest that was tried" in text
-    mixed = sentences(tested(ramp(math.inf, 512, 0), ramp(0.1, 32, 0)))[0]
+    mixed = sentences(made_of(ramp(math.inf, 512, 0), ramp(0.1, 32, 0)))[0]
     assert "(at batch size 512 up to 10, the highest that was tried)" in mixed
 
 
 def test_with_a_coupling_it_says_at_which_batch_size_the_range_holds() -> None:
-    text = sentences(tested(ramp(0.1, 32, 0), coupling=Coupling("sqrt", 256)))[0]
+    text = sentences(made_of(ramp(0.1, 32, 0), coupling=Coupling("sqrt", 256)))[0]
     assert "range at batch 256: " in text
 
 
@@ -65,7 +65,7 @@ def test_the_table_has_a_row_for_each_optimizer_and_batch_size() -> None:
     table = rows(BOTH)
     assert [row[:2] for row in table] == [("sgd", "32"), ("sgd", "512")]
     assert all(len(row) == len(HEADERS) for row in table)
-    silent = rows(tested(ramp_of([2.3] * 100)))
+    silent = rows(made_of(ramp_of([2.3] * 100)))
     assert silent == [("sgd", "32", "nowhere", "-", "-")]
 
 
