@@ -190,7 +190,7 @@ def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
     One that diverged or ran out of memory counts as that worst. So a family cannot look good by
     having its bad trials cut short, and no single explosion outweighs all the rest.
     """
-    worst = study.ranked[-1].value
+    worst = study.by_value[-1].value
     assert worst is not None
     limit = min if study.metric.mode == "min" else max
     return [

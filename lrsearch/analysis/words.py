@@ -41,3 +41,9 @@ def hours(seconds: float) -> str:
 def sentence(text: str) -> str:
     """With a capital letter at its start."""
     return text[:1].upper() + text[1:]
+
+
+def confirming(candidates: int, done: int, total: int) -> str:
+    """`confirming the best 3: 4 of 9 runs`."""
+    which = f"the best {candidates}" if candidates > 1 else "the best"
+    return f"confirming {which}: {done} of {plural(total, 'run')}"

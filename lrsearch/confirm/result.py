@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lrsearch.confirm.model import Estimate, estimate
+if TYPE_CHECKING:
+    from lrsearch.confirm.model import Estimate
 
 # As in `lrsearch_side_runs`.
 _DONE, _COMPLETE, _DROPPED = "done", "complete", "dropped"
@@ -26,7 +27,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Test:
+class WinnerTest:
     """The winner's final weights on the test part."""
 
     trial: int
@@ -73,7 +74,7 @@ class Confirmation:
     tried: int
     """How many complete trials the search chose from."""
     runs: Sequence[Run]
-    test: Test | None
+    test: WinnerTest | None
 
     @property
     def done(self) -> int:
@@ -85,9 +86,16 @@ class Confirmation:
         """Whether no run is left."""
         return self.done == len(self.runs)
 
+    @property
+    def work_left(self) -> bool:
+        """Whether a run, or the test, is still to come."""
+        return not self.is_finished or (self.test is not None and self.test.state != _DONE)
+
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """The likeliest best first; those that cannot win last."""
+        from lrsearch.confirm.model import estimate  # numpy: not for every command
+
         values = {
             trial: {
                 run.seed: run.value

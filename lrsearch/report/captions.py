@@ -8,6 +8,15 @@ from lrsearch.figures.curves import rated
 from lrsearch.figures.parallel import how_many_bold
 
 
+def confirmed(study: StudyData) -> str:
+    """Of the runs by seed."""
+    shrunk = "" if study.confirmation is None else f" of the {len(study.confirmation.found)} best"
+    return (
+        f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
+        "the confirmed means with their 95 % intervals."
+    )
+
+
 def rates(study: StudyData) -> str:
     """Of the learning rates."""
     count = len(rated(study))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,7 +12,9 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.study.tables import COMPLETE, CONFIRM, TEST, SideRunRow, StudyRow, UnitRow
 
 if TYPE_CHECKING:
-    from lrsearch.confirm.result import Confirmation, Test
+    from lrsearch.confirm.result import Confirmation, WinnerTest
+
+T = TypeVar("T")
 
 
 def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
@@ -52,14 +55,27 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
     )
 
 
-def _test(rows: list[SideRunRow]) -> Test | None:
+def confirmed_first(
+    ranked: Sequence[T], number: Callable[[T], int | None], confirmation: Confirmation | None
+) -> list[T]:
+    """Trials ranked by what the search found, with those first that were confirmed, in that order.
+
+    As they are while the confirmation is not finished, or has no winner.
+    """
+    if confirmation is None or confirmation.winner is None:
+        return list(ranked)
+    order = {one.trial: place for place, one in enumerate(confirmation.candidates)}
+    return sorted(ranked, key=lambda trial: order.get(number(trial) or 0, len(order)))
+
+
+def _test(rows: list[SideRunRow]) -> WinnerTest | None:
     """The latest."""
-    from lrsearch.confirm.result import Test
+    from lrsearch.confirm.result import WinnerTest
 
     if not rows:
         return None
     row = rows[-1]
-    return Test(
+    return WinnerTest(
         trial=row.trial_number or 0,
         state=row.state,
         outcome=row.outcome,
