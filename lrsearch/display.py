@@ -135,11 +135,13 @@ class PlainDisplay:
     def _tell(self, side_runs: list[SideRun]) -> None:
         """A line for each side run that has ended since the last look."""
         done = {(run.kind, run.number): run for run in side_runs if run.state == DONE}
-        new = [] if self._told is None else [one for one in done if one not in self._told]
-        for key in new:
-            run = done[key]
-            of = [one for one in side_runs if one.kind == run.kind]
-            place = f"[{run.kind} {sum(one.state == DONE for one in of)}/{len(of)}]"
+        told = set(done) if self._told is None else set(self._told)
+        for key, run in done.items():
+            if key in told:
+                continue
+            told.add(key)
+            total = sum(one.kind == run.kind for one in side_runs)
+            place = f"[{run.kind} {sum(kind == run.kind for kind, _ in told)}/{total}]"
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
             self.say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.analysis.words import confirming, listed, number, percent, plural, sentence
+from lrsearch.analysis.words import chance, confirming, listed, number, plural, sentence
 from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.study.tables import COMPLETE, DONE
 
@@ -83,7 +83,7 @@ def _probability(found: Confirmation) -> list[str]:
     gap = second.estimate
     return [
         f"It is the best of {plural(len(found.candidates), 'candidate')} with probability "
-        f"{percent(winner.estimate.probability)}; next is trial {second.trial} with "
+        f"{chance(winner.estimate.probability)}; next is trial {second.trial} with "
         f"{value_words(second)}, {number(gap.behind, 2)} worse on the same seeds (95 % interval "
         f"{number(gap.behind_low, 2)} to {number(gap.behind_high, 2)})."
     ]
@@ -96,8 +96,8 @@ def _others(found: Confirmation) -> list[str]:
     if given_up:
         was = "was" if len(given_up) == 1 else "were"
         lines.append(
-            f"{sentence(listed(given_up))} {was} clearly worse and got no further runs: the best "
-            f"with a probability below 2 %."
+            f"{sentence(listed(given_up))} {was} clearly worse and got no further runs (a "
+            f"probability below 2 % of being the best)."
         )
     lines += [
         f"Trial {one.trial} cannot be relied on: on fresh seeds, {one.broken} runs did not come to "

@@ -121,7 +121,7 @@ class Families:
             lines.append(
                 f"The {self.sampler} sampler tries good regions more often, so tries are not "
                 f"independent and this is approximate: sampler=random with "
-                f"study.balance=[scheduler] compares more strictly."
+                f"study.balance=families compares more strictly."
             )
         return lines
 

@@ -29,6 +29,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def chance(share: float) -> str:
+    """A probability as whole percent; none is certain."""
+    if share > 0.99:
+        return "over 99 %"
+    return "under 1 %" if share < 0.01 else percent(share)
+
+
 def hours(seconds: float) -> str:
     """`42 s`, `3.5 min`, `2.1 h`."""
     if not math.isfinite(seconds):

@@ -72,7 +72,7 @@ class Confirmation:
     found: Mapping[int, float]
     """The values of the candidates in the search."""
     tried: int
-    """How many complete trials the search chose from."""
+    """How many trials the search chose from."""
     runs: Sequence[Run]
     test: WinnerTest | None
 

@@ -9,7 +9,7 @@ import yaml
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import hours, number, percent, plural
+from lrsearch.analysis.words import chance, hours, number, plural
 from lrsearch.figures import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
@@ -116,7 +116,7 @@ def _best_table(study: StudyData) -> Table | None:
             known = one.estimate if one else None
             row[3:3] = [
                 value_words(one) if one else "-",
-                percent(known.probability) if known else "-",
+                chance(known.probability) if known else "-",
             ]
         rows.append((*row, str(trial.seed)))
     return Table(tuple(headers), tuple(rows)) if rows else None
