@@ -55,22 +55,19 @@ def optimistic(found: Confirmation) -> str:
     winner = found.winner
     assert winner is not None, "asked for where there is one"
     said = f"found in the search: {number(winner.found)}"
-    if winner.trial == found.leader:
-        said += f" (optimistic: the best of {found.tried})"
+    if winner.trial != found.leader:
+        said += f"; its best, trial {found.leader}, had {number(found.found[found.leader])}"
+    said += f" (optimistic: the best of {found.tried})"
     if found.lead is None or found.luck is None:
         return said
     then, now = found.lead
-    others = "the other candidate" if len(found.candidates) == 2 else "the other candidates"
-    where = f"ahead of {others} by {number(now, 2)}"
-    if now < 0:
-        where = f"behind {others} by {number(-now, 2)}"
-    lead = f"its lead of {number(then, 2)} over {others}"
-    if winner.trial != found.leader:
-        lead = f"the lead of the search's best, trial {found.leader}, of {number(then, 2)}"
-    if found.luck <= 0:
-        return f"{said}; no luck in {lead}: on fresh seeds it is {where}"
-    luck = "all luck" if now <= 0 else f"{number(found.luck, 2)} luck"
-    return f"{said}; {lead} was {luck}: on fresh seeds it is {where}"
+    others = "the other candidate" if len(found.candidates) == 2 else "the mean of the others"
+    fresh = f"ahead by {number(now, 2)}" if now >= 0 else f"behind by {number(-now, 2)}"
+    luck = number(found.luck, 2) if found.luck > 0 else "none"
+    return (
+        f"{said}; luck in its lead: {luck} (in the search ahead of {others} by "
+        f"{number(then, 2)}, on fresh seeds {fresh})"
+    )
 
 
 def _probability(found: Confirmation) -> list[str]:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 # As in `lrsearch_side_runs`.
 _DONE, _COMPLETE, _DROPPED = "done", "complete", "dropped"
 
+HOPELESS = 0.02
+"""A candidate that is the best with a probability below this is trained no more."""
+FEWEST_SEEDS = 2
+"""Values of a candidate before it may be given up."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -120,6 +125,20 @@ class Confirmation:
             for trial, known in values.items()
         ]
         return tuple(sorted(listed, key=_order))
+
+    @property
+    def hopeless(self) -> set[int]:
+        """The candidates that need no further runs: those that cannot win, or hardly can."""
+        return {
+            one.trial
+            for one in self.candidates
+            if one.broken
+            or (
+                one.estimate is not None
+                and one.estimate.probability < HOPELESS
+                and len(one.values) >= FEWEST_SEEDS
+            )
+        }
 
     @property
     def winner(self) -> Candidate | None:

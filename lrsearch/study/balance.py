@@ -64,7 +64,7 @@ class FamilyBalance:
             .where(EpochRow.study_id == study_id)
             .group_by(EpochRow.trial_id)
         )
-        reached: dict[int, float] = {trial_id: length for trial_id, length in furthest}
+        reached = {row[0]: row[1] for row in furthest}
         spent = dict.fromkeys(self.families, 0.0)
         for trial_id, state, params, recipe in session.execute(
             select(UnitRow.trial_id, UnitRow.state, UnitRow.params, UnitRow.recipe).where(
