@@ -6,12 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lrsearch.confirm.model import Estimate, estimate
+if TYPE_CHECKING:
+    from lrsearch.confirm.model import Estimate
 
 # As in `lrsearch_side_runs`.
 _DONE, _COMPLETE, _DROPPED = "done", "complete", "dropped"
+
+HOPELESS = 0.02
+"""A candidate that is the best with a probability below this is trained no more."""
+FEWEST_SEEDS = 2
+"""Values of a candidate before it may be given up."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Test:
+class WinnerTest:
     """The winner's final weights on the test part."""
 
     trial: int
@@ -71,9 +77,9 @@ class Confirmation:
     found: Mapping[int, float]
     """The values of the candidates in the search."""
     tried: int
-    """How many complete trials the search chose from."""
+    """How many trials the search chose from."""
     runs: Sequence[Run]
-    test: Test | None
+    test: WinnerTest | None
 
     @property
     def done(self) -> int:
@@ -85,9 +91,16 @@ class Confirmation:
         """Whether no run is left."""
         return self.done == len(self.runs)
 
+    @property
+    def work_left(self) -> bool:
+        """Whether a run, or the test, is still to come."""
+        return not self.is_finished or (self.test is not None and self.test.state != _DONE)
+
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """The likeliest best first; those that cannot win last."""
+        from lrsearch.confirm.model import estimate  # numpy: not for every command
+
         values = {
             trial: {
                 run.seed: run.value
@@ -112,6 +125,20 @@ class Confirmation:
             for trial, known in values.items()
         ]
         return tuple(sorted(listed, key=_order))
+
+    @property
+    def hopeless(self) -> set[int]:
+        """The candidates that need no further runs: those that cannot win, or hardly can."""
+        return {
+            one.trial
+            for one in self.candidates
+            if one.broken
+            or (
+                one.estimate is not None
+                and one.estimate.probability < HOPELESS
+                and len(one.values) >= FEWEST_SEEDS
+            )
+        }
 
     @property
     def winner(self) -> Candidate | None:

@@ -67,9 +67,9 @@ def run(settings: Settings, command: str) -> int:
             f"study.timeout={settings.study.timeout} is up; to go on, give it more: {command}",
             soft_wrap=True,
         )
-    elif running := study.queue.counts()[RUNNING]:
+    elif running := study.queue.work()[RUNNING]:
         are = "is" if running == 1 else "are"
-        console.print(f"{plural(running, 'trial')} {are} still run by workers elsewhere")
+        console.print(f"{plural(running, 'run')} {are} still run by workers elsewhere")
     studies.close()
     return code
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
+from lrsearch.figures.confirmed import runs_by_seed
 from lrsearch.figures.curves import rate_curves, validation_curves
 from lrsearch.figures.parallel import parallel_coordinates
 from lrsearch.figures.range_test import ramps
@@ -20,9 +21,9 @@ CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
     "lrsearch-importance",
 )  # fmt: skip
 RANGE_TEST = "lrsearch-range-test"
-FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT = (
+FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT, CONFIRMED = (
     "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel",
-    "lrsearch-spent",
+    "lrsearch-spent", "lrsearch-confirmed",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
     important = tuple(name for name, _ in findings.importance.shares)
     return study_figures(study, findings) | _drawn(
         {
+            CONFIRMED: runs_by_seed(study.confirmation),
             FAMILIES: family_boxes(findings.families),
             SPACE: range_places(findings.edges),
             FRONTIER: divergence(study, findings.frontier),

@@ -9,6 +9,15 @@ from lrsearch.figures.parallel import how_many_bold
 from lrsearch.range_test.result import RangeTest
 
 
+def confirmed(study: StudyData) -> str:
+    """Of the runs by seed."""
+    shrunk = "" if study.confirmation is None else f" of the {len(study.confirmation.found)} best"
+    return (
+        f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
+        "the confirmed means with their 95 % intervals."
+    )
+
+
 def rates(study: StudyData) -> str:
     """Of the learning rates."""
     count = len(rated(study))

@@ -45,7 +45,7 @@ def advance(session: Session, study_id: int) -> None:
         session.execute(delete(SideRunRow).where(_untouched(study_id)))
         return
     _plan(session, study, ConfirmSettings(**wanted))
-    _sift(session, study)
+    _sift(session, study_id)
     _plan_test(session, study)
 
 
@@ -89,28 +89,22 @@ def _plan(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
             session.flush()  # one by one: they are claimed in the order of their ids
 
 
-def _sift(session: Session, study: StudyRow) -> None:
+def _sift(session: Session, study_id: int) -> None:
     """Of the runs that nobody has begun, drops those of the clearly worse, and only those."""
-    from lrsearch.confirm.plan import hopeless
-
-    confirmation = read_confirmation(session, study.study_id)
-    if confirmation is None:
+    untouched = session.scalars(select(SideRunRow).where(_untouched(study_id))).all()
+    found = read_confirmation(session, study_id) if untouched else None
+    if found is None:
         return
-    worse = hopeless(
-        {one.trial: one.values for one in confirmation.candidates},
-        {one.trial for one in confirmation.candidates if one.broken},
-        confirmation.mode,
-    )
-    for run in session.scalars(select(SideRunRow).where(_untouched(study.study_id))):
-        dropped = run.trial_number in worse
+    for run in untouched:
+        dropped = run.trial_number in found.hopeless
         run.state, run.outcome = (DONE, DROPPED) if dropped else (OPEN, None)
     session.flush()
 
 
 def _plan_test(session: Session, study: StudyRow) -> None:
     """One look at the test part for the confirmed winner, where there is such a part."""
-    confirmation = read_confirmation(session, study.study_id)
-    winner = None if confirmation is None else confirmation.winner
+    found = read_confirmation(session, study.study_id)
+    winner = None if found is None else found.winner
     if winner is None or not (study.record.get("data") or {}).get("n_test"):
         return
     of = [

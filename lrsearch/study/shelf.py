@@ -23,6 +23,8 @@ from lrsearch.study.tables import (
     UnitRow,
 )
 
+_NONE = {OPEN: 0, RUNNING: 0, DONE: 0}
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -50,19 +52,21 @@ class StudyStatus:
     priority: int
     counts: Mapping[str, int]
     """Units by their state."""
+    side_counts: Mapping[str, int]
+    """Side runs by their state."""
     refusals: Mapping[str, str]
     """Why some hosts leave it alone."""
     checkpoints: str
 
     @property
+    def work(self) -> Mapping[str, int]:
+        """Units and side runs together by their state."""
+        return {state: count + self.side_counts[state] for state, count in self.counts.items()}
+
+    @property
     def shown_state(self) -> str:
-        """As people and programs are told."""
-        return shown_state(self.state, self.counts[DONE], sum(self.counts.values()))
-
-
-def shown_state(state: str, done: int, total: int) -> str:
-    """The state of a study, or that it is done: all of its trials have ended."""
-    return DONE if done == total else state
+        """As people and programs are told: all of a study that is done has ended."""
+        return DONE if self.work[DONE] == sum(self.work.values()) else self.state
 
 
 def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserError:
@@ -81,6 +85,16 @@ def status_of(database: Database, name: str) -> StudyStatus:
         if study.name == name:
             return study
     raise no_such_study(database, name, [study.name for study in studies])
+
+
+def _counted(session: Session, table: type[UnitRow | SideRunRow]) -> dict[int, dict[str, int]]:
+    """How many rows of each study are in each state."""
+    counted: dict[int, dict[str, int]] = {}
+    for study_id, state, count in session.execute(
+        select(table.study_id, table.state, func.count()).group_by(table.study_id, table.state)
+    ):
+        counted.setdefault(study_id, {})[state] = count
+    return counted
 
 
 class Shelf:
@@ -110,13 +124,7 @@ class Shelf:
     def statuses(self) -> list[StudyStatus]:
         """All studies, the oldest first."""
         with self._session() as session:
-            counted: dict[int, dict[str, int]] = {}
-            for study_id, state, count in session.execute(
-                select(UnitRow.study_id, UnitRow.state, func.count()).group_by(
-                    UnitRow.study_id, UnitRow.state
-                )
-            ):
-                counted.setdefault(study_id, {OPEN: 0, RUNNING: 0, DONE: 0})[state] = count
+            units, side_runs = _counted(session, UnitRow), _counted(session, SideRunRow)
             refusals: dict[int, dict[str, str]] = {}
             for row in session.scalars(select(RefusalRow)):
                 refusals.setdefault(row.study_id, {})[row.host] = row.reason
@@ -127,7 +135,8 @@ class Shelf:
                     state=row.state,
                     stopped=row.stopped,
                     priority=row.priority,
-                    counts=counted.get(row.study_id, {OPEN: 0, RUNNING: 0, DONE: 0}),
+                    counts=_NONE | units.get(row.study_id, {}),
+                    side_counts=_NONE | side_runs.get(row.study_id, {}),
                     refusals=refusals.get(row.study_id, {}),
                     checkpoints=str(row.record.get("checkpoints", "lrsearch-checkpoints")),
                 )
@@ -138,15 +147,17 @@ class Shelf:
         """How many units and side runs of a study have an owner whose lease holds."""
         tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
         with self._session() as session:
-            held = [
-                select(func.count()).where(
-                    table.study_id == study_id,
-                    table.state == RUNNING,
-                    table.leased_until >= database_now(),
+            return sum(
+                session.scalar(
+                    select(func.count()).where(
+                        table.study_id == study_id,
+                        table.state == RUNNING,
+                        table.leased_until >= database_now(),
+                    )
                 )
+                or 0
                 for table in tables
-            ]
-            return sum(session.scalar(count) or 0 for count in held)
+            )
 
     def delete(self, study_id: int) -> None:
         """Removes a study from lrsearch's tables."""

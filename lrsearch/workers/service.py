@@ -17,6 +17,7 @@ from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, unusable
 from lrsearch.study.outages import Contact, Waits, passes, persist
@@ -146,7 +147,7 @@ class Service:
         store = Store(self._here.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)
         attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
-        claims = Claims(session, study_id, me, settings.queue)
+        claims = Claims(session, study_id, me, settings.queue, FamilyBalance.of(settings))
         open_log = build_logger(settings.logger.name, settings.logger.arguments)
         return _Workers(
             Worker(attempts, pruner, claims, self._studies, open_log),
