@@ -28,6 +28,7 @@ from lrsearch.study.tables import (
     FAILED,
     OUT_OF_MEMORY,
     PRUNED,
+    RANGE_TEST,
     TEST,
 )
 
@@ -97,6 +98,8 @@ def side_words(side_runs: Iterable[SideRun]) -> str | None:
     runs = list(side_runs)
     if all(run.state == DONE for run in runs):
         return None
+    if any(run.kind == RANGE_TEST and run.state != DONE for run in runs):
+        return "range test: finding the range of learning rates"
     if any(run.kind == TEST and run.state != DONE for run in runs):
         return "testing the confirmed winner"
     mine = [run for run in runs if run.kind == CONFIRM]
@@ -137,7 +140,7 @@ class PlainDisplay:
         done = {(run.kind, run.number): run for run in side_runs if run.state == DONE}
         told = set(done) if self._told is None else set(self._told)
         for key, run in done.items():
-            if key in told:
+            if key in told or run.kind == RANGE_TEST:
                 continue
             told.add(key)
             total = sum(one.kind == run.kind for one in side_runs)

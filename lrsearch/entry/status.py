@@ -131,6 +131,9 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
             f"    trial {one.trial}{again} on {one.owner}: {at}, val_loss {number(one.val_loss)}, "
             f"{described(one.recipe)}",
         )
+    if (test := snapshot.range_test) is not None:
+        where = "waits for a worker" if test.owner is None else f"on {test.owner}"
+        _say(console, f"    range test {where}; trials follow")
     found = _confirmation(database, study)
     if found is not None and found.winner is not None:
         _say(console, f"    confirmed best: trial {found.winner.trial}, {headline(found)}")

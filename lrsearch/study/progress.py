@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.study.tables import (
     COMPLETE,
     DONE,
+    RANGE_TEST,
     RUNNING,
     EpochRow,
     SideRunRow,
@@ -99,8 +100,18 @@ class Snapshot:
 
     @property
     def side_running(self) -> list[Running]:
-        """The side runs at work."""
-        return [run.as_running() for run in self.side_runs if run.state == RUNNING]
+        """The side runs at work that train a trial's recipe again."""
+        return [
+            run.as_running()
+            for run in self.side_runs
+            if run.state == RUNNING and run.kind != RANGE_TEST
+        ]
+
+    @property
+    def range_test(self) -> SideRun | None:
+        """The range test, as long as trials wait for it."""
+        tests = (run for run in self.side_runs if run.kind == RANGE_TEST and run.state != DONE)
+        return next(tests, None)
 
     @property
     def side_done(self) -> int:
@@ -110,7 +121,8 @@ class Snapshot:
     @property
     def owners(self) -> list[str]:
         """Those who are at work."""
-        return [one.owner for one in [*self.running, *self.side_running]]
+        side = [run.owner or "" for run in self.side_runs if run.state == RUNNING]
+        return [*(one.owner for one in self.running), *side]
 
 
 class Progress:
