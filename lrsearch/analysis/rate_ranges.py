@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import listed, number, percent, plural
-from lrsearch.range_test.finding import DECADES, HEADROOM, Finding, Spread
+from lrsearch.range_test.finding import BELOW_STEEPEST, DECADES, HEADROOM, Finding, Spread
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.result import RangeTest
 from lrsearch.study.ranges import RECORD_KEY
@@ -24,8 +24,9 @@ def sentences(test: RangeTest) -> list[str]:
     share = percent(test.share) if test.share >= 0.01 else "less than 1 %"
     return [
         *(_of_optimizer(test, optimizer) for optimizer in test.optimizers),
-        f"A range begins {DECADES} decades below its end, and ends at {number(HEADROOM)} times the "
-        f"largest rate that trains, at most at {number(HIGH)}. "
+        f"A range ends at {number(HEADROOM)} times the largest rate that trains, at most at "
+        f"{number(HIGH)}, and begins {DECADES} decades below, or at a "
+        f"{number(BELOW_STEEPEST)}th of the rate where the loss falls fastest if that is lower. "
         f"Found with {plural(len(test.ramps), 'short ramp')} of the rate "
         f"({plural(seeds, 'seed')}), {plural(test.steps, 'step')}: "
         f"{share} of what one trial trains on.",

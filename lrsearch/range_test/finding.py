@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,12 @@ HEADROOM = 3.0
 A schedule that begins low and decays stands a peak that a constant rate does not.
 """
 DECADES = 3
-"""The range begins so far below its end."""
+"""The range begins so far below its end, or further:"""
+BELOW_STEEPEST = 30.0
+"""at least so many times below the rate at which the loss falls fastest.
+
+The ramps of Adam and its kin may rise, fall again, and train up to rates far above the good ones.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,6 @@ class Suggested:
 
     low: float
     high: float
-
-    def including(self, rates: Iterable[float]) -> Suggested:
-        """Made wide enough for these rates, too."""
-        known = list(rates)
-        return Suggested(min([self.low, *known]), max([self.high, *known]))
 
     def to_dict(self) -> dict[str, float | bool]:
         """As a sweep has it."""
@@ -101,23 +101,25 @@ def suggest(
 ) -> Suggested | None:
     """The range for an optimizer that suits all of its batch sizes; None where no loss falls.
 
-    It reaches from DECADES below to HEADROOM above the largest rate that trains, or to the highest
-    that was tried. With a `coupling` it is that of the rate at the reference batch size. What lies
-    between two batch sizes by interpolation lies in it, too.
+    It reaches up to HEADROOM above the largest rate that trains, or to the highest that was tried,
+    and down to DECADES below that. With a `coupling` it is that of the rate at the reference batch
+    size. What lies between two batch sizes by interpolation lies in it, too.
     """
-    ends = []
+    beginnings, ends = [], []
     for finding in findings:
-        if finding.optimizer != optimizer or not finding.falls:
+        if finding.optimizer != optimizer or finding.steepest is None:
             continue
         end = HIGH if finding.largest is None else min(HIGH, HEADROOM * finding.largest.value)
-        ends.append(end / (1.0 if coupling is None else coupling.factor(finding.batch_size)))
+        beginning = min(end / 10**DECADES, finding.steepest.value / BELOW_STEEPEST)
+        factor = 1.0 if coupling is None else coupling.factor(finding.batch_size)
+        beginnings.append(beginning / factor)
+        ends.append(end / factor)
     if not ends:
         return None
-    return Suggested(_rounded(min(ends) / 10**DECADES, math.floor), _rounded(max(ends), math.ceil))
+    return Suggested(_rounded(min(beginnings), math.floor), _rounded(max(ends), math.ceil))
 
 
-def _rounded(value: float, direction: object) -> float:
+def _rounded(value: float, direction: Callable[[float], int]) -> float:
     """Two significant digits, so that the range only grows."""
-    assert callable(direction)
     power = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{direction(value / power) * power:.2g}")
