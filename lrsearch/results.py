@@ -114,12 +114,17 @@ def best_record(
 
     Of a confirmed winner, what fresh seeds say of it, too.
     """
+    winner = None if confirmation is None else confirmation.winner
+    confirmed: dict[str, Any] = {}
+    if confirmation is not None and winner is not None and winner.trial == best.trial:
+        confirmed = {"confirmed": confirmation.to_json()}
     record: dict[str, Any] = {
         "study": settings.study.name,
         "trial": best.trial,
         "metric": settings.metric.name,
         "at": settings.metric.at,
         "value": best.value,
+        **confirmed,
         "recipe": best.recipe,
         "seed": best.seed,
         "machine": {
@@ -131,9 +136,6 @@ def best_record(
         "data": None if info is None else info.to_json(),
         "config": dict(settings.plain),
     }
-    winner = None if confirmation is None else confirmation.winner
-    if confirmation is not None and winner is not None and winner.trial == best.trial:
-        record["confirmed"] = confirmation.to_json()
     if info is not None and info.fallback_reason:
         record = {"WARNING": fallback_warning(info), **record}
     return record

@@ -18,7 +18,7 @@ from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.ramp import ramp_recipe, run_ramps
 from lrsearch.range_test.result import RangeTest
 from lrsearch.schedules.durations import Length
-from lrsearch.training.loop import Stopped
+from lrsearch.training.loop import Stopped, Training
 
 PLAN = RampPlan(("sgd", "adamw"), (32,), seeds=2, steps=80, trial_samples=16_000)
 
@@ -97,13 +97,13 @@ def test_told_to_stop_it_stops_within_a_step(objective: TrainingObjective) -> No
     assert asked == 11
 
 
-def test_the_loss_is_read_a_window_at_a_time_and_nothing_is_evaluated(
+def test_the_validation_data_are_not_looked_at(
     objective: TrainingObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the validation data are not to be looked at")
 
-    monkeypatch.setattr("lrsearch.training.loop.evaluation_batches", refuse)
+    monkeypatch.setattr(Training, "_evaluation", refuse)
     once = dataclasses.replace(PLAN, optimizers=("sgd",), seeds=1, steps=30)
     (ramp,) = run_ramps(objective, once, lambda: False)
     assert len(ramp.losses) == 30
