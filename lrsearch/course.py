@@ -51,7 +51,10 @@ class Course:
         warmup = length.warmup_steps(Duration.parse(recipe.warmup)) / length.steps
         course = cls(length.evaluations, recipe.optimizer.name, recipe.lr, warmup)
         rough = length.rough(_STEPS)
-        preview = recipe.preview(rough)
+        try:
+            preview = recipe.preview(rough)
+        except (ArithmeticError, ValueError):
+            return course  # the training itself will say what is wrong
         if preview.assumed_losses is not None:
             return course
         at = [

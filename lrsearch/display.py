@@ -16,10 +16,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lrsearch.analysis.words import confirming
 from lrsearch.config.settings import MetricSettings
 from lrsearch.recipe import Recipe
-from lrsearch.study.progress import Finished, Running, Snapshot, ranked
-from lrsearch.study.tables import CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
+from lrsearch.study.tables import (
+    CONFIRM,
+    CRASHED,
+    DIVERGED,
+    DONE,
+    FAILED,
+    OUT_OF_MEMORY,
+    PRUNED,
+    RANGE_TEST,
+    TEST,
+)
 
 _TRIALS_FOR_A_PACE = 4
 _NUMBER_WIDTH = 9
@@ -82,6 +93,20 @@ class _Tally:
         return ", ".join(f"{outcomes[key]} {word}" for key, word in words.items() if outcomes[key])
 
 
+def side_words(side_runs: Iterable[SideRun]) -> str | None:
+    """`confirming the best 3: 4 of 9 runs`; None where all side runs are done."""
+    runs = list(side_runs)
+    if all(run.state == DONE for run in runs):
+        return None
+    if any(run.kind == RANGE_TEST and run.state != DONE for run in runs):
+        return "range test: finding the range of learning rates"
+    if any(run.kind == TEST and run.state != DONE for run in runs):
+        return "testing the confirmed winner"
+    mine = [run for run in runs if run.kind == CONFIRM]
+    done = sum(run.state == DONE for run in mine)
+    return confirming(len({run.trial for run in mine}), done, len(mine)) if mine else None
+
+
 class PlainDisplay:
     """A line for each trial that ends, for files and pipes."""
 
@@ -92,6 +117,8 @@ class PlainDisplay:
     ) -> None:
         self._console = console
         self._tally = _Tally(metric, finished)
+        self._told: set[tuple[str, int]] | None = None
+        """The side runs whose end has been told; None before the first look."""
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         for finished in new:
@@ -106,6 +133,24 @@ class PlainDisplay:
             )
             if why := last_line(finished):
                 self.say(f"    {why}")
+        self._tell(snapshot.side_runs)
+
+    def _tell(self, side_runs: list[SideRun]) -> None:
+        """A line for each side run that has ended since the last look."""
+        done = {(run.kind, run.number): run for run in side_runs if run.state == DONE}
+        told = set(done) if self._told is None else set(self._told)
+        for key, run in done.items():
+            if key in told or run.kind == RANGE_TEST:
+                continue
+            told.add(key)
+            total = sum(one.kind == run.kind for one in side_runs)
+            place = f"[{run.kind} {sum(kind == run.kind for kind, _ in told)}/{total}]"
+            took = "" if run.seconds is None else f"  {duration(run.seconds)}"
+            value = "" if run.value is None else f" {number(run.value)}"
+            self.say(
+                f"{place} trial {run.trial} again, seed {run.seed}: {run.outcome}{value}{took}"
+            )
+        self._told = set(done)
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -164,8 +209,10 @@ class LiveDisplay:
                     described(tally.best.recipe),
                 )
             )
-        if snapshot.running:
-            parts.append(_running_table(snapshot.running, self._live.console.width))
+        if words := side_words(snapshot.side_runs):
+            parts.append(Text(words, style="bold"))
+        if running := [*snapshot.running, *snapshot.side_running]:
+            parts.append(_running_table(running, self._live.console.width))
         return Group(*parts)
 
 

@@ -21,8 +21,9 @@ from lrsearch.resumable import Resumable
 from lrsearch.schedules.durations import Length
 from lrsearch.training import losses
 from lrsearch.training.generators import seed_everything
-from lrsearch.training.loop import Evaluation, Task, Training
+from lrsearch.training.loop import Evaluation, Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
+from lrsearch.training.scores import mean_scores
 
 
 class Report(Protocol):
@@ -62,6 +63,14 @@ class Objective(Protocol):
 
     def course(self, recipe: Recipe) -> Course:
         """The rates and the number of evaluations of the recipe's whole training."""
+
+    def test(
+        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, float] | None:
+        """What a trained model scores on the test part: `test_loss`, `test_accuracy`, ...
+
+        None where there is no such part, or lrsearch does not know it.
+        """
 
     def most_evaluations(self) -> int:
         """How many evaluations a training has at most, whatever the recipe."""
@@ -149,11 +158,8 @@ class TrainingObjective:
         """Everything one training of a recipe needs, with a freshly seeded model."""
         spec, info, parts = self._data_for(recipe)
         seed_everything(seed)
-        model = self.settings.model
-        arguments = {**model.arguments, **recipe.model}
-        built = build_model(model.name, model.own, arguments, info)
         return Task(
-            model=built.to(self.device),
+            model=self._model(recipe, info),
             parts=parts,
             recipe=recipe,
             settings=self.settings.train,
@@ -166,6 +172,11 @@ class TrainingObjective:
             flip=spec.flip,
             should_stop=should_stop,
         )
+
+    @property
+    def n_train(self) -> int:
+        """Samples that are trained on."""
+        return self._info.n_train
 
     def run(
         self,
@@ -180,6 +191,33 @@ class TrainingObjective:
 
         facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
         return Resumable(begin, checkpoints, facts).run(report)
+
+    def _model(self, recipe: Recipe, info: DataInfo) -> torch.nn.Module:
+        model = self.settings.model
+        arguments = {**model.arguments, **recipe.model}
+        return build_model(model.name, model.own, arguments, info).to(self.device)
+
+    def test(
+        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, float] | None:
+        spec, info, _ = self._data_for(recipe)
+        part = open_parts(spec, info).test
+        if part is None:
+            return None
+        model = self._model(recipe, info)
+        model.load_state_dict(weights)
+        model.eval()
+        train = self.settings.train
+        measures = {"test_loss": self.loss}
+        measures |= {f"test_{name}": metric for name, metric in self.metrics.items()}
+        return mean_scores(
+            model,
+            part.to(self.device) if isinstance(part, TensorPart) else part,
+            measures,
+            self.device,
+            autocast_of(train.amp, self.device.type),
+            train.micro_batch,
+        )
 
     def course(self, recipe: Recipe) -> Course:
         self._data_for(recipe)
@@ -211,5 +249,5 @@ def _on_device(parts: Parts, device: torch.device) -> Parts:
     return Parts(
         train=move(parts.train),
         validation=move(parts.validation),
-        test=None,  # the search never sees it
+        test=None,  # a training never sees it
     )

@@ -74,6 +74,11 @@ class OwnObjective:
         # What the function makes of the recipe's schedule is its own affair.
         return Course(self.most_evaluations(), recipe.optimizer.name, recipe.lr)
 
+    def test(
+        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+    ) -> Mapping[str, float] | None:
+        return None
+
     def most_evaluations(self) -> int:
         return max(1, round(self.settings.train.epochs))
 

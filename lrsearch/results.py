@@ -11,16 +11,21 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words
 from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.tables import trials_csv
+from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
+from lrsearch.confirm.result import Confirmation
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
 from lrsearch.export.script import best_script
 from lrsearch.recipe import Recipe
+from lrsearch.study.confirmed import confirmed_first
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import fallback_warning, versions
 from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
@@ -36,13 +41,15 @@ def conclude(
 ) -> int:
     """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
     study = read_study(database, settings.study.name)
+    settings = with_ranges(settings, found_ranges(study.record))
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     snapshot = progress.snapshot()
     failed = snapshot.state == FAILED
     if snapshot.stopped:
         console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
-    best = ranked(finished, settings.metric.mode)
+    found = study.confirmation
+    best = confirmed_first(ranked(finished, settings.metric.mode), lambda trial: trial.trial, found)
     if finished:
         write_whole(output / "trials.csv", trials_csv(study))
     if not best:
@@ -51,12 +58,21 @@ def conclude(
             console.print(f"{output / 'trials.csv'} says why of each", markup=False)
         return 1
     info = info_of(settings, info, best[0])
-    record = best_record(settings, info, best[0])
+    record = best_record(settings, info, best[0], found)
     write_whole(output / "best.yaml", as_yaml(record))
     write_whole(output / "best.py", best_script(settings, info, record))
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
-    _print_best(console, settings, best[0], finished)
+    _print_best(console, settings, best[0], found)
+    if found is not None and found.winner is not None:
+        for line in confirmed_lines(found, study.record.get("data")):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+    elif found is not None and found.work_left:
+        console.print(f"  not confirmed yet: {progress_words(found)}", markup=False)
+    elif found is not None:
+        console.print("  not confirmed: a run of each candidate broke on fresh seeds")
+    seconds = duration(sum(one.seconds or 0.0 for one in finished))
+    console.print(f"{len(finished)} trials ({_tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
     console.print(_table(settings, best[:_TOP]), markup=False, soft_wrap=True)
     console.print(
@@ -88,14 +104,27 @@ def as_yaml(record: dict[str, Any]) -> str:
     return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
 
 
-def best_record(settings: Settings, info: DataInfo | None, best: Finished) -> dict[str, Any]:
-    """Everything that is needed to run a trial, the best or another one, again."""
+def best_record(
+    settings: Settings,
+    info: DataInfo | None,
+    best: Finished,
+    confirmation: Confirmation | None = None,
+) -> dict[str, Any]:
+    """Everything that is needed to run a trial, the best or another one, again.
+
+    Of a confirmed winner, what fresh seeds say of it, too.
+    """
+    winner = None if confirmation is None else confirmation.winner
+    confirmed: dict[str, Any] = {}
+    if confirmation is not None and winner is not None and winner.trial == best.trial:
+        confirmed = {"confirmed": confirmation.to_json()}
     record: dict[str, Any] = {
         "study": settings.study.name,
         "trial": best.trial,
         "metric": settings.metric.name,
         "at": settings.metric.at,
         "value": best.value,
+        **confirmed,
         "recipe": best.recipe,
         "seed": best.seed,
         "machine": {
@@ -113,12 +142,16 @@ def best_record(settings: Settings, info: DataInfo | None, best: Finished) -> di
 
 
 def _print_best(
-    console: Console, settings: Settings, best: Finished, finished: list[Finished]
+    console: Console, settings: Settings, best: Finished, found: Confirmation | None
 ) -> None:
-    seconds = sum(one.seconds or 0.0 for one in finished)
+    name, at = settings.metric.name, settings.metric.at
+    value = f"{name} {number(best.value)} ({at} evaluation)"
+    if found is not None and found.winner is not None:
+        value = f"confirmed: {headline(found)}"
     console.print(
-        f"[bold green]best[/] trial {best.trial}: {settings.metric.name} {number(best.value)} "
-        f"({settings.metric.at} evaluation)\n  {escape(described(best.recipe))}"
+        f"[bold green]best[/] trial {best.trial}{',' if 'confirmed' in value else ':'} "
+        f"{escape(value)}\n  {escape(described(best.recipe))}",
+        soft_wrap=True,
     )
     recipe = Recipe.from_dict(best.recipe or {})
     if recipe.lr_ref is not None:
@@ -126,7 +159,6 @@ def _print_best(
             f"  lr {number(recipe.lr)} at batch {recipe.batch_size}, that is "
             f"{number(recipe.lr_ref)} at batch {settings.space.coupling.reference}"
         )
-    console.print(f"{len(finished)} trials ({_tally(finished)}) in {duration(seconds)} of work")
 
 
 def _tally(finished: list[Finished]) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.study_data import Point, StudyData, TrialData
-from lrsearch.study.shelf import shown_state
 from lrsearch.study.tables import PRUNED
 
 
@@ -68,12 +67,15 @@ def study_plain(study: StudyData) -> dict[str, Any]:
         {**trial_plain(study, trial), "evaluations": [point_plain(point) for point in trial.curve]}
         for trial in study.trials
     ]
+    found = study.confirmation
+    confirmed = None if found is None or found.winner is None else found.to_json()
     head = {
         "study": study.name,
-        "state": shown_state(study.state, study.done, study.total),
+        "state": study.shown_state,
         "stopped": study.stopped,
         "metric": dataclasses.asdict(study.metric),
         "best": study.ranked[0].number if study.ranked else None,
+        "confirmed": confirmed,
         "seconds": study.seconds,
         "total": study.total,
         "done": study.done,

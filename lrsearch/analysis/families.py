@@ -121,7 +121,7 @@ class Families:
             lines.append(
                 f"The {self.sampler} sampler tries good regions more often, so tries are not "
                 f"independent and this is approximate: sampler=random with "
-                f"study.balance=[scheduler] compares more strictly."
+                f"study.balance=families compares more strictly."
             )
         return lines
 
@@ -190,7 +190,7 @@ def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
     One that diverged or ran out of memory counts as that worst. So a family cannot look good by
     having its bad trials cut short, and no single explosion outweighs all the rest.
     """
-    worst = study.ranked[-1].value
+    worst = study.by_value[-1].value
     assert worst is not None
     limit = min if study.metric.mode == "min" else max
     return [

@@ -10,11 +10,13 @@ from lrsearch.analysis.families import Families, compare_families
 from lrsearch.analysis.frontier import Frontier, find_frontier
 from lrsearch.analysis.importance import Importance, find_importance
 from lrsearch.analysis.parameters import settings_of
+from lrsearch.analysis.rate_ranges import range_test_of, sentences
 from lrsearch.analysis.scaling import Scaling, fit_scaling
 from lrsearch.analysis.spent import Spent, count_spent
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.winner import Winner, find_winner
 from lrsearch.data.spec import DataInfo
+from lrsearch.range_test.result import RangeTest
 from lrsearch.study.study import fallback_warning
 
 
@@ -32,6 +34,8 @@ class Findings:
     frontier: Frontier
     importance: Importance
     spent: Spent
+    range_test: RangeTest | None
+    """None where the study did not begin with one."""
 
     def sentences(self) -> list[str]:
         """All findings in plain words, in the order of the report."""
@@ -40,7 +44,12 @@ class Findings:
             self.importance, self.spent,
         )  # fmt: skip
         first = [] if self.warning is None else [f"WARNING: {self.warning}."]
-        return [*first, *(line for part in parts for line in part.sentences())]
+        ramps = (
+            []
+            if self.range_test is None
+            else [f"Range test: {line}" for line in sentences(self.range_test)]
+        )
+        return [*first, *(line for part in parts for line in part.sentences()), *ramps]
 
 
 def findings(study: StudyData) -> Findings:
@@ -56,6 +65,7 @@ def findings(study: StudyData) -> Findings:
         frontier=find_frontier(study, settings),
         importance=find_importance(study, settings),
         spent=count_spent(study, settings),
+        range_test=range_test_of(study),
     )
 
 

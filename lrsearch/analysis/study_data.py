@@ -13,8 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import MetricSettings
+from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
+from lrsearch.study.confirmed import confirmed_first, read_confirmation
 from lrsearch.study.database import Database
 from lrsearch.study.study import load_row
 from lrsearch.study.tables import COMPLETE, DONE, EpochRow, UnitRow
@@ -86,6 +88,8 @@ class StudyData:
     """Wall clock spent."""
     total: int
     trials: tuple[TrialData, ...]
+    confirmation: Confirmation | None = None
+    """None where nothing was to be confirmed."""
 
     @property
     def metric(self) -> MetricSettings:
@@ -94,7 +98,12 @@ class StudyData:
 
     @cached_property
     def ranked(self) -> tuple[TrialData, ...]:
-        """The complete trials, the best first."""
+        """The complete trials, the best first: those that were confirmed, then by value."""
+        return tuple(confirmed_first(self.by_value, lambda trial: trial.number, self.confirmation))
+
+    @cached_property
+    def by_value(self) -> tuple[TrialData, ...]:
+        """The complete trials, the best value of the search first."""
         sign = 1.0 if self.metric.mode == "min" else -1.0
         complete = [trial for trial in self.trials if trial.is_complete]
         return tuple(sorted(complete, key=lambda trial: sign * (trial.value or 0.0)))
@@ -103,6 +112,12 @@ class StudyData:
     def done(self) -> int:
         """How many trials have ended."""
         return sum(trial.state == DONE for trial in self.trials)
+
+    @property
+    def shown_state(self) -> str:
+        """As people and programs are told: all of a study that is done has ended."""
+        left = self.confirmation is not None and self.confirmation.work_left
+        return DONE if self.done == self.total and not left else self.state
 
     def trial(self, number: int) -> TrialData:
         """A trial by its number. Raises UserError naming the valid ones."""
@@ -131,6 +146,7 @@ def read_study(database: Database, name: str, curves: bool = True) -> StudyData:
             seconds=row.seconds,
             total=len(units),
             trials=tuple(_trial(unit, points) for unit in units if unit.trial_id is not None),
+            confirmation=read_confirmation(session, row.study_id),
         )
 
 

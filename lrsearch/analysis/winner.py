@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from lrsearch.analysis.confirmed import HOW, confirmed_lines, headline, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import number, plural
 from lrsearch.config.settings import MetricSettings
+from lrsearch.confirm.result import Confirmation
 
 CLOSE = 0.01
 FEW = 10
@@ -39,6 +43,9 @@ class Winner:
     """Other trials, the runner-up among them, within 1 % of the best value."""
     noise: Noise | None
     """None: no recipe was trained with two seeds."""
+    confirmation: Confirmation | None = None
+    data: Mapping[str, Any] | None = None
+    """The study's data as its record has them; None for one's own objective."""
 
     @property
     def gap(self) -> float | None:
@@ -51,6 +58,20 @@ class Winner:
         """In plain words."""
         if self.best is None or self.best.recipe is None or self.best.value is None:
             return ["No trial has run to its end, so there is no recipe to recommend yet."]
+        found = self.confirmation
+        if found is not None and found.winner is not None:
+            return [
+                f"The confirmed best is trial {self.best.number}, with {headline(found)}: "
+                f"{self.best.recipe.describe()}.",
+                *confirmed_lines(found, self.data),
+            ]
+        return self._of_search()
+
+    def _of_search(self) -> list[str]:
+        """What the search alone can say."""
+        assert self.best is not None
+        assert self.best.recipe is not None
+        assert self.best.value is not None
         lines = [
             f"The best of {plural(self.complete, 'complete trial')} is trial {self.best.number} "
             f"with {self.metric.name} {number(self.best.value)} at its {self.metric.at} "
@@ -75,8 +96,7 @@ class Winner:
         if self.noise is None:
             lines = [
                 "How sure this is cannot be told: each recipe was trained with one seed, so the "
-                "noise between seeds is not known. Train the best few again with other seeds "
-                "before you rely on a small gap."
+                "noise between seeds is not known."
             ]
         else:
             # The difference of two values of the same noise.
@@ -95,6 +115,12 @@ class Winner:
         lines.append(
             "It is the best of many on the validation data: on new data expect a little less."
         )
+        if self.confirmation is None:
+            lines.append(f"To find out how much of it was luck, {HOW}.")
+        elif self.confirmation.work_left:
+            lines.append(f"It is not confirmed yet ({progress_words(self.confirmation)}).")
+        else:
+            lines.append("No candidate could be confirmed: a run of each broke on fresh seeds.")
         return lines
 
 
@@ -113,6 +139,8 @@ def find_winner(study: StudyData) -> Winner:
         runner_up=ranked[1] if len(ranked) > 1 else None,
         close=close,
         noise=seed_noise(ranked),
+        confirmation=study.confirmation,
+        data=study.record.get("data"),
     )
 
 

@@ -29,6 +29,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def chance(share: float) -> str:
+    """A probability as whole percent; none is certain."""
+    if share > 0.99:
+        return "over 99 %"
+    return "under 1 %" if share < 0.01 else percent(share)
+
+
 def hours(seconds: float) -> str:
     """`42 s`, `3.5 min`, `2.1 h`."""
     if not math.isfinite(seconds):
@@ -41,3 +48,9 @@ def hours(seconds: float) -> str:
 def sentence(text: str) -> str:
     """With a capital letter at its start."""
     return text[:1].upper() + text[1:]
+
+
+def confirming(candidates: int, done: int, total: int) -> str:
+    """`confirming the best 3: 4 of 9 runs`."""
+    which = f"the best {candidates}" if candidates > 1 else "the best"
+    return f"confirming {which}: {done} of {plural(total, 'run')}"

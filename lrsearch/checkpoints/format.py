@@ -28,11 +28,12 @@ class Identity:
     """Whose checkpoint it is."""
 
     study: str
-    unit: int
+    work: str
+    """The unit by its number, or a side run by its name."""
 
     def header(self, digest: str, step: int) -> bytes:
         """The first line of a file."""
-        words = (_MAGIC, _VERSION, digest, quote(self.study, safe=""), str(self.unit), str(step))
+        words = (_MAGIC, _VERSION, digest, quote(self.study, safe=""), self.work, str(step))
         return " ".join(words).encode() + b"\n"
 
 
@@ -41,6 +42,14 @@ def serialised(value: object) -> memoryview:
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getbuffer()
+
+
+def weights_of(data: bytes) -> dict[str, torch.Tensor]:
+    """The weights in a file of `serialised` ones, on the CPU. Raises what torch raises."""
+    state: dict[str, torch.Tensor] = torch.load(
+        io.BytesIO(data), weights_only=True, map_location="cpu"
+    )
+    return state
 
 
 def encode(state: Mapping[str, Any], identity: Identity, step: int) -> Parts:
@@ -52,7 +61,7 @@ def encode(state: Mapping[str, Any], identity: Identity, step: int) -> Parts:
 def decode(data: bytes, identity: Identity) -> dict[str, Any]:
     """What `encode` was given, on the CPU.
 
-    Raises Damaged when the file was cut or changed, is not a checkpoint, or is another unit's.
+    Raises Damaged when the file was cut or changed, is not a checkpoint, or is of other work.
     Nothing of it is unpickled before its checksum is right, and then plain values alone.
     """
     end = data.find(b"\n", 0, _LONGEST_HEADER)

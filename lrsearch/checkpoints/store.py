@@ -7,11 +7,11 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lrsearch.checkpoints.format import Identity, decode, encode, serialised
+from lrsearch.checkpoints.format import Identity, decode, encode, serialised, weights_of
 from lrsearch.checkpoints.pace import SHARE
 from lrsearch.checkpoints.places import TEMPORARY, open_place
 from lrsearch.errors import UserError
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 _KEPT = 2
 """Files of a unit: the newest, and the one before in case it is damaged."""
 _CHECKPOINT = re.compile(r"step-\d+\.ckpt")
+_CONFIRMED = "confirmed"
 _WEIGHTS = re.compile(r"trial-(\d+)\.pt")
 
 _log = logging.getLogger(__name__)
 
 
 class Checkpoints(Protocol):
-    """The checkpoints of one unit of a study. None of the methods raises."""
+    """The checkpoints of one unit or side run. None of the methods raises."""
 
     @property
     def folder(self) -> str:
@@ -87,14 +88,23 @@ class Store:
 
     def unit(self, study: str, number: int) -> Checkpoints:
         """The checkpoints of one unit."""
-        return UnitCheckpoints(self, study, number)
+        return FolderCheckpoints(
+            self, Identity(study, str(number)), f"{_folder(study)}/unit-{number:06d}"
+        )
+
+    def side_run(self, study: str, kind: str, number: int) -> Checkpoints:
+        """The checkpoints of one side run."""
+        name = f"{kind}-{number:06d}"
+        return FolderCheckpoints(self, Identity(study, name), f"{_folder(study)}/{name}")
 
     def keep_weights(self, study: str, trial: int, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Keeps the final weights of a trial, as a file for torch.load."""
+        self._keep(_weights(study, trial), state_dict)
 
+    def _keep(self, path: str, state_dict: Mapping[str, torch.Tensor]) -> None:
         def keep() -> None:
             on_cpu = {name: tensor.cpu() for name, tensor in state_dict.items()}
-            self.place.write(_weights(study, trial), [serialised(on_cpu)])
+            self.place.write(path, [serialised(on_cpu)])
 
         self.attempt(keep, always=True)
 
@@ -114,6 +124,27 @@ class Store:
         """Deletes the weights of trials, where there are any."""
         for trial in trials:
             self.attempt(partial(self.place.delete, _weights(study, trial)), always=True)
+
+    def keep_confirmed(self, study: str, run: int, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Keeps the final weights of a run of the confirmation."""
+        self._keep(_confirmed(study, run), state_dict)
+
+    def confirmed(self, study: str, run: int) -> dict[str, torch.Tensor] | None:
+        """The weights of a run of the confirmation, on the CPU; None where they are not there."""
+        found: list[dict[str, torch.Tensor]] = []
+        self.attempt(
+            lambda: found.append(weights_of(self.place.read(_confirmed(study, run)))), always=True
+        )
+        return found[0] if found else None
+
+    def drop_confirmed(self, study: str, keep: Collection[int]) -> None:
+        """Deletes the weights of the confirmation's runs but these."""
+        folder = f"{_folder(study)}/{_CONFIRMED}"
+        found: list[str] = []
+        self.attempt(lambda: found.extend(self.place.names(folder)), always=True)
+        kept = {_confirmed(study, run) for run in keep}
+        for path in {f"{folder}/{name}" for name in found} - kept:
+            self.attempt(partial(self.place.delete, path), always=True)
 
     def delete(self, study: str) -> None:
         """Deletes all that is kept of a study. Raises UserError where that fails."""
@@ -164,13 +195,12 @@ class Store:
             self._warned = True
 
 
-class UnitCheckpoints:
-    """The checkpoints of one unit, in a folder of its own; the last two files are kept."""
+class FolderCheckpoints:
+    """The checkpoints of one training, in a folder of its own; the last two files are kept."""
 
-    def __init__(self, store: Store, study: str, number: int) -> None:
+    def __init__(self, store: Store, identity: Identity, folder: str) -> None:
         self._store, self._place = store, store.place
-        self._identity = Identity(study, number)
-        self._folder = f"{_folder(study)}/unit-{number:06d}"
+        self._identity, self._folder = identity, folder
         self._files: list[str] = []
         """What is there, the best one last."""
 
@@ -225,6 +255,10 @@ def _folder(study: str) -> str:
     if study in ("", ".", "..") or "/" in study:
         raise ValueError(f"{study!r} cannot name a folder")
     return study
+
+
+def _confirmed(study: str, run: int) -> str:
+    return f"{_folder(study)}/{_CONFIRMED}/run-{run:06d}.pt"
 
 
 def _weights(study: str, trial: int) -> str:

@@ -9,7 +9,13 @@ from typing import Any
 
 from lrsearch.config.checks import check_metric, check_plan, check_tuned
 from lrsearch.config.sections import mapping, own_target, section, target
-from lrsearch.config.settings import MetricSettings, QueueSettings, Settings, StudySettings
+from lrsearch.config.settings import (
+    ConfirmSettings,
+    MetricSettings,
+    QueueSettings,
+    Settings,
+    StudySettings,
+)
 from lrsearch.config.storage import storage_url
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
@@ -28,8 +34,8 @@ from lrsearch.training.settings import Target, TrainSettings
 
 TOP_LEVEL = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
-    "coupling", "sampler", "pruner", "logger", "queue", "storage", "workers", "output_dir",
-    "dry_run",
+    "coupling", "sampler", "pruner", "logger", "queue", "confirm", "storage", "workers",
+    "output_dir", "dry_run",
 )  # fmt: skip
 RUNTIME: dict[str, Any] = {
     "storage": {"url": "sqlite://"},
@@ -54,6 +60,9 @@ def settings_from(
     settle_kinds(space_node, space_layers)
     study_node = mapping("study", nodes["study"], problems)
     study_node["name"] = _study_name(study_node.get("name"), nodes["sweep"], problems)
+    if isinstance(word := study_node.get("balance"), str) and word != "families":
+        problems.append(f"study.balance: {unknown(word, ('families', '[optimizer, scheduler]'))}")
+        study_node["balance"] = ()
     study = section("study", study_node, StudySettings, problems)
     metric = section("metric", nodes["metric"], MetricSettings, problems)
     train = _train(mapping("train", nodes["train"], problems), problems)
@@ -67,11 +76,20 @@ def settings_from(
     logger = _logger(nodes["logger"] or {"name": "none"}, problems)
     space = parse_space(space_node, coupling or Coupling(), problems)
     queue = section("queue", nodes["queue"], QueueSettings, problems)
+    confirm = None
+    if nodes["confirm"] is not None:
+        confirm = section("confirm", nodes["confirm"], ConfirmSettings, problems)
     storage = mapping("storage", nodes["storage"], problems)
     url = storage_url(storage, problems)
     workers = _workers(nodes["workers"], problems)
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
+    if space and space.to_find and objective is not None:
+        problems.append(
+            f"space ({', '.join(space.to_find)}): `auto` takes a range test, for which lrsearch "
+            f"trains by itself; for your own objective give a range, such as "
+            f"{{low: 1e-4, high: 1.0, log: true}}"
+        )
     if metric and train and space and objective is None:
         check_metric(metric, train, space, problems)
     if study and space and sampler:
@@ -101,6 +119,7 @@ def settings_from(
         pruner=pruner,
         logger=logger,
         queue=queue,
+        confirm=confirm,
         storage_url=url,
         checkpoints_url=storage.get("checkpoints"),
         workers=workers,
@@ -118,6 +137,7 @@ def _unknown_key(key: str) -> str:
         "queue": QueueSettings,
         "train": TrainSettings,
         "coupling": Coupling,
+        "confirm": ConfirmSettings,
     }
     for name, cls in sections.items():
         if key in {field.name for field in fields(cls)}:

@@ -65,7 +65,7 @@ def check_plan(study: StudySettings, space: Space, sampler: Target, problems: li
         except UserError as error:
             wrong = [str(error)]
         problems.extend(f"study.try_first[{index}]: {problem}" for problem in wrong)
-    for name in study.balance:
+    for name in () if study.balance == "families" else study.balance:
         if name not in ("optimizer", "scheduler"):
             problems.append(f"study.balance: {unknown(name, ('optimizer', 'scheduler'))}")
     if SAMPLERS[sampler.name].enumerates:

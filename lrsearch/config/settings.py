@@ -30,8 +30,9 @@ class StudySettings:
     """How many of them."""
     priority: int = 0
     """Workers that serve several studies begin with the highest."""
-    balance: tuple[str, ...] = ()
-    """Branches (`optimizer`, `scheduler`) whose options share the trials equally."""
+    balance: tuple[str, ...] | Literal["families"] = ()
+    """Branches (`optimizer`, `scheduler`) whose options share the trials equally; `families`: the
+    scheduler families share the epochs equally."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,16 @@ class QueueSettings:
 
 
 @dataclass(frozen=True)
+class ConfirmSettings:
+    """What is trained again on fresh seeds when the search is over."""
+
+    top: Annotated[int, Ge(1)] = 5
+    """So many of the best trials."""
+    seeds: Annotated[int, Ge(2)] = 5
+    """On so many seeds each, the same for all."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """One sweep, checked. `plain` is the resolved configuration as stored with the study."""
 
@@ -72,6 +83,8 @@ class Settings:
     pruner: Target
     logger: Target
     queue: QueueSettings
+    confirm: ConfirmSettings | None
+    """None: the search's best is taken at its word."""
     storage_url: str
     checkpoints_url: str | None
     """None is beside the database."""

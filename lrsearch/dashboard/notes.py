@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from shlex import quote
 
+from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.analysis.words import sentence
 from lrsearch.display import duration, number
 from lrsearch.study.tables import DONE, OPEN
 from lrsearch.study.trials import picture_id
@@ -63,10 +65,21 @@ def _best(study: StudyData) -> str:
         return "No trial has completed yet. Diverged and failed ones are never the best."
     best, metric = study.ranked[0], study.metric
     assert best.recipe is not None, "a complete trial has trained a recipe"
+    value = (
+        f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
+        f"({metric.at} evaluation; {_BETTER[metric.mode]})."
+    )
+    found = study.confirmation
+    if found is not None and found.winner is not None:
+        value = (
+            f"Trial {best.number}, confirmed: {_plain(headline(found))} ({_BETTER[metric.mode]}). "
+            f"{_plain(sentence(optimistic(found)))}."
+        )
+    elif found is not None and found.work_left:
+        value += f" Not confirmed yet ({_plain(progress_words(found))})."
     return "\n\n".join(
         [
-            f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
-            f"({metric.at} evaluation; {_BETTER[metric.mode]}).",
+            value,
             _fenced(best.recipe.to_yaml(), "yaml"),
             _picture(best, study),
             "It trains again, to the last bit, or in plain PyTorch (where `LRSEARCH_STORAGE` or "

@@ -23,7 +23,7 @@ from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import UserError
 from lrsearch.study.database import Database
 from lrsearch.study.outages import passes
-from lrsearch.study.tables import RUNNING, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import RUNNING, EpochRow, SideRunRow, StudyRow, UnitRow
 
 INTERVAL = 10.0
 """Seconds between two looks at the database."""
@@ -36,6 +36,7 @@ _TITLES = {
     "lrsearch-loss-vs-lr": "Loss against learning rate",
     "lrsearch-map": "Learning rate and batch size",
     "lrsearch-importance": "What mattered",
+    "lrsearch-range-test": "Range test: loss against a rising learning rate",
 }
 # The legend stands below, where it grows into nobody.
 _LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}
@@ -104,7 +105,11 @@ def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
         .join(EpochRow, EpochRow.trial_id == UnitRow.trial_id)
         .where(UnitRow.state == RUNNING)  # those of the others do not change any more
     )
+    side_runs = select(SideRunRow.study_id, SideRunRow.state, func.count(), func.sum(
+        SideRunRow.attempts)).group_by(SideRunRow.study_id, SideRunRow.state).order_by(
+        SideRunRow.study_id, SideRunRow.state)  # fmt: skip
     for query in (
+        side_runs,
         units.group_by(UnitRow.study_id, UnitRow.state).order_by(UnitRow.study_id, UnitRow.state),
         evaluations.group_by(UnitRow.study_id),
     ):

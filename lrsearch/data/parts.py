@@ -42,7 +42,7 @@ Part = TensorPart | StreamedPart
 
 @dataclass(frozen=True)
 class Parts:
-    """The split. The search never sees `test`."""
+    """The split. No training sees `test`; it is opened for a confirmed winner alone."""
 
     train: Part
     validation: Part

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words
 from lrsearch.config.settings import Settings
+from lrsearch.confirm.result import Confirmation
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, stored_settings
 from lrsearch.errors import UserError
+from lrsearch.study.confirmed import confirmed_first, read_confirmation
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.study import load_row
 from lrsearch.study.tables import COMPLETE
@@ -22,43 +26,60 @@ def show_best(arguments: Sequence[str], wanted: int | None, form: Format) -> Non
     """Prints it. Raises UserError where no trial has completed, or the one named has not."""
     with asked(arguments, USAGE) as where:
         no_more(where.words, USAGE)
-        settings, info, trial, is_best = stored_trial(where, wanted)
+        stored = stored_trial(where, wanted)
         if form == "text":
-            print("\n".join(_lines(where, settings, trial, is_best)))
+            print("\n".join(_lines(where, stored)))
             return
-        from lrsearch import results
-
-        info = results.info_of(settings, info, trial)
-        record = results.best_record(settings, info, trial)
+        info, record = _recorded(stored)
         if form == "yaml":
-            print(results.as_yaml(record), end="")
+            from lrsearch.results import as_yaml
+
+            print(as_yaml(record), end="")
         elif form == "json":
             print_json(record)
         else:
             from lrsearch.export.script import best_script
 
-            print(best_script(settings, info, record), end="")
+            print(best_script(stored.settings, info, record), end="")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A trial with what is known of its study."""
+
+    settings: Settings
+    info: DataInfo | None
+    trial: Finished
+    is_best: bool
+    confirmation: Confirmation | None
 
 
 def record_of(where: Asked, wanted: int | None) -> dict[str, Any]:
     """The best trial, or the one named, as `best.yaml` has it. Raises UserError."""
+    return _recorded(stored_trial(where, wanted))[1]
+
+
+def _recorded(stored: Stored) -> tuple[DataInfo | None, dict[str, Any]]:
+    """The data of the trial, and its record."""
     from lrsearch import results
 
-    settings, info, trial, _ = stored_trial(where, wanted)
-    return results.best_record(settings, results.info_of(settings, info, trial), trial)
+    info = results.info_of(stored.settings, stored.info, stored.trial)
+    return info, results.best_record(stored.settings, info, stored.trial, stored.confirmation)
 
 
-def stored_trial(
-    where: Asked, wanted: int | None
-) -> tuple[Settings, DataInfo | None, Finished, bool]:
-    """The settings and data of a study, its best trial or the one named, and whether it is best.
+def stored_trial(where: Asked, wanted: int | None) -> Stored:
+    """The confirmed best trial of a study, the search's best while none is, or the one named.
 
     Raises UserError where no trial has completed, or the one named has not.
     """
     row = load_row(where.database, where.name)
     settings = stored_settings(row)
     finished = Progress(where.database.session, row.study_id).finished()
-    best = ranked(finished, settings.metric.mode)
+    with where.database.session() as session:
+        confirmation = read_confirmation(session, row.study_id)
+    best = confirmed_first(
+        ranked(finished, settings.metric.mode), lambda trial: trial.trial, confirmation
+    )
     data = row.record["data"]
     info = None if data is None else DataInfo.from_json(data)
     if wanted is None:
@@ -67,7 +88,7 @@ def stored_trial(
                 f"no trial of {where.name} has completed yet: "
                 f"python -m lrsearch status {where.name}{where.place}"
             )
-        return settings, info, best[0], True
+        return Stored(settings, info, best[0], True, confirmation)
     for one in finished:
         if one.trial == wanted:
             if one.outcome != COMPLETE or one.value is None:
@@ -75,19 +96,27 @@ def stored_trial(
                     f"trial {wanted} of {where.name} is {one.outcome}: only one that has run to "
                     f"its end has a value to be repeated"
                 )
-            return settings, info, one, one is best[0]
+            return Stored(settings, info, one, one is best[0], confirmation)
     complete = ", ".join(str(one.trial) for one in best[:10]) or "none yet"
     raise UserError(f"{where.name} has no finished trial {wanted}; the best complete: {complete}")
 
 
-def _lines(where: Asked, settings: Settings, trial: Finished, is_best: bool) -> list[str]:
-    metric = settings.metric
-    which = "the best" if is_best else "complete"
-    name, chosen = where.name, "" if is_best else f" --trial {trial.trial}"
+def _lines(where: Asked, stored: Stored) -> list[str]:
+    metric, trial, found = stored.settings.metric, stored.trial, stored.confirmation
+    which = "the best" if stored.is_best else "complete"
+    name, chosen = where.name, "" if stored.is_best else f" --trial {trial.trial}"
+    value = f"{metric.name} {number(trial.value)} ({metric.at} evaluation)"
+    told = []
+    if stored.is_best and found is not None and found.winner is not None:
+        which, value = "the confirmed best", headline(found)
+        data = None if stored.info is None else stored.info.to_json()
+        told = [f"  {line}" for line in confirmed_lines(found, data)]
+    elif stored.is_best and found is not None and found.work_left:
+        told = [f"  not confirmed yet: {progress_words(found)}"]
     return [
-        f"{name}, trial {trial.trial}, {which}: {metric.name} {number(trial.value)} "
-        f"({metric.at} evaluation)",
+        f"{name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",
+        *told,
         f"again:            python -m lrsearch train {name}{chosen}{where.place}",
         f"in plain PyTorch: python -m lrsearch best {name}{chosen} --format python{where.place} "
         f"> best.py; python best.py",

@@ -11,7 +11,7 @@ _OF_A_STUDY = (
     "status", "best", "show", "compare", "export", "train", "try", "report",
     "pause", "resume", "stop", "delete",
 )  # fmt: skip
-_OF_A_SWEEP = ("run", "submit", "doctor", "preview")
+_OF_A_SWEEP = ("run", "submit", "doctor", "preview", "range-test")
 _PATIENCE = 2
 """Seconds that a shell waits for a server's studies."""
 

@@ -154,7 +154,7 @@ def _connections(connection: Connection, settings: Settings) -> Iterator[Finding
         return
     most = int(connection.execute(text("show max_connections")).scalar_one())
     used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
-    from lrsearch.workers.launcher import places
+    from lrsearch.workers.places import places
 
     workers = len(places(settings.workers, settings.train.device, settings.train.threads))
     needed = _CONNECTIONS_EACH * (workers + 1)
@@ -200,7 +200,7 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
 def check_devices(settings: Settings) -> Iterator[Finding]:
     """What workers would train on."""
     from lrsearch.objective import name_of, resolve_device
-    from lrsearch.workers.launcher import available_cores, places
+    from lrsearch.workers.places import available_cores, places
 
     try:
         device = resolve_device(settings.train.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
 from lrsearch.entry.fleet import existing
+from lrsearch.entry.preview import to_find
+from lrsearch.entry.range_news import plan_told, range_test_plan
 from lrsearch.entry.run import with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
@@ -25,7 +28,7 @@ from lrsearch.study.database import Database
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train
-from lrsearch.workers.launcher import places
+from lrsearch.workers.places import places
 
 _RECIPES = 12
 _FEW_STEPS, _MORE_STEPS = 2, 22
@@ -53,6 +56,7 @@ def dry_run(settings: Settings) -> int:
     console = make_console()
     console.print(yaml.safe_dump(dict(settings.plain), sort_keys=False), markup=False)
     settings, info = with_data(settings, console)
+    plan = range_test_plan(settings, info)
     units = plan_units(settings, _earlier(settings))
     rng = random.Random(settings.study.seed)
     recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
@@ -65,6 +69,9 @@ def dry_run(settings: Settings) -> int:
         for params in given:
             words = (f"{name}={value}" for name, value in as_written(params).items())
             console.print(f"  {' '.join(words)}", markup=False)
+    if plan is not None:
+        console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
+        console.print(plan_told(plan), markup=False, soft_wrap=True)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
     if info is None:
@@ -79,6 +86,10 @@ def dry_run(settings: Settings) -> int:
             f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, {cost.steps} steps, "
             f"{duration(cost.trial_seconds)} a trial, {cost.memory / 2**20:.0f} MiB a worker"
         )
+    if plan is not None:
+        steps = plan.ramps * plan.steps // len(plan.batch_sizes)
+        seconds = sum(steps * _step_seconds(costs, size) for size in plan.batch_sizes)
+        console.print(f"  the range test: at most {duration(seconds)}")
     rounds = len(units) / len(where)
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
@@ -86,6 +97,12 @@ def dry_run(settings: Settings) -> int:
         f"{len(where) * max(c.memory for c in costs.values()) / 2**20:.0f} MiB of memory"
     )
     return 0
+
+
+def _step_seconds(costs: Mapping[int, Cost], batch_size: int) -> float:
+    """That of the batch size among those measured that is nearest."""
+    nearest = min(costs, key=lambda size: abs(math.log(size / batch_size)))
+    return costs[nearest].step_seconds
 
 
 def _earlier(settings: Settings) -> Sequence[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from lrsearch.analysis.words import listed
 from lrsearch.entry.asked import given_values, print_json
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
@@ -20,10 +21,12 @@ from lrsearch.pictures.text import paper, text_plot
 from lrsearch.recipe import COMMON, Part, Recipe
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.families import FAMILIES
+from lrsearch.space.domains import STAND_IN
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lrsearch.config.settings import Settings
+    from lrsearch.space.space import Space
 
 USAGE = "preview +sweep=NAME, or preview scheduler=cosine lr=0.1 warmup=0.05 epochs=20 ..."
 _CURVES = 12
@@ -53,7 +56,7 @@ def preview(
     arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
 ) -> None:
     """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
-    kind = None if output is None else _kind(output)
+    kind = None if output is None else kind_of(output)
     with Console(stderr=True).status("stepping through the schedules"):
         if any(word.lstrip("+").startswith("sweep=") for word in arguments):
             title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
@@ -71,7 +74,7 @@ def preview(
         from lrsearch.pictures.rates import rates_picture
 
         names = [one.curve(one.recipe.describe()) for one in drawn]
-        _save(output, rates_picture(names, title, kind))
+        save(output, rates_picture(names, title, kind))
         if not as_json:
             print(output)
 
@@ -117,7 +120,17 @@ def _of_sweep(
     drawn = [
         _draw(settings.train, recipe, n_train or steps * recipe.batch_size) for recipe in recipes
     ]
-    return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, [note]
+    notes = [note, *([to_find(settings.space)] if settings.space.to_find else [])]
+    return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, notes
+
+
+def to_find(space: Space) -> str:
+    """Says which rates are not known yet, and what stands in for them."""
+    names = listed([*space.to_find])
+    return (
+        f"{names}: auto: the range test finds the range; {STAND_IN:g} stands in for it here "
+        f"(lrsearch range-test shows what it finds)"
+    )
 
 
 def _size(settings: Settings, steps_per_epoch: int | None) -> tuple[int | None, str]:
@@ -215,7 +228,8 @@ def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
     return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
 
 
-def _kind(output: Path) -> Kind:
+def kind_of(output: Path) -> Kind:
+    """The kind of picture that a file's name says. Raises UserError."""
     kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
     if output.suffix.lower() not in kinds:
         raise UserError(f"--output: {output} is neither a .png nor a .svg")
@@ -224,7 +238,8 @@ def _kind(output: Path) -> Kind:
     return kinds[output.suffix.lower()]
 
 
-def _save(output: Path, picture: bytes) -> None:
+def save(output: Path, picture: bytes) -> None:
+    """Writes a picture. Raises UserError."""
     try:
         output.write_bytes(picture)
     except OSError as error:

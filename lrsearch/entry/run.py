@@ -9,20 +9,24 @@ from pathlib import Path
 from rich.console import Console
 
 from lrsearch.analysis.words import plural
+from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
 from lrsearch.entry.fleet import waiting
+from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Progress
-from lrsearch.study.study import OpenStudy, fallback_warning, open_study
+from lrsearch.study.ranges import found_ranges
+from lrsearch.study.study import OpenStudy, fallback_warning, load_row, open_study
 from lrsearch.study.tables import DONE, RUNNING
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
-from lrsearch.workers.launcher import Launcher, places
+from lrsearch.workers.launcher import Launcher
+from lrsearch.workers.places import places
 
 
 def run(settings: Settings, command: str) -> int:
@@ -37,7 +41,10 @@ def run(settings: Settings, command: str) -> int:
     progress = Progress(database.session, study.study_id)
     output = Path(settings.output_dir) / study.name
     finished = progress.finished()
-    with make_display(console, settings.metric, finished) as display:
+    shown = make_display(console, settings.metric, finished)
+    if settings.space.to_find:
+        shown = TellsRanges(shown, database, study.name)
+    with shown as display:
         launcher = Launcher(
             study.name,
             Here(settings.storage_url, settings.checkpoints_url),
@@ -60,9 +67,9 @@ def run(settings: Settings, command: str) -> int:
             f"study.timeout={settings.study.timeout} is up; to go on, give it more: {command}",
             soft_wrap=True,
         )
-    elif running := study.queue.counts()[RUNNING]:
+    elif running := study.queue.work()[RUNNING]:
         are = "is" if running == 1 else "are"
-        console.print(f"{plural(running, 'trial')} {are} still run by workers elsewhere")
+        console.print(f"{plural(running, 'run')} {are} still run by workers elsewhere")
     studies.close()
     return code
 
@@ -103,9 +110,13 @@ def _store(
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
     _prepare_logger(console, settings)
+    plan = range_test_plan(settings, info)
     studies, database = open_storage(settings.storage_url)
     study = open_study(settings, info, database, studies)
+    settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
     _announce(console, settings, info, study)
+    if plan is not None and settings.space.to_find:
+        console.print(f"  {plan_told(plan)}; trials follow", markup=False, soft_wrap=True)
     return settings, info, studies, database, study
 
 

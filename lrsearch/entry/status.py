@@ -11,11 +11,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lrsearch.analysis.confirmed import headline, progress_words
+from lrsearch.confirm.result import Confirmation
 from lrsearch.display import described, duration, make_console, make_display, number
 from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
 from lrsearch.entry.fleet import existing, waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
+from lrsearch.study.confirmed import read_confirmation
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.outages import passes
 from lrsearch.study.progress import Progress, Running
@@ -79,8 +82,15 @@ def _line(study: StudyStatus) -> str:
     return (
         f"{study.name:24} {study.shown_state:8} {counts[DONE]}/{sum(counts.values())} done, "
         f"{counts[RUNNING]} running, {counts[OPEN]} open"
+        + _side_words(study)
         + (f", priority {study.priority}" if study.priority else "")
     )
+
+
+def _side_words(study: StudyStatus) -> str:
+    """What is done of the runs outside the budget; nothing where there are none."""
+    total = sum(study.side_counts.values())
+    return f"; {study.side_counts[DONE]}/{total} side runs done" if total else ""
 
 
 def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
@@ -92,14 +102,15 @@ def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
     for host, reason in study.refusals.items():
         lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
     if _lacks_workers(database, study):
-        left = waiting(study.counts[OPEN] + study.counts[RUNNING])
+        trials = study.counts[OPEN] + study.counts[RUNNING]
+        left = waiting(trials) if trials else "the confirmation waits"
         lines.append(f"    {left}, {start_a_worker(study.name, place)}")
     return lines
 
 
 def _lacks_workers(database: Database, study: StudyStatus) -> bool:
     """Whether it is open, with trials to do, and no live worker has any of them."""
-    left = study.counts[OPEN] + study.counts[RUNNING]
+    left = study.work[OPEN] + study.work[RUNNING]
     is_open = study.state == OPEN and left > 0
     return is_open and not Shelf(database.session).running_now(study.study_id)
 
@@ -111,17 +122,34 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
     spent = duration(queue.spent())
     _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
-    for one in progress.snapshot().running:
+    snapshot = progress.snapshot()
+    for one in [*snapshot.running, *snapshot.side_running]:
         at = "just begun" if one.epoch is None else f"epoch {one.epoch:g}"
+        again = "" if one in snapshot.running else " again"
         _say(
             console,
-            f"    trial {one.trial} on {one.owner}: {at}, val_loss {number(one.val_loss)}, "
+            f"    trial {one.trial}{again} on {one.owner}: {at}, val_loss {number(one.val_loss)}, "
             f"{described(one.recipe)}",
         )
+    if (test := snapshot.range_test) is not None:
+        where = "waits for a worker" if test.owner is None else f"on {test.owner}"
+        _say(console, f"    range test {where}; trials follow")
+    found = _confirmation(database, study)
+    if found is not None and found.winner is not None:
+        _say(console, f"    confirmed best: trial {found.winner.trial}, {headline(found)}")
+    elif found is not None and found.work_left:
+        _say(console, f"    {progress_words(found)}")
+
+
+def _confirmation(database: Database, study: StudyStatus) -> Confirmation | None:
+    with database.session() as session:
+        return read_confirmation(session, study.study_id)
 
 
 def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
     queue = Queue(database.session, study.study_id)
+    found = _confirmation(database, study)
+    snapshot = Progress(database.session, study.study_id).snapshot()
     return {
         "study": study.name,
         "state": study.shown_state,
@@ -133,10 +161,10 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
         "seconds": queue.spent(),
         "refusals": dict(study.refusals),
         "lacks_workers": _lacks_workers(database, study),
-        "trials_running": [
-            _running_plain(one)
-            for one in Progress(database.session, study.study_id).snapshot().running
-        ],
+        "trials_running": [_running_plain(one) for one in snapshot.running],
+        "side_runs": dict(study.side_counts),
+        "side_runs_running": [_running_plain(one) for one in snapshot.side_running],
+        "confirmed": None if found is None or found.winner is None else found.to_json(),
     }
 
 
@@ -173,8 +201,8 @@ def _watch(database: Database, names: Sequence[str], place: str) -> int:
 
 def _is_over(study: StudyStatus) -> bool:
     """Whether nothing runs and nothing will without a person."""
-    counts = study.counts
-    return not counts[RUNNING] and (study.state != OPEN or not counts[OPEN])
+    work = study.work
+    return not work[RUNNING] and (study.state != OPEN or not work[OPEN])
 
 
 def _watch_one(console: Console, database: Database, study: StudyStatus, place: str) -> None:

@@ -144,6 +144,26 @@ def preview(
     draw(words or [], steps_per_epoch, output, as_json)
 
 
+def range_test(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="+sweep=NAME key=value ...", help="a sweep, with any key=value"),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="a picture, too: .png or .svg")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the learning rates that train: short trainings at a rising rate, for each optimizer.
+
+    It takes no longer than one trial, stores nothing, and prints ranges to paste into a sweep.
+    With space.lr=auto a sweep does this itself, before its first trial.
+
+    Example: lrsearch range-test +sweep=mnist model=cnn
+    """
+    from lrsearch.entry.range_test import range_test as test
+
+    test(words or [], output, as_json)
+
+
 def sweeps(as_json: AsJson = False) -> None:
     """List the sweeps that can be run.
 
@@ -180,6 +200,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(export)
     app.command(name="try")(try_)
     app.command()(preview)
+    app.command(name="range-test")(range_test)
     app.command()(sweeps)
     app.command()(completion)
     app.command(hidden=True)(complete)

@@ -14,6 +14,7 @@ from lrsearch.analysis.study_data import StudyData
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
 from lrsearch.space.domains import Fixed
+from lrsearch.space.parse import AUTO
 from lrsearch.study.study import differences, flat
 
 _GROUPS = ("data", "model", "sampler", "pruner")
@@ -64,10 +65,13 @@ def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
             continue  # not of the catalogue under that name: its keys follow one by one
         arguments.append(f"{group}={name}")
     stored, there = flat(config), flat(base)
-    changes = [
+    changes = [f"{key}={_written(value)}" for key, value in _found(stored, there).items()]
+    changes += [
         f"{key}={_written(value)}"
         for key, value in stored.items()
-        if key not in _LEFT_OUT and there.get(key, math.nan) != value
+        if key not in _LEFT_OUT
+        and there.get(key, math.nan) != value
+        and there.get(key.rpartition(".")[0]) != AUTO
     ]
     arguments += changes
     made = flat(load_settings(arguments).plain) if changes else there
@@ -77,6 +81,16 @@ def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
     keys = (stored.keys() | made.keys()) - _LEFT_OUT
     wrong = [key for key in keys if stored.get(key, math.nan) != made.get(key, math.nan)]
     return None if wrong else arguments
+
+
+def _found(stored: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """The ranges that stand where the sweep itself says `auto`, each whole."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in stored.items():
+        owner, _, name = key.rpartition(".")
+        if there.get(owner) == AUTO:
+            found.setdefault(owner, {})[name] = value
+    return found
 
 
 def _try_first(study: StudyData) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
+from lrsearch.figures.confirmed import runs_by_seed
 from lrsearch.figures.curves import rate_curves, validation_curves
 from lrsearch.figures.parallel import parallel_coordinates
+from lrsearch.figures.range_test import ramps
 from lrsearch.figures.rates import divergence, loss_against_rate, rate_and_batch_map
 from lrsearch.figures.summary import family_boxes, importance_bars, range_places, spent_bars
 
@@ -18,9 +20,10 @@ CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
     "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
     "lrsearch-importance",
 )  # fmt: skip
-FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT = (
+RANGE_TEST = "lrsearch-range-test"
+FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT, CONFIRMED = (
     "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel",
-    "lrsearch-spent",
+    "lrsearch-spent", "lrsearch-confirmed",
 )  # fmt: skip
 
 
@@ -33,6 +36,7 @@ def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
             LOSS_VS_LR: loss_against_rate(study, findings.basins),
             MAP: rate_and_batch_map(study, findings.scaling),
             IMPORTANCE: importance_bars(findings.importance),
+            RANGE_TEST: ramps(findings.range_test),
         }
     )
 
@@ -42,6 +46,7 @@ def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
     important = tuple(name for name, _ in findings.importance.shares)
     return study_figures(study, findings) | _drawn(
         {
+            CONFIRMED: runs_by_seed(study.confirmation),
             FAMILIES: family_boxes(findings.families),
             SPACE: range_places(findings.edges),
             FRONTIER: divergence(study, findings.frontier),

@@ -52,6 +52,12 @@ def dash(family: str) -> str:
     return _DASHES[_index(family) // len(_PALETTE)]
 
 
+def candidate_colour(place: int) -> str:
+    """The colour of one of a few things that have no family: vivid ones first."""
+    vivid = (BLUE, ORANGE, GREEN, WINE, SKY, VERMILLION, OLIVE, PINK, GREY)
+    return vivid[place % len(vivid)]
+
+
 def _index(family: str) -> int:
     return [*FAMILIES].index(family)
 

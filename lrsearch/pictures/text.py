@@ -41,7 +41,12 @@ def paper() -> Paper:
 
 
 def text_plot(
-    curves: Sequence[Curve], title: str, on: Paper, x_label: str = "epoch", height: int = 16
+    curves: Sequence[Curve],
+    title: str,
+    on: Paper,
+    x_label: str = "epoch",
+    height: int = 16,
+    log_x: bool = False,
 ) -> str:
     """The title, the curves in one plot, a legend; or a line that says there is nothing to draw."""
     drawn = [curve for curve in curves if curve.x]
@@ -57,13 +62,18 @@ def text_plot(
     figure.plot_size(on.width, height)
     figure.label(x_label, axis="x")
     log = wants_log(y for curve in drawn for y in curve.y)
-    _tick(figure.ruler("x"), [x for curve in drawn for x in curve.x], on.width // 12, False)
+    along = [_place(x, log_x) for curve in drawn for x in curve.x]
+    if log_x:
+        _tick_decades(figure.ruler("x"), along)
+    else:
+        _tick(figure.ruler("x"), along, on.width // 12, False)
     _tick(figure.ruler("y"), [_place(y, log) for curve in drawn for y in curve.y], 5, log)
     names = []
     for index, curve in enumerate(drawn):
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
         colour = _COLOURS[index % len(_COLOURS)] if on.coloured else None
         shape = _marker(index, len(drawn), on.coloured) if curve.joined else _character(index)
+        x = [_place(value, log_x) for value in x]
         y = [_place(value, log) for value in y]
         signal = figure.signal(x, y, marker=plotext.marker(shape, colour))
         figure.draw(signal.lines() if curve.joined else signal)
@@ -82,6 +92,12 @@ def _place(value: float, log: bool) -> float:
 def _tick(ruler: Any, places: Sequence[float], count: int, log: bool) -> None:
     ticks = even_ticks(min(places), max(places), count)
     ruler.ticks(ticks, _labels([10**tick if log else tick for tick in ticks]))
+
+
+def _tick_decades(ruler: Any, places: Sequence[float]) -> None:
+    """Ticks at the powers of ten."""
+    powers = range(math.ceil(min(places) - 1e-6), math.floor(max(places) + 1e-6) + 1)
+    ruler.ticks([float(power) for power in powers], [f"{10.0**power:g}" for power in powers])
 
 
 def _labels(values: Sequence[float]) -> list[str]:

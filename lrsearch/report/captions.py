@@ -6,6 +6,16 @@ from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.figures.curves import rated
 from lrsearch.figures.parallel import how_many_bold
+from lrsearch.range_test.result import RangeTest
+
+
+def confirmed(study: StudyData) -> str:
+    """Of the runs by seed."""
+    shrunk = "" if study.confirmation is None else f" of the {len(study.confirmation.found)} best"
+    return (
+        f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
+        "the confirmed means with their 95 % intervals."
+    )
 
 
 def rates(study: StudyData) -> str:
@@ -46,6 +56,15 @@ def rate_map(found: Findings) -> str:
         "dark blue worst"
     )
     return f"{text}; lines are the fitted exponents." if found.scaling.fits else f"{text}."
+
+
+def ramps(test: RangeTest) -> str:
+    """Of the range test."""
+    text = (
+        "Short trainings whose learning rate rises by a factor each step, the mean of the seeds. "
+        "Diamonds: the loss falls fastest; crosses: the largest rate that trains"
+    )
+    return f"{text}; bars: the ranges." if test.coupling.rule == "none" else f"{text}."
 
 
 def ranges(found: Findings) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrsearch import __version__
+from lrsearch.analysis.confirmed import progress_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import number, plural
@@ -59,7 +60,10 @@ def _embedded(figure: Figure) -> str:
 def unfinished(study: StudyData) -> str | None:
     """Says that the study is not over; None when it is."""
     if study.done >= study.total:
-        return None
+        found = study.confirmation
+        if found is None or not found.work_left:
+            return None
+        return f"The study is not finished: {progress_words(found)}."
     left = plural(study.total - study.done, "trial")
     why = f" ({study.stopped.strip().splitlines()[0]})" if study.stopped else ""
     return f"The study is not finished: {left} of {study.total} to go{why}."
@@ -69,7 +73,12 @@ def tiles(study: StudyData, found: Findings) -> list[tuple[str, str]]:
     """The numbers at the top: a label and a value each."""
     best = found.winner.best
     shown = "none yet" if best is None or best.value is None else number(best.value)
-    rows = [(f"best {study.metric.name}", shown), ("trials", f"{study.done} of {study.total}")]
+    rows = [(f"best {study.metric.name}", shown)]
+    confirmed = study.confirmation
+    if confirmed is not None and confirmed.winner is not None and confirmed.winner.estimate:
+        mean = number(confirmed.winner.estimate.mean)
+        rows = [(f"confirmed {study.metric.name}", mean), ("found in the search", shown)]
+    rows.append(("trials", f"{study.done} of {study.total}"))
     if best is not None and best.recipe is not None:
         recipe = best.recipe
         rows += [

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import yaml
 
+from lrsearch.analysis import rate_ranges
+from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import hours, number, plural
+from lrsearch.analysis.words import chance, hours, number, plural
 from lrsearch.figures import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
@@ -58,6 +60,7 @@ def sections(
         _winner(study, found, code, record),
         _families(found),
         _basins(found),
+        *_range_test(found),
         Section(
             "batch-size", "Learning rate against batch size", found.scaling.sentences(),
             ((figures.MAP, captions.rate_map(found)),),
@@ -85,22 +88,40 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
             lines.append(f"The script in plain PyTorch cannot be made here: {code.problem}")
         else:
             codes.append(Code("The recipe in plain PyTorch", code.script, folded=True))
-    rows = tuple(
-        (str(k), str(trial.number), number(trial.value or 0.0, 5),
-         trial.recipe.describe() if trial.recipe else "", str(trial.seed))
-        for k, trial in enumerate(study.ranked[:_TOP], 1)
-    )  # fmt: skip
     return Section(
         "recipe",
         "The recipe to use, and how sure",
         lines,
         (
+            (figures.CONFIRMED, captions.confirmed(study)),
             (figures.CURVES, "Validation of every trial, by scheduler."),
             (figures.RATES, captions.rates(study)),
         ),
-        Table(("place", "trial", study.metric.name, "recipe", "seed"), rows) if rows else None,
+        _best_table(study),
         tuple(codes),
     )
+
+
+def _best_table(study: StudyData) -> Table | None:
+    """The best trials; where they were confirmed, with what fresh seeds say."""
+    found = study.confirmation
+    candidates = {} if found is None else {one.trial: one for one in found.candidates}
+    headers = ["place", "trial", study.metric.name, "recipe", "seed"]
+    if candidates:
+        headers[2:3] = ["in the search", "on fresh seeds", "probability of being best"]
+    rows = []
+    for place, trial in enumerate(study.ranked[:_TOP], 1):
+        recipe = trial.recipe.describe() if trial.recipe else ""
+        row = [str(place), str(trial.number), number(trial.value or 0.0, 5), recipe]
+        if candidates:
+            one = candidates.get(trial.number)
+            known = one.estimate if one else None
+            row[3:3] = [
+                value_words(one) if one else "-",
+                chance(known.probability) if known else "-",
+            ]
+        rows.append((*row, str(trial.seed)))
+    return Table(tuple(headers), tuple(rows)) if rows else None
 
 
 def _families(found: Findings) -> Section:
@@ -152,6 +173,22 @@ def _basins(found: Findings) -> Section:
         found.basins.sentences(),
         ((figures.LOSS_VS_LR, captions.basins(found)),),
     )
+
+
+def _range_test(found: Findings) -> list[Section]:
+    """None where the study did not begin with one."""
+    test = found.range_test
+    if test is None:
+        return []
+    return [
+        Section(
+            "range-test",
+            "Where the range of learning rates comes from",
+            rate_ranges.sentences(test),
+            ((figures.RANGE_TEST, captions.ramps(test)),),
+            Table(rate_ranges.HEADERS, tuple(rate_ranges.rows(test))),
+        )
+    ]
 
 
 def _space(found: Findings, widening: str | None) -> Section:

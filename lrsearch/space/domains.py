@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+STAND_IN = 0.1
+"""The learning rate in previews, where its range is still to be found."""
 _EXPONENT = "log2_"
 """Before the names of those that are stored by their exponent."""
 
@@ -47,6 +49,9 @@ class Domain(Protocol):
     def sample(self, rng: random.Random) -> Any:
         """A uniformly random value."""
 
+    def middle(self) -> Any:
+        """The value in the middle of the range; the first of a list."""
+
     def grid(self) -> list[Any]:
         """The values of a grid search. Raises ValueError when it does not say how many."""
 
@@ -81,6 +86,11 @@ class FloatRange:
             return rng.uniform(self.low, self.high)
         return self.low + self.step * rng.randint(0, self._steps)
 
+    def middle(self) -> float:
+        if self.step is not None:
+            return self.low + self.step * (self._steps // 2)
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
     @property
     def _steps(self) -> int:
         return 0 if self.step is None else int((self.high - self.low) / self.step + 1e-9)
@@ -91,7 +101,7 @@ class FloatRange:
         if self.points is None:
             raise ValueError("a grid needs to know how many: add `points: 5`, or give `choices`")
         if self.points == 1 or self.low == self.high:
-            return [math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2]
+            return [self.middle()]
         shares = [k / (self.points - 1) for k in range(self.points)]
         if self.log:
             ratio = self.high / self.low
@@ -132,6 +142,11 @@ class IntRange:
             return min(max(round(math.exp(exponent)), self.low), self.high)
         return rng.choice(self.grid())
 
+    def middle(self) -> int:
+        if self.log:
+            return round(math.sqrt(self.low * self.high))
+        return self.low + self.step * ((self.high - self.low) // self.step // 2)
+
     def grid(self) -> list[int]:
         return list(range(self.low, self.high + 1, self.step))
 
@@ -169,6 +184,9 @@ class PowersOfTwo:
     def sample(self, rng: random.Random) -> int:
         return rng.choice(self.grid())
 
+    def middle(self) -> int:
+        return 1 << sum(self._exponents()) // 2
+
     def grid(self) -> list[int]:
         first, last = self._exponents()
         return [1 << exponent for exponent in range(first, last + 1)]
@@ -201,6 +219,9 @@ class Choices:
     def sample(self, rng: random.Random) -> Any:
         return rng.choice(self.values)
 
+    def middle(self) -> Any:
+        return self.values[0]
+
     def grid(self) -> list[Any]:
         return list(self.values)
 
@@ -228,6 +249,9 @@ class Fixed:
     def sample(self, rng: random.Random) -> Any:
         return self.value
 
+    def middle(self) -> Any:
+        return self.value
+
     def grid(self) -> list[Any]:
         return [self.value]
 
@@ -238,3 +262,31 @@ class Fixed:
 
     def ends(self) -> list[Any]:
         return [self.value]
+
+
+@dataclass(frozen=True)
+class Auto:
+    """A learning rate whose range is still to be found, by the range test, before any trial."""
+
+    def suggest(self, trial: Suggester, name: str) -> float:
+        raise RuntimeError(f"the range of {name} has not been found yet")
+
+    def stored(self, name: str, value: Any) -> dict[str, Any]:
+        return {name: float(value)}
+
+    def sample(self, rng: random.Random) -> float:
+        return STAND_IN
+
+    def middle(self) -> float:
+        return STAND_IN
+
+    def grid(self) -> list[Any]:
+        raise ValueError("`auto` is found after the grid is laid: give a range, or `choices`")
+
+    def problem(self, value: Any) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            return f"{value!r} is not a number above 0"
+        return None
+
+    def ends(self) -> list[Any]:
+        return [STAND_IN]

@@ -11,12 +11,22 @@ from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.space.domains import Choices, Domain, Fixed, FloatRange, IntRange, PowersOfTwo
-from lrsearch.space.space import OWNERS, Coupling, Space
+from lrsearch.space.domains import (
+    Auto,
+    Choices,
+    Domain,
+    Fixed,
+    FloatRange,
+    IntRange,
+    PowersOfTwo,
+)
+from lrsearch.space.space import OWNERS, Coupling, Space, give_each_its_own
 
 _RANGE_KEYS = ("low", "high", "log", "step", "points", "type")
 _DOMAIN_KEYS = ("value", "choices", *_RANGE_KEYS)
 _TYPES = ("float", "int", "power_of_two")
+AUTO = "auto"
+"""Instead of a learning rate's range: the range test finds it."""
 _LIST_KINDS = ("durations", "points", "betas")
 _FREE = Parameter("text", None)
 
@@ -44,6 +54,7 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
                 f"give it to one of them"
             )
     _check_presence(shared, optimizer, scheduler, problems)
+    give_each_its_own(shared, optimizer)
     if len(problems) > before:
         return None
     return Space(shared, optimizer, scheduler, coupling)
@@ -167,6 +178,8 @@ def _parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str
             domain = _parse_range(path, node, parameter, problems)
     elif node is None:
         return None
+    elif node == AUTO and path.endswith(".lr") and ".scheduler." not in path:
+        return Auto()
     elif isinstance(node, list) and parameter.kind not in _LIST_KINDS:
         domain = _parse_choices(path, node, problems)
     else:

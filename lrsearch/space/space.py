@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import COMMON, Part, Recipe
-from lrsearch.space.domains import Choices, Domain, Fixed, Suggester
+from lrsearch.space.domains import Auto, Choices, Domain, Fixed, Suggester
 
 Chooser = Callable[[str, Domain], Any]
 """Takes a parameter's stored name and its domain, and settles on a value."""
@@ -133,6 +133,21 @@ class Space:
                 return
             prefix[-1] += 1
 
+    @property
+    def to_find(self) -> dict[str, str]:
+        """The learning rates whose range is still to be found, each with its optimizer.
+
+        By their names without a coupling: `lr`, `adamw.lr`.
+        """
+        found = {}
+        for optimizer, own in self.optimizer.items():
+            name, domain = ("lr", self.shared.get("lr"))
+            if "lr" in own:
+                name, domain = f"{optimizer}.lr", own["lr"]
+            if isinstance(domain, Auto):
+                found[name] = optimizer
+        return found
+
     def names(self) -> list[str]:
         """The stored names of all parameters, of every branch."""
         found: dict[str, None] = {"optimizer": None, "scheduler": None}
@@ -220,3 +235,15 @@ def branch_domain(options: Options) -> Domain:
     """The choice of an option; nothing to choose where there is one."""
     names = tuple(options)
     return Fixed(names[0]) if len(names) == 1 else Choices(names)
+
+
+def give_each_its_own(
+    shared: dict[str, Domain], optimizer: Mapping[str, dict[str, Domain]]
+) -> None:
+    """A shared rate that is still to be found becomes one for each optimizer that has none, in
+    place: their rates differ by decades."""
+    without = [parameters for parameters in optimizer.values() if "lr" not in parameters]
+    if isinstance(shared.get("lr"), Auto) and len(without) != 1:
+        for parameters in without:
+            parameters["lr"] = shared["lr"]
+        del shared["lr"]

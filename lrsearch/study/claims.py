@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.study import trials
+from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.clock import ticked
 from lrsearch.study.endings import Outcome, crash, end
 from lrsearch.study.leasing import Leasing, Orders, release
@@ -51,9 +52,10 @@ class Claims:
         study_id: int,
         owner: str,
         terms: QueueSettings = _DEFAULT_TERMS,
+        balance: FamilyBalance | None = None,
     ) -> None:
         self.session = session
-        self.study_id, self.terms = study_id, terms
+        self.study_id, self.terms, self.balance = study_id, terms, balance
         self._leasing = Leasing(UnitRow, session, study_id, owner, terms)
 
     def claim(self, take_over: bool) -> Claim | None:
@@ -79,6 +81,8 @@ class Claims:
         """The claim, with the unit's trial; a new one is made in the same transaction."""
         is_new = row.trial_id is None
         if row.trial_id is None or row.trial_number is None:
+            if self.balance is not None and "scheduler" not in row.params:
+                row.params = {**row.params, **self.balance.next(session, self.study_id)}
             row.trial_id, row.trial_number = trials.create(session, self.study_id, row.number)
         else:
             trials.set_state(session, row.trial_id, "running")

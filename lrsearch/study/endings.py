@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study import trials
 from lrsearch.study.clock import ticked
+from lrsearch.study.confirmation import advance
 from lrsearch.study.leasing import Row, key, release
+from lrsearch.study.ranges import stop_without_ranges
 from lrsearch.study.tables import (
     COMPLETE,
     CRASHED,
@@ -83,6 +85,7 @@ def end(
     if outcome.reason is not None:
         shown["reason"] = outcome.reason
     trials.end(session, trial_id, outcome.outcome, outcome.value, shown)
+    advance(session, study_id)
 
 
 def end_side_run(
@@ -110,6 +113,8 @@ def end_side_run(
             **found,
         )
     )
+    stop_without_ranges(session, study_id)
+    advance(session, study_id)
 
 
 def crash(session: Session, row: UnitRow | SideRunRow) -> None:

@@ -34,7 +34,9 @@ def plan_units(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) ->
     else:
         assert study.n_trials is not None, "the border asks for a number"
         total = study.n_trials
-        turns = itertools.cycle(settings.space.grid(study.balance) if study.balance else [{}])
+        # `families` take their turns when they are claimed.
+        branches = () if study.balance == "families" else study.balance
+        turns = itertools.cycle(settings.space.grid(branches) if branches else [{}])
         given += itertools.islice(turns, max(0, total - len(given)))
     return [
         (params, derived_seed(study.seed, "trial", k)) for k, params in enumerate(given[:total])

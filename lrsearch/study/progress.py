@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.study.tables import COMPLETE, DONE, RUNNING, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import (
+    COMPLETE,
+    DONE,
+    RANGE_TEST,
+    RUNNING,
+    EpochRow,
+    SideRunRow,
+    StudyRow,
+    UnitRow,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,40 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class SideRun:
+    """A run outside the budget."""
+
+    kind: str
+    number: int
+    trial: int | None
+    """The trial whose recipe it trains again."""
+    seed: int
+    state: str
+    owner: str | None
+    outcome: str | None
+    value: float | None
+    reason: str | None
+    recipe: dict[str, Any] | None
+    seconds: float | None
+    result: dict[str, Any] | None
+    """Of one that runs; not read of the others."""
+
+    def as_running(self) -> Running:
+        """As what runs is shown."""
+        curve = (self.result or {}).get("curve") or [{}]
+        last = curve[-1]
+        return Running(
+            trial=self.trial,
+            owner=self.owner or "",
+            recipe=self.recipe,
+            epoch=last.get("epoch"),
+            train_loss=last.get("train_loss"),
+            val_loss=last.get("val_loss"),
+            lr=last.get("lr"),
+        )
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A study at a moment."""
 
@@ -53,6 +96,33 @@ class Snapshot:
     """Why it is not open."""
     hand_back: bool
     """Whether running trials are to be handed back."""
+    side_runs: list[SideRun] = field(default_factory=list)
+
+    @property
+    def side_running(self) -> list[Running]:
+        """The side runs at work that train a trial's recipe again."""
+        return [
+            run.as_running()
+            for run in self.side_runs
+            if run.state == RUNNING and run.kind != RANGE_TEST
+        ]
+
+    @property
+    def range_test(self) -> SideRun | None:
+        """The range test, as long as trials wait for it."""
+        tests = (run for run in self.side_runs if run.kind == RANGE_TEST and run.state != DONE)
+        return next(tests, None)
+
+    @property
+    def side_done(self) -> int:
+        """How many side runs have ended."""
+        return sum(run.state == DONE for run in self.side_runs)
+
+    @property
+    def owners(self) -> list[str]:
+        """Those who are at work."""
+        side = [run.owner or "" for run in self.side_runs if run.state == RUNNING]
+        return [*(one.owner for one in self.running), *side]
 
 
 class Progress:
@@ -100,7 +170,24 @@ class Progress:
             )
             for unit, last in rows
         ]
-        return Snapshot(total or 0, running, state, stopped, hand_back)
+        return Snapshot(total or 0, running, state, stopped, hand_back, self.side_runs())
+
+    def side_runs(self) -> list[SideRun]:
+        """The runs outside the budget, in the order in which they were added."""
+        row = SideRunRow
+        is_running = case((row.state == RUNNING, row.result), else_=None)
+        with self._session() as session:
+            return [
+                SideRun(*columns)
+                for columns in session.execute(
+                    select(
+                        row.kind, row.number, row.trial_number, row.seed, row.state, row.owner,
+                        row.outcome, row.value, row.reason, row.recipe, row.seconds, is_running,
+                    )
+                    .where(row.study_id == self._study_id)
+                    .order_by(row.side_run_id)
+                )
+            ]  # fmt: skip
 
     def finished(self, after: int = 0) -> list[Finished]:
         """The trials that ended, in the order in which they did, from order `after` + 1 on."""

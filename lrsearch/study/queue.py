@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.seeds import derived_seed
 from lrsearch.study.clock import ticked
+from lrsearch.study.confirmation import advance
+from lrsearch.study.ranges import try_again
 from lrsearch.study.tables import (
     CRASHED,
     DONE,
@@ -18,6 +20,7 @@ from lrsearch.study.tables import (
     PAUSED,
     RUNNING,
     STOPPED,
+    SideRunRow,
     StudyRow,
     UnitRow,
 )
@@ -104,11 +107,19 @@ class Queue:
 
     def counts(self) -> dict[str, int]:
         """How many units are in each state."""
+        return self._counts(UnitRow)
+
+    def work(self) -> dict[str, int]:
+        """How many units and side runs together are in each state."""
+        units, side_runs = self._counts(UnitRow), self._counts(SideRunRow)
+        return {state: count + side_runs[state] for state, count in units.items()}
+
+    def _counts(self, table: type[UnitRow | SideRunRow]) -> dict[str, int]:
         with self._session() as session:
             rows = session.execute(
-                select(UnitRow.state, func.count())
-                .where(UnitRow.study_id == self.study_id)
-                .group_by(UnitRow.state)
+                select(table.state, func.count())
+                .where(table.study_id == self.study_id)
+                .group_by(table.state)
             )
             found = {str(state): int(count) for state, count in rows}
             return {OPEN: 0, RUNNING: 0, DONE: 0} | found
@@ -154,6 +165,8 @@ class Queue:
         """Workers may claim."""
         with self._session.begin() as session:
             self._set_state(session, OPEN, None, hand_back=False)
+            try_again(session, self.study_id)
+            advance(session, self.study_id)
 
     def pause(self) -> None:
         """Running trials are handed back, and nothing is claimed until the study is opened."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
@@ -23,15 +23,17 @@ from lrsearch.study.tables import (
     UnitRow,
 )
 
+_NONE = {OPEN: 0, RUNNING: 0, DONE: 0}
+
 
 @dataclass(frozen=True)
 class Waiting:
-    """An open study with units that are not done."""
+    """An open study with units or side runs that are not done."""
 
     study_id: int
     name: str
     runs: int
-    """How often it was run or submitted: each may have changed what is free to change."""
+    """How often it was run or submitted, or its ranges found: each may have changed settings."""
 
     def same_as(self, other: Waiting) -> bool:
         """Whether what was loaded for one serves the other."""
@@ -50,19 +52,21 @@ class StudyStatus:
     priority: int
     counts: Mapping[str, int]
     """Units by their state."""
+    side_counts: Mapping[str, int]
+    """Side runs by their state."""
     refusals: Mapping[str, str]
     """Why some hosts leave it alone."""
     checkpoints: str
 
     @property
+    def work(self) -> Mapping[str, int]:
+        """Units and side runs together by their state."""
+        return {state: count + self.side_counts[state] for state, count in self.counts.items()}
+
+    @property
     def shown_state(self) -> str:
-        """As people and programs are told."""
-        return shown_state(self.state, self.counts[DONE], sum(self.counts.values()))
-
-
-def shown_state(state: str, done: int, total: int) -> str:
-    """The state of a study, or that it is done: all of its trials have ended."""
-    return DONE if done == total else state
+        """As people and programs are told: all of a study that is done has ended."""
+        return DONE if self.work[DONE] == sum(self.work.values()) else self.state
 
 
 def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserError:
@@ -83,6 +87,16 @@ def status_of(database: Database, name: str) -> StudyStatus:
     raise no_such_study(database, name, [study.name for study in studies])
 
 
+def _counted(session: Session, table: type[UnitRow | SideRunRow]) -> dict[int, dict[str, int]]:
+    """How many rows of each study are in each state."""
+    counted: dict[int, dict[str, int]] = {}
+    for study_id, state, count in session.execute(
+        select(table.study_id, table.state, func.count()).group_by(table.study_id, table.state)
+    ):
+        counted.setdefault(study_id, {})[state] = count
+    return counted
+
+
 class Shelf:
     """Reads and marks the studies of a database."""
 
@@ -91,12 +105,15 @@ class Shelf:
 
     def waiting(self, only: str | None = None) -> list[Waiting]:
         """Open studies with work left, by priority, then the oldest first; or only one by name."""
-        left = select(UnitRow.unit_id).where(
-            UnitRow.study_id == StudyRow.study_id, UnitRow.state != DONE
-        )
+        left = [
+            select(table.state)
+            .where(table.study_id == StudyRow.study_id, table.state != DONE)
+            .exists()
+            for table in (UnitRow, SideRunRow)
+        ]
         query = (
             select(StudyRow.study_id, StudyRow.name, StudyRow.runs)
-            .where(StudyRow.state == OPEN, left.exists())
+            .where(StudyRow.state == OPEN, or_(*left))
             .order_by(StudyRow.priority.desc(), StudyRow.study_id)
         )
         if only is not None:
@@ -107,13 +124,7 @@ class Shelf:
     def statuses(self) -> list[StudyStatus]:
         """All studies, the oldest first."""
         with self._session() as session:
-            counted: dict[int, dict[str, int]] = {}
-            for study_id, state, count in session.execute(
-                select(UnitRow.study_id, UnitRow.state, func.count()).group_by(
-                    UnitRow.study_id, UnitRow.state
-                )
-            ):
-                counted.setdefault(study_id, {OPEN: 0, RUNNING: 0, DONE: 0})[state] = count
+            units, side_runs = _counted(session, UnitRow), _counted(session, SideRunRow)
             refusals: dict[int, dict[str, str]] = {}
             for row in session.scalars(select(RefusalRow)):
                 refusals.setdefault(row.study_id, {})[row.host] = row.reason
@@ -124,7 +135,8 @@ class Shelf:
                     state=row.state,
                     stopped=row.stopped,
                     priority=row.priority,
-                    counts=counted.get(row.study_id, {OPEN: 0, RUNNING: 0, DONE: 0}),
+                    counts=_NONE | units.get(row.study_id, {}),
+                    side_counts=_NONE | side_runs.get(row.study_id, {}),
                     refusals=refusals.get(row.study_id, {}),
                     checkpoints=str(row.record.get("checkpoints", "lrsearch-checkpoints")),
                 )
@@ -132,17 +144,19 @@ class Shelf:
             ]
 
     def running_now(self, study_id: int) -> int:
-        """How many units of a study have an owner whose lease holds."""
+        """How many units and side runs of a study have an owner whose lease holds."""
+        tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
         with self._session() as session:
-            return (
+            return sum(
                 session.scalar(
                     select(func.count()).where(
-                        UnitRow.study_id == study_id,
-                        UnitRow.state == RUNNING,
-                        UnitRow.leased_until >= database_now(),
+                        table.study_id == study_id,
+                        table.state == RUNNING,
+                        table.leased_until >= database_now(),
                     )
                 )
                 or 0
+                for table in tables
             )
 
     def delete(self, study_id: int) -> None:

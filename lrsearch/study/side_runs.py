@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -84,13 +84,20 @@ class SideClaims:
             return orders
 
     def finish(
-        self, claim: SideClaim, outcome: Outcome, result: Mapping[str, Any], seconds: float
+        self,
+        claim: SideClaim,
+        outcome: Outcome,
+        result: Mapping[str, Any],
+        seconds: float,
+        also: Callable[[Session], None] | None = None,
     ) -> None:
-        """The side run is done. Raises LeaseLost."""
+        """The side run is done, and what `also` writes is written with it. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             end_side_run(
                 session, self.study_id, claim.side_run_id, outcome, seconds, result=dict(result)
             )
+            if also is not None:
+                also(session)
 
     def is_finished(self, claim: SideClaim) -> bool:
         """Whether this very attempt has finished: its commit went through, the answer was lost."""

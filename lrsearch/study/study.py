@@ -15,12 +15,15 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch import __version__
+from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
+from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
+from lrsearch.study.ranges import ask_for_ranges, found_ranges, try_again
 from lrsearch.study.shelf import no_such_study
 from lrsearch.study.tables import OPEN, StudyRow
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 # What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
-        "description", "sampler", "pruner", "logger", "queue",
+        "description", "sampler", "pruner", "logger", "queue", "confirm",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
         "study.warm_start", "study.warm_start_trials",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
@@ -128,6 +131,7 @@ def _create(
                 )
             )
             session.flush()
+            ask_for_ranges(session, settings, study_id)
             Queue.add_to(session, study_id, units)
     except IntegrityError:
         return _row(database, study_id)
@@ -141,6 +145,7 @@ def _resume(
     studies: Studies,
     row: StudyRow,
 ) -> OpenStudy:
+    settings = with_ranges(settings, found_ranges(row.record))
     stored_data = row.record["data"]
     changed = differences(row.config, settings.plain)
     if (info and info.fingerprint) != (stored_data and stored_data["fingerprint"]):
@@ -167,23 +172,21 @@ def _resume(
         notes.append(f"extended from {before} to {len(units)} trials")
     elif len(units) < before and queue.trim(len(units)) < before:
         notes.append(f"cut from {before} to {queue.planned()} trials")
-    record = {**row.record, "runs": [*row.record["runs"], now], "versions": versions()}
-    if settings.checkpoints_url is not None:
-        record["checkpoints"] = checkpoints_url(settings)
     with database.session.begin() as session:
-        session.execute(
-            update(StudyRow)
-            .where(StudyRow.study_id == row.study_id)
-            .values(
-                config=dict(settings.plain),
-                record=record,
-                runs=StudyRow.runs + 1,
-                priority=settings.study.priority,
-                state=OPEN,
-                stopped=None,
-                hand_back=False,
-            )
-        )
+        mine = StudyRow.study_id == row.study_id
+        # Locks the row: its range test may end at the same moment.
+        session.execute(update(StudyRow).where(mine).values(runs=StudyRow.runs + 1))
+        stored = session.get_one(StudyRow, row.study_id)
+        settings = with_ranges(settings, found_ranges(stored.record))
+        try_again(session, row.study_id)
+        record = {**stored.record, "runs": [*stored.record["runs"], now], "versions": versions()}
+        if settings.checkpoints_url is not None:
+            record["checkpoints"] = checkpoints_url(settings)
+        stored.config, stored.record = dict(settings.plain), record
+        stored.priority, stored.state = settings.study.priority, OPEN
+        stored.stopped, stored.hand_back = None, False
+        session.flush()
+        advance(session, row.study_id)
     studies.annotate(row.name, _attributes(settings, info))
     return OpenStudy(
         row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)

@@ -44,7 +44,7 @@ COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY, FAILED, CRASHED = (
 DROPPED = "dropped"
 
 # Kinds of side runs.
-CONFIRM, TEST = "confirm", "test"
+CONFIRM, TEST, RANGE_TEST = "confirm", "test", "range_test"
 
 
 class Base(DeclarativeBase):
@@ -74,7 +74,7 @@ class StudyRow(Base):
     record: Mapped[dict[str, Any]]
     """Data fingerprint, versions, git revision, history of samplers and pruners."""
     runs: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
-    """How often it was run or submitted."""
+    """How often it was run or submitted, or its ranges found: then workers load it again."""
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """Workers serve the study of the highest priority first, then the oldest."""
     seconds: Mapped[float] = mapped_column(Float, default=0.0)

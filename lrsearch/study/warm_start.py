@@ -12,6 +12,7 @@ from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
 from lrsearch.space.refit import refit
+from lrsearch.study.confirmed import confirmed_first, read_confirmation
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Progress, ranked
 from lrsearch.study.shelf import no_such_study
@@ -62,7 +63,10 @@ def warm_start(settings: Settings, database: Database) -> WarmStart:
     if row is None:
         raise UserError(f"study.warm_start: {no_such_study(database, name, names)}")
     metric = MetricSettings(**row.config["metric"])
-    best = ranked(Progress(database.session, row.study_id).finished(), metric.mode)
+    with database.session() as session:
+        confirmation = read_confirmation(session, row.study_id)
+    found = ranked(Progress(database.session, row.study_id).finished(), metric.mode)
+    best = confirmed_first(found, lambda trial: trial.trial, confirmation)
     if not best:
         raise UserError(f"study.warm_start: no trial of {name} has completed yet")
     trials: list[int] = []

@@ -15,21 +15,25 @@ from lrsearch.training.batches import (
     Batch,
     augmentation,
     batches_per_epoch,
-    evaluation_batches,
     training_batches,
 )
 from lrsearch.training.generators import generator_states, set_generator_states
+from lrsearch.training.scores import mean_scores
 from lrsearch.training.task import Evaluation, OutOfMemory, Stopped, Task
 from lrsearch.training.watch import WINDOW, Diverged, LossWatch
 
 __all__ = ["Diverged", "Evaluation", "OutOfMemory", "Stopped", "Task", "Training", "train"]
 
-_EVALUATION_BATCH = 1024
-
 
 def train(task: Task) -> Iterator[Evaluation]:
     """Trains from start to end: `Training.evaluations` without a way back."""
     return Training(task).evaluations()
+
+
+def autocast_of(amp: str, device: str) -> contextlib.AbstractContextManager[object]:
+    """The context in which a model computes in half precision, where that is asked for."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(amp)
+    return contextlib.nullcontext() if half is None else torch.autocast(device, half)
 
 
 class Training:
@@ -44,14 +48,11 @@ class Training:
         if task.settings.compile:
             self.forward = torch.compile(task.model)
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
-        self.watch = LossWatch()
+        self.watch = LossWatch(task.on_losses)
         self.norms: list[torch.Tensor] = []
-        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(task.settings.amp)
-        kind = task.device.type
-        self.autocast: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if half is None else torch.autocast(kind, half)
-        )
-        self.scaler = torch.amp.GradScaler(kind) if half == torch.float16 else None
+        kind, amp = task.device.type, task.settings.amp
+        self.autocast = autocast_of(amp, kind)
+        self.scaler = torch.amp.GradScaler(kind) if amp == "fp16" else None
         self._lr_start = tuple(self.schedule.rates)
         self._started = time.perf_counter()
         self._batches_per_epoch = batches_per_epoch(task.parts.train, task.recipe.batch_size)
@@ -240,18 +241,17 @@ class Training:
         task = self.task
         measures = {"val_loss": task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
-        size = task.settings.micro_batch or _EVALUATION_BATCH
-        totals = dict.fromkeys(measures, torch.zeros((), device=task.device))
         task.model.eval()
-        with torch.no_grad():
-            for x, y in evaluation_batches(task.parts.validation, size, task.device):
-                with self.autocast:
-                    outputs = self.forward(x)
-                    means = {name: measure(outputs, y) for name, measure in measures.items()}
-                totals = {name: total + means[name] * len(x) for name, total in totals.items()}
+        found = mean_scores(
+            self.forward,
+            task.parts.validation,
+            measures,
+            task.device,
+            self.autocast,
+            task.settings.micro_batch,
+        )
         task.model.train()
-        n = len(task.parts.validation)
-        return {name: float(total) / n for name, total in totals.items()}
+        return found
 
     def _out_of_memory(self) -> OutOfMemory:
         return OutOfMemory(self.step, self.schedule.rates[0], self.task.recipe.batch_size)

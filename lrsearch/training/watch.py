@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,9 +28,13 @@ class LossWatch:
     On a GPU a window is copied in the background and read when the next one is full.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
+    ) -> None:
+        """`on_losses` is given the rates and losses of each window when they have been read."""
         self.total = 0.0
         self.count = 0
+        self._on_losses = on_losses
         self._losses: list[torch.Tensor] = []
         self._rates: list[float] = []
         self._first_step = 1
@@ -81,7 +85,10 @@ class LossWatch:
             return
         read, rates, first = self._pending
         self._pending = None
-        for offset, loss in enumerate(read()):
+        losses = read()
+        if self._on_losses is not None:
+            self._on_losses(rates, losses)
+        for offset, loss in enumerate(losses):
             if self._limit == math.inf and math.isfinite(loss):
                 self._limit = BLOW_UP * max(abs(loss), 0.1)
             if not math.isfinite(loss) or loss > self._limit:

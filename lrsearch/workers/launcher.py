@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import FAILED, OPEN, PAUSED, RUNNING, STOPPED
 from lrsearch.workers.here import Here
+from lrsearch.workers.places import Place
 
 _EARLY_DEATHS = 3
 """So many workers in a row that die before they finish a trial end the sweep."""
@@ -32,50 +33,6 @@ _LOG_TAIL = 30
 
 class WorkersFailed(LrsearchError):
     """The workers cannot work; the message has the end of their log."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a worker runs: a GPU by its number, or a core."""
-
-    name: str
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-def places(workers: int | str, device: str, threads: int) -> list[Place]:
-    """One place a worker: each GPU that can be seen, else each core (with `threads` of them)."""
-    gpus = _visible_gpus() if device in ("auto", "cuda") else []
-    if gpus:
-        count = len(gpus) if workers == "auto" else int(workers)
-        chosen = [gpus[k % len(gpus)] for k in range(count)]
-        return [Place(f"GPU {gpu}", {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
-    if workers == "auto":
-        one_device = device.startswith(("cuda", "mps")) or _has_metal(device)
-        workers = 1 if one_device else max(1, available_cores() // threads)
-    return [Place(f"core {k}") for k in range(int(workers))]
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _visible_gpus() -> list[str]:
-    """CUDA devices by the number or name that CUDA_VISIBLE_DEVICES takes."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [one.strip() for one in chosen.split(",") if one.strip() not in ("", "-1")]
-    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/dxg").exists():
-        return []  # no driver: do not pay for importing torch to hear it
-    import torch
-
-    return [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _has_metal(device: str) -> bool:
-    return device == "auto" and sys.platform == "darwin"
 
 
 @dataclass
@@ -137,7 +94,7 @@ class Launcher:
                 self._kill()
                 self._bury_dead(blame=False)
                 self._look(None)
-                if not self._snapshot.running:
+                if not self._snapshot.owners:
                     self.queue.rest()
 
     def _turn(self, timeout: float | None) -> bool:
@@ -160,15 +117,17 @@ class Launcher:
             return True
         if self.interrupts or self._snapshot.state in (STOPPED, FAILED):
             return False
-        counts = self.queue.counts()
+        counts = self.queue.work()
         return bool(counts[OPEN] or counts[RUNNING])
 
     def _look(self, timeout: float | None) -> None:
         """Shows what has happened, and minds the time."""
+        side_done = self._snapshot.side_done
         self._snapshot = self.progress.snapshot()
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order
+        if new or self._snapshot.side_done > side_done:
             self._early_deaths = 0
         self.display.update(self._snapshot, new)
         if self._snapshot.state == PAUSED:
@@ -188,12 +147,12 @@ class Launcher:
         return bool(self.interrupts or self.timed_out or self._snapshot.hand_back)
 
     def _hire(self) -> None:
-        """A worker for each open unit that none of ours is about to claim."""
+        """A worker for each open unit or side run that none of ours is about to claim."""
         idle_places = len(self.where) - len(self._workers)
         if not idle_places or self._snapshot.state != OPEN:
             return
-        counts = self.queue.counts()
-        busy = {one.owner.rsplit("/", 1)[0] for one in self._snapshot.running}
+        counts = self.queue.work()
+        busy = {owner.rsplit("/", 1)[0] for owner in self._snapshot.owners}
         names = [f"{host_name()}/{worker.process.pid}" for worker in self._workers]
         idle = sum(name not in busy for name in names)
         wanted = counts[OPEN] - idle

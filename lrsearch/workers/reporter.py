@@ -130,9 +130,7 @@ class Reporter:
 
     def value(self) -> float | None:
         """The trial's value: that of its best or last evaluation."""
-        if not self.values or self.metric.at == "last":
-            return self.last
-        return min(self.values) if self.metric.mode == "min" else max(self.values)
+        return value_of(self.values, self.metric)
 
     def _decide(self, session: Session) -> bool:
         if self.spared_at is not None:
@@ -147,14 +145,7 @@ class Reporter:
 
     def _row(self, evaluation: Evaluation) -> Row:
         """Checks an evaluation and counts it."""
-        value = evaluation.values.get(self.metric.name)
-        if value is None:
-            raise UserError(
-                f"metric.name: {self.metric.name!r} was not reported; "
-                f"reported: {', '.join(evaluation.values)}"
-            )
-        if not math.isfinite(value):
-            raise Diverged(evaluation.step, evaluation.lr_end[0], value)
+        value = measured(evaluation, self.metric.name)
         self.values.append(value)
         rates = self.course.rates(evaluation.index)
         return {
@@ -166,6 +157,25 @@ class Reporter:
             "rate_left": None if rates is None else rates.left,
             **epoch_columns(evaluation),
         }
+
+
+def measured(evaluation: Evaluation, metric: str) -> float:
+    """The metric's value. Raises UserError where it was not reported, Diverged if not finite."""
+    value = evaluation.values.get(metric)
+    if value is None:
+        raise UserError(
+            f"metric.name: {metric!r} was not reported; reported: {', '.join(evaluation.values)}"
+        )
+    if not math.isfinite(value):
+        raise Diverged(evaluation.step, evaluation.lr_end[0], value)
+    return value
+
+
+def value_of(values: Sequence[float], metric: MetricSettings) -> float | None:
+    """A training's value: that of its best or last evaluation; None before the first."""
+    if not values or metric.at == "last":
+        return values[-1] if values else None
+    return min(values) if metric.mode == "min" else max(values)
 
 
 def logged_values(evaluation: Evaluation) -> dict[str, float]:

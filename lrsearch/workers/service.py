@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -16,15 +17,20 @@ from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, unusable
 from lrsearch.study.outages import Contact, Waits, passes, persist
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, Waiting
+from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.study import load_row
+from lrsearch.study.tables import RANGE_TEST
 from lrsearch.study.trials import Studies
+from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
+from lrsearch.workers.side_worker import SideWorker
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.worker import Worker
 
@@ -47,7 +53,7 @@ class Service:
         self._database = Database(here.url, self._studies.engine)
         self._shelf = Shelf(self._database.session)
         self._contact = Contact()
-        self._loaded: tuple[Waiting, Worker] | None = None
+        self._loaded: tuple[Waiting, _Workers] | None = None
         self._refused: dict[tuple[int, int], float] = {}
         """Until when a study, in this form, is left alone."""
 
@@ -86,34 +92,28 @@ class Service:
 
     def _gap(self) -> float:
         """A silence that breaks the contact: by then others may have thought us dead."""
-        terms = QueueSettings() if self._loaded is None else self._loaded[1].claims.terms
-        return terms.lease
+        return QueueSettings().lease if self._loaded is None else self._loaded[1].lease
 
     def _work_on(self, study: Waiting) -> bool:
-        """Brings one unit of a study to its end; false when it has none for us."""
+        """Brings one unit or side run of a study to its end; false when it has none for us."""
         if self._is_refused(study):
             return False
-        worker = self._load(study)
-        if worker is None:
+        workers = self._load(study)
+        if workers is None:
             return False
-        lease = worker.claims.terms.lease
-        claim = worker.claims.claim(take_over=self._contact.lasted(lease))
-        if claim is None:
-            return False
-        worker.run(claim)
-        return True
+        return workers.work(take_over=self._contact.lasted(workers.lease))
 
     def _is_refused(self, study: Waiting) -> bool:
         return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)
 
-    def _load(self, study: Waiting) -> Worker | None:
-        """The worker for a study; None, with the reason recorded, if it cannot be served here."""
+    def _load(self, study: Waiting) -> _Workers | None:
+        """The workers for a study; None, with the reason recorded, if it cannot be served here."""
         if self._loaded is not None and self._loaded[0].same_as(study):
             return self._loaded[1]
         self._loaded = None  # only one at a time holds memory
         gc.unfreeze()
         try:
-            worker = self._build(study)
+            workers = self._build(study)
         except SQLAlchemyError:
             raise
         except Exception as error:
@@ -125,35 +125,63 @@ class Service:
             self._refused[study.study_id, study.runs] = time.monotonic() + SECOND_LOOK
             return None
         self._shelf.accept(study.study_id, host_name())
-        self._loaded = (study, worker)
+        self._loaded = (study, workers)
         # What is loaded stays: the garbage collector need not look through it during training.
         gc.collect()
         gc.freeze()
-        return worker
+        return workers
 
-    def _build(self, study: Waiting) -> Worker:
+    def _build(self, study: Waiting) -> _Workers:
         row = load_row(self._database, study.name)
         config: dict[str, Any] = {**row.config, **RUNTIME, "storage": {"url": self._here.url}}
         config["data"] = {**config["data"], **self._here.data}
         settings = settings_from(config)
         objective = build_objective(settings, row.record["data"])
-        return Worker(
-            settings,
-            objective,
-            build_pruner(
-                settings.pruner.name,
-                settings.pruner.arguments,
-                objective.most_evaluations(),
-                settings.metric.mode,
-            ),
-            Claims(self._database.session, row.study_id, owner_name(), settings.queue),
-            Queue(self._database.session, row.study_id),
-            self._studies,
-            Store(self._here.checkpoints or row.record["checkpoints"]),
-            self._contact,
-            self._stop,
-            build_logger(settings.logger.name, settings.logger.arguments),
+        pruner = build_pruner(
+            settings.pruner.name,
+            settings.pruner.arguments,
+            objective.most_evaluations(),
+            settings.metric.mode,
         )
+        session, study_id, me = self._database.session, row.study_id, owner_name()
+        store = Store(self._here.checkpoints or row.record["checkpoints"])
+        queue = Queue(session, study_id)
+        attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
+        claims = Claims(session, study_id, me, settings.queue, FamilyBalance.of(settings))
+        open_log = build_logger(settings.logger.name, settings.logger.arguments)
+        return _Workers(
+            Worker(attempts, pruner, claims, self._studies, open_log),
+            SideWorker(attempts, SideClaims(session, study_id, me, settings.queue)),
+        )
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """What serves one study: its range test first, if it has one, its units, its side runs."""
+
+    units: Worker
+    side_runs: SideWorker
+
+    @property
+    def lease(self) -> float:
+        """Seconds."""
+        return self.units.claims.terms.lease
+
+    def work(self, take_over: bool) -> bool:
+        """Brings one unit or side run to its end; false when there is none."""
+        if self.units.settings.space.to_find:
+            # Nothing can be suggested yet. Once the range is found, this study is loaded again.
+            first = self.side_runs.claims.claim(take_over, RANGE_TEST)
+            if first is not None:
+                self.side_runs.run(first)
+            return first is not None
+        if (claim := self.units.claims.claim(take_over)) is not None:
+            self.units.run(claim)
+            return True
+        if (side := self.side_runs.claims.claim(take_over)) is not None:
+            self.side_runs.run(side)
+            return True
+        return False
 
 
 def serve(here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from lrsearch.checkpoints.store import Checkpoints, Store
-from lrsearch.config.settings import Settings
-from lrsearch.errors import LrsearchError
+from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.forecast import History
 from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, flat
-from lrsearch.objective import Objective
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner
 from lrsearch.recipe import Recipe
@@ -25,23 +19,15 @@ from lrsearch.seeds import derived_seed
 from lrsearch.study import tables
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Outcome
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Contact, passes, persist
 from lrsearch.study.progress import Progress
-from lrsearch.study.queue import Queue
 from lrsearch.study.trials import Studies
-from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
+from lrsearch.workers.attempt import Attempts, WhileOwned
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import Outbox, Pruned, Reporter, logged_values
-from lrsearch.workers.stop import Stop
+from lrsearch.workers.reporter import Outbox, Reporter, logged_values
 
 if TYPE_CHECKING:
     import torch
     from optuna.samplers import BaseSampler
-
-
-class DatabaseRefuses(LrsearchError):
-    """The database takes no writes, for a reason that does not pass by itself."""
 
 
 class Worker:
@@ -49,67 +35,39 @@ class Worker:
 
     def __init__(
         self,
-        settings: Settings,
-        objective: Objective,
+        attempts: Attempts,
         pruner: Pruner,
         claims: Claims,
-        queue: Queue,
         studies: Studies,
-        store: Store,
-        contact: Contact,
-        stop: Stop,
         open_log: OpenLog | None = None,
     ) -> None:
-        self.settings, self.objective, self.pruner = settings, objective, pruner
-        self.claims, self.queue, self.studies, self.store = claims, queue, studies, store
-        self.contact, self.stop = contact, stop
+        self.attempts, self.settings = attempts, attempts.settings
+        self.objective, self.pruner = attempts.objective, pruner
+        self.claims, self.studies = claims, studies
         self.open_log = open_log
 
     def run(self, claim: Claim) -> None:
         """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
         started = time.perf_counter()
         outbox = Outbox(self.claims, claim)
-        lease = Lease(
-            lambda: self._beat(outbox),
-            self.contact,
-            self.claims.terms.lease,
-            self.settings.queue.stall_timeout,
-        )
-        checkpoints = self.store.unit(self._folder, claim.number)
-        with lease:
-            try:
-                outcome, weights = self._train(claim, lease, outbox, checkpoints)
-                seconds = time.perf_counter() - started
-                self._finish(claim, outbox, outcome, seconds, weights)
-            except LeaseLost:
-                return
-            except Stopped:
-                if not lease.lost:
-                    self._give_back(claim, outbox)
-                return
-        checkpoints.clear()
+        lease = self.attempts.lease(outbox.flush)
+        checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
 
-    @property
-    def _folder(self) -> str:
-        """Of this very study: a later one of the same name has another."""
-        return f"{self.settings.study.name}-{self.claims.study_id}"
+        def work() -> None:
+            outcome, weights = self._train(claim, lease, outbox, checkpoints)
+            self._finish(claim, outbox, outcome, time.perf_counter() - started, weights)
 
-    def _beat(self, outbox: Outbox) -> Orders:
-        orders = outbox.flush()
-        timeout = self.settings.study.timeout
-        if self.queue.tick() >= (timeout or float("inf")):
-            self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
-            return Orders(hand_back=True)
-        return orders
+        def give_back() -> None:
+            outbox.flush()
+            self.claims.give_back(claim)
+
+        self.attempts.bring_to_end(lease, checkpoints, work, give_back)
 
     def _train(
         self, claim: Claim, lease: Lease, outbox: Outbox, checkpoints: Checkpoints
     ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
-        def should_stop() -> bool:
-            lease.progress()
-            return self.stop.is_set() or lease.lost or lease.hand_back
-
-        recipe, earlier = self._until_stopped(lambda: self._begin(claim))
+        recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
+        should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(
             self.settings.metric,
             self.claims,
@@ -121,39 +79,15 @@ class Worker:
             self.objective.course(recipe),
             earlier,
         )
-        guarded = _WhileOwned(checkpoints, lease)
+        guarded = WhileOwned(checkpoints, lease)
         with self._logging(claim, recipe, reporter) as ended:
-            outcome, weights = self._outcome(recipe, claim, reporter, should_stop, guarded)
+            outcome, weights = self.attempts.ended(
+                lambda: self.objective.run(recipe, claim.seed, reporter, should_stop, guarded),
+                reporter,
+            )
             outcome = dataclasses.replace(outcome, spared_at=reporter.spared_at)
             ended.append(outcome)
         return outcome, weights
-
-    def _outcome(
-        self,
-        recipe: Recipe,
-        claim: Claim,
-        reporter: Reporter,
-        should_stop: Callable[[], bool],
-        guarded: Checkpoints,
-    ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
-        """Trains, and says how it ended."""
-        try:
-            weights = self.objective.run(recipe, claim.seed, reporter, should_stop, guarded)
-        except Pruned:
-            return Outcome(tables.PRUNED, reporter.last), None
-        except Diverged as error:
-            ended = Outcome(tables.DIVERGED, reporter.last, str(error), error.step, error.lr)
-        except OutOfMemory as error:
-            ended = Outcome(tables.OUT_OF_MEMORY, reporter.last, str(error), error.step, error.lr)
-        except (LeaseLost, Stopped):
-            raise
-        except SQLAlchemyError as error:
-            raise DatabaseRefuses(f"the database refuses a write: {error}") from error
-        except (Exception, SystemExit):  # noqa: BLE001 - the user's code can raise anything
-            ended = Outcome(tables.FAILED, reason=traceback.format_exc())
-        else:
-            return Outcome(tables.COMPLETE, reporter.value()), weights
-        return ended, None
 
     @contextmanager
     def _logging(self, claim: Claim, recipe: Recipe, reporter: Reporter) -> Iterator[list[Outcome]]:
@@ -204,15 +138,6 @@ class Worker:
         order = Order(self.settings.space, history, claim.params, seed, unit_seed)
         return build_sampler(sampler.name, sampler.arguments, order)
 
-    def _until_stopped(self, action: Callable[[], Any]) -> Any:
-        """Repeats what an outage prevents. Raises Stopped when told to stop meanwhile."""
-        try:
-            return persist(action, self.stop.wait, lambda error: self.contact.failed())
-        except Exception as error:
-            if passes(error):
-                raise Stopped("stopped while the database did not answer") from error
-            raise
-
     def _finish(
         self,
         claim: Claim,
@@ -229,9 +154,9 @@ class Worker:
                 self._keep_best(claim, outcome.value, weights)
             self.claims.finish(claim, outcome, seconds)
 
-        self._until_stopped(finish)
+        self.attempts.until_stopped(finish)
         if outcome.outcome == tables.FAILED:
-            self._until_stopped(self.queue.stop_after_failures)
+            self.attempts.until_stopped(self.attempts.queue.stop_after_failures)
 
     def _keep_best(self, claim: Claim, value: float, weights: Mapping[str, torch.Tensor]) -> None:
         """Keeps the final weights if the trial is among the best, and drops those it displaces."""
@@ -244,20 +169,9 @@ class Worker:
         ranked = sorted([*best, (claim.trial_number, value)], key=lambda one: sign * one[1])[:keep]
         numbers = {number for number, _ in ranked}
         if claim.trial_number in numbers:
-            self.store.keep_weights(self._folder, claim.trial_number, weights)
-            kept = self.store.kept(self._folder)
-            self.store.drop_weights(self._folder, [one for one in kept if one not in numbers])
-
-    def _give_back(self, claim: Claim, outbox: Outbox) -> None:
-        """Hands the unit back at once; if the database does not answer, its lease runs out."""
-        try:
-            outbox.flush()
-            self.claims.give_back(claim)
-        except LeaseLost:
-            return
-        except Exception as error:
-            if not passes(error):
-                raise
+            store, folder = self.attempts.store, self.attempts.folder
+            store.keep_weights(folder, claim.trial_number, weights)
+            store.drop_weights(folder, [one for one in store.kept(folder) if one not in numbers])
 
 
 def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -270,18 +184,3 @@ def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:
         "batch size": recipe.batch_size,
         "seed": seed,
     }
-
-
-class _WhileOwned:
-    """Checkpoints of a unit that nobody else can have: one that was lost is not written to."""
-
-    def __init__(self, checkpoints: Checkpoints, lease: Lease) -> None:
-        self._checkpoints, self._lease = checkpoints, lease
-        self.folder = checkpoints.folder
-        self.load = checkpoints.load
-        self.clear = checkpoints.clear
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Saves, as long as the lease is sure."""
-        if self._lease.is_sure():
-            self._checkpoints.save(state)

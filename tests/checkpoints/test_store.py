@@ -21,7 +21,7 @@ from lrsearch.checkpoints.places import open_place, without_password
 from lrsearch.checkpoints.store import NoCheckpoints, Store
 from lrsearch.errors import UserError
 
-MINE = Identity("digits", 3)
+MINE = Identity("digits", "3")
 
 
 def state(step: int) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_state_comes_back_as_it_was() -> None:
 
 
 def test_the_first_line_says_what_a_file_is() -> None:
-    first = contents(identity=Identity("my study", 3)).partition(b"\n")[0].decode()
+    first = contents(identity=Identity("my study", "3")).partition(b"\n")[0].decode()
     magic, version, digest, study, unit, step = first.split(" ")
     assert (magic, version, study, unit, step) == (
         "lrsearch-checkpoint", "1", "my%20study", "3", "7",
@@ -82,7 +82,7 @@ def test_a_single_changed_bit_anywhere_is_refused() -> None:
             decode(bytes(changed), MINE)
 
 
-@pytest.mark.parametrize("other", [Identity("digits", 4), Identity("mnist", 3)])
+@pytest.mark.parametrize("other", [Identity("digits", "4"), Identity("mnist", "3")])
 def test_a_checkpoint_of_another_trial_is_refused(other: Identity) -> None:
     with pytest.raises(Damaged, match="another study or trial"):
         decode(contents(), other)

@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from synthetic import recipe, sampled, study_of, trial
+from ramps import ramp_of, rates_of, trained
+from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.findings import findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.figures.study import report_figures, study_figures
 from lrsearch.figures.style import colour, rounded
+from lrsearch.range_test.result import RangeTest
+from lrsearch.space.space import Coupling
 
 pytest.importorskip("plotly")
 
@@ -150,3 +153,25 @@ def test_only_the_ends_of_a_pruned_trial_are_drawn_in_the_frontier(drawn: dict[s
 def test_a_figure_that_has_nothing_to_show_is_left_out(study: Any, there: list[str]) -> None:
     made = study()
     assert list(report_figures(made, findings(made))) == there
+
+
+def test_the_ramps_of_a_range_test_are_drawn_with_the_rates_and_the_range() -> None:
+    ramps = [
+        ramp_of(trained(rates_of(100), edge=edge, seed=seed), 100, optimizer, size, seed)
+        for optimizer, edge in (("sgd", 0.3), ("adamw", 0.1))
+        for size in (32, 128)
+        for seed in (0, 1)
+    ]
+    test = RangeTest(tuple(ramps), 40_000, 1.0, Coupling(), {})
+    study = study_of([trial(0, recipe(), 1.0)], record={**RECORD, "range_test": test.to_json()})
+    figure = json.loads(study_figures(study, findings(study))["lrsearch-range-test"].to_json())
+    names = [trace["name"] for trace in figure["data"] if trace["mode"] == "lines"]
+    assert names == ["sgd, batch 32", "sgd, batch 128", "range for sgd", "adamw, batch 32",
+                     "adamw, batch 128", "range for adamw"]  # fmt: skip
+    bars = {trace["name"]: trace["x"] for trace in figure["data"] if "range" in trace["name"]}
+    for optimizer in test.optimizers:
+        suggested = test.suggested(optimizer)
+        assert suggested is not None
+        assert bars[f"range for {optimizer}"] == [suggested.low, suggested.high]
+    assert sum(trace["mode"] == "markers" for trace in figure["data"]) == 8
+    assert figure["layout"]["xaxis"]["type"] == "log"

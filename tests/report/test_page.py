@@ -8,10 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from ramps import ramp_of, rates_of, trained
 from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.entry.report import report_page
+from lrsearch.range_test.result import RangeTest
+from lrsearch.space.space import Coupling
 
 pytest.importorskip("plotly")
 
@@ -157,3 +160,17 @@ def test_a_sweep_that_is_not_here_is_widened_in_words() -> None:
     words = Reader(page_of(replace(study, config={**study.config, "sweep": "gone"}))).words
     assert "space.lr.high=10" in words
     assert "cannot be written here" in words
+
+
+def test_a_study_that_began_with_a_range_test_shows_where_its_range_comes_from() -> None:
+    title = "Where the range of learning rates comes from"
+    ramp = ramp_of(trained(rates_of(100)), 100, "sgd", 32)
+    test = RangeTest((ramp,), 40_000, 1.0, Coupling(), {})
+    trials = [trial(0, recipe(), 0.5)]
+    page = page_of(study_of(trials, record={**RECORD, "range_test": test.to_json()}))
+    assert title in page
+    assert 'id="lrsearch-range-test"' in page
+    assert "sgd at batch size 32: the loss falls fastest" in Reader(page).prose
+    without = page_of(study_of(trials))
+    assert title not in without
+    assert "lrsearch-range-test" not in without

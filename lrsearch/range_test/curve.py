@@ -1,0 +1,176 @@
+"""What one ramp shows: losses of a training whose learning rate rises by a factor each step.
+
+After Smith 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186). Losses
+of single batches are noisy, and a running average lags: on a ramp, that finds too large a rate. So
+the loss and its slope come from a local linear regression over the logarithm of the rate (Fan and
+Gijbels 1996, "Local Polynomial Modelling and Its Applications"), which looks to both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BANDWIDTH = 0.15
+"""Of the regression's Gaussian weights, in decades of the rate."""
+LOST = 0.1
+"""A rate trains as long as not so much of the whole fall of the loss is lost again."""
+_LEAST_STEPS = 8
+_LEAST_FALL = 0.01
+_NOISE = 3.0
+"""A fall of the loss is one from so many standard deviations of the noise on."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """One ramp: the rate and the loss of each step, until it ended or diverged."""
+
+    optimizer: str
+    batch_size: int
+    seed: int
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    """The last ones may not be finite."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The rates that one ramp shows; None where it shows none."""
+
+    steepest: float | None
+    """Where the loss falls fastest, by the logarithm of the rate, to where it never was before."""
+    largest: float | None
+    """The largest that still trains: beyond it the loss rises for good."""
+    diverged: float | None
+    """Where all of the fall is lost, or the loss is not finite."""
+
+    @property
+    def falls(self) -> bool:
+        """Whether there is a rate at which the loss falls."""
+        return self.steepest is not None
+
+
+def diverged_at(losses: Sequence[float]) -> int | None:
+    """The first step whose loss is not finite, or up where it began; None where there is none.
+
+    Up is: by as much above the best so far as that lies below the beginning, or as much as it is
+    itself. Of three losses in a row the median counts, so that a single bad batch does not.
+    """
+    if not losses:
+        return None
+    known = np.asarray(losses, dtype=np.float64)
+    broken = np.flatnonzero(~np.isfinite(known))
+    finite = known[: int(broken[0])] if len(broken) else known
+    if len(finite) >= 3:
+        medians = np.median(np.lib.stride_tricks.sliding_window_view(finite, 3), axis=1)
+        best = np.minimum.accumulate(medians)
+        limit = best + np.maximum(_beginning(finite) - best, np.abs(best))
+        up = np.flatnonzero(medians > limit)
+        if len(up):
+            return int(up[0]) + 2
+    return int(broken[0]) if len(broken) else None
+
+
+def look(ramp: Ramp) -> Seen:
+    """The rates that a ramp shows."""
+    end = diverged_at(ramp.losses)
+    diverged = None if end is None else ramp.rates[end]
+    finite = _finite(ramp)
+    if len(finite) < _LEAST_STEPS:
+        return Seen(None, None, diverged)
+    rates = np.asarray(ramp.rates[: len(finite)])
+    level, slope = smoothed(rates, finite)
+    lowest = int(np.argmin(level))
+    fall = _beginning(finite) - float(level[lowest])
+    noise = _noise(finite[: max(lowest + 1, len(finite) // 4)])
+    if fall <= max(_NOISE * noise, _LEAST_FALL * abs(_beginning(finite))):
+        return Seen(None, None, diverged)
+    # What falls after a peak only makes up for it.
+    new_low = level[: lowest + 1] <= np.minimum.accumulate(level[: lowest + 1])
+    steepest = int(np.argmin(np.where(new_low, slope[: lowest + 1], np.inf)))
+    risen = np.flatnonzero(level[lowest:] > level[lowest] + max(LOST * fall, noise))
+    if len(risen):
+        last = lowest + int(risen[0]) - 1
+    elif end is not None:
+        last = min(end, len(finite)) - 1
+    else:
+        return Seen(float(rates[steepest]), None, None)
+    return Seen(float(rates[steepest]), float(rates[last]), diverged)
+
+
+def smoothed(rates: Numbers, losses: Numbers) -> tuple[Numbers, Numbers]:
+    """Level and slope (by decade of the rate) of the loss at each step."""
+    at = np.log10(rates)
+    apart = at[None, :] - at[:, None]
+    width = max(BANDWIDTH, 1.2 * float(at[-1] - at[0]) / max(1, len(at) - 1))
+    weights = np.exp(-0.5 * (apart / width) ** 2)
+    # The weighted least squares of a line, in closed form.
+    s0, s1, s2 = (np.sum(weights * apart**power, axis=1) for power in (0, 1, 2))
+    t0, t1 = (np.sum(weights * apart**power * losses[None, :], axis=1) for power in (0, 1))
+    determinant = np.maximum(s0 * s2 - s1**2, 1e-300)
+    return (s2 * t0 - s1 * t1) / determinant, (s0 * t1 - s1 * t0) / determinant
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """Smoothed losses over rates, the mean of the seeds at one batch size, for pictures."""
+
+    optimizer: str
+    batch_size: int
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+def mean_curves(ramps: Sequence[Ramp]) -> list[MeanCurve]:
+    """A curve for each optimizer and batch size, up to where the first of its seeds diverges."""
+    groups: dict[tuple[str, int], list[Ramp]] = {}
+    for ramp in ramps:
+        groups.setdefault((ramp.optimizer, ramp.batch_size), []).append(ramp)
+    curves = []
+    for (optimizer, size), several in groups.items():
+        ends = [diverged_at(ramp.losses) for ramp in several]
+        known = [_finite(ramp)[: None if end is None else end + 1]
+                 for ramp, end in zip(several, ends, strict=True)]  # fmt: skip
+        length = min(map(len, known))
+        if length >= _LEAST_STEPS:
+            rates = np.asarray(several[0].rates[:length])
+            losses = np.mean([smoothed(rates, one[:length])[0] for one in known], axis=0)
+            curves.append(MeanCurve(optimizer, size, tuple(rates.tolist()), tuple(losses.tolist())))
+    return curves
+
+
+def _finite(ramp: Ramp) -> Numbers:
+    """The losses up to the first that is not finite.
+
+    Those far above the beginning are cut: the regression would feel one that blew up long before
+    it came.
+    """
+    known = np.asarray(ramp.losses, dtype=np.float64)
+    broken = np.flatnonzero(~np.isfinite(known))
+    finite = known[: int(broken[0])] if len(broken) else known
+    if len(finite) < _LEAST_STEPS:
+        return finite
+    begun = _beginning(finite)
+    lowest = float(np.median(np.sort(finite)[: max(3, len(finite) // 20)]))
+    return np.minimum(finite, begun + max(begun - lowest, 4 * _noise(finite[:_LEAST_STEPS])))
+
+
+def _beginning(losses: Numbers) -> float:
+    """The loss before the rate did anything: the mean of the first tenth."""
+    return float(np.mean(losses[: max(3, len(losses) // 10)]))
+
+
+def _noise(losses: Numbers) -> float:
+    """Standard deviation of the loss from batch to batch, from the differences of neighbours.
+
+    After Rice 1984, "Bandwidth Choice for Nonparametric Regression": a slow trend cancels out.
+    """
+    if len(losses) < 2:
+        return 0.0
+    return math.sqrt(float(np.mean(np.diff(losses) ** 2)) / 2)

@@ -1,0 +1,85 @@
+"""Which ramps a range test runs: as many as one trial's epochs allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrsearch.config.settings import Settings
+from lrsearch.errors import UserError
+
+LOW, HIGH = 1e-6, 10.0
+"""The rates between which a ramp rises."""
+STEPS = 100
+"""Of a ramp, at most."""
+_ENOUGH_STEPS = 60
+_LEAST_STEPS = 25
+_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class RampPlan:
+    """Ramps for each optimizer, batch size and seed."""
+
+    optimizers: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    """The smallest, the middle and the largest of the space; the middle alone where time is short.
+
+    The rates at the sizes between them lie between theirs."""
+    seeds: int
+    steps: int
+    """Of each ramp, at most: one that diverges ends early."""
+    trial_samples: int
+    """What one trial of the middle batch size trains on, epoch by epoch."""
+
+    @property
+    def ramps(self) -> int:
+        """How many there are."""
+        return len(self.optimizers) * len(self.batch_sizes) * self.seeds
+
+    @property
+    def share(self) -> float:
+        """What they train on at most, as a share of a trial."""
+        per_step = len(self.optimizers) * self.seeds * sum(self.batch_sizes)
+        return per_step * self.steps / self.trial_samples
+
+
+def plan_ramps(settings: Settings, n_train: int, optimizers: Sequence[str]) -> RampPlan:
+    """The best plan that costs no more than one trial, in steps and in samples.
+
+    Rather fewer seeds than fewer batch sizes; rather fewer of both than ramps too short to see
+    anything. Raises UserError where not even the least fits.
+    """
+    sizes, middle = _sizes(settings, n_train)
+    trial = settings.train.length(middle, n_train)
+    trial_samples = trial.steps * middle
+    for chosen, seeds, least in (
+        (sizes, _SEEDS, _ENOUGH_STEPS),
+        (sizes, _SEEDS - 1, _ENOUGH_STEPS),
+        ((middle,), _SEEDS - 1, _ENOUGH_STEPS),
+        ((middle,), 1, _LEAST_STEPS),
+    ):
+        each = len(optimizers) * seeds
+        affordable = min(trial_samples // (each * sum(chosen)), trial.steps // (each * len(chosen)))
+        if affordable >= least:
+            steps = min(STEPS, affordable)
+            return RampPlan(tuple(optimizers), chosen, seeds, steps, trial_samples)
+    needed = len(optimizers) * _LEAST_STEPS
+    longer = f"train.epochs={math.ceil(needed / trial.steps_per_epoch)}"
+    if settings.train.steps is not None:
+        longer = f"train.steps={needed}"
+    raise UserError(
+        f"a range test takes at least {needed} steps here ({_LEAST_STEPS} an optimizer), and may "
+        f"take no more than one trial, which has {trial.steps} at batch size {middle}: train "
+        f"longer ({longer}), or give the learning rate a range, such as "
+        f"{{low: 1e-3, high: 1.0, log: true}}"
+    )
+
+
+def _sizes(settings: Settings, n_train: int) -> tuple[tuple[int, ...], int]:
+    """The smallest, the middle and the largest batch size, each once; and the middle alone."""
+    known = sorted({min(int(size), n_train) for size in settings.space.shared["batch_size"].grid()})
+    centre = math.log(known[0] * known[-1]) / 2
+    middle = min(known, key=lambda size: abs(math.log(size) - centre))
+    return tuple(sorted({known[0], middle, known[-1]})), middle

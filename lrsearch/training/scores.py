@@ -1,0 +1,39 @@
+"""What a model scores on a part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+
+from lrsearch.data.parts import Part
+from lrsearch.training.batches import evaluation_batches
+
+if TYPE_CHECKING:
+    from lrsearch.training.losses import Measure
+
+BATCH = 1024
+
+
+def mean_scores(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    part: Part,
+    measures: Mapping[str, Measure],
+    device: torch.device,
+    autocast: AbstractContextManager[object],
+    batch: int | None = None,
+) -> dict[str, float]:
+    """The mean of each measure over all samples, in batches of at most `batch`.
+
+    The model is to be in evaluation mode.
+    """
+    totals = dict.fromkeys(measures, torch.zeros((), device=device))
+    with torch.no_grad():
+        for x, y in evaluation_batches(part, batch or BATCH, device):
+            with autocast:
+                outputs = forward(x)
+                means = {name: measure(outputs, y) for name, measure in measures.items()}
+            totals = {name: total + means[name] * len(x) for name, total in totals.items()}
+    return {name: float(total) / len(part) for name, total in totals.items()}

@@ -1,0 +1,231 @@
+"""A worker on the side runs of one study: brings each to its end, by its kind."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.config.settings import MetricSettings
+from lrsearch.errors import UserError
+from lrsearch.recipe import Recipe
+from lrsearch.study.endings import Outcome
+from lrsearch.study.ranges import keep_ranges
+from lrsearch.study.side_runs import SideClaim, SideClaims
+from lrsearch.study.tables import COMPLETE, CONFIRM, FAILED, RANGE_TEST, TEST
+from lrsearch.training.loop import Evaluation, Stopped
+from lrsearch.workers.attempt import Attempts, WhileOwned
+from lrsearch.workers.lease import Lease
+from lrsearch.workers.reporter import measured, value_of
+
+if TYPE_CHECKING:
+    import torch
+    from sqlalchemy.orm import Session
+
+    from lrsearch.range_test.result import RangeTest
+
+Result = Mapping[str, Any]
+Kind = Callable[[SideClaim, Lease, Checkpoints], tuple[Outcome, Result]]
+
+
+class SideWorker:
+    """Works on the side runs of one study."""
+
+    def __init__(self, attempts: Attempts, claims: SideClaims) -> None:
+        self.attempts, self.claims = attempts, claims
+        self._kinds: dict[str, Kind] = {
+            CONFIRM: self._confirm,
+            TEST: self._test,
+            RANGE_TEST: self._range_test,
+        }
+
+    def run(self, claim: SideClaim) -> None:
+        """Brings one to its end, hands it back when told to, or leaves it if it was lost."""
+        started = time.perf_counter()
+        lease = self.attempts.lease(lambda: self.claims.renew(claim))
+        store, folder = self.attempts.store, self.attempts.folder
+        checkpoints = store.side_run(folder, claim.kind, claim.number)
+
+        def work() -> None:
+            device = self.attempts.objective.device_name
+            self.attempts.until_stopped(lambda: self.claims.started(claim, device))
+            guarded = WhileOwned(checkpoints, lease)
+            outcome, result = self._kinds[claim.kind](claim, lease, guarded)
+            self._finish(claim, outcome, result, time.perf_counter() - started)
+
+        self.attempts.bring_to_end(
+            lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim)
+        )
+
+    def _finish(self, claim: SideClaim, outcome: Outcome, result: Result, seconds: float) -> None:
+        found = claim.kind == RANGE_TEST and outcome.outcome == COMPLETE
+
+        def keep(session: Session) -> None:
+            keep_ranges(session, self.claims.study_id, result)
+
+        def finish() -> None:
+            if self.claims.is_finished(claim):
+                return  # and the answer was lost
+            if found:  # kept in the study's own row, where every reader of its space looks
+                self.claims.finish(claim, outcome, {}, seconds, also=keep)
+            else:
+                self.claims.finish(claim, outcome, result, seconds)
+
+        self.attempts.until_stopped(finish)
+
+    def _confirm(
+        self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
+    ) -> tuple[Outcome, Result]:
+        """A trial's recipe again, on another seed; its weights are kept for the test."""
+        attempts, recipe = self.attempts, Recipe.from_dict(claim.recipe or {})
+        should_stop = attempts.should_stop(lease)
+        report = SideReport(attempts.settings.metric, self.claims, claim, lease, should_stop)
+        report.evaluations = attempts.objective.course(recipe).evaluations
+
+        def train() -> Mapping[str, torch.Tensor] | None:
+            return attempts.objective.run(recipe, claim.seed, report, should_stop, checkpoints)
+
+        outcome, weights = attempts.ended(train, report)
+        if weights is not None and outcome.outcome == COMPLETE and lease.is_sure():
+            attempts.store.keep_confirmed(attempts.folder, claim.number, weights)
+        return outcome, report.result()
+
+    def _range_test(
+        self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
+    ) -> tuple[Outcome, Result]:
+        """The ranges of learning rates, before the first trial. It is soon run again from start."""
+        from lrsearch.workers.range_finder import find_ranges
+
+        attempts, should_stop = self.attempts, self.attempts.should_stop(lease)
+
+        unclear: list[UserError] = []
+
+        def find() -> RangeTest:
+            try:
+                return find_ranges(attempts.settings, attempts.objective, should_stop)
+            except UserError as error:
+                unclear.append(error)
+                raise
+
+        outcome, test = attempts.ended(find, _NoValues())
+        if unclear:  # no traceback is needed
+            outcome = Outcome(FAILED, reason=str(unclear[0]))
+        return outcome, {} if test is None else test.to_json()
+
+    def _test(
+        self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
+    ) -> tuple[Outcome, Result]:
+        """The weights of the confirmed winner's runs on the test part."""
+        attempts, recipe = self.attempts, Recipe.from_dict(claim.recipe or {})
+        scored = _Scores(attempts.settings.metric.name)
+        runs: Sequence[int] = claim.result["runs"]
+
+        def test() -> None:
+            for run in runs:
+                weights = attempts.store.confirmed(attempts.folder, run)
+                found = weights and attempts.objective.test(recipe, weights)
+                if found:
+                    scored.found.append(dict(found))
+                lease.progress()
+            if not scored.found:
+                raise UserError("the weights of the confirmed runs are not in storage.checkpoints")
+
+        outcome, _ = attempts.ended(test, scored)
+        if outcome.outcome == COMPLETE:
+            attempts.store.drop_confirmed(attempts.folder, keep=runs)
+        return outcome, {**claim.result, "scores": scored.found}
+
+
+class _NoValues:
+    """A range test has no value of the metric."""
+
+    last = None
+
+    def value(self) -> None:
+        """None."""
+
+
+class SideReport:
+    """What the objective reports to: the curve is kept in the side run itself."""
+
+    def __init__(
+        self,
+        metric: MetricSettings,
+        claims: SideClaims,
+        claim: SideClaim,
+        lease: Lease,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.metric = metric
+        self.claims, self.claim = claims, claim
+        self.lease, self.should_stop = lease, should_stop
+        self.evaluations: int | None = None
+        """How many a whole training has."""
+        self.points: list[dict[str, Any]] = []
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Raises Stopped, LeaseLost, Diverged, or UserError without the metric."""
+        self.lease.progress()
+        self.points.append(self._point(evaluation))
+        # During an outage the thread beside knocks; the next report writes all again.
+        if not self.lease.cut_off:
+            self.lease.reach(lambda: self.claims.record(self.claim, self.result()))
+        is_last = self.evaluations is not None and len(self.points) >= self.evaluations
+        if not is_last and self.should_stop():
+            raise Stopped("stopped after an evaluation")
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        """Makes the evaluations of a checkpoint, and no others, the run's own so far."""
+        self.points = [self._point(evaluation) for evaluation in history]
+
+    def rewind(self, epoch: float) -> int:
+        """Keeps what earlier attempts reported before `epoch`; the index of what comes next."""
+        if not self.points:
+            earlier = self.claim.result.get("curve", [])
+            self.points = [point for point in earlier if point["epoch"] < epoch]
+        return len(self.points) + 1
+
+    def result(self) -> Result:
+        """All that is known so far."""
+        return {"curve": self.points}
+
+    @property
+    def last(self) -> float | None:
+        """The last value."""
+        return self.points[-1]["value"] if self.points else None
+
+    def value(self) -> float | None:
+        """The run's value: that of its best or last evaluation, as a trial's."""
+        return value_of([point["value"] for point in self.points], self.metric)
+
+    def _point(self, evaluation: Evaluation) -> dict[str, Any]:
+        value = measured(evaluation, self.metric.name)
+        shown = {name: evaluation.values.get(name) for name in ("train_loss", "val_loss")}
+        return {
+            "epoch": evaluation.epoch,
+            "step": evaluation.step,
+            "value": value,
+            # JSON has no word for numbers that are not finite.
+            **{k: v if v is not None and math.isfinite(v) else None for k, v in shown.items()},
+            "lr": evaluation.lr_end[0],
+        }
+
+
+class _Scores:
+    """The scores of the winner's runs; their value is the mean of the metric's counterpart."""
+
+    def __init__(self, metric: str) -> None:
+        self.found: list[dict[str, float]] = []
+        self._name = f"test_{metric.partition('_')[2]}"
+
+    @property
+    def last(self) -> float | None:
+        """None: half a test says nothing."""
+        return None
+
+    def value(self) -> float | None:
+        """The mean over the runs."""
+        known = [scores[self._name] for scores in self.found if self._name in scores]
+        return sum(known) / len(known) if known else None
