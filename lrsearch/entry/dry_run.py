@@ -67,6 +67,10 @@ def dry_run(settings: Settings) -> int:
             console.print(f"  {' '.join(words)}", markup=False)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
+    runs = 0 if settings.confirm is None else settings.confirm.top * settings.confirm.seeds
+    if settings.confirm is not None:
+        top, seeds = settings.confirm.top, settings.confirm.seeds
+        console.print(f"then the best {top} again on {seeds} fresh seeds: up to {runs} runs")
     if info is None:
         console.print("your own objective is not timed")
         return 0
@@ -79,7 +83,7 @@ def dry_run(settings: Settings) -> int:
             f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, {cost.steps} steps, "
             f"{duration(cost.trial_seconds)} a trial, {cost.memory / 2**20:.0f} MiB a worker"
         )
-    rounds = len(units) / len(where)
+    rounds = (len(units) + runs) / len(where)
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
         f"{duration(rounds * slowest[1].trial_seconds)} without pruning, "

@@ -19,7 +19,7 @@ def runs_by_seed(found: Confirmation | None) -> Figure | None:
         return None
     seeds = list(dict.fromkeys(run.seed for run in found.runs))
     names = {seed: f"seed {place}" for place, seed in enumerate(seeds, 1)}
-    figure = new_figure("", found.metric)
+    figure = new_figure("training", found.metric)
     for place, one in enumerate(found.candidates):
         _add(figure, one, names, candidate_colour(place))
     figure.update_xaxes(
