@@ -32,11 +32,11 @@ def test_each_candidate_has_a_line_over_its_seeds_and_a_mean_with_an_interval() 
     assert lines["trial 4"]["x"] == ["in the search", "seed 1"]
     means = [one for one in figure["data"] if not one.get("name")]
     assert len(means) == 2
+    assert [one["x"] for one in means] == [["mean of 9"], ["mean of 4"]]
     for one in means:
-        assert one["x"] == ["mean"]
         assert one["error_y"]["array"][0] > 0
     assert figure["layout"]["xaxis"]["categoryarray"] == [
-        "in the search", "seed 1", "seed 2", "mean",
+        "in the search", "seed 1", "seed 2", "mean of 9", "mean of 4",
     ]  # fmt: skip
 
 
