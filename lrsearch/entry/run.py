@@ -87,7 +87,8 @@ def submit(settings: Settings) -> int:
     work = study.queue.work()
     side_runs = work[OPEN] + work[RUNNING] - trials
     console.print(
-        f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the database:\n"
+        f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
+        f"database:\n"
         f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}\n"
         f"how far they are: python -m lrsearch status {study.name}; the result, and help with the "
         f"rest: the same command without submit",
