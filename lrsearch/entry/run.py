@@ -169,5 +169,8 @@ def _announce(
         f"{settings.pruner.name} pruner, {what}; in {redacted(settings.storage_url)}",
         soft_wrap=True,
     )
+    if settings.confirm is not None:
+        top, seeds = settings.confirm.top, settings.confirm.seeds
+        console.print(f"  then the best {top} again on {seeds} fresh seeds", soft_wrap=True)
     for note in study.notes:
         console.print(f"  {note}", markup=False, soft_wrap=True)
