@@ -25,6 +25,7 @@ from lrsearch.study.tables import (
     CRASHED,
     DIVERGED,
     DONE,
+    DROPPED,
     FAILED,
     OUT_OF_MEMORY,
     PRUNED,
@@ -136,8 +137,16 @@ class PlainDisplay:
         self._tell(snapshot.side_runs)
 
     def _tell(self, side_runs: list[SideRun]) -> None:
-        """A line for each side run that has ended since the last look."""
-        done = {(run.kind, run.number): run for run in side_runs if run.state == DONE}
+        """A line for each side run that has ended since the last look.
+
+        That one was dropped is told when all have ended: until then it may be needed after all.
+        """
+        going_on = {run.kind for run in side_runs if run.state != DONE}
+        done = {
+            (run.kind, run.number): run
+            for run in side_runs
+            if run.state == DONE and not (run.outcome == DROPPED and run.kind in going_on)
+        }
         told = set(done) if self._told is None else set(self._told)
         for key, run in done.items():
             if key in told or run.kind == RANGE_TEST:
@@ -147,9 +156,8 @@ class PlainDisplay:
             place = f"[{run.kind} {sum(kind == run.kind for kind, _ in told)}/{total}]"
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
-            self.say(
-                f"{place} trial {run.trial} again, seed {run.seed}: {run.outcome}{value}{took}"
-            )
+            what = "on the test part" if run.kind == TEST else f"again, seed {run.seed}"
+            self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}")
         self._told = set(done)
 
     def say(self, line: str) -> None:

@@ -74,7 +74,7 @@ def conclude(
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
     console.print(f"{len(finished)} trials ({_tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
-    console.print(_table(settings, best[:_TOP]), markup=False, soft_wrap=True)
+    console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)
     console.print(
         f"{output / 'best.yaml'}   again: python -m lrsearch train {output / 'best.yaml'}\n"
         f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
@@ -174,14 +174,17 @@ def _tally(finished: list[Finished]) -> str:
     return ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
 
 
-def _table(settings: Settings, best: list[Finished]) -> str:
+def _table(settings: Settings, best: list[Finished], found: Confirmation | None) -> str:
     """The best trials, a line each; only complete ones can be compared by their values."""
     name = settings.metric.name
     width = max(len(name), 9)
-    rows = [f"{'trial':>5}  {name:>{width}}  recipe"]
-    rows += [
-        f"{one.trial:>5}  {number(one.value):>{width}}  {described(one.recipe)}" for one in best
-    ]
+    fresh = {one.trial: one.estimate for one in found.candidates} if found is not None else {}
+    rows = [f"{'trial':>5}  {name:>{width}}  {'on fresh seeds  ' if fresh else ''}recipe"]
+    for one in best:
+        known = fresh.get(one.trial or 0)
+        mean = f"{number(known.mean if known else None):>14}  " if fresh else ""
+        value = f"{number(one.value):>{width}}"
+        rows.append(f"{one.trial:>5}  {value}  {mean}{described(one.recipe)}")
     return "\n".join(rows)
 
 

@@ -31,7 +31,7 @@ class Family:
     values: tuple[float, ...]
     """Of the complete trials, the best first."""
     expected: float | None
-    """Expected best of `Families.equal_tries` tries; None with too few."""
+    """Expected best at `Families.share`; None with too few tries."""
     spread: float | None
     """Standard deviation of that best."""
 
@@ -53,6 +53,14 @@ class Families:
     equal_tries: int | None
     """Of each family that is compared; None where there is nothing to compare."""
     sampler: str
+    balanced: bool = False
+    """The families were given the same epochs (`study.balance=families`): each is judged by half
+    of its own tries, which took about as many epochs as half of another's."""
+
+    @property
+    def share(self) -> str:
+        """At what each family is judged."""
+        return "equal epochs" if self.balanced else f"{self.equal_tries} tries"
 
     @property
     def compared(self) -> tuple[Family, ...]:
@@ -94,8 +102,8 @@ class Families:
         spread = math.hypot(first.spread or 0.0, second.spread or 0.0)
         many = [row for row in self.compared if _within(row, first)]
         lines = [
-            f"At equal tuning ({self.equal_tries} tries each) {first.name} comes first: an "
-            f"expected best {self.metric} of "
+            f"At equal tuning ({self.share}{'' if self.balanced else ' each'}) {first.name} comes "
+            f"first: an expected best {self.metric} of "
             f"{number(first.expected)} (± {number(first.spread or 0.0, 2)}), before {second.name} "
             f"with {number(second.expected)} (± {number(second.spread or 0.0, 2)})."
         ]
@@ -111,17 +119,25 @@ class Families:
     def _fairness(self) -> list[str]:
         tries = [row.tries for row in self.compared]
         lines = []
-        if max(tries) != min(tries):
+        if self.balanced:
+            epochs = [row.epochs for row in self.compared]
+            lines.append(
+                f"The families were given the same epochs ({number(min(epochs))} to "
+                f"{number(max(epochs))}), which bought {min(tries)} to {max(tries)} tries: more "
+                f"where trials were pruned. Each is judged by the best to be expected of half of "
+                f"its tries."
+            )
+        elif max(tries) != min(tries):
             lines.append(
                 f"The families had {min(tries)} to {max(tries)} tries; so that none wins by "
                 f"being tried more often, each is judged by the best to be expected of "
                 f"{self.equal_tries}."
             )
         if self.sampler in _ADAPTIVE:
+            better = "sampler=random" + ("" if self.balanced else " with study.balance=families")
             lines.append(
                 f"The {self.sampler} sampler tries good regions more often, so tries are not "
-                f"independent and this is approximate: sampler=random with "
-                f"study.balance=families compares more strictly."
+                f"independent and this is approximate: {better} compares more strictly."
             )
         return lines
 
@@ -150,7 +166,10 @@ def expected_best(
 
 
 def compare_families(study: StudyData) -> Families:
-    """The scheduler families of a study, compared at half the tries of the least tried."""
+    """The scheduler families of a study, compared at half the tries of the least tried.
+
+    Where they share the epochs, at half of each family's own tries.
+    """
     groups: dict[str, list[TrialData]] = defaultdict(list)
     for trial in study.trials:
         if trial.recipe is not None and trial.outcome in _TRIED:
@@ -159,7 +178,11 @@ def compare_families(study: StudyData) -> Families:
     # Half of them: from n tries the spread of the best of n cannot be told.
     equal = -(-min(enough) // 2) if len(enough) > 1 and study.ranked else None
     mode = study.metric.mode
-    rows = [_family(name, group, study, equal) for name, group in groups.items()]
+    balanced = study.config["study"].get("balance") == "families"
+    rows = [
+        _family(name, group, study, -(-len(group) // 2) if equal and balanced else equal)
+        for name, group in groups.items()
+    ]
     sign = 1.0 if mode == "min" else -1.0
     rows.sort(
         key=lambda row: (
@@ -168,7 +191,8 @@ def compare_families(study: StudyData) -> Families:
             sign * row.values[0] if row.values else math.inf,
         )
     )
-    return Families(study.metric.name, tuple(rows), equal, str(study.config["sampler"]["name"]))
+    sampler = str(study.config["sampler"]["name"])
+    return Families(study.metric.name, tuple(rows), equal, sampler, balanced)
 
 
 def _family(name: str, trials: list[TrialData], study: StudyData, equal: int | None) -> Family:

@@ -34,8 +34,10 @@ Array = NDArray[np.float64]
 _DRAWS = 20_000
 _LOG_RATIOS = np.arange(-4.0, 9.1, 0.75)
 """From ratios that are as good as 0 to those where noise is as good as absent."""
-_TINY = 1e-12
-"""Of a sum of squares of standardised values: no noise at all."""
+_EQUAL = 1e-12
+"""A spread of values, relative to their size, that is none."""
+_NO_NOISE = 1e-9
+"""Of a sum of squares of standardised values: below this is what rounding leaves."""
 _INTERVAL = (2.5, 97.5)
 
 
@@ -88,7 +90,7 @@ def estimate(
     if not np.isfinite(y).all():
         raise ValueError("a value is not finite")
     centre, scale = float(y.mean()), float(y.std())
-    if scale <= _TINY * max(1.0, abs(centre)):
+    if scale <= _EQUAL * max(1.0, abs(centre)):
         return {name: _certain(sign * centre, len(names)) for name in names}
     design = np.zeros((len(rows), 1 + len(names) + len(seeds)))
     design[:, 0] = 1.0
@@ -115,7 +117,7 @@ def _posterior(design: Array, y: Array, candidates: int) -> _Posterior:
     inverse = np.linalg.inv(equations)
     right = design.T @ y
     solution = inverse @ right
-    squares = np.maximum(y @ y - solution @ right, _TINY)
+    squares = np.maximum(y @ y - solution @ right, _NO_NOISE)
     freedom = len(y) - 1
     log_weights = (
         -0.5 * np.linalg.slogdet(equations)[1]

@@ -74,6 +74,10 @@ def dry_run(settings: Settings) -> int:
         console.print(plan_told(plan), markup=False, soft_wrap=True)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
+    runs = 0 if settings.confirm is None else settings.confirm.top * settings.confirm.seeds
+    if settings.confirm is not None:
+        top, seeds = settings.confirm.top, settings.confirm.seeds
+        console.print(f"then the best {top} again on {seeds} fresh seeds: up to {runs} runs")
     if info is None:
         console.print("your own objective is not timed")
         return 0
@@ -90,7 +94,7 @@ def dry_run(settings: Settings) -> int:
         steps = plan.ramps * plan.steps // len(plan.batch_sizes)
         seconds = sum(steps * _step_seconds(costs, size) for size in plan.batch_sizes)
         console.print(f"  the range test: at most {duration(seconds)}")
-    rounds = len(units) / len(where)
+    rounds = (len(units) + runs) / len(where)
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
         f"{duration(rounds * slowest[1].trial_seconds)} without pruning, "

@@ -56,7 +56,7 @@ def pause_study(arguments: Sequence[str]) -> None:
     """`pause`."""
     with _study(arguments) as (_, _, study, queue):
         queue.pause()
-        running = plural(study.counts[RUNNING], "trial")
+        running = at_work(study.counts[RUNNING], study.side_counts[RUNNING])
         print(
             f"{study.name} is paused: its workers hand {running} back\n"
             f"to go on: python -m lrsearch resume {study.name}"
@@ -72,29 +72,36 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
             again = reopen_failed(database.session, study.study_id)
             print(f"{plural(again, 'failed trial')} {'is' if again == 1 else 'are'} open again")
         queue.open()
-        counts = queue.counts()
-        print(f"{study.name} is open: {waiting(counts[OPEN])}, {counts[RUNNING]} running")
-        if counts[OPEN]:
+        counts, work = queue.counts(), queue.work()
+        left = waiting(counts[OPEN], work[OPEN] - counts[OPEN])
+        print(f"{study.name} is open: {left}, {work[RUNNING]} running")
+        if work[OPEN]:
             print(
                 f"workers take them; to start one: python -m lrsearch worker --sweep {study.name}"
             )
 
 
-def waiting(trials: int) -> str:
-    """`1 trial waits`, `2 trials wait`."""
-    return f"{plural(trials, 'trial')} {'waits' if trials == 1 else 'wait'}"
+def waiting(trials: int, side_runs: int) -> str:
+    """`1 trial waits`, `2 trials and 6 side runs wait`."""
+    return f"{at_work(trials, side_runs)} {'waits' if trials + side_runs == 1 else 'wait'}"
+
+
+def at_work(trials: int, side_runs: int, kind: str = "") -> str:
+    """`1 trial`, `2 running trials and 6 running side runs`; no side runs are not mentioned."""
+    parts = [plural(trials, f"{kind}trial")] if trials or not side_runs else []
+    return " and ".join([*parts, *([plural(side_runs, f"{kind}side run")] if side_runs else [])])
 
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
     """`stop`."""
     with _study(arguments) as (_, _, study, queue):
         queue.stop("stopped by hand", hand_back=now)
-        running = study.counts[RUNNING]
-        one = running == 1
+        trials, side_runs = study.counts[RUNNING], study.side_counts[RUNNING]
+        one = trials + side_runs == 1
         back, on = ("is", "goes on to its end") if one else ("are", "go on to their end")
         end = f"{back} handed back" if now else on
         print(
-            f"{study.name} is stopped: {plural(running, 'running trial')} {end}\n"
+            f"{study.name} is stopped: {at_work(trials, side_runs, 'running ')} {end}\n"
             f"to go on: python -m lrsearch resume {study.name}"
         )
 

@@ -22,7 +22,7 @@ from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Progress
 from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import OpenStudy, fallback_warning, load_row, open_study
-from lrsearch.study.tables import DONE, RUNNING
+from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
 from lrsearch.workers.launcher import Launcher
@@ -89,9 +89,12 @@ def submit(settings: Settings) -> int:
     """Stores a sweep for workers that serve the database, and returns; the exit code."""
     console = make_console()
     settings, _, studies, _, study = _store(settings, console)
-    left = study.total - study.queue.counts()[DONE]
+    trials = study.total - study.queue.counts()[DONE]
+    work = study.queue.work()
+    side_runs = work[OPEN] + work[RUNNING] - trials
     console.print(
-        f"{waiting(left)} for workers; to start one, on any machine that reaches the database:\n"
+        f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
+        f"database:\n"
         f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}\n"
         f"how far they are: python -m lrsearch status {study.name}; the result, and help with the "
         f"rest: the same command without submit",
@@ -176,5 +179,8 @@ def _announce(
         f"{settings.pruner.name} pruner, {what}; in {redacted(settings.storage_url)}",
         soft_wrap=True,
     )
+    if settings.confirm is not None:
+        top, seeds = settings.confirm.top, settings.confirm.seeds
+        console.print(f"  then the best {top} again on {seeds} fresh seeds", soft_wrap=True)
     for note in study.notes:
         console.print(f"  {note}", markup=False, soft_wrap=True)

@@ -102,8 +102,10 @@ def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
     for host, reason in study.refusals.items():
         lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
     if _lacks_workers(database, study):
-        trials = study.counts[OPEN] + study.counts[RUNNING]
-        left = waiting(trials) if trials else "the confirmation waits"
+        trials, side_runs = (
+            counts[OPEN] + counts[RUNNING] for counts in (study.counts, study.side_counts)
+        )
+        left = waiting(trials, side_runs)
         lines.append(f"    {left}, {start_a_worker(study.name, place)}")
     return lines
 

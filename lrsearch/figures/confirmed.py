@@ -10,7 +10,7 @@ from lrsearch.figures.style import candidate_colour, new_figure, rounded
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_SEARCH, _MEAN = "in the search", "mean"
+_SEARCH = "in the search"
 
 
 def runs_by_seed(found: Confirmation | None) -> Figure | None:
@@ -19,13 +19,19 @@ def runs_by_seed(found: Confirmation | None) -> Figure | None:
         return None
     seeds = list(dict.fromkeys(run.seed for run in found.runs))
     names = {seed: f"seed {place}" for place, seed in enumerate(seeds, 1)}
-    figure = new_figure("", found.metric)
+    figure = new_figure("training", found.metric)
     for place, one in enumerate(found.candidates):
         _add(figure, one, names, candidate_colour(place))
+    means = [_mean(one) for one in found.candidates if one.estimate is not None]
     figure.update_xaxes(
-        type="category", categoryorder="array", categoryarray=[_SEARCH, *names.values(), _MEAN]
+        type="category", categoryorder="array", categoryarray=[_SEARCH, *names.values(), *means]
     )
     return figure
+
+
+def _mean(one: Candidate) -> str:
+    """Where its mean stands: side by side, so that no interval hides another."""
+    return f"mean of {one.trial}"
 
 
 def _add(figure: Figure, one: Candidate, names: dict[int, str], colour: str) -> None:
@@ -50,7 +56,7 @@ def _add(figure: Figure, one: Candidate, names: dict[int, str], colour: str) -> 
     mean, low, high = one.estimate.mean, one.estimate.low, one.estimate.high
     figure.add_trace(
         go.Scatter(
-            x=[_MEAN],
+            x=[_mean(one)],
             y=[rounded(mean)],
             error_y={
                 "type": "data",

@@ -84,8 +84,7 @@ def family_boxes(families: Families) -> Figure | None:
                 y=[row.name for row in compared],
                 mode="markers",
                 marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "#808080"}},
-                hovertemplate=f"expected best of {families.equal_tries} tries: %{{x}}"
-                "<extra></extra>",
+                hovertemplate=f"expected best at {families.share}: %{{x}}<extra></extra>",
             )
         )
     values = [value for row in rows for value in row.values]

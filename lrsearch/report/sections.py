@@ -142,7 +142,7 @@ def _families(found: Findings) -> Section:
                      spread, expected))  # fmt: skip
     headers: tuple[str, ...] = (
         "scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
-        f"expected best of {families.equal_tries}",
+        f"expected best at {families.share}",
     )  # fmt: skip
     if not families.compared:
         headers, rows = headers[:-1], [row[:-1] for row in rows]

@@ -6,7 +6,7 @@ run ends, and where a study is opened again. So each step is taken once, whoever
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
@@ -91,14 +91,21 @@ def _plan(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
 
 def _sift(session: Session, study_id: int) -> None:
     """Of the runs that nobody has begun, drops those of the clearly worse, and only those."""
-    untouched = session.scalars(select(SideRunRow).where(_untouched(study_id))).all()
-    found = read_confirmation(session, study_id) if untouched else None
-    if found is None:
+    mine = _untouched(study_id)
+    if session.scalar(select(SideRunRow.side_run_id).where(mine).limit(1)) is None:
         return
-    for run in untouched:
-        dropped = run.trial_number in found.hopeless
-        run.state, run.outcome = (DONE, DROPPED) if dropped else (OPEN, None)
-    session.flush()
+    found = read_confirmation(session, study_id)
+    hopeless = SideRunRow.trial_number.in_(found.hopeless if found is not None else ())
+    # By condition, not by what was read: another worker may just be claiming one.
+    for which, before, after, outcome in (
+        (hopeless, OPEN, DONE, DROPPED),
+        (~hopeless, DONE, OPEN, None),
+    ):
+        session.execute(
+            update(SideRunRow)
+            .where(mine, which, SideRunRow.state == before)
+            .values(state=after, outcome=outcome)
+        )
 
 
 def _plan_test(session: Session, study: StudyRow) -> None:

@@ -115,3 +115,17 @@ def test_a_sampler_that_adapts_is_said_to_make_it_approximate() -> None:
     trials = family("cosine", [0.1] * 4, 0) + family("linear", [0.2] * 4, 5)
     lines = compare_families(study_of(trials, "sampler=tpe")).sentences()
     assert any("tpe sampler" in line and "approximate" in line for line in lines)
+
+
+def test_families_that_share_the_epochs_are_judged_by_half_of_what_theirs_bought() -> None:
+    cheap = [trial(k, recipe(), 1.0 + k / 100, "pruned", epochs=1) for k in range(12)]
+    whole = [trial(20 + k, recipe(scheduler="linear"), 0.9 + k / 10) for k in range(4)]
+    study = study_of([*cheap, *whole], "study.balance=families")
+    found = compare_families(study)
+    assert found.balanced
+    rows = {row.name: row for row in found.rows}
+    pruned = sorted((one.value or 0.0 for one in cheap), reverse=True)
+    assert rows["cosine"].expected == expected_best(pruned, 6, "min")[0]
+    text = " ".join(found.sentences())
+    assert "At equal tuning (equal epochs)" in text
+    assert "the same epochs (12 to 20), which bought 4 to 12 tries" in text

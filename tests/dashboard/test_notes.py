@@ -76,3 +76,24 @@ def test_no_text_leaves_its_block_of_code(text: str) -> None:
     fence, *inside, end = notes._fenced(text).split("\n")
     assert end == fence.removesuffix("text")
     assert not any(line.startswith(end) for line in inside)
+
+
+def test_the_note_of_a_confirmed_study_leads_with_what_was_confirmed(url: str) -> None:
+    from lrsearch.study.endings import Outcome
+    from lrsearch.study.side_runs import SideClaims
+    from lrsearch.study.tables import COMPLETE
+
+    sweep = ToldSweep(url, 2, "confirm.top=2", "confirm.seeds=2")
+    sweep.trial(0.25)
+    lucky = sweep.trial(0.2)
+    assert "Not confirmed yet (confirming the best 2: 0 of 4 runs)" in the_note(sweep)
+    side = SideClaims(sweep.database.session, sweep.study_id, "far/1/1.00")
+    for value in (0.4, 0.26, 0.41, 0.27):
+        claim = side.claim(take_over=False)
+        assert claim is not None
+        side.finish(claim, Outcome(COMPLETE, value), {}, 1.0)
+    note = the_note(sweep)
+    assert "Trial 0, confirmed: val\\_loss" in note
+    assert "on fresh seeds, mean of 2 runs (lower is better)" in note
+    assert f"its best, trial {lucky.trial_number}, had 0.2 (optimistic: the best of 2)" in note
+    sweep.close()

@@ -263,3 +263,28 @@ def test_what_is_stored_of_the_configuration_has_no_url() -> None:
 def test_a_bad_url_is_refused_without_repeating_it() -> None:
     found = problems("+sweep=digits", "storage.url=nosql://me:secret@host/db")
     assert "secret" not in "".join(found)
+
+
+def test_the_best_are_confirmed_where_that_is_asked_for() -> None:
+    assert settings().confirm is None
+    one = settings("confirm.top=2").confirm
+    assert one is not None
+    assert (one.top, one.seeds) == (2, 5)
+    shipped = load_settings(["+sweep=mnist"]).confirm
+    assert shipped is not None
+    assert (shipped.top, shipped.seeds) == (3, 3)
+    assert load_settings(["+sweep=mnist", "confirm=null"]).confirm is None
+
+
+def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
+    found = problems("+sweep=digits", "confirm.seeds=1", "confirm.tops=3", "study.balance=familys")
+    assert any(line.startswith("confirm.seeds: 1 is not valid") for line in found)
+    assert any("confirm.tops: 'tops' is unknown; did you mean top?" in line for line in found)
+    assert any("'familys' is unknown; did you mean families?" in line for line in found)
+    assert len(found) == 3
+    assert problems("+sweep=digits", "confirm=3") == ["confirm: 3 is not a mapping"]
+
+
+def test_families_cannot_share_a_grid() -> None:
+    found = problems("+sweep=digits", "sampler=grid", "study.balance=families")
+    assert any(line.startswith("study.balance: a grid has every combination") for line in found)

@@ -124,10 +124,12 @@ def test_status_tells_the_confirmed_best(
 
 
 def test_a_confirmation_that_waits_for_a_worker_is_told(command: Command, swept: Path) -> None:
-    assert command("submit", *CONFIRM)[0] == 0
+    code, out, _ = command("submit", *CONFIRM)
+    assert code == 0
+    assert "6 side runs wait for workers" in out
     out = command("status", "digits")[1]
     assert "confirming the best 3: 0 of 6 runs" in out
-    assert "the confirmation waits, no worker is at it" in out
+    assert "6 side runs wait, no worker is at it" in out
     assert json.loads(command("status", "digits", "--json")[1])["state"] == "open"
     assert "not confirmed yet" in command("best", "digits")[1]
 

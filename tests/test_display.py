@@ -1,0 +1,67 @@
+"""What the screen shows of the runs outside the budget."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from lrsearch.config.settings import MetricSettings
+from lrsearch.display import LiveDisplay, PlainDisplay, side_words
+from lrsearch.study.progress import SideRun, Snapshot
+
+RECIPE = {"lr": 0.1, "batch_size": 32, "optimizer": {"name": "sgd"},
+          "scheduler": {"name": "constant"}, "warmup": 0.0, "grad_clip": None}  # fmt: skip
+
+
+def run(number: int, trial: int, state: str, outcome: str | None = None, **more: object) -> SideRun:
+    known = {"kind": "confirm", "seed": 7, "owner": None, "value": None, "reason": None,
+             "recipe": RECIPE, "seconds": None, "result": None, **more}  # fmt: skip
+    return SideRun(number=number, trial=trial, state=state, outcome=outcome, **known)  # type: ignore[arg-type]
+
+
+def snapshot(*runs: SideRun) -> Snapshot:
+    return Snapshot(2, [], "open", None, False, list(runs))
+
+
+def test_it_says_how_far_the_confirmation_is() -> None:
+    runs = [run(0, 4, "done", "complete"), run(1, 9, "running"), run(2, 4, "open")]
+    assert side_words(runs) == "confirming the best 2: 1 of 3 runs"
+    assert side_words([run(0, 4, "open")]) == "confirming the best: 0 of 1 run"
+    assert side_words([run(0, 4, "done"), run(0, 4, "open", kind="test")]) == (
+        "testing the confirmed winner"
+    )
+    assert side_words([run(0, 4, "done")]) is None
+    assert side_words([]) is None
+
+
+def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_the_end() -> None:
+    text = io.StringIO()
+    display = PlainDisplay(Console(file=text, width=200), MetricSettings(), [])
+    first = run(0, 4, "done", "complete", value=0.25, seconds=2.0)
+    dropped = run(1, 9, "done", "dropped")
+    display.update(snapshot(first, run(1, 9, "open"), run(2, 4, "open")), [])
+    assert text.getvalue() == ""  # it had ended before this look began
+    ended = run(2, 4, "done", "complete", value=0.5)
+    display.update(snapshot(first, dropped, run(2, 4, "running")), [])
+    assert text.getvalue() == ""
+    display.update(snapshot(first, dropped, ended), [])
+    test = run(0, 4, "done", "complete", kind="test", value=0.125)
+    display.update(snapshot(first, dropped, ended, test), [])
+    assert text.getvalue().splitlines() == [
+        "[confirm 2/3] trial 9 again, seed 7: dropped",
+        "[confirm 3/3] trial 4 again, seed 7: complete 0.5",
+        "[test 1/1] trial 4 on the test part: complete 0.125",
+    ]
+
+
+def test_a_terminal_shows_the_runs_at_work_with_their_last_evaluation() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=120, force_terminal=True, color_system=None)
+    curve = {"curve": [{"epoch": 3.0, "train_loss": 0.75, "val_loss": 0.5, "lr": 0.1}]}
+    display = LiveDisplay(console, MetricSettings(), [])
+    console.print(display.render(snapshot(run(0, 4, "running", owner="h/1/1.0", result=curve))))
+    shown = text.getvalue()
+    assert "confirming the best: 0 of 1 run" in shown
+    assert "0.75" in shown
+    assert "lr=0.1" in shown
