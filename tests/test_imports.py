@@ -55,6 +55,10 @@ FORBIDDEN = {
                    "lrsearch.entry", "lrsearch.analysis"),
     "range_test/curve.py": ("torch", "lrsearch.objective", "lrsearch.training"),
     "range_test/result.py": ("torch", "lrsearch.objective", "lrsearch.training"),
+    "sampling": ("torch", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.objective",
+                 "lrsearch.workers", "lrsearch.entry", "lrsearch.pruning"),
+    "forecast.py": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.pruning"),
+    "course.py": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.pruning"),
     "objective.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.entry"),
     "recipe.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training"),
     "workers": ("hydra", "lrsearch.dashboard", "lrsearch.entry"),
@@ -109,7 +113,8 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
     assert users["optuna"] == {
         "study/trials.py", "study/upgrade.py", "samplers.py", "dashboard/server.py",
         "study/suggestions.py", "dashboard/attributes.py", "dashboard/pictures.py",
-        "analysis/importance.py",
+        "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
+        "sampling/observations.py",
     }  # fmt: skip
 
 

@@ -55,6 +55,10 @@ class Spent:
     """What all trials that ended would have trained, had each run to its end."""
     pruned_epochs: float
     """What pruned trials left out."""
+    spared: int
+    """Trials that should have been pruned, but were let run to their end as a check."""
+    wrongly: int
+    """Those of them that became the best of all until then."""
     workers: tuple[Worker, ...]
     """The busiest first."""
     wall_seconds: float
@@ -99,11 +103,26 @@ class Spent:
             )
         else:
             lines.append("Pruning saved nothing: no trial was pruned.")
+        if self.spared:
+            lines.append(self._checked())
         if self.deaths:
             lines.append(f"Workers died or fell silent with a trial {self.deaths} times.")
         for cause, count in self.causes[:_CAUSES]:
             lines.append(f"{plural(count, 'trial')} failed with: {cause}")
         return lines
+
+    def _checked(self) -> str:
+        """How often pruning was wrong, by the trials that it did not get; Clopper, Pearson 1934."""
+        from scipy.stats import beta
+
+        most = 1.0
+        if self.wrongly < self.spared:
+            most = float(beta.ppf(0.95, self.wrongly + 1, self.spared - self.wrongly))
+        return (
+            f"Whether pruning was right: {plural(self.spared, 'trial')} that should have been "
+            f"pruned ran to the end as a check, and {self.wrongly or 'none'} became the best so "
+            f"far. So at most {percent(most)} of the prunings were wrong (with 95 % confidence)."
+        )
 
 
 def count_spent(study: StudyData, settings: Settings) -> Spent:
@@ -123,6 +142,8 @@ def count_spent(study: StudyData, settings: Settings) -> Spent:
             max(0.0, _full(trial, study, settings) - _trained(trial))
             for trial in by_outcome.get(PRUNED, [])
         ),
+        spared=sum(trial.spared_at is not None and trial.is_complete for trial in done),
+        wrongly=_wrongly_pruned(study),
         workers=_workers(done),
         wall_seconds=study.seconds,
         deaths=sum(trial.deaths for trial in study.trials),
@@ -131,6 +152,16 @@ def count_spent(study: StudyData, settings: Settings) -> Spent:
             .most_common()
         ),
     )  # fmt: skip
+
+
+def _wrongly_pruned(study: StudyData) -> int:
+    """How many of those that were spared became the best of all that had ended by then."""
+    wrong, best, sign = 0, float("inf"), 1.0 if study.metric.mode == "min" else -1.0
+    for trial in sorted(study.by_value, key=lambda trial: trial.order or 0):
+        value = sign * (trial.value or 0.0)
+        wrong += trial.spared_at is not None and value < best
+        best = min(best, value)
+    return wrong
 
 
 def _trained(trial: TrialData) -> float:

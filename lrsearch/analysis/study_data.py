@@ -67,6 +67,8 @@ class TrialData:
     recipe: Recipe | None
     """None where it ended before there was one."""
     curve: tuple[Point, ...]
+    spared_at: int | None = None
+    """The evaluation at which it should have been pruned, but was let go on as a check."""
 
     @property
     def is_complete(self) -> bool:
@@ -198,4 +200,5 @@ def _trial(unit: UnitRow, points: Mapping[int, list[Point]]) -> TrialData:
         finished_at=unit.finished_at,
         recipe=None if unit.recipe is None else Recipe.from_dict(unit.recipe),
         curve=tuple(points.get(unit.trial_id, ())),
+        spared_at=unit.spared_at,
     )

@@ -59,3 +59,18 @@ def test_failures_are_told_by_their_last_line() -> None:
 
 def test_a_study_that_has_not_begun_is_said_so() -> None:
     assert spent(total=8).sentences() == ["0 of 8 trials have ended."]
+
+
+def test_trials_that_were_spared_tell_how_often_pruning_is_wrong() -> None:
+    found = spent(
+        trial(0, recipe(), 1.0),
+        trial(1, recipe(), 1.2, spared_at=2),
+        trial(2, recipe(), 0.9, spared_at=3),
+        trial(3, recipe(), 0.95, spared_at=3),
+        trial(4, recipe(), 2.0, "pruned", epochs=2),
+    )
+    assert (found.spared, found.wrongly) == (3, 1)
+    (line,) = [line for line in found.sentences() if "as a check" in line]
+    assert "3 trials" in line
+    assert "1 became the best so far" in line
+    assert "at most 86 %" in line  # 1 - the 5 % quantile of what gives 1 or less of 3
