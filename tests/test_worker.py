@@ -123,7 +123,7 @@ def test_a_trial_worse_than_the_others_is_pruned(work: Work) -> None:
     first = "[{lr: 0.1, optimizer: sgd},{lr: 0.1, optimizer: sgd},{lr: 0.001, optimizer: sgd}]"
     finished = work(
         "+sweep=digits", f"study.try_first={first}", "study.n_trials=3", "train.epochs=4",
-        "pruner.n_startup_trials=1", "space.scheduler.only=[constant]",
+        "pruner=median", "pruner.n_startup_trials=1", "space.scheduler.only=[constant]",
     )  # fmt: skip
     assert finished[2].outcome == "pruned"
     assert optuna_study("digits").trials[2].state == optuna.trial.TrialState.PRUNED

@@ -164,8 +164,9 @@ class AutoSampler(BaseSampler):
         rows = self._rng.integers(len(centers), size=count)
         shape = (count, len(self._joint.keys))
         moved = self._rng.normal(size=shape) * width * (self._rng.random(shape) < 0.6)
-        elsewhere = self._rng.random(count) < _OTHER_BRANCH
-        branch = np.where(elsewhere, self._rng.choice(allowed, size=count), centers.branch[rows])
+        own = centers.branch[rows]
+        elsewhere = (self._rng.random(count) < _OTHER_BRANCH) | ~np.isin(own, allowed)
+        branch = np.where(elsewhere, self._rng.choice(allowed, size=count), own)
         return self._fixed(Points(branch, np.clip(centers.unit[rows] + moved, 0.0, 1.0)))
 
     def _fixed(self, points: Points) -> Points:

@@ -44,7 +44,7 @@ def test_an_unknown_command_is_bad_input(lrsearch: Run) -> None:
 def test_help_is_hydras_with_the_catalogue(lrsearch: Run) -> None:
     done = lrsearch("--help")
     assert done.returncode == 0
-    for said in ("sampler: cmaes, gp, grid", "n_trials: 30", "train"):
+    for said in ("sampler: auto, cmaes, gp, grid", "n_trials: 30", "train"):
         assert said in done.stdout
 
 

@@ -58,7 +58,7 @@ def test_a_new_study_has_a_unit_for_each_trial_and_a_record_to_repeat_it(
     assert row.config["space"]["batch_size"] == {"low": 16, "high": 128, "type": "power_of_two"}
     assert row.record["data"]["fingerprint"] == "abc123"
     assert {"torch", "optuna", "lrsearch", "python"} <= set(row.record["versions"])
-    assert row.record["runs"][0]["sampler"]["name"] == "tpe"
+    assert row.record["runs"][0]["sampler"]["name"] == "auto"
 
 
 def test_the_dashboard_finds_what_it_needs_among_the_attributes(open_with: Open, url: str) -> None:
@@ -104,9 +104,12 @@ def test_sampler_and_pruner_may_change_and_that_is_recorded(
 ) -> None:
     open_with()
     study = open_with("sampler=random", "pruner=asha")
-    assert study.notes == ("sampler is now random (was tpe)", "pruner is now asha (was median)")
+    assert study.notes == (
+        "sampler is now random (was auto)",
+        "pruner is now asha (was schedule_aware)",
+    )
     names = [run["sampler"]["name"] for run in load_row(database, "digits").record["runs"]]
-    assert names == ["tpe", "random"]
+    assert names == ["auto", "random"]
 
 
 @pytest.mark.parametrize(
