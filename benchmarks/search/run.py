@@ -53,10 +53,8 @@ CONTESTANTS: dict[str, Contestant | None] = {
     "GP + median, 10-epoch warm-up": Contestant("gp", "median", {}, _MEDIAN_10),
     ONE_EPOCH: None,
 }
-EIGHT_WORKERS = {
-    "auto, no pruning, 8 workers": Contestant("auto", "none"),
-    "auto + schedule_aware, 8 workers": Contestant("auto", "schedule_aware"),
-}
+FLEETS = {f"auto, no pruning: {workers} at once": workers for workers in (1, 8)}
+"""Each for a hundred whole trainings: what working at once costs."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--curves", type=Path, help="the folder with LCBench's surrogate")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", default="", help="parts of contestants' names, comma between")
-    parser.add_argument("--problems", default="", help="parts of problems' names, comma between")
+    parser.add_argument("--only", default="", help="parts of contestants' names, ; between")
+    parser.add_argument("--problems", default="", help="parts of problems' names, ; between")
+    parser.add_argument(
+        "--fleets", action="store_true", help="a hundred trials by 1 and by 8 workers"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only print what is there")
@@ -83,7 +84,8 @@ def main() -> int:
     known = read(options.output)
     if not options.table:
         names = [name for name in problem_names(options.curves) if chosen(name, options.problems)]
-        entries = [name for name in [*CONTESTANTS, *EIGHT_WORKERS] if chosen(name, options.only)]
+        among = FLEETS if options.fleets else CONTESTANTS
+        entries = [name for name in among if chosen(name, options.only)]
         jobs = [Job(p, c, s) for s in range(options.seeds) for c in entries for p in names]
         known |= work([job for job in jobs if job not in known], options.output, options.processes)
     for group in ("lcbench", "own"):
@@ -101,7 +103,7 @@ def problem_names(curves: Path | None) -> list[str]:
 
 
 def chosen(name: str, parts: str) -> bool:
-    return not parts or any(part in name for part in parts.split(","))
+    return not parts or any(part in name for part in parts.split(";"))
 
 
 def build(name: str) -> Problem:
@@ -131,10 +133,9 @@ def run(job: Job) -> tuple[Job, list[float | None]]:
     budgets = [budget * problem.evaluations // 50 for budget in BUDGETS]
     if job.contestant == ONE_EPOCH:
         return job, [one_epoch(problem, job.seed, budget) for budget in budgets]
-    workers = 8 if job.contestant in EIGHT_WORKERS else 1
-    contestant = (CONTESTANTS | EIGHT_WORKERS)[job.contestant]
-    assert contestant is not None
-    if workers > 1:
+    workers = FLEETS.get(job.contestant, 1)
+    contestant = CONTESTANTS.get(job.contestant) or Contestant("auto", "none")
+    if job.contestant in FLEETS:
         budgets = [100 * problem.evaluations]
     best: list[float | None] = [None] * len(budgets)
     lowest = math.inf
@@ -177,10 +178,11 @@ def print_table(group: str, known: dict[Job, list[float | None]]) -> None:
                 f"{m:+.3f} ({m - h:+.3f} to {m + h:+.3f})" for m, h in zip(mean, half, strict=True)
             )
         print(f"{line}   {len(rows)} seeds")
-    for name in EIGHT_WORKERS:
+    for name in FLEETS:
         rows = means(known, name)
         if rows:
-            print(f"{name:36} regret after 100 whole trainings {np.mean(list(rows.values())):.3f}")
+            value = np.mean(list(rows.values()))
+            print(f"{name:36} after 100 trainings {value:.3f}   {len(rows)} seeds")
 
 
 def means(known: dict[Job, list[float | None]], contestant: str) -> dict[int, np.ndarray]:
