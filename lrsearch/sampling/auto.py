@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from scipy.special import log_ndtr, ndtr
-from scipy.stats import qmc
 
 from lrsearch.forecast import History
 from lrsearch.sampling.joint import JointSpace, Points
-from lrsearch.sampling.observations import Observations, observe
-from lrsearch.sampling.surrogate import Surrogate
+from lrsearch.sampling.observations import observe
 from lrsearch.space.space import Space
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from lrsearch.sampling.score import Score
 
 _LARGEST = 300
 """With more trials the model is slow, and TPE takes over."""
-_STARTUP = 6
 _RANDOM, _NEAR = 1000, 400
 _NEAR_WIDTHS = (0.1, 0.03)
 _REFINED, _CHILDREN = 4, 60
 _REFINED_WIDTHS = (0.05, 0.02, 0.01, 0.005)
 _BOLD_EVERY, _BOLDNESS = 4, 3.0
 """Each so many trials the model is thought less sure than it is: it may be surely wrong."""
-_LIKELY, _LAST_RESORT = 0.75, 20.0
 _OTHER_BRANCH = 0.1
 """How often a neighbour is on another branch."""
 
@@ -68,14 +62,18 @@ class AutoSampler(BaseSampler):
     ) -> dict[str, Any]:
         if self._is_slow(study):
             return self._fallback.sample_relative(study, trial, search_space)
-        trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        seen = observe(trials, study.direction, self._history)
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        _, rows = self._joint.points([other.params for other in others])
+        seen = observe([others[row] for row in rows], study.direction, self._history)
         allowed = self._joint.branches_with(self._given)
         if seen is None or trial.number < self._startup:
             chosen = self._spread(trial.number, allowed)
         else:
+            # Its imports take a second, which the first trials do without.
+            from lrsearch.sampling.score import Score
+
             bold = _BOLDNESS if trial.number % _BOLD_EVERY == 0 else 1.0
-            chosen = self._best(seen, allowed, bold)
+            chosen = self._best(Score(self._joint, seen, bold), allowed)
         return self._joint.values(int(chosen.branch[0]), chosen.unit[0])
 
     def sample_independent(
@@ -93,6 +91,8 @@ class AutoSampler(BaseSampler):
 
     def _spread(self, number: int, allowed: list[int]) -> Points:
         """The middle of the space, then a sequence that fills it evenly, the same for all."""
+        from scipy.stats import qmc
+
         width = len(self._joint.keys)
         unit = np.full((1, width), 0.5)
         if number and width:
@@ -102,58 +102,20 @@ class AutoSampler(BaseSampler):
         branch = allowed[order[number % len(allowed)]]
         return self._fixed(Points(np.array([branch], dtype=np.intp), unit))
 
-    def _best(self, seen: Observations, allowed: list[int], bold: float) -> Points:
+    def _best(self, score: Score, allowed: list[int]) -> Points:
         """Where the expected improvement is largest, as far as a random search finds."""
-        score = self._score(seen, bold)
-        good = sorted(seen.known, key=lambda one: one.value)[:8]
-        centers, _ = self._joint.points([one.parameters for one in good])
+
+        def leading(points: Points, count: int) -> Points:
+            return points[np.argsort(-score(points), kind="stable")[:count]]
+
         parts = [self._random(_RANDOM, allowed)]
-        parts += [self._near(centers, _NEAR, width, allowed) for width in _NEAR_WIDTHS]
+        parts += [self._near(score.good, _NEAR, width, allowed) for width in _NEAR_WIDTHS]
         points = Points.joined(parts)
-        for width in (*_REFINED_WIDTHS, None):
-            top = points[np.argsort(-score(points), kind="stable")[:_REFINED]]
-            if width is None:
-                return top[:1]
+        for width in _REFINED_WIDTHS:
+            top = leading(points, _REFINED)
             near = self._near(top, _CHILDREN * len(top), width, allowed)
             points = Points.joined([top, near])
-        raise AssertionError
-
-    def _score(self, seen: Observations, bold: float) -> Any:
-        joint = self._joint
-        points, rows = joint.points([one.parameters for one in seen.known])
-        values = np.array([seen.known[row].value for row in rows])
-        variances = np.array([seen.known[row].variance for row in rows])
-        encoded = joint.encode(points)
-        model = Surrogate(encoded, values, variances)
-        running, _ = joint.points(seen.unknown)
-        if len(running):
-            # As if they had come out as expected: the next one goes elsewhere.
-            extra = joint.encode(running)
-            model = model.with_data(
-                np.vstack([encoded, extra]),
-                np.r_[values, model.predict(extra)[0]],
-                np.r_[variances, np.zeros(len(extra))],
-            )
-        broken, _ = joint.points(seen.broken)
-        works = None
-        if len(broken):
-            extra = joint.encode(broken)
-            labels = np.r_[np.ones(len(encoded)), np.zeros(len(extra))]
-            # What breaks has an edge: how smooth it is has nothing to do with the values.
-            works = Surrogate(np.vstack([encoded, extra]), labels, np.full(len(labels), 0.01))
-
-        def score(candidates: Points) -> Array:
-            columns = joint.encode(candidates)
-            mean, deviation = model.predict(columns)
-            found = log_expected_improvement(mean, bold * deviation, seen.best)
-            if works is not None:
-                label, unsure = works.predict(columns)
-                found += log_ndtr((label - 0.5) / np.maximum(unsure, 0.1))
-                # However much it promises: what may well break is the last resort.
-                found -= _LAST_RESORT * (label < _LIKELY)
-            return found
-
-        return score
+        return leading(points, 1)
 
     def _random(self, count: int, allowed: list[int]) -> Points:
         branch = self._rng.choice(allowed, size=count)
@@ -180,17 +142,3 @@ class AutoSampler(BaseSampler):
                         column
                     ]
         return self._joint.snapped(Points(points.branch, unit))
-
-
-def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """Log of the expected improvement on `best`, for values that are to be small.
-
-    Far below, by the asymptotic form, which does not underflow (Ament et al. 2023,
-    arXiv 2310.20708).
-    """
-    z = (best - mean) / deviation
-    density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    near = np.log(np.maximum(density + z * ndtr(z), 1e-300))
-    # phi(z) + z Phi(z) for z -> -inf is phi(z) / z^2.
-    far = -0.5 * z * z - 0.5 * math.log(2 * math.pi) - 2 * np.log(np.maximum(np.abs(z), 1e-12))
-    return np.asarray(np.where(z < -15, far, near) + np.log(deviation))

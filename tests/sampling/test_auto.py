@@ -16,7 +16,7 @@ from scipy.stats import norm
 from lrsearch.forecast import Peer, Standing
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
-from lrsearch.sampling.auto import log_expected_improvement
+from lrsearch.sampling.score import log_expected_improvement
 from lrsearch.space.domains import Choices, FloatRange, PowersOfTwo
 from lrsearch.space.space import Space
 
