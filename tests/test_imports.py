@@ -114,7 +114,7 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
         "study/trials.py", "study/upgrade.py", "samplers.py", "dashboard/server.py",
         "study/suggestions.py", "dashboard/attributes.py", "dashboard/pictures.py",
         "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
-        "sampling/observations.py",
+        "sampling/observations.py", "sampling/units.py",
     }  # fmt: skip
 
 

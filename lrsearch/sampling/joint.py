@@ -22,9 +22,16 @@ from optuna.distributions import (
 )
 
 from lrsearch.recipe import COMMON
+from lrsearch.sampling.units import (
+    Array,
+    counts_by_memory,
+    ends,
+    from_unit,
+    is_smooth,
+    snapped,
+    to_unit,
+)
 from lrsearch.space.space import Space
-
-Array = NDArray[np.float64]
 
 BRANCHES = ("optimizer", "scheduler")
 _SHARED = frozenset({*COMMON, "lr_ref", "log2_batch_size", "final", "weight_decay", "momentum"})
@@ -90,10 +97,10 @@ class JointSpace:
         for name, distribution in parameters.items():
             sign = _TEMPERATURE.get(_key(name))
             if sign is not None and isinstance(distribution, FloatDistribution | IntDistribution):
-                low, high = _ends(name, distribution)
+                low, high = ends(name, distribution)
                 if name.startswith("log2_"):
                     weights[self.column(name)] = sign * math.log(2) * (high - low)
-                elif distribution.log or _is_momentum(name, distribution):
+                elif distribution.log or counts_by_memory(name, distribution):
                     weights[self.column(name)] = sign * (high - low)
         span = abs(weights[self.keys.index("lr")]) if "lr" in self.keys else 0.0
         return weights / span if span else np.zeros(len(self.keys))
@@ -139,7 +146,7 @@ class JointSpace:
         found = np.full(len(self.keys), _INACTIVE)
         for name, distribution in self.parameters[branch].items():
             if name in parameters:
-                found[self.column(name)] = _to_unit(name, distribution, parameters[name])
+                found[self.column(name)] = to_unit(name, distribution, parameters[name])
         return found
 
     def column(self, name: str) -> int:
@@ -155,9 +162,7 @@ class JointSpace:
         """The parameters that a point stands for, by their stored names."""
         shares = dict(zip(self.keys, unit, strict=True))
         own = self.parameters[branch]
-        found = {
-            name: _from_unit(name, one, float(shares[_key(name)])) for name, one in own.items()
-        }
+        found = {name: from_unit(name, one, float(shares[_key(name)])) for name, one in own.items()}
         return {**self.branches[branch], **found}
 
     def snapped(self, points: Points) -> Points:
@@ -166,9 +171,9 @@ class JointSpace:
         for branch, parameters in enumerate(self.parameters):
             rows = np.flatnonzero(points.branch == branch)
             for name, distribution in parameters.items():
-                if len(rows) and not _is_smooth(distribution):
+                if len(rows) and not is_smooth(distribution):
                     column = self.column(name)
-                    unit[rows, column] = _snapped(name, distribution, unit[rows, column])
+                    unit[rows, column] = snapped(name, distribution, unit[rows, column])
         return Points(points.branch, unit)
 
     def encode(self, points: Points) -> Array:
@@ -236,71 +241,3 @@ def _parameters(space: Space, branches: Mapping[str, str]) -> dict[str, BaseDist
 def _key(name: str) -> str:
     own = name.rpartition(".")[2]
     return own if own in _SHARED and not name.startswith(("model.", "data.")) else name
-
-
-def _is_smooth(distribution: BaseDistribution) -> bool:
-    return isinstance(distribution, FloatDistribution) and distribution.step is None
-
-
-def _snapped(name: str, distribution: BaseDistribution, shares: Array) -> Array:
-    if isinstance(distribution, CategoricalDistribution):
-        count = len(distribution.choices)
-        return np.asarray((np.minimum((shares * count).astype(int), count - 1) + 0.5) / count)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(name, distribution)
-    values = low + shares * (high - low)
-    values = np.exp(values) if distribution.log else values
-    step = distribution.step or 1
-    values = distribution.low + np.round((values - distribution.low) / step) * step
-    values = np.clip(values, distribution.low, distribution.high)
-    values = np.log(values) if distribution.log else values
-    return np.asarray((values - low) / (high - low))
-
-
-def _choice(distribution: CategoricalDistribution, share: float) -> int:
-    count = len(distribution.choices)
-    return min(int(share * count), count - 1)
-
-
-def _is_momentum(name: str, distribution: FloatDistribution | IntDistribution) -> bool:
-    """Momentum counts by the steps it remembers, 1 / (1 - momentum)."""
-    return _key(name) == "momentum" and distribution.high < 1 and not distribution.step
-
-
-def _ends(name: str, distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
-    """The ends of a range, half a step beyond where there are steps, on its own scale."""
-    if _is_momentum(name, distribution):
-        return math.log1p(-distribution.low), math.log1p(-distribution.high)
-    half = (distribution.step or 0) / 2
-    low, high = distribution.low - half, distribution.high + half
-    return (math.log(low), math.log(high)) if distribution.log else (low, high)
-
-
-def _to_unit(name: str, distribution: BaseDistribution, value: Any) -> float:
-    if isinstance(distribution, CategoricalDistribution):
-        index = distribution.to_internal_repr(value)
-        return (float(index) + 0.5) / len(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(name, distribution)
-    if _is_momentum(name, distribution):
-        scaled = math.log1p(-value)
-    else:
-        scaled = math.log(value) if distribution.log else float(value)
-    return min(max((scaled - low) / (high - low), 0.0), 1.0)
-
-
-def _from_unit(name: str, distribution: BaseDistribution, share: float) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[_choice(distribution, share)]
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(name, distribution)
-    value = low + share * (high - low)
-    if _is_momentum(name, distribution):
-        value = -math.expm1(value)
-    elif distribution.log:
-        value = math.exp(value)
-    if distribution.step is not None:
-        steps = round((value - distribution.low) / distribution.step)
-        value = distribution.low + steps * distribution.step
-    value = min(max(value, distribution.low), distribution.high)
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
