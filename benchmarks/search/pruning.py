@@ -31,7 +31,7 @@ from replay import Recorded, Replayed, is_pruned_among, replay
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "pruning.json"
 CHECKPOINTS = (0.25, 0.5, 0.75)
-ORDERS, RESAMPLINGS, RECIPES = 3, 200, 64
+ORDERS, RESAMPLINGS, RECIPES = 1, 200, 64
 PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule_aware": ("schedule_aware", {}),
     "median, first fifth free": ("median", {}),
