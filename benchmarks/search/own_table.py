@@ -32,18 +32,29 @@ def recorded(seed: int = 0) -> list[Recorded]:
     """The trainings of one seed, in the order of the recipes."""
     table = read()
     return [
-        Recorded(Curve(row["values"], row["rates"]), table["recipes"][row["recipe"]]["optimizer"])
+        Recorded(_curve(row), table["recipes"][row["recipe"]]["optimizer"])
         for row in table["curves"]
         if row["seed"] == seed and row["values"]
     ]
 
 
+@functools.cache
+def evaluations() -> int:
+    """Of a whole training."""
+    return max(len(row["values"]) for row in read()["curves"])
+
+
+def _curve(row: dict[str, Any]) -> Curve:
+    """One that diverged has lost its later rates: as if they had stayed."""
+    rates = row["rates"] or [1.0]
+    return Curve(row["values"], rates + rates[-1:] * (evaluations() - len(rates)))
+
+
 def seed_noise() -> float:
     """The standard deviation of a last loss over seeds, typical of the better half of recipes."""
     finals: dict[int, list[float]] = {}
-    whole = max(len(row["values"]) for row in read()["curves"])
     for row in read()["curves"]:
-        if len(row["values"]) == whole:
+        if len(row["values"]) == evaluations():
             finals.setdefault(row["recipe"], []).append(row["values"][-1])
     seeded = sorted((values for values in finals.values() if len(values) > 1), key=np.mean)
     better = seeded[: max(1, len(seeded) // 2)]
@@ -62,8 +73,8 @@ class OwnTable:
         points, _ = self._joint.points(table["recipes"])
         self._encoded, self._branches = self._joint.encode(points), points.branch
         rows = [row for row in table["curves"] if row["seed"] == 0]
-        self.evaluations = max(len(row["values"]) for row in rows)
-        self._curves = {row["recipe"]: row for row in rows}
+        self.evaluations = evaluations()
+        self._curves = {row["recipe"]: _curve(row) for row in rows}
         finals = [row["values"][-1] for row in rows if len(row["values"]) == self.evaluations]
         self.best, self.median = float(min(finals)), float(np.median(finals))
 
@@ -73,6 +84,4 @@ class OwnTable:
         encoded = self._joint.encode(points)[0]
         same = np.flatnonzero(self._branches == points.branch[0])
         nearest = same[np.argmin(((self._encoded[same] - encoded) ** 2).sum(axis=1))]
-        row = self._curves[int(nearest)]
-        missing = self.evaluations - len(row["rates"])
-        return Curve(row["values"], [*row["rates"], *[recipe.lr] * missing])
+        return self._curves[int(nearest)]

@@ -83,8 +83,10 @@ PRUNERS: dict[str, PrunerKind] = {
         _schedule_aware,
         {
             "keep": Parameter("float", 0.33, 0.0, 1.0, help="the best share of like trials stays"),
-            "good": Parameter("float", 0.05, 0.0, 1.0, help="the best share of complete trials"),
-            "chance": Parameter("float", 0.1, 0.0, 1.0, help="of a new best that keeps a trial"),
+            "good": Parameter(
+                "float", 0.05, 0.0, 1.0, help="a trial may become one of the best such share"
+            ),
+            "chance": Parameter("float", 0.03, 0.0, 1.0, help="of that, above which it goes on"),
             "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
         },
     ),
