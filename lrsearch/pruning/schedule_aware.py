@@ -11,8 +11,9 @@ from lrsearch.forecast import Forecaster, Peer, Scale, Standing, standing
 from lrsearch.pruning.rules import Mode, Peers, Pruner, Running
 from lrsearch.seeds import derived_seed
 
-_FIRST_SHARE = 0.2
-"""Nothing is pruned earlier than this, or in the warm-up."""
+_FIRST_SHARE, _LAST_SHARE = 0.2, 0.9
+"""Nothing is pruned earlier, or in the warm-up; nor later, where little is left to save and a
+complete trial teaches more."""
 _STRATUM = 0.1
 """Trials of one stratum differ by no more in the share of the rate that is still to come."""
 _FEW = 5
@@ -47,7 +48,7 @@ class ScheduleAware(Pruner):
     def should_prune(self, trial: Running, peers: Peers) -> bool:
         now, course = len(trial.values), trial.course
         progress = course.progress(now)
-        if progress < max(_FIRST_SHARE, course.warmup) - 1e-9:
+        if not max(_FIRST_SHARE, course.warmup) - 1e-9 <= progress < _LAST_SHARE:
             return False
         known = peers.at(progress, 1 / course.evaluations)
         mine = standing(trial.values, course.rates(now), 1.0 if self.mode == "min" else -1.0)

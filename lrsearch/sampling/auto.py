@@ -98,8 +98,7 @@ class AutoSampler(BaseSampler):
         if number and width:
             sequence = qmc.Sobol(width, rng=np.random.default_rng(self._shared))
             unit = sequence.fast_forward(number).random(1)
-        order = np.random.default_rng(self._shared).permutation(len(allowed))
-        branch = allowed[order[number % len(allowed)]]
+        branch = self._joint.in_turn(allowed, self._shared)[number % len(allowed)]
         return self._fixed(Points(np.array([branch], dtype=np.intp), unit))
 
     def _best(self, score: Score, allowed: list[int]) -> Points:

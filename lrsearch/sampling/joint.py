@@ -8,6 +8,7 @@ holds its middle there.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +129,18 @@ class JointSpace:
             )
         ]
         return found or list(range(len(self.branches)))
+
+    def in_turn(self, allowed: Sequence[int], seed: int) -> list[int]:
+        """The branches in a random order in which each option comes as soon as it can."""
+        left = list(np.random.default_rng(seed).permutation(allowed))
+        used: Counter[str] = Counter()
+        found = []
+        while left:
+            options = [[self.branches[k][name] for name in BRANCHES] for k in left]
+            chosen = min(range(len(left)), key=lambda k: [used[one] for one in options[k]][::-1])
+            used.update(options[chosen])
+            found.append(int(left.pop(chosen)))
+        return found
 
     def points(self, trials: Sequence[Mapping[str, Any]]) -> tuple[Points, list[int]]:
         """Trials by their parameters, and which of the trials; those of another space are left."""

@@ -95,6 +95,11 @@ def test_nothing_is_pruned_in_the_first_fifth_or_in_the_warmup() -> None:
     assert pruned(9.0, LATE, evaluation=4, warmup=0.4)
 
 
+def test_nothing_is_pruned_at_the_very_end() -> None:
+    assert pruned(9.0, LATE, evaluation=8)
+    assert not pruned(9.0, LATE, evaluation=9)
+
+
 def test_nothing_is_pruned_before_a_trial_is_complete() -> None:
     running = [Peer(one.number, one.standing, None) for one in peers()]
     assert not pruned(9.0, LATE, others=running)

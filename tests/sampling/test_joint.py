@@ -153,3 +153,14 @@ class Told:
         return self.chosen[name]
 
     suggest_int = suggest_categorical = suggest_float
+
+
+def test_the_branches_in_turn_show_every_option_as_soon_as_can_be() -> None:
+    every = list(range(len(JOINT.branches)))
+    order = JOINT.in_turn(every, 5)
+    assert sorted(order) == every
+    schedulers = {branches["scheduler"] for branches in JOINT.branches}
+    first = [JOINT.branches[k] for k in order[: len(schedulers)]]
+    assert {branches["scheduler"] for branches in first} == schedulers
+    optimizers = [branches["optimizer"] for branches in first]
+    assert abs(optimizers.count("sgd") - optimizers.count("adamw")) <= 1
