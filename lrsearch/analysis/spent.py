@@ -29,6 +29,8 @@ OUTCOMES = {
 }
 """In the order in which they are shown, with their words."""
 _CAUSES = 5
+_SAYS_NOTHING = 0.5
+"""A share of wrong prunings that is only known to be below this, or more, is not known."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,12 @@ class Spent:
         most = 1.0
         if self.wrongly < self.spared:
             most = float(beta.ppf(0.95, self.wrongly + 1, self.spared - self.wrongly))
+        few = "these are too few to tell how often pruning is wrong"
+        told = f"so at most {percent(most)} of the prunings were wrong (with 95 % confidence)"
         return (
             f"Whether pruning was right: {plural(self.spared, 'trial')} that should have been "
             f"pruned ran to the end as a check, and {self.wrongly or 'none'} became the best so "
-            f"far. So at most {percent(most)} of the prunings were wrong (with 95 % confidence)."
+            f"far; {few if most > _SAYS_NOTHING else told}."
         )
 
 

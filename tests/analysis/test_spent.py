@@ -64,13 +64,19 @@ def test_a_study_that_has_not_begun_is_said_so() -> None:
 def test_trials_that_were_spared_tell_how_often_pruning_is_wrong() -> None:
     found = spent(
         trial(0, recipe(), 1.0),
-        trial(1, recipe(), 1.2, spared_at=2),
-        trial(2, recipe(), 0.9, spared_at=3),
-        trial(3, recipe(), 0.95, spared_at=3),
-        trial(4, recipe(), 2.0, "pruned", epochs=2),
+        trial(1, recipe(), 0.9, spared_at=3),
+        *(trial(k, recipe(), 0.95, spared_at=3) for k in range(2, 21)),
+        trial(21, recipe(), 2.0, "pruned", epochs=2),
     )
-    assert (found.spared, found.wrongly) == (3, 1)
+    assert (found.spared, found.wrongly) == (20, 1)
     (line,) = [line for line in found.sentences() if "as a check" in line]
-    assert "3 trials" in line
+    assert "20 trials" in line
     assert "1 became the best so far" in line
-    assert "at most 86 %" in line  # 1 - the 5 % quantile of what gives 1 or less of 3
+    assert "at most 22 %" in line  # so many wrong ones give 1 or less of 20 once in twenty times
+
+
+def test_few_that_were_spared_tell_nothing() -> None:
+    found = spent(trial(0, recipe(), 1.0), trial(1, recipe(), 1.2, spared_at=2))
+    (line,) = [line for line in found.sentences() if "as a check" in line]
+    assert line.endswith("none became the best so far; these are too few to tell how often "
+                         "pruning is wrong.")  # fmt: skip
