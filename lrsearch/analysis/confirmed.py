@@ -51,13 +51,16 @@ def confirmed_lines(found: Confirmation, data: Mapping[str, Any] | None) -> list
 
 
 def optimistic(found: Confirmation) -> str:
-    """What the search had said of the winner, and how much of the leader's lead was luck."""
+    """What the search had said of the winner, whether that held, and how much of the leader's lead
+    was luck.
+    """
     winner = found.winner
     assert winner is not None, "asked for where there is one"
-    said = f"found in the search: {number(winner.found)}"
+    said = f"found in the search: {number(winner.found)}{_held(found, winner)}"
     if winner.trial != found.leader:
-        said += f"; its best, trial {found.leader}, had {number(found.found[found.leader])}"
-    said += f" (optimistic: the best of {found.tried})"
+        leader = next(one for one in found.candidates if one.trial == found.leader)
+        said += f"; its best, trial {leader.trial}, had {number(leader.found)}"
+        said += _held(found, leader)
     if found.lead is None or found.luck is None:
         return said
     then, now = found.lead
@@ -68,6 +71,19 @@ def optimistic(found: Confirmation) -> str:
         f"{said}; luck in its lead: {luck} (in the search ahead of {others} by "
         f"{number(then, 2)}, on fresh seeds {fresh})"
     )
+
+
+def _held(found: Confirmation, one: Candidate) -> str:
+    """Whether the value of the search was too good, in brackets."""
+    if one.estimate is None:
+        return ""
+    worse = (one.estimate.mean - one.found) * (1 if found.mode == "min" else -1)
+    if worse <= 0:
+        return " (it held: fresh seeds were no worse)"
+    if found.tried == 1:
+        return f" (fresh seeds were worse by {number(worse, 2)})"
+    which = "the best" if one.trial == found.leader else "one of the best"
+    return f" (optimistic: {which} of {found.tried})"
 
 
 def _probability(found: Confirmation) -> list[str]:
@@ -81,7 +97,8 @@ def _probability(found: Confirmation) -> list[str]:
     return [
         f"It is the best of {plural(len(found.candidates), 'candidate')} with probability "
         f"{chance(winner.estimate.probability)}; next is trial {second.trial} with "
-        f"{value_words(second)}, {number(gap.behind, 2)} worse on the same seeds (95 % interval "
+        f"{value_words(second)}, mean of {plural(len(second.values), 'run')}, "
+        f"{number(gap.behind, 2)} worse on the same seeds (95 % interval "
         f"{number(gap.behind_low, 2)} to {number(gap.behind_high, 2)})."
     ]
 

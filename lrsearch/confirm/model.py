@@ -5,8 +5,12 @@ The value of candidate c on seed s is taken to be
     y[c, s] = mu + u[c] + b[s] + e[c, s],    u ~ N(0, tau²), b ~ N(0, omega²), e ~ N(0, sigma²)
 
 What the candidates share (mu) and what a seed does to all of them (b) cancel in comparisons: those
-are paired. The u are shrunk to each other as far as the data say that they are alike. A candidate
-need not have a value on every seed.
+are paired. A candidate need not have a value on every seed.
+
+Which candidate is the best is answered with the u shrunk to each other as far as the data say that
+they are alike. The numbers are what anybody gets by hand: a candidate's mean is that of its own
+values, a difference that of values on the same seeds. Only how far they may be off is the model's:
+all candidates together say how much runs differ.
 
 Priors: flat for mu, 1 / sigma for sigma (Jeffreys), half-Cauchy with scale 1 for tau / sigma and
 omega / sigma, weak ones for the spread of a few groups (Gelman 2006, "Prior distributions for
@@ -22,8 +26,9 @@ grid, probabilities and intervals are read from draws with a fixed seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,7 +43,7 @@ _EQUAL = 1e-12
 """A spread of values, relative to their size, that is none."""
 _NO_NOISE = 1e-9
 """Of a sum of squares of standardised values: below this is what rounding leaves."""
-_INTERVAL = (2.5, 97.5)
+_INTERVAL = 95
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,13 @@ class Estimate:
     """What is known of a candidate. Intervals hold the truth with probability 95 %."""
 
     mean: float
-    """Of its values over all seeds there could be."""
+    """Of its own values."""
     low: float
+    """Where the mean over all seeds there could be lies, with `high`."""
     high: float
     behind: float
-    """How much worse than the likeliest best it is on the same seeds; 0 for that one itself."""
+    """How much worse than the likeliest best it is, by mean, on the seeds that both have; 0 for
+    that one itself. Where they share none, the difference of their means."""
     behind_low: float
     behind_high: float
     probability: float
@@ -70,6 +77,29 @@ class _Posterior:
     squares: Array
     """What is left of the sum of squares at each point."""
     freedom: int
+    seed_ratios: Array
+    """omega / sigma at each point."""
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """From the posterior."""
+
+    means: Array
+    """Draw × candidate."""
+    sigma: Array
+    omega: Array
+    errors: Array
+    """Standard normal, for the errors of means."""
+
+    def scaled(self, scale: float) -> _Draws:
+        """In the values' unit."""
+        return replace(self, sigma=scale * self.sigma, omega=scale * self.omega)
+
+    def reach(self, own: float, shared: float) -> float:
+        """So far off may a mean be whose variance is `own` sigma² + `shared` omega²."""
+        deviation = np.sqrt(own * self.sigma**2 + shared * self.omega**2)
+        return float(np.percentile(np.abs(deviation * self.errors), _INTERVAL))
 
 
 def estimate(
@@ -97,8 +127,14 @@ def estimate(
     for k, (candidate, seed, _) in enumerate(rows):
         design[k, 1 + candidate] = design[k, 1 + len(names) + seed] = 1.0
     posterior = _posterior(design, (y - centre) / scale, len(names))
-    means = posterior.weights @ posterior.centres
-    return _summaries(names, centre + scale * means, centre + scale * _draw(posterior), sign)
+    draws = _draw(posterior)
+    winners = np.bincount(draws.means.argmin(axis=1), minlength=len(names)) / _DRAWS
+    own = [sign * _mean([*values[name].values()]) for name in names]
+    best = values[names[int(np.lexsort((np.array(own), -winners))[0])]]
+    return {
+        name: _told(values[name], best, float(winners[c]), draws.scaled(scale), sign)
+        for c, name in enumerate(names)
+    }
 
 
 def _certain(mean: float, count: int) -> Estimate:
@@ -138,11 +174,12 @@ def _posterior(design: Array, y: Array, candidates: int) -> _Posterior:
         picked @ inverse @ picked.T,
         squares,
         freedom,
+        np.exp(log_b),
     )
 
 
-def _draw(posterior: _Posterior) -> Array:
-    """Draws of the candidates' means, a row each."""
+def _draw(posterior: _Posterior) -> _Draws:
+    """Of the candidates' means, and of the noise."""
     random = np.random.default_rng(0)
     at = (np.arange(_DRAWS) + 0.5) / _DRAWS
     points = np.searchsorted(np.cumsum(posterior.weights), at).clip(max=len(posterior.weights) - 1)
@@ -154,24 +191,37 @@ def _draw(posterior: _Posterior) -> Array:
         values, vectors = np.linalg.eigh(posterior.covariances[point])
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         draws[mine] += sigma[mine, None] * (normal[mine] @ root.T)
-    return draws
+    omega = posterior.seed_ratios[points] * sigma
+    return _Draws(draws, sigma, omega, random.standard_normal(_DRAWS))
 
 
-def _summaries(names: list[int], means: Array, draws: Array, sign: float) -> dict[int, Estimate]:
-    winners = np.bincount(draws.argmin(axis=1), minlength=len(names)) / len(draws)
-    best = int(np.lexsort((means, -winners))[0])
-    low, high = np.percentile(draws, _INTERVAL, axis=0)
-    behind_low, behind_high = np.percentile(draws - draws[:, [best]], _INTERVAL, axis=0)
-    found = {}
-    for k, name in enumerate(names):
-        ends = sorted((sign * float(low[k]), sign * float(high[k])))
-        found[name] = Estimate(
-            mean=sign * float(means[k]),
-            low=ends[0],
-            high=ends[1],
-            behind=float(means[k] - means[best]),
-            behind_low=float(behind_low[k]),
-            behind_high=float(behind_high[k]),
-            probability=float(winners[k]),
-        )
-    return found
+def _told(
+    mine: Mapping[int, float], best: Mapping[int, float], probability: float, draws: _Draws,
+    sign: float,
+) -> Estimate:  # fmt: skip
+    """Of a candidate with the values `mine`, compared with those of the likeliest best."""
+    mean = _mean([*mine.values()])
+    reach = draws.reach(1 / len(mine), 1 / len(mine))
+    both = [seed for seed in mine if seed in best]
+    if mine is best:
+        behind, gap = 0.0, 0.0
+    elif both:
+        behind = sign * _mean([mine[seed] - best[seed] for seed in both])
+        gap = draws.reach(2 / len(both), 0.0)  # what the seeds do to both is gone
+    else:
+        behind = sign * (mean - _mean([*best.values()]))
+        variance = 1 / len(mine) + 1 / len(best)
+        gap = draws.reach(variance, variance)
+    return Estimate(
+        mean=mean,
+        low=mean - reach,
+        high=mean + reach,
+        behind=behind,
+        behind_low=behind - gap,
+        behind_high=behind + gap,
+        probability=probability,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -43,6 +43,26 @@ def test_the_winner_is_the_best_on_fresh_seeds_not_in_the_search() -> None:
     assert [one.given_up for one in LUCKY.candidates] == [False, False, True]
 
 
+def test_the_confirmed_value_is_the_mean_of_its_own_runs_whatever_others_have() -> None:
+    pair = {2: [0.07214, 0.1002], 8: [0.10, 0.12]}
+    few = confirmation({**pair}, {2: 0.06, 8: 0.07})
+    more = confirmation({**pair, 9: [0.5, 0.9]}, {2: 0.06, 8: 0.07, 9: 0.08})
+    for found in (few, more):
+        assert headline(found).startswith("val_loss 0.08617 (95 % interval")
+        plain = found.to_json()
+        assert plain["mean"] == pytest.approx(sum(plain["values"].values()) / 2, rel=1e-12)
+        assert sum(plain["interval"]) / 2 == pytest.approx(plain["mean"])
+        assert "0.11 (95 % interval" in confirmed_lines(found, DATA)[0]
+        assert "mean of 2 runs, 0.024 worse on the same seeds" in confirmed_lines(found, DATA)[0]
+
+
+def test_worse_on_the_same_seeds_counts_only_those_that_both_have() -> None:
+    later = LUCKY.candidates[2].estimate
+    assert later is not None
+    assert later.mean == pytest.approx(0.405)
+    assert later.behind == pytest.approx((0.40 - 0.22 + 0.41 - 0.21) / 2)
+
+
 def test_luck_is_what_is_gone_of_the_leaders_lead_over_the_others() -> None:
     means = {one.trial: one.estimate.mean for one in LUCKY.candidates if one.estimate}
     then = (0.20 + 0.22) / 2 - 0.18
@@ -92,15 +112,15 @@ def test_it_says_in_words_what_is_confirmed_what_was_luck_and_who_was_given_up()
     text = " ".join(confirmed_lines(LUCKY, DATA))
     assert "the best of 3 candidates with probability" in text
     assert (
-        "Found in the search: 0.2; its best, trial 7, had 0.18 (optimistic: the best of 30); luck "
-        "in its lead: 0.018 (in the search ahead of the mean of the others by 0.03, on fresh seeds "
-        "ahead by 0.012)." in text
+        "Found in the search: 0.2 (optimistic: one of the best of 30); its best, trial 7, had 0.18 "
+        "(optimistic: the best of 30); luck in its lead: 0.018 (in the search ahead of the mean of "
+        "the others by 0.03, on fresh seeds ahead by 0.013)." in text
     )
     assert "Trial 5 was clearly worse" in text
     assert "not there yet" in text
 
 
-def test_the_value_of_the_search_is_called_optimistic() -> None:
+def test_the_value_of_the_search_is_called_optimistic_only_where_fresh_seeds_are_worse() -> None:
     lucky = confirmation({1: [0.20, 0.21], 2: [0.30, 0.31]}, {1: 0.10, 2: 0.29})
     assert optimistic(lucky).startswith("found in the search: 0.1 (optimistic: the best of 30)")
     assert "in the search ahead of the other candidate by 0.19" in optimistic(lucky)
@@ -108,6 +128,13 @@ def test_the_value_of_the_search_is_called_optimistic() -> None:
     assert "luck in its lead: none (in the search ahead" in optimistic(grown)
     turned = confirmation({1: [0.30, 0.31], 2: [0.20, 0.21]}, {1: 0.10, 2: 0.11})
     assert "on fresh seeds behind by" in optimistic(turned)
+    held = confirmation({1: [0.08, 0.11], 2: [0.30, 0.31]}, {1: 0.10, 2: 0.29})
+    assert "0.1 (it held: fresh seeds were no worse)" in optimistic(held)
+    assert "optimistic" not in optimistic(held)
+    higher = dataclasses.replace(confirmation({1: [0.92, 0.93]}, {1: 0.91}), mode="max", tried=1)
+    assert "it held" in optimistic(higher)
+    only = confirmation({1: [0.20, 0.30]}, {1: 0.10}, tried=1)
+    assert optimistic(only) == "found in the search: 0.1 (fresh seeds were worse by 0.15)"
 
 
 def test_the_test_score_is_told_with_how_often_the_test_part_was_opened() -> None:
