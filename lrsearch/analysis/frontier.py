@@ -1,12 +1,14 @@
-"""Where training breaks: which learning rates diverged at which batch size, and when."""
+"""Where training breaks: which learning rates diverged, or learned nothing, and when."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lrsearch.analysis.learned import learned_nothing
 from lrsearch.analysis.parameters import asked
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import listed, number, percent, plural
@@ -28,7 +30,7 @@ class Border:
     """That ended by themselves: complete, pruned or diverged."""
     lowest_diverged: float | None
     highest_survived: float | None
-    """Learning rates."""
+    """Learning rates; one that learned nothing has not survived."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Reach:
     trials: int
     highest: float
     """Tried."""
+    learned: float | None
+    """The highest that learned something."""
+    nothing: tuple[float, ...]
+    """Those that did not diverge, but learned nothing, in order."""
     end: float
     """The highest of the space."""
 
@@ -55,6 +61,8 @@ class Frontier:
     out_of_memory: tuple[tuple[int, int], ...]
     """Batch sizes at which memory ran out, and how often."""
     reached: tuple[Reach, ...]
+    nothing: frozenset[int]
+    """The numbers of the trials that did not diverge, but learned nothing."""
 
     def sentences(self) -> list[str]:
         """In plain words."""
@@ -63,9 +71,38 @@ class Frontier:
         lines = self._diverged() if self.diverged else []
         if self.trials and not self.diverged:
             lines += self._none_diverged()
+        elif self.nothing:
+            lines.append(f"{plural(len(self.nothing), 'further trial')} {self._learned_nothing()}")
         if self.out_of_memory:
             sizes = [f"{size} ({count}×)" for size, count in self.out_of_memory]
             lines.append(f"Memory ran out at batch size {listed(sizes)}.")
+        return lines
+
+    def _learned_nothing(self) -> str:
+        """How, and at which rates."""
+        where = [
+            f"{_span(one.nothing)} with {one.optimizer} ({plural(len(one.nothing), 'trial')})"
+            for one in self.reached
+            if one.nothing
+        ]
+        return (
+            f"learned nothing, ending no better than by guessing or than at the first "
+            f"evaluation: at learning rates of {listed(where)}."
+        )
+
+    def _some_learned_nothing(self) -> list[str]:
+        """Where none diverged."""
+        learned = [
+            f"{number(one.learned, 2)} with {one.optimizer}"
+            for one in self.reached
+            if one.learned is not None
+        ]
+        lines = [
+            f"None of {plural(self.trials, 'trial')} diverged, but {len(self.nothing)} "
+            f"{self._learned_nothing()}"
+        ]
+        if learned:
+            lines.append(f"The highest learning rate that learned something: {listed(learned)}.")
         return lines
 
     def _none_diverged(self) -> list[str]:
@@ -79,16 +116,19 @@ class Frontier:
             for one in self.reached
             if one.end > _BEYOND * one.highest
         ]
-        lines = [
-            f"None of {plural(self.trials, 'trial')} diverged, up to the highest learning rate "
-            f"tried: {listed(tried)}."
-        ]
+        if self.nothing:
+            lines = self._some_learned_nothing()
+        else:
+            lines = [
+                f"None of {plural(self.trials, 'trial')} diverged, up to the highest learning rate "
+                f"tried: {listed(tried)}."
+            ]
         if beyond:
             lines.append(
                 f"The space goes on beyond that ({listed(beyond)}): whether training breaks there "
                 f"is not known."
             )
-        else:
+        elif not self.nothing:
             lines.append("That is the end of the space: to see training break takes a wider one.")
         return lines
 
@@ -134,7 +174,13 @@ def find_frontier(study: StudyData, settings: Settings) -> Frontier:
         if trial.outcome in (COMPLETE, PRUNED, DIVERGED):
             key = (trial.recipe.optimizer.name, trial.recipe.batch_size)
             groups[key].append((trial, trial.recipe))
-    borders = [_border(*key, groups[key]) for key in sorted(groups)]
+    ended = [pair for group in groups.values() for pair in group]
+    nothing = frozenset(
+        trial.number
+        for trial, _ in ended
+        if trial.outcome != DIVERGED and learned_nothing(trial, study, settings)
+    )
+    borders = [_border(*key, groups[key], nothing) for key in sorted(groups)]
     return Frontier(
         borders=tuple(borders),
         diverged=sum(border.diverged for border in borders),
@@ -147,20 +193,37 @@ def find_frontier(study: StudyData, settings: Settings) -> Frontier:
             )
         ),
         out_of_memory=tuple(sorted(memory.items())),
-        reached=_reached([pair for group in groups.values() for pair in group], settings),
+        reached=_reached(ended, settings, nothing),
+        nothing=nothing,
     )
 
 
-def _reached(trials: list[tuple[TrialData, Recipe]], settings: Settings) -> tuple[Reach, ...]:
-    recipes: dict[str, list[Recipe]] = defaultdict(list)
-    for _, recipe in trials:
-        recipes[recipe.optimizer.name].append(recipe)
+def _span(rates: Sequence[float]) -> str:
+    ends = dict.fromkeys(number(rate, 2) for rate in (rates[0], rates[-1]))
+    return " to ".join(ends)
+
+
+def _reached(
+    trials: list[tuple[TrialData, Recipe]], settings: Settings, nothing: Collection[int]
+) -> tuple[Reach, ...]:
+    recipes: dict[str, list[tuple[TrialData, Recipe]]] = defaultdict(list)
+    for trial, recipe in trials:
+        recipes[recipe.optimizer.name].append((trial, recipe))
     return tuple(
         Reach(
             optimizer=optimizer,
             trials=len(mine),
-            highest=max(recipe.lr for recipe in mine),
-            end=max(_end(recipe, settings) for recipe in mine),
+            highest=max(recipe.lr for _, recipe in mine),
+            learned=max(
+                (
+                    recipe.lr
+                    for trial, recipe in mine
+                    if trial.outcome != DIVERGED and trial.number not in nothing
+                ),
+                default=None,
+            ),
+            nothing=tuple(sorted(recipe.lr for trial, recipe in mine if trial.number in nothing)),
+            end=max(_end(recipe, settings) for _, recipe in mine),
         )
         for optimizer, mine in sorted(recipes.items())
     )
@@ -175,9 +238,18 @@ def _end(recipe: Recipe, settings: Settings) -> float:
     return recipe.lr
 
 
-def _border(optimizer: str, batch_size: int, trials: list[tuple[TrialData, Recipe]]) -> Border:
+def _border(
+    optimizer: str,
+    batch_size: int,
+    trials: list[tuple[TrialData, Recipe]],
+    nothing: Collection[int],
+) -> Border:
     diverged = [recipe.lr for trial, recipe in trials if trial.outcome == DIVERGED]
-    survived = [recipe.lr for trial, recipe in trials if trial.outcome != DIVERGED]
+    survived = [
+        recipe.lr
+        for trial, recipe in trials
+        if trial.outcome != DIVERGED and trial.number not in nothing
+    ]
     return Border(
         optimizer=optimizer,
         batch_size=batch_size,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.config.checks import check_metric, check_plan, check_tuned
+from lrsearch.config.metric import settle_mode
 from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import (
     ConfirmSettings,
@@ -64,10 +65,12 @@ def settings_from(
         problems.append(f"study.balance: {unknown(word, ('families', '[optimizer, scheduler]'))}")
         study_node["balance"] = ()
     study = section("study", study_node, StudySettings, problems)
-    metric = section("metric", nodes["metric"], MetricSettings, problems)
     train = _train(mapping("train", nodes["train"], problems), problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
     objective = own_target("objective", nodes["objective"], problems)
+    metric_node = mapping("metric", nodes["metric"], problems)
+    settle_mode(metric_node, train, objective is not None, problems)
+    metric = section("metric", metric_node, MetricSettings, problems)
     model = _model(mapping("model", nodes["model"], problems), problems)
     data = _data(mapping("data", nodes["data"], problems), problems)
     catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
@@ -102,7 +105,7 @@ def settings_from(
     assert study and metric and train and data and model and space and queue  # noqa: PT018
     assert sampler and pruner and logger  # noqa: PT018
     stored = {key: value for key, value in plain.items() if key not in RUNTIME}
-    stored |= {"space": space_node, "study": study_node}
+    stored |= {"space": space_node, "study": study_node, "metric": metric_node}
     for key in ("data", "model"):
         stored[key] = _without_leftovers(dict(nodes[key] or {}))
     return Settings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from lrsearch.config.metric import metric_names
 from lrsearch.config.settings import MetricSettings, StudySettings
 from lrsearch.data.sources import SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
@@ -23,7 +24,7 @@ def check_metric(
     metric: MetricSettings, train: TrainSettings, space: Space, problems: list[str]
 ) -> None:
     """What is optimised, and what a plateau watches, against what an evaluation gives."""
-    names = _metric_names(train)
+    names = metric_names(train)
     if metric.name not in names:
         problems.append(f"metric.name: {unknown(metric.name, names)}")
     for option, parameters in space.scheduler.items():
@@ -34,14 +35,6 @@ def check_metric(
                 for value in domain.grid()
                 if value not in names
             )
-
-
-def _metric_names(train: TrainSettings) -> list[str]:
-    """The values that an evaluation can give."""
-    base = ["val_loss", "train_loss"]
-    if train.metrics is None:
-        return [*base, "val_accuracy"]
-    return [*base, *(f"val_{name}" for name in train.metrics)]
 
 
 def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:

@@ -137,11 +137,14 @@ def _latency(connection: Connection) -> Finding:
 def _permissions(connection: Connection) -> Iterator[Finding]:
     connection.rollback()
     try:
-        with connection.begin() as transaction:
+        with connection.begin():
+            if connection.dialect.name == "sqlite":
+                # Python's driver begins none by itself before a table is made.
+                connection.exec_driver_sql("begin immediate")
+            connection.execute(text("drop table if exists lrsearch_doctor"))
             connection.execute(text("create table lrsearch_doctor (n integer)"))
             connection.execute(text("insert into lrsearch_doctor values (1)"))
             connection.execute(text("drop table lrsearch_doctor"))
-            transaction.rollback()
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).splitlines()[0]
         yield problem("permissions", f"{said}; the user must be allowed to create and write tables")

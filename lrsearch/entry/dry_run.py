@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import yaml
 
+from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
@@ -55,6 +56,8 @@ def dry_run(settings: Settings) -> int:
     """Prints it all; nothing is stored but the cache of the data. The exit code."""
     console = make_console()
     console.print(yaml.safe_dump(dict(settings.plain), sort_keys=False), markup=False)
+    if doubt := mode_warning(settings.metric, settings.train):
+        console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
     plan = range_test_plan(settings, info)
     units = plan_units(settings, _earlier(settings))

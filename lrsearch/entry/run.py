@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lrsearch.analysis.words import plural
+from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
@@ -182,5 +183,7 @@ def _announce(
     if settings.confirm is not None:
         top, seeds = settings.confirm.top, settings.confirm.seeds
         console.print(f"  then the best {top} again on {seeds} fresh seeds", soft_wrap=True)
+    if doubt := mode_warning(settings.metric, settings.train):
+        console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     for note in study.notes:
         console.print(f"  {note}", markup=False, soft_wrap=True)

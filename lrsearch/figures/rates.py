@@ -20,7 +20,7 @@ from lrsearch.figures.style import (
     wants_log,
 )  # fmt: skip
 from lrsearch.recipe import Recipe
-from lrsearch.study.tables import COMPLETE, DIVERGED, PRUNED
+from lrsearch.study.tables import COMPLETE, DIVERGED, FAILED, PRUNED
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -137,20 +137,23 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
 
 
 def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
-    """What survived and what diverged, by batch size and rate; None where nothing diverged."""
+    """What survived and what did not, by batch size and rate; None where all survived."""
     import plotly.graph_objects as go
 
-    if not frontier.diverged:
+    if not frontier.diverged and not frontier.nothing:
         return None
     figure = new_figure("batch size (samples a step)", "learning rate (peak)")
     kinds = {
-        "survived": ((COMPLETE, PRUNED), OUTCOME_COLOURS[COMPLETE], "circle-open"),
-        "diverged": ((DIVERGED,), OUTCOME_COLOURS[DIVERGED], "x"),
+        "survived": (OUTCOME_COLOURS[COMPLETE], "circle-open"),
+        "learned nothing": (OUTCOME_COLOURS[FAILED], "triangle-down"),
+        "diverged": (OUTCOME_COLOURS[DIVERGED], "x"),
     }
     sizes: set[int] = set()
     rates: list[float] = []
-    for name, (outcomes, shade, marker) in kinds.items():
-        mine = [(t, t.recipe) for t in study.trials if t.recipe and t.outcome in outcomes]
+    for name, (shade, marker) in kinds.items():
+        mine = [(t, t.recipe) for t in study.trials if t.recipe and _fate(t, frontier) == name]
+        if not mine:
+            continue
         sizes |= {recipe.batch_size for _, recipe in mine}
         rates += [recipe.lr for _, recipe in mine]
         figure.add_trace(
@@ -172,6 +175,14 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
     figure.update_xaxes(_size_axis(sizes))
     figure.update_yaxes(log_axis(rates))
     return figure
+
+
+def _fate(trial: TrialData, frontier: Frontier) -> str | None:
+    if trial.outcome == DIVERGED:
+        return "diverged"
+    if trial.outcome not in (COMPLETE, PRUNED):
+        return None
+    return "learned nothing" if trial.number in frontier.nothing else "survived"
 
 
 def _size_axis(sizes: set[int]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def sections(
         _space(found, widening),
         Section(
             "breaks", "Where training breaks", found.frontier.sentences(),
-            ((figures.FRONTIER, "Trials that survived and that diverged."),),
+            ((figures.FRONTIER, "Trials that survived, and that diverged or learned nothing."),),
         ),
         Section(
             "mattered", "What mattered", found.importance.sentences(),

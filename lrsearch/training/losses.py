@@ -26,6 +26,8 @@ METRICS = {
     "top5_accuracy": "lrsearch.training.losses.top5_accuracy",
     "mae": "torch.nn.functional.l1_loss",
 }
+BETTER = {"accuracy": "max", "top5_accuracy": "max", "mae": "min"}
+"""Whether more or less of a metric is better."""
 
 
 def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

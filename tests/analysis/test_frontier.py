@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from synthetic import recipe, settings_for, study_of, trial
 
 from lrsearch.analysis.frontier import Frontier, find_frontier
 from lrsearch.analysis.study_data import TrialData
+from lrsearch.figures.rates import divergence
 
 
 def frontier_of(trials: list[TrialData]) -> Frontier:
@@ -69,3 +73,42 @@ def test_memory_that_ran_out_is_told_by_batch_size() -> None:
     frontier = frontier_of(trials)
     assert frontier.out_of_memory == ((512, 2),)
     assert any("512 (2×)" in line for line in frontier.sentences())
+
+
+def test_a_training_that_learned_nothing_has_not_survived() -> None:
+    trials = [
+        trial(0, recipe(0.1), 1.0),
+        trial(1, recipe(0.29), 2.31),
+        trial(2, recipe(0.2), 2.31, "pruned", epochs=1),
+    ]
+    frontier = frontier_of(trials)
+    assert frontier.nothing == {1, 2}
+    assert frontier.borders[0].highest_survived == 0.1
+    first, second = frontier.sentences()[:2]
+    assert "None of 3 trials diverged, but 2 learned nothing" in first
+    assert "0.2 to 0.29 with sgd (2 trials)" in first
+    assert "0.1 with sgd" in second
+    figure = divergence(study_of(trials), frontier)
+    assert figure is not None
+    assert [trace.name for trace in figure.data] == ["survived", "learned nothing"]
+
+
+def test_beside_those_that_diverged_they_are_counted_apart() -> None:
+    trials = [
+        trial(0, recipe(0.1), 1.0),
+        trial(1, recipe(0.3), 2.4),
+        trial(2, recipe(0.9), None, "diverged", end_step=3),
+    ]
+    lines = frontier_of(trials).sentences()
+    assert "the largest that survived 0.1" in lines[1]
+    assert "1 further trial learned nothing" in lines[2]
+
+
+@pytest.mark.parametrize(("values", "nothing"), [((2.0, 2.1), True), ((0.1, 0.12), False),
+                                                 ((2.0, 1.9), False), ((2.0,), False)])  # fmt: skip
+def test_never_better_than_at_first_is_nothing_unless_it_is_overfitting(
+    values: tuple[float, ...], nothing: bool
+) -> None:
+    one = trial(0, recipe(0.1), values[-1], epochs=len(values))
+    curve = [replace(p, value=v, val_loss=v) for p, v in zip(one.curve, values, strict=True)]
+    assert bool(frontier_of([replace(one, curve=tuple(curve))]).nothing) == nothing

@@ -8,13 +8,14 @@ from pathlib import Path
 import optuna
 import pytest
 from command_line import Command
+from sqlalchemy import inspect, text
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
+from lrsearch.study.database import Database, connect
 from lrsearch.study.endings import Outcome
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import open_study
@@ -168,3 +169,13 @@ def test_the_doctor_counts_connections(command: Command, new_database: Callable[
     assert code == 1
     assert "raise max_connections" in out
     assert "hunter2" not in out
+
+
+def test_the_doctor_leaves_no_table_behind_and_takes_an_old_one_away(
+    command: Command, claims: Claims
+) -> None:
+    with connect(URL).begin() as connection:
+        connection.execute(text("create table lrsearch_doctor (n integer)"))
+    for _ in range(2):
+        assert "ok       permissions" in command("doctor", f"storage.url={URL}")[1]
+        assert not inspect(connect(URL)).has_table("lrsearch_doctor")

@@ -1,0 +1,40 @@
+"""Whether a training that did not diverge has learned anything."""
+
+from __future__ import annotations
+
+import math
+
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.config.settings import Settings
+
+_LIKE_GUESSING = 0.98
+_NEAR_GUESSING = 0.5
+"""Of the loss of guessing. Below it a loss that rises again is overfitting."""
+
+
+def guessing_loss(study: StudyData, settings: Settings) -> float | None:
+    """Cross-entropy of guessing among the classes, their logarithm; None for other losses."""
+    classes = (study.record.get("data") or {}).get("n_classes")
+    loss = settings.train.loss
+    if not classes or classes < 2 or not (loss is None or loss.name == "cross_entropy"):
+        return None
+    return math.log(classes)
+
+
+def learned_nothing(trial: TrialData, study: StudyData, settings: Settings) -> bool:
+    """Whether it ended no better than by guessing, or was never better than when first looked at.
+
+    The second is told by the metric, and does not count for a training that has a low loss: that
+    one has learned all in the beginning.
+    """
+    if not trial.curve:
+        return False
+    guessing, last = guessing_loss(study, settings), trial.curve[-1].val_loss
+    if guessing is not None and last is not None:
+        if last >= _LIKE_GUESSING * guessing:
+            return True
+        if last < _NEAR_GUESSING * guessing:
+            return False
+    values = [point.value for point in trial.curve if point.value is not None]
+    sign = 1.0 if study.metric.mode == "min" else -1.0
+    return len(values) > 1 and min(sign * value for value in values[1:]) >= sign * values[0]
