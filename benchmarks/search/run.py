@@ -50,7 +50,6 @@ CONTESTANTS: dict[str, Contestant | None] = {
     "TPE + percentile 25": Contestant("tpe", "percentile"),
     "TPE + successive halving": Contestant("tpe", "asha"),
     "TPE + Hyperband": Contestant("tpe", "hyperband"),
-    "GP + median, 10-epoch warm-up": Contestant("gp", "median", {}, _MEDIAN_10),
     ONE_EPOCH: None,
 }
 FLEETS = {f"auto, no pruning: {workers} at once": workers for workers in (1, 8)}
