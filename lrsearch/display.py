@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable
+from time import monotonic
 from typing import Protocol, Self
 
 from rich.console import Console, Group
@@ -21,6 +21,7 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.recipe import Recipe
 from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
 from lrsearch.study.tables import (
+    COMPLETE,
     CONFIRM,
     CRASHED,
     DIVERGED,
@@ -60,26 +61,30 @@ class _Tally:
     def __init__(self, metric: MetricSettings, finished: Iterable[Finished]) -> None:
         self.metric = metric
         self.finished = list(finished)
-        self._new = 0
-        self._first_end: float | None = None
+        self._new: list[Finished] = []
+        self._began = monotonic()
 
     @property
     def best(self) -> Finished | None:
         best = ranked(self.finished, self.metric.mode)
         return best[0] if best else None
 
+    def look(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        """Lets the clock begin with the first trial: the start-up and a range test are no pace."""
+        if not (self._new or new or snapshot.running):
+            self._began = monotonic()
+
     def add(self, new: list[Finished]) -> None:
         """Takes the trials that have just ended."""
-        if new and self._first_end is None:
-            self._first_end = time.monotonic()
         self.finished.extend(new)
-        self._new += len(new)
+        self._new.extend(new)
 
     def time_left(self, total: int) -> str:
-        """At the pace since the first trial ended, which leaves the start-up out."""
-        if self._first_end is None or self._new < _TRIALS_FOR_A_PACE:
+        """At the pace since the first trial began; none before a few ended, one of them whole."""
+        whole = any(finished.outcome == COMPLETE for finished in self._new)
+        if len(self._new) < _TRIALS_FOR_A_PACE or not whole:
             return "…"
-        pace = (time.monotonic() - self._first_end) / (self._new - 1)
+        pace = (monotonic() - self._began) / len(self._new)
         return duration(pace * (total - len(self.finished)))
 
     def counts(self) -> str:
@@ -122,6 +127,7 @@ class PlainDisplay:
         """The side runs whose end has been told; None before the first look."""
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        self._tally.look(snapshot, new)
         for finished in new:
             self._tally.add([finished])
             best = self._tally.best
@@ -182,6 +188,7 @@ class LiveDisplay:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        self._tally.look(snapshot, new)
         self._tally.add(new)
         for finished in new:
             if why := last_line(finished):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MEANT = dict.fromkeys(("bayes", "bayesian", "bo"), "auto")
+"""Other names of what is in the catalogue."""
+
 
 def closest(name: object, names: Iterable[str]) -> str:
     """`; did you mean cosine?`, or nothing where no name is close.
@@ -13,7 +16,8 @@ def closest(name: object, names: Iterable[str]) -> str:
     """
     known = list(names)
     owned = [one for one in known if one.endswith(f".{name}")]
-    close = owned or difflib.get_close_matches(str(name), known, 1)
+    meant = [one for one in known if one == _MEANT.get(str(name).lower())]
+    close = owned or meant or difflib.get_close_matches(str(name), known, 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from lrsearch.config.settings import MetricSettings
 from lrsearch.display import LiveDisplay, PlainDisplay, side_words
-from lrsearch.study.progress import SideRun, Snapshot
+from lrsearch.study.progress import Finished, SideRun, Snapshot
 
 RECIPE = {"lr": 0.1, "batch_size": 32, "optimizer": {"name": "sgd"},
           "scheduler": {"name": "constant"}, "warmup": 0.0, "grad_clip": None}  # fmt: skip
@@ -65,3 +66,28 @@ def test_a_terminal_shows_the_runs_at_work_with_their_last_evaluation() -> None:
     assert "confirming the best: 0 of 1 run" in shown
     assert "0.75" in shown
     assert "lr=0.1" in shown
+
+
+def test_the_time_left_is_by_the_clock_and_not_said_before_a_trial_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("lrsearch.display.monotonic", lambda: now)
+    text = io.StringIO()
+    display = PlainDisplay(Console(file=text, width=200), MetricSettings(), [])
+
+    def show(*outcomes: str) -> None:
+        new = [
+            Finished(k, k, k, k, 0, outcome, 0.5, None, 1.0, RECIPE, None)
+            for k, outcome in enumerate(outcomes)
+        ]
+        display.update(Snapshot(40, [], "open", None, False, []), new)
+
+    now = 150.0  # spent on starting up
+    show()
+    now = 155.0
+    show(*["pruned"] * 5)
+    assert text.getvalue().splitlines()[-1].endswith("… left")
+    now = 160.0
+    show(*["complete"] * 5)
+    assert text.getvalue().splitlines()[-1].endswith(" 30.0s left")  # 10 in 10 s, 30 to go

@@ -56,6 +56,8 @@ class Families:
     balanced: bool = False
     """The families were given the same epochs (`study.balance=families`): each is judged by half
     of its own tries, which took about as many epochs as half of another's."""
+    untried: tuple[str, ...] = ()
+    """Families of the space without a try."""
 
     @property
     def share(self) -> str:
@@ -71,6 +73,16 @@ class Families:
         """In plain words."""
         if not self.rows:
             return ["No trial has ended yet, so no scheduler families can be compared."]
+        lines = self._compared()
+        if self.untried:
+            lines.append(
+                f"In the space, but never tried: {listed(self.untried)}. Nothing is known of "
+                f"{'it' if len(self.untried) == 1 else 'them'}; study.balance=families gives each "
+                f"family its share."
+            )
+        return lines
+
+    def _compared(self) -> list[str]:
         if len(self.rows) == 1:
             only = self.rows[0]
             return [
@@ -165,10 +177,11 @@ def expected_best(
     return mean, math.sqrt(max(0.0, float(chances @ (ordered - mean) ** 2)))
 
 
-def compare_families(study: StudyData) -> Families:
+def compare_families(study: StudyData, searched: Sequence[str] = ()) -> Families:
     """The scheduler families of a study, compared at half the tries of the least tried.
 
-    Where they share the epochs, at half of each family's own tries.
+    Where they share the epochs, at half of each family's own tries. `searched` are the families of
+    the space.
     """
     groups: dict[str, list[TrialData]] = defaultdict(list)
     for trial in study.trials:
@@ -192,7 +205,8 @@ def compare_families(study: StudyData) -> Families:
         )
     )
     sampler = str(study.config["sampler"]["name"])
-    return Families(study.metric.name, tuple(rows), equal, sampler, balanced)
+    untried = tuple(name for name in searched if name not in groups)
+    return Families(study.metric.name, tuple(rows), equal, sampler, balanced, untried)
 
 
 def _family(name: str, trials: list[TrialData], study: StudyData, equal: int | None) -> Family:

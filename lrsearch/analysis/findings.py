@@ -58,7 +58,7 @@ def findings(study: StudyData) -> Findings:
     return Findings(
         warning=stand_in_warning(study),
         winner=find_winner(study),
-        families=compare_families(study),
+        families=compare_families(study, tuple(settings.space.scheduler)),
         basins=find_basins(study),
         scaling=fit_scaling(study),
         edges=find_edges(study, settings),

@@ -61,6 +61,8 @@ def settings_from(
     settle_kinds(space_node, space_layers)
     study_node = mapping("study", nodes["study"], problems)
     study_node["name"] = _study_name(study_node.get("name"), nodes["sweep"], problems)
+    if study_node.get("balance") == ["families"]:
+        study_node["balance"] = "families"
     if isinstance(word := study_node.get("balance"), str) and word != "families":
         problems.append(f"study.balance: {unknown(word, ('families', '[optimizer, scheduler]'))}")
         study_node["balance"] = ()

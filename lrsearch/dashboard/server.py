@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import warnings
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,9 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     import optuna
     import optuna_dashboard
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # What Optuna warns of while it draws a page helps nobody who watches the terminal.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"optuna(_dashboard)?(\.|$)")
     options = {**engine_options(url), "pool_size": _THREADS}
     try:
         storage = optuna.storages.RDBStorage(url, engine_kwargs=options)

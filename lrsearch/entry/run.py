@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shlex
 import time
 from pathlib import Path
 
@@ -63,9 +65,11 @@ def run(settings: Settings, command: str) -> int:
     if launcher.interrupts:
         console.print(f"stopped; to go on: {command}", soft_wrap=True)
         code = 130
-    elif launcher.timed_out:
+    elif launcher.timed_out and settings.study.timeout is not None:
         console.print(
-            f"study.timeout={settings.study.timeout} is up; to go on, give it more: {command}",
+            f"study.timeout={settings.study.timeout:g} is up; to go on, give it more: "
+            f"{longer(command, settings.study.timeout, load_row(database, study.name).seconds)}",
+            markup=False,
             soft_wrap=True,
         )
     elif running := study.queue.work()[RUNNING]:
@@ -73,6 +77,15 @@ def run(settings: Settings, command: str) -> int:
         console.print(f"{plural(running, 'run')} {are} still run by workers elsewhere")
     studies.close()
     return code
+
+
+def longer(command: str, timeout: float, spent: float) -> str:
+    """The command with twice the time in all, or twice what is spent where that is more."""
+    total = 2 * timeout if spent < 2 * timeout else 2.0 * math.ceil(spent)
+    kept = [
+        word for word in shlex.split(command) if word.lstrip("+").split("=")[0] != "study.timeout"
+    ]
+    return shlex.join([*kept, f"study.timeout={total:.10g}"])
 
 
 def _write_down(console: Console, database: Database, name: str) -> None:

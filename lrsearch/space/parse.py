@@ -178,8 +178,14 @@ def _parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str
             domain = _parse_range(path, node, parameter, problems)
     elif node is None:
         return None
-    elif node == AUTO and path.endswith(".lr") and ".scheduler." not in path:
-        return Auto()
+    elif isinstance(node, str) and path.endswith(".lr") and ".scheduler." not in path:
+        if node == AUTO:
+            return Auto()
+        problems.append(
+            f"{path}: {node!r} is not a number, a range such as "
+            f"{{low: 1e-4, high: 1.0, log: true}}, or {AUTO}: a range test finds the range"
+        )
+        return None
     elif isinstance(node, list) and parameter.kind not in _LIST_KINDS:
         domain = _parse_choices(path, node, problems)
     else:

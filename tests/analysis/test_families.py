@@ -129,3 +129,10 @@ def test_families_that_share_the_epochs_are_judged_by_half_of_what_theirs_bought
     text = " ".join(found.sentences())
     assert "At equal tuning (equal epochs)" in text
     assert "the same epochs (12 to 20), which bought 4 to 12 tries" in text
+
+
+def test_families_that_were_never_tried_are_named() -> None:
+    trials = family("cosine", [0.1] * 4, 0) + family("step", [0.2] * 4, 10)
+    lines = compare_families(study_of(trials), ["constant", "cosine", "step"]).sentences()
+    assert lines[-1].startswith("In the space, but never tried: constant.")
+    assert not any("never tried" in line for line in compare_families(study_of(trials)).sentences())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,15 @@ def test_a_picture_is_not_found_under_the_address_of_another_trial(server: Serve
     first, second = mixed["trials"][:2]
     path = f"/artifacts/{first['study_id']}/{first['trial_id']}/{picture_id(second['trial_id'])}"
     assert server.ask("GET", path)[0] == 404
+
+
+def test_pages_leave_no_warnings_of_optuna_in_the_terminal(folder: Path) -> None:
+    with serving(folder, clean_environment()) as server:
+        studies = json.loads(server.ask("GET", "/api/studies")[2])["study_summaries"]
+        for study in studies:
+            for page in ("param_importances", "plot/contour", "plot/parallel_coordinate"):
+                server.ask("GET", f"/api/studies/{study['study_id']}/{page}")
+        server.process.send_signal(signal.SIGINT)
+        said = server.process.communicate(timeout=30)[1]
+    assert "Warning" not in said
+    assert "[W " not in said

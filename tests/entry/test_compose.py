@@ -11,6 +11,7 @@ import yaml
 from lrsearch.config.settings import Settings
 from lrsearch.entry.catalogue import conf_folder, find_sweeps
 from lrsearch.entry.compose import load_settings, without_password
+from lrsearch.entry.run import longer
 from lrsearch.errors import ConfigErrors
 from lrsearch.models import MODELS, model_class
 from lrsearch.optimizers import OPTIMIZERS
@@ -288,3 +289,25 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
 def test_families_cannot_share_a_grid() -> None:
     found = problems("+sweep=digits", "sampler=grid", "study.balance=families")
     assert any(line.startswith("study.balance: a grid has every combination") for line in found)
+
+
+@pytest.mark.parametrize("name", ["bayes", "bayesian", "bo"])
+def test_a_bayesian_sampler_is_the_default_one(name: str) -> None:
+    assert "did you mean auto?" in "".join(problems("+sweep=digits", f"sampler={name}"))
+
+
+def test_a_word_for_a_learning_rate_is_answered_with_auto_and_a_range() -> None:
+    (problem,) = problems("+sweep=digits", "space.lr=automatic")
+    assert "'automatic' is not a number, a range such as {low: 1e-4" in problem
+    assert "or auto:" in problem
+
+
+def test_families_may_stand_in_brackets() -> None:
+    checked = settings("study.balance=[families]")
+    assert checked.study.balance == checked.plain["study"]["balance"] == "families"
+
+
+@pytest.mark.parametrize(("spent", "total"), [(6.5, 12), (40.2, 82)])
+def test_after_a_timeout_more_time_is_advised(spent: float, total: int) -> None:
+    advised = longer("python -m lrsearch +sweep=digits study.timeout=6 'a=b c'", 6.0, spent)
+    assert advised == f"python -m lrsearch +sweep=digits 'a=b c' study.timeout={total}"
