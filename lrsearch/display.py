@@ -108,9 +108,12 @@ def side_words(side_runs: Iterable[SideRun]) -> str | None:
         return "range test: finding the range of learning rates"
     if any(run.kind == TEST and run.state != DONE for run in runs):
         return "testing the confirmed winner"
+    # Those that were dropped are never trained: they count nowhere, neither as done nor in all.
     mine = [run for run in runs if run.kind == CONFIRM]
+    trials = len({run.trial for run in mine})
+    mine = [run for run in mine if run.outcome != DROPPED]
     done = sum(run.state == DONE for run in mine)
-    return confirming(len({run.trial for run in mine}), done, len(mine)) if mine else None
+    return confirming(trials, done, len(mine)) if mine else None
 
 
 class PlainDisplay:
@@ -158,13 +161,20 @@ class PlainDisplay:
             if key in told or run.kind == RANGE_TEST:
                 continue
             told.add(key)
-            total = sum(one.kind == run.kind for one in side_runs)
-            place = f"[{run.kind} {sum(kind == run.kind for kind, _ in told)}/{total}]"
+            place = f"[{run.kind}]"
+            if run.outcome != DROPPED:
+                place = f"[{run.kind} {self._place(run, told, side_runs)}]"
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
             what = "on the test part" if run.kind == TEST else f"again, seed {run.seed}"
             self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}")
         self._told = set(done)
+
+    @staticmethod
+    def _place(run: SideRun, told: set[tuple[str, int]], side_runs: list[SideRun]) -> str:
+        """`7/14`: of the runs that were not dropped."""
+        mine = [one for one in side_runs if one.kind == run.kind and one.outcome != DROPPED]
+        return f"{sum((one.kind, one.number) in told for one in mine)}/{len(mine)}"
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -34,6 +34,8 @@ def test_it_says_how_far_the_confirmation_is() -> None:
     )
     assert side_words([run(0, 4, "done")]) is None
     assert side_words([]) is None
+    dropped = [*runs, run(3, 9, "done", "dropped")]
+    assert side_words(dropped) == "confirming the best 2: 1 of 3 runs"
 
 
 def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_the_end() -> None:
@@ -50,8 +52,8 @@ def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_t
     test = run(0, 4, "done", "complete", kind="test", value=0.125)
     display.update(snapshot(first, dropped, ended, test), [])
     assert text.getvalue().splitlines() == [
-        "[confirm 2/3] trial 9 again, seed 7: dropped",
-        "[confirm 3/3] trial 4 again, seed 7: complete 0.5",
+        "[confirm] trial 9 again, seed 7: dropped",
+        "[confirm 2/2] trial 4 again, seed 7: complete 0.5",
         "[test 1/1] trial 4 on the test part: complete 0.125",
     ]
 

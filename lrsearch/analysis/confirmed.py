@@ -19,7 +19,7 @@ def progress_words(found: Confirmation) -> str:
     """`confirming the best 3: 4 of 9 runs`."""
     if found.is_finished and found.test is not None and found.test.state != DONE:
         return "testing the confirmed winner"
-    return confirming(len(found.found), found.done, len(found.runs))
+    return confirming(len(found.found), found.done, len(found.wanted))
 
 
 def value_words(one: Candidate) -> str:

@@ -82,7 +82,12 @@ def settings_from(
     space = parse_space(space_node, coupling or Coupling(), problems)
     queue = section("queue", nodes["queue"], QueueSettings, problems)
     confirm = None
-    if nodes["confirm"] is not None:
+    if not isinstance(nodes["confirm"], Mapping | None):
+        said = (
+            f"confirm: {nodes['confirm']!r} is not a mapping: write confirm.top=3 or confirm=null"
+        )
+        problems.append(said)
+    elif nodes["confirm"] is not None:
         confirm = section("confirm", nodes["confirm"], ConfirmSettings, problems)
     storage = mapping("storage", nodes["storage"], problems)
     url = storage_url(storage, problems)

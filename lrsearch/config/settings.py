@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
+from pydantic import Strict
 
 from lrsearch.data.spec import DataSpec
 from lrsearch.space.space import Space
@@ -60,9 +61,9 @@ class QueueSettings:
 class ConfirmSettings:
     """What is trained again on fresh seeds when the search is over."""
 
-    top: Annotated[int, Ge(1)] = 5
+    top: Annotated[int, Strict(), Ge(1)] = 5
     """So many of the best trials."""
-    seeds: Annotated[int, Ge(2)] = 5
+    seeds: Annotated[int, Strict(), Ge(2)] = 5
     """On so many seeds each, the same for all."""
 
 

@@ -82,14 +82,19 @@ class Confirmation:
     test: WinnerTest | None
 
     @property
+    def wanted(self) -> Sequence[Run]:
+        """The runs that have been or are to be trained: without those that are not needed."""
+        return [run for run in self.runs if run.outcome != _DROPPED]
+
+    @property
     def done(self) -> int:
-        """Runs that have ended, or are not needed any more."""
-        return sum(run.state == _DONE for run in self.runs)
+        """How many of them have ended."""
+        return sum(run.state == _DONE for run in self.wanted)
 
     @property
     def is_finished(self) -> bool:
         """Whether no run is left."""
-        return self.done == len(self.runs)
+        return self.done == len(self.wanted)
 
     @property
     def work_left(self) -> bool:

@@ -14,6 +14,7 @@ from lrsearch.study.clock import database_now
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.tables import (
     DONE,
+    DROPPED,
     OPEN,
     RUNNING,
     EpochRow,
@@ -88,10 +89,12 @@ def status_of(database: Database, name: str) -> StudyStatus:
 
 
 def _counted(session: Session, table: type[UnitRow | SideRunRow]) -> dict[int, dict[str, int]]:
-    """How many rows of each study are in each state."""
+    """How many rows of each study are in each state; runs that were dropped count nowhere."""
     counted: dict[int, dict[str, int]] = {}
     for study_id, state, count in session.execute(
-        select(table.study_id, table.state, func.count()).group_by(table.study_id, table.state)
+        select(table.study_id, table.state, func.count())
+        .where(or_(table.outcome.is_(None), table.outcome != DROPPED))
+        .group_by(table.study_id, table.state)
     ):
         counted.setdefault(study_id, {})[state] = count
     return counted

@@ -83,6 +83,8 @@ def test_there_is_no_winner_while_runs_are_left() -> None:
     assert going_on.winner is None
     assert going_on.work_left
     assert progress_words(going_on) == "confirming the best 2: 3 of 4 runs"
+    dropped = confirmation({1: [0.1, 0.1, None], 2: [0.9, 0.9, "dropped"]}, {1: 0.1, 2: 0.1})
+    assert progress_words(dropped) == "confirming the best 2: 4 of 5 runs"
 
 
 def test_a_candidate_that_breaks_on_a_fresh_seed_cannot_win() -> None:

@@ -283,7 +283,13 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
     assert any("confirm.tops: 'tops' is unknown; did you mean top?" in line for line in found)
     assert any("'familys' is unknown; did you mean families?" in line for line in found)
     assert len(found) == 3
-    assert problems("+sweep=digits", "confirm=3") == ["confirm: 3 is not a mapping"]
+    assert problems("+sweep=digits", "confirm=3") == [
+        "confirm: 3 is not a mapping: write confirm.top=3 or confirm=null"
+    ]
+    assert problems("+sweep=digits", "confirm.top=true", "confirm.seeds=2.0") == [
+        "confirm.top: True is not valid: it should be a valid integer",
+        "confirm.seeds: 2.0 is not valid: it should be a valid integer",
+    ]
 
 
 def test_families_cannot_share_a_grid() -> None:
