@@ -10,6 +10,7 @@ from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.scaling import Scaling
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.figures.style import (
+    BEST_TO_WORST,
     OUTCOME_COLOURS,
     colour,
     log_axis,
@@ -108,8 +109,7 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
                     "color": [rounded(100 * place / last, 3) for place, _, _ in mine],
                     "cmin": 0,
                     "cmax": 100,
-                    "colorscale": "Cividis",
-                    "reversescale": True,
+                    "colorscale": BEST_TO_WORST,
                     "showscale": k == 0,
                     "colorbar": {"title": {"text": "place, % (0 best)", "side": "right"},
                                  "thickness": 12},

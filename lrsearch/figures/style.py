@@ -27,6 +27,9 @@ _MOST_TICKS = 8
 _INK = "#808080"
 _GRID = "rgba(128, 128, 128, 0.25)"
 
+BEST_TO_WORST = [[0.0, "#e3b505"], [0.5, GREY], [1.0, BLUE]]
+"""From yellow to blue, neither of which is lost on white or on black."""
+
 OUTCOME_COLOURS = {
     COMPLETE: GREEN,
     PRUNED: SKY,

@@ -53,7 +53,7 @@ def rate_map(found: Findings) -> str:
     """Of the trials by batch size and learning rate."""
     text = (
         "Complete trials by batch size (a little spread out) and learning rate; yellow is best, "
-        "dark blue worst"
+        "blue worst"
     )
     return f"{text}; lines are the fitted exponents." if found.scaling.fits else f"{text}."
 
