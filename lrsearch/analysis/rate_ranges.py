@@ -62,7 +62,16 @@ def _ends(falling: list[Finding]) -> str:
     free = [str(one.batch_size) for one in falling if one.largest is None]
     if free:
         text += f" (at batch size {listed(free)} up to {number(HIGH)}, the highest that was tried)"
-    return text
+    apart = [
+        f"at batch size {one.batch_size} {_disagree(one.largest)}"
+        for one in falling
+        if one.largest and one.largest.disagrees
+    ]
+    return f"{text} ({'; '.join(apart)}; the smaller counts)" if apart else text
+
+
+def _disagree(spread: Spread) -> str:
+    return f"its seeds disagree: {_between([spread.low, spread.high])}"
 
 
 def _between(rates: list[float]) -> str:
@@ -77,7 +86,9 @@ def rows(test: RangeTest) -> list[tuple[str, ...]]:
             finding.optimizer,
             str(finding.batch_size),
             _spread(finding.steepest, "nowhere"),
-            _spread(finding.largest, f"{number(HIGH)} (not beyond)" if finding.falls else "-"),
+            _spread(finding.largest, f"{number(HIGH)} (not beyond)" if finding.falls else "-")
+            if finding.largest is None or not finding.largest.disagrees
+            else f"{number(finding.largest.value, 2)} ({_disagree(finding.largest)})",
             _spread(finding.diverged, "-"),
         )
         for finding in test.findings

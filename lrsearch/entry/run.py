@@ -195,7 +195,8 @@ def _announce(
     )
     if settings.confirm is not None:
         top, seeds = settings.confirm.top, settings.confirm.seeds
-        console.print(f"  then the best {top} again on {seeds} fresh seeds", soft_wrap=True)
+        best = "the best" if min(top, study.total) == 1 else f"the best {min(top, study.total)}"
+        console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     for note in study.notes:

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from lrsearch.analysis.columns import point_plain, reason_of, recipe_columns, trial_plain
+from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.study_data import StudyData, TrialData, read_study
+from lrsearch.analysis.words import plural
 from lrsearch.display import duration, make_console, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
@@ -101,6 +103,11 @@ def _facts(study: StudyData, trial: TrialData) -> list[str]:
     lines = [f"[bold]{ended}[/]{mark}"]
     recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe()
     facts = {"recipe": recipe, "seed": str(trial.seed)}
+    candidates = study.confirmation.candidates if study.confirmation is not None else ()
+    for one in candidates:
+        if one.trial == trial.number:
+            runs = f", mean of {plural(len(one.values), 'run')}" if one.estimate else ""
+            facts["fresh seeds"] = f"{value_words(one)}{runs}"
     if trial.owner is not None:
         device = f" ({trial.device})" if trial.device else ""
         facts["worker"] = f"{trial.owner}{device}"
@@ -110,7 +117,7 @@ def _facts(study: StudyData, trial: TrialData) -> list[str]:
         facts["took"] = duration(trial.seconds)
     if trial.end_step is not None:
         facts["ended at"] = f"step {trial.end_step}, learning rate {number(trial.end_lr)}"
-    return [*lines, *(f"  {name:9} {escape(text)}" for name, text in facts.items())]
+    return [*lines, *(f"  {name:11} {escape(text)}" for name, text in facts.items())]
 
 
 def _evaluations(trial: TrialData, metric: str) -> list[str]:

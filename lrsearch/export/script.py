@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import fallback_spec
 from lrsearch.data.raw import unpacked_root
@@ -73,6 +74,7 @@ class _Script:
             f"The best recipe of the study {self.record['study']} (trial {self.record['trial']}): "
             f"{self.record['metric']} {self.record['value']!r}",
             f"at the {self.record['at']} evaluation, found by lrsearch. Plain PyTorch.",
+            *_confirmed(self.record),
             *([f"WARNING: {warning}"] if warning else []),
             '"""',
         ]
@@ -250,3 +252,12 @@ def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:
         threads=settings.train.threads,
         arguments=f", **{dict(settings.objective.arguments)!r}" if arguments else "",
     )
+
+
+def _confirmed(record: Mapping[str, Any]) -> list[str]:
+    """A line with the confirmed value, where there is one."""
+    found = record.get("confirmed")
+    if found is None:
+        return []
+    runs = plural(len(found["values"]), "run")
+    return [f"Confirmed on fresh seeds: {record['metric']} {found['mean']!r}, mean of {runs}."]

@@ -8,6 +8,7 @@ from lrsearch.analysis.edges import NEAR, Edges
 from lrsearch.analysis.families import Families
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.spent import OUTCOMES, Spent
+from lrsearch.analysis.words import plural
 from lrsearch.figures.style import (
     BLUE,
     OUTCOME_COLOURS,
@@ -141,7 +142,9 @@ def spent_bars(spent: Spent) -> Figure | None:
     figure = new_figure("epochs", "outcome of the trials", showlegend=False)
     words = {shown: OUTCOME_COLOURS[key] for key, shown in OUTCOMES.items()}
     counts = dict(spent.outcomes)
-    rows = [(name, epochs, words[name], f"{counts[name]} trials") for name, epochs in spent.epochs]
+    rows = [
+        (name, epochs, words[name], plural(counts[name], "trial")) for name, epochs in spent.epochs
+    ]
     if spent.pruned_epochs > 0:
         rows.append(("saved by pruning", spent.pruned_epochs, "rgba(128, 128, 128, 0.35)", ""))
     rows.reverse()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lrsearch.range_test.curve import Ramp, look
+from lrsearch.range_test.curve import Ramp, look, mean_curves
 from lrsearch.range_test.plan import HIGH
 from lrsearch.space.space import Coupling
 
@@ -26,13 +26,22 @@ The ramps of Adam and its kin may rise, fall again, and train up to rates far ab
 """
 
 
+DISAGREE = 3.0
+"""Seeds whose largest rates are further apart than this factor disagree: the smaller one counts."""
+
+
 @dataclass(frozen=True)
 class Spread:
-    """A rate: the middle one over the seeds, and the ends."""
+    """A rate: the one that counts, mostly the middle over the seeds, and the ends."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the seeds say very different things."""
+        return self.high > DISAGREE * self.low
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,14 @@ def _finding(optimizer: str, batch_size: int, ramps: Sequence[Ramp]) -> Finding:
     falling = [one for one in seen if one.falls]
     falls = 2 * len(falling) > len(seen)
     chosen = falling if falls else []
+    training = [ramp for ramp, one in zip(ramps, seen, strict=True) if one.falls]
     return Finding(
         optimizer=optimizer,
         batch_size=batch_size,
         seeds=len(seen),
         falls=falls,
         steepest=_spread([one.steepest for one in chosen]),
-        largest=_spread([one.largest for one in chosen]),
+        largest=_largest(_spread([one.largest for one in chosen]), training),
         diverged=_spread([one.diverged for one in seen]),
     )
 
@@ -94,6 +104,25 @@ def _spread(rates: Sequence[float | None]) -> Spread | None:
         return None
     middle = 10 ** float(np.median(np.log10(known)))
     return Spread(middle, min(known), max(known))
+
+
+def _largest(found: Spread | None, ramps: Sequence[Ramp]) -> Spread | None:
+    """Not the middle, but the smallest where seeds disagree; and no rate at which the mean of the
+    seeds' smoothed losses is above where it began, or one of them has diverged.
+    """
+    if found is None:
+        return None
+    if found.disagrees:
+        return replace(found, value=found.low)
+    value = found.value
+    for curve in mean_curves(ramps):
+        trains = [
+            rate
+            for rate, loss in zip(curve.rates, curve.losses, strict=True)
+            if rate <= value and loss <= curve.losses[0]
+        ]
+        value = max(trains, default=found.low)
+    return replace(found, value=max(value, found.low)) if value < 0.9 * found.value else found
 
 
 def suggest(

@@ -77,3 +77,13 @@ def test_a_study_that_began_with_one_says_so_and_others_say_nothing() -> None:
     told = [line for line in findings(begun).sentences() if line.startswith("Range test: ")]
     assert len(told) == len(sentences(BOTH))
     assert findings(replace(begun, record=RECORD)).range_test is None
+
+
+def test_seeds_that_disagree_are_told_in_words_in_the_table_and_the_sentence() -> None:
+    test = made_of(ramp(0.1, 32, 0), ramp(1.0, 32, 1))
+    largest = test.findings[0].largest
+    assert largest is not None
+    words = f"its seeds disagree: {largest.low:.2g} to {largest.high:.2g}"
+    assert words in rows(test)[0][HEADERS.index("trains up to")]
+    assert words in sentences(test)[0]
+    assert "disagree" not in " ".join(sentences(BOTH))

@@ -7,7 +7,7 @@ import math
 import pytest
 from ramps import ramp_of, rates_of, trained
 
-from lrsearch.range_test.curve import Ramp
+from lrsearch.range_test.curve import Ramp, mean_curves
 from lrsearch.range_test.finding import (
     BELOW_STEEPEST,
     DECADES,
@@ -35,11 +35,30 @@ def flat(batch_size: int = 32, optimizer: str = "sgd") -> Ramp:
 
 
 def test_the_middle_of_the_seeds_counts_and_their_ends_are_told() -> None:
-    (finding,) = find([*ramps(0.1, seeds=1), *ramps(0.3, seeds=1), *ramps(1.0, seeds=1)])
+    (finding,) = find([*ramps(0.2, seeds=1), *ramps(0.3, seeds=1), *ramps(0.4, seeds=1)])
     assert finding.seeds == 3
     assert finding.largest is not None
     assert finding.largest.low < finding.largest.value < finding.largest.high
     assert finding.largest.value == pytest.approx(0.3, rel=0.5)
+
+
+def test_where_seeds_disagree_the_smallest_counts_and_the_range_is_made_from_it() -> None:
+    (finding,) = find([*ramps(0.1, seeds=1), *ramps(1.0, seeds=1)])
+    assert finding.largest is not None
+    assert finding.largest.disagrees
+    assert finding.largest.value == finding.largest.low < finding.largest.high / 3
+    found = suggest([finding], "sgd")
+    assert found is not None
+    assert found.high == pytest.approx(HEADROOM * finding.largest.low, rel=0.06)
+
+
+def test_a_rate_at_which_the_mean_loss_is_above_its_beginning_does_not_train() -> None:
+    far = ramp_of([*trained(RATES, edge=0.3)][:75] + [9.0] * 25, 100, seed=1)
+    (finding,) = find([*ramps(0.13, seeds=1), far])
+    assert finding.largest is not None
+    (curve,) = mean_curves([*ramps(0.13, seeds=1), far])
+    at = sum(rate <= finding.largest.value for rate in curve.rates) - 1
+    assert curve.losses[at] <= curve.losses[0]
 
 
 def test_there_is_nothing_to_tell_unless_most_seeds_show_it() -> None:
