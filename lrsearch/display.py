@@ -16,13 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lrsearch.analysis.words import confirming
+from lrsearch.analysis.side_words import side_words
 from lrsearch.config.settings import MetricSettings
 from lrsearch.recipe import Recipe
 from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
 from lrsearch.study.tables import (
     COMPLETE,
-    CONFIRM,
     CRASHED,
     DIVERGED,
     DONE,
@@ -97,23 +96,6 @@ class _Tally:
             CRASHED: "crashed",
         }
         return ", ".join(f"{outcomes[key]} {word}" for key, word in words.items() if outcomes[key])
-
-
-def side_words(side_runs: Iterable[SideRun]) -> str | None:
-    """`confirming the best 3: 4 of 9 runs`; None where all side runs are done."""
-    runs = list(side_runs)
-    if all(run.state == DONE for run in runs):
-        return None
-    if any(run.kind == RANGE_TEST and run.state != DONE for run in runs):
-        return "range test: finding the range of learning rates"
-    if any(run.kind == TEST and run.state != DONE for run in runs):
-        return "testing the confirmed winner"
-    # Those that were dropped are never trained: they count nowhere, neither as done nor in all.
-    mine = [run for run in runs if run.kind == CONFIRM]
-    trials = len({run.trial for run in mine})
-    mine = [run for run in mine if run.outcome != DROPPED]
-    done = sum(run.state == DONE for run in mine)
-    return confirming(trials, done, len(mine)) if mine else None
 
 
 class PlainDisplay:

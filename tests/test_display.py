@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
+from lrsearch.analysis.side_words import side_words
 from lrsearch.config.settings import MetricSettings
-from lrsearch.display import LiveDisplay, PlainDisplay, side_words
+from lrsearch.display import LiveDisplay, PlainDisplay
 from lrsearch.study.progress import Finished, SideRun, Snapshot
 
 RECIPE = {"lr": 0.1, "batch_size": 32, "optimizer": {"name": "sgd"},
