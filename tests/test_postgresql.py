@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import optuna
+import pytest
 from command_line import Run
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study_resume_it_and_the_password_is_never_shown(
     lrsearch: Run, new_database: Callable[[], str], tmp_path: Path
 ) -> None:

@@ -180,7 +180,9 @@ def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
         "def nothing(outputs, targets):\n    return outputs.mean() * float('nan')\n"
     )
     metric = "train.metrics={odd: {_target_: odd_metric.nothing}, accuracy: accuracy}"
-    finished = work("+sweep=digits", "study.n_trials=1", metric, "metric.name=val_odd")
+    finished = work(
+        "+sweep=digits", "study.n_trials=1", metric, "metric.name=val_odd", "metric.mode=min"
+    )
     assert [one.outcome for one in finished] == ["diverged"]
     finished = work("+sweep=digits", "study.n_trials=1", metric, "study.name=other")
     assert [one.outcome for one in finished] == ["complete"]

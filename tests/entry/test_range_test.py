@@ -95,6 +95,7 @@ def test_a_trial_too_short_for_it_is_refused_before_anything_is_stored(command: 
     assert not Path("lrsearch.db").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_its_range_and_all_that_it_leaves_has_it(
     lrsearch: Run, tmp_path: Path
 ) -> None:
