@@ -112,7 +112,8 @@ def test_the_users_own_code_is_imported_and_seeded_alike(
     )
     value, printed, text = both(
         capsys, "model._target_=exported_own.Net", "~model.hidden", "model.width=4",
-        "train.metrics={gap: {_target_: exported_own.gap}}", "metric.name=val_gap", "metric.mode=min",
+        "train.metrics={gap: {_target_: exported_own.gap}}", "metric.name=val_gap",
+        "metric.mode=min",
     )  # fmt: skip
     assert printed == value
     assert "from exported_own import Net" in text
