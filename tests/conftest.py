@@ -20,6 +20,23 @@ from command_line import Query, Run
 REPO = Path(__file__).resolve().parent.parent
 
 
+_COSTLY = {
+    "sweep_folder": "sweep",
+    **dict.fromkeys(("confirmed_folder", "drawn", "searched", "address", "mnist"), "file"),
+    **dict.fromkeys(("browser", "server", "guarded", "page"), "file"),
+}
+"""Fixtures of seconds, and whether all tests that use them share one, or those of a file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a costly fixture run in one process, which makes it once."""
+    for item in items:
+        shared = [_COSTLY[name] for name in getattr(item, "fixturenames", ()) if name in _COSTLY]
+        if shared:
+            group = "sweep" if "sweep" in shared else item.path.as_posix()
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache of tensors for the whole session."""

@@ -171,6 +171,7 @@ def test_own_model(run: Run) -> None:
     assert float(printed.split()[-1]) == pytest.approx(best["value"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_own_data_as_tensors(run: Run) -> None:
     folder = run("Your own data as tensors")
     _ended(folder.outcomes("rings"), 3)

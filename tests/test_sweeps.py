@@ -183,6 +183,7 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_run_finishes_the_total(
     assert [(count, distinct) for _, count, distinct in rows] == [(250, 250)] * 4
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_stops_at_once_and_still_leaves_nothing_running(
     started: Callable[..., subprocess.Popen[str]], query: Query
 ) -> None:

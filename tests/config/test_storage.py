@@ -93,6 +93,7 @@ def test_what_is_no_url_is_refused_without_showing_it(url: str, said: str) -> No
     assert "hunter2" not in problem
 
 
+@pytest.mark.slow
 def test_an_unreachable_database_is_named_without_the_password_of_the_file(
     lrsearch: Run, password_file: Path
 ) -> None:

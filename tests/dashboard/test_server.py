@@ -247,6 +247,7 @@ def test_a_role_that_may_only_read_is_enough(tmp_path: Path, clean: dict[str, st
         assert "hunter2" not in out + errors
 
 
+@pytest.mark.slow
 def test_a_container_ends_it_with_sigterm(folder: Path, clean: dict[str, str]) -> None:
     with serving(folder, clean) as server:
         assert "no password" in server.announced

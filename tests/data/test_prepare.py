@@ -102,6 +102,7 @@ def mnist(mnist_root: Path, listing: Listing, tmp_path_factory: pytest.TempPathF
     return Prepared(root, cache, prepare(DataSpec("mnist", root=root, cache=cache)), before)
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_the_same_data_at_once(tiny_mnist: Tiny, tmp_path: Path) -> None:
     root, cache = tiny_mnist(tmp_path / "root"), tmp_path / "cache"
     (first, _), (second, _) = at_once(*(start("mnist", root, cache, True) for _ in range(2)))

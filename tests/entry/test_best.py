@@ -47,6 +47,7 @@ def test_another_database_is_named_in_the_commands_to_type(command: Command, swe
     assert "train digits storage.url=sqlite:///mine.db" in out
 
 
+@pytest.mark.slow
 def test_the_script_of_another_trial_gives_the_value_that_is_recorded(
     command: Command, swept: Path, environment: dict[str, str]
 ) -> None:

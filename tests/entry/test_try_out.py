@@ -22,6 +22,7 @@ def queue() -> Queue:
     return Queue(database.session, load_row(database, "digits").study_id)
 
 
+@pytest.mark.slow
 def test_it_is_trained_by_the_next_worker_and_by_the_old_command_too(
     command: Command, swept: Path, lrsearch: Run
 ) -> None:

@@ -155,6 +155,7 @@ class Net(torch.nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_of_a_run_loses_nothing(
     work: Work, lrsearch: Run, query: Query, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_ones_own_objective_is_confirmed_without_a_test_score(work: Work, tmp_pa
     assert study.shown_state == "done"
 
 
+@pytest.mark.slow
 def test_the_time_of_a_study_holds_for_its_confirmation_too(
     work: Work, lrsearch: Run, query: Query
 ) -> None:
