@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lrsearch.config.metric import metric_names
 from lrsearch.config.settings import MetricSettings, StudySettings
@@ -18,6 +19,24 @@ from lrsearch.space.space import Space
 from lrsearch.training.settings import Target, TrainSettings
 
 _AUGMENTATION = ("crop", "flip")
+
+
+def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
+    """All of them; a part that has problems of its own is None and is not asked."""
+    study, metric, train, space = (found[key] for key in ("study", "metric", "train", "space"))
+    own_loop = found["objective"] is not None
+    if space and space.to_find and own_loop:
+        problems.append(
+            f"space ({', '.join(space.to_find)}): `auto` takes a range test, for which lrsearch "
+            f"trains by itself; for your own objective give a range, such as "
+            f"{{low: 1e-4, high: 1.0, log: true}}"
+        )
+    if metric and train and space and not own_loop:
+        check_metric(metric, train, space, problems)
+    if study and space and found["sampler"]:
+        check_plan(study, space, found["sampler"], problems)
+    if space and found["data"] and found["model"] and not own_loop:
+        check_tuned(space, found["data"], found["model"], problems)
 
 
 def check_metric(

@@ -1,0 +1,185 @@
+"""The parts of a configuration that are more than a flat section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lrsearch.config.sections import mapping, own_target, section, target
+from lrsearch.config.settings import ConfirmSettings
+from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
+from lrsearch.data.spec import DataSpec
+from lrsearch.errors import UserError
+from lrsearch.hints import unknown
+from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.models import MODELS
+from lrsearch.parameters import Parameter
+from lrsearch.pruning.catalogue import PRUNERS, build_pruner
+from lrsearch.samplers import SAMPLERS
+from lrsearch.schedules.durations import Duration
+from lrsearch.training.losses import LOSSES, METRICS
+from lrsearch.training.settings import Target, TrainSettings
+
+
+def study_node(node: Any, sweep: Any, problems: list[str]) -> dict[str, Any]:
+    """The study's section with its name, which is the sweep's unless given."""
+    found = mapping("study", node, problems)
+    found["name"] = _study_name(found.get("name"), sweep, problems)
+    if found.get("balance") == ["families"]:
+        found["balance"] = "families"
+    if isinstance(word := found.get("balance"), str) and word != "families":
+        problems.append(f"study.balance: {unknown(word, ('families', '[optimizer, scheduler]'))}")
+        found["balance"] = ()
+    return found
+
+
+def _study_name(given: Any, sweep: Any, problems: list[str]) -> str:
+    name = f"{sweep if given is None else given}"
+    # It names a folder of outputs, too.
+    if (
+        not name.strip()
+        or name in (".", "..")
+        or any(c in name for c in "/\\\0")
+        or len(name) > 200
+    ):
+        problems.append(
+            f"study.name: {name!r} is not a name: letters, digits and -_. without slashes"
+        )
+    return name
+
+
+def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
+    before = len(problems)
+    node = mapping("train", node, problems)
+    if node.get("loss") is not None:
+        node["loss"] = target("train.loss", node["loss"], LOSSES, problems)
+    if node.get("metrics") is not None:
+        metrics = node["metrics"]
+        if isinstance(metrics, list):
+            metrics = {name: name for name in metrics}
+        node["metrics"] = {
+            name: target(f"train.metrics.{name}", value or name, METRICS, problems)
+            for name, value in mapping("train.metrics", metrics, problems).items()
+        }
+    if len(problems) > before:
+        node.pop("loss", None)
+        node.pop("metrics", None)
+    if (every := node.get("eval_every")) is not None:
+        problem = Parameter("duration", None).problem(every)
+        if problem or Duration.parse(every).amount <= 0:
+            problems.append(f"train.eval_every: {problem or f'{every!r} is not above 0'}")
+    if not _is_device(str(node.get("device"))):
+        devices = ("auto", "cpu", "cuda", "mps", "cuda:0")
+        problems.append(f"train.device: {unknown(node.get('device'), devices)}")
+    train = section("train", node, TrainSettings, problems)
+    return train if len(problems) == before else None
+
+
+def _is_device(device: str) -> bool:
+    kind, _, index = device.partition(":")
+    return kind in ("auto", "cpu", "cuda", "mps") and (not index or index.isdigit())
+
+
+def model_from(node: Any, problems: list[str]) -> Target | None:
+    node = mapping("model", node, problems)
+    if node.get("_target_") is not None:
+        node.pop("name", None)
+        return own_target("model", node, problems)
+    model = target("model", node, MODELS, problems)
+    if model is not None:
+        valid = MODELS[model.name].arguments
+        wrong = [key for key in model.arguments if key not in valid]
+        problems.extend(f"model.{key}: {unknown(key, ['name', *valid])}" for key in wrong)
+    return model
+
+
+_DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
+
+
+def data_from(node: Any, problems: list[str]) -> DataSpec | None:
+    before = len(problems)
+    node = mapping("data", node, problems)
+    dotted = node.pop("_target_", None)
+    own = {key: node.pop(key) for key in [*node] if key not in _DATA_KEYS}
+    if dotted is not None:
+        own_target("data", {"_target_": dotted}, problems)
+        node["name"], node["fallback"] = str(dotted), None
+    elif node.get("name") not in SOURCES:
+        problems.append(f"data: {unknown(node.get('name'), [*SOURCES, '_target_: mypkg.load'])}")
+    if node.get("fallback") is not None and node["fallback"] not in FALLBACKS:
+        problems.append(f"data.fallback: {unknown(node['fallback'], [*FALLBACKS, 'null'])}")
+    if dotted is None and node.get("name") in SOURCES:
+        allowed = source_arguments(SOURCES[node["name"]])
+        problems.extend(
+            f"data.{key}: {unknown(key, [*_DATA_KEYS, *allowed])}"
+            for key in own
+            if key not in allowed
+        )
+    for key in ("root", "cache"):
+        node[key] = Path(str(node.get(key))).expanduser()
+    if len(problems) > before:
+        return None
+    known = {**node, "target": dotted, "arguments": own}
+    return section("data", known, DataSpec, problems)
+
+
+def _listed(
+    path: str,
+    node: Any,
+    catalogue: Mapping[str, Mapping[str, Parameter]],
+    problems: list[str],
+) -> Target | None:
+    """A sampler, a pruner or a logger, with its arguments checked."""
+    before = len(problems)
+    arguments = mapping(path, node, problems)
+    name = arguments.pop("name", None)
+    if name not in catalogue:
+        problems.append(f"{path}: {unknown(name, catalogue)}")
+        return None
+    for key, value in arguments.items():
+        if key not in catalogue[name]:
+            problems.append(f"{path}.{key}: {unknown(key, catalogue[name])}")
+        elif problem := catalogue[name][key].problem(value):
+            problems.append(f"{path}.{key}: {problem}")
+    return Target(name, arguments) if len(problems) == before else None
+
+
+def sampler_from(node: Any, problems: list[str]) -> Target | None:
+    catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
+    return _listed("sampler", node, catalogue, problems)
+
+
+def pruner_from(node: Any, problems: list[str]) -> Target | None:
+    catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
+    pruner = _listed("pruner", node, catalogue, problems)
+    if pruner is not None:
+        try:
+            build_pruner(pruner.name, pruner.arguments, evaluations=1, mode="min")
+        except UserError as error:  # arguments that are fine one by one, but not together
+            problems.append(str(error))
+            return None
+    return pruner
+
+
+def logger_from(node: Any, problems: list[str]) -> Target | None:
+    catalogue = {name: kind.parameters if kind else {} for name, kind in LOGGERS.items()}
+    return _listed("logger", node or {"name": "none"}, catalogue, problems)
+
+
+def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
+    """None where it is switched off."""
+    if node is None:
+        return None
+    if not isinstance(node, Mapping):
+        problems.append(f"confirm: {node!r} is not a mapping: write confirm.top=3 or confirm=null")
+        return None
+    return section("confirm", node, ConfirmSettings, problems)
+
+
+def workers_from(value: Any, problems: list[str]) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
+    if value != "auto" and not whole:
+        problems.append(f"workers: {value!r} is not `auto` or a number from 1")
+    return value
