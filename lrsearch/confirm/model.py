@@ -43,6 +43,7 @@ _EQUAL = 1e-12
 """A spread of values, relative to their size, that is none."""
 _NO_NOISE = 1e-9
 """Of a sum of squares of standardised values: below this is what rounding leaves."""
+_DIGITS = 9
 _INTERVAL = 95
 
 
@@ -126,7 +127,9 @@ def estimate(
     design[:, 0] = 1.0
     for k, (candidate, seed, _) in enumerate(rows):
         design[k, 1 + candidate] = design[k, 1 + len(names) + seed] = 1.0
-    posterior = _posterior(design, (y - centre) / scale, len(names))
+    # In another unit the last digits differ, which must not move a draw to another point.
+    standardised = np.round((y - centre) / scale, _DIGITS)
+    posterior = _posterior(design, standardised, len(names))
     draws = _draw(posterior)
     winners = np.bincount(draws.means.argmin(axis=1), minlength=len(names)) / _DRAWS
     own = [sign * _mean([*values[name].values()]) for name in names]

@@ -80,7 +80,8 @@ def dry_run(settings: Settings) -> int:
     runs = 0 if settings.confirm is None else settings.confirm.top * settings.confirm.seeds
     if settings.confirm is not None:
         top, seeds = settings.confirm.top, settings.confirm.seeds
-        console.print(f"then the best {top} again on {seeds} fresh seeds: up to {runs} runs")
+        who = "the best one" if top == 1 else f"the best {top}"
+        console.print(f"then {who} again on {seeds} fresh seeds: up to {runs} runs")
     if info is None:
         console.print("your own objective is not timed")
         return 0

@@ -40,9 +40,9 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
     return Curve(name, x, y, joined=False)
 
 
-def rates_title(trial: TrialData) -> str:
+def rates_title(trial: TrialData, between: str = ", ") -> str:
     """With the peak of the recipe, which may lie between two evaluations."""
-    peak = "" if trial.recipe is None else f", peak {trial.recipe.lr:.4g}"
+    peak = "" if trial.recipe is None else f"{between}peak {trial.recipe.lr:.4g}"
     return f"learning rate{peak}"
 
 

@@ -21,7 +21,7 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     entitle(losses, _title(trial, study))
     _draw(losses, loss_curves(trial), "loss")
-    _draw(rates, [rate_curve(trial)], rates_title(trial).replace(", ", "\n"), first_colour=2)
+    _draw(rates, [rate_curve(trial)], rates_title(trial, "\n"), first_colour=2)
     rates.set_xlabel(f"epoch ({RATES_NOTE})" if trial.curve else "epoch")
     return encoded(figure, kind)
 

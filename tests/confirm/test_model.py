@@ -32,11 +32,10 @@ def changed(values: Values, factor: float, shift: float) -> Values:
 
 
 def close(found: Estimate, wanted: Estimate, factor: float = 1.0, shift: float = 0.0) -> None:
-    """The same after values were multiplied and moved, but for what rounding leaves of both."""
-    within = factor * (1e-6 + 0.01 * (wanted.high - wanted.low))
+    """The same after values were multiplied and moved."""
     for name in ("mean", "low", "high"):
         there = factor * getattr(wanted, name) + shift
-        assert getattr(found, name) == pytest.approx(there, rel=1e-6, abs=within)
+        assert getattr(found, name) == pytest.approx(there, rel=1e-6, abs=1e-6 * factor)
     assert found.behind == pytest.approx(factor * wanted.behind, rel=1e-6, abs=1e-6 * factor)
     # A draw may fall to the other side of a tie.
     assert found.probability == pytest.approx(wanted.probability, abs=2e-3)
