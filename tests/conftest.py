@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -28,6 +29,7 @@ _COSTLY = {
 """Fixtures of seconds, and whether all tests that use them share one, or those of a file."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the marks at the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a costly fixture run in one process, which makes it once."""
     for item in items:
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if shared:
             group = "sweep" if "sweep" in shared else item.path.as_posix()
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays: to look through it again for garbage would cost a tenth."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
