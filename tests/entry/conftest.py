@@ -1,4 +1,4 @@
-"""What the tests of commands share: commands in this process, and a sweep that has been run."""
+"""What the tests of commands share: a sweep that has been run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,6 @@ import pytest
 from command_line import Command
 
 REPO = Path(__file__).resolve().parent.parent.parent
-
-
-@pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path
-) -> Command:
-    """Runs a command in this process: exit code, output, errors."""
-    from lrsearch.entry.main import main
-
-    for name in ("STORAGE", "CHECKPOINTS", "DATA"):
-        monkeypatch.delenv(f"LRSEARCH_{name}", raising=False)
-    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture(scope="session")
