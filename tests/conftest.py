@@ -27,8 +27,8 @@ _COSTLY = {
     **dict.fromkeys(("browser", "server", "guarded", "page"), "file"),
 }
 """Fixtures of seconds, and whether all tests that use them share one, or those of a file."""
-_WITH_TORCHVISION = ("data", "models")
-"""Folders of tests that import it, which takes seconds too."""
+_FOLDERS = {"data": "torchvision", "models": "torchvision", "loggers": "loggers"}
+"""Folders of tests that share what takes seconds to import."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist, which reads the marks at the same hook
@@ -36,11 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share something costly run in one process, which makes it once."""
     for item in items:
         shared = {_COSTLY[name] for name in getattr(item, "fixturenames", ()) if name in _COSTLY}
-        group = item.path.as_posix() if "file" in shared else None
-        if "sweep" in shared:
-            group = "sweep"
-        elif item.path.parent.name in _WITH_TORCHVISION:
-            group = "torchvision"
+        file = item.path.as_posix() if "file" in shared else None
+        group = "sweep" if "sweep" in shared else _FOLDERS.get(item.path.parent.name, file)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
 
