@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share something costly run in one process, which makes it once."""
     for item in items:
         shared = {_COSTLY[name] for name in getattr(item, "fixturenames", ()) if name in _COSTLY}
-        file = item.path.as_posix() if "file" in shared else None
+        file = item.nodeid.partition("::")[0] if "file" in shared else None
         group = "sweep" if "sweep" in shared else _FOLDERS.get(item.path.parent.name, file)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))

@@ -162,11 +162,10 @@ def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
         "def nothing(outputs, targets):\n    return outputs.mean() * float('nan')\n"
     )
     metric = "train.metrics={odd: {_target_: odd_metric.nothing}, accuracy: accuracy}"
-    finished = work(
-        "+sweep=digits", "study.n_trials=1", metric, "metric.name=val_odd", "metric.mode=min"
-    )
+    sweep = ("+sweep=digits", "study.n_trials=1", "train.epochs=2", metric)
+    finished = work(*sweep, "metric.name=val_odd", "metric.mode=min")
     assert [one.outcome for one in finished] == ["diverged"]
-    finished = work("+sweep=digits", "study.n_trials=1", metric, "study.name=other")
+    finished = work(*sweep, "study.name=other")
     assert [one.outcome for one in finished] == ["complete"]
     nulls = query("select sum(json_extract(metrics, '$.val_odd') is null) from lrsearch_epochs")
     assert nulls != [(0,)]
