@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
@@ -34,6 +36,7 @@ def serve(only: str | None = None, stop_after: int | None = None) -> None:
         return stop_after is not None and asked > stop_after
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
+    gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
     service = Service(Here(URL), only, until_empty=True, stop=stop)
     service.work()
     service.close()
