@@ -6,7 +6,7 @@ from typing import Any
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Command = Callable[..., tuple[int, str, str]]
-"""Runs a command in this process: exit code, output, errors."""
+"""Runs a command in this process, with more environment if given: exit code, output, errors."""
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 BUGGY = """

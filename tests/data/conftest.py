@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 import torch
-from torchvision.datasets import MNIST
 
 from lrsearch.data.sources import SOURCES
 
 REPO = Path(__file__).resolve().parent.parent.parent
-ARCHIVES = [name for name, _ in MNIST.resources]
+assert SOURCES["mnist"].files is not None
+ARCHIVES = [f"{name}.gz" for name in SOURCES["mnist"].files.unpacked]
 N_POOL, N_VALIDATION, N_TEST = 60, 10, 20
 
 
@@ -37,6 +37,8 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 
     The registry and torchvision take them for the whole of MNIST.
     """
+
+    from torchvision.datasets import MNIST
 
     def write(root: Path, seed: int = 0) -> Path:
         generator = torch.Generator().manual_seed(seed)
@@ -67,6 +69,8 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 @pytest.fixture
 def no_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Mirrors behind a port on which nobody listens: the network is down."""
+    from torchvision.datasets import MNIST
+
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -90,6 +94,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], set[str]]]:
     """Serves the archives of a root as the only mirror; returns the set of requested files."""
+    from torchvision.datasets import MNIST
+
     servers: list[http.server.ThreadingHTTPServer] = []
 
     def serve(root: Path) -> set[str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.datasets import MNIST
 
 from lrsearch.data.raw import (
     DownloadFailed,
@@ -30,7 +29,8 @@ Mirror = Callable[[Path], set[str]]
 Listing = Callable[[Path], dict[str, tuple[int, int]]]
 SHAPES = [(60, 1, 28, 28), (60,), (20, 1, 28, 28), (20,)]
 RAW = Path("MNIST", "raw")
-FILES = [name.removesuffix(".gz") for name, _ in MNIST.resources]
+assert SOURCES["mnist"].files is not None
+FILES = list(SOURCES["mnist"].files.unpacked)
 
 
 def read(root: Path, cache: Path) -> tuple[torch.Tensor, ...]:
@@ -199,6 +199,8 @@ def test_a_download_names_the_data_and_the_folder_and_draws_no_bars(
 def test_a_partial_download_of_mnist_resumes_with_the_missing_file_alone(
     mnist_root: Path, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from torchvision.datasets import MNIST
+
     # The archives at hand may be packed in another way than torchvision's.
     sums = [
         (name, hashlib.md5((mnist_root / RAW / name).read_bytes()).hexdigest())
@@ -218,6 +220,8 @@ def test_a_partial_download_of_mnist_resumes_with_the_missing_file_alone(
 def test_a_download_with_a_wrong_checksum_is_refused(
     tiny_mnist: Tiny, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from torchvision.datasets import MNIST
+
     mirror(tiny_mnist(tmp_path / "served"))
     monkeypatch.setattr(MNIST, "resources", [(name, "0" * 32) for name, _ in MNIST.resources])
     with pytest.raises(DownloadFailed, match="corrupted"):

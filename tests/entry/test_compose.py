@@ -50,26 +50,37 @@ def test_every_sweep_validates_has_a_description_and_a_budget(sweep: str) -> Non
     assert len(plan_units(checked)) > 0
 
 
+ALONE = ("sampler", "space")  # what they can do depends on the rest of the sweep
+
+
+def choices() -> list[dict[str, str]]:
+    """Options to choose together, so that each option of each group is in one of them."""
+    alone = [{group: option} for group in ALONE for option in GROUPS[group]]
+    together = {group: options for group, options in GROUPS.items() if group not in ALONE}
+    return alone + [
+        {group: options[k % len(options)] for group, options in sorted(together.items())}
+        for k in range(max(map(len, together.values())))
+    ]
+
+
 @pytest.mark.parametrize("sweep", SWEEPS)
-@pytest.mark.parametrize(
-    ("group", "option"), [(group, option) for group in sorted(GROUPS) for option in GROUPS[group]]
-)
+@pytest.mark.parametrize("parts", choices(), ids=lambda parts: "-".join(parts.values()))
 def test_every_sweep_composes_with_every_option_of_every_group(
-    sweep: str, group: str, option: str
+    sweep: str, parts: dict[str, str]
 ) -> None:
-    extra = ["study.n_trials=3"]
-    if group == "sampler":
-        extra += ["study.balance=[]"]
-    if option == "grid" or (sweep == "batch_size" and group == "space"):
+    command = [f"+sweep={sweep}", "study.n_trials=3", *map("=".join, parts.items())]
+    if "sampler" in parts:
+        command.append("study.balance=[]")
+    if "grid" in parts.values() or (sweep == "batch_size" and "space" in parts):
         # A grid needs to know how many points a range has; that it says so is right, too.
         try:
-            load_settings([f"+sweep={sweep}", f"{group}={option}", *extra])
+            load_settings(command)
         except ConfigErrors as error:
             assert all("a grid needs to know how many" in one for one in error.problems)  # noqa: PT017
         return
-    checked = load_settings([f"+sweep={sweep}", f"{group}={option}", *extra])
-    part = yaml.safe_load((conf_folder() / group / f"{option}.yaml").read_text())
-    if group != "space":
+    checked = load_settings(command)
+    for group in set(parts) - {"space"}:
+        part = yaml.safe_load((conf_folder() / group / f"{parts[group]}.yaml").read_text())
         assert getattr(checked, group).name == part["name"]
 
 

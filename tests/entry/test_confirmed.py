@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,20 +21,15 @@ CONFIRM = ("+sweep=digits", "study.n_trials=6", "train.epochs=3", "pruner=none",
 
 @pytest.fixture(scope="module")
 def confirmed_folder(
-    sweep_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+    sweep_folder: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The swept study again, confirmed now; with what was printed."""
-    import os
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("confirmed")
     shutil.copytree(sweep_folder, folder, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "lrsearch", *CONFIRM],
         cwd=folder,
-        env={**os.environ, "LRSEARCH_CACHE": str(cache),
-             "LRSEARCH_STORAGE": "sqlite:///lrsearch.db"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=180,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Run
+from command_line import Command, Run
 
 
 def test_alone_it_lists_the_sweeps_a_line_each(lrsearch: Run) -> None:
@@ -27,18 +27,20 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_bad_input_exits_with_2_and_nothing_is_left_behind(lrsearch: Run, tmp_path: Path) -> None:
-    done = lrsearch("+sweep=digits", "study.n_trails=3", "space.lr.low=-1")
-    assert done.returncode == 2
-    assert "2 problems" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_input_exits_with_2_and_nothing_is_left_behind(
+    command: Command, tmp_path: Path
+) -> None:
+    code, _, error = command("+sweep=digits", "study.n_trails=3", "space.lr.low=-1")
+    assert code == 2
+    assert "2 problems" in error
+    assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_command_is_bad_input(lrsearch: Run) -> None:
-    done = lrsearch("trian", "best.yaml")
-    assert done.returncode == 2
-    assert "did you mean train?" in done.stderr
+def test_an_unknown_command_is_bad_input(command: Command) -> None:
+    code, _, error = command("trian", "best.yaml")
+    assert code == 2
+    assert "did you mean train?" in error
 
 
 def test_help_is_hydras_with_the_catalogue(lrsearch: Run) -> None:
@@ -48,14 +50,14 @@ def test_help_is_hydras_with_the_catalogue(lrsearch: Run) -> None:
         assert said in done.stdout
 
 
-def test_the_configuration_is_shown_resolved_by_sweep(lrsearch: Run, tmp_path: Path) -> None:
-    done = lrsearch("+sweep=digits", "--cfg", "job", "--package", "study")
-    assert done.returncode == 0
-    assert "n_trials: 20" in done.stdout
+def test_the_configuration_is_shown_resolved_by_sweep(command: Command, tmp_path: Path) -> None:
+    code, out, _ = command("+sweep=digits", "--cfg", "job", "--package", "study")
+    assert code == 0
+    assert "n_trials: 20" in out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_way_of_showing_the_configuration_shows_a_password(lrsearch: Run) -> None:
+def test_no_way_of_showing_the_configuration_shows_a_password(command: Command) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/db"
     for arguments in (
         ("+sweep=digits", f"storage.url={url}", "--cfg", "job"),
@@ -64,33 +66,32 @@ def test_no_way_of_showing_the_configuration_shows_a_password(lrsearch: Run) -> 
         ("+sweep=digits", f"storage.url={url}"),
         ("+sweep=digits", f"storage.url={url}", "--help"),
     ):
-        done = lrsearch(*arguments)
-        assert "hunter2" not in done.stdout + done.stderr, arguments
-        shown = lrsearch(arguments[0], *arguments[2:], LRSEARCH_STORAGE=url)
-        assert "hunter2" not in shown.stdout + shown.stderr, arguments
-        assert "Traceback" not in done.stderr + shown.stderr, arguments
+        _, out, error = command(*arguments)
+        _, shown, complaint = command(arguments[0], *arguments[2:], LRSEARCH_STORAGE=url)
+        assert "hunter2" not in out + error + shown + complaint, arguments
+        assert "Traceback" not in error + complaint, arguments
 
 
-def test_a_database_out_of_reach_is_a_clear_error(lrsearch: Run) -> None:
-    done = lrsearch("+sweep=digits", "storage.url=postgresql+psycopg://me@127.0.0.1:1/db")
-    assert done.returncode == 2
-    assert "cannot use the database" in done.stderr
-    done = lrsearch("+sweep=digits", "storage.url=sqlite:////nowhere/at/all/x.db")
-    assert done.returncode == 2
-    assert "cannot use the database" in done.stderr
+def test_a_database_out_of_reach_is_a_clear_error(command: Command) -> None:
+    code, _, error = command("+sweep=digits", "storage.url=postgresql+psycopg://me@127.0.0.1:1/db")
+    assert code == 2
+    assert "cannot use the database" in error
+    code, _, error = command("+sweep=digits", "storage.url=sqlite:////nowhere/at/all/x.db")
+    assert code == 2
+    assert "cannot use the database" in error
 
 
-def test_multirun_is_refused_with_the_reason(lrsearch: Run) -> None:
-    done = lrsearch("--multirun", "+sweep=digits")
-    assert done.returncode == 2
-    assert "search space" in done.stderr
+def test_multirun_is_refused_with_the_reason(command: Command) -> None:
+    code, _, error = command("--multirun", "+sweep=digits")
+    assert code == 2
+    assert "search space" in error
 
 
-def test_what_is_tried_first_is_shown_as_it_is_written(lrsearch: Run) -> None:
+def test_what_is_tried_first_is_shown_as_it_is_written(command: Command) -> None:
     first = "study.try_first=[{lr: 0.1, batch_size: 64}]"
-    done = lrsearch("+sweep=digits", "dry_run=true", first, "train.epochs=1")
-    assert done.returncode == 0, done.stderr
-    (shown,) = re.findall("tried first, as far as given\n(.*)\n", done.stdout)
+    code, out, error = command("+sweep=digits", "dry_run=true", first, "train.epochs=1")
+    assert code == 0, error
+    (shown,) = re.findall("tried first, as far as given\n(.*)\n", out)
     assert set(shown.split()) == {"lr=0.1", "batch_size=64", "optimizer=sgd"}
 
 
@@ -122,20 +123,22 @@ def test_a_reader_that_has_gone_is_no_failure(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(lrsearch: Run, tmp_path: Path) -> None:
-    done = lrsearch("+sweep=digits", "dry_run=true")
-    assert done.returncode == 0, done.stderr
-    assert sum("batch=" in line for line in done.stdout.splitlines()) == 12
+def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(
+    command: Command, tmp_path: Path
+) -> None:
+    code, out, error = command("+sweep=digits", "dry_run=true")
+    assert code == 0, error
+    assert sum("batch=" in line for line in out.splitlines()) == 12
     for said in ("20 trials", "ms a step", "MiB", "the whole:"):
-        assert said in done.stdout
+        assert said in out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_train_refuses_what_is_no_record(lrsearch: Run, tmp_path: Path) -> None:
+def test_train_refuses_what_is_no_record(command: Command, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("a: 1\n")
-    done = lrsearch("train", "other.yaml")
-    assert done.returncode == 2
-    assert "not a best.yaml" in done.stderr
-    done = lrsearch("train", "missing.yaml")
-    assert done.returncode == 2
-    assert "cannot read missing.yaml" in done.stderr
+    code, _, error = command("train", "other.yaml")
+    assert code == 2
+    assert "not a best.yaml" in error
+    code, _, error = command("train", "missing.yaml")
+    assert code == 2
+    assert "cannot read missing.yaml" in error

@@ -43,17 +43,15 @@ def test_it_is_trained_by_the_next_worker_and_by_the_old_command_too(
     assert (trial.recipe.lr, trial.recipe.scheduler.arguments["final"]) == (0.01, 0.05)
 
 
-def test_a_waiting_one_is_neither_cut_nor_in_the_way_of_more(
-    command: Command, swept: Path, lrsearch: Run
-) -> None:
+def test_a_waiting_one_is_neither_cut_nor_in_the_way_of_more(command: Command, swept: Path) -> None:
     command("try", "digits", "lr=0.1", "optimizer=sgd")
     command("try", "digits", "lr=0.2", "optimizer=sgd")
     assert (queue().planned(), queue().total()) == (6, 8)
-    done = lrsearch("submit", *AGAIN, "study.n_trials=9")
-    assert done.returncode == 0, done.stderr
-    assert "extended from 6 to 9 trials" in done.stdout
-    done = lrsearch("submit", *AGAIN, "study.n_trials=7")
-    assert "cut from 9 to 7 trials" in done.stdout
+    code, out, error = command("submit", *AGAIN, "study.n_trials=9")
+    assert code == 0, error
+    assert "extended from 6 to 9 trials" in out
+    _, out, _ = command("submit", *AGAIN, "study.n_trials=7")
+    assert "cut from 9 to 7 trials" in out
     assert (queue().planned(), queue().total()) == (7, 9)
 
 

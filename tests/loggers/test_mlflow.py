@@ -9,13 +9,12 @@ import pytest
 
 from lrsearch.loggers.catalogue import LoggedTrial, build_logger
 
-pytest.importorskip("mlflow", reason="pip install 'lrsearch[mlflow]'")
-
 HPARAMS = {"lr": 0.1, "scheduler": "cosine"}
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    pytest.importorskip("mlflow", reason="pip install 'lrsearch[mlflow]'")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     return (tmp_path / "mlruns").as_uri()
 

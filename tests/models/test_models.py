@@ -9,7 +9,6 @@ from urllib.error import URLError
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from lrsearch.data.spec import DataInfo
@@ -56,6 +55,8 @@ def build(name: str, data: DataInfo | None = None, **arguments: Any) -> nn.Modul
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Files with state dicts of torchvision's ResNet-18, by number of classes."""
+    import torchvision
+
     found = {}
     for n_classes in (1000, 7):
         torch.manual_seed(n_classes)

@@ -34,7 +34,7 @@ def objective(cache: Path) -> TrainingObjective:
 
 
 @pytest.fixture(scope="module")
-def test(objective: TrainingObjective) -> RangeTest:
+def range_test(objective: TrainingObjective) -> RangeTest:
     ramps = tuple(run_ramps(objective, PLAN, lambda: False))
     return RangeTest(ramps, PLAN.trial_samples, 1.0, objective.settings.space.coupling, {})
 
@@ -55,33 +55,35 @@ def test_all_but_the_rate_is_in_the_middle_of_the_space(objective: TrainingObjec
     assert (recipe.batch_size, recipe.warmup, recipe.lr_ref) == (16, 0, None)
 
 
-def test_digits_are_learnt_at_rates_that_are_known_to_work(test: RangeTest) -> None:
+def test_digits_are_learnt_at_rates_that_are_known_to_work(range_test: RangeTest) -> None:
     for optimizer, good in (("sgd", 0.05), ("adamw", 0.01)):
-        found = test.suggested(optimizer)
+        found = range_test.suggested(optimizer)
         assert found is not None
         assert found.low < good < found.high
-    assert len(test.ramps) == 4
-    assert test.share <= 2 * 2 * 80 * 32 / PLAN.trial_samples
+    assert len(range_test.ramps) == 4
+    assert range_test.share <= 2 * 2 * 80 * 32 / PLAN.trial_samples
 
 
-def test_a_ramp_has_the_rate_and_loss_of_each_step_from_the_first(test: RangeTest) -> None:
-    for ramp in test.ramps:
+def test_a_ramp_has_the_rate_and_loss_of_each_step_from_the_first(range_test: RangeTest) -> None:
+    for ramp in range_test.ramps:
         assert ramp.rates[0] == pytest.approx(LOW)
         assert len(ramp.rates) == len(ramp.losses) <= PLAN.steps
         assert ramp.losses[0] == pytest.approx(math.log(10), abs=0.3)
 
 
-def test_a_ramp_ends_soon_after_it_has_diverged(test: RangeTest) -> None:
-    ended = [ramp for ramp in test.ramps if len(ramp.rates) < PLAN.steps]
+def test_a_ramp_ends_soon_after_it_has_diverged(range_test: RangeTest) -> None:
+    ended = [ramp for ramp in range_test.ramps if len(ramp.rates) < PLAN.steps]
     assert ended
     assert all(look(ramp).diverged is not None for ramp in ended)
 
 
-def test_the_same_seed_gives_the_same_ramp(objective: TrainingObjective, test: RangeTest) -> None:
+def test_the_same_seed_gives_the_same_ramp(
+    objective: TrainingObjective, range_test: RangeTest
+) -> None:
     once = dataclasses.replace(PLAN, optimizers=("sgd",), seeds=1)
     (again,) = run_ramps(objective, once, lambda: False)
-    assert again == test.ramps[0]
-    assert test.ramps[0].seed != test.ramps[1].seed
+    assert again == range_test.ramps[0]
+    assert range_test.ramps[0].seed != range_test.ramps[1].seed
 
 
 def test_told_to_stop_it_stops_within_a_step(objective: TrainingObjective) -> None:

@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import chromium
+from playwright.sync_api import Browser
 from synthetic import sampled
 
 from lrsearch.entry.report import report_page
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
-
-pytest.importorskip("plotly")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM}")
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +22,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Any]:
+def opened(browser: Browser, address: str) -> Iterator[Any]:
     """Opens the report in a new page; fails the test on any complaint or request."""
     complaints: list[str] = []
     pages: list[Any] = []

@@ -21,7 +21,10 @@ from lrsearch.space.domains import Choices, FloatRange, PowersOfTwo
 from lrsearch.space.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+    pytest.mark.xdist_group("sampling"),  # which shares the study
+]
 
 SPACE = Space(
     shared={"lr": FloatRange(1e-4, 1.0, log=True), "batch_size": PowersOfTwo(16, 256)},

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from told_sweep import ToldSweep
+from told_sweep import ToldSweep, digits
 
 from lrsearch.entry.compose import load_settings
 from lrsearch.space.space import Space
@@ -123,7 +123,7 @@ def test_what_is_tried_first_keeps_its_family_and_counts(url: str) -> None:
 
 
 def test_where_a_length_in_steps_is_what_all_have_in_common_steps_are_counted() -> None:
-    steps = load_settings(["+sweep=digits", "study.balance=families", "train.steps=300"])
+    steps = digits("study.balance=families", "train.steps=300")
     balance = FamilyBalance.of(steps)
     assert balance is not None
     assert (balance.whole, balance.unit) == (300.0, "step")
@@ -132,4 +132,4 @@ def test_where_a_length_in_steps_is_what_all_have_in_common_steps_are_counted() 
 def test_there_is_nothing_to_balance_with_one_family_or_unasked() -> None:
     one = ["+sweep=digits", "study.balance=families", "space.scheduler.only=[cosine]"]
     assert FamilyBalance.of(load_settings(one)) is None
-    assert FamilyBalance.of(load_settings(["+sweep=digits"])) is None
+    assert FamilyBalance.of(digits()) is None

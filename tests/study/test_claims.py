@@ -9,15 +9,13 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from sqlalchemy import select, update
+from shop import TERMS, Shop
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome, bury, reopen_failed
 from lrsearch.study.leasing import LeaseLost
-from lrsearch.study.queue import Queue
 from lrsearch.study.tables import (
     COMPLETE,
     CRASHED,
@@ -28,48 +26,19 @@ from lrsearch.study.tables import (
     PRUNED,
     RUNNING,
     EpochRow,
-    StudyRow,
     UnitRow,
 )
-from lrsearch.study.trials import UNIT, Studies
-
-TERMS = QueueSettings(lease=60.0, max_attempts=3)
+from lrsearch.study.trials import UNIT
 
 
-class Shop:
-    """A study of three units, and workers by name."""
+class Units(Shop[Claims]):
+    """Three of them."""
+
+    kind, table = Claims, UnitRow
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        self.studies = Studies(url)
-        self.database = Database(url, self.studies.engine)
-        self.study_id = self.studies.create("one", "min", "val_loss")
-        with self.database.session.begin() as session:
-            session.add(StudyRow(study_id=self.study_id, name="one", config={}, record={}))
-        self.queue = Queue(self.database.session, self.study_id)
+        super().__init__(url)
         self.queue.add([({"lr": 0.1}, 11), ({}, 12), ({}, 13)])
-
-    def worker(self, name: str) -> Claims:
-        return Claims(self.database.session, self.study_id, f"{name}/1/1.00", TERMS)
-
-    def claim(self, name: str, take_over: bool = False) -> tuple[Claims, Claim]:
-        worker = self.worker(name)
-        claim = worker.claim(take_over)
-        assert claim is not None
-        return worker, claim
-
-    def expire(self, claim: Claim) -> None:
-        """The owner has been silent for longer than its lease."""
-        with self.database.session.begin() as session:
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == claim.unit_id)
-                .values(leased_until=UnitRow.leased_until - 2 * TERMS.lease)
-            )
-
-    def unit(self, claim: Claim) -> UnitRow:
-        with self.database.session() as session:
-            return session.get_one(UnitRow, claim.unit_id)
 
     def steps(self, claim: Claim) -> list[int]:
         with self.database.session() as session:
@@ -81,13 +50,13 @@ class Shop:
 
 
 @pytest.fixture
-def shop(either_url: str) -> Iterator[Shop]:
-    shop = Shop(either_url)
+def shop(either_url: str) -> Iterator[Units]:
+    shop = Units(either_url)
     yield shop
-    shop.studies.close()
+    shop.close()
 
 
-def row(shop: Shop, claim: Claim, evaluation: int, value: float = 0.5) -> dict[str, object]:
+def row(shop: Units, claim: Claim, evaluation: int, value: float = 0.5) -> dict[str, object]:
     return {
         "trial_id": claim.trial_id, "study_id": shop.study_id, "step": 10 * evaluation,
         "evaluation": evaluation, "epoch": float(evaluation), "value": value, "train_loss": 1.0,
@@ -99,7 +68,7 @@ def row(shop: Shop, claim: Claim, evaluation: int, value: float = 0.5) -> dict[s
 # Claiming
 
 
-def test_units_are_claimed_in_order_each_once_and_each_with_a_trial(shop: Shop) -> None:
+def test_units_are_claimed_in_order_each_once_and_each_with_a_trial(shop: Units) -> None:
     claimed = [shop.worker(f"w{k}").claim(take_over=True) for k in range(4)]
     assert [claim and claim.number for claim in claimed] == [0, 1, 2, None]
     first = claimed[0]
@@ -114,7 +83,7 @@ def test_units_are_claimed_in_order_each_once_and_each_with_a_trial(shop: Shop) 
     assert {trial.state for trial in trials} == {TrialState.RUNNING}
 
 
-def test_many_workers_never_share_a_unit_or_a_trial_number(shop: Shop) -> None:
+def test_many_workers_never_share_a_unit_or_a_trial_number(shop: Units) -> None:
     shop.queue.add([({}, k) for k in range(37)], first=3)
 
     def work(name: int) -> list[tuple[int, int]]:
@@ -132,7 +101,7 @@ def test_many_workers_never_share_a_unit_or_a_trial_number(shop: Shop) -> None:
 # Leases
 
 
-def test_a_unit_is_taken_over_under_its_own_trial_when_its_lease_has_run_out(shop: Shop) -> None:
+def test_a_unit_is_taken_over_under_its_own_trial_when_its_lease_has_run_out(shop: Units) -> None:
     _, first = shop.claim("a")
     shop.claim("b"), shop.claim("c")
     assert shop.worker("d").claim(take_over=True) is None
@@ -144,14 +113,14 @@ def test_a_unit_is_taken_over_under_its_own_trial_when_its_lease_has_run_out(sho
     assert len(shop.optuna().trials) == 3
 
 
-def test_whoever_lost_its_lease_changes_nothing_more(shop: Shop) -> None:
+def test_whoever_lost_its_lease_changes_nothing_more(shop: Units) -> None:
     late, claim = shop.claim("a")
     shop.claim("b"), shop.claim("c")
     late.record(claim, [row(shop, claim, 1)])
     shop.expire(claim)
     current, taken = shop.claim("d", take_over=True)
     current.record(taken, [row(shop, taken, 2)])
-    before = shop.unit(claim).leased_until
+    before = shop.row(claim).leased_until
     writes = (
         lambda: late.renew(claim),
         lambda: late.record(claim, [row(shop, claim, 3)]),
@@ -163,7 +132,7 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: Shop) -> None:
     for write in writes:
         with pytest.raises(LeaseLost):
             write()
-    unit = shop.unit(claim)
+    unit = shop.row(claim)
     assert (unit.state, unit.owner, unit.recipe) == (RUNNING, "d/1/1.00", None)
     assert unit.leased_until == before
     assert shop.steps(claim) == [10, 20]
@@ -173,7 +142,7 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: Shop) -> None:
     assert "lr" not in trial.user_attrs
 
 
-def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: Shop) -> None:
+def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: Units) -> None:
     worker, claim = shop.claim("a")
     shop.claim("b"), shop.claim("c")
     shop.expire(claim)
@@ -181,7 +150,7 @@ def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: 
     assert shop.worker("d").claim(take_over=True) is None
 
 
-def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Shop) -> None:
+def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Units) -> None:
     worker, claim = shop.claim("a")
     shop.claim("b"), shop.claim("c")
     worker.record(claim, [row(shop, claim, 1, 0.75)])
@@ -191,7 +160,7 @@ def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Shop)
         assert claim.attempt == attempt
     shop.expire(claim)
     assert shop.worker("e").claim(take_over=True) is None
-    unit = shop.unit(claim)
+    unit = shop.row(claim)
     assert (unit.state, unit.outcome, unit.value, unit.deaths) == (DONE, CRASHED, 0.75, 3)
     assert shop.optuna().trials[0].state == TrialState.FAIL
     assert shop.optuna().trials[0].user_attrs["status"] == CRASHED
@@ -201,19 +170,19 @@ def is_dead(owner: str) -> bool:
     return owner.startswith("dead")
 
 
-def test_the_dead_are_buried_at_once_and_their_units_opened(shop: Shop) -> None:
+def test_the_dead_are_buried_at_once_and_their_units_opened(shop: Units) -> None:
     _, claim = shop.claim("dead")
     shop.claim("alive")
     bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts)
     assert shop.queue.counts() == {OPEN: 2, RUNNING: 1, DONE: 0}
-    assert shop.unit(claim).deaths == 1
+    assert shop.row(claim).deaths == 1
     assert shop.optuna().trials[0].state == TrialState.WAITING
     shop.claim("dead")
     bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts, blame=False)
-    assert shop.unit(claim).deaths == 1
+    assert shop.row(claim).deaths == 1
 
 
-def test_a_unit_that_was_handed_back_goes_on_and_it_counts_against_nobody(shop: Shop) -> None:
+def test_a_unit_that_was_handed_back_goes_on_and_it_counts_against_nobody(shop: Units) -> None:
     worker, claim = shop.claim("a")
     worker.record(claim, [row(shop, claim, 1)])
     worker.give_back(claim)
@@ -223,14 +192,16 @@ def test_a_unit_that_was_handed_back_goes_on_and_it_counts_against_nobody(shop: 
     _, again = shop.claim("b")
     assert (again.number, again.trial_id, again.is_new) == (0, claim.trial_id, False)
     assert shop.worker("b").reported(again) == [(1.0, 0.5)]
-    assert shop.unit(claim).deaths == 0
+    assert shop.row(claim).deaths == 0
     assert shop.optuna().trials[0].state == TrialState.RUNNING
 
 
 # Writing
 
 
-def test_evaluations_can_be_written_twice_and_replaced_without_gap_or_duplicate(shop: Shop) -> None:
+def test_evaluations_can_be_written_twice_and_replaced_without_gap_or_duplicate(
+    shop: Units,
+) -> None:
     worker, claim = shop.claim("a")
     worker.record(claim, [row(shop, claim, 1), row(shop, claim, 2)])
     # The answer to this one was lost: the same again, replacing.
@@ -242,7 +213,7 @@ def test_evaluations_can_be_written_twice_and_replaced_without_gap_or_duplicate(
     assert shop.optuna().trials[0].intermediate_values == {1: 0.25}
 
 
-def test_a_decision_sees_what_has_just_been_written(shop: Shop) -> None:
+def test_a_decision_sees_what_has_just_been_written(shop: Units) -> None:
     worker, claim = shop.claim("a")
     seen = []
 
@@ -272,7 +243,7 @@ CHOSEN = {
     ],
 )
 def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
-    shop: Shop, outcome: str, state: TrialState, value: float | None, constraint: float
+    shop: Units, outcome: str, state: TrialState, value: float | None, constraint: float
 ) -> None:
     """The contract with this version of Optuna: its own trial beside ours, read the same way."""
     worker, claim = shop.claim("a")
@@ -307,7 +278,7 @@ def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
 
 
 def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends(
-    shop: Shop,
+    shop: Units,
 ) -> None:
     for outcome in (COMPLETE, PRUNED):
         worker, claim = shop.claim("a")
@@ -321,7 +292,7 @@ def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends
     assert orders == [1, 2, None]
 
 
-def test_failed_trials_can_be_tried_again_under_their_own_numbers(shop: Shop) -> None:
+def test_failed_trials_can_be_tried_again_under_their_own_numbers(shop: Units) -> None:
     worker, claim = shop.claim("a")
     worker.finish(claim, Outcome(FAILED, reason="no disk"), 1.0)
     worker, fine = shop.claim("a")

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select
-from told_sweep import INFO, ToldSweep
+from told_sweep import INFO, ToldSweep, digits
 
 from lrsearch.analysis.study_data import read_study
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
 from lrsearch.study.confirmed import read_confirmation
 from lrsearch.study.endings import Outcome, reopen_failed
 from lrsearch.study.shelf import Shelf
@@ -49,9 +47,7 @@ class Confirmed(ToldSweep):
 
     def again(self, *overrides: str, n_trials: int = 3) -> None:
         """The same sweep is run again with changes."""
-        settings: Settings = load_settings(
-            ["+sweep=digits", f"study.n_trials={n_trials}", *overrides]
-        )
+        settings = digits(f"study.n_trials={n_trials}", *overrides)
         open_study(settings, INFO, self.database, self.studies)
 
 

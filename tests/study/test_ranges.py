@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from told_sweep import INFO, digits
 
-from lrsearch.config.settings import Settings
-from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.study import study as study_module
@@ -22,10 +20,6 @@ from lrsearch.study.study import OpenStudy, load_row, open_study
 from lrsearch.study.tables import COMPLETE, FAILED, OPEN, RANGE_TEST, STOPPED, SideRunRow
 from lrsearch.study.trials import Studies
 
-INFO = DataInfo(
-    name="digits", fingerprint="abc", input_shape=(1, 8, 8), n_classes=10, n_train=1078,
-    n_validation=360, n_test=359, fallback_reason=None, wanted="digits", file=None,
-)  # fmt: skip
 AUTO = ("space.lr=auto", "study.n_trials=3")
 RANGE: dict[str, Any] = {"low": 1e-3, "high": 0.5, "log": True}
 TEST = {"ramps": [], "trial_samples": 1, "ranges": {"lr": RANGE}}
@@ -40,11 +34,8 @@ class Stored:
         self.database: Database
         self.studies, self.database = open_storage(url)
 
-    def settings(self, *overrides: str) -> Settings:
-        return load_settings(["+sweep=digits", f"storage.url={self.url}", *overrides])
-
     def open(self, *overrides: str) -> OpenStudy:
-        return open_study(self.settings(*overrides), INFO, self.database, self.studies)
+        return open_study(digits(*overrides), INFO, self.database, self.studies)
 
     def side_runs(self) -> list[SideRunRow]:
         with self.database.session() as session:

@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import update
+from shop import TERMS, Shop
 
-from lrsearch.config.settings import QueueSettings
-from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome, bury, reopen_failed
 from lrsearch.study.leasing import LeaseLost
-from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
-from lrsearch.study.side_runs import SideClaim, SideClaims
+from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.tables import (
     COMPLETE,
     CRASHED,
@@ -23,23 +20,17 @@ from lrsearch.study.tables import (
     OPEN,
     RUNNING,
     SideRunRow,
-    StudyRow,
 )
-from lrsearch.study.trials import Studies
-
-TERMS = QueueSettings(lease=60.0, max_attempts=3)
 
 
-class Shop:
-    """A study without trials that has three side runs of two kinds."""
+class SideRuns(Shop[SideClaims]):
+    """Three of two kinds, in a study without trials."""
+
+    kind, table = SideClaims, SideRunRow
 
     def __init__(self, url: str) -> None:
-        self.studies = Studies(url)
-        self.database = Database(url, self.studies.engine)
-        self.study_id = self.studies.create("one", "min", "val_loss")
+        super().__init__(url)
         with self.database.session.begin() as session:
-            session.add(StudyRow(study_id=self.study_id, name="one", config={}, record={}))
-            session.flush()
             for number, kind in ((0, "odd"), (0, "even"), (1, "odd")):
                 session.add(
                     SideRunRow(
@@ -48,38 +39,16 @@ class Shop:
                     )
                 )  # fmt: skip
                 session.flush()
-        self.queue = Queue(self.database.session, self.study_id)
-
-    def worker(self, name: str) -> SideClaims:
-        return SideClaims(self.database.session, self.study_id, f"{name}/1/1.00", TERMS)
-
-    def claim(self, name: str, take_over: bool = False) -> tuple[SideClaims, SideClaim]:
-        worker = self.worker(name)
-        claim = worker.claim(take_over)
-        assert claim is not None
-        return worker, claim
-
-    def expire(self, claim: SideClaim) -> None:
-        with self.database.session.begin() as session:
-            session.execute(
-                update(SideRunRow)
-                .where(SideRunRow.side_run_id == claim.side_run_id)
-                .values(leased_until=SideRunRow.leased_until - 2 * TERMS.lease)
-            )
-
-    def row(self, claim: SideClaim) -> SideRunRow:
-        with self.database.session() as session:
-            return session.get_one(SideRunRow, claim.side_run_id)
 
 
 @pytest.fixture
-def shop(either_url: str) -> Iterator[Shop]:
-    shop = Shop(either_url)
+def shop(either_url: str) -> Iterator[SideRuns]:
+    shop = SideRuns(either_url)
     yield shop
-    shop.studies.close()
+    shop.close()
 
 
-def test_they_are_claimed_in_the_order_in_which_they_were_added_each_once(shop: Shop) -> None:
+def test_they_are_claimed_in_the_order_in_which_they_were_added_each_once(shop: SideRuns) -> None:
     claimed = [shop.worker(f"w{k}").claim(take_over=True) for k in range(4)]
     assert [claim and (claim.kind, claim.number) for claim in claimed] == [
         ("odd", 0), ("even", 0), ("odd", 1), None,
@@ -91,14 +60,14 @@ def test_they_are_claimed_in_the_order_in_which_they_were_added_each_once(shop: 
     )  # fmt: skip
 
 
-def test_one_kind_can_be_claimed_alone(shop: Shop) -> None:
+def test_one_kind_can_be_claimed_alone(shop: SideRuns) -> None:
     claim = shop.worker("a").claim(False, "even")
     assert claim is not None
     assert claim.kind == "even"
     assert shop.worker("a").claim(False, "even") is None
 
 
-def test_many_workers_never_share_one(shop: Shop) -> None:
+def test_many_workers_never_share_one(shop: SideRuns) -> None:
     with shop.database.session.begin() as session:
         session.add_all(
             SideRunRow(study_id=shop.study_id, kind="odd", number=k, seed=k) for k in range(2, 30)
@@ -115,14 +84,14 @@ def test_many_workers_never_share_one(shop: Shop) -> None:
     assert len(claimed) == len(set(claimed)) == 31
 
 
-def test_nothing_is_claimed_of_a_study_that_is_not_open(shop: Shop) -> None:
+def test_nothing_is_claimed_of_a_study_that_is_not_open(shop: SideRuns) -> None:
     shop.queue.pause()
     assert shop.worker("a").claim(take_over=True) is None
     shop.queue.open()
     assert shop.worker("a").claim(take_over=True) is not None
 
 
-def test_whoever_lost_its_lease_changes_nothing_more(shop: Shop) -> None:
+def test_whoever_lost_its_lease_changes_nothing_more(shop: SideRuns) -> None:
     late, claim = shop.claim("a")
     shop.claim("b"), shop.claim("c")
     late.record(claim, {"curve": [1.0]})
@@ -146,7 +115,7 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: Shop) -> None:
     )  # fmt: skip
 
 
-def test_one_that_ends_its_workers_is_given_up(shop: Shop) -> None:
+def test_one_that_ends_its_workers_is_given_up(shop: SideRuns) -> None:
     _, claim = shop.claim("a")
     shop.claim("b"), shop.claim("c")
     for attempt in (2, 3):
@@ -160,7 +129,7 @@ def test_one_that_ends_its_workers_is_given_up(shop: Shop) -> None:
     assert "3 times" in str(row.reason)
 
 
-def test_those_of_the_dead_are_opened_at_once(shop: Shop) -> None:
+def test_those_of_the_dead_are_opened_at_once(shop: SideRuns) -> None:
     _, claim = shop.claim("dead")
     _, other = shop.claim("alive")
 
@@ -175,7 +144,7 @@ def test_those_of_the_dead_are_opened_at_once(shop: Shop) -> None:
     assert (again.side_run_id, shop.row(again).deaths) == (claim.side_run_id, 1)
 
 
-def test_one_that_was_handed_back_is_open_and_it_counts_against_nobody(shop: Shop) -> None:
+def test_one_that_was_handed_back_is_open_and_it_counts_against_nobody(shop: SideRuns) -> None:
     worker, claim = shop.claim("a")
     worker.record(claim, {"curve": [0.5]})
     worker.give_back(claim)
@@ -184,7 +153,7 @@ def test_one_that_was_handed_back_is_open_and_it_counts_against_nobody(shop: Sho
     assert shop.row(claim).deaths == 0
 
 
-def test_one_that_is_finished_keeps_what_it_has_found(shop: Shop) -> None:
+def test_one_that_is_finished_keeps_what_it_has_found(shop: SideRuns) -> None:
     worker, claim = shop.claim("a")
     worker.started(claim, "cpu")
     assert not worker.is_finished(claim)
@@ -197,7 +166,7 @@ def test_one_that_is_finished_keeps_what_it_has_found(shop: Shop) -> None:
     assert row.finished_at is not None
 
 
-def test_failed_ones_can_be_tried_again_and_they_make_no_trial(shop: Shop) -> None:
+def test_failed_ones_can_be_tried_again_and_they_make_no_trial(shop: SideRuns) -> None:
     worker, claim = shop.claim("a")
     worker.finish(claim, Outcome(FAILED, reason="no disk"), {}, 1.0)
     assert reopen_failed(shop.database.session, shop.study_id) == 1
@@ -207,7 +176,7 @@ def test_failed_ones_can_be_tried_again_and_they_make_no_trial(shop: Shop) -> No
     assert not shop.studies.has_trials("one")
 
 
-def test_they_go_with_their_study(shop: Shop) -> None:
+def test_they_go_with_their_study(shop: SideRuns) -> None:
     shop.claim("a")
     Shelf(shop.database.session).delete(shop.study_id)
     with shop.database.session() as session:

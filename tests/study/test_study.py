@@ -9,6 +9,7 @@ from collections.abc import Callable
 import optuna
 import pytest
 from sqlalchemy import text
+from told_sweep import digits
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
@@ -45,7 +46,7 @@ def open_with(url: str, database: Database, studies: Studies) -> Open:
 
 
 def settings(url: str, *overrides: str) -> Settings:
-    return load_settings(["+sweep=digits", f"storage.url={url}", *overrides])
+    return dataclasses.replace(digits(*overrides), storage_url=url)
 
 
 def test_a_new_study_has_a_unit_for_each_trial_and_a_record_to_repeat_it(
@@ -69,7 +70,7 @@ def test_the_dashboard_finds_what_it_needs_among_the_attributes(open_with: Open,
 
 
 def test_no_password_is_stored_anywhere(database: Database, studies: Studies, url: str) -> None:
-    secret = settings("postgresql+psycopg://me:hunter2@host/db")
+    secret = load_settings(["+sweep=digits", "storage.url=postgresql://me:hunter2@host/db"])
     open_study(dataclasses.replace(secret, storage_url=url), INFO, database, studies)
     with database.session() as session:
         tables = session.execute(text("select name from sqlite_master where type='table'"))

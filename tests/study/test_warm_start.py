@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from told_sweep import INFO, digits
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
@@ -18,18 +17,13 @@ from lrsearch.study.study import OpenStudy, load_row, open_study
 from lrsearch.study.tables import UnitRow
 from lrsearch.study.trials import Studies
 
-INFO = DataInfo(
-    name="digits", fingerprint="abc", input_shape=(1, 8, 8), n_classes=10, n_train=1078,
-    n_validation=360, n_test=359, fallback_reason=None, wanted="digits", file=None,
-)  # fmt: skip
 Open = Callable[..., OpenStudy]
 
 
 @pytest.fixture
 def open_with(url: str, database: Database, studies: Studies) -> Open:
     def run(*overrides: str) -> OpenStudy:
-        settings = load_settings(["+sweep=digits", f"storage.url={url}", *overrides])
-        return open_study(settings, INFO, database, studies)
+        return open_study(digits(*overrides), INFO, database, studies)
 
     return run
 
@@ -43,7 +37,7 @@ def earlier(open_with: Open, database: Database, url: str) -> OpenStudy:
     )
     study = open_with("study.n_trials=8", f"study.try_first=[{first}]")
     claims = Claims(database.session, study.study_id, "here/1/1.00", QueueSettings())
-    space = load_settings(["+sweep=digits"]).space
+    space = digits().space
     for k, one in enumerate(given, 1):
         claim = claims.claim(take_over=False)
         assert claim is not None

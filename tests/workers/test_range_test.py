@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import local_worker
 import pytest
+from local_worker import URL, serve
 from sqlalchemy import select, update
 
 from lrsearch.analysis.rate_ranges import range_test_of
 from lrsearch.analysis.study_data import read_study
-from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import open_storage
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Progress
 from lrsearch.study.side_runs import SideClaims
-from lrsearch.study.study import load_row, open_study
+from lrsearch.study.study import load_row
 from lrsearch.study.tables import OPEN, RANGE_TEST, STOPPED, SideRunRow
-from lrsearch.workers.here import Here
-from lrsearch.workers.service import Service
-from lrsearch.workers.stop import Stop
 
-URL = "sqlite:///lrsearch.db"
 QUICK = (
     "+sweep=digits", "train.epochs=4", "pruner=none", "sampler=random", "study.n_trials=4",
     "space.lr=auto", "space.optimizer.only=[sgd]", "space.batch_size.choices=[16,32]",
@@ -30,35 +25,14 @@ QUICK = (
 
 
 @pytest.fixture
-def database(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    studies, database = open_storage(URL)
+def database(own_folder: Path) -> Iterator[Database]:
+    database = Database(URL)
     yield database
-    studies.close()
+    database.close()
 
 
 def submit(*overrides: str) -> int:
-    settings = load_settings([*QUICK, *overrides])
-    studies, own = open_storage(URL)
-    study = open_study(settings, prepare(settings.data), own, studies)
-    studies.close()
-    return study.study_id
-
-
-def serve(stop_after: int | None = None) -> None:
-    """A worker in this process, until nothing is left or it was asked so often whether to stop."""
-    asked = 0
-
-    def is_set() -> bool:
-        nonlocal asked
-        asked += 1
-        return stop_after is not None and asked > stop_after
-
-    service = Service(Here(URL), None, until_empty=True, stop=Stop(is_set, lambda _: is_set()))
-    service.work()
-    service.close()
+    return local_worker.submit(*QUICK, *overrides).study_id
 
 
 def side_run(database: Database) -> SideRunRow:

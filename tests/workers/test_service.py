@@ -5,36 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import local_worker
 import pytest
+from local_worker import URL, serve
 from sqlalchemy import update
 
-from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Progress
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
-from lrsearch.study.study import load_row, open_study
+from lrsearch.study.study import load_row
 from lrsearch.study.tables import StudyRow, UnitRow
-from lrsearch.workers.here import Here
-from lrsearch.workers.service import Service
-from lrsearch.workers.stop import Stop
 
-URL = "sqlite:///lrsearch.db"
 QUICK = ("+sweep=digits", "train.epochs=2", "pruner=none", "sampler=random")
 Submit = Callable[..., int]
 
 
 @pytest.fixture
-def database(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    studies, database = open_storage(URL)
+def database(own_folder: Path) -> Iterator[Database]:
+    database = Database(URL)
     yield database
-    studies.close()
+    database.close()
 
 
 @pytest.fixture
@@ -42,27 +34,10 @@ def submit(database: Database) -> Submit:
     """Stores a sweep of two trials; its id."""
 
     def store(name: str, *overrides: str) -> int:
-        settings = load_settings([*QUICK, "study.n_trials=2", f"study.name={name}", *overrides])
-        studies, own = open_storage(URL)
-        study = open_study(settings, prepare(settings.data), own, studies)
-        studies.close()
-        return study.study_id
+        named = f"study.name={name}"
+        return local_worker.submit(*QUICK, "study.n_trials=2", named, *overrides).study_id
 
     return store
-
-
-def serve(only: str | None = None, stop_after: int | None = None) -> None:
-    """A worker in this process, until nothing is left."""
-    asked = 0
-
-    def is_set() -> bool:
-        nonlocal asked
-        asked += 1
-        return stop_after is not None and asked > stop_after
-
-    service = Service(Here(URL), only, until_empty=True, stop=Stop(is_set, lambda _: is_set()))
-    service.work()
-    service.close()
 
 
 def ends(database: Database, study_id: int) -> list[str]:

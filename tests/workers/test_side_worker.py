@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 from command_line import Query, Run
+from local_worker import URL, serve, submit
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.checkpoints.store import Store
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import open_storage
 from lrsearch.objective import TrainingObjective, build_objective
 from lrsearch.recipe import Recipe
-from lrsearch.study.study import open_study
-from lrsearch.workers.here import Here
-from lrsearch.workers.service import Service
-from lrsearch.workers.stop import Stop
+from lrsearch.study.database import Database
 
 Work = Callable[..., StudyData]
 
@@ -33,39 +33,47 @@ RUNS = (
 )
 
 
+def run(*overrides: str, stop_after: int | None = None) -> StudyData:
+    """A sweep with one worker in this process; the study as it is then."""
+    name = submit(*overrides).name
+    serve(name, stop_after)
+    database = Database(URL)
+    found = read_study(database, name)
+    database.close()
+    return found
+
+
 @pytest.fixture
-def work(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    """Runs a sweep with one worker in this process; the study as it is then."""
-    monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def run(*overrides: str, stop_after: int | None = None) -> StudyData:
-        settings = load_settings(overrides)
-        studies, database = open_storage(settings.storage_url)
-        info = None if settings.objective else prepare(settings.data)
-        study = open_study(settings, info, database, studies)
-        asked = 0
-
-        def is_set() -> bool:
-            nonlocal asked
-            asked += 1
-            return stop_after is not None and asked > stop_after
-
-        stop = Stop(is_set, wait=lambda seconds: is_set())
-        service = Service(Here(settings.storage_url), study.name, until_empty=True, stop=stop)
-        service.work()
-        service.close()
-        found = read_study(database, study.name)
-        studies.close()
-        return found
-
+def work(own_folder: Path) -> Work:
+    """Runs sweeps in the test's folder."""
     return run
 
 
-def test_the_best_are_trained_again_and_the_winner_is_tested(work: Work, query: Query) -> None:
-    study = work(*SEARCH, *CONFIRM)
-    found = study.confirmation
+@pytest.fixture(scope="module")
+def confirmed_folder(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Where three trials have been searched and the best two confirmed, undisturbed."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LRSEARCH_CACHE", str(cache))
+        patch.chdir(folder)
+        run(*SEARCH, *CONFIRM)
+    return folder
+
+
+@pytest.fixture
+def confirmed(confirmed_folder: Path, own_folder: Path) -> StudyData:
+    """That study, in a copy of its folder as the current one."""
+    shutil.copytree(confirmed_folder, own_folder, dirs_exist_ok=True)
+    database = Database(URL)
+    found = read_study(database, "digits")
+    database.close()
+    return found
+
+
+def test_the_best_are_trained_again_and_the_winner_is_tested(
+    confirmed: StudyData, query: Query
+) -> None:
+    study, found = confirmed, confirmed.confirmation
     assert found is not None
     assert found.winner is not None
     assert found.winner.estimate is not None
@@ -87,9 +95,10 @@ def test_the_best_are_trained_again_and_the_winner_is_tested(work: Work, query: 
     assert query("select count(distinct trial_id) from lrsearch_epochs") == [(3,)]
 
 
-def test_the_test_score_is_that_of_the_winners_own_weights(work: Work, tmp_path: Path) -> None:
-    study = work(*SEARCH, *CONFIRM)
-    found = study.confirmation
+def test_the_test_score_is_that_of_the_winners_own_weights(
+    confirmed: StudyData, tmp_path: Path
+) -> None:
+    study, found = confirmed, confirmed.confirmation
     assert found is not None
     assert found.winner is not None
     assert found.test is not None
@@ -114,7 +123,7 @@ def test_the_test_score_is_that_of_the_winners_own_weights(work: Work, tmp_path:
 
 
 def test_one_told_to_stop_hands_its_run_back_and_another_ends_it_with_the_same_numbers(
-    work: Work, query: Query, tmp_path: Path
+    work: Work, query: Query, tmp_path: Path, confirmed_folder: Path
 ) -> None:
     work(*SEARCH)
     steps = 3 * 16  # of a training
@@ -126,10 +135,8 @@ def test_one_told_to_stop_hands_its_run_back_and_another_ends_it_with_the_same_n
     assert not list((tmp_path / "lrsearch-checkpoints").rglob("*.ckpt"))
     attempts = query("select attempts, deaths from lrsearch_side_runs where kind = 'confirm'")
     assert attempts == [(1, 0), (2, 0), (1, 0), (1, 0)]
-    disturbed = query(RUNS)
-    work(*SEARCH, *CONFIRM, "study.name=undisturbed")
-    undisturbed = query(RUNS.replace("where", "where study_id = 2 and"))
-    assert disturbed == undisturbed
+    with closing(sqlite3.connect(confirmed_folder / "lrsearch.db")) as undisturbed:
+        assert query(RUNS) == undisturbed.execute(RUNS).fetchall()
 
 
 KILLER = """

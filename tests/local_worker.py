@@ -1,0 +1,42 @@
+"""Studies in the current folder, and a worker on them in this process."""
+
+from __future__ import annotations
+
+import gc
+
+from lrsearch.data.prepare import prepare
+from lrsearch.entry.compose import load_settings
+from lrsearch.entry.run import open_storage
+from lrsearch.study.study import OpenStudy, open_study
+from lrsearch.workers.here import Here
+from lrsearch.workers.service import Service
+from lrsearch.workers.stop import Stop
+
+URL = "sqlite:///lrsearch.db"
+
+
+def submit(*overrides: str) -> OpenStudy:
+    """Stores the study of a command line, or opens it again."""
+    settings = load_settings(overrides)
+    assert settings.storage_url == URL
+    studies, database = open_storage(URL)
+    info = None if settings.objective else prepare(settings.data)
+    study = open_study(settings, info, database, studies)
+    studies.close()
+    return study
+
+
+def serve(only: str | None = None, stop_after: int | None = None) -> None:
+    """Works until nothing is left, or until it has asked so often whether to stop."""
+    asked = 0
+
+    def is_set() -> bool:
+        nonlocal asked
+        asked += 1
+        return stop_after is not None and asked > stop_after
+
+    stop = Stop(is_set, wait=lambda seconds: is_set())
+    gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
+    service = Service(Here(URL), only, until_empty=True, stop=stop)
+    service.work()
+    service.close()
