@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = "sweep" if "sweep" in shared else _FOLDERS.get(item.path.parent.name, file)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
+    # Long groups first: one that begins last keeps all waiting. (The sort is stable.)
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 def pytest_collection_finish() -> None:
