@@ -91,6 +91,9 @@ class Memory(Peers):
                 found.append(Peer(trial.number, at, final))
         return found
 
+    def begun(self) -> int:
+        return len(self.trials[-_MOST_PEERS:])
+
     def reached(self) -> Mapping[int, tuple[int, int]]:
         return {
             trial.number: (trial.reached, trial.course.evaluations)

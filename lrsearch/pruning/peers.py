@@ -56,6 +56,13 @@ class SqlPeers:
             for trial_id, row in now.items()
         ]
 
+    def begun(self) -> int:
+        """How many trials have begun, of those that `at` looks at."""
+        latest = select(UnitRow.trial_id).where(
+            UnitRow.study_id == self._study_id, UnitRow.trial_id > self._oldest()
+        )
+        return self._session.scalar(select(func.count()).select_from(latest.subquery())) or 0
+
     def reached(self) -> Mapping[int, tuple[int, int]]:
         """The last evaluation of each trial that is not complete, and how many a whole one has."""
         rows = self._session.execute(

@@ -29,6 +29,9 @@ class Group:
 class Peers(History, Protocol):
     """Answers questions about the trials of a study, the asking one among them."""
 
+    def begun(self) -> int:
+        """How many trials have begun, of those that `at` looks at."""
+
     def count(self, group: Group) -> int:
         """How many trials are in the group."""
 

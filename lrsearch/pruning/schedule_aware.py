@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,24 +18,29 @@ complete trial teaches more."""
 _STRATUM = 0.1
 """Trials of one stratum differ by no more in the share of the rate that is still to come."""
 _FEW = 5
-"""With fewer of a stratum the forecast decides alone, with a wider band."""
+"""With fewer of a stratum the nearest so many are compared, and the forecast must be surer."""
+_TOO_FEW = 3
+"""To be compared with at all: then the forecast decides alone."""
 _ALONE = 0.25
-"""By how much smaller the probability must then be."""
+"""By how much smaller the probability must be where there are few."""
+_KEEP_AT_LAST = 0.3
+"""Of the share that is kept: so much is left of it at the end, the better ranks are known."""
 
 
 @dataclass(frozen=True)
 class ScheduleAware(Pruner):
-    """Ends a trial that is behind its stratum and, by the forecast, will not be among
-    the best.
+    """Ends a trial that is behind its stratum and, by the forecast, will not be among the best.
 
     A stratum are the trials, of all families, that have as much of their rate still to come. Both
     must agree: ranks alone are unfair to schedules whose loss falls late, and forecasts alone are
-    wrong where ranks are right already.
+    wrong where ranks are right already. Trials that have ended earlier count as behind: the best
+    share is one of all, not of those that are left.
     """
 
     mode: Mode
     keep: float
-    """The best share of a stratum, which is not pruned whatever the forecast."""
+    """The best share of all, as far as a stratum tells, is not pruned whatever the forecast: so
+    much of them at the first moment of pruning, less at later ones."""
     good: float
     """What a trial may still become: one of the best of this share of all trials so far."""
     chance: float
@@ -52,7 +58,8 @@ class ScheduleAware(Pruner):
             return False
         known = peers.at(progress, 1 / course.evaluations)
         mine = standing(trial.values, course.rates(now), 1.0 if self.mode == "min" else -1.0)
-        if not self._is_behind(mine, known):
+        keep = self._kept(progress) * max(peers.begun() / max(len(known), 1), 1.0)
+        if not _is_behind(mine, known, keep):
             return False
         finals = sorted(peer.final for peer in known if peer.final is not None)
         if not finals:
@@ -60,11 +67,10 @@ class ScheduleAware(Pruner):
         rank = min(max(1, round(self.good * (trial.unit + 1))), len(finals))
         return self._is_hopeless(mine, known, progress, finals[rank - 1])
 
-    def _is_behind(self, mine: Standing, known: Sequence[Peer]) -> bool:
-        stratum = [p.standing.value for p in known if _same_stratum(mine, p.standing)]
-        if len(stratum) < _FEW:
-            return True
-        return mine.value > float(np.quantile(stratum, self.keep))
+    def _kept(self, progress: float) -> float:
+        """The share of all trials that is kept at a moment."""
+        passed = (progress - _FIRST_SHARE) / (_LAST_SHARE - _FIRST_SHARE)
+        return self.keep * (1 - (1 - _KEEP_AT_LAST) * passed)
 
     def _is_hopeless(
         self, mine: Standing, known: Sequence[Peer], progress: float, goal: float
@@ -74,12 +80,28 @@ class ScheduleAware(Pruner):
         running = [p.standing.value for p in known if p.final is None]
         scale = Scale([*finals, *running, mine.value])
         forecast = Forecaster(scale, progress, peers, finals)(mine)
-        stratum = sum(_same_stratum(mine, p.standing) for p in known)
-        chance = self.chance * (_ALONE if stratum < _FEW else 1.0)
+        chance = self.chance * (_ALONE if len(_stratum(mine, known)) < _FEW else 1.0)
         return forecast.probability_below(float(scale([goal])[0])) < chance
 
 
-def _same_stratum(one: Standing, other: Standing) -> bool:
+def _is_behind(mine: Standing, known: Sequence[Peer], keep: float) -> bool:
+    """Whether it is not among the best share of its like; true where there is nothing like it."""
+    alike = _stratum(mine, known)
+    if len(alike) < _FEW:
+        nearest = sorted(known, key=lambda peer: _distance(mine, peer.standing))[:_FEW]
+        alike = [peer for peer in nearest if _distance(mine, peer.standing) < math.inf]
+    if len(alike) < _TOO_FEW:
+        return True
+    values = [peer.standing.value for peer in alike]
+    return keep < 1 and mine.value > float(np.quantile(values, keep))
+
+
+def _stratum(mine: Standing, known: Sequence[Peer]) -> list[Peer]:
+    return [peer for peer in known if _distance(mine, peer.standing) <= _STRATUM]
+
+
+def _distance(one: Standing, other: Standing) -> float:
+    """In the share of the rate that is still to come; infinite if it is known of one only."""
     if one.rates is None or other.rates is None:
-        return one.rates is other.rates
-    return abs(one.rates.share_left - other.rates.share_left) <= _STRATUM
+        return 0.0 if one.rates is other.rates else math.inf
+    return abs(one.rates.share_left - other.rates.share_left)

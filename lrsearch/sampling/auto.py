@@ -25,8 +25,9 @@ _RANDOM, _NEAR = 1000, 400
 _NEAR_WIDTHS = (0.1, 0.03)
 _REFINED, _CHILDREN = 4, 60
 _REFINED_WIDTHS = (0.05, 0.02, 0.01, 0.005)
-_BOLD_EVERY, _BOLDNESS = 4, 3.0
-"""Each so many trials the model is thought less sure than it is: it may be surely wrong."""
+_GAINS = (0.3, 0.1, 0.03, 0.0)
+"""By how much the best value is to be beaten, in turn, in units of the scale of losses: a search
+that is content with any gain polishes where it is, and one that is not never finishes."""
 _OTHER_BRANCH = 0.1
 """How often a neighbour is on another branch."""
 
@@ -72,8 +73,8 @@ class AutoSampler(BaseSampler):
             # Its imports take a second, which the first trials do without.
             from lrsearch.sampling.score import Score
 
-            bold = _BOLDNESS if trial.number % _BOLD_EVERY == 0 else 1.0
-            chosen = self._best(Score(self._joint, seen, bold), allowed)
+            gain = _GAINS[trial.number % len(_GAINS)]
+            chosen = self._best(Score(self._joint, seen, gain), allowed)
         return self._joint.values(int(chosen.branch[0]), chosen.unit[0])
 
     def sample_independent(

@@ -23,9 +23,9 @@ _LIKELY, _LAST_RESORT = 0.75, 20.0
 class Score:
     """Of points of the joint space; the larger the better."""
 
-    def __init__(self, joint: JointSpace, seen: Observations, bold: float) -> None:
-        """With `bold` above 1 the model is thought so much less sure than it is."""
-        self._joint, self._bold, self._best = joint, bold, seen.best
+    def __init__(self, joint: JointSpace, seen: Observations, gain: float) -> None:
+        """What is better than the best by less than `gain` counts for nothing."""
+        self._joint, self._goal = joint, seen.best - gain
         points, rows = joint.points([one.parameters for one in seen.known])
         values = np.array([seen.known[row].value for row in rows])
         variances = np.array([seen.known[row].variance for row in rows])
@@ -44,7 +44,7 @@ class Score:
     def __call__(self, points: Points) -> Array:
         columns = self._joint.encode(points)
         mean, deviation = self._values.predict(columns)
-        found = log_expected_improvement(mean, self._bold * deviation, self._best)
+        found = log_expected_improvement(mean, deviation, self._goal)
         if self._works is not None:
             label, unsure = self._works.predict(columns)
             found += log_ndtr((label - 0.5) / np.maximum(unsure, _SURE))

@@ -189,3 +189,8 @@ def test_more_is_better_where_it_is(standings: Session) -> None:
 
 def test_how_far_the_others_have_come(standings: Session) -> None:
     assert SqlPeers(standings, STUDY, "min").reached() == {1: (2, 4), 3: (1, 4)}
+
+
+def test_all_that_have_begun_count_however_far_they_have_come(standings: Session) -> None:
+    assert SqlPeers(standings, STUDY, "min").begun() == 4
+    assert SqlPeers(standings, STUDY + 1, "min").begun() == 0

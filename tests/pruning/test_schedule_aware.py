@@ -22,9 +22,12 @@ EARLY = Rates(now=0.02, left=0.004, peak=0.1, optimizer="sgd")
 class Others(KnownPeers):
     """Standings at any moment."""
 
-    def __init__(self, peers: Sequence[Peer]) -> None:
+    def __init__(self, peers: Sequence[Peer], ended_earlier: int = 0) -> None:
         super().__init__([])
-        self.peers = peers
+        self.peers, self.ended_earlier = peers, ended_earlier
+
+    def begun(self) -> int:
+        return len(self.peers) + self.ended_earlier
 
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
         return self.peers
@@ -51,6 +54,7 @@ def pruned(
     mode: Mode = "min",
     others: Sequence[Peer] | None = None,
     warmup: float = 0.0,
+    ended_earlier: int = 0,
     **arguments: Any,
 ) -> bool:
     sign = 1.0 if mode == "min" else -1.0
@@ -66,7 +70,7 @@ def pruned(
     )
     pruner = build_pruner("schedule_aware", arguments, EVALUATIONS, mode)
     return pruner.should_prune(
-        Running(values, 0, course), Others(peers() if others is None else others)
+        Running(values, 0, course), Others(peers() if others is None else others, ended_earlier)
     )
 
 
@@ -105,11 +109,29 @@ def test_nothing_is_pruned_before_a_trial_is_complete() -> None:
     assert not pruned(9.0, LATE, others=running)
 
 
-def test_with_few_peers_the_forecast_alone_decides_and_must_be_surer() -> None:
+def test_the_best_share_of_all_is_kept_not_only_of_those_that_are_left() -> None:
+    assert pruned(0.75, EARLY, keep=0.4, chance=1.0)  # three of six are better
+    assert not pruned(0.75, EARLY, keep=0.4, chance=1.0, ended_earlier=12)
+
+
+def test_less_is_kept_the_nearer_the_end() -> None:
+    assert not pruned(0.735, EARLY, evaluation=2, keep=0.4, chance=1.0)  # two of six are better
+    assert pruned(0.735, EARLY, evaluation=8, keep=0.4, chance=1.0)
+
+
+def test_with_few_of_a_stratum_the_nearest_are_compared_and_the_forecast_must_be_surer() -> None:
     few = [*peers()[0:7:2], *peers()[1:8:2]]
-    stratum = peers()[1:2]
     assert pruned(1.2, EARLY, others=few)
-    assert not pruned(1.2, EARLY, others=stratum)
+    between = Rates(now=0.02, left=0.019, peak=0.1, optimizer="sgd")
+    assert not pruned(0.69, between, others=few, chance=1.0)  # leads those that are nearest
+    assert pruned(0.79, between, others=few, chance=1.0)
+
+
+def test_with_nothing_to_be_compared_with_the_forecast_alone_decides() -> None:
+    two = peers()[1:4:2]
+    assert not pruned(1.2, EARLY, others=two)
+    assert pruned(9.0, EARLY, others=two, chance=1.0)
+    assert not pruned(0.69, EARLY, others=two, chance=1.0)
 
 
 def test_a_plateau_is_compared_with_plateaus() -> None:
