@@ -27,7 +27,7 @@ _PRIOR_CHANGE = 1.0
 """Standard deviation of the change to come before anything is known, in units of the scale."""
 _PRIOR_SLOPE = 1.0
 """The same of the weight of each feature, whose own standard deviation is 1."""
-_PRIOR_NOISE, _PRIOR_COUNT = 0.5, 2.0
+_PRIOR_NOISE, _PRIOR_COUNT = 0.4, 2.0
 """What the error of a forecast at the very start is thought to be, and how firmly (in trials)."""
 _LEAST_LEFT = 0.02
 """Of the two: what there is to come is in proportion to the time that is left, but never less."""
