@@ -58,13 +58,14 @@ class ScheduleAware(Pruner):
             return False
         known = peers.at(progress, 1 / course.evaluations)
         mine = standing(trial.values, course.rates(now), 1.0 if self.mode == "min" else -1.0)
-        keep = self._kept(progress) * max(peers.begun() / max(len(known), 1), 1.0)
+        begun = peers.begun()
+        keep = self._kept(progress) * max(begun / max(len(known), 1), 1.0)
         if not _is_behind(mine, known, keep):
             return False
         finals = sorted(peer.final for peer in known if peer.final is not None)
         if not finals:
             return False
-        rank = min(max(1, round(self.good * (trial.unit + 1))), len(finals))
+        rank = min(max(1, round(self.good * begun)), len(finals))
         return self._is_hopeless(mine, known, progress, finals[rank - 1])
 
     def _kept(self, progress: float) -> float:

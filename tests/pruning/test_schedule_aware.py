@@ -114,6 +114,13 @@ def test_the_best_share_of_all_is_kept_not_only_of_those_that_are_left() -> None
     assert not pruned(0.75, EARLY, keep=0.4, chance=1.0, ended_earlier=12)
 
 
+def test_the_best_that_one_may_become_are_a_share_of_all_that_have_begun() -> None:
+    assert pruned(0.79, EARLY, keep=0.0, good=0.05)
+    assert not pruned(
+        0.79, EARLY, keep=0.0, good=0.05, ended_earlier=228
+    )  # the twelfth best will do
+
+
 def test_less_is_kept_the_nearer_the_end() -> None:
     assert not pruned(0.735, EARLY, evaluation=2, keep=0.4, chance=1.0)  # two of six are better
     assert pruned(0.735, EARLY, evaluation=8, keep=0.4, chance=1.0)
