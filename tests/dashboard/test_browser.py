@@ -114,6 +114,7 @@ def test_a_trial_is_shown_with_its_picture_and_why_it_ended(
     assert errors == []
 
 
+@pytest.mark.slow
 def test_a_running_study_changes_without_a_reload(
     server: Server, page: Page, sweep: ToldSweep
 ) -> None:

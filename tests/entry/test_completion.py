@@ -65,9 +65,15 @@ def test_a_sweep_is_completed_behind_its_equals_sign(complete: Complete) -> None
     assert complete("lrsearch submit +sweep=mnist ") == [""]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["best", "pause", *(pytest.param(one, marks=pytest.mark.slow) for one in ("show", "try"))],
+)
+def test_studies_are_completed(complete: Complete, swept: Path, name: str) -> None:
+    assert complete(f"lrsearch {name} di") == ["digits"]
+
+
 def test_studies_are_those_of_the_database(complete: Complete, swept: Path) -> None:
-    for name in ("best", "show", "try", "pause"):
-        assert complete(f"lrsearch {name} di") == ["digits"]
     url = f"sqlite:///{swept / 'lrsearch.db'}"
     assert complete("lrsearch best ", LRSEARCH_STORAGE=url) == ["digits"]
     assert complete("lrsearch best digits ") == [""]

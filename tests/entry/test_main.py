@@ -95,14 +95,18 @@ def test_what_is_tried_first_is_shown_as_it_is_written(command: Command) -> None
     assert set(shown.split()) == {"lr=0.1", "batch_size=64", "optimizer=sgd"}
 
 
+_READ = [("status",), ("preview", "scheduler=cosine"), ("sweeps",)]
+_READ_TOO = [
+    ("status", "--json"), ("best", "digits"), ("show", "digits", "0"),
+    ("compare", "digits", "0", "1"), ("export", "digits", "--format", "json"),
+    ("preview", "+sweep=digits"), ("--help",),
+]  # fmt: skip
+"""Each takes seconds, and differs from the others in little."""
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ("status",), ("status", "--json"), ("best", "digits"), ("show", "digits", "0"),
-        ("compare", "digits", "0", "1"), ("export", "digits", "--format", "json"),
-        ("preview", "scheduler=cosine"), ("preview", "+sweep=digits"), ("sweeps",), ("--help",),
-    ],
-)  # fmt: skip
+    "arguments", [*_READ, *(pytest.param(one, marks=pytest.mark.slow) for one in _READ_TOO)]
+)
 def test_a_reader_that_has_gone_is_no_failure(
     sweep_folder: Path, environment: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
