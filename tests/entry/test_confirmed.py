@@ -13,6 +13,8 @@ from command_line import Command, run_sweep
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.study.database import Database
 
+pytestmark = pytest.mark.slow  # a whole sweep; what it is made of has tests of its own
+
 CONFIRM = ("+sweep=digits", "study.n_trials=6", "train.epochs=3", "pruner=none", "workers=2",
            "confirm.top=3", "confirm.seeds=2")  # fmt: skip
 
