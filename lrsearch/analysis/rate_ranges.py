@@ -86,13 +86,20 @@ def rows(test: RangeTest) -> list[tuple[str, ...]]:
             finding.optimizer,
             str(finding.batch_size),
             _spread(finding.steepest, "nowhere"),
-            _spread(finding.largest, f"{number(HIGH)} (not beyond)" if finding.falls else "-")
-            if finding.largest is None or not finding.largest.disagrees
-            else f"{number(finding.largest.value, 2)} ({_disagree(finding.largest)})",
+            _largest(finding),
             _spread(finding.diverged, "-"),
         )
         for finding in test.findings
     ]
+
+
+def _largest(finding: Finding) -> str:
+    largest = finding.largest
+    if largest is None:
+        return f"{number(HIGH)} (not beyond)" if finding.falls else "-"
+    if largest.disagrees:
+        return f"{number(largest.value, 2)} ({_disagree(largest)})"
+    return _spread(largest, "-")
 
 
 def _spread(spread: Spread | None, otherwise: str) -> str:

@@ -52,5 +52,9 @@ def sentence(text: str) -> str:
 
 def confirming(candidates: int, done: int, total: int) -> str:
     """`confirming the best 3: 4 of 9 runs`."""
-    which = f"the best {candidates}" if candidates > 1 else "the best"
-    return f"confirming {which}: {done} of {plural(total, 'run')}"
+    return f"confirming {the_best(candidates)}: {done} of {plural(total, 'run')}"
+
+
+def the_best(count: int) -> str:
+    """`the best 3`, or `the best` alone."""
+    return f"the best {count}" if count > 1 else "the best"

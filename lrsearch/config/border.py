@@ -74,7 +74,8 @@ def settings_from(
         "checkpoints_url": storage.get("checkpoints"),
         "workers": parts.workers_from(nodes["workers"], problems),
         "dry_run": nodes["dry_run"],
-        **{key: str(nodes[key] or "") for key in ("sweep", "description", "output_dir")},
+        "output_dir": parts.folder("output_dir", nodes["output_dir"], problems),
+        **{key: str(nodes[key] or "") for key in ("sweep", "description")},
     }
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")

@@ -51,6 +51,7 @@ def _study_name(given: Any, sweep: Any, problems: list[str]) -> str:
 
 
 def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
+    """How a trial trains; None when it has problems, as for every part here."""
     before = len(problems)
     node = mapping("train", node, problems)
     if node.get("loss") is not None:
@@ -83,6 +84,7 @@ def _is_device(device: str) -> bool:
 
 
 def model_from(node: Any, problems: list[str]) -> Target | None:
+    """A model of the catalogue, or the user's own; all of it but the data's sizes."""
     node = mapping("model", node, problems)
     if node.get("_target_") is not None:
         node.pop("name", None)
@@ -99,6 +101,7 @@ _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "a
 
 
 def data_from(node: Any, problems: list[str]) -> DataSpec | None:
+    """Where the data come from; arguments of the user's own function are not checked."""
     before = len(problems)
     node = mapping("data", node, problems)
     dotted = node.pop("_target_", None)
@@ -147,11 +150,13 @@ def _listed(
 
 
 def sampler_from(node: Any, problems: list[str]) -> Target | None:
+    """A sampler of the catalogue."""
     catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
     return _listed("sampler", node, catalogue, problems)
 
 
 def pruner_from(node: Any, problems: list[str]) -> Target | None:
+    """A pruner of the catalogue whose arguments go together."""
     catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
     pruner = _listed("pruner", node, catalogue, problems)
     if pruner is not None:
@@ -164,12 +169,13 @@ def pruner_from(node: Any, problems: list[str]) -> Target | None:
 
 
 def logger_from(node: Any, problems: list[str]) -> Target | None:
+    """A logger of the catalogue; `none` unless given."""
     catalogue = {name: kind.parameters if kind else {} for name, kind in LOGGERS.items()}
     return _listed("logger", node or {"name": "none"}, catalogue, problems)
 
 
 def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
-    """None where it is switched off."""
+    """How the best are confirmed; None where that is switched off, too."""
     if node is None:
         return None
     if not isinstance(node, Mapping):
@@ -179,7 +185,16 @@ def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
 
 
 def workers_from(value: Any, problems: list[str]) -> Any:
+    """`auto`, or how many."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
     if value != "auto" and not whole:
         problems.append(f"workers: {value!r} is not `auto` or a number from 1")
     return value
+
+
+def folder(path: str, value: Any, problems: list[str]) -> str:
+    """The name of a folder; nothing is not one."""
+    if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
+        return str(value)
+    problems.append(f"{path}: {value!r} is not a folder; `.` is the one you are in")
+    return ""

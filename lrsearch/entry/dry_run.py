@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import yaml
 
+from lrsearch.analysis.words import the_best
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
@@ -80,8 +81,7 @@ def dry_run(settings: Settings) -> int:
     runs = 0 if settings.confirm is None else settings.confirm.top * settings.confirm.seeds
     if settings.confirm is not None:
         top, seeds = settings.confirm.top, settings.confirm.seeds
-        who = "the best one" if top == 1 else f"the best {top}"
-        console.print(f"then {who} again on {seeds} fresh seeds: up to {runs} runs")
+        console.print(f"then {the_best(top)} again on {seeds} fresh seeds: up to {runs} runs")
     if info is None:
         console.print("your own objective is not timed")
         return 0

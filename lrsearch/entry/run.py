@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lrsearch.analysis.words import plural
+from lrsearch.analysis.words import plural, the_best
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
@@ -194,8 +194,8 @@ def _announce(
         soft_wrap=True,
     )
     if settings.confirm is not None:
-        top, seeds = settings.confirm.top, settings.confirm.seeds
-        best = "the best" if min(top, study.total) == 1 else f"the best {min(top, study.total)}"
+        seeds = settings.confirm.seeds
+        best = the_best(min(settings.confirm.top, study.total))
         console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)

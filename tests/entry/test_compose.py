@@ -251,6 +251,14 @@ def test_a_study_name_that_is_no_file_name_is_a_problem() -> None:
     assert "without slashes" in problems("+sweep=digits", "study.name=a/b")[0]
 
 
+@pytest.mark.parametrize("nothing", ["null", "''", "' '", "true"])
+def test_an_output_folder_must_be_one(nothing: str) -> None:
+    (problem,) = problems("+sweep=digits", f"output_dir={nothing}")
+    assert problem.startswith("output_dir: ")
+    assert "is not a folder" in problem
+    assert settings("output_dir=2026").output_dir == "2026"
+
+
 # Passwords
 
 

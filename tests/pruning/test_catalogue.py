@@ -29,14 +29,15 @@ def test_every_pruner_has_its_yaml() -> None:
     assert {path.stem for path in CONF.glob("*.yaml")} == set(PRUNERS)
 
 
-@pytest.mark.parametrize("name", sorted(PRUNERS))
-def test_every_parameter_is_taken(name: str) -> None:
-    values = {"lower": 0.0, "upper": 1.0}
-    arguments = {
-        key: values.get(key, parameter.default)
-        for key, parameter in PRUNERS[name].parameters.items()
-    }
-    build_pruner(name, arguments, 10, "min")
+@pytest.mark.parametrize(
+    ("name", "key"), [(name, key) for name in sorted(PRUNERS) for key in PRUNERS[name].parameters]
+)
+def test_every_parameter_is_taken(name: str, key: str) -> None:
+    needed = {"upper": 9} if name == "threshold" else {}
+    usual = build_pruner(name, needed, 10, "min")
+    default = PRUNERS[name].parameters[key].default
+    other = {**needed, key: 1 if default is None else default + 1}
+    assert build_pruner(name, other, 10, "min") != usual
 
 
 def test_the_defaults() -> None:

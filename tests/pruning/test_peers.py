@@ -194,3 +194,14 @@ def test_how_far_the_others_have_come(standings: Session) -> None:
 def test_all_that_have_begun_count_however_far_they_have_come(standings: Session) -> None:
     assert SqlPeers(standings, STUDY, "min").begun() == 4
     assert SqlPeers(standings, STUDY + 1, "min").begun() == 0
+
+
+def test_of_a_long_study_only_the_latest_trials_are_looked_at(engine: Engine) -> None:
+    with Session(engine) as session:  # rolled back
+        session.add(StudyRow(study_id=STUDY, name="long", config={}, record={}))
+        session.flush()
+        session.add_all([row for number in range(253) for row in trial(number, [0.5])])
+        session.flush()
+        peers = SqlPeers(session, STUDY, "min")
+        assert peers.begun() == 250
+        assert {peer.number for peer in peers.at(1 / 4, 1 / 4)} == set(range(3, 253))

@@ -19,6 +19,10 @@ LATE = Rates(now=0.1, left=0.04, peak=0.1, optimizer="sgd")
 EARLY = Rates(now=0.02, left=0.004, peak=0.1, optimizer="sgd")
 
 
+def share_left(share: float) -> Rates:
+    return Rates(now=0.02, left=0.1 * share, peak=0.1, optimizer="sgd")
+
+
 class Others(KnownPeers):
     """Standings at any moment."""
 
@@ -126,10 +130,32 @@ def test_less_is_kept_the_nearer_the_end() -> None:
     assert pruned(0.735, EARLY, evaluation=8, keep=0.4, chance=1.0)
 
 
+def test_a_stratum_has_a_tenth_of_the_rate_to_come_more_or_less() -> None:
+    early = peers()[1::2]
+    assert pruned(0.9, share_left(0.04 + 0.08), others=early, chance=0.05)
+    assert not pruned(0.9, share_left(0.04 + 0.12), others=early, chance=0.05)
+    assert pruned(0.9, share_left(0.04 + 0.12), others=early, chance=0.2)
+
+
+def test_five_are_enough_of_a_stratum_and_four_are_few() -> None:
+    assert pruned(0.9, EARLY, others=peers()[1:10:2], chance=1e-4)
+    assert not pruned(0.9, EARLY, others=peers()[1:8:2], chance=4e-3)
+    assert pruned(0.9, EARLY, others=peers()[1:8:2], chance=1e-2)
+
+
+def test_two_are_too_few_to_lead() -> None:
+    two = [
+        Peer(0, Standing(0.7, 0.75, EARLY), 0.1),
+        Peer(1, Standing(0.8, 0.85, EARLY), 0.9),
+    ]
+    assert pruned(0.75, EARLY, others=two, keep=0.9, chance=1.0)
+    assert not pruned(0.75, EARLY, others=[*two, two[1]], keep=0.9, chance=1.0)
+
+
 def test_with_few_of_a_stratum_the_nearest_are_compared_and_the_forecast_must_be_surer() -> None:
     few = [*peers()[0:7:2], *peers()[1:8:2]]
     assert pruned(1.2, EARLY, others=few)
-    between = Rates(now=0.02, left=0.019, peak=0.1, optimizer="sgd")
+    between = share_left(0.19)
     assert not pruned(0.69, between, others=few, chance=1.0)  # leads those that are nearest
     assert pruned(0.79, between, others=few, chance=1.0)
 

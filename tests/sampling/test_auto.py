@@ -16,7 +16,9 @@ from scipy.stats import norm
 from lrsearch.forecast import Peer, Standing
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
-from lrsearch.sampling.score import log_expected_improvement
+from lrsearch.sampling.joint import JointSpace
+from lrsearch.sampling.observations import Observations
+from lrsearch.sampling.score import Score, log_expected_improvement
 from lrsearch.space.domains import Choices, FloatRange, PowersOfTwo
 from lrsearch.space.space import Space
 
@@ -84,6 +86,22 @@ def test_it_finds_the_best_branch_and_rate(study: optuna.Study) -> None:
     assert study.best_trial.params["optimizer"] == "adamw"
     assert study.best_trial.params["scheduler"] == "cosine"
     assert study.best_value < 0.15
+
+
+def test_by_how_much_the_best_is_to_be_beaten_goes_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gains: dict[int, float] = {}
+
+    class Remembers(Score):
+        def __init__(self, joint: JointSpace, seen: Observations, gain: float) -> None:
+            gains[len(seen.known)] = gain
+            super().__init__(joint, seen, gain)
+
+    monkeypatch.setattr("lrsearch.sampling.score.Score", Remembers)
+    searched(13)
+    gain_of_turn = [0.3, 0.1, 0.03, 0.0]
+    assert gains == {trials: gain_of_turn[trials % 4] for trials in range(6, 13)}
 
 
 def test_a_seed_gives_the_same_search(study: optuna.Study) -> None:
