@@ -21,6 +21,7 @@ from lrsearch.space.space import Space
 
 TASKS = ("3945", "34539", "126025", "167149", "167185", "168331", "189862", "189908")
 EPOCHS = 50
+_NOT_A_TASK = "#na#"
 _FIRST_EPOCH, _LAYERS, _UNITS, _CROSS_ENTROPY = 2, 3, 256, 2
 _REFERENCES, _REFERENCE_SEED = 4000, 1
 _RATES = [(1 + math.cos(math.pi * epoch / EPOCHS)) / 2 for epoch in range(1, EPOCHS + 1)]
@@ -37,6 +38,11 @@ SPACE = Space(
 )
 
 
+def other_tasks(folder: Path) -> list[str]:
+    """Those that nothing was chosen by."""
+    return sorted({*_codes(folder)} - {*TASKS, _NOT_A_TASK})
+
+
 class Task:
     """One of the tables of data."""
 
@@ -46,11 +52,19 @@ class Task:
     def __init__(self, folder: Path, task: str) -> None:
         self.name = f"lcbench-{task}"
         self._session = _session(folder / "model.onnx")
-        codes = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
-        self._code = codes[task]
+        self._code = _codes(folder)[task]
         rng = np.random.default_rng(_REFERENCE_SEED)
         last = self._losses(_decoded(rng.random((_REFERENCES, 5))), [EPOCHS])[:, 0]
         self.best, self.median = float(last.min()), float(np.median(last))
+
+    def trainings(self, count: int, seed: int) -> list[Curve]:
+        """Of random settings."""
+        settings = _decoded(np.random.default_rng(seed).random((count, 5)))
+        losses = self._losses(settings, range(1, EPOCHS + 1))
+        return [
+            Curve(values.tolist(), [lr * rate for rate in _RATES])
+            for values, lr in zip(losses, settings[:, 1], strict=True)
+        ]
 
     def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
         """As the surrogate has it."""
@@ -93,6 +107,12 @@ def _decoded(unit: np.ndarray) -> np.ndarray:
         ],
         axis=1,
     )
+
+
+def _codes(folder: Path) -> dict[str, int]:
+    """What the surrogate calls the tasks."""
+    codes: dict[str, int] = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
+    return codes
 
 
 @functools.cache

@@ -2,10 +2,11 @@
 
     python benchmarks/search/pruning.py --curves FOLDER
 
-Three questions, one setting: of the runs that end in the top fifth, how many are ended at a
-quarter, half and three quarters of their time (schedules124m, all others complete); of the best
-twentieth of many random settings, how many (TaskSet, one after the other); how often one within
-seed noise of the best of 64 recipes survives (our own table, one after the other).
+Questions, with one setting: of the runs that end in the top fifth, how many are ended at a quarter,
+half and three quarters of their time (schedules124m, all others complete); of the best twentieth of
+many random settings, how many (TaskSet, one after the other); how often one within seed noise of the
+best of 64 recipes survives (our own table, one after the other). The tasks of LCBench that no search
+of `run.py` knows are kept aside: nothing was chosen by them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import lcbench
 import numpy as np
 import own_table
 import schedules124m
@@ -31,7 +33,7 @@ from replay import Recorded, Replayed, is_pruned_among, replay
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "pruning.json"
 CHECKPOINTS = (0.25, 0.5, 0.75)
-ORDERS, RESAMPLINGS, RECIPES = 1, 200, 64
+ORDERS, RESAMPLINGS, RECIPES, ASIDE = 1, 200, 64, 200
 PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule_aware": ("schedule_aware", {}),
     "median, first fifth free": ("median", {}),
@@ -55,6 +57,8 @@ def main() -> int:
             found["TaskSet in turn"] = streams(
                 pool, tasks, 0.05, ORDERS, lambda runs: min(len(runs), options.taskset)
             )
+            aside = kept_aside(options.curves / "lcbench")
+            found["LCBench, kept aside"] = streams(pool, aside, 0.05, ORDERS, len)
         if own_table.TABLE.exists():
             found["own table"] = resampled(pool)
     print(json.dumps(found, indent=1))
@@ -67,6 +71,14 @@ def arguments_for(name: str, evaluations: int) -> tuple[str, dict[str, Any]]:
     """The pruner; the median's warm-up is a fifth of a training: 10 epochs of 50."""
     pruner, arguments = PRUNERS[name]
     return pruner, arguments | ({"n_warmup_steps": evaluations // 5} if pruner == "median" else {})
+
+
+def kept_aside(folder: Path) -> dict[str, list[Recorded]]:
+    """Random settings of each of the other tasks."""
+    return {
+        name: [Recorded(curve, "sgd") for curve in lcbench.Task(folder, name).trainings(ASIDE, 0)]
+        for name in lcbench.other_tasks(folder)
+    }
 
 
 def at_checkpoints(studies: dict[str, list[Recorded]]) -> dict[str, dict[str, int]]:

@@ -23,8 +23,8 @@ _TOO_FEW = 3
 """To be compared with at all: then the forecast decides alone."""
 _ALONE = 0.25
 """By how much smaller the probability must be where there are few."""
-_KEEP_AT_LAST = 0.3
-"""Of the share that is kept: so much is left of it at the end, the better ranks are known."""
+_KNOWN_AT, _KEPT_THEN = 0.45, 0.4
+"""Ranks hold better from here on: so much is left of the share that is kept."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class ScheduleAware(Pruner):
 
     def _kept(self, progress: float) -> float:
         """The share of all trials that is kept at a moment."""
-        passed = (progress - _FIRST_SHARE) / (_LAST_SHARE - _FIRST_SHARE)
-        return self.keep * (1 - (1 - _KEEP_AT_LAST) * passed)
+        passed = min((progress - _FIRST_SHARE) / (_KNOWN_AT - _FIRST_SHARE), 1.0)
+        return self.keep * (1 - (1 - _KEPT_THEN) * passed)
 
     def _is_hopeless(
         self, mine: Standing, known: Sequence[Peer], progress: float, goal: float

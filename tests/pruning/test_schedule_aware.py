@@ -114,8 +114,8 @@ def test_nothing_is_pruned_before_a_trial_is_complete() -> None:
 
 
 def test_the_best_share_of_all_is_kept_not_only_of_those_that_are_left() -> None:
-    assert pruned(0.75, EARLY, keep=0.4, chance=1.0)  # three of six are better
-    assert not pruned(0.75, EARLY, keep=0.4, chance=1.0, ended_earlier=12)
+    assert pruned(0.75, EARLY, keep=1.0, chance=1.0)  # three of six are better
+    assert not pruned(0.75, EARLY, keep=1.0, chance=1.0, ended_earlier=12)
 
 
 def test_the_best_that_one_may_become_are_a_share_of_all_that_have_begun() -> None:
@@ -125,9 +125,12 @@ def test_the_best_that_one_may_become_are_a_share_of_all_that_have_begun() -> No
     )  # the twelfth best will do
 
 
-def test_less_is_kept_the_nearer_the_end() -> None:
+def test_less_is_kept_once_ranks_are_known() -> None:
     assert not pruned(0.735, EARLY, evaluation=2, keep=0.4, chance=1.0)  # two of six are better
-    assert pruned(0.735, EARLY, evaluation=8, keep=0.4, chance=1.0)
+    assert pruned(0.735, EARLY, evaluation=5, keep=0.4, chance=1.0)
+    for later in (5, 8):
+        assert not pruned(0.715, EARLY, evaluation=later, keep=0.5, chance=1.0)  # one of six
+        assert pruned(0.735, EARLY, evaluation=later, keep=0.5, chance=1.0)
 
 
 def test_a_stratum_has_a_tenth_of_the_rate_to_come_more_or_less() -> None:
