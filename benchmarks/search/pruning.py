@@ -2,11 +2,11 @@
 
     python benchmarks/search/pruning.py --curves FOLDER
 
-Questions, with one setting: of the runs that end in the top fifth, how many are ended at a quarter,
-half and three quarters of their time (schedules124m, all others complete); of the best twentieth of
-many random settings, how many (TaskSet, one after the other); how often one within seed noise of the
-best of 64 recipes survives (our own table, one after the other). The tasks of LCBench that no search
-of `run.py` knows are kept aside: nothing was chosen by them.
+Questions, with one setting: of the runs that end in the top fifth, how many are ended at a
+quarter, half and three quarters of their time (schedules124m, all others complete); of the best
+twentieth of many random settings, how many (TaskSet, one after the other); how often one within
+seed noise of the best of 64 recipes survives (our own table, one after the other). The tasks of
+LCBench that no search of `run.py` knows are kept aside: nothing was chosen by them.
 """
 
 from __future__ import annotations
