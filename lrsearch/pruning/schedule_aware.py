@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrsearch.forecast import Forecaster, Peer, Scale, Standing, standing
 from lrsearch.pruning.rules import Mode, Peers, Pruner, Running
@@ -23,7 +24,11 @@ _TOO_FEW = 3
 """To be compared with at all: then the forecast decides alone."""
 _ALONE = 0.25
 """By how much smaller the probability must be where there are few."""
-_KNOWN_AT, _KEPT_THEN = 0.45, 0.4
+_ALIKE_VALUE, _ALIKE_RATE = 0.4, 0.6
+"""Trials of a stratum are much alike so near each other: in units of what lies between the quarters
+of its losses, and in decades of the peak rate of one optimizer."""
+_SMALLEST = 1e-12
+_KNOWN_AT, _KEPT_THEN = 0.4, 0.4
 """Ranks hold better from here on: so much is left of the share that is kept."""
 
 
@@ -93,8 +98,28 @@ def _is_behind(mine: Standing, known: Sequence[Peer], keep: float) -> bool:
         alike = [peer for peer in nearest if _distance(mine, peer.standing) < math.inf]
     if len(alike) < _TOO_FEW:
         return True
-    values = [peer.standing.value for peer in alike]
-    return keep < 1 and mine.value > float(np.quantile(values, keep))
+    better = np.array([peer.standing.value < mine.value for peer in alike])
+    counts = _counts([peer.standing for peer in alike])
+    return float(counts @ better) > keep * float(counts.sum())
+
+
+def _counts(standings: Sequence[Standing]) -> NDArray[np.float64]:
+    """How much each counts: those that are much like one another count as one together.
+
+    A search tries many settings near its best. Were each to count, whatever is begun elsewhere
+    would be behind for their number alone.
+    """
+    values = np.array([one.value for one in standings])
+    quarter, three_quarters = np.quantile(values, [0.25, 0.75])
+    features = [values / (_ALIKE_VALUE * max(three_quarters - quarter, _SMALLEST))]
+    if all(one.rates is not None for one in standings):
+        peaks = [one.rates.peak for one in standings if one.rates is not None]
+        features.append(np.log10(peaks) / _ALIKE_RATE)
+    rows = np.column_stack(features)
+    distance = ((rows[:, None] - rows[None]) ** 2).sum(axis=2)
+    optimizers = np.array([one.rates.optimizer if one.rates else "" for one in standings])
+    distance[optimizers[:, None] != optimizers[None]] = np.inf
+    return np.asarray(1 / np.exp(-distance / 2).sum(axis=1))
 
 
 def _stratum(mine: Standing, known: Sequence[Peer]) -> list[Peer]:

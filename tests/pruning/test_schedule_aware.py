@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from known_trials import KnownPeers
 
@@ -128,9 +129,24 @@ def test_the_best_that_one_may_become_are_a_share_of_all_that_have_begun() -> No
 def test_less_is_kept_once_ranks_are_known() -> None:
     assert not pruned(0.735, EARLY, evaluation=2, keep=0.4, chance=1.0)  # two of six are better
     assert pruned(0.735, EARLY, evaluation=5, keep=0.4, chance=1.0)
-    for later in (5, 8):
-        assert not pruned(0.715, EARLY, evaluation=later, keep=0.5, chance=1.0)  # one of six
-        assert pruned(0.735, EARLY, evaluation=later, keep=0.5, chance=1.0)
+    for later in (4, 8):
+        assert not pruned(0.715, EARLY, evaluation=later, keep=0.6, chance=1.0)  # one of six
+        assert pruned(0.735, EARLY, evaluation=later, keep=0.6, chance=1.0)
+
+
+def test_those_that_are_much_alike_count_as_one_together() -> None:
+    values = [*np.linspace(0.7, 0.71, 20), *np.linspace(1.7, 1.8, 12)]
+
+    def at_a_fifth(optimizers: Sequence[str], peaks: Sequence[float]) -> bool:
+        others = [
+            Peer(k, Standing(value, value + 0.05, Rates(0.2 * peak, 0.04 * peak, peak, name)), 0.5)
+            for k, (value, peak, name) in enumerate(zip(values, peaks, optimizers, strict=True))
+        ]
+        return pruned(1.6, EARLY, others=others, evaluation=2, keep=0.6, chance=1.0)
+
+    assert not at_a_fifth(["sgd"] * 32, [0.1] * 32)  # one of two is better
+    assert at_a_fifth(["sgd"] * 32, np.geomspace(1e-20, 1e20, 32).tolist())  # 20 of 32
+    assert at_a_fifth([f"own {k}" for k in range(32)], [0.1] * 32)
 
 
 def test_a_stratum_has_a_tenth_of_the_rate_to_come_more_or_less() -> None:
@@ -151,8 +167,8 @@ def test_two_are_too_few_to_lead() -> None:
         Peer(0, Standing(0.7, 0.75, EARLY), 0.1),
         Peer(1, Standing(0.8, 0.85, EARLY), 0.9),
     ]
-    assert pruned(0.75, EARLY, others=two, keep=0.9, chance=1.0)
-    assert not pruned(0.75, EARLY, others=[*two, two[1]], keep=0.9, chance=1.0)
+    assert pruned(0.75, EARLY, others=two, evaluation=2, keep=1.0, chance=1.0)
+    assert not pruned(0.75, EARLY, others=[*two, two[1]], evaluation=2, keep=1.0, chance=1.0)
 
 
 def test_with_few_of_a_stratum_the_nearest_are_compared_and_the_forecast_must_be_surer() -> None:
