@@ -74,6 +74,9 @@ def main() -> int:
     parser.add_argument(
         "--fleets", action="store_true", help="a hundred trials by 1 and by 8 workers"
     )
+    parser.add_argument(
+        "--aside", action="store_true", help="the tasks of LCBench that nothing was chosen by"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only print what is there")
@@ -82,13 +85,15 @@ def main() -> int:
     _CURVES = options.curves
     known = read(options.output)
     if not options.table:
-        names = [name for name in problem_names(options.curves) if chosen(name, options.problems)]
+        known_here = aside_names(options.curves) if options.aside else problem_names(options.curves)
+        names = [name for name in known_here if chosen(name, options.problems)]
         among = FLEETS if options.fleets else CONTESTANTS
         entries = [name for name in among if chosen(name, options.only)]
         jobs = [Job(p, c, s) for s in range(options.seeds) for c in entries for p in names]
         known |= work([job for job in jobs if job not in known], options.output, options.processes)
-    for group in ("lcbench", "own"):
-        print_table(group, {job: found for job, found in known.items() if group in job.problem})
+    for group in ("lcbench", "own", "aside"):
+        mine = {job: found for job, found in known.items() if job.problem.startswith(group)}
+        print_table(group, mine)
     return 0
 
 
@@ -101,6 +106,13 @@ def problem_names(curves: Path | None) -> list[str]:
     return names + (["own table"] if own_table.TABLE.exists() else [])
 
 
+def aside_names(curves: Path | None) -> list[str]:
+    """Tasks to confirm by."""
+    if curves is None:
+        raise SystemExit("--aside needs --curves")
+    return [f"aside-{task}" for task in lcbench.other_tasks(curves / "lcbench")]
+
+
 def chosen(name: str, parts: str) -> bool:
     return not parts or any(part in name for part in parts.split(";"))
 
@@ -109,7 +121,7 @@ def build(name: str) -> Problem:
     if name == "own table":
         return own_table.OwnTable()
     assert _CURVES is not None
-    return lcbench.Task(_CURVES / "lcbench", name.removeprefix("lcbench-"))
+    return lcbench.Task(_CURVES / "lcbench", name.rpartition("-")[2])
 
 
 def work(jobs: Sequence[Job], output: Path, processes: int) -> dict[Job, list[float | None]]:

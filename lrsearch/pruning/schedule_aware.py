@@ -115,11 +115,12 @@ def _counts(standings: Sequence[Standing]) -> NDArray[np.float64]:
     if all(one.rates is not None for one in standings):
         peaks = [one.rates.peak for one in standings if one.rates is not None]
         features.append(np.log10(peaks) / _ALIKE_RATE)
-    rows = np.column_stack(features)
-    distance = ((rows[:, None] - rows[None]) ** 2).sum(axis=2)
-    optimizers = np.array([one.rates.optimizer if one.rates else "" for one in standings])
-    distance[optimizers[:, None] != optimizers[None]] = np.inf
-    return np.asarray(1 / np.exp(-distance / 2).sum(axis=1))
+    alike = np.exp(sum(np.subtract.outer(one, one) ** 2 for one in features) / -2)
+    _, optimizers = np.unique(
+        [one.rates.optimizer if one.rates else "" for one in standings], return_inverse=True
+    )
+    alike *= np.equal.outer(optimizers, optimizers)
+    return np.asarray(1 / alike.sum(axis=1))
 
 
 def _stratum(mine: Standing, known: Sequence[Peer]) -> list[Peer]:
