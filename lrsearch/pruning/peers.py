@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, false, func, select, true
+from sqlalchemy import ColumnElement, false, func, select, true
 from sqlalchemy.orm import Session
 
 from lrsearch.course import Rates
@@ -39,7 +40,8 @@ class SqlPeers:
             EpochRow.rate_left,
             UnitRow.trial_number,
             UnitRow.value.label("final"),
-            UnitRow.recipe,
+            UnitRow.recipe["lr"].as_float().label("peak"),
+            UnitRow.recipe[("optimizer", "name")].as_string().label("optimizer"),
         )
         now = self._values_around(progress, spacing, *standing_now)
         earlier = self._values_around(earlier_moment(progress, spacing), spacing)
@@ -58,10 +60,7 @@ class SqlPeers:
 
     def begun(self) -> int:
         """How many trials have begun, of those that `at` looks at."""
-        latest = select(UnitRow.trial_id).where(
-            UnitRow.study_id == self._study_id, UnitRow.trial_id > self._oldest()
-        )
-        return self._session.scalar(select(func.count()).select_from(latest.subquery())) or 0
+        return min(len(self._latest), _MOST_PEERS)
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
         """The last evaluation of each trial that is not complete, and how many a whole one has."""
@@ -83,30 +82,32 @@ class SqlPeers:
 
     def _values_around(self, progress: float, spacing: float, *columns: Any) -> dict[int, Any]:
         """By trial id, the latest of each."""
-        rows = self._session.execute(
-            select(EpochRow.trial_id, EpochRow.value, *columns)
-            .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
-            .where(
-                EpochRow.study_id == self._study_id,
-                EpochRow.progress > progress - spacing / 2,
-                EpochRow.progress < progress + spacing / 2,
-                EpochRow.trial_id > self._oldest(),
-                EpochRow.value.is_not(None),
-            )
-            .order_by(EpochRow.evaluation)
+        # A number, not a subquery: databases plan by how few rows are beyond it.
+        oldest = self._latest[_MOST_PEERS] if len(self._latest) > _MOST_PEERS else -1
+        rows = select(EpochRow.trial_id, EpochRow.value, *columns).where(
+            EpochRow.study_id == self._study_id,
+            EpochRow.progress > progress - spacing / 2,
+            EpochRow.progress < progress + spacing / 2,
+            EpochRow.trial_id > oldest,
+            EpochRow.value.is_not(None),
         )
-        return {row.trial_id: row for row in rows}
+        if columns:
+            same = UnitRow.trial_id == EpochRow.trial_id
+            rows = rows.join(UnitRow, same).where(UnitRow.trial_id > oldest)
+        return {
+            row.trial_id: row for row in self._session.execute(rows.order_by(EpochRow.evaluation))
+        }
 
-    def _oldest(self) -> ScalarSelect[int]:
-        """The last trial that is too long ago to be looked at; -1 where there is none."""
-        trial_id = (
+    @cached_property
+    def _latest(self) -> Sequence[int]:
+        """The latest trials, the last one first, and one that is too long ago to be looked at."""
+        latest = self._session.scalars(
             select(UnitRow.trial_id)
             .where(UnitRow.study_id == self._study_id, UnitRow.trial_id.is_not(None))
             .order_by(UnitRow.trial_id.desc())
-            .offset(_MOST_PEERS)
-            .limit(1)
+            .limit(_MOST_PEERS + 1)
         )
-        return select(func.coalesce(trial_id.scalar_subquery(), -1)).scalar_subquery()
+        return [trial_id for trial_id in latest if trial_id is not None]
 
     def count(self, group: Group) -> int:
         """How many trials are in the group."""
@@ -139,6 +140,6 @@ class SqlPeers:
 
 
 def _rates(row: Any) -> Rates | None:
-    if row.rate_left is None or row.recipe is None:
+    if row.rate_left is None or row.peak is None:
         return None
-    return Rates(row.lr_end, row.rate_left, row.recipe["lr"], row.recipe["optimizer"]["name"])
+    return Rates(row.lr_end, row.rate_left, row.peak, row.optimizer)
