@@ -113,7 +113,9 @@ def estimate(
     if not all(values.values()):
         raise ValueError("a candidate has no value")
     sign = 1.0 if mode == "min" else -1.0
-    # The order in which they are given must not matter to the draws.
+    # The order in which they are given must not matter, not even to the last digit of a sum: it
+    # may move a draw to another point.
+    values = {name: dict(sorted(by_seed.items())) for name, by_seed in values.items()}
     names = sorted(values, key=lambda name: sorted(sign * v for v in values[name].values()))
     seeds = sorted({seed for by_seed in values.values() for seed in by_seed})
     rows = [(c, seeds.index(s), v) for c, name in enumerate(names) for s, v in values[name].items()]
