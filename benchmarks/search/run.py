@@ -81,6 +81,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
+    if options.aside and options.curves is None:
+        parser.error("--aside needs --curves")
     global _CURVES
     _CURVES = options.curves
     known = read(options.output)
@@ -106,10 +108,8 @@ def problem_names(curves: Path | None) -> list[str]:
     return names + (["own table"] if own_table.TABLE.exists() else [])
 
 
-def aside_names(curves: Path | None) -> list[str]:
+def aside_names(curves: Path) -> list[str]:
     """Tasks to confirm by."""
-    if curves is None:
-        raise SystemExit("--aside needs --curves")
     return [f"aside-{task}" for task in lcbench.other_tasks(curves / "lcbench")]
 
 

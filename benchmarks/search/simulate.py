@@ -17,12 +17,10 @@ from problems import Curve, Problem
 from lrsearch.course import Course
 from lrsearch.forecast import Peer, standing
 from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.pruning.peers import MOST_PEERS
 from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
-
-_MOST_PEERS = 250
-"""As in lrsearch's own answers from SQL."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Memory(Peers):
 
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
         found = []
-        for trial in self.trials[-_MOST_PEERS:]:
+        for trial in self.trials[-MOST_PEERS:]:
             evaluations = trial.course.evaluations
             last = min(math.floor((progress + spacing / 2) * evaluations - 1e-9), trial.reached)
             if last >= 1 and last / evaluations > progress - spacing / 2:
@@ -92,7 +90,7 @@ class Memory(Peers):
         return found
 
     def begun(self) -> int:
-        return len(self.trials[-_MOST_PEERS:])
+        return len(self.trials[-MOST_PEERS:])
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
         return {

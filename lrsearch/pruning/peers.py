@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, func, select, true
+from sqlalchemy import ColumnElement, Select, false, func, select, true
 from sqlalchemy.orm import Session
 
 from lrsearch.course import Rates
@@ -14,7 +14,7 @@ from lrsearch.forecast import Peer, Standing, earlier_moment
 from lrsearch.pruning.rules import Group, Mode
 from lrsearch.study.tables import EpochRow, UnitRow
 
-_MOST_PEERS = 250
+MOST_PEERS = 250
 """More would make a decision slow, and no better."""
 
 
@@ -34,7 +34,9 @@ class SqlPeers:
 
         Give or take half a spacing; of a trial with several values there, the latest counts.
         """
-        standing_now = (
+        columns = select(
+            EpochRow.trial_id,
+            EpochRow.value,
             EpochRow.complete,
             EpochRow.lr_end,
             EpochRow.rate_left,
@@ -42,9 +44,10 @@ class SqlPeers:
             UnitRow.value.label("final"),
             UnitRow.recipe["lr"].as_float().label("peak"),
             UnitRow.recipe[("optimizer", "name")].as_string().label("optimizer"),
-        )
-        now = self._values_around(progress, spacing, *standing_now)
-        earlier = self._values_around(earlier_moment(progress, spacing), spacing)
+        ).join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
+        now = self._around(columns.where(UnitRow.trial_id > self._oldest), progress, spacing)
+        values = select(EpochRow.trial_id, EpochRow.value)
+        earlier = self._around(values, earlier_moment(progress, spacing), spacing)
         return [
             Peer(
                 row.trial_number,
@@ -60,7 +63,7 @@ class SqlPeers:
 
     def begun(self) -> int:
         """How many trials have begun, of those that `at` looks at."""
-        return min(len(self._latest), _MOST_PEERS)
+        return min(len(self._latest), MOST_PEERS)
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
         """The last evaluation of each trial that is not complete, and how many a whole one has."""
@@ -80,23 +83,24 @@ class SqlPeers:
             if number is not None and progress
         }
 
-    def _values_around(self, progress: float, spacing: float, *columns: Any) -> dict[int, Any]:
+    def _around(self, columns: Select[*tuple[Any, ...]], progress: float, spacing: float) -> dict[int, Any]:
         """By trial id, the latest of each."""
-        # A number, not a subquery: databases plan by how few rows are beyond it.
-        oldest = self._latest[_MOST_PEERS] if len(self._latest) > _MOST_PEERS else -1
-        rows = select(EpochRow.trial_id, EpochRow.value, *columns).where(
+        rows = columns.where(
             EpochRow.study_id == self._study_id,
             EpochRow.progress > progress - spacing / 2,
             EpochRow.progress < progress + spacing / 2,
-            EpochRow.trial_id > oldest,
+            EpochRow.trial_id > self._oldest,
             EpochRow.value.is_not(None),
-        )
-        if columns:
-            same = UnitRow.trial_id == EpochRow.trial_id
-            rows = rows.join(UnitRow, same).where(UnitRow.trial_id > oldest)
-        return {
-            row.trial_id: row for row in self._session.execute(rows.order_by(EpochRow.evaluation))
-        }
+        ).order_by(EpochRow.evaluation)
+        return {row.trial_id: row for row in self._session.execute(rows)}
+
+    @property
+    def _oldest(self) -> int:
+        """The last trial that is too long ago to be looked at; -1 where there is none.
+
+        A number, not a subquery: databases plan by how few rows are beyond it.
+        """
+        return self._latest[MOST_PEERS] if len(self._latest) > MOST_PEERS else -1
 
     @cached_property
     def _latest(self) -> Sequence[int]:
@@ -105,7 +109,7 @@ class SqlPeers:
             select(UnitRow.trial_id)
             .where(UnitRow.study_id == self._study_id, UnitRow.trial_id.is_not(None))
             .order_by(UnitRow.trial_id.desc())
-            .limit(_MOST_PEERS + 1)
+            .limit(MOST_PEERS + 1)
         )
         return [trial_id for trial_id in latest if trial_id is not None]
 

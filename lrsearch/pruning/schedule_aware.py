@@ -13,6 +13,8 @@ from lrsearch.forecast import Forecaster, Peer, Scale, Standing, standing
 from lrsearch.pruning.rules import Mode, Peers, Pruner, Running
 from lrsearch.seeds import derived_seed
 
+Array = NDArray[np.float64]
+
 _FIRST_SHARE, _LAST_SHARE = 0.2, 0.9
 """Nothing is pruned earlier, or in the warm-up; nor later, where little is left to save and a
 complete trial teaches more."""
@@ -28,6 +30,7 @@ _ALIKE_VALUE, _ALIKE_RATE = 0.4, 0.6
 """Trials of a stratum are much alike so near each other: in units of what lies between the quarters
 of its losses, and in decades of the peak rate of one optimizer."""
 _SMALLEST = 1e-12
+"""Between the quarters, where there is nothing."""
 _KNOWN_AT, _KEPT_THEN = 0.4, 0.4
 """Ranks hold better from here on: so much is left of the share that is kept."""
 
@@ -63,36 +66,37 @@ class ScheduleAware(Pruner):
             return False
         known = peers.at(progress, 1 / course.evaluations)
         mine = standing(trial.values, course.rates(now), 1.0 if self.mode == "min" else -1.0)
+        stratum = [peer for peer in known if _distance(mine, peer.standing) <= _STRATUM]
         begun = peers.begun()
         keep = self._kept(progress) * max(begun / max(len(known), 1), 1.0)
-        if not _is_behind(mine, known, keep):
+        if not _is_behind(mine, stratum, known, keep):
             return False
         finals = sorted(peer.final for peer in known if peer.final is not None)
         if not finals:
             return False
         rank = min(max(1, round(self.good * begun)), len(finals))
-        return self._is_hopeless(mine, known, progress, finals[rank - 1])
+        chance = self.chance * (_ALONE if len(stratum) < _FEW else 1.0)
+        return _chance_below(finals[rank - 1], mine, known, progress) < chance
 
     def _kept(self, progress: float) -> float:
         """The share of all trials that is kept at a moment."""
         passed = min((progress - _FIRST_SHARE) / (_KNOWN_AT - _FIRST_SHARE), 1.0)
         return self.keep * (1 - (1 - _KEPT_THEN) * passed)
 
-    def _is_hopeless(
-        self, mine: Standing, known: Sequence[Peer], progress: float, goal: float
-    ) -> bool:
-        complete = [(p.standing, p.final) for p in known if p.final is not None]
-        peers, finals = zip(*complete, strict=True)
-        running = [p.standing.value for p in known if p.final is None]
-        scale = Scale([*finals, *running, mine.value])
-        forecast = Forecaster(scale, progress, peers, finals)(mine)
-        chance = self.chance * (_ALONE if len(_stratum(mine, known)) < _FEW else 1.0)
-        return forecast.probability_below(float(scale([goal])[0])) < chance
+
+def _chance_below(goal: float, mine: Standing, known: Sequence[Peer], progress: float) -> float:
+    """How likely its final value is below the goal, by the forecast."""
+    complete = [(p.standing, p.final) for p in known if p.final is not None]
+    peers, finals = zip(*complete, strict=True)
+    running = [p.standing.value for p in known if p.final is None]
+    scale = Scale([*finals, *running, mine.value])
+    forecast = Forecaster(scale, progress, peers, finals)(mine)
+    return forecast.probability_below(float(scale([goal])[0]))
 
 
-def _is_behind(mine: Standing, known: Sequence[Peer], keep: float) -> bool:
+def _is_behind(mine: Standing, stratum: Sequence[Peer], known: Sequence[Peer], keep: float) -> bool:
     """Whether it is not among the best share of its like; true where there is nothing like it."""
-    alike = _stratum(mine, known)
+    alike = stratum
     if len(alike) < _FEW:
         nearest = sorted(known, key=lambda peer: _distance(mine, peer.standing))[:_FEW]
         alike = [peer for peer in nearest if _distance(mine, peer.standing) < math.inf]
@@ -103,7 +107,7 @@ def _is_behind(mine: Standing, known: Sequence[Peer], keep: float) -> bool:
     return float(counts @ better) > keep * float(counts.sum())
 
 
-def _counts(standings: Sequence[Standing]) -> NDArray[np.float64]:
+def _counts(standings: Sequence[Standing]) -> Array:
     """How much each counts: those that are much like one another count as one together.
 
     A search tries many settings near its best. Were each to count, whatever is begun elsewhere
@@ -111,20 +115,18 @@ def _counts(standings: Sequence[Standing]) -> NDArray[np.float64]:
     """
     values = np.array([one.value for one in standings])
     quarter, three_quarters = np.quantile(values, [0.25, 0.75])
-    features = [values / (_ALIKE_VALUE * max(three_quarters - quarter, _SMALLEST))]
-    if all(one.rates is not None for one in standings):
-        peaks = [one.rates.peak for one in standings if one.rates is not None]
-        features.append(np.log10(peaks) / _ALIKE_RATE)
-    alike = np.exp(sum(np.subtract.outer(one, one) ** 2 for one in features) / -2)
-    _, optimizers = np.unique(
-        [one.rates.optimizer if one.rates else "" for one in standings], return_inverse=True
-    )
-    alike *= np.equal.outer(optimizers, optimizers)
+    alike = _nearness(values, _ALIKE_VALUE * max(three_quarters - quarter, _SMALLEST))
+    rates = [one.rates for one in standings if one.rates is not None]
+    if rates:  # of a stratum all have them, or none
+        alike *= _nearness(np.log10([one.peak for one in rates]), _ALIKE_RATE)
+        _, optimizers = np.unique([one.optimizer for one in rates], return_inverse=True)
+        alike *= np.equal.outer(optimizers, optimizers)
     return np.asarray(1 / alike.sum(axis=1))
 
 
-def _stratum(mine: Standing, known: Sequence[Peer]) -> list[Peer]:
-    return [peer for peer in known if _distance(mine, peer.standing) <= _STRATUM]
+def _nearness(values: Array, width: float) -> Array:
+    """Of each to each, from 0 to 1."""
+    return np.asarray(np.exp(-0.5 * (np.subtract.outer(values, values) / width) ** 2))
 
 
 def _distance(one: Standing, other: Standing) -> float:

@@ -116,11 +116,13 @@ def test_text_in_figures_has_the_colour_of_the_page(opened: Any, scheme: str) ->
 
 def test_a_change_to_the_dark_scheme_reaches_the_figures(opened: Any) -> None:
     page = opened(color_scheme="light")
+    ink = "getComputedStyle(document.body).color"
+    light = page.evaluate(ink)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(
-        "() => getComputedStyle(document.querySelector('.xtitle')).fill"
-        " === getComputedStyle(document.body).color"
+        f"() => getComputedStyle(document.querySelector('.xtitle')).fill === {ink}"
     )
+    assert page.evaluate(ink) != light
 
 
 def test_it_prints(opened: Any) -> None:
