@@ -83,7 +83,9 @@ class SqlPeers:
             if number is not None and progress
         }
 
-    def _around(self, columns: Select[*tuple[Any, ...]], progress: float, spacing: float) -> dict[int, Any]:
+    def _around(
+        self, columns: Select[*tuple[Any, ...]], progress: float, spacing: float
+    ) -> dict[int, Any]:
         """By trial id, the latest of each."""
         rows = columns.where(
             EpochRow.study_id == self._study_id,
