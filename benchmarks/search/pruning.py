@@ -2,11 +2,11 @@
 
     python benchmarks/search/pruning.py --curves FOLDER
 
-Questions, with one setting: of the runs that end in the top fifth, how many are ended at a
-quarter, half and three quarters of their time (schedules124m, all others complete); of the best
-twentieth of many random settings, how many (TaskSet, one after the other); how often one within
-seed noise of the best of 64 recipes survives (our own table, one after the other). The tasks of
-LCBench that no search of `run.py` knows are kept aside: nothing was chosen by them.
+Questions, with one setting: of the runs that end in the top fifth (schedules124m) or twentieth
+(TaskSet), how many are ended at a quarter, half and three quarters of their time, all others
+complete; how many are when the trials run one after the other; how often one within seed noise of
+the best of 64 recipes survives (our own table, one after the other). The tasks of LCBench that no
+search of `run.py` knows are kept aside: nothing was chosen by them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import numpy as np
 import own_table
 import schedules124m
 import taskset
-from replay import Recorded, Replayed, is_pruned_among, replay
+from replay import Recorded, Replayed, ended_among, replay
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "pruning.json"
 CHECKPOINTS = (0.25, 0.5, 0.75)
@@ -43,7 +43,6 @@ PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--curves", type=Path, help="the folder with the recorded curves")
-    parser.add_argument("--taskset", type=int, default=1000, help="settings of each task")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -51,14 +50,14 @@ def main() -> int:
     with Pool(options.processes) as pool:
         if options.curves is not None:
             studies = schedules124m.load(options.curves)
-            found["schedules124m"] = at_checkpoints(studies)
-            found["schedules124m in turn"] = streams(pool, studies, 0.2, 20, len)
+            found["schedules124m"] = at_checkpoints(pool, studies, 0.2)
+            found["schedules124m in turn"] = streams(pool, studies, 0.2, 20)
             tasks = taskset.load(options.curves)
-            found["TaskSet in turn"] = streams(
-                pool, tasks, 0.05, ORDERS, lambda runs: min(len(runs), options.taskset)
-            )
+            found["TaskSet"] = at_checkpoints(pool, tasks, 0.05)
+            found["TaskSet, best hundredth"] = at_checkpoints(pool, tasks, 0.01)
+            found["TaskSet in turn"] = streams(pool, tasks, 0.05, ORDERS)
             aside = kept_aside(options.curves / "lcbench")
-            found["LCBench, kept aside"] = streams(pool, aside, 0.05, ORDERS, len)
+            found["LCBench, kept aside"] = streams(pool, aside, 0.05, ORDERS)
         if own_table.TABLE.exists():
             found["own table"] = resampled(pool)
     print(json.dumps(found, indent=1))
@@ -81,37 +80,38 @@ def kept_aside(folder: Path) -> dict[str, list[Recorded]]:
     }
 
 
-def at_checkpoints(studies: dict[str, list[Recorded]]) -> dict[str, dict[str, int]]:
-    """By pruner: of the runs that end in the top fifth, how many are ended; and of all."""
+def at_checkpoints(
+    pool: Any, studies: dict[str, list[Recorded]], share: float
+) -> dict[str, dict[str, int]]:
+    """By pruner: how many decisions end a run, of those on the best `share` of runs and of all."""
     found = {}
     for name in PRUNERS:
-        lost = top_runs = ended = decisions = 0
-        for runs in studies.values():
-            pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
-            best = set(np.argsort(finals(runs))[: len(runs) // 5].tolist())
-            for progress in CHECKPOINTS:
-                for which in range(len(runs)):
-                    ends = is_pruned_among(runs, which, progress, pruner, arguments)
-                    lost += ends and which in best
-                    top_runs += which in best
-                    ended += ends
-                    decisions += 1
-        found[name] = {"lost": lost, "of the best": top_runs, "ended": ended, "of all": decisions}
+        jobs = [
+            (runs, name, progress, share) for runs in studies.values() for progress in CHECKPOINTS
+        ]
+        counts = np.sum(pool.map(at_checkpoint, jobs, chunksize=1), axis=0)
+        keys = ("lost", "of the best", "ended", "of all")
+        found[name] = dict(zip(keys, counts.tolist(), strict=True))
     return found
 
 
+def at_checkpoint(job: tuple[list[Recorded], str, float, float]) -> tuple[int, int, int, int]:
+    """Of one study at one moment: lost, of the best, ended, of all."""
+    runs, name, progress, share = job
+    pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
+    ended = np.array(ended_among(runs, progress, pruner, arguments))
+    best = np.argsort(finals(runs))[: int(share * len(runs))]
+    return int(ended[best].sum()), len(best), int(ended.sum()), len(runs)
+
+
 def streams(
-    pool: Any,
-    studies: dict[str, list[Recorded]],
-    share: float,
-    orders: int,
-    count: Callable[[list[Recorded]], int],
+    pool: Any, studies: dict[str, list[Recorded]], share: float, orders: int
 ) -> dict[str, dict[str, float]]:
     """By pruner: trials one after the other in random orders; the best `share` lost, and epochs."""
     found = {}
     for name in PRUNERS:
         jobs = [
-            (shuffled(runs, order)[: count(runs)], name, share)
+            (shuffled(runs, order), name, share)
             for runs in studies.values()
             for order in range(orders)
         ]

@@ -50,23 +50,22 @@ def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: Any) -> 
     return Replayed(memory.trials)
 
 
-def is_pruned_among(
-    recorded: Sequence[Recorded],
-    which: int,
-    progress: float,
-    pruner_name: str,
-    arguments: Mapping[str, Any],
-) -> bool:
-    """Whether one training would be ended at a moment, all others being complete."""
-    evaluations = len(recorded[which].curve.rates)
+def ended_among(
+    recorded: Sequence[Recorded], progress: float, pruner_name: str, arguments: Mapping[str, Any]
+) -> list[bool]:
+    """Of each training, whether it is ended at a moment by then, all others having run."""
+    evaluations = len(recorded[0].curve.rates)
     memory = Memory(build_pruner(pruner_name, arguments, evaluations, "min"))
-    for number, one in enumerate(recorded):
-        if number != which:
-            other = one.trial(number)
-            other.reached, other.state = len(other.curve.values), "complete"
-            memory.trials.append(other)
-    trial = recorded[which].trial(len(recorded) - 1)
-    trial.reached = round(progress * evaluations)
-    memory.trials.append(trial)
-    running = Running(trial.values, trial.number, trial.course)
-    return memory.pruner.should_prune(running, memory)
+    others = [one.trial(number) for number, one in enumerate(recorded)]
+    for other in others:
+        other.reached = len(other.curve.values)
+        other.state = "diverged" if other.curve.diverged else "complete"
+    found = []
+    for which, one in enumerate(recorded):
+        trial = one.trial(len(recorded) - 1)
+        trial.reached = round(progress * evaluations)
+        memory.trials = [*others[:which], *others[which + 1 :], trial]
+        running = Running(trial.values, trial.number, trial.course)
+        has_diverged = len(trial.values) < trial.reached
+        found.append(has_diverged or memory.pruner.should_prune(running, memory))
+    return found
