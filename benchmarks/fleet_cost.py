@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--finished", default="0,1000,10000")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
-    parser.add_argument("--pruner", default="median")
+    parser.add_argument("--pruner", default="schedule_aware")
     parser.add_argument("--output", type=Path, help="file of the raw numbers")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

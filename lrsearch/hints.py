@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_MEANT = dict.fromkeys(("bayes", "bayesian", "bo"), "auto")
+_MEANT = {**dict.fromkeys(("bayes", "bayesian", "bo"), "auto"), "null": "none"}
 """Other names of what is in the catalogue."""
 
 
@@ -24,4 +24,6 @@ def closest(name: object, names: Iterable[str]) -> str:
 def unknown(name: object, known: Iterable[object]) -> str:
     """`'cosin' is unknown; did you mean cosine? (valid: constant, cosine, ...)`."""
     names = sorted(str(one) for one in known)
+    if not names:
+        return f"{str(name)!r} is unknown: there is nothing to set"
     return f"{str(name)!r} is unknown{closest(name, names)} (valid: {', '.join(names)})"

@@ -30,22 +30,22 @@ class Parameter:
         """What is wrong with a value, in words; None when it is fine."""
         match self.kind:
             case "bool":
-                return None if isinstance(value, bool) else f"{value!r} is not true or false"
+                return None if isinstance(value, bool) else f"{_shown(value)} is not true or false"
             case "choice" | "text":
                 if self.kind == "choice" and value not in self.choices:
-                    return f"{value!r} is not one of {', '.join(self.choices)}"
-                return None if isinstance(value, str) else f"{value!r} is not a word"
+                    return f"{_shown(value)} is not one of {', '.join(self.choices)}"
+                return None if isinstance(value, str) else f"{_shown(value)} is not a word"
             case "int":
                 if isinstance(value, bool) or not isinstance(value, int):
-                    return f"{value!r} is not a whole number"
+                    return f"{_shown(value)} is not a whole number"
                 return self._out_of_bounds(value)
             case "float":
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
-                    return f"{value!r} is not a number"
+                    return f"{_shown(value)} is not a number"
                 return self._out_of_bounds(value)
             case "betas":
                 if not _is_list(value, 2) or not all(_in_unit(beta) for beta in value):
-                    return f"{value!r} is not two numbers from 0 to below 1, such as [0.9, 0.999]"
+                    return f"{_shown(value)} is not two numbers in [0, 1), such as [0.9, 0.999]"
                 return None
         return _problem_in_time(self.kind, value)
 
@@ -55,8 +55,17 @@ class Parameter:
             low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
             bounds = [low] if self.low > -math.inf else []
             bounds += [f"at most {self.high:g}"] if self.high < math.inf else []
-            return f"{value!r} is out of range: it must be " + (" and ".join(bounds) or "finite")
+            return f"{_shown(value)} is out of range: it must be " + (
+                " and ".join(bounds) or "finite"
+            )
         return None
+
+
+def _shown(value: Any) -> str:
+    """As a configuration has it."""
+    if value is None:
+        return "null"
+    return repr(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _problem_in_time(kind: Kind, value: Any) -> str | None:

@@ -53,7 +53,7 @@ def conclude(
     if finished:
         write_whole(output / "trials.csv", trials_csv(study))
     if not best:
-        console.print(f"no trial has completed ({_tally(finished) or 'none has finished'})")
+        console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
         if finished:
             console.print(f"{output / 'trials.csv'} says why of each", markup=False)
         return 1
@@ -72,7 +72,7 @@ def conclude(
     elif found is not None:
         console.print("  not confirmed: a run of each candidate broke on fresh seeds")
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
-    console.print(f"{len(finished)} trials ({_tally(finished)}) in {seconds} of work")
+    console.print(f"{len(finished)} trials ({tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
     console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)
     console.print(
@@ -161,7 +161,8 @@ def _print_best(
         )
 
 
-def _tally(finished: list[Finished]) -> str:
+def tally(finished: list[Finished]) -> str:
+    """`3 completed, 2 pruned`."""
     words = {
         COMPLETE: "completed",
         PRUNED: "pruned",

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.analysis.words import chance, confirming, listed, number, plural, sentence
+from lrsearch.analysis.words import chance, confirming, listed, number, plural, sentence, the_best
+from lrsearch.config.settings import ConfirmSettings
 from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.study.tables import COMPLETE, DONE
 
-HOW = (
-    "run the same command again with confirm.top=3: the best three are trained again on fresh "
-    "seeds, outside study.n_trials"
-)
+
+def still_to_come(confirm: ConfirmSettings | None) -> str:
+    """How the luck in a search's best will be known."""
+    if confirm is None:
+        return (
+            "To find out how much of it was luck, run the same command again with confirm.top=3: "
+            "the best three are trained again on fresh seeds, outside study.n_trials."
+        )
+    return (
+        f"Once the search has ended, {the_best(confirm.top)} will be trained again on "
+        f"{plural(confirm.seeds, 'fresh seed')}: that tells how much of it was luck."
+    )
 
 
 def progress_words(found: Confirmation) -> str:

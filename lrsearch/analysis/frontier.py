@@ -138,10 +138,9 @@ class Frontier:
             f"({percent(self.diverged / self.trials)})."
         ]
         if self.steps:
-            lines[0] = lines[0][:-1] + (
-                f", half of them by step {number(float(np.median(self.steps)))}, the last at step "
-                f"{number(self.steps[-1])}."
-            )
+            first, last = self.steps[0], self.steps[-1]
+            when = f"half of them by step {number(float(np.median(self.steps)))}, the last at step"
+            lines[0] = lines[0][:-1] + f", {when if last > first else 'at step'} {number(last)}."
         for border in self.borders:
             if border.lowest_diverged is None:
                 continue

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import MetricSettings
+from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
@@ -97,6 +97,12 @@ class StudyData:
     def metric(self) -> MetricSettings:
         """What was optimised."""
         return MetricSettings(**self.config["metric"])
+
+    @property
+    def to_confirm(self) -> ConfirmSettings | None:
+        """What is to be confirmed once the search has ended."""
+        stored = self.config.get("confirm")
+        return None if stored is None else ConfirmSettings(**stored)
 
     @cached_property
     def ranked(self) -> tuple[TrialData, ...]:

@@ -30,7 +30,8 @@ def study_node(node: Any, sweep: Any, problems: list[str]) -> dict[str, Any]:
     if found.get("balance") == ["families"]:
         found["balance"] = "families"
     if isinstance(word := found.get("balance"), str) and word != "families":
-        problems.append(f"study.balance: {unknown(word, ('families', '[optimizer, scheduler]'))}")
+        valid = ("families", "[optimizer]", "[scheduler]", "[optimizer, scheduler]")
+        problems.append(f"study.balance: {unknown(word, valid)}")
         found["balance"] = ()
     return found
 

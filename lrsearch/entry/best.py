@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words
+from lrsearch.analysis.confirmed import (
+    confirmed_lines,
+    headline,
+    progress_words,
+    still_to_come,
+)
 from lrsearch.config.settings import Settings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.spec import DataInfo
@@ -74,7 +79,8 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     """
     row = load_row(where.database, where.name)
     settings = stored_settings(row)
-    finished = Progress(where.database.session, row.study_id).finished()
+    progress = Progress(where.database.session, row.study_id)
+    finished = progress.finished()
     with where.database.session() as session:
         confirmation = read_confirmation(session, row.study_id)
     best = confirmed_first(
@@ -85,7 +91,7 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     if wanted is None:
         if not best:
             raise UserError(
-                f"no trial of {where.name} has completed yet: "
+                f"no trial of {where.name} has completed{_why_none(progress, finished)}: "
                 f"python -m lrsearch status {where.name}{where.place}"
             )
         return Stored(settings, info, best[0], True, confirmation)
@@ -101,6 +107,15 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     raise UserError(f"{where.name} has no finished trial {wanted}; the best complete: {complete}")
 
 
+def _why_none(progress: Progress, finished: list[Finished]) -> str:
+    from lrsearch.results import tally
+
+    total = progress.snapshot().total
+    if len(finished) < total:
+        return " yet"
+    return f", and none will: all have ended ({tally(finished)})"
+
+
 def _lines(where: Asked, stored: Stored) -> list[str]:
     metric, trial, found = stored.settings.metric, stored.trial, stored.confirmation
     which = "the best" if stored.is_best else "complete"
@@ -113,6 +128,8 @@ def _lines(where: Asked, stored: Stored) -> list[str]:
         told = [f"  {line}" for line in confirmed_lines(found, data)]
     elif stored.is_best and found is not None and found.work_left:
         told = [f"  not confirmed yet: {progress_words(found)}"]
+    elif stored.is_best and found is None and stored.settings.confirm is not None:
+        told = [f"  not confirmed yet. {still_to_come(stored.settings.confirm)}"]
     return [
         f"{name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",

@@ -75,7 +75,8 @@ def compose(
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
         if not any(one.startswith("+sweep=") for one in chosen):
             raise ConfigErrors(problems)
-        values = [_let_in(one) for one in parsed if not _chooses(one, groups)]
+        rest = [one for one in parsed if not _chooses(one, groups)]
+        values = [_let_in(one) for one in rest if not _is_no_option(one, groups)]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except (HydraException, OmegaConfBaseException) as error:
@@ -113,7 +114,10 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
         try:
             one = parser.parse_override(text)
         except HydraException:
-            problems.append(f"{_shown(text)}: not of the form key=value (quote what has blanks)")
+            problems.append(
+                f"{_shown(text)}: not of the form key=value (in quotes a value may have blanks, "
+                f"commas and =)"
+            )
             continue
         if one.is_sweep_override():
             problems.append(
@@ -143,6 +147,10 @@ def _check_groups(
     """The overrides that choose a part, as Hydra wants them; problems for unknown parts."""
     chosen = []
     for one in parsed:
+        if _is_no_option(one, groups):
+            options = loader.get_group_options(one.key_or_group)
+            word = one.get_value_string()
+            problems.append(f"{one.key_or_group}: {unknown(word, options)}")
         if not _chooses(one, groups):
             continue
         group, value = one.key_or_group, str(one.value())
@@ -160,6 +168,12 @@ def _check_groups(
 def _chooses(one: Override, groups: set[str]) -> bool:
     """Whether an override chooses an option of a group (`data=digits`)."""
     return one.key_or_group in groups and isinstance(one.value(), str)
+
+
+def _is_no_option(one: Override, groups: set[str]) -> bool:
+    """Whether it gives a group what can be neither an option nor its parameters (`pruner=null`)."""
+    is_value = not one.is_delete() and not isinstance(one.value(), str | dict)
+    return one.key_or_group in groups and is_value
 
 
 def _let_in(one: Override) -> str:

@@ -78,9 +78,10 @@ def dry_run(settings: Settings) -> int:
         console.print(plan_told(plan), markup=False, soft_wrap=True)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
-    runs = 0 if settings.confirm is None else settings.confirm.top * settings.confirm.seeds
+    runs = 0
     if settings.confirm is not None:
-        top, seeds = settings.confirm.top, settings.confirm.seeds
+        top, seeds = min(settings.confirm.top, len(units)), settings.confirm.seeds
+        runs = top * seeds
         console.print(f"then {the_best(top)} again on {seeds} fresh seeds: up to {runs} runs")
     if info is None:
         console.print("your own objective is not timed")
@@ -101,7 +102,7 @@ def dry_run(settings: Settings) -> int:
     rounds = (len(units) + runs) / len(where)
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
-        f"{duration(rounds * slowest[1].trial_seconds)} without pruning, "
+        f"{duration(rounds * slowest[1].trial_seconds)} without pruning and start-up, "
         f"{len(where) * max(c.memory for c in costs.values()) / 2**20:.0f} MiB of memory"
     )
     return 0

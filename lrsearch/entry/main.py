@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted before the sweep began", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python must not complain when it flushes at exit.

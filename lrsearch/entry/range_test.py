@@ -18,6 +18,7 @@ from lrsearch.entry.preview import kind_of, save
 from lrsearch.entry.run import check_own_code, with_data
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.range_test.result import RangeTest
+from lrsearch.space.space import Space
 
 USAGE = "range-test +sweep=NAME [key=value ...]"
 
@@ -42,7 +43,7 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
     if as_json:
         print_json({**test.to_json(), "suggested": _suggested(test)})
     else:
-        _show(test)
+        _show(test, settings.space)
     if output is not None and kind is not None:
         from lrsearch.pictures.range_test import as_file
 
@@ -83,7 +84,7 @@ def _run(settings: Settings, console: Console) -> RangeTest:
     return RangeTest(tuple(ramps), plan.trial_samples, seconds, settings.space.coupling, {})
 
 
-def _show(test: RangeTest) -> None:
+def _show(test: RangeTest, space: Space) -> None:
     from lrsearch.display import duration, make_console
     from lrsearch.pictures.range_test import in_text
     from lrsearch.pictures.text import paper
@@ -100,8 +101,19 @@ def _show(test: RangeTest) -> None:
     print("\n".join(sentences(test)))
     print(f"It took {duration(test.seconds)}.")
     if suggested := _suggested(test):
-        print("\nFor a sweep (or space.lr=auto, which does all this by itself):\n")
+        print(f"\nFor a sweep {_by_itself(space, test.optimizers)}:\n")
         print(yaml.safe_dump({"space": suggested}, sort_keys=False, default_flow_style=None))
+
+
+def _by_itself(space: Space, optimizers: Sequence[str]) -> str:
+    """How a sweep does all this without being told the ranges."""
+    known = [name for name in optimizers if name not in space.to_find.values()]
+    own = {name: "lr" in space.optimizer[name] for name in known}
+    keys = [f"space.optimizer.{name}.lr=auto" if own[name] else "space.lr=auto" for name in known]
+    words = " ".join(dict.fromkeys(keys))
+    if not words:
+        return "(yours, as it is, does all this by itself)"
+    return f"(or {words}, which does all this by itself)"
 
 
 def _suggested(test: RangeTest) -> dict[str, object]:

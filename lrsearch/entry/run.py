@@ -7,6 +7,7 @@ import math
 import shlex
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -31,6 +32,9 @@ from lrsearch.workers.here import Here
 from lrsearch.workers.launcher import Launcher
 from lrsearch.workers.places import places
 
+if TYPE_CHECKING:
+    from lrsearch.range_test.plan import RampPlan
+
 
 def run(settings: Settings, command: str) -> int:
     """Runs a sweep to its end; the exit code. `command` is how to run it again.
@@ -39,7 +43,27 @@ def run(settings: Settings, command: str) -> int:
     130: interrupted.
     """
     console = make_console()
-    settings, info, studies, database, study = _store(settings, console)
+    settings, info, plan = _checked(settings, console)
+    try:
+        return _run_stored(settings, info, plan, console, command)
+    except KeyboardInterrupt:  # before the workers, or after them
+        return _stopped(console, command)
+
+
+def _stopped(console: Console, command: str) -> int:
+    console.print(f"stopped; to go on: {command}", markup=False, soft_wrap=True)
+    return 130
+
+
+def _run_stored(
+    settings: Settings,
+    info: DataInfo | None,
+    plan: RampPlan | None,
+    console: Console,
+    command: str,
+) -> int:
+    """From storing the study on; the exit code."""
+    settings, studies, database, study = _store(settings, info, plan, console)
     where = places(settings.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     output = Path(settings.output_dir) / study.name
@@ -63,8 +87,7 @@ def run(settings: Settings, command: str) -> int:
     code = conclude(console, settings, info, database, output)
     _write_down(console, database, study.name)
     if launcher.interrupts:
-        console.print(f"stopped; to go on: {command}", soft_wrap=True)
-        code = 130
+        code = _stopped(console, command)
     elif launcher.timed_out and settings.study.timeout is not None:
         console.print(
             f"study.timeout={settings.study.timeout:g} is up; to go on, give it more: "
@@ -102,7 +125,8 @@ def _write_down(console: Console, database: Database, name: str) -> None:
 def submit(settings: Settings) -> int:
     """Stores a sweep for workers that serve the database, and returns; the exit code."""
     console = make_console()
-    settings, _, studies, _, study = _store(settings, console)
+    settings, info, plan = _checked(settings, console)
+    settings, studies, _, study = _store(settings, info, plan, console)
     trials = study.total - study.queue.counts()[DONE]
     work = study.queue.work()
     side_runs = work[OPEN] + work[RUNNING] - trials
@@ -119,22 +143,28 @@ def submit(settings: Settings) -> int:
     return 0
 
 
-def _store(
+def _checked(
     settings: Settings, console: Console
-) -> tuple[Settings, DataInfo | None, Studies, Database, OpenStudy]:
-    """Checks what the sweep needs here, and makes its study or finds it."""
+) -> tuple[Settings, DataInfo | None, RampPlan | None]:
+    """Checks what the sweep needs here; nothing is stored."""
     check_logger(settings.logger.name, settings.logger.arguments)
     settings, info = with_data(settings, console)
     check_own_code(settings, info)
     _prepare_logger(console, settings)
-    plan = range_test_plan(settings, info)
+    return settings, info, range_test_plan(settings, info)
+
+
+def _store(
+    settings: Settings, info: DataInfo | None, plan: RampPlan | None, console: Console
+) -> tuple[Settings, Studies, Database, OpenStudy]:
+    """Makes the study of the sweep, or finds it."""
     studies, database = open_storage(settings.storage_url)
     study = open_study(settings, info, database, studies)
     settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
     _announce(console, settings, info, study)
     if plan is not None and settings.space.to_find:
         console.print(f"  {plan_told(plan)}; trials follow", markup=False, soft_wrap=True)
-    return settings, info, studies, database, study
+    return settings, studies, database, study
 
 
 def open_storage(url: str) -> tuple[Studies, Database]:

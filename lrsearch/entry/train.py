@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
 
-from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import MetricSettings, Settings
-from lrsearch.data.prepare import prepare
 from lrsearch.display import make_console, number
 from lrsearch.entry.asked import asked, no_more
 from lrsearch.entry.best import record_of
 from lrsearch.errors import UserError
-from lrsearch.objective import build_objective
 from lrsearch.recipe import Recipe
-from lrsearch.training.loop import Diverged, Evaluation, OutOfMemory
+
+if TYPE_CHECKING:
+    from lrsearch.training.loop import Evaluation
 
 USAGE = "train NAME [--trial N] [--epochs M] [storage.url=...], or train best.yaml"
 _KEYS = ("recipe", "seed", "value", "config", "data", "machine")
@@ -41,6 +40,12 @@ def train_again(
     if epochs is not None and not (math.isfinite(epochs) and epochs > 0):
         raise UserError(f"--epochs: {epochs:g} is not above 0")
     record = _record(arguments, trial)
+    # PyTorch takes seconds: not before it is known what to train.
+    from lrsearch.checkpoints.store import NoCheckpoints
+    from lrsearch.data.prepare import prepare
+    from lrsearch.objective import build_objective
+    from lrsearch.training.loop import Diverged, OutOfMemory
+
     console = make_console()
     settings = _settings(record, epochs, device, data_root)
     recipe = Recipe.from_dict(record["recipe"])

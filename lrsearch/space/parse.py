@@ -44,7 +44,7 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
     optimizer = _parse_branch(plain, "optimizer", optimizers, problems)
     scheduler = _parse_branch(plain, "scheduler", schedulers, problems)
     shared_kinds = dict(COMMON)
-    for option in optimizer:
+    for option in optimizer or OPTIMIZERS:  # where none is known, its arguments are no problem
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
@@ -54,6 +54,7 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
                 f"give it to one of them"
             )
     _check_presence(shared, optimizer, scheduler, problems)
+    _check_auto(shared, optimizer, problems)
     give_each_its_own(shared, optimizer)
     if len(problems) > before:
         return None
@@ -282,6 +283,21 @@ def _is_number(value: Any, whole: bool) -> bool:
 
 def _nearest_power(value: float) -> int:
     return 1 << max(0, round(math.log2(max(value, 1))))
+
+
+def _check_auto(
+    shared: Mapping[str, Domain],
+    optimizer: Mapping[str, Mapping[str, Domain]],
+    problems: list[str],
+) -> None:
+    """A shared rate that is to be found, but is no optimizer's: nothing would be tested."""
+    own = {name: parameters.get("lr") for name, parameters in optimizer.items()}
+    if isinstance(shared.get("lr"), Auto) and not any(
+        domain is None or isinstance(domain, Auto) for domain in own.values()
+    ):
+        keys = " ".join(f"space.optimizer.{name}.lr={AUTO}" for name in own)
+        ranges = "has a range of its own" if len(own) == 1 else "have ranges of their own"
+        problems.append(f"space.lr: {AUTO} finds nothing: {', '.join(own)} {ranges}; write {keys}")
 
 
 def _check_presence(

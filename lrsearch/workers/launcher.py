@@ -94,6 +94,7 @@ class Launcher:
                 self._kill()
                 self._bury_dead(blame=False)
                 self._look(None)
+                self.queue.tick()
                 if not self._snapshot.owners:
                     self.queue.rest()
 

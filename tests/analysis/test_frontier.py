@@ -34,6 +34,13 @@ def test_the_border_is_between_what_survived_and_what_diverged() -> None:
     assert len(lines) == 2  # nothing diverged at 64
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_step_alone_is_said_once(count: int) -> None:
+    trials = [trial(k, recipe(0.5 + k), None, "diverged", end_step=441) for k in range(count)]
+    lines = frontier_of([*trials, trial(count, recipe(0.1), 1.0)]).sentences()
+    assert lines[0].endswith("), at step 441.")
+
+
 def test_an_overlap_is_said_not_to_be_decided_by_the_rate() -> None:
     trials = [
         trial(0, recipe(0.9), 1.0),

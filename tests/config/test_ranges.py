@@ -66,12 +66,24 @@ def test_without_auto_nothing_changes() -> None:
             ("space.lr=auto", "objective={_target_: mine.train}"),
             "space (lr): `auto` takes a range test, for which lrsearch trains by itself",
         ),
+        (
+            ("space.lr=auto", "space.optimizer.only=[adamw]"),
+            "space.lr: auto finds nothing: adamw has a range of its own; "
+            "write space.optimizer.adamw.lr=auto",
+        ),
     ],
 )
 def test_where_it_cannot_be_found_it_is_refused(overrides: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigErrors) as refused:
         load_settings(["+sweep=digits", *overrides])
     assert said in str(refused.value)
+
+
+def test_a_shared_rate_may_be_nobodys_where_another_is_found() -> None:
+    found = to_find(
+        "space.lr=auto", "space.optimizer.adamw.lr=auto", "space.optimizer.only=[adamw]"
+    )
+    assert found == {"adamw.lr": "adamw"}
 
 
 def test_a_rate_that_is_tried_first_need_not_wait_for_the_range() -> None:

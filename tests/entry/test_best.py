@@ -92,7 +92,10 @@ def test_what_has_not_completed_cannot_be_best(command: Command, swept: Path) ->
         session.execute(text("update lrsearch_units set outcome='pruned'"))
     code, _, error = command("best", "digits")
     assert code == 2
-    assert "no trial of digits has completed yet" in error
+    assert "no trial of digits has completed, and none will: all have ended (6 pruned)" in error
+    with database.session.begin() as session:
+        session.execute(text("update lrsearch_units set state='open', outcome=null"))
+    assert "no trial of digits has completed yet" in command("best", "digits")[2]
 
 
 @pytest.mark.parametrize(

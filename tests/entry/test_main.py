@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Command, Run
+from command_line import Command, Query, Run
+from sqlalchemy import update
+
+from lrsearch.study.tables import StudyRow
+from lrsearch.workers.launcher import Launcher
 
 
 def test_alone_it_lists_the_sweeps_a_line_each(lrsearch: Run) -> None:
@@ -136,6 +140,61 @@ def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(
     for said in ("20 trials", "ms a step", "MiB", "the whole:"):
         assert said in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_confirms_no_more_than_there_are(command: Command) -> None:
+    _, out, _ = command("+sweep=digits", "dry_run=true", "study.n_trials=2", "confirm.top=3")
+    assert "then the best 2 again on 5 fresh seeds: up to 10 runs" in out
+
+
+def test_ctrl_c_before_the_workers_says_how_to_go_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Launcher, "run", interrupted)
+    code, out, _ = command("+sweep=digits", "space.optimizer.only=[sgd]")
+    assert code == 130
+    words = "python -m lrsearch +sweep=digits 'space.optimizer.only=[sgd]'"
+    assert out.endswith(f"stopped; to go on: {words}\n")
+
+
+def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
+    command: Command, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def five_seconds_later(launcher: Launcher, _: float | None) -> bool:
+        with launcher.session_of.begin() as session:
+            session.execute(update(StudyRow).values(ticked_at=StudyRow.ticked_at - 5.0))
+        return False
+
+    monkeypatch.setattr(Launcher, "_turn", five_seconds_later)
+    command("+sweep=digits")
+    ((seconds,),) = query("select seconds from lrsearch_studies")
+    assert 5.0 <= seconds < 35.0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("pruner=null", "pruner: 'null' is unknown; did you mean none? (valid: asha,"),
+        ("sampler=[tpe]", "sampler: '[tpe]' is unknown; did you mean tpe? (valid: auto,"),
+        ("study.name=a=b", "not of the form key=value (in quotes a value may have blanks"),
+        ("study.balance=scheduler", "did you mean [scheduler]?"),
+        ("sampler.n_startup_trials=null", "sampler.n_startup_trials: null is not a whole number"),
+        ("space.optimizer.only=[foo]", "1 problem:"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, said: str) -> None:
+    code, _, error = command("+sweep=digits", "sampler=tpe", given)
+    assert code == 2
+    assert said in error
+
+
+def test_a_part_without_parameters_says_so(command: Command) -> None:
+    code, _, error = command("+sweep=digits", "pruner=none", "pruner.keep=0.1")
+    assert code == 2
+    assert "pruner.keep: 'keep' is unknown: there is nothing to set" in error
 
 
 def test_train_refuses_what_is_no_record(command: Command, tmp_path: Path) -> None:

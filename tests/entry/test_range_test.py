@@ -16,6 +16,7 @@ from lrsearch.analysis.edges import find_edges
 from lrsearch.analysis.parameters import settings_of
 from lrsearch.config.ranges import with_ranges
 from lrsearch.entry.compose import load_settings
+from lrsearch.entry.range_test import _by_itself
 from lrsearch.entry.widen import widening_command
 from lrsearch.range_test.result import RangeTest
 
@@ -40,6 +41,24 @@ def test_it_shows_curves_rates_and_a_range_to_paste(command: Command) -> None:
     (Path("sweeps")).mkdir()
     (Path("sweeps") / "mine.yaml").write_text(yaml.safe_dump(pasted))
     assert load_settings(["+sweep=mine"]).plain["space"]["optimizer"]["sgd"]["lr"] == found
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "given", "said"),
+    [
+        (["sgd"], (), "(or space.lr=auto, which does"),
+        (["adamw"], (), "(or space.optimizer.adamw.lr=auto, which does"),
+        (["sgd", "adamw"], (), "(or space.lr=auto space.optimizer.adamw.lr=auto, which does"),
+        (["sgd", "adamw"], ("space.lr=auto",), "(or space.optimizer.adamw.lr=auto, which does"),
+        (["sgd"], ("space.lr=auto",), "(yours, as it is, does"),
+    ],
+)
+def test_it_says_with_which_words_a_sweep_does_it_by_itself(
+    optimizers: list[str], given: tuple[str, ...], said: str
+) -> None:
+    only = f"space.optimizer.only=[{','.join(optimizers)}]"
+    space = load_settings(["+sweep=digits", only, *given]).space
+    assert _by_itself(space, optimizers).startswith(said)
 
 
 def test_for_programs_there_is_json_with_every_loss(command: Command) -> None:
