@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, false, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, select, true
 from sqlalchemy.orm import Session
 
 from lrsearch.course import Rates
@@ -16,6 +16,40 @@ from lrsearch.study.tables import EpochRow, UnitRow
 
 MOST_PEERS = 250
 """More would make a decision slow, and no better."""
+
+# Each evaluation asks these: they are made once, of tables, which is faster than of their classes.
+_epochs, _units = EpochRow.__table__.c, UnitRow.__table__.c
+_AROUND = (
+    _epochs.study_id == bindparam("study"),
+    _epochs.progress > bindparam("low"),
+    _epochs.progress < bindparam("high"),
+    _epochs.trial_id > bindparam("oldest"),
+    _epochs.value.is_not(None),
+)
+_VALUES = select(_epochs.trial_id, _epochs.value).where(*_AROUND).order_by(_epochs.evaluation)
+_PEERS = (
+    select(
+        _epochs.trial_id,
+        _epochs.value,
+        _epochs.complete,
+        _epochs.lr_end,
+        _epochs.rate_left,
+        _units.trial_number,
+        _units.value.label("final"),
+        _units.recipe["lr"].as_float().label("peak"),
+        _units.recipe[("optimizer", "name")].as_string().label("optimizer"),
+    )
+    .join_from(EpochRow.__table__, UnitRow.__table__, _units.trial_id == _epochs.trial_id)
+    .where(*_AROUND, _units.trial_id > bindparam("oldest"))
+    .order_by(_epochs.evaluation)
+)
+_LATEST = (
+    select(_units.trial_id)
+    .where(_units.study_id == bindparam("study"), _units.trial_id.is_not(None))
+    .order_by(_units.trial_id.desc())
+    .limit(MOST_PEERS + 1)
+)
+"""The latest trials, the last one first, and one that is too long ago to be looked at."""
 
 
 class SqlPeers:
@@ -34,32 +68,20 @@ class SqlPeers:
 
         Give or take half a spacing; of a trial with several values there, the latest counts.
         """
-        columns = select(
-            EpochRow.trial_id,
-            EpochRow.value,
-            EpochRow.complete,
-            EpochRow.lr_end,
-            EpochRow.rate_left,
-            UnitRow.trial_number,
-            UnitRow.value.label("final"),
-            UnitRow.recipe["lr"].as_float().label("peak"),
-            UnitRow.recipe[("optimizer", "name")].as_string().label("optimizer"),
-        ).join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
-        now = self._around(columns.where(UnitRow.trial_id > self._oldest), progress, spacing)
-        values = select(EpochRow.trial_id, EpochRow.value)
-        earlier = self._around(values, earlier_moment(progress, spacing), spacing)
-        return [
-            Peer(
-                row.trial_number,
-                Standing(
-                    self._sign * row.value,
-                    self._sign * earlier.get(trial_id, row).value,
-                    _rates(row),
-                ),
-                self._sign * row.final if row.complete and row.final is not None else None,
-            )
-            for trial_id, row in now.items()
-        ]
+        before = earlier_moment(progress, spacing)
+        earlier = {row[0]: row[1] for row in self._around(_VALUES, before, spacing)}
+        latest = {row[0]: row for row in self._around(_PEERS, progress, spacing)}
+        return [self._peer(row, earlier) for row in latest.values()]
+
+    def _peer(self, row: Row[*tuple[Any, ...]], earlier: Mapping[int, float]) -> Peer:
+        """One trial, with its value at an earlier moment if it has one there."""
+        trial_id, value, complete, now, left, number, final, peak, optimizer = row
+        sign = self._sign
+        rates = None
+        if left is not None and peak is not None:
+            rates = Rates(now, left, peak, optimizer)
+        at = Standing(sign * value, sign * earlier.get(trial_id, value), rates)
+        return Peer(number, at, sign * final if complete and final is not None else None)
 
     def begun(self) -> int:
         """How many trials have begun, of those that `at` looks at."""
@@ -84,17 +106,14 @@ class SqlPeers:
         }
 
     def _around(
-        self, columns: Select[*tuple[Any, ...]], progress: float, spacing: float
-    ) -> dict[int, Any]:
-        """By trial id, the latest of each."""
-        rows = columns.where(
-            EpochRow.study_id == self._study_id,
-            EpochRow.progress > progress - spacing / 2,
-            EpochRow.progress < progress + spacing / 2,
-            EpochRow.trial_id > self._oldest,
-            EpochRow.value.is_not(None),
-        ).order_by(EpochRow.evaluation)
-        return {row.trial_id: row for row in self._session.execute(rows)}
+        self, statement: Select[*tuple[Any, ...]], progress: float, spacing: float
+    ) -> Iterable[Row[*tuple[Any, ...]]]:
+        """The latest of a trial comes last."""
+        half = spacing / 2
+        moment = {"low": progress - half, "high": progress + half}
+        return self._session.execute(
+            statement, {"study": self._study_id, "oldest": self._oldest, **moment}
+        )
 
     @property
     def _oldest(self) -> int:
@@ -106,14 +125,8 @@ class SqlPeers:
 
     @cached_property
     def _latest(self) -> Sequence[int]:
-        """The latest trials, the last one first, and one that is too long ago to be looked at."""
-        latest = self._session.scalars(
-            select(UnitRow.trial_id)
-            .where(UnitRow.study_id == self._study_id, UnitRow.trial_id.is_not(None))
-            .order_by(UnitRow.trial_id.desc())
-            .limit(MOST_PEERS + 1)
-        )
-        return [trial_id for trial_id in latest if trial_id is not None]
+        """See `_LATEST`."""
+        return self._session.scalars(_LATEST, {"study": self._study_id}).all()
 
     def count(self, group: Group) -> int:
         """How many trials are in the group."""
@@ -143,9 +156,3 @@ class SqlPeers:
         if group.bracket is not None:
             members.append(EpochRow.bracket == group.bracket)
         return members
-
-
-def _rates(row: Any) -> Rates | None:
-    if row.rate_left is None or row.peak is None:
-        return None
-    return Rates(row.lr_end, row.rate_left, row.peak, row.optimizer)
