@@ -8,7 +8,6 @@ Optuna's own report and should_prune are timed on the same history.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import multiprocessing
 import shutil
@@ -40,8 +39,10 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.tables import COMPLETE, DONE, EpochRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies
 
-EVALUATIONS = 10
-"""Of each finished trial."""
+EVALUATIONS = 25
+"""Of a whole trial."""
+DECIDED = range(5, 23)
+"""Those at which the default pruner may end one: all that are timed."""
 RATES_LEFT = [0.1 * (1 - count / EVALUATIONS) for count in range(1, EVALUATIONS + 1)]
 RECIPE = {"lr": 0.1, "optimizer": {"name": "sgd"}}
 GOAL_P50, GOAL_P99 = 15.0, 100.0
@@ -55,7 +56,8 @@ def main() -> None:
     parser.add_argument("--workers", default="1,8,64")
     parser.add_argument("--finished", default="0,1000,10000")
     parser.add_argument("--databases", default="sqlite,postgresql")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=15.0,
+                        help=f"of each measurement, at most {len(DECIDED)}")  # fmt: skip
     parser.add_argument("--pruner", default="schedule_aware")
     parser.add_argument("--output", type=Path, help="file of the raw numbers")
     options = parser.parse_args()
@@ -71,7 +73,8 @@ def main() -> None:
             theirs = time_optuna(url, finished)
             for workers in map(int, options.workers.split(",")):
                 row = measure(url, study_id, workers, options.seconds, options.pruner)
-                rows.append({"database": kind, "finished": finished, "workers": workers, **row,
+                rows.append({"database": kind, "finished": finished, "workers": workers,
+                             "pruner": options.pruner, "seconds": options.seconds, **row,
                              "optuna_ms": theirs})  # fmt: skip
                 print(f"{kind:10} {finished:8} {workers:7} {row['claims_per_second']:9.0f} "
                       f"{row['p50_ms']:7.1f} {row['p99_ms']:7.1f}   {theirs:.1f} ms",
@@ -249,8 +252,8 @@ def evaluate(
     random = numpy.random.default_rng(number)
     time.sleep(random.random())  # workers do not march in step
     end = time.perf_counter() + seconds
-    values: list[float] = []
-    for count in itertools.count(1):
+    values = random.random(DECIDED.start - 1).tolist()
+    for count in DECIDED:
         started = time.perf_counter()
         if started > end:
             break

@@ -21,9 +21,16 @@ def closest(name: object, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def as_given(value: object) -> str:
+    """A value as a configuration has it: `null`, `true`, `'a word'`."""
+    if value is None:
+        return "null"
+    return repr(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def unknown(name: object, known: Iterable[object]) -> str:
     """`'cosin' is unknown; did you mean cosine? (valid: constant, cosine, ...)`."""
     names = sorted(str(one) for one in known)
     if not names:
-        return f"{str(name)!r} is unknown: there is nothing to set"
+        return f"{str(name)!r} is unknown: there are none"
     return f"{str(name)!r} is unknown{closest(name, names)} (valid: {', '.join(names)})"

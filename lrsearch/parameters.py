@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lrsearch.hints import as_given
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.formula import Formula
 
@@ -30,22 +31,24 @@ class Parameter:
         """What is wrong with a value, in words; None when it is fine."""
         match self.kind:
             case "bool":
-                return None if isinstance(value, bool) else f"{_shown(value)} is not true or false"
+                return (
+                    None if isinstance(value, bool) else f"{as_given(value)} is not true or false"
+                )
             case "choice" | "text":
                 if self.kind == "choice" and value not in self.choices:
-                    return f"{_shown(value)} is not one of {', '.join(self.choices)}"
-                return None if isinstance(value, str) else f"{_shown(value)} is not a word"
+                    return f"{as_given(value)} is not one of {', '.join(self.choices)}"
+                return None if isinstance(value, str) else f"{as_given(value)} is not a word"
             case "int":
                 if isinstance(value, bool) or not isinstance(value, int):
-                    return f"{_shown(value)} is not a whole number"
+                    return f"{as_given(value)} is not a whole number"
                 return self._out_of_bounds(value)
             case "float":
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
-                    return f"{_shown(value)} is not a number"
+                    return f"{as_given(value)} is not a number"
                 return self._out_of_bounds(value)
             case "betas":
                 if not _is_list(value, 2) or not all(_in_unit(beta) for beta in value):
-                    return f"{_shown(value)} is not two numbers in [0, 1), such as [0.9, 0.999]"
+                    return f"{as_given(value)} is not two numbers in [0, 1), such as [0.9, 0.999]"
                 return None
         return _problem_in_time(self.kind, value)
 
@@ -55,17 +58,10 @@ class Parameter:
             low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
             bounds = [low] if self.low > -math.inf else []
             bounds += [f"at most {self.high:g}"] if self.high < math.inf else []
-            return f"{_shown(value)} is out of range: it must be " + (
+            return f"{as_given(value)} is out of range: it must be " + (
                 " and ".join(bounds) or "finite"
             )
         return None
-
-
-def _shown(value: Any) -> str:
-    """As a configuration has it."""
-    if value is None:
-        return "null"
-    return repr(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _problem_in_time(kind: Kind, value: Any) -> str | None:
@@ -74,12 +70,13 @@ def _problem_in_time(kind: Kind, value: Any) -> str | None:
             Duration.parse(value)
         elif kind == "durations":
             if not _is_list(value):
-                return f"{value!r} is not a list of durations, such as [0.5, 0.75] or [30ep, 60ep]"
+                shown = as_given(value)
+                return f"{shown} is not a list of durations, such as [0.5, 0.75] or [30ep, 60ep]"
             for one in value:
                 Duration.parse(one)
         elif kind == "formula":
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-                return f"{value!r} is not a formula"
+                return f"{as_given(value)} is not a formula"
             Formula(str(value))
         else:
             return _problem_in_points(value)
@@ -90,11 +87,12 @@ def _problem_in_time(kind: Kind, value: Any) -> str | None:
 
 def _problem_in_points(value: Any) -> str | None:
     if not _is_list(value) or not all(_is_list(point, 2) for point in value):
-        return f"{value!r} is not a list of [when, factor] points, such as [[0, 0.1], [0.3, 1]]"
+        shown = as_given(value)
+        return f"{shown} is not a list of [when, factor] points, such as [[0, 0.1], [0.3, 1]]"
     for when, factor in value:
         Duration.parse(when)
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or factor < 0:
-            return f"{factor!r} is not a factor of the peak rate: it must be 0 or more"
+            return f"{as_given(factor)} is not a factor of the peak rate: it must be 0 or more"
     return None
 
 

@@ -69,6 +69,8 @@ def conclude(
             console.print(f"  {line}", markup=False, soft_wrap=True)
     elif found is not None and found.work_left:
         console.print(f"  not confirmed yet: {progress_words(found)}", markup=False)
+    elif found is None and settings.confirm is not None:
+        console.print(f"  not confirmed yet. {study.to_come}", markup=False, soft_wrap=True)
     elif found is not None:
         console.print("  not confirmed: a run of each candidate broke on fresh seeds")
     seconds = duration(sum(one.seconds or 0.0 for one in finished))

@@ -3,8 +3,8 @@
     python benchmarks/search/pruning.py --curves FOLDER
 
 Questions, with one setting: of the runs that end in the top fifth (schedules124m) or twentieth
-(TaskSet), how many are ended at a quarter, half and three quarters of their time, all others
-complete; how many are when the trials run one after the other; how often one within seed noise of
+(TaskSet), how many are ended at a quarter, half and three quarters of their time, all others having
+run; how many are when the trials run one after the other; how often one within seed noise of
 the best of 64 recipes survives (our own table, one after the other). The tasks of LCBench that no
 search of `run.py` knows are kept aside: nothing was chosen by them.
 """
@@ -50,11 +50,10 @@ def main() -> int:
     with Pool(options.processes) as pool:
         if options.curves is not None:
             studies = schedules124m.load(options.curves)
-            found["schedules124m"] = at_checkpoints(pool, studies, 0.2)
+            found["schedules124m"] = at_checkpoints(pool, studies, [0.2])
             found["schedules124m in turn"] = streams(pool, studies, 0.2, 20)
             tasks = taskset.load(options.curves)
-            found["TaskSet"] = at_checkpoints(pool, tasks, 0.05)
-            found["TaskSet, best hundredth"] = at_checkpoints(pool, tasks, 0.01)
+            found["TaskSet"] = at_checkpoints(pool, tasks, [0.05, 0.03, 0.01])
             found["TaskSet in turn"] = streams(pool, tasks, 0.05, ORDERS)
             aside = kept_aside(options.curves / "lcbench")
             found["LCBench, kept aside"] = streams(pool, aside, 0.05, ORDERS)
@@ -81,27 +80,34 @@ def kept_aside(folder: Path) -> dict[str, list[Recorded]]:
 
 
 def at_checkpoints(
-    pool: Any, studies: dict[str, list[Recorded]], share: float
-) -> dict[str, dict[str, int]]:
-    """By pruner: how many decisions end a run, of those on the best `share` of runs and of all."""
+    pool: Any, studies: dict[str, list[Recorded]], shares: Sequence[float]
+) -> dict[str, dict[str, str]]:
+    """By pruner: how many decisions end a run, of all and of those on the best of some shares."""
     found = {}
     for name in PRUNERS:
         jobs = [
-            (runs, name, progress, share) for runs in studies.values() for progress in CHECKPOINTS
+            (runs, name, progress, shares) for runs in studies.values() for progress in CHECKPOINTS
         ]
         counts = np.sum(pool.map(at_checkpoint, jobs, chunksize=1), axis=0)
-        keys = ("lost", "of the best", "ended", "of all")
-        found[name] = dict(zip(keys, counts.tolist(), strict=True))
+        groups = ["all", *(f"the best {share:.0%}" for share in shares)]
+        found[name] = {
+            f"ended of {group}": f"{ended} of {decisions}"
+            for group, (ended, decisions) in zip(groups, counts.tolist(), strict=True)
+        }
     return found
 
 
-def at_checkpoint(job: tuple[list[Recorded], str, float, float]) -> tuple[int, int, int, int]:
-    """Of one study at one moment: lost, of the best, ended, of all."""
-    runs, name, progress, share = job
+def at_checkpoint(
+    job: tuple[list[Recorded], str, float, Sequence[float]],
+) -> list[tuple[int, int]]:
+    """Of one study at one moment: ended, and decisions, of all and of the best of each share."""
+    runs, name, progress, shares = job
     pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
-    ended = np.array(ended_among(runs, progress, pruner, arguments))
-    best = np.argsort(finals(runs))[: int(share * len(runs))]
-    return int(ended[best].sum()), len(best), int(ended.sum()), len(runs)
+    ended = ended_among(runs, progress, pruner, arguments)
+    ranked = np.argsort(finals(runs)).tolist()
+    bests = [ranked[: int(share * len(runs))] for share in shares]
+    groups = [list(ended), *([k for k in best if k in ended] for best in bests)]
+    return [(sum(ended[k] for k in group), len(group)) for group in groups]
 
 
 def streams(

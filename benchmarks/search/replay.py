@@ -52,20 +52,23 @@ def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: Any) -> 
 
 def ended_among(
     recorded: Sequence[Recorded], progress: float, pruner_name: str, arguments: Mapping[str, Any]
-) -> list[bool]:
-    """Of each training, whether it is ended at a moment by then, all others having run."""
+) -> dict[int, bool]:
+    """Which trainings would be ended at a moment, all others having run to their end.
+
+    Those that have diverged before are left out: nothing is decided about them.
+    """
     evaluations = len(recorded[0].curve.rates)
     memory = Memory(build_pruner(pruner_name, arguments, evaluations, "min"))
     others = [one.trial(number) for number, one in enumerate(recorded)]
     for other in others:
         other.reached = len(other.curve.values)
         other.state = "diverged" if other.curve.diverged else "complete"
-    found = []
+    found = {}
     for which, one in enumerate(recorded):
         trial = one.trial(len(recorded) - 1)
         trial.reached = round(progress * evaluations)
         memory.trials = [*others[:which], *others[which + 1 :], trial]
-        running = Running(trial.values, trial.number, trial.course)
-        has_diverged = len(trial.values) < trial.reached
-        found.append(has_diverged or memory.pruner.should_prune(running, memory))
+        if len(trial.values) == trial.reached:
+            running = Running(trial.values, trial.number, trial.course)
+            found[which] = memory.pruner.should_prune(running, memory)
     return found

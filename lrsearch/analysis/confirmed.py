@@ -11,17 +11,20 @@ from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.study.tables import COMPLETE, DONE
 
 
-def still_to_come(confirm: ConfirmSettings | None) -> str:
-    """How the luck in a search's best will be known."""
+def still_to_come(confirm: ConfirmSettings | None, trials: int, has_ended: bool) -> str:
+    """How the luck in a search's best will be known, while nothing is confirmed."""
     if confirm is None:
         return (
             "To find out how much of it was luck, run the same command again with confirm.top=3: "
             "the best three are trained again on fresh seeds, outside study.n_trials."
         )
-    return (
-        f"Once the search has ended, {the_best(confirm.top)} will be trained again on "
+    again = (
+        f"{the_best(min(confirm.top, trials))} will be trained again on "
         f"{plural(confirm.seeds, 'fresh seed')}: that tells how much of it was luck."
     )
+    if has_ended:
+        return f"Run the same command once more, and {again}"
+    return f"Once the search has ended, {again}"
 
 
 def progress_words(found: Confirmation) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words, still_to_come
+from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import number, plural
-from lrsearch.config.settings import ConfirmSettings, MetricSettings
+from lrsearch.config.settings import MetricSettings
 from lrsearch.confirm.result import Confirmation
 
 CLOSE = 0.01
@@ -46,8 +46,8 @@ class Winner:
     confirmation: Confirmation | None = None
     data: Mapping[str, Any] | None = None
     """The study's data as its record has them; None for one's own objective."""
-    to_confirm: ConfirmSettings | None = None
-    """What is to be confirmed once the search has ended."""
+    to_come: str = ""
+    """How the luck in it will be known, while nothing is confirmed."""
 
     @property
     def gap(self) -> float | None:
@@ -118,7 +118,7 @@ class Winner:
             "It is the best of many on the validation data: on new data expect a little less."
         )
         if self.confirmation is None:
-            lines.append(still_to_come(self.to_confirm))
+            lines.append(self.to_come)
         elif self.confirmation.work_left:
             lines.append(f"It is not confirmed yet ({progress_words(self.confirmation)}).")
         else:
@@ -143,7 +143,7 @@ def find_winner(study: StudyData) -> Winner:
         noise=seed_noise(ranked),
         confirmation=study.confirmation,
         data=study.record.get("data"),
-        to_confirm=study.to_confirm,
+        to_come=study.to_come,
     )
 
 

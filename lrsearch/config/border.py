@@ -19,7 +19,7 @@ from lrsearch.config.settings import (
 )
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors
-from lrsearch.hints import unknown
+from lrsearch.hints import as_given, unknown
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling
 from lrsearch.training.settings import TrainSettings
@@ -78,7 +78,7 @@ def settings_from(
         **{key: str(nodes[key] or "") for key in ("sweep", "description")},
     }
     if not isinstance(nodes["dry_run"], bool):
-        problems.append(f"dry_run: {nodes['dry_run']!r} is not true or false")
+        problems.append(f"dry_run: {as_given(nodes['dry_run'])} is not true or false")
     check_together(found, problems)
     if problems:
         raise ConfigErrors(problems)

@@ -12,7 +12,7 @@ from lrsearch.config.settings import ConfirmSettings
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
+from lrsearch.hints import as_given, unknown
 from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
 from lrsearch.parameters import Parameter
@@ -71,7 +71,7 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     if (every := node.get("eval_every")) is not None:
         problem = Parameter("duration", None).problem(every)
         if problem or Duration.parse(every).amount <= 0:
-            problems.append(f"train.eval_every: {problem or f'{every!r} is not above 0'}")
+            problems.append(f"train.eval_every: {problem or f'{as_given(every)} is not above 0'}")
     if not _is_device(str(node.get("device"))):
         devices = ("auto", "cpu", "cuda", "mps", "cuda:0")
         problems.append(f"train.device: {unknown(node.get('device'), devices)}")
@@ -180,7 +180,9 @@ def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
     if node is None:
         return None
     if not isinstance(node, Mapping):
-        problems.append(f"confirm: {node!r} is not a mapping: write confirm.top=3 or confirm=null")
+        problems.append(
+            f"confirm: {as_given(node)} is not a mapping: write confirm.top=3 or confirm=null"
+        )
         return None
     return section("confirm", node, ConfirmSettings, problems)
 
@@ -189,7 +191,7 @@ def workers_from(value: Any, problems: list[str]) -> Any:
     """`auto`, or how many."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
     if value != "auto" and not whole:
-        problems.append(f"workers: {value!r} is not `auto` or a number from 1")
+        problems.append(f"workers: {as_given(value)} is not `auto` or a number from 1")
     return value
 
 
@@ -197,5 +199,5 @@ def folder(path: str, value: Any, problems: list[str]) -> str:
     """The name of a folder; nothing is not one."""
     if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
         return str(value)
-    problems.append(f"{path}: {value!r} is not a folder; `.` is the one you are in")
+    problems.append(f"{path}: {as_given(value)} is not a folder; `.` is the one you are in")
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import fields
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from lrsearch.hints import unknown
+from lrsearch.hints import as_given, unknown
 from lrsearch.training.settings import Target
 
 T = TypeVar("T")
@@ -46,9 +47,9 @@ def _in_words(path: str, detail: ErrorDetails) -> str:
     said = str(detail["msg"]).replace("Input should be", "it should be")
     value = detail["input"]
     expected = str(detail.get("ctx", {}).get("expected", ""))
-    close = difflib.get_close_matches(str(value), [w.strip("'") for w in expected.split()], 1)
+    close = difflib.get_close_matches(str(value), re.findall(r"'([^']+)'", expected), 1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{key}: {value!r} is not valid: {said}{hint}"
+    return f"{key}: {as_given(value)} is not valid: {said}{hint}"
 
 
 def _is_branch(part: int | str) -> bool:
@@ -60,7 +61,7 @@ def mapping(path: str, node: Any, problems: list[str]) -> dict[str, Any]:
     if node is None:
         return {}
     if not isinstance(node, Mapping):
-        problems.append(f"{path}: {node!r} is not a mapping")
+        problems.append(f"{path}: {as_given(node)} is not a mapping")
         return {}
     return dict(node)
 
@@ -85,6 +86,8 @@ def own_target(path: str, node: Any, problems: list[str]) -> Target | None:
     arguments = mapping(path, node, problems)
     dotted = arguments.pop("_target_", None)
     if not isinstance(dotted, str) or "." not in dotted:
-        problems.append(f"{path}._target_: {dotted!r} is not a dotted path such as mypkg.{path}")
+        problems.append(
+            f"{path}._target_: {as_given(dotted)} is not a dotted path such as mypkg.{path}"
+        )
         return None
     return Target(dotted, arguments, own=True)

@@ -57,6 +57,10 @@ class Stored:
     trial: Finished
     is_best: bool
     confirmation: Confirmation | None
+    trials: int
+    """Of the whole study."""
+    has_ended: bool
+    """All of them."""
 
 
 def record_of(where: Asked, wanted: int | None) -> dict[str, Any]:
@@ -80,7 +84,8 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     row = load_row(where.database, where.name)
     settings = stored_settings(row)
     progress = Progress(where.database.session, row.study_id)
-    finished = progress.finished()
+    finished, total = progress.finished(), progress.snapshot().total
+    has_ended = len(finished) == total
     with where.database.session() as session:
         confirmation = read_confirmation(session, row.study_id)
     best = confirmed_first(
@@ -90,11 +95,12 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     info = None if data is None else DataInfo.from_json(data)
     if wanted is None:
         if not best:
+            why = _why_none(finished) if has_ended else " yet"
             raise UserError(
-                f"no trial of {where.name} has completed{_why_none(progress, finished)}: "
+                f"no trial of {where.name} has completed{why}: "
                 f"python -m lrsearch status {where.name}{where.place}"
             )
-        return Stored(settings, info, best[0], True, confirmation)
+        return Stored(settings, info, best[0], True, confirmation, total, has_ended)
     for one in finished:
         if one.trial == wanted:
             if one.outcome != COMPLETE or one.value is None:
@@ -102,17 +108,15 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
                     f"trial {wanted} of {where.name} is {one.outcome}: only one that has run to "
                     f"its end has a value to be repeated"
                 )
-            return Stored(settings, info, one, one is best[0], confirmation)
+            is_best = one is best[0]
+            return Stored(settings, info, one, is_best, confirmation, total, has_ended)
     complete = ", ".join(str(one.trial) for one in best[:10]) or "none yet"
     raise UserError(f"{where.name} has no finished trial {wanted}; the best complete: {complete}")
 
 
-def _why_none(progress: Progress, finished: list[Finished]) -> str:
+def _why_none(finished: list[Finished]) -> str:
     from lrsearch.results import tally
 
-    total = progress.snapshot().total
-    if len(finished) < total:
-        return " yet"
     return f", and none will: all have ended ({tally(finished)})"
 
 
@@ -129,7 +133,8 @@ def _lines(where: Asked, stored: Stored) -> list[str]:
     elif stored.is_best and found is not None and found.work_left:
         told = [f"  not confirmed yet: {progress_words(found)}"]
     elif stored.is_best and found is None and stored.settings.confirm is not None:
-        told = [f"  not confirmed yet. {still_to_come(stored.settings.confirm)}"]
+        to_come = still_to_come(stored.settings.confirm, stored.trials, stored.has_ended)
+        told = [f"  not confirmed yet. {to_come}"]
     return [
         f"{name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",

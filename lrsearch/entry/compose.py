@@ -114,10 +114,7 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
         try:
             one = parser.parse_override(text)
         except HydraException:
-            problems.append(
-                f"{_shown(text)}: not of the form key=value (in quotes a value may have blanks, "
-                f"commas and =)"
-            )
+            problems.append(_not_a_pair(_shown(text)))
             continue
         if one.is_sweep_override():
             problems.append(
@@ -127,6 +124,14 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
         else:
             parsed.append(one)
     return parsed
+
+
+def _not_a_pair(text: str) -> str:
+    key, _, value = text.partition("=")
+    problem = f"{text}: not of the form key=value"
+    if not value or '"' in value:
+        return problem
+    return f"{problem}; to give it that value, write '{key}=\"{value}\"', with both kinds of quotes"
 
 
 def _quoted(text: str) -> str:

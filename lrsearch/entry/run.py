@@ -45,46 +45,11 @@ def run(settings: Settings, command: str) -> int:
     console = make_console()
     settings, info, plan = _checked(settings, console)
     try:
-        return _run_stored(settings, info, plan, console, command)
-    except KeyboardInterrupt:  # before the workers, or after them
+        settings, studies, database, study = _store(settings, info, plan, console)
+        launcher = _launched(settings, database, study, console)
+    except KeyboardInterrupt:  # in time for the launcher, it is told to the workers instead
         return _stopped(console, command)
-
-
-def _stopped(console: Console, command: str) -> int:
-    console.print(f"stopped; to go on: {command}", markup=False, soft_wrap=True)
-    return 130
-
-
-def _run_stored(
-    settings: Settings,
-    info: DataInfo | None,
-    plan: RampPlan | None,
-    console: Console,
-    command: str,
-) -> int:
-    """From storing the study on; the exit code."""
-    settings, studies, database, study = _store(settings, info, plan, console)
-    where = places(settings.workers, settings.train.device, settings.train.threads)
-    progress = Progress(database.session, study.study_id)
-    output = Path(settings.output_dir) / study.name
-    finished = progress.finished()
-    shown = make_display(console, settings.metric, finished)
-    if settings.space.to_find:
-        shown = TellsRanges(shown, database, study.name)
-    with shown as display:
-        launcher = Launcher(
-            study.name,
-            Here(settings.storage_url, settings.checkpoints_url),
-            where,
-            study.queue,
-            database.session,
-            settings.queue.max_attempts,
-            progress,
-            display,
-            output / "logs",
-        )
-        launcher.run(settings.study.timeout)
-    code = conclude(console, settings, info, database, output)
+    code = conclude(console, settings, info, database, _output(settings))
     _write_down(console, database, study.name)
     if launcher.interrupts:
         code = _stopped(console, command)
@@ -100,6 +65,40 @@ def _run_stored(
         console.print(f"{plural(running, 'run')} {are} still run by workers elsewhere")
     studies.close()
     return code
+
+
+def _stopped(console: Console, command: str) -> int:
+    console.print(f"stopped; to go on: {command}", markup=False, soft_wrap=True)
+    return 130
+
+
+def _output(settings: Settings) -> Path:
+    return Path(settings.output_dir) / settings.study.name
+
+
+def _launched(
+    settings: Settings, database: Database, study: OpenStudy, console: Console
+) -> Launcher:
+    """Has workers run the study to its end, or until they are stopped."""
+    where = places(settings.workers, settings.train.device, settings.train.threads)
+    progress = Progress(database.session, study.study_id)
+    shown = make_display(console, settings.metric, progress.finished())
+    if settings.space.to_find:
+        shown = TellsRanges(shown, database, study.name)
+    with shown as display:
+        launcher = Launcher(
+            study.name,
+            Here(settings.storage_url, settings.checkpoints_url),
+            where,
+            study.queue,
+            database.session,
+            settings.queue.max_attempts,
+            progress,
+            display,
+            _output(settings) / "logs",
+        )
+        launcher.run(settings.study.timeout)
+    return launcher
 
 
 def longer(command: str, timeout: float, spent: float) -> str:

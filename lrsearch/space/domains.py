@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lrsearch.hints import as_given
+
 STAND_IN = 0.1
 """The learning rate in previews, where its range is still to be found."""
 _EXPONENT = "log2_"
@@ -112,7 +114,7 @@ class FloatRange:
 
     def problem(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return f"{value!r} is not a number"
+            return f"{as_given(value)} is not a number"
         if not self.low <= value <= self.high:
             return f"{value!r} is outside {self.low:g} to {self.high:g}"
         return None
@@ -152,7 +154,7 @@ class IntRange:
 
     def problem(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
-            return f"{value!r} is not a whole number"
+            return f"{as_given(value)} is not a whole number"
         if not self.low <= value <= self.high or (value - self.low) % self.step:
             steps = f" in steps of {self.step}" if self.step != 1 else ""
             return f"{value!r} is outside {self.low} to {self.high}{steps}"
@@ -193,7 +195,7 @@ class PowersOfTwo:
 
     def problem(self, value: Any) -> str | None:
         if isinstance(value, bool) or value not in self.grid():
-            return f"{value!r} is not one of {', '.join(map(str, self.grid()))}"
+            return f"{as_given(value)} is not one of {', '.join(map(str, self.grid()))}"
         return None
 
     def ends(self) -> list[Any]:
@@ -228,7 +230,7 @@ class Choices:
     def problem(self, value: Any) -> str | None:
         if value in self.values:
             return None
-        return f"{value!r} is not one of {', '.join(map(str, self.values))}"
+        return f"{as_given(value)} is not one of {', '.join(map(str, self.values))}"
 
     def ends(self) -> list[Any]:
         return list(self.values)
@@ -258,7 +260,7 @@ class Fixed:
     def problem(self, value: Any) -> str | None:
         if value == self.value:
             return None
-        return f"{value!r} is not {self.value!r}, the value it is fixed to"
+        return f"{as_given(value)} is not {as_given(self.value)}, the value it is fixed to"
 
     def ends(self) -> list[Any]:
         return [self.value]
@@ -285,7 +287,7 @@ class Auto:
 
     def problem(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            return f"{value!r} is not a number above 0"
+            return f"{as_given(value)} is not a number above 0"
         return None
 
     def ends(self) -> list[Any]:

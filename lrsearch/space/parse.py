@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrsearch.hints import unknown
+from lrsearch.hints import as_given, unknown
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON
@@ -42,9 +42,10 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
     optimizers = {name: kind.parameters for name, kind in OPTIMIZERS.items()}
     schedulers = {name: family.parameters for name, family in FAMILIES.items()}
     optimizer = _parse_branch(plain, "optimizer", optimizers, problems)
+    is_known = len(problems) == before
     scheduler = _parse_branch(plain, "scheduler", schedulers, problems)
     shared_kinds = dict(COMMON)
-    for option in optimizer or OPTIMIZERS:  # where none is known, its arguments are no problem
+    for option in optimizer if is_known else OPTIMIZERS:  # no further problems with its arguments
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
@@ -92,7 +93,7 @@ def _parse_branch(
     path = f"space.{branch}"
     node = plain.get(branch) or {}
     if not isinstance(node, Mapping):
-        problems.append(f"{path}: {node!r} is not a mapping: write {path}.only=[{node}]")
+        problems.append(f"{path}: {as_given(node)} is not a mapping: write {path}.only=[{node}]")
         return {}
     options: dict[str, dict[str, Domain]] = {}
     for option, parameters in node.items():
@@ -102,7 +103,9 @@ def _parse_branch(
             problems.append(f"{path}: {unknown(option, [*catalogue, 'only'])}")
             continue
         if not isinstance(parameters or {}, Mapping):
-            problems.append(f"{path}.{option}: {parameters!r} is not a mapping of its parameters")
+            problems.append(
+                f"{path}.{option}: {as_given(parameters)} is not a mapping of its parameters"
+            )
             continue
         kinds = {**COMMON, **catalogue[option]}
         del kinds["batch_size"]
@@ -113,7 +116,7 @@ def _parse_branch(
     elif isinstance(only, str):
         only = [only]
     elif not isinstance(only, list):
-        problems.append(f"{path}.only: {only!r} is not a list of {branch}s")
+        problems.append(f"{path}.only: {as_given(only)} is not a list of {branch}s")
         only = []
     for option in only:
         if option not in catalogue:
@@ -135,7 +138,9 @@ def _parse_shared(
         elif owner in OWNERS and isinstance(node, Mapping):
             owned |= {f"{owner}.{inner}": domain for inner, domain in node.items()}
         elif owner in OWNERS and node is not None:
-            problems.append(f"space.{owner}: {node!r} is not a mapping of the {owner}'s arguments")
+            problems.append(
+                f"space.{owner}: {as_given(node)} is not a mapping of the {owner}'s arguments"
+            )
         elif name not in ("optimizer", "scheduler", *OWNERS):
             top[name] = node
     known = [*kinds, "optimizer", "scheduler", *OWNERS]
@@ -183,7 +188,7 @@ def _parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str
         if node == AUTO:
             return Auto()
         problems.append(
-            f"{path}: {node!r} is not a number, a range such as "
+            f"{path}: {as_given(node)} is not a number, a range such as "
             f"{{low: 1e-4, high: 1.0, log: true}}, or {AUTO}: a range test finds the range"
         )
         return None
@@ -204,7 +209,7 @@ def _parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str
 
 def _parse_choices(path: str, values: Any, problems: list[str]) -> Domain | None:
     if not isinstance(values, list) or not values:
-        problems.append(f"{path}.choices: {values!r} is not a list of values")
+        problems.append(f"{path}.choices: {as_given(values)} is not a list of values")
         return None
     if len({repr(value) for value in values}) < len(values):
         problems.append(f"{path}.choices: {values!r} has a value twice")
@@ -227,12 +232,12 @@ def _parse_range(
         whole = key == "points" or kind != "float"
         if key in node and not _is_number(node[key], whole):
             what = "a whole number" if whole else "a number"
-            problems.append(f"{path}.{key}: {node[key]!r} is not {what}")
+            problems.append(f"{path}.{key}: {as_given(node[key])} is not {what}")
         elif key not in node and key in ("low", "high"):
             problems.append(f"{path}: {key} is missing: a range has `low` and `high`")
     log = node.get("log", False)
     if not isinstance(log, bool):
-        problems.append(f"{path}.log: {log!r} is not true or false")
+        problems.append(f"{path}.log: {as_given(log)} is not true or false")
     if len(problems) > before:
         return None
     problems.extend(f"{path}{problem}" for problem in _range_problems(node, kind))
@@ -292,12 +297,14 @@ def _check_auto(
 ) -> None:
     """A shared rate that is to be found, but is no optimizer's: nothing would be tested."""
     own = {name: parameters.get("lr") for name, parameters in optimizer.items()}
-    if isinstance(shared.get("lr"), Auto) and not any(
-        domain is None or isinstance(domain, Auto) for domain in own.values()
+    if (
+        own
+        and isinstance(shared.get("lr"), Auto)
+        and not any(domain is None or isinstance(domain, Auto) for domain in own.values())
     ):
         keys = " ".join(f"space.optimizer.{name}.lr={AUTO}" for name in own)
-        ranges = "has a range of its own" if len(own) == 1 else "have ranges of their own"
-        problems.append(f"space.lr: {AUTO} finds nothing: {', '.join(own)} {ranges}; write {keys}")
+        theirs = "has a rate of its own" if len(own) == 1 else "have rates of their own"
+        problems.append(f"space.lr: {AUTO} finds nothing: {', '.join(own)} {theirs}; write {keys}")
 
 
 def _check_presence(

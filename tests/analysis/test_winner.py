@@ -45,17 +45,18 @@ def test_with_one_seed_a_recipe_the_report_says_that_the_noise_is_not_known() ->
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("confirm", "total", "said"),
     [
-        (("confirm=null",), "run the same command again with confirm.top=3"),
-        (("confirm.top=2",), "Once the search has ended, the best 2 will be trained again on 5 "),
+        ("confirm=null", 9, "run the same command again with confirm.top=3"),
+        ("confirm.top=3", 9, "Once the search has ended, the best 3 will be trained again on 5 "),
+        ("confirm.top=3", 2, "Run the same command once more, and the best 2 will be trained "),
     ],
 )
-def test_how_the_luck_will_be_known_depends_on_what_the_study_confirms(
-    overrides: tuple[str, ...], said: str
+def test_how_the_luck_will_be_known_depends_on_what_is_confirmed_and_when(
+    confirm: str, total: int, said: str
 ) -> None:
-    study = study_of([trial(k, recipe(0.1 + k), 1.0 + k) for k in range(2)], *overrides)
-    assert said in " ".join(find_winner(study).sentences())
+    trials = [trial(k, recipe(0.1 + k), 1.0 + k) for k in range(2)]
+    assert said in " ".join(find_winner(study_of(trials, confirm, total=total)).sentences())
 
 
 def test_noise_is_the_pooled_deviation_of_equal_recipes_with_other_seeds() -> None:

@@ -68,7 +68,7 @@ def test_without_auto_nothing_changes() -> None:
         ),
         (
             ("space.lr=auto", "space.optimizer.only=[adamw]"),
-            "space.lr: auto finds nothing: adamw has a range of its own; "
+            "space.lr: auto finds nothing: adamw has a rate of its own; "
             "write space.optimizer.adamw.lr=auto",
         ),
     ],

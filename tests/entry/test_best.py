@@ -98,6 +98,20 @@ def test_what_has_not_completed_cannot_be_best(command: Command, swept: Path) ->
     assert "no trial of digits has completed yet" in command("best", "digits")[2]
 
 
+def test_it_says_what_is_to_be_confirmed(command: Command, swept: Path) -> None:
+    assert "confirmed" not in command("best", "digits")[1]
+    with Database("sqlite:///lrsearch.db").session.begin() as session:
+        confirm = """json_set(config, '$.confirm', json('{"top": 3, "seeds": 2}'))"""
+        session.execute(text(f"update lrsearch_studies set config = {confirm}"))
+    _, out, _ = command("best", "digits")
+    assert "not confirmed yet. Run the same command once more, and the best 3 will be" in out
+    with Database("sqlite:///lrsearch.db").session.begin() as session:
+        session.execute(text("update lrsearch_units set state='open' where number=5"))
+    assert (
+        "not confirmed yet. Once the search has ended, the best 3" in command("best", "digits")[1]
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -12,6 +12,7 @@ import pytest
 from command_line import Command, Query, Run
 from sqlalchemy import update
 
+from lrsearch.entry import run
 from lrsearch.study.tables import StudyRow
 from lrsearch.workers.launcher import Launcher
 
@@ -160,6 +161,20 @@ def test_ctrl_c_before_the_workers_says_how_to_go_on(
     assert out.endswith(f"stopped; to go on: {words}\n")
 
 
+def test_ctrl_c_after_the_workers_does_not_say_that_there_is_more(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Launcher, "run", lambda *_: None)
+    monkeypatch.setattr(run, "conclude", interrupted)
+    code, out, error = command("+sweep=digits")
+    assert code == 130
+    assert "to go on" not in out
+    assert error.endswith("interrupted\n")
+
+
 def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
     command: Command, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,10 +194,18 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
     [
         ("pruner=null", "pruner: 'null' is unknown; did you mean none? (valid: asha,"),
         ("sampler=[tpe]", "sampler: '[tpe]' is unknown; did you mean tpe? (valid: auto,"),
-        ("study.name=a=b", "not of the form key=value (in quotes a value may have blanks"),
+        ("study.name=a=b", "write 'study.name=\"a=b\"'"),
         ("study.balance=scheduler", "did you mean [scheduler]?"),
         ("sampler.n_startup_trials=null", "sampler.n_startup_trials: null is not a whole number"),
         ("space.optimizer.only=[foo]", "1 problem:"),
+        ("space={lr: auto, optimizer: {only: [foo]}}", "1 problem:"),
+        ("space={betas: [0.9, 0.9], optimizer: {only: [foo, sgd]}}", "1 problem:"),
+        ("workers=null", "workers: null is not"),
+        ("space.lr.low=true", "space.lr.low: true is not a number"),
+        (
+            "train.amp=null",
+            "null is not valid: it should be 'none', 'bf16' or 'fp16'; did you mean none?\n",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, said: str) -> None:
@@ -194,7 +217,7 @@ def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, 
 def test_a_part_without_parameters_says_so(command: Command) -> None:
     code, _, error = command("+sweep=digits", "pruner=none", "pruner.keep=0.1")
     assert code == 2
-    assert "pruner.keep: 'keep' is unknown: there is nothing to set" in error
+    assert "pruner.keep: 'keep' is unknown: there are none" in error
 
 
 def test_train_refuses_what_is_no_record(command: Command, tmp_path: Path) -> None:

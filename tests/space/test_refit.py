@@ -49,7 +49,7 @@ def _chosen(parameters: dict[str, Any], name: str, domain: Any) -> Any:
         (("space.optimizer.only=[adamw]",), "optimizer: 'sgd' is not"),
         (("space.scheduler.only=[step,linear]",), "scheduler: 'cosine' is not one of"),
         (("space.scheduler.cosine.final=0.0",), "cosine.final: 0.05 is not 0.0"),
-        (("space.grad_clip=1.0",), "grad_clip: None is not 1.0"),
+        (("space.grad_clip=1.0",), "grad_clip: null is not 1.0"),
         (("space.warmup=null",), "warmup was 0.1 and is 0 here"),
         (("space.optimizer.sgd.nesterov=null",), "optimizer.nesterov was True"),
         (("space.batch_size.low=128",), "batch_size: 64 is not one of 128"),
