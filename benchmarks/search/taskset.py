@@ -1,4 +1,4 @@
-"""TaskSet: six tasks, a thousand settings of Adam each, 51 points of validation loss.
+"""TaskSet: six tasks, up to a thousand settings of Adam each, 51 points of validation loss.
 
 By way of releaunifreiburg/DyHPO (Apache-2.0). The rate falls linearly, exponentially, or both.
 """
