@@ -61,6 +61,8 @@ def main() -> None:
     parser.add_argument("--pruner", default="schedule_aware")
     parser.add_argument("--output", type=Path, help="file of the raw numbers")
     options = parser.parse_args()
+    if options.seconds >= len(DECIDED):
+        parser.error(f"--seconds: at most {len(DECIDED) - 1}, later nothing is decided")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows = []
     print(f"{'database':10} {'finished':>8} {'workers':>7} {'claims/s':>9} "

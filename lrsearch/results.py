@@ -11,7 +11,12 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words
+from lrsearch.analysis.confirmed import (
+    confirmed_lines,
+    headline,
+    progress_words,
+    still_to_come,
+)
 from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.tables import trials_csv
 from lrsearch.config.ranges import with_ranges
@@ -69,10 +74,11 @@ def conclude(
             console.print(f"  {line}", markup=False, soft_wrap=True)
     elif found is not None and found.work_left:
         console.print(f"  not confirmed yet: {progress_words(found)}", markup=False)
-    elif found is None and settings.confirm is not None:
-        console.print(f"  not confirmed yet. {study.to_come}", markup=False, soft_wrap=True)
     elif found is not None:
         console.print("  not confirmed: a run of each candidate broke on fresh seeds")
+    elif study.confirm is not None:
+        to_come = still_to_come(study.confirm, study.done, study.total)
+        console.print(f"  not confirmed yet. {to_come}", markup=False, soft_wrap=True)
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
     console.print(f"{len(finished)} trials ({tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)

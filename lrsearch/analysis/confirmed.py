@@ -11,18 +11,21 @@ from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.study.tables import COMPLETE, DONE
 
 
-def still_to_come(confirm: ConfirmSettings | None, trials: int, has_ended: bool) -> str:
-    """How the luck in a search's best will be known, while nothing is confirmed."""
+def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str:
+    """How the luck in a search's best will be known, while nothing is confirmed.
+
+    So many of all trials are done.
+    """
     if confirm is None:
         return (
             "To find out how much of it was luck, run the same command again with confirm.top=3: "
             "the best three are trained again on fresh seeds, outside study.n_trials."
         )
     again = (
-        f"{the_best(min(confirm.top, trials))} will be trained again on "
+        f"{the_best(min(confirm.top, total))} will be trained again on "
         f"{plural(confirm.seeds, 'fresh seed')}: that tells how much of it was luck."
     )
-    if has_ended:
+    if done == total:
         return f"Run the same command once more, and {again}"
     return f"Once the search has ended, {again}"
 

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lrsearch.analysis.confirmed import still_to_come
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
@@ -100,11 +99,10 @@ class StudyData:
         return MetricSettings(**self.config["metric"])
 
     @property
-    def to_come(self) -> str:
-        """How the luck in the best will be known, while nothing is confirmed."""
+    def confirm(self) -> ConfirmSettings | None:
+        """What is to be confirmed once the search has ended."""
         stored = self.config.get("confirm")
-        confirm = None if stored is None else ConfirmSettings(**stored)
-        return still_to_come(confirm, self.total, self.done == self.total)
+        return None if stored is None else ConfirmSettings(**stored)
 
     @cached_property
     def ranked(self) -> tuple[TrialData, ...]:

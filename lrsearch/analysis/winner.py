@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words
+from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words, still_to_come
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import number, plural
 from lrsearch.config.settings import MetricSettings
@@ -143,7 +143,7 @@ def find_winner(study: StudyData) -> Winner:
         noise=seed_noise(ranked),
         confirmation=study.confirmation,
         data=study.record.get("data"),
-        to_come=study.to_come,
+        to_come=still_to_come(study.confirm, study.done, study.total),
     )
 
 

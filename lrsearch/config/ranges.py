@@ -9,7 +9,7 @@ from typing import Any
 
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
-from lrsearch.space.parse import AUTO
+from lrsearch.space.domains import AUTO
 
 
 def with_ranges(settings: Settings, ranges: Mapping[str, Mapping[str, Any]]) -> Settings:

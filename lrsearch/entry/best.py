@@ -57,10 +57,8 @@ class Stored:
     trial: Finished
     is_best: bool
     confirmation: Confirmation | None
-    trials: int
-    """Of the whole study."""
-    has_ended: bool
-    """All of them."""
+    to_come: str
+    """How the luck in it will be known, while nothing is confirmed."""
 
 
 def record_of(where: Asked, wanted: int | None) -> dict[str, Any]:
@@ -85,7 +83,7 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     settings = stored_settings(row)
     progress = Progress(where.database.session, row.study_id)
     finished, total = progress.finished(), progress.snapshot().total
-    has_ended = len(finished) == total
+    to_come = still_to_come(settings.confirm, len(finished), total)
     with where.database.session() as session:
         confirmation = read_confirmation(session, row.study_id)
     best = confirmed_first(
@@ -95,12 +93,12 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     info = None if data is None else DataInfo.from_json(data)
     if wanted is None:
         if not best:
-            why = _why_none(finished) if has_ended else " yet"
+            why = " yet" if len(finished) < total else _why_none(finished)
             raise UserError(
                 f"no trial of {where.name} has completed{why}: "
                 f"python -m lrsearch status {where.name}{where.place}"
             )
-        return Stored(settings, info, best[0], True, confirmation, total, has_ended)
+        return Stored(settings, info, best[0], True, confirmation, to_come)
     for one in finished:
         if one.trial == wanted:
             if one.outcome != COMPLETE or one.value is None:
@@ -108,8 +106,7 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
                     f"trial {wanted} of {where.name} is {one.outcome}: only one that has run to "
                     f"its end has a value to be repeated"
                 )
-            is_best = one is best[0]
-            return Stored(settings, info, one, is_best, confirmation, total, has_ended)
+            return Stored(settings, info, one, one is best[0], confirmation, to_come)
     complete = ", ".join(str(one.trial) for one in best[:10]) or "none yet"
     raise UserError(f"{where.name} has no finished trial {wanted}; the best complete: {complete}")
 
@@ -133,8 +130,7 @@ def _lines(where: Asked, stored: Stored) -> list[str]:
     elif stored.is_best and found is not None and found.work_left:
         told = [f"  not confirmed yet: {progress_words(found)}"]
     elif stored.is_best and found is None and stored.settings.confirm is not None:
-        to_come = still_to_come(stored.settings.confirm, stored.trials, stored.has_ended)
-        told = [f"  not confirmed yet. {to_come}"]
+        told = [f"  not confirmed yet. {stored.to_come}"]
     return [
         f"{name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",

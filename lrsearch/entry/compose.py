@@ -75,8 +75,7 @@ def compose(
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
         if not any(one.startswith("+sweep=") for one in chosen):
             raise ConfigErrors(problems)
-        rest = [one for one in parsed if not _chooses(one, groups)]
-        values = [_let_in(one) for one in rest if not _is_no_option(one, groups)]
+        values = [_let_in(one) for one in parsed if not _chooses(one, groups)]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except (HydraException, OmegaConfBaseException) as error:
@@ -152,13 +151,10 @@ def _check_groups(
     """The overrides that choose a part, as Hydra wants them; problems for unknown parts."""
     chosen = []
     for one in parsed:
-        if _is_no_option(one, groups):
-            options = loader.get_group_options(one.key_or_group)
-            word = one.get_value_string()
-            problems.append(f"{one.key_or_group}: {unknown(word, options)}")
         if not _chooses(one, groups):
             continue
-        group, value = one.key_or_group, str(one.value())
+        value = one.value() if isinstance(one.value(), str) else one.get_value_string()
+        group = one.key_or_group
         options = loader.get_group_options(group)
         if value not in options:
             known = f"\n{sweep_list(sweeps)}" if group == "sweep" else ""
@@ -171,14 +167,12 @@ def _check_groups(
 
 
 def _chooses(one: Override, groups: set[str]) -> bool:
-    """Whether an override chooses an option of a group (`data=digits`)."""
-    return one.key_or_group in groups and isinstance(one.value(), str)
+    """Whether an override chooses an option of a group (`data=digits`), or means to (`data=null`).
 
-
-def _is_no_option(one: Override, groups: set[str]) -> bool:
-    """Whether it gives a group what can be neither an option nor its parameters (`pruner=null`)."""
-    is_value = not one.is_delete() and not isinstance(one.value(), str | dict)
-    return one.key_or_group in groups and is_value
+    A mapping has a group's parameters.
+    """
+    is_mapping = isinstance(one.value(), dict)
+    return one.key_or_group in groups and not one.is_delete() and not is_mapping
 
 
 def _let_in(one: Override) -> str:

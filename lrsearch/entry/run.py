@@ -47,7 +47,7 @@ def run(settings: Settings, command: str) -> int:
     try:
         settings, studies, database, study = _store(settings, info, plan, console)
         launcher = _launched(settings, database, study, console)
-    except KeyboardInterrupt:  # in time for the launcher, it is told to the workers instead
+    except KeyboardInterrupt:  # before the launcher listens for it
         return _stopped(console, command)
     code = conclude(console, settings, info, database, _output(settings))
     _write_down(console, database, study.name)

@@ -13,8 +13,7 @@ from lrsearch.analysis.parameters import asked, settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
-from lrsearch.space.domains import Fixed
-from lrsearch.space.parse import AUTO
+from lrsearch.space.domains import AUTO, Fixed
 from lrsearch.study.study import differences, flat
 
 _GROUPS = ("data", "model", "sampler", "pruner")

@@ -49,7 +49,6 @@ _LATEST = (
     .order_by(_units.trial_id.desc())
     .limit(MOST_PEERS + 1)
 )
-"""The latest trials, the last one first, and one that is too long ago to be looked at."""
 
 
 class SqlPeers:
@@ -125,7 +124,7 @@ class SqlPeers:
 
     @cached_property
     def _latest(self) -> Sequence[int]:
-        """See `_LATEST`."""
+        """The latest trials, the last one first, and one that is too long ago to be looked at."""
         return self._session.scalars(_LATEST, {"study": self._study_id}).all()
 
     def count(self, group: Group) -> int:

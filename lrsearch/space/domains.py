@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from lrsearch.hints import as_given
 
+AUTO = "auto"
+"""Instead of a learning rate's range: the range test finds it."""
 STAND_IN = 0.1
 """The learning rate in previews, where its range is still to be found."""
 _EXPONENT = "log2_"

@@ -186,7 +186,7 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
     monkeypatch.setattr(Launcher, "_turn", five_seconds_later)
     command("+sweep=digits")
     ((seconds,),) = query("select seconds from lrsearch_studies")
-    assert 5.0 <= seconds < 35.0
+    assert seconds >= 5.0
 
 
 @pytest.mark.parametrize(
