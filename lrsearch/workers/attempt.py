@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -23,6 +24,8 @@ from lrsearch.workers.reporter import Pruned
 from lrsearch.workers.stop import Stop
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class DatabaseRefuses(LrsearchError):
@@ -117,8 +120,20 @@ class Attempts:
                 raise Stopped("stopped while the database did not answer") from error
             raise
 
+    def say(self, what: str, said: str) -> None:
+        """A line of the worker's log."""
+        _log.info("%s, %s: %s", self.settings.study.name, what, said)
+
+    def say_end(self, what: str, outcome: Outcome, metric: str, seconds: float) -> None:
+        """The same of how it ended, with which value of a metric, after so many seconds here."""
+        reason = "" if outcome.reason is None else f" ({outcome.reason.strip().splitlines()[-1]})"
+        value = "" if outcome.value is None else f", {metric} {outcome.value:.4g}"
+        ending = outcome.outcome.replace("_", " ")
+        self.say(what, f"{ending}{reason}{value}, after {seconds:.1f} s")
+
     def bring_to_end(
         self,
+        what: str,
         lease: Lease,
         checkpoints: Checkpoints,
         work: Callable[[], None],
@@ -129,10 +144,12 @@ class Attempts:
             try:
                 work()
             except LeaseLost:
+                self.say(what, "another worker has it now")
                 return
             except Stopped:
                 if not lease.lost:
                     self._hand_back(give_back)
+                    self.say(what, "handed back")
                 return
         checkpoints.clear()
 

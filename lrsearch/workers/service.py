@@ -19,7 +19,7 @@ from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, unusable
+from lrsearch.study.database import Database, redacted, unusable
 from lrsearch.study.outages import Contact, Waits, passes, persist
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue
@@ -62,7 +62,8 @@ class Service:
 
     def work(self) -> None:
         """Raises UserError where the only study to serve cannot be served here."""
-        waits = Waits()
+        waits, is_idle = Waits(), False
+        _log.info("serving %s of %s", self._only or "all studies", redacted(self._here.url))
         while not self._stop.is_set():
             try:
                 waiting = self._shelf.waiting(self._only)
@@ -76,11 +77,16 @@ class Service:
                 continue
             self._contact.reached(self._gap())
             if worked:
-                waits = Waits()
+                waits, is_idle = Waits(), False
                 continue
             if self._until_empty and not self._left(waiting):
+                _log.info("nothing is left to do")
                 return
+            if not is_idle:
+                _log.info("nothing to do at present: waiting")
+                is_idle = True
             self._stop.wait(min(waits.next(), IDLE_WAIT))
+        _log.info("told to stop")
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -127,6 +133,7 @@ class Service:
             return None
         self._shelf.accept(study.study_id, host_name())
         self._loaded = (study, workers)
+        _log.info("%s: %s", study.name, workers.device)
         # What is loaded stays: the garbage collector need not look through it during training.
         gc.collect()
         gc.freeze()
@@ -167,6 +174,11 @@ class _Workers:
     def lease(self) -> float:
         """Seconds."""
         return self.units.claims.terms.lease
+
+    @property
+    def device(self) -> str:
+        """It trains on."""
+        return self.units.objective.device_name
 
     def work(self, take_over: bool) -> bool:
         """Brings one unit or side run to its end; false when there is none."""

@@ -43,7 +43,7 @@ class SideWorker:
 
     def run(self, claim: SideClaim) -> None:
         """Brings one to its end, hands it back when told to, or leaves it if it was lost."""
-        started = time.perf_counter()
+        what, started = _name(claim), time.perf_counter()
         lease = self.attempts.lease(lambda: self.claims.renew(claim))
         store, folder = self.attempts.store, self.attempts.folder
         checkpoints = store.side_run(folder, claim.kind, claim.number)
@@ -51,12 +51,17 @@ class SideWorker:
         def work() -> None:
             device = self.attempts.objective.device_name
             self.attempts.until_stopped(lambda: self.claims.started(claim, device))
+            self.attempts.say(what, "begins")
             guarded = WhileOwned(checkpoints, lease)
             outcome, result = self._kinds[claim.kind](claim, lease, guarded)
-            self._finish(claim, outcome, result, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._finish(claim, outcome, result, seconds)
+            metric = self.attempts.settings.metric.name
+            is_test = claim.kind == TEST
+            self.attempts.say_end(what, outcome, _on_test(metric) if is_test else metric, seconds)
 
         self.attempts.bring_to_end(
-            lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim)
+            what, lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim)
         )
 
     def _finish(self, claim: SideClaim, outcome: Outcome, result: Result, seconds: float) -> None:
@@ -136,6 +141,18 @@ class SideWorker:
         if outcome.outcome == COMPLETE:
             attempts.store.drop_confirmed(attempts.folder, keep=runs)
         return outcome, {**claim.result, "scores": scored.found}
+
+
+def _name(claim: SideClaim) -> str:
+    """What the worker's log calls it."""
+    if claim.kind == CONFIRM:
+        return f"trial {claim.trial_number} on fresh seed {claim.seed}"
+    return {TEST: "test of the winner", RANGE_TEST: "range test"}[claim.kind]
+
+
+def _on_test(metric: str) -> str:
+    """What a metric is called on the test part: `test_loss` for `val_loss`."""
+    return f"test_{metric.partition('_')[2]}"
 
 
 class _NoValues:
@@ -218,7 +235,7 @@ class _Scores:
 
     def __init__(self, metric: str) -> None:
         self.found: list[dict[str, float]] = []
-        self._name = f"test_{metric.partition('_')[2]}"
+        self._name = _on_test(metric)
 
     @property
     def last(self) -> float | None:

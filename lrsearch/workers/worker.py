@@ -48,25 +48,29 @@ class Worker:
 
     def run(self, claim: Claim) -> None:
         """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
-        started = time.perf_counter()
+        what, started = f"trial {claim.trial_number}", time.perf_counter()
         outbox = Outbox(self.claims, claim)
         lease = self.attempts.lease(outbox.flush)
         checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
 
         def work() -> None:
             outcome, weights = self._train(claim, lease, outbox, checkpoints)
-            self._finish(claim, outbox, outcome, time.perf_counter() - started, weights)
+            seconds = time.perf_counter() - started
+            self._finish(claim, outbox, outcome, seconds, weights)
+            self.attempts.say_end(what, outcome, self.settings.metric.name, seconds)
 
         def give_back() -> None:
             outbox.flush()
             self.claims.give_back(claim)
 
-        self.attempts.bring_to_end(lease, checkpoints, work, give_back)
+        self.attempts.bring_to_end(what, lease, checkpoints, work, give_back)
 
     def _train(
         self, claim: Claim, lease: Lease, outbox: Outbox, checkpoints: Checkpoints
     ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
+        again = "" if claim.is_new else f" (attempt {claim.attempt})"
+        self.attempts.say(f"trial {claim.trial_number}{again}", recipe.describe())
         should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(
             self.settings.metric,

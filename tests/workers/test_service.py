@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,6 +121,34 @@ def test_a_study_whose_time_is_up_is_stopped_by_whoever_notices(
     (status,) = Shelf(database.session).statuses()
     assert (status.state, status.counts["running"]) == ("stopped", 0)
     assert "study.timeout=100 s is up" in str(status.stopped)
+
+
+def test_the_log_says_what_is_served_begun_and_ended(
+    submit: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit("told", "confirm.top=2", "confirm.seeds=2")
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        serve()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[:2] == ["serving all studies of sqlite:///lrsearch.db", "told: cpu"]
+    begun, ended = said[2:4]
+    assert re.fullmatch(r"told, trial 0: \w+\(.*\) lr=.* batch=.*", begun)
+    assert re.fullmatch(r"told, trial 0: complete, val_loss \d.*, after \d+\.\d s", ended)
+    assert re.fullmatch(r"told, trial \d on fresh seed \d+: begins", said[6])
+    assert re.fullmatch(r"told, test of the winner: complete, test_loss \d.*", said[-2])
+    assert said[-1] == "nothing is left to do"
+
+
+def test_the_log_says_what_was_handed_back_and_who_goes_on(
+    submit: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit("halved", "study.n_trials=1")
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        serve(stop_after=10)
+        serve()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[3:5] == ["halved, trial 0: handed back", "told to stop"]
+    assert any(line.startswith("halved, trial 0 (attempt 2): ") for line in said)
 
 
 def test_a_study_that_is_not_there_is_named(database: Database) -> None:
