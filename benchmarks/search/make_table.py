@@ -1,11 +1,13 @@
 """Makes `table.json.gz`: curves of 600 recipes of every scheduler family and two optimizers.
 
-A small MLP on 6,000 images of MNIST, 20 evaluations a training, by lrsearch's own training. The
-first recipes are trained with further seeds, too: what seeds do to the result is the noise that a
-search cannot see through. It goes on where it was broken off; two processes may share the work:
+A small MLP on 6,000 images of MNIST, 20 evaluations a training, by lrsearch's own training. It goes
+on where it was broken off; two processes may share the work:
 
     python benchmarks/search/make_table.py --part 0/2 & python benchmarks/search/make_table.py \\
         --part 1/2 & wait; python benchmarks/search/make_table.py --collect
+
+Then the best recipes are trained with further seeds, by the same commands with --further: what
+seeds do to the result is the noise that a search cannot see through.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from own_table import TABLE, read
+
 from lrsearch.data.parts import TensorPart
 from lrsearch.entry.compose import load_settings
 from lrsearch.objective import TrainingObjective, build_objective
@@ -29,8 +33,7 @@ from lrsearch.seeds import derived_seed
 from lrsearch.space.space import Space
 from lrsearch.training.loop import Diverged, Task, train
 
-TABLE = Path(__file__).resolve().parent / "table.json.gz"
-RECIPES, SEEDED, FURTHER_SEEDS = 600, 40, 2
+RECIPES, BEST, FURTHER_SEEDS = 600, 40, 4
 N_TRAIN, N_VALIDATION, EPOCHS = 6_000, 3_000, 20
 OVERRIDES = [
     "+sweep=mnist",
@@ -49,10 +52,13 @@ def main() -> int:
     )
     parser.add_argument("--part", default="0/1", help="K/N: each N-th training, from the K-th on")
     parser.add_argument("--folder", type=Path, default=Path("table-parts"), help="of what is done")
+    parser.add_argument("--further", action="store_true", help="the table's best, further seeds")
     parser.add_argument("--collect", action="store_true", help="write the table from the folder")
     options = parser.parse_args()
+    if options.further and not TABLE.exists():
+        parser.error("--further needs the table: --collect it first, without --further")
     if options.collect:
-        return collect(options.folder)
+        return collect(options.folder, options.further)
     options.folder.mkdir(exist_ok=True)
     part, parts = map(int, options.part.split("/"))
     settings = load_settings(OVERRIDES)
@@ -62,7 +68,7 @@ def main() -> int:
     with (options.folder / f"{part}-of-{parts}.jsonl").open("a+") as done:
         done.seek(0)
         known = {(row["recipe"], row["seed"]) for row in map(json.loads, done)}
-        for number, (k, seed) in enumerate(jobs()):
+        for number, (k, seed) in enumerate(jobs(options.further)):
             if number % parts == part and (k, seed) not in known:
                 row = {"recipe": k, "seed": seed, **trained(objective, chosen[k][1], k, seed)}
                 done.write(json.dumps(row) + "\n")
@@ -88,10 +94,14 @@ def recipes(space: Space) -> list[tuple[dict[str, Any], Recipe]]:
     return found
 
 
-def jobs() -> list[tuple[int, int]]:
-    """Recipe and seed of each training: all recipes once first."""
-    once = [(k, 0) for k in range(RECIPES)]
-    return once + [(k, seed) for seed in range(1, FURTHER_SEEDS + 1) for k in range(SEEDED)]
+def jobs(further: bool) -> list[tuple[int, int]]:
+    """Recipe and seed of each training: of all recipes once, or of the table's best again."""
+    if not further:
+        return [(k, 0) for k in range(RECIPES)]
+    complete = [row for row in read()["curves"] if row["outcome"] == "complete"]
+    ranked = sorted((row for row in complete if row["seed"] == 0), key=lambda r: r["values"][-1])
+    best = [row["recipe"] for row in ranked[:BEST]]
+    return [(k, seed) for seed in range(1, FURTHER_SEEDS + 1) for k in best]
 
 
 def trained(objective: TrainingObjective, recipe: Recipe, k: int, seed: int) -> dict[str, Any]:
@@ -132,14 +142,17 @@ def rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def collect(folder: Path) -> int:
-    """Writes the table, every training in it."""
+def collect(folder: Path, further: bool) -> int:
+    """Writes the table from the folder's trainings; further ones are added to those it has."""
     rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
-    rows.sort(key=lambda row: (row["seed"], row["recipe"]))
-    missing = len(jobs()) - len(rows)
+    done = {(row["recipe"], row["seed"]): row for row in rows}
+    wanted = jobs(further)
+    missing = sum(job not in done for job in wanted)
     if missing:
         print(f"{missing} trainings are missing", file=sys.stderr)
         return 1
+    once = [row for row in read()["curves"] if row["seed"] == 0] if further else []
+    curves = once + [done[job] for job in sorted(wanted, key=lambda job: job[::-1])]
     chosen = recipes(load_settings(OVERRIDES).space)
     table = {
         "made by": "benchmarks/search/make_table.py",
@@ -147,7 +160,7 @@ def collect(folder: Path) -> int:
         "train": N_TRAIN,
         "validation": N_VALIDATION,
         "recipes": [parameters for parameters, _ in chosen],
-        "curves": rows,
+        "curves": curves,
     }
     with gzip.GzipFile(TABLE, "wb", mtime=0) as file:
         file.write(json.dumps(table, separators=(",", ":")).encode())

@@ -84,9 +84,9 @@ PRUNERS: dict[str, PrunerKind] = {
         {
             "keep": Parameter("float", 0.3, 0.0, 1.0, help="the best share stays, less later"),
             "good": Parameter(
-                "float", 0.03, 0.0, 1.0, help="a trial may become one of the best such share"
+                "float", 0.065, 0.0, 1.0, help="a trial may become one of the best such share"
             ),
-            "chance": Parameter("float", 0.025, 0.0, 1.0, help="of that, above which it goes on"),
+            "chance": Parameter("float", 0.04, 0.0, 1.0, help="of that, above which it goes on"),
             "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
         },
     ),
