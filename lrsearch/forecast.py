@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +34,8 @@ _LEAST_LEFT = 0.02
 _LEAST_SPREAD = 0.3
 """Of a feature: two trials that happen to be alike are no measure of it."""
 _EARLIER = 0.75
+_RECENT = 5
+"""So many values tell how steady a curve is."""
 _FURTHEST = 2.5
 _LEAST_WITH_RATES = 4
 _SMALLEST_SHARE = 1e-3
@@ -115,6 +117,10 @@ class Forecast:
     error: float
     count: float
 
+    def wider(self, deviation: float) -> Forecast:
+        """The same with one more error, independent of the others."""
+        return replace(self, error=math.hypot(self.error, deviation))
+
     def probability_below(self, value: float) -> float:
         """How likely the final value is below this one."""
         from scipy.special import stdtr
@@ -167,6 +173,16 @@ class Forecaster:
                 np.log(share),
             ]
         return np.column_stack(features)
+
+
+def unsteadiness(values: Sequence[float] | Array) -> float:
+    """How far from its own course each of a curve's last values lies, as a standard deviation.
+
+    By their second differences, whose variance is six times that of independent errors.
+    """
+    last = np.asarray(values, dtype=float)[-_RECENT:]
+    jumps = np.diff(last, n=2)
+    return math.sqrt(float(np.mean(jumps**2)) / 6) if len(jumps) else 0.0
 
 
 def _references(peers: Sequence[Standing]) -> dict[str, float]:

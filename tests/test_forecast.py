@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrsearch.course import Rates
-from lrsearch.forecast import Forecaster, Scale, Standing, standing
+from lrsearch.forecast import Forecast, Forecaster, Scale, Standing, standing, unsteadiness
 
 SEEDS = st.integers(0, 10_000)
 
@@ -117,6 +117,19 @@ def test_rates_of_different_optimizers_are_not_compared() -> None:
     plain = Forecaster(scale, 0.5, standings[:-1], finals[:-1])(standings[-1])
     other = Forecaster(scale, 0.5, mixed[:-1], finals[:-1])(mixed[-1])
     assert other.mean == pytest.approx(plain.mean, abs=0.3)
+
+
+def test_a_curve_is_as_unsteady_as_its_last_values_scatter_about_its_course() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(scale=0.3, size=(2000, 8))
+    assert all(unsteadiness(5.0 - 0.4 * np.arange(n)) < 1e-12 for n in range(1, 8))
+    assert np.mean([unsteadiness(row) ** 2 for row in noise]) == pytest.approx(0.3**2, rel=0.05)
+    assert unsteadiness([9.0, -9.0, 9.0, 5.0, 4.0, 3.0, 2.0, 1.0]) < 1e-12  # it has settled
+
+
+def test_another_error_widens_a_band() -> None:
+    forecast = Forecast(0.0, 3.0, 10.0)
+    assert forecast.wider(4.0) == Forecast(0.0, 5.0, 10.0)
 
 
 def test_the_latest_gain_is_that_of_the_last_quarter() -> None:

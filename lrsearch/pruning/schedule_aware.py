@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrsearch.forecast import Forecaster, Peer, Scale, Standing, standing
+from lrsearch.forecast import Forecast, Forecaster, Peer, Scale, Standing, standing, unsteadiness
 from lrsearch.pruning.rules import Mode, Peers, Pruner, Running
 from lrsearch.seeds import derived_seed
 
@@ -26,6 +26,9 @@ _TOO_FEW = 3
 """To be compared with at all: then the forecast decides alone."""
 _ALONE = 0.25
 """By how much smaller the probability must be where there are few."""
+_UNSTEADY = 3.0
+"""So many times how unsteady a loss is widens the band of its forecast: one that jumps about says
+little of where it will settle once its rate has decayed."""
 _ALIKE_VALUE, _ALIKE_RATE = 0.4, 0.6
 """Trials of a stratum are much alike so near each other: in units of what lies between the quarters
 of its losses, and in decades of the peak rate of one optimizer."""
@@ -65,7 +68,8 @@ class ScheduleAware(Pruner):
         if not max(_FIRST_SHARE, course.warmup) - 1e-9 <= progress < _LAST_SHARE:
             return False
         known = peers.at(progress, 1 / course.evaluations)
-        mine = standing(trial.values, course.rates(now), 1.0 if self.mode == "min" else -1.0)
+        sign = 1.0 if self.mode == "min" else -1.0
+        mine = standing(trial.values, course.rates(now), sign)
         stratum = [peer for peer in known if _distance(mine, peer.standing) <= _STRATUM]
         begun = peers.begun()
         keep = self._kept(progress) * max(begun / max(len(known), 1), 1.0)
@@ -76,7 +80,10 @@ class ScheduleAware(Pruner):
             return False
         rank = min(max(1, round(self.good * begun)), len(finals))
         chance = self.chance * (_ALONE if len(stratum) < _FEW else 1.0)
-        return _chance_below(finals[rank - 1], mine, known, progress) < chance
+        scale, forecast = _forecast(mine, known, progress)
+        values = scale([sign * value for value in trial.values])
+        forecast = forecast.wider(_UNSTEADY * unsteadiness(values))
+        return forecast.probability_below(float(scale(finals[rank - 1 : rank])[0])) < chance
 
     def _kept(self, progress: float) -> float:
         """The share of all trials that is kept at a moment."""
@@ -84,14 +91,13 @@ class ScheduleAware(Pruner):
         return self.keep * (1 - (1 - _KEPT_THEN) * passed)
 
 
-def _chance_below(goal: float, mine: Standing, known: Sequence[Peer], progress: float) -> float:
-    """How likely its final value is below the goal, by the forecast."""
+def _forecast(mine: Standing, known: Sequence[Peer], progress: float) -> tuple[Scale, Forecast]:
+    """Of its final value, on a scale."""
     complete = [(p.standing, p.final) for p in known if p.final is not None]
     peers, finals = zip(*complete, strict=True)
     running = [p.standing.value for p in known if p.final is None]
     scale = Scale([*finals, *running, mine.value])
-    forecast = Forecaster(scale, progress, peers, finals)(mine)
-    return forecast.probability_below(float(scale([goal])[0]))
+    return scale, Forecaster(scale, progress, peers, finals)(mine)
 
 
 def _is_behind(mine: Standing, stratum: Sequence[Peer], known: Sequence[Peer], keep: float) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from known_trials import KnownPeers
 
 from lrsearch.course import Course, Rates
-from lrsearch.forecast import Peer, Standing
+from lrsearch.forecast import Peer, Standing, earlier_evaluation
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Mode, Running
 
@@ -60,10 +60,14 @@ def pruned(
     others: Sequence[Peer] | None = None,
     warmup: float = 0.0,
     ended_earlier: int = 0,
+    jumps: float = 0.0,
     **arguments: Any,
 ) -> bool:
     sign = 1.0 if mode == "min" else -1.0
-    values = [sign * (value + 0.05)] * (evaluation - 1) + [sign * value]
+    moments = np.arange(evaluation)
+    since_earlier = max(1, evaluation - earlier_evaluation(evaluation))
+    curve = value + 0.05 * moments[::-1] / since_earlier + jumps * (moments % 2)
+    values = (sign * curve).tolist()
     known = rates is not None
     course = Course(
         EVALUATIONS,
@@ -124,6 +128,11 @@ def test_the_best_that_one_may_become_are_a_share_of_all_that_have_begun() -> No
     assert not pruned(
         0.79, EARLY, keep=0.0, good=0.05, ended_earlier=228
     )  # the twelfth best will do
+
+
+def test_a_loss_that_jumps_about_is_given_time_to_settle() -> None:
+    assert pruned(0.8, EARLY)
+    assert not pruned(0.8, EARLY, jumps=0.3)
 
 
 def test_less_is_kept_once_ranks_are_known() -> None:
