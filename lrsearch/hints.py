@@ -22,7 +22,9 @@ def closest(name: object, names: Iterable[str]) -> str:
 
 
 def as_given(value: object) -> str:
-    """A value as a configuration has it: `null`, `true`, `'a word'`."""
+    """A value as a configuration has it: `null`, `true`, `'a word'`, `[1, null]`."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(as_given, value))}]"
     if value is None:
         return "null"
     return repr(value).lower() if isinstance(value, bool) else repr(value)

@@ -12,10 +12,7 @@ from lrsearch.study.tables import COMPLETE, DONE
 
 
 def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str:
-    """How the luck in a search's best will be known, while nothing is confirmed.
-
-    So many of all trials are done.
-    """
+    """How the luck in a search's best will be known, where `done` of `total` trials have ended."""
     if confirm is None:
         return (
             "To find out how much of it was luck, run the same command again with confirm.top=3: "

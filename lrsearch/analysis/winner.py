@@ -43,10 +43,10 @@ class Winner:
     """Other trials, the runner-up among them, within 1 % of the best value."""
     noise: Noise | None
     """None: no recipe was trained with two seeds."""
-    confirmation: Confirmation | None = None
-    data: Mapping[str, Any] | None = None
+    confirmation: Confirmation | None
+    data: Mapping[str, Any] | None
     """The study's data as its record has them; None for one's own objective."""
-    to_come: str = ""
+    to_come: str
     """How the luck in it will be known, while nothing is confirmed."""
 
     @property

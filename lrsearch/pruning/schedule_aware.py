@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrsearch.forecast import Forecast, Forecaster, Peer, Scale, Standing, standing, unsteadiness
+from lrsearch.forecast import Forecaster, Peer, Scale, Standing, standing, unsteadiness
 from lrsearch.pruning.rules import Mode, Peers, Pruner, Running
 from lrsearch.seeds import derived_seed
 
@@ -79,11 +79,9 @@ class ScheduleAware(Pruner):
         if not finals:
             return False
         rank = min(max(1, round(self.good * begun)), len(finals))
+        values = [sign * value for value in trial.values]
         chance = self.chance * (_ALONE if len(stratum) < _FEW else 1.0)
-        scale, forecast = _forecast(mine, known, progress)
-        values = scale([sign * value for value in trial.values])
-        forecast = forecast.wider(_UNSTEADY * unsteadiness(values))
-        return forecast.probability_below(float(scale(finals[rank - 1 : rank])[0])) < chance
+        return _chance_below(finals[rank - 1], mine, values, known, progress) < chance
 
     def _kept(self, progress: float) -> float:
         """The share of all trials that is kept at a moment."""
@@ -91,13 +89,17 @@ class ScheduleAware(Pruner):
         return self.keep * (1 - (1 - _KEPT_THEN) * passed)
 
 
-def _forecast(mine: Standing, known: Sequence[Peer], progress: float) -> tuple[Scale, Forecast]:
-    """Of its final value, on a scale."""
+def _chance_below(
+    goal: float, mine: Standing, values: Sequence[float], known: Sequence[Peer], progress: float
+) -> float:
+    """How likely its final value is below the goal: by the forecast, and by how steady it is."""
     complete = [(p.standing, p.final) for p in known if p.final is not None]
     peers, finals = zip(*complete, strict=True)
     running = [p.standing.value for p in known if p.final is None]
     scale = Scale([*finals, *running, mine.value])
-    return scale, Forecaster(scale, progress, peers, finals)(mine)
+    forecast = Forecaster(scale, progress, peers, finals)(mine)
+    band = forecast.wider(_UNSTEADY * unsteadiness(scale(values)))
+    return band.probability_below(float(scale([goal])[0]))
 
 
 def _is_behind(mine: Standing, stratum: Sequence[Peer], known: Sequence[Peer], keep: float) -> bool:

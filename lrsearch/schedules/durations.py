@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from lrsearch.hints import as_given
+
 Unit = Literal["fraction", "ep", "st"]
 
 _TEXT = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*(ep|st|)\s*")
@@ -25,8 +27,8 @@ class Duration:
         match = _TEXT.fullmatch(str(value)) if isinstance(value, (int, float, str)) else None
         if match is None or isinstance(value, bool):
             raise ValueError(
-                f"{value!r} is not a duration: write a fraction of the training such as 0.3, "
-                f"epochs such as 10ep, or steps such as 500st"
+                f"{as_given(value)} is not a duration: write a fraction of the training such as "
+                f"0.3, epochs such as 10ep, or steps such as 500st"
             )
         amount = float(match[1])
         if match[2] == "ep":

@@ -71,7 +71,7 @@ def _parse_choices(path: str, values: Any, problems: list[str]) -> Domain | None
         problems.append(f"{path}.choices: {as_given(values)} is not a list of values")
         return None
     if len({repr(value) for value in values}) < len(values):
-        problems.append(f"{path}.choices: {values!r} has a value twice")
+        problems.append(f"{path}.choices: {as_given(values)} has a value twice")
         return None
     return Choices(tuple(values)) if len(values) > 1 else Fixed(values[0])
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lrsearch.hints import as_given
 from lrsearch.recipe import COMMON, Recipe
 from lrsearch.space.domains import Domain
 from lrsearch.space.space import OWNERS, Space
@@ -53,7 +54,7 @@ def _value_of(recipe: Recipe, name: str, space: Space) -> Any:
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
-        f"{key} was {old.get(key)!r} and is {new.get(key)!r} here"
+        f"{key} was {as_given(old.get(key))} and is {as_given(new.get(key))} here"
         for key in sorted(old.keys() | new.keys())
         if not _same(old.get(key), new.get(key)) and key != "lr_ref"
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -22,10 +21,9 @@ from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Pruned
 from lrsearch.workers.stop import Stop
+from lrsearch.workers.work_log import WorkLog
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 
 class DatabaseRefuses(LrsearchError):
@@ -120,49 +118,42 @@ class Attempts:
                 raise Stopped("stopped while the database did not answer") from error
             raise
 
-    def say(self, what: str, said: str) -> None:
-        """A line of the worker's log."""
-        _log.info("%s, %s: %s", self.settings.study.name, what, said)
 
-    def say_end(self, what: str, outcome: Outcome, metric: str, seconds: float) -> None:
-        """The same of how it ended, with which value of a metric, after so many seconds here."""
-        reason = "" if outcome.reason is None else f" ({outcome.reason.strip().splitlines()[-1]})"
-        value = "" if outcome.value is None else f", {metric} {outcome.value:.4g}"
-        ending = outcome.outcome.replace("_", " ")
-        self.say(what, f"{ending}{reason}{value}, after {seconds:.1f} s")
-
-    def bring_to_end(
-        self,
-        what: str,
-        lease: Lease,
-        checkpoints: Checkpoints,
-        work: Callable[[], None],
-        give_back: Callable[[], None],
-    ) -> None:
-        """Works under the lease; hands back when told to, and leaves what was lost."""
-        with lease:
-            try:
-                work()
-            except LeaseLost:
-                self.say(what, "another worker has it now")
-                return
-            except Stopped:
-                if not lease.lost:
-                    self._hand_back(give_back)
-                    self.say(what, "handed back")
-                return
-        checkpoints.clear()
-
-    @staticmethod
-    def _hand_back(action: Callable[[], None]) -> None:
-        """Hands back at once; if the database does not answer, the lease runs out."""
+def bring_to_end(
+    log: WorkLog,
+    lease: Lease,
+    checkpoints: Checkpoints,
+    work: Callable[[], None],
+    give_back: Callable[[], None],
+) -> None:
+    """Works under the lease; hands back when told to, and leaves what was lost."""
+    with lease:
         try:
-            action()
+            work()
         except LeaseLost:
+            log.is_lost()
             return
-        except Exception as error:
-            if not passes(error):
-                raise
+        except Stopped:
+            if lease.lost:
+                log.is_lost()
+            else:
+                _hand_back(give_back, log)
+            return
+    checkpoints.clear()
+
+
+def _hand_back(give_back: Callable[[], None], log: WorkLog) -> None:
+    """Hands back at once; if the database does not answer, the lease runs out."""
+    try:
+        give_back()
+    except LeaseLost:
+        log.is_lost()
+    except Exception as error:
+        if not passes(error):
+            raise
+        log.is_left()
+    else:
+        log.is_handed_back()
 
 
 class WhileOwned:

@@ -16,9 +16,10 @@ from lrsearch.study.ranges import keep_ranges
 from lrsearch.study.side_runs import SideClaim, SideClaims
 from lrsearch.study.tables import COMPLETE, CONFIRM, FAILED, RANGE_TEST, TEST
 from lrsearch.training.loop import Evaluation, Stopped
-from lrsearch.workers.attempt import Attempts, WhileOwned
+from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import measured, value_of
+from lrsearch.workers.work_log import WorkLog
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,8 @@ class SideWorker:
 
     def run(self, claim: SideClaim) -> None:
         """Brings one to its end, hands it back when told to, or leaves it if it was lost."""
-        what, started = _name(claim), time.perf_counter()
+        started = time.perf_counter()
+        log = WorkLog(self.attempts.settings.study.name, _name(claim), self._metric(claim.kind))
         lease = self.attempts.lease(lambda: self.claims.renew(claim))
         store, folder = self.attempts.store, self.attempts.folder
         checkpoints = store.side_run(folder, claim.kind, claim.number)
@@ -51,18 +53,19 @@ class SideWorker:
         def work() -> None:
             device = self.attempts.objective.device_name
             self.attempts.until_stopped(lambda: self.claims.started(claim, device))
-            self.attempts.say(what, "begins")
+            log.begins("begins")
             guarded = WhileOwned(checkpoints, lease)
             outcome, result = self._kinds[claim.kind](claim, lease, guarded)
             seconds = time.perf_counter() - started
             self._finish(claim, outcome, result, seconds)
-            metric = self.attempts.settings.metric.name
-            is_test = claim.kind == TEST
-            self.attempts.say_end(what, outcome, _on_test(metric) if is_test else metric, seconds)
+            log.ends(outcome, seconds)
 
-        self.attempts.bring_to_end(
-            what, lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim)
-        )
+        bring_to_end(log, lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim))
+
+    def _metric(self, kind: str) -> str:
+        """What the value of a run of this kind is."""
+        metric = self.attempts.settings.metric.name
+        return _on_test(metric) if kind == TEST else metric
 
     def _finish(self, claim: SideClaim, outcome: Outcome, result: Result, seconds: float) -> None:
         found = claim.kind == RANGE_TEST and outcome.outcome == COMPLETE
@@ -124,7 +127,7 @@ class SideWorker:
     ) -> tuple[Outcome, Result]:
         """The weights of the confirmed winner's runs on the test part."""
         attempts, recipe = self.attempts, Recipe.from_dict(claim.recipe or {})
-        scored = _Scores(attempts.settings.metric.name)
+        scored = _Scores(self._metric(TEST))
         runs: Sequence[int] = claim.result["runs"]
 
         def test() -> None:
@@ -233,9 +236,9 @@ class SideReport:
 class _Scores:
     """The scores of the winner's runs; their value is the mean of the metric's counterpart."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, name: str) -> None:
         self.found: list[dict[str, float]] = []
-        self._name = _on_test(metric)
+        self._name = name
 
     @property
     def last(self) -> float | None:

@@ -21,9 +21,10 @@ from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Outcome
 from lrsearch.study.progress import Progress
 from lrsearch.study.trials import Studies
-from lrsearch.workers.attempt import Attempts, WhileOwned
+from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Outbox, Reporter, logged_values
+from lrsearch.workers.work_log import WorkLog
 
 if TYPE_CHECKING:
     import torch
@@ -48,29 +49,35 @@ class Worker:
 
     def run(self, claim: Claim) -> None:
         """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
-        what, started = f"trial {claim.trial_number}", time.perf_counter()
+        started = time.perf_counter()
+        name, metric = self.settings.study.name, self.settings.metric.name
+        log = WorkLog(name, f"trial {claim.trial_number}", metric)
         outbox = Outbox(self.claims, claim)
         lease = self.attempts.lease(outbox.flush)
         checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
 
         def work() -> None:
-            outcome, weights = self._train(claim, lease, outbox, checkpoints)
+            outcome, weights = self._train(claim, log, lease, outbox, checkpoints)
             seconds = time.perf_counter() - started
             self._finish(claim, outbox, outcome, seconds, weights)
-            self.attempts.say_end(what, outcome, self.settings.metric.name, seconds)
+            log.ends(outcome, seconds)
 
         def give_back() -> None:
             outbox.flush()
             self.claims.give_back(claim)
 
-        self.attempts.bring_to_end(what, lease, checkpoints, work, give_back)
+        bring_to_end(log, lease, checkpoints, work, give_back)
 
     def _train(
-        self, claim: Claim, lease: Lease, outbox: Outbox, checkpoints: Checkpoints
+        self,
+        claim: Claim,
+        log: WorkLog,
+        lease: Lease,
+        outbox: Outbox,
+        checkpoints: Checkpoints,
     ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
-        again = "" if claim.is_new else f" (attempt {claim.attempt})"
-        self.attempts.say(f"trial {claim.trial_number}{again}", recipe.describe())
+        log.begins(recipe.describe(), claim.attempt)
         should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(
             self.settings.metric,

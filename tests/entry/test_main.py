@@ -201,6 +201,7 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
         ("space={lr: auto, optimizer: {only: [foo]}}", "1 problem:"),
         ("space={betas: [0.9, 0.9], optimizer: {only: [foo, sgd]}}", "1 problem:"),
         ("workers=null", "workers: null is not"),
+        ("space.grad_clip=[1.0,null,null]", "[1.0, null, null] has a value twice"),
         ("space.lr.low=true", "space.lr.low: true is not a number"),
         (
             "train.amp=null",

@@ -51,7 +51,7 @@ def _chosen(parameters: dict[str, Any], name: str, domain: Any) -> Any:
         (("space.scheduler.cosine.final=0.0",), "cosine.final: 0.05 is not 0.0"),
         (("space.grad_clip=1.0",), "grad_clip: null is not 1.0"),
         (("space.warmup=null",), "warmup was 0.1 and is 0 here"),
-        (("space.optimizer.sgd.nesterov=null",), "optimizer.nesterov was True"),
+        (("space.optimizer.sgd.nesterov=null",), "optimizer.nesterov was true"),
         (("space.batch_size.low=128",), "batch_size: 64 is not one of 128"),
     ],
 )

@@ -1,0 +1,48 @@
+"""What a worker's log says of one trial or side run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from lrsearch.study.endings import Outcome
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkLog:
+    """The lines about one piece of work."""
+
+    study: str
+    what: str
+    """`trial 3`, for example."""
+    metric: str
+    """Whose value is told at the end."""
+
+    def begins(self, how: str, attempt: int = 1) -> None:
+        """With its recipe, if it has one; which attempt this is."""
+        again = f" (attempt {attempt})" if attempt > 1 else ""
+        self._say(f"{self.what}{again}", how)
+
+    def ends(self, outcome: Outcome, seconds: float) -> None:
+        """How, after so many seconds here."""
+        reason = "" if outcome.reason is None else f" ({outcome.reason.strip().splitlines()[-1]})"
+        value = "" if outcome.value is None else f", {self.metric} {outcome.value:.4g}"
+        ending = outcome.outcome.replace("_", " ")
+        self._say(self.what, f"{ending}{reason}{value}, after {seconds:.1f} s")
+
+    def is_handed_back(self) -> None:
+        """Any worker can go on with it."""
+        self._say(self.what, "handed back")
+
+    def is_left(self) -> None:
+        """It could not be handed back."""
+        self._say(self.what, "left to its lease, since the database does not answer")
+
+    def is_lost(self) -> None:
+        """Its lease ran out here."""
+        self._say(self.what, "another worker has it now")
+
+    def _say(self, what: str, said: str) -> None:
+        _log.info("%s, %s: %s", self.study, what, said)
