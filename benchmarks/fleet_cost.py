@@ -44,7 +44,7 @@ EVALUATIONS = 25
 DECIDED = range(5, 23)
 """Those at which the default pruner may end one: all that are timed."""
 RATES_LEFT = [0.1 * (1 - count / EVALUATIONS) for count in range(1, EVALUATIONS + 1)]
-RECIPE = {"lr": 0.1, "optimizer": {"name": "sgd"}}
+RECIPE = {"lr": 0.1, "batch_size": 64, "optimizer": {"name": "sgd"}}
 GOAL_P50, GOAL_P99 = 15.0, 100.0
 """Milliseconds, for 64 workers beside 10,000 finished trials."""
 _LONGEST_START = 60.0
@@ -273,7 +273,7 @@ def one_evaluation(
     name: str, claims: Claims, claim: Claim, count: int, values: list[float]
 ) -> float:
     pruner = build_pruner(name, {}, EVALUATIONS, "min")
-    course = Course(EVALUATIONS, "sgd", 0.1, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
+    course = Course(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
     row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
     started = time.perf_counter()
     claims.record(

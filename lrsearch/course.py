@@ -22,6 +22,7 @@ class Rates:
     left: float
     """The mean rate of the whole training, counting only what is still to come."""
     peak: float
+    batch_size: int
     optimizer: str
     """Rates are compared within one optimizer only."""
 
@@ -29,6 +30,14 @@ class Rates:
     def share_left(self) -> float:
         """What is still to come as a share of a whole training at the peak."""
         return self.left / self.peak
+
+    @property
+    def peak_per_sample(self) -> float:
+        """The peak for one sample of a batch: rates are compared so across batch sizes.
+
+        What a rate does to a training depends on this (Smith, Le 2018, arXiv 1710.06451).
+        """
+        return self.peak / self.batch_size
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Course:
     evaluations: int
     optimizer: str
     peak: float
+    batch_size: int
     warmup: float = 0.0
     """Its end, as a share of the whole training."""
     now: Sequence[float] = ()
@@ -49,7 +59,9 @@ class Course:
     def of(cls, recipe: Recipe, length: Length) -> Course:
         """The course of lrsearch's own training. A plateau's rates are not known beforehand."""
         warmup = length.warmup_steps(Duration.parse(recipe.warmup)) / length.steps
-        course = cls(length.evaluations, recipe.optimizer.name, recipe.lr, warmup)
+        course = cls(
+            length.evaluations, recipe.optimizer.name, recipe.lr, recipe.batch_size, warmup
+        )
         rough = length.rough(_STEPS)
         try:
             preview = recipe.preview(rough)
@@ -78,4 +90,5 @@ class Course:
         """What the schedule does at an evaluation; None where nobody knows."""
         if not 0 < evaluation <= len(self.now):
             return None
-        return Rates(self.now[evaluation - 1], self.left[evaluation - 1], self.peak, self.optimizer)
+        now, left = self.now[evaluation - 1], self.left[evaluation - 1]
+        return Rates(now, left, self.peak, self.batch_size, self.optimizer)

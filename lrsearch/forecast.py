@@ -162,13 +162,18 @@ class Forecaster:
         features = [now, now - self._scale([one.earlier for one in standings])]
         if with_rates:
             rates = [one.rates for one in standings if one.rates is not None]
-            peak = np.array([one.peak for one in rates])
-            reference = np.array([self._references.get(r.optimizer, r.peak) for r in rates])
+            peaks = [one.peak_per_sample for one in rates]
+            height = np.array(
+                [
+                    peak / self._references.get(one.optimizer, peak)
+                    for peak, one in zip(peaks, rates, strict=True)
+                ]
+            )
             share = np.array([one.share_left for one in rates]) + _SMALLEST_SHARE
-            of_peak = np.array([one.now for one in rates]) / peak
+            of_peak = np.array([one.now / one.peak for one in rates])
             features += [
-                np.sqrt(of_peak * peak / reference),
-                np.log(share * peak / reference),
+                np.sqrt(of_peak * height),
+                np.log(share * height),
                 np.sqrt(of_peak),
                 np.log(share),
             ]
@@ -186,11 +191,12 @@ def unsteadiness(values: Sequence[float] | Array) -> float:
 
 
 def _references(peers: Sequence[Standing]) -> dict[str, float]:
-    """The geometric mean of the peak rates, by optimizer."""
+    """The geometric mean of the peak rates per sample, by optimizer."""
     logs: dict[str, list[float]] = {}
     for peer in peers:
         if peer.rates is not None:
-            logs.setdefault(peer.rates.optimizer, []).append(math.log(peer.rates.peak))
+            log = math.log(peer.rates.peak_per_sample)
+            logs.setdefault(peer.rates.optimizer, []).append(log)
     return {optimizer: math.exp(float(np.mean(values))) for optimizer, values in logs.items()}
 
 

@@ -72,7 +72,7 @@ class OwnObjective:
 
     def course(self, recipe: Recipe) -> Course:
         # What the function makes of the recipe's schedule is its own affair.
-        return Course(self.most_evaluations(), recipe.optimizer.name, recipe.lr)
+        return Course(self.most_evaluations(), recipe.optimizer.name, recipe.lr, recipe.batch_size)
 
     def test(
         self, recipe: Recipe, weights: Mapping[str, torch.Tensor]

@@ -47,6 +47,7 @@ def test_rates_are_those_of_the_optimizer() -> None:
     rates = course.rates(3)
     assert rates is not None
     assert (rates.now, rates.peak, rates.optimizer) == (pytest.approx(0.1), 0.4, "sgd")
+    assert rates.peak_per_sample == 0.4 / 8
 
 
 @pytest.mark.parametrize("steps", [50_000, 1_000_003])
@@ -73,5 +74,5 @@ def test_nobody_knows_the_rates_of_a_plateau() -> None:
 
 
 def test_evaluations_beyond_the_plan_are_the_end() -> None:
-    course = Course(4, "sgd", 0.1)
+    course = Course(4, "sgd", 0.1, 64)
     assert [course.progress(evaluation) for evaluation in (1, 4, 6)] == [0.25, 1.0, 1.0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,10 +25,18 @@ def trainings(seed: int, count: int, noise: float = 0.05) -> tuple[list[Standing
         share, peak = rng.uniform(0.02, 0.5), 10 ** rng.uniform(-2, -1)
         skill = rng.normal()
         value = 1.0 + 0.3 * skill + 0.8 * share
-        rates = Rates(now=peak * share, left=peak * share, peak=peak, optimizer="sgd")
+        rates = Rates(peak * share, peak * share, peak, 64, "sgd")
         standings.append(Standing(value, value + 0.2, rates))
         finals.append(1.0 + 0.3 * skill - 0.1 * math.log(share) + noise * rng.normal())
     return standings, finals
+
+
+def with_rates(one: Standing, times: float, **changes: Any) -> Standing:
+    """The same with so many times its rates, and whatever else of them is another."""
+    assert one.rates is not None
+    now, left, peak = (times * rate for rate in (one.rates.now, one.rates.left, one.rates.peak))
+    rates = dataclasses.replace(one.rates, now=now, left=left, peak=peak, **changes)
+    return dataclasses.replace(one, rates=rates)
 
 
 def test_the_rate_to_come_tells_what_the_loss_alone_does_not() -> None:
@@ -104,19 +114,23 @@ def test_rates_of_different_optimizers_are_not_compared() -> None:
     standings, finals = trainings(5, 21)
     # The same trainings, every second with an optimizer whose rates are a hundredth.
     mixed = [
-        one
-        if k % 2 or one.rates is None
-        else Standing(
-            one.value,
-            one.earlier,
-            Rates(one.rates.now / 100, one.rates.left / 100, one.rates.peak / 100, "adamw"),
-        )
+        one if k % 2 else with_rates(one, 0.01, optimizer="adamw")
         for k, one in enumerate(standings)
     ]
     scale = Scale(finals)
     plain = Forecaster(scale, 0.5, standings[:-1], finals[:-1])(standings[-1])
     other = Forecaster(scale, 0.5, mixed[:-1], finals[:-1])(mixed[-1])
     assert other.mean == pytest.approx(plain.mean, abs=0.3)
+
+
+def test_a_rate_counts_for_each_sample_of_a_batch() -> None:
+    standings, finals = trainings(5, 21)
+    larger = [
+        one if k % 2 else with_rates(one, 4.0, batch_size=256) for k, one in enumerate(standings)
+    ]
+    scale = Scale(finals)
+    plain = Forecaster(scale, 0.5, standings[:-1], finals[:-1])(standings[-1])
+    assert Forecaster(scale, 0.5, larger[:-1], finals[:-1])(larger[-1]) == plain
 
 
 def test_a_curve_is_as_unsteady_as_its_last_values_scatter_about_its_course() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from problems import Curve
+from replay import Recorded
 
 from lrsearch.recipe import Recipe
 from lrsearch.space.domains import FloatRange, IntRange
@@ -57,13 +58,13 @@ class Task:
         last = self._losses(_decoded(rng.random((_REFERENCES, 5))), [EPOCHS])[:, 0]
         self.best, self.median = float(last.min()), float(np.median(last))
 
-    def trainings(self, count: int, seed: int) -> list[Curve]:
+    def trainings(self, count: int, seed: int) -> list[Recorded]:
         """Of random settings."""
         settings = _decoded(np.random.default_rng(seed).random((count, 5)))
         losses = self._losses(settings, range(1, EPOCHS + 1))
         return [
-            Curve(values.tolist(), [lr * rate for rate in _RATES])
-            for values, lr in zip(losses, settings[:, 1], strict=True)
+            Recorded(Curve(values.tolist(), [lr * rate for rate in _RATES]), "sgd", int(batch))
+            for values, (batch, lr, *_) in zip(losses, settings, strict=True)
         ]
 
     def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:

@@ -34,9 +34,9 @@ def recorded(seed: int = 0) -> list[Recorded]:
     """The trainings of one seed, in the order of the recipes."""
     table = read()
     return [
-        Recorded(_curve(row), table["recipes"][row["recipe"]]["optimizer"])
+        Recorded(_curve(row), recipe["optimizer"], 2 ** recipe["log2_batch_size"])
         for row in table["curves"]
-        if row["seed"] == seed and row["values"]
+        if row["seed"] == seed and row["values"] and (recipe := table["recipes"][row["recipe"]])
     ]
 
 

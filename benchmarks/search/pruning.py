@@ -75,8 +75,7 @@ def arguments_for(name: str, evaluations: int) -> tuple[str, dict[str, Any]]:
 def kept_aside(folder: Path) -> dict[str, list[Recorded]]:
     """Random settings of each of the other tasks."""
     return {
-        name: [Recorded(curve, "sgd") for curve in lcbench.Task(folder, name).trainings(ASIDE, 0)]
-        for name in lcbench.other_tasks(folder)
+        name: lcbench.Task(folder, name).trainings(ASIDE, 0) for name in lcbench.other_tasks(folder)
     }
 
 

@@ -15,15 +15,18 @@ from lrsearch.pruning.rules import Running
 
 @dataclass(frozen=True)
 class Recorded:
-    """A training with its optimizer and peak rate."""
+    """A training, and what is known of it beforehand."""
 
     curve: Curve
     optimizer: str = "adam"
+    batch_size: int = 1
+    """All of a set have the same where none is given."""
     warmup: float = 0.0
 
     def trial(self, number: int) -> Trial:
         """A trial that will go through it."""
-        return Trial(number, self.curve, course_of(self.curve, self.optimizer, self.warmup))
+        course = course_of(self.curve, self.optimizer, self.batch_size, self.warmup)
+        return Trial(number, self.curve, course)
 
 
 @dataclass(frozen=True)

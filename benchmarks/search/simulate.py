@@ -64,9 +64,9 @@ class Trial:
             self.state = "running" if self.spared else "pruned"
 
 
-def course_of(curve: Curve, optimizer: str, warmup: float = 0.0) -> Course:
+def course_of(curve: Curve, optimizer: str, batch_size: int, warmup: float = 0.0) -> Course:
     """What is known of a recorded training before it begins."""
-    course = Course(len(curve.rates), optimizer, max(curve.rates), warmup)
+    course = Course(len(curve.rates), optimizer, max(curve.rates), batch_size, warmup)
     rates = [curve.rates[0], *curve.rates]
     return course.with_rates(rates, range(1, len(rates)))
 
@@ -165,7 +165,7 @@ def _begin(
     asked = study.ask()
     recipe = problem.space.suggest(asked)
     curve = problem.curve(recipe, asked.params)
-    trial = Trial(number, curve, course_of(curve, recipe.optimizer.name))
+    trial = Trial(number, curve, course_of(curve, recipe.optimizer.name, recipe.batch_size))
     memory.trials.append(trial)
     return trial, asked
 

@@ -37,6 +37,7 @@ _PEERS = (
         _units.trial_number,
         _units.value.label("final"),
         _units.recipe["lr"].as_float().label("peak"),
+        _units.recipe["batch_size"].as_integer().label("batch_size"),
         _units.recipe[("optimizer", "name")].as_string().label("optimizer"),
     )
     .join_from(EpochRow.__table__, UnitRow.__table__, _units.trial_id == _epochs.trial_id)
@@ -74,11 +75,11 @@ class SqlPeers:
 
     def _peer(self, row: Row[*tuple[Any, ...]], earlier: Mapping[int, float]) -> Peer:
         """One trial, with its value at an earlier moment if it has one there."""
-        trial_id, value, complete, now, left, number, final, peak, optimizer = row
+        trial_id, value, complete, now, left, number, final, peak, batch_size, optimizer = row
         sign = self._sign
         rates = None
         if left is not None and peak is not None:
-            rates = Rates(now, left, peak, optimizer)
+            rates = Rates(now, left, peak, batch_size, optimizer)
         at = Standing(sign * value, sign * earlier.get(trial_id, value), rates)
         return Peer(number, at, sign * final if complete and final is not None else None)
 

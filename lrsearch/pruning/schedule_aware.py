@@ -31,7 +31,7 @@ _UNSTEADY = 3.0
 little of where it will settle once its rate has decayed."""
 _ALIKE_VALUE, _ALIKE_RATE = 0.4, 0.6
 """Trials of a stratum are much alike so near each other: in units of what lies between the quarters
-of its losses, and in decades of the peak rate of one optimizer."""
+of its losses, and in decades of the peak rate per sample of one optimizer."""
 _SMALLEST = 1e-12
 """Between the quarters, where there is nothing."""
 _KNOWN_AT, _KEPT_THEN = 0.4, 0.4
@@ -126,7 +126,7 @@ def _counts(standings: Sequence[Standing]) -> Array:
     alike = _nearness(values, _ALIKE_VALUE * max(three_quarters - quarter, _SMALLEST))
     rates = [one.rates for one in standings if one.rates is not None]
     if rates:  # of a stratum all have them, or none
-        alike *= _nearness(np.log10([one.peak for one in rates]), _ALIKE_RATE)
+        alike *= _nearness(np.log10([one.peak_per_sample for one in rates]), _ALIKE_RATE)
         _, optimizers = np.unique([one.optimizer for one in rates], return_inverse=True)
         alike *= np.equal.outer(optimizers, optimizers)
     return np.asarray(1 / alike.sum(axis=1))

@@ -40,7 +40,7 @@ def ours(
     """What the rule says after each evaluation of a trial."""
     return [
         pruner.should_prune(
-            Running(history[:now], unit, Course(WHOLE, "sgd", 0.1)),
+            Running(history[:now], unit, Course(WHOLE, "sgd", 0.1, 64)),
             KnownPeers([*others, Known(tuple(history[:now]), bracket=pruner.bracket(unit))]),
         )
         for now in range(1, len(history) + 1)
@@ -238,5 +238,7 @@ class Vanishing(KnownPeers):
 @pytest.mark.parametrize("rule", [Percentile("min", 50.0, 1, 0), Halving("min", 1, 2)])
 def test_a_trial_whose_peers_are_gone_goes_on(rule: Pruner) -> None:
     others = [Known((0.0,), complete=True)] * 9
-    assert rule.should_prune(Running([1.0], 0, Course(WHOLE, "sgd", 0.1)), KnownPeers(others))
-    assert not rule.should_prune(Running([1.0], 0, Course(WHOLE, "sgd", 0.1)), Vanishing(others))
+    assert rule.should_prune(Running([1.0], 0, Course(WHOLE, "sgd", 0.1, 64)), KnownPeers(others))
+    assert not rule.should_prune(
+        Running([1.0], 0, Course(WHOLE, "sgd", 0.1, 64)), Vanishing(others)
+    )

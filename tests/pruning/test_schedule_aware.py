@@ -15,13 +15,13 @@ from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Mode, Running
 
 EVALUATIONS = 10
-LATE = Rates(now=0.1, left=0.04, peak=0.1, optimizer="sgd")
+LATE = Rates(now=0.1, left=0.04, peak=0.1, batch_size=64, optimizer="sgd")
 """Of a schedule that has most of its decay still to come."""
-EARLY = Rates(now=0.02, left=0.004, peak=0.1, optimizer="sgd")
+EARLY = Rates(now=0.02, left=0.004, peak=0.1, batch_size=64, optimizer="sgd")
 
 
 def share_left(share: float) -> Rates:
-    return Rates(now=0.02, left=0.1 * share, peak=0.1, optimizer="sgd")
+    return Rates(now=0.02, left=0.1 * share, peak=0.1, batch_size=64, optimizer="sgd")
 
 
 class Others(KnownPeers):
@@ -73,6 +73,7 @@ def pruned(
         EVALUATIONS,
         "sgd",
         0.1,
+        64,
         warmup,
         [rates.now] * EVALUATIONS if rates else (),
         [rates.left] * EVALUATIONS if known and rates else (),
@@ -148,7 +149,11 @@ def test_those_that_are_much_alike_count_as_one_together() -> None:
 
     def at_a_fifth(optimizers: Sequence[str], peaks: Sequence[float]) -> bool:
         others = [
-            Peer(k, Standing(value, value + 0.05, Rates(0.2 * peak, 0.04 * peak, peak, name)), 0.5)
+            Peer(
+                k,
+                Standing(value, value + 0.05, Rates(0.2 * peak, 0.04 * peak, peak, 64, name)),
+                0.5,
+            )
             for k, (value, peak, name) in enumerate(zip(values, peaks, optimizers, strict=True))
         ]
         return pruned(1.6, EARLY, others=others, evaluation=2, keep=0.6, chance=1.0)

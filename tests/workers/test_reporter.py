@@ -81,7 +81,7 @@ class Bench:
         self.report = Reporter(
             MetricSettings(**metric), claims, claim, self.lease, self.outbox,
             build_pruner("none", {}, 5, "min"), lambda: self.stopping,
-            Course(5, "sgd", 0.1), earlier,
+            Course(5, "sgd", 0.1, 64), earlier,
         )  # fmt: skip
 
 
