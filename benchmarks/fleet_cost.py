@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--pruner", default="schedule_aware")
     parser.add_argument("--output", type=Path, help="file of the raw numbers")
     options = parser.parse_args()
-    if options.seconds >= len(DECIDED):
+    if options.seconds > len(DECIDED) - 1:
         parser.error(f"--seconds: at most {len(DECIDED) - 1}, later nothing is decided")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rows = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 _MEANT = {**dict.fromkeys(("bayes", "bayesian", "bo"), "auto"), "null": "none"}
 """Other names of what is in the catalogue."""
@@ -22,17 +22,24 @@ def closest(name: object, names: Iterable[str]) -> str:
 
 
 def as_given(value: object) -> str:
-    """A value as a configuration has it: `null`, `true`, `'a word'`, `[1, null]`."""
+    """A value as a configuration has it: `null`, `true`, `'a word'`, `[1, null]`, `{low: 1}`."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(as_given, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {as_given(one)}' for key, one in value.items())}}}"
     if value is None:
         return "null"
     return repr(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def word(value: object) -> str:
+    """A name as a configuration has it, without quotes: also of what can be none, such as null."""
+    return value if isinstance(value, str) else as_given(value)
 
 
 def unknown(name: object, known: Iterable[object]) -> str:
     """`'cosin' is unknown; did you mean cosine? (valid: constant, cosine, ...)`."""
     names = sorted(str(one) for one in known)
     if not names:
-        return f"{str(name)!r} is unknown: there are none"
-    return f"{str(name)!r} is unknown{closest(name, names)} (valid: {', '.join(names)})"
+        return f"{word(name)!r} is unknown: there are none"
+    return f"{word(name)!r} is unknown{closest(word(name), names)} (valid: {', '.join(names)})"

@@ -32,12 +32,12 @@ def read() -> dict[str, Any]:
 
 def recorded(seed: int = 0) -> list[Recorded]:
     """The trainings of one seed, in the order of the recipes."""
-    table = read()
-    return [
-        Recorded(_curve(row), recipe["optimizer"], 2 ** recipe["log2_batch_size"])
-        for row in table["curves"]
-        if row["seed"] == seed and row["values"] and (recipe := table["recipes"][row["recipe"]])
-    ]
+    return [_recorded(row) for row in read()["curves"] if row["seed"] == seed and row["values"]]
+
+
+def _recorded(row: dict[str, Any]) -> Recorded:
+    recipe = read()["recipes"][row["recipe"]]
+    return Recorded(_curve(row), recipe["optimizer"], 2 ** recipe["log2_batch_size"])
 
 
 @functools.cache
@@ -63,9 +63,9 @@ def seed_noise() -> float:
         if row["seed"] > 0 and row["outcome"] == "complete":
             finals.setdefault(row["recipe"], []).append(row["values"][-1])
     # Few values: the median of what they scatter is less than the variance, by the chi-square law.
+    freedoms = [len(values) - 1 for values in finals.values()]
     scatter = [np.var(values, ddof=1) for values in finals.values()]
-    freedom = min(map(len, finals.values())) - 1
-    return math.sqrt(float(np.median(scatter)) * freedom / float(chi2.median(freedom)))
+    return math.sqrt(np.median(scatter * np.array(freedoms) / chi2.median(freedoms)))
 
 
 class OwnTable:

@@ -72,9 +72,9 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
         problem = Parameter("duration", None).problem(every)
         if problem or Duration.parse(every).amount <= 0:
             problems.append(f"train.eval_every: {problem or f'{as_given(every)} is not above 0'}")
-    if not _is_device(str(node.get("device"))):
+    if isinstance(device := node.get("device"), str) and not _is_device(device):
         devices = ("auto", "cpu", "cuda", "mps", "cuda:0")
-        problems.append(f"train.device: {unknown(node.get('device'), devices)}")
+        problems.append(f"train.device: {unknown(device, devices)}")
     train = section("train", node, TrainSettings, problems)
     return train if len(problems) == before else None
 

@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from types import NoneType
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,10 +25,13 @@ def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None
     node = mapping(path, node, problems)
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
+    numbers = _numbers(typing.cast(Any, cls))
+    flags = {key for key, value in node.items() if isinstance(value, bool) and key in numbers}
+    wrong += [f"{path}.{key}: {as_given(node[key])} is not a number" for key in sorted(flags)]
     problems.extend(wrong)
     try:
         value = _adapter(typing.cast(Any, cls)).validate_python(
-            {k: v for k, v in node.items() if k in names}
+            {k: v for k, v in node.items() if k in names and k not in flags}
         )
     except ValidationError as error:
         problems.extend(_in_words(path, detail) for detail in error.errors())
@@ -38,6 +42,16 @@ def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None
 @functools.cache
 def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
+
+
+@functools.cache
+def _numbers(cls: Any) -> set[str]:
+    """The fields that hold a number and nothing else. Pydantic would take true for 1."""
+    hints = typing.get_type_hints(cls)
+    kinds = {name: set(typing.get_args(hint) or [hint]) for name, hint in hints.items()}
+    return {
+        name for name, of in kinds.items() if of & {int, float} and of <= {int, float, NoneType}
+    }
 
 
 def _in_words(path: str, detail: ErrorDetails) -> str:

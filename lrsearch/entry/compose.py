@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from lrsearch.hints import unknown
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
+_KEY = re.compile(r"[+~]{0,2}[\w.-]+")
 # `://user:password@`; a password may itself hold @ or :, so up to the last @ of the word.
 _PASSWORD = re.compile(r"(://[^:@/\s]*:)\S*@")
 
@@ -75,12 +77,13 @@ def compose(
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
         if not any(one.startswith("+sweep=") for one in chosen):
             raise ConfigErrors(problems)
-        values = [_let_in(one) for one in parsed if not _chooses(one, groups)]
+        rest = [one for one in parsed if not _chooses(one, groups)]
+        values = [_let_in(one) for one in rest if one.key_or_group != "sweep"]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigErrors([*problems, _in_words(error)]) from None
-    name = next(str(one.value()) for one in parsed if one.key_or_group == "sweep")
+    name = next(one.removeprefix("+sweep=") for one in chosen if one.startswith("+sweep="))
     OmegaConf.set_struct(config, False)
     config["sweep"] = name
     layers = [_container(sweeps[name].node)] if name in sweeps else []
@@ -128,9 +131,10 @@ def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
 def _not_a_pair(text: str) -> str:
     key, _, value = text.partition("=")
     problem = f"{text}: not of the form key=value"
-    if not value or '"' in value:
+    if not value or '"' in value or not _KEY.fullmatch(key):
         return problem
-    return f"{problem}; to give it that value, write '{key}=\"{value}\"', with both kinds of quotes"
+    quoted = shlex.quote(f'{key}="{value}"')
+    return f"{problem}; to give it that value, write {quoted}, with all of these quotes"
 
 
 def _quoted(text: str) -> str:
@@ -161,7 +165,13 @@ def _check_groups(
             problems.append(f"{group}: {unknown(value, options)}{known}")
             continue
         chosen.append(f"{'+' if group == 'sweep' else ''}{group}={value}")
-    if not any(one.key_or_group == "sweep" for one in parsed):
+    sweep = [one for one in parsed if one.key_or_group == "sweep"]
+    problems.extend(
+        f"{one.input_line}: there is no sweep to take away; +sweep=NAME chooses one"
+        for one in sweep
+        if one.is_delete()
+    )
+    if not any(_chooses(one, groups) for one in sweep):
         problems.append(f"no sweep is chosen; add +sweep=NAME:\n{sweep_list(sweeps)}")
     return chosen
 

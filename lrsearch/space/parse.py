@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrsearch.hints import as_given, unknown
+from lrsearch.hints import as_given, unknown, word
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON
@@ -26,10 +26,11 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
     optimizers = {name: kind.parameters for name, kind in OPTIMIZERS.items()}
     schedulers = {name: family.parameters for name, family in FAMILIES.items()}
     optimizer = _parse_branch(plain, "optimizer", optimizers, problems)
-    is_known = len(problems) == before
     scheduler = _parse_branch(plain, "scheduler", schedulers, problems)
     shared_kinds = dict(COMMON)
-    for option in optimizer if is_known else OPTIMIZERS:  # no further problems with its arguments
+    # Where one is not known, nor are its arguments: no further problems with them.
+    is_known = optimizer and _are_known(plain["optimizer"])
+    for option in optimizer if is_known else OPTIMIZERS:
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
@@ -71,13 +72,22 @@ def _kind(key: str) -> str | None:
     return key if key in ("value", "choices") else None
 
 
+def _are_known(optimizer: Mapping[str, Any]) -> bool:
+    """Whether all that are named are in the catalogue."""
+    only = optimizer.get("only") or []
+    named = [*optimizer, *(only if isinstance(only, list) else [only])]
+    return all(word(name) in (*OPTIMIZERS, "only") for name in named)
+
+
 def _parse_branch(
     plain: Mapping[str, Any], branch: str, catalogue: Catalogue, problems: list[str]
 ) -> dict[str, dict[str, Domain]]:
     path = f"space.{branch}"
     node = plain.get(branch) or {}
     if not isinstance(node, Mapping):
-        problems.append(f"{path}: {as_given(node)} is not a mapping: write {path}.only=[{node}]")
+        problems.append(
+            f"{path}: {as_given(node)} is not a mapping: write {path}.only=[{word(node)}]"
+        )
         return {}
     options: dict[str, dict[str, Domain]] = {}
     for option, parameters in node.items():
@@ -102,6 +112,7 @@ def _parse_branch(
     elif not isinstance(only, list):
         problems.append(f"{path}.only: {as_given(only)} is not a list of {branch}s")
         only = []
+    only = [word(option) for option in only]
     for option in only:
         if option not in catalogue:
             problems.append(f"{path}.only: {unknown(option, catalogue)}")

@@ -131,11 +131,11 @@ def bring_to_end(
         try:
             work()
         except LeaseLost:
-            log.is_lost()
+            log.lost()
             return
         except Stopped:
             if lease.lost:
-                log.is_lost()
+                log.lost()
             else:
                 _hand_back(give_back, log)
             return
@@ -147,13 +147,13 @@ def _hand_back(give_back: Callable[[], None], log: WorkLog) -> None:
     try:
         give_back()
     except LeaseLost:
-        log.is_lost()
+        log.lost()
     except Exception as error:
         if not passes(error):
             raise
-        log.is_left()
+        log.left()
     else:
-        log.is_handed_back()
+        log.handed_back()
 
 
 class WhileOwned:

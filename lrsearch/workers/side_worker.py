@@ -53,7 +53,7 @@ class SideWorker:
         def work() -> None:
             device = self.attempts.objective.device_name
             self.attempts.until_stopped(lambda: self.claims.started(claim, device))
-            log.begins("begins")
+            log.begins("begins", claim.attempt)
             guarded = WhileOwned(checkpoints, lease)
             outcome, result = self._kinds[claim.kind](claim, lease, guarded)
             seconds = time.perf_counter() - started

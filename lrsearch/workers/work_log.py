@@ -20,8 +20,8 @@ class WorkLog:
     metric: str
     """Whose value is told at the end."""
 
-    def begins(self, how: str, attempt: int = 1) -> None:
-        """With its recipe, if it has one; which attempt this is."""
+    def begins(self, how: str, attempt: int) -> None:
+        """How, such as with which recipe; which attempt this is."""
         again = f" (attempt {attempt})" if attempt > 1 else ""
         self._say(f"{self.what}{again}", how)
 
@@ -32,15 +32,15 @@ class WorkLog:
         ending = outcome.outcome.replace("_", " ")
         self._say(self.what, f"{ending}{reason}{value}, after {seconds:.1f} s")
 
-    def is_handed_back(self) -> None:
+    def handed_back(self) -> None:
         """Any worker can go on with it."""
         self._say(self.what, "handed back")
 
-    def is_left(self) -> None:
+    def left(self) -> None:
         """It could not be handed back."""
         self._say(self.what, "left to its lease, since the database does not answer")
 
-    def is_lost(self) -> None:
+    def lost(self) -> None:
         """Its lease ran out here."""
         self._say(self.what, "another worker has it now")
 

@@ -306,7 +306,7 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
         "confirm: 3 is not a mapping: write confirm.top=3 or confirm=null"
     ]
     assert problems("+sweep=digits", "confirm.top=true", "confirm.seeds=2.0") == [
-        "confirm.top: true is not valid: it should be a valid integer",
+        "confirm.top: true is not a number",
         "confirm.seeds: 2.0 is not valid: it should be a valid integer",
     ]
 

@@ -195,6 +195,15 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
         ("pruner=null", "pruner: 'null' is unknown; did you mean none? (valid: asha,"),
         ("sampler=[tpe]", "sampler: '[tpe]' is unknown; did you mean tpe? (valid: auto,"),
         ("study.name=a=b", "write 'study.name=\"a=b\"'"),
+        ("a b=3", "a b=3: not of the form key=value\n"),
+        ("~sweep=digits", "~sweep=digits: there is no sweep to take away"),
+        ("train.micro_batch=true", "train.micro_batch: true is not a number"),
+        ("train.device=null", "1 problem:"),
+        ("space.optimizer=true", "true is not a mapping: write space.optimizer.only=[true]"),
+        ("space.optimizer.only=[[sgd]]", "did you mean sgd?"),
+        ("space.optimizer.only=[null]", "'null' is unknown"),
+        ("space.lr={low: {a: null}, high: 1}", "space.lr.low: {a: null} is not a number"),
+        ("space={betas: [0.9, 0.9], optimizer: {only: [sgd], sgd: {momentum: 2}}}", "2 problems:"),
         ("study.balance=scheduler", "did you mean [scheduler]?"),
         ("sampler.n_startup_trials=null", "sampler.n_startup_trials: null is not a whole number"),
         ("space.optimizer.only=[foo]", "1 problem:"),
@@ -213,6 +222,13 @@ def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, 
     code, _, error = command("+sweep=digits", "sampler=tpe", given)
     assert code == 2
     assert said in error
+
+
+@pytest.mark.parametrize("given", ["~sweep=digits", "+sweep={a: 1}"])
+def test_what_chooses_no_sweep_is_told_how_to(command: Command, given: str) -> None:
+    code, _, error = command(given)
+    assert code == 2
+    assert "no sweep is chosen; add +sweep=NAME:" in error
 
 
 def test_a_part_without_parameters_says_so(command: Command) -> None:

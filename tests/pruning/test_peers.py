@@ -12,6 +12,7 @@ from known_trials import MODES, VALUES, Known, KnownPeers
 from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.orm import Session
 
+from lrsearch.course import Rates
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Group, Mode
 from lrsearch.study.tables import Base, EpochRow, StudyRow, UnitRow
@@ -129,7 +130,7 @@ def trial(
             trial_id=10 + number,
             trial_number=number,
             value=values[-1] if complete else None,
-            recipe={"lr": 0.1, "optimizer": {"name": "sgd"}},
+            recipe={"lr": 0.1, "batch_size": 64, "optimizer": {"name": "sgd"}},
         )
     ]
     for evaluation, value in enumerate(values, start=1):
@@ -177,9 +178,7 @@ def test_standings_are_compared_at_the_same_share_of_the_training(standings: Ses
         2: (0.65, 0.8),
     }
     assert {peer.number: peer.final for peer in half} == {0: 0.6, 1: None, 2: 0.4}
-    for peer in half:
-        assert peer.standing.rates is not None
-        assert peer.standing.rates.share_left == pytest.approx(0.5)
+    assert [peer.standing.rates for peer in half] == [Rates(0.1, 0.05, 0.1, 64, "sgd")] * 3
 
 
 def test_more_is_better_where_it_is(standings: Session) -> None:

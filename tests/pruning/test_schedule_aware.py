@@ -131,9 +131,10 @@ def test_the_best_that_one_may_become_are_a_share_of_all_that_have_begun() -> No
     )  # the twelfth best will do
 
 
-def test_a_loss_that_jumps_about_is_given_time_to_settle() -> None:
-    assert pruned(0.8, EARLY)
-    assert not pruned(0.8, EARLY, jumps=0.3)
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_loss_that_jumps_about_is_given_time_to_settle(mode: Mode) -> None:
+    assert pruned(0.8, EARLY, mode=mode)
+    assert not pruned(0.8, EARLY, mode=mode, jumps=0.3)
 
 
 def test_less_is_kept_once_ranks_are_known() -> None:
@@ -147,20 +148,25 @@ def test_less_is_kept_once_ranks_are_known() -> None:
 def test_those_that_are_much_alike_count_as_one_together() -> None:
     values = [*np.linspace(0.7, 0.71, 20), *np.linspace(1.7, 1.8, 12)]
 
-    def at_a_fifth(optimizers: Sequence[str], peaks: Sequence[float]) -> bool:
+    def at_a_fifth(
+        optimizers: Sequence[str], peaks: Sequence[float], batch_sizes: Sequence[int] = (64,) * 32
+    ) -> bool:
+        rates = [
+            Rates(0.2 * peak, 0.04 * peak, peak, batch_size, optimizer)
+            for peak, batch_size, optimizer in zip(peaks, batch_sizes, optimizers, strict=True)
+        ]
         others = [
-            Peer(
-                k,
-                Standing(value, value + 0.05, Rates(0.2 * peak, 0.04 * peak, peak, 64, name)),
-                0.5,
-            )
-            for k, (value, peak, name) in enumerate(zip(values, peaks, optimizers, strict=True))
+            Peer(k, Standing(value, value + 0.05, one), 0.5)
+            for k, (value, one) in enumerate(zip(values, rates, strict=True))
         ]
         return pruned(1.6, EARLY, others=others, evaluation=2, keep=0.6, chance=1.0)
 
     assert not at_a_fifth(["sgd"] * 32, [0.1] * 32)  # one of two is better
     assert at_a_fifth(["sgd"] * 32, np.geomspace(1e-20, 1e20, 32).tolist())  # 20 of 32
     assert at_a_fifth([f"own {k}" for k in range(32)], [0.1] * 32)
+    sizes = [16**k for k in range(32)]
+    assert at_a_fifth(["sgd"] * 32, [0.1] * 32, sizes)
+    assert not at_a_fifth(["sgd"] * 32, [0.1 * size for size in sizes], sizes)  # alike per sample
 
 
 def test_a_stratum_has_a_tenth_of_the_rate_to_come_more_or_less() -> None:
