@@ -53,14 +53,14 @@ class Parameter:
         return _problem_in_time(self.kind, value)
 
     def _out_of_bounds(self, value: float) -> str | None:
+        if not math.isfinite(value):
+            return f"{as_given(value)} is not a finite number"
         below = value <= self.low if self.open_low else value < self.low
-        if not math.isfinite(value) or below or value > self.high:
+        if below or value > self.high:
             low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
             bounds = [low] if self.low > -math.inf else []
             bounds += [f"at most {self.high:g}"] if self.high < math.inf else []
-            return f"{as_given(value)} is out of range: it must be " + (
-                " and ".join(bounds) or "finite"
-            )
+            return f"{as_given(value)} is out of range: it must be {' and '.join(bounds)}"
         return None
 
 

@@ -10,8 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lrsearch.errors import UserError
-
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -33,18 +31,19 @@ class Sweep:
     name: str
     path: Path
     node: DictConfig
+    problem: str | None = None
+    """Why it cannot be read; the others can be."""
 
     @property
     def description(self) -> str:
         """Its first line for people."""
+        if self.problem is not None:
+            return f"broken: {self.problem}".splitlines()[0]
         return str(OmegaConf.to_container(self.node).get("description", ""))  # type: ignore[union-attr]
 
 
 def find_sweeps() -> dict[str, Sweep]:
-    """The sweeps by name; those in the working directory's `sweeps/` win over the shipped ones.
-
-    Raises UserError for a file that is not YAML.
-    """
+    """The sweeps by name; those in the working directory's `sweeps/` win over the shipped ones."""
     own = Path.cwd() / "sweeps"
     sweeps = _shipped_sweeps() | ({} if own == _shipped("sweeps") else _sweeps_in(own))
     return dict(sorted(sweeps.items()))
@@ -57,16 +56,18 @@ def _shipped_sweeps() -> dict[str, Sweep]:
 
 
 def _sweeps_in(folder: Path) -> dict[str, Sweep]:
-    sweeps: dict[str, Sweep] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            node = OmegaConf.load(path)
-        except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not valid YAML: {error}") from None
-        if not isinstance(node, DictConfig):
-            raise UserError(f"{path} is not a mapping of keys to values")
-        sweeps[path.stem] = Sweep(path.stem, path, node)
-    return sweeps
+    return {path.stem: _read(path) for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read(path: Path) -> Sweep:
+    problem = None
+    try:
+        node = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        node, problem = DictConfig({}), f"{path} is not valid YAML: {error}"
+    if not isinstance(node, DictConfig):
+        node, problem = DictConfig({}), f"{path} is not a mapping of keys to values"
+    return Sweep(path.stem, path, node, problem)
 
 
 def sweep_list(sweeps: dict[str, Sweep]) -> str:

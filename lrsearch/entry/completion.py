@@ -82,10 +82,7 @@ def _known(before: Sequence[str], typed: str) -> list[str]:
 def _sweeps() -> list[str]:
     from lrsearch.entry.catalogue import find_sweeps
 
-    try:
-        return [f"+sweep={name}" for name in find_sweeps()]
-    except UserError:  # a file that is no sweep: this is not the place to say so
-        return []
+    return [f"+sweep={name}" for name, sweep in find_sweeps().items() if sweep.problem is None]
 
 
 def _options(command: str | None) -> list[str]:

@@ -157,12 +157,16 @@ def _check_groups(
     for one in parsed:
         if not _chooses(one, groups):
             continue
-        value = one.value() if isinstance(one.value(), str) else one.get_value_string()
+        value = one.value()
+        value = value if isinstance(value, str) else one.get_value_string()
         group = one.key_or_group
         options = loader.get_group_options(group)
         if value not in options:
             known = f"\n{sweep_list(sweeps)}" if group == "sweep" else ""
             problems.append(f"{group}: {unknown(value, options)}{known}")
+            continue
+        if group == "sweep" and value in sweeps and (problem := sweeps[value].problem):
+            problems.append(problem)
             continue
         chosen.append(f"{'+' if group == 'sweep' else ''}{group}={value}")
     sweep = [one for one in parsed if one.key_or_group == "sweep"]

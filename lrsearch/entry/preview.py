@@ -224,7 +224,10 @@ def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
             f"{length.steps} steps are too many to draw (at most {_MOST_STEPS}): "
             f"give a shorter training, or fewer with --steps-per-epoch"
         )
-    seen = recipe.preview(length)
+    try:
+        seen = recipe.preview(length)
+    except (ArithmeticError, ValueError) as error:
+        raise UserError(f"the rates of {recipe.describe()} cannot be computed: {error}") from None
     return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
 
 

@@ -6,7 +6,7 @@ from lrsearch.entry.catalogue import find_sweeps, sweep_list
 
 
 def list_sweeps(as_json: bool) -> None:
-    """A line each: name and description. Raises UserError for a file that is not YAML."""
+    """A line each: name and description."""
     sweeps = find_sweeps()
     if not as_json:
         print(f"The sweeps (run one with: lrsearch +sweep=NAME):\n{sweep_list(sweeps)}")
@@ -15,7 +15,12 @@ def list_sweeps(as_json: bool) -> None:
 
     print_json(
         [
-            {"name": sweep.name, "description": sweep.description, "file": str(sweep.path)}
+            {
+                "name": sweep.name,
+                "description": sweep.description,
+                "file": str(sweep.path),
+                "problem": sweep.problem,
+            }
             for sweep in sweeps.values()
         ]
     )

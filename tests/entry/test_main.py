@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -222,6 +223,22 @@ def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, 
     code, _, error = command("+sweep=digits", "sampler=tpe", given)
     assert code == 2
     assert said in error
+
+
+def test_a_broken_sweep_file_is_no_hindrance_to_the_others(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "half.yaml").write_text("study: {n_trials: 2\n")
+    (tmp_path / "sweeps" / "listed.yaml").write_text("- a\n")
+    assert command("+sweep=digits", "dry_run=true")[0] == 0
+    for name, said in (("half", "is not valid YAML"), ("listed", "is not a mapping of keys")):
+        code, _, error = command(f"+sweep={name}")
+        assert code == 2
+        assert f"sweeps/{name}.yaml {said}" in error
+    listed = {one["name"]: one for one in json.loads(command("sweeps", "--json")[1])}
+    assert "half.yaml" in listed["half"]["description"]
+    assert listed["digits"]["problem"] is None
 
 
 @pytest.mark.parametrize("given", ["~sweep=digits", "+sweep={a: 1}"])
