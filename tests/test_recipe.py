@@ -120,7 +120,7 @@ def test_a_line_describes_what_differs_from_the_defaults() -> None:
     ("changes", "said"),
     [
         ({"lr": 0.0}, "lr: 0.0 is out of range: it must be above 0"),
-        ({"lr": float("nan")}, "lr: nan is out of range"),
+        ({"lr": float("nan")}, "lr: nan is not a finite number"),
         ({"batch_size": 0}, "batch_size: 0 is out of range"),
         ({"warmup": 30}, "did you mean 30ep"),
         ({"grad_clip": -1.0}, "grad_clip: -1.0 is out of range"),
