@@ -162,13 +162,9 @@ class Forecaster:
         features = [now, now - self._scale([one.earlier for one in standings])]
         if with_rates:
             rates = [one.rates for one in standings if one.rates is not None]
-            peaks = [one.peak_per_sample for one in rates]
-            height = np.array(
-                [
-                    peak / self._references.get(one.optimizer, peak)
-                    for peak, one in zip(peaks, rates, strict=True)
-                ]
-            )
+            peak = np.array([one.peak_per_sample for one in rates])
+            reference = [self._references.get(r.optimizer, r.peak_per_sample) for r in rates]
+            height = peak / np.array(reference)
             share = np.array([one.share_left for one in rates]) + _SMALLEST_SHARE
             of_peak = np.array([one.now / one.peak for one in rates])
             features += [

@@ -39,7 +39,7 @@ def word(value: object) -> str:
 
 def unknown(name: object, known: Iterable[object]) -> str:
     """`'cosin' is unknown; did you mean cosine? (valid: constant, cosine, ...)`."""
-    names = sorted(str(one) for one in known)
+    given, names = word(name), sorted(str(one) for one in known)
     if not names:
-        return f"{word(name)!r} is unknown: there are none"
-    return f"{word(name)!r} is unknown{closest(word(name), names)} (valid: {', '.join(names)})"
+        return f"{given!r} is unknown: there are none"
+    return f"{given!r} is unknown{closest(given, names)} (valid: {', '.join(names)})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 
+import pytest
+
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
@@ -40,3 +42,8 @@ def serve(only: str | None = None, stop_after: int | None = None) -> None:
     service = Service(Here(URL), only, until_empty=True, stop=stop)
     service.work()
     service.close()
+
+
+def own_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What lrsearch logged: servers of other tests end whenever they like, and say so."""
+    return [one.getMessage() for one in caplog.records if one.name.startswith("lrsearch.")]

@@ -28,6 +28,7 @@ from lrsearch.hints import unknown
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
+_SWEEP = "+sweep="
 _KEY = re.compile(r"[+~]{0,2}[\w.-]+")
 # `://user:password@`; a password may itself hold @ or :, so up to the last @ of the word.
 _PASSWORD = re.compile(r"(://[^:@/\s]*:)\S*@")
@@ -75,7 +76,8 @@ def compose(
     with _hydra(config_dir) as loader:
         groups = set(loader.list_groups("")) - {"hydra"}
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
-        if not any(one.startswith("+sweep=") for one in chosen):
+        name = next((one.removeprefix(_SWEEP) for one in chosen if one.startswith(_SWEEP)), None)
+        if name is None:
             raise ConfigErrors(problems)
         rest = [one for one in parsed if not _chooses(one, groups)]
         values = [_let_in(one) for one in rest if one.key_or_group != "sweep"]
@@ -83,7 +85,6 @@ def compose(
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigErrors([*problems, _in_words(error)]) from None
-    name = next(one.removeprefix("+sweep=") for one in chosen if one.startswith("+sweep="))
     OmegaConf.set_struct(config, False)
     config["sweep"] = name
     layers = [_container(sweeps[name].node)] if name in sweeps else []

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from local_worker import own_lines
 from sqlalchemy.exc import OperationalError
 
 from lrsearch.study.leasing import LeaseLost, Orders
@@ -80,9 +81,7 @@ def test_what_is_not_finished_keeps_its_checkpoints_and_the_log_says_where_it_is
 ) -> None:
     with caplog.at_level(logging.INFO, "lrsearch.workers"):
         was_given, cleared = attempt(work, give_back, lost)
-    assert [one.getMessage() for one in caplog.records if one.name.startswith("lrsearch.")] == [
-        said
-    ]
+    assert own_lines(caplog) == [said]
     assert was_given == (isinstance(work, Stopped) and not lost)
     assert not cleared
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import local_worker
 import pytest
-from local_worker import URL, serve
+from local_worker import URL, own_lines, serve
 from sqlalchemy import update
 
 from lrsearch.errors import UserError
@@ -40,11 +40,6 @@ def submit(database: Database) -> Submit:
         return local_worker.submit(*QUICK, "study.n_trials=2", named, *overrides).study_id
 
     return store
-
-
-def own_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What lrsearch logged: servers of other tests end whenever they like, and say so."""
-    return [one.getMessage() for one in caplog.records if one.name.startswith("lrsearch.")]
 
 
 def ends(database: Database, study_id: int) -> list[str]:
