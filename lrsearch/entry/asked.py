@@ -12,10 +12,9 @@ from typing import Any
 
 from lrsearch.analysis.columns import finite
 from lrsearch.config.settings import Settings
-from lrsearch.entry.fleet import existing
 from lrsearch.entry.places import read_here
 from lrsearch.errors import ConfigErrors, UserError
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, existing, redacted
 from lrsearch.study.tables import StudyRow
 from lrsearch.workers.here import Here
 

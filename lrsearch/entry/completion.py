@@ -105,8 +105,8 @@ def _studies() -> list[str]:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lrsearch.entry.fleet import existing
     from lrsearch.entry.places import read_here
+    from lrsearch.study.database import existing
     from lrsearch.study.tables import StudyRow
 
     try:

@@ -12,10 +12,9 @@ from lrsearch.config.secrets import read_secret
 from lrsearch.dashboard.access import LOOPBACK_NAMES, USER, Rules
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
-from lrsearch.entry.fleet import existing
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import beside, redacted
+from lrsearch.study.database import beside, existing, redacted
 
 _PASSWORD = "LRSEARCH_DASHBOARD_PASSWORD"
 

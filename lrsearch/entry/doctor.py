@@ -177,19 +177,29 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
     from lrsearch.study.study import checkpoints_url
 
     url = checkpoints_url(settings)
+    # Nothing is left behind: of a folder that is not there yet the one it will be made in is tried.
+    there = url if "://" in url else str(_nearest_folder(Path(url)))
     try:
-        seconds = Store(url).probe()
+        seconds = Store(there).probe()
     except UserError as error:
         yield problem("checkpoints", str(error))
         return
-    said = f"{url} can be written and read ({1000 * seconds:.0f} ms)"
+    said = f"{there} can be written and read ({1000 * seconds:.0f} ms)"
     yield (
         warning("checkpoints", f"{said}, slowly")
         if seconds > _SLOW_STORE
         else ok("checkpoints", said)
     )
+    if there != url:
+        made = f"{url} will be made by the first sweep"
+        given = settings.checkpoints_url is not None
+        yield (
+            warning("checkpoints", f"{made}: if it is on another disk, that is not mounted")
+            if given
+            else ok("checkpoints", made)
+        )
     if "://" not in url:
-        free = shutil.disk_usage(Path(url) if Path(url).exists() else Path(url).parent).free
+        free = shutil.disk_usage(there).free
         if free < _FEW_BYTES:
             yield warning("checkpoints", f"only {free / 2**20:.0f} MiB are free there")
         if not settings.storage_url.startswith("sqlite"):
@@ -198,6 +208,11 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
                 "a folder of this machine: for several machines give storage.checkpoints a "
                 "shared folder or s3://..., else a trial taken over elsewhere starts over",
             )
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The path itself, or the nearest of the folders above it that is there."""
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def check_devices(settings: Settings) -> Iterator[Finding]:

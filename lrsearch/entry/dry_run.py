@@ -18,7 +18,6 @@ from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
-from lrsearch.entry.fleet import existing
 from lrsearch.entry.preview import to_find
 from lrsearch.entry.range_news import plan_told, range_test_plan
 from lrsearch.entry.run import with_data
@@ -26,7 +25,7 @@ from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.space.domains import as_written
-from lrsearch.study.database import Database
+from lrsearch.study.database import Database, existing
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train

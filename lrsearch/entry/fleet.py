@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-
-from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.words import plural
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, existing
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus, status_of
 from lrsearch.study.tables import OPEN, RUNNING
@@ -27,17 +24,6 @@ def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[s
         yield database, here, names
     finally:
         database.close()
-
-
-def existing(url: str) -> str:
-    """The URL itself. Raises UserError where it names a file that is not there."""
-    parts = make_url(url)
-    if parts.get_backend_name() == "sqlite" and not Path(parts.database or "").is_file():
-        raise UserError(
-            f"storage.url: there is no database {redacted(url)}; a sweep makes it, or give "
-            f"storage.url=... of another"
-        )
-    return url
 
 
 @contextmanager

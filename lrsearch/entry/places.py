@@ -53,7 +53,10 @@ def serve_here(
     here, names = read_here(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
+    from lrsearch.study.database import existing
     from lrsearch.workers.service import serve
+
+    existing(here.url)
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

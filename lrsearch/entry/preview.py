@@ -56,7 +56,7 @@ def preview(
     arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
 ) -> None:
     """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
-    kind = None if output is None else kind_of(output)
+    kind = None if output is None else prepare_picture(output)
     with Console(stderr=True).status("stepping through the schedules"):
         if any(word.lstrip("+").startswith("sweep=") for word in arguments):
             title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
@@ -231,13 +231,15 @@ def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
     return Drawn(recipe, seen.rates, length.steps_per_epoch, seen.assumed_losses is not None)
 
 
-def kind_of(output: Path) -> Kind:
-    """The kind of picture that a file's name says. Raises UserError."""
+def prepare_picture(output: Path) -> Kind:
+    """Makes the folder of a picture; the kind that its name says. Raises UserError."""
     kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
     if output.suffix.lower() not in kinds:
         raise UserError(f"--output: {output} is neither a .png nor a .svg")
-    if not output.parent.is_dir():
-        raise UserError(f"--output: there is no folder {output.parent}; make it first")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output: cannot write {output}: {error.strerror}") from None
     return kinds[output.suffix.lower()]
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows, sentences
 from lrsearch.config.settings import Settings
 from lrsearch.entry.asked import print_json
-from lrsearch.entry.preview import kind_of, save
+from lrsearch.entry.preview import prepare_picture, save
 from lrsearch.entry.run import check_own_code, with_data
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.range_test.result import RangeTest
@@ -29,7 +29,7 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
 
     if not arguments:
         raise UserError(f"name a sweep: lrsearch {USAGE}")
-    kind = None if output is None else kind_of(output)
+    kind = None if output is None else prepare_picture(output)
     settings = load_settings(arguments)
     if settings.objective is not None:
         raise ConfigErrors(

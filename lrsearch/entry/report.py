@@ -13,10 +13,9 @@ from sqlalchemy.engine import make_url
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.display import make_console
 from lrsearch.entry.asked import output_folder
-from lrsearch.entry.fleet import existing
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import Database
+from lrsearch.study.database import Database, existing
 from lrsearch.study.shelf import Shelf
 
 _DEFAULT_URL = "sqlite:///lrsearch.db"

@@ -22,10 +22,16 @@ from lrsearch.entry.fleet import waiting
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, absolute, redacted
 from lrsearch.study.progress import Progress
 from lrsearch.study.ranges import found_ranges
-from lrsearch.study.study import OpenStudy, fallback_warning, load_row, open_study
+from lrsearch.study.study import (
+    OpenStudy,
+    checkpoints_url,
+    fallback_warning,
+    load_row,
+    open_study,
+)
 from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.study.trials import Studies
 from lrsearch.workers.here import Here
@@ -43,6 +49,7 @@ def run(settings: Settings, command: str) -> int:
     130: interrupted.
     """
     console = make_console()
+    _check_here(settings)
     settings, info, plan = _checked(settings, console)
     try:
         settings, studies, database, study = _store(settings, info, plan, console)
@@ -129,10 +136,11 @@ def submit(settings: Settings) -> int:
     trials = study.total - study.queue.counts()[DONE]
     work = study.queue.work()
     side_runs = work[OPEN] + work[RUNNING] - trials
+    database_here = f"storage.url={redacted(absolute(settings.storage_url))}"
     console.print(
         f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
         f"database:\n"
-        f"  python -m lrsearch worker storage.url={redacted(settings.storage_url)}\n"
+        f"  python -m lrsearch worker {shlex.quote(database_here)}\n"
         f"how far they are: python -m lrsearch status {study.name}; the result, and help with the "
         f"rest: the same command without submit",
         soft_wrap=True,
@@ -151,6 +159,18 @@ def _checked(
     check_own_code(settings, info)
     _prepare_logger(console, settings)
     return settings, info, range_test_plan(settings, info)
+
+
+def _check_here(settings: Settings) -> None:
+    """What the workers of this machine would stumble over. Raises UserError."""
+    if settings.checkpoints_url is not None:
+        from lrsearch.checkpoints.places import open_place
+
+        open_place(checkpoints_url(settings))
+    if settings.train.device not in ("auto", "cpu"):  # for these torch need not be asked
+        from lrsearch.objective import resolve_device
+
+        resolve_device(settings.train.device)
 
 
 def _store(

@@ -15,11 +15,11 @@ from lrsearch.analysis.confirmed import headline, progress_words
 from lrsearch.confirm.result import Confirmation
 from lrsearch.display import described, duration, make_console, make_display, number
 from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
-from lrsearch.entry.fleet import existing, waiting
+from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.study.confirmed import read_confirmation
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, existing, redacted
 from lrsearch.study.outages import passes
 from lrsearch.study.progress import Progress, Running
 from lrsearch.study.queue import Queue

@@ -22,6 +22,26 @@ def redacted(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def absolute(url: str) -> str:
+    """The URL, the path of a SQLite file from the root: it holds in every folder."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or not parts.database:
+        return url
+    file = str(Path(parts.database).absolute())
+    return parts.set(database=file).render_as_string(hide_password=False)
+
+
+def existing(url: str) -> str:
+    """The URL itself. Raises UserError where it names a file that is not there."""
+    parts = make_url(url)
+    if parts.get_backend_name() == "sqlite" and not Path(parts.database or "").is_file():
+        raise UserError(
+            f"storage.url: there is no database {redacted(url)}; a sweep makes it, or give "
+            f"storage.url=... of another"
+        )
+    return url
+
+
 def beside(url: str, folder: str) -> Path:
     """A folder beside the database's file, or in the working directory for a server."""
     parts = make_url(url)

@@ -25,7 +25,7 @@ from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
 from lrsearch.study.ranges import ask_for_ranges, found_ranges, try_again
 from lrsearch.study.shelf import no_such_study
-from lrsearch.study.tables import OPEN, StudyRow
+from lrsearch.study.tables import FAILED, OPEN, PAUSED, STOPPED, StudyRow
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ _FREE_KEYS = frozenset(
         "data.root", "data.cache",
     }
 )  # fmt: skip
+
+
+_ENDED = {PAUSED: "paused", STOPPED: "stopped ({})", FAILED: "stopped by failures"}
+"""How a study that is not open is told; `{}` is the reason."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ def _resume(
         for key in ("sampler", "pruner")
         if now[key] != last[key]
     ]
+    if row.state != OPEN:
+        notes.append(f"it was {_ENDED[row.state].format(row.stopped)}, and goes on")
     queue = Queue(database.session, row.study_id)
     units = plan_units(settings, WarmStart.from_json(row.record.get("warm_start")).parameters)
     if now["sampler"] != last["sampler"]:
@@ -171,7 +177,9 @@ def _resume(
         queue.add(units[before:], first=before)
         notes.append(f"extended from {before} to {len(units)} trials")
     elif len(units) < before and queue.trim(len(units)) < before:
-        notes.append(f"cut from {before} to {queue.planned()} trials")
+        left = queue.planned()
+        begun = ", since these have begun" if left > len(units) else ""
+        notes.append(f"cut from {before} to {left} trials{begun}")
     with database.session.begin() as session:
         mine = StudyRow.study_id == row.study_id
         # Locks the row: its range test may end at the same moment.

@@ -26,7 +26,7 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, Waiting
 from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import RANGE_TEST
+from lrsearch.study.tables import DONE, OPEN, RANGE_TEST
 from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
@@ -80,7 +80,7 @@ class Service:
                 waits, is_idle = Waits(), False
                 continue
             if self._until_empty and not self._left(waiting):
-                _log.info("nothing is left to do")
+                _log.info("; ".join(["nothing is left to do", *self._left_alone()]))
                 return
             if not is_idle:
                 _log.info("nothing to do at present: waiting")
@@ -92,6 +92,16 @@ class Service:
         """Gives all connections back."""
         gc.unfreeze()  # extensions that count what is left at the end would complain
         self._studies.close()
+
+    def _left_alone(self) -> list[str]:
+        """Why nothing is done about studies that are not at their end."""
+        return [
+            f"{study.name} is left alone here"
+            if study.state == OPEN
+            else f"{study.name} is {study.state}; to go on: python -m lrsearch resume {study.name}"
+            for study in self._shelf.statuses()
+            if self._only in (None, study.name) and study.shown_state != DONE
+        ]
 
     def _left(self, waiting: list[Waiting]) -> list[Waiting]:
         return [study for study in waiting if not self._is_refused(study)]

@@ -135,7 +135,18 @@ def test_a_database_that_is_not_there_is_not_made(command: Command, tmp_path: Pa
     code, _, error = command("status", "storage.url=sqlite:///typo.db")
     assert code == 2
     assert "there is no database" in error
+    code, _, error = command("worker", "--until-empty", "storage.url=sqlite:///typo.db")
+    assert code == 2
+    assert "there is no database" in error
     assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_sweep_is_submitted_with_words_that_hold_in_every_folder(
+    command: Command, tmp_path: Path
+) -> None:
+    code, out, _ = command("submit", "+sweep=digits", "storage.url=sqlite:///a b.db")
+    assert code == 0
+    assert f"python -m lrsearch worker 'storage.url=sqlite:///{tmp_path}/a b.db'" in out
 
 
 def test_an_unknown_place_is_refused(command: Command) -> None:
@@ -158,6 +169,20 @@ def test_the_doctor_finds_what_is_right_and_what_is_wrong(
     code, out, _ = command("doctor", "storage.checkpoints=/proc/nowhere")
     assert code == 1
     assert "problem  checkpoints" in out
+
+
+def test_the_doctor_makes_no_folder_and_says_which_one_is_missing(
+    command: Command, claims: Claims, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    for _ in range(2):
+        code, out, _ = command("doctor", "storage.checkpoints=shared/ours")
+        assert code == 0
+        assert f"ok       checkpoints: {tmp_path} can be written and read" in out
+        missing = f"warning  checkpoints: {tmp_path}/shared/ours will be made by the first sweep: "
+        assert missing in out
+    assert "ok       checkpoints: " in command("doctor")[1]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_doctor_counts_connections(command: Command, new_database: Callable[[], str]) -> None:

@@ -33,6 +33,22 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("train.device=cuda:7", "train.device: 'cuda:7' is not on this machine"),
+        ("storage.checkpoints=nowhere://x", "storage.checkpoints: nowhere://x cannot be used"),
+    ],
+)
+def test_what_its_own_workers_would_stumble_over_is_said_before_anything_is_stored(
+    command: Command, tmp_path: Path, given: str, said: str
+) -> None:
+    code, _, error = command("+sweep=digits", given)
+    assert code == 2
+    assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_input_exits_with_2_and_nothing_is_left_behind(
     command: Command, tmp_path: Path
 ) -> None:

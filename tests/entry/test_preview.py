@@ -71,9 +71,9 @@ def test_a_sweep_whose_data_were_not_read_is_drawn_with_an_assumption(
 def test_pictures_are_files_of_the_kind_that_their_names_say(
     command: Command, arguments: tuple[str, ...]
 ) -> None:
-    command("preview", *arguments, "--output", "x.svg")
+    command("preview", *arguments, "--output", "new/folder/x.svg")
     command("preview", *arguments, "--output", "x.PNG")
-    assert "<svg" in Path("x.svg").read_text()
+    assert "<svg" in Path("new/folder/x.svg").read_text()
     assert Path("x.PNG").read_bytes().startswith(b"\x89PNG")
 
 
@@ -92,7 +92,7 @@ def test_pictures_are_files_of_the_kind_that_their_names_say(
         (("scheduler=cosine", "warmup=5"), "did you mean 5ep"),
         (("scheduler=cosine", "eval_every=0"), "eval_every: 0 is not above 0"),
         (("scheduler=cosine", "--output", "x.gif"), "neither a .png nor a .svg"),
-        (("scheduler=cosine", "--output", "no/x.png"), "there is no folder no; make it first"),
+        (("scheduler=cosine", "--output", "/proc/no/x.png"), "cannot write /proc/no/x.png"),
         (("+sweep=digist",), "did you mean digits?"),
         (("cosine",), "not of the form key=value"),
     ],

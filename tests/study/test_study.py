@@ -18,6 +18,7 @@ from lrsearch.errors import UserError
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.plan import plan_units
+from lrsearch.study.queue import Queue
 from lrsearch.study.study import OpenStudy, load_row, open_study
 from lrsearch.study.trials import Studies
 
@@ -92,6 +93,35 @@ def test_a_larger_budget_extends_and_a_smaller_one_cuts(open_with: Open) -> None
     assert (study.total, study.notes) == (25, ("extended from 20 to 25 trials",))
     study = open_with("study.n_trials=4")
     assert (study.total, study.notes) == (4, ("cut from 25 to 4 trials",))
+
+
+def test_what_has_begun_is_not_cut_and_that_is_said(open_with: Open, database: Database) -> None:
+    claims = Claims(database.session, open_with().study_id, "me")
+    for _ in range(3):
+        assert claims.claim(take_over=False) is not None
+    study = open_with("study.n_trials=2")
+    assert (study.total, study.notes) == (
+        3,
+        ("cut from 20 to 3 trials, since these have begun",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("halt", "note"),
+    [
+        (lambda queue: queue.pause(), "it was paused, and goes on"),
+        (
+            lambda queue: queue.stop("stopped by hand", hand_back=True),
+            "it was stopped (stopped by hand), and goes on",
+        ),
+    ],
+)
+def test_that_a_halt_is_lifted_is_said(
+    open_with: Open, database: Database, halt: Callable[[Queue], None], note: str
+) -> None:
+    halt(open_with().queue)
+    assert open_with().notes == (note,)
+    assert open_with().notes == ()
 
 
 def test_an_extended_study_has_the_units_it_would_have_had_from_the_start(url: str) -> None:

@@ -110,6 +110,18 @@ def test_a_paused_study_is_handed_back_and_goes_on_later(
     assert ends(database, study_id) == ["complete"] * 2
 
 
+def test_the_log_says_of_what_is_not_done_why_it_is_left(
+    database: Database, submit: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    Queue(database.session, submit("later")).pause()
+    submit("fine")
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        serve()
+    assert own_lines(caplog)[-1] == (
+        "nothing is left to do; later is paused; to go on: python -m lrsearch resume later"
+    )
+
+
 def test_a_study_whose_time_is_up_is_stopped_by_whoever_notices(
     database: Database, submit: Submit
 ) -> None:
