@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -83,6 +83,10 @@ def compose(
         values = [_let_in(one) for one in rest if one.key_or_group != "sweep"]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
+        except MissingConfigException as error:
+            group, _, option = str(error.missing_cfg_file).rpartition("/")
+            known = unknown(option, error.options or ())
+            raise ConfigErrors([*problems, f"{group}: {known}, in the sweep {name}"]) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigErrors([*problems, _in_words(error)]) from None
     OmegaConf.set_struct(config, False)

@@ -222,13 +222,16 @@ class Space:
             return wanted[name]
 
         self.recipe(choose)
-        there = ", ".join(reached)
-        problems += [
-            f"{name}: no such parameter here{closest(name, reached)} (this setting has {there})"
-            for name in wanted
-            if name not in reached
-        ]
+        problems += [self._not_here(name, reached) for name in wanted if name not in reached]
         return parameters, problems
+
+    def _not_here(self, name: str, reached: Sequence[str]) -> str:
+        """That a setting has no such parameter; another optimizer or scheduler may have it."""
+        elsewhere = [one for one in self.names() if one == name or one.endswith(f".{name}")]
+        advice = closest(name, reached)
+        if elsewhere and not {*elsewhere} & {*reached}:
+            advice = f": {elsewhere[0]} goes with another optimizer or scheduler"
+        return f"{name}: no such parameter here{advice} (this setting has {', '.join(reached)})"
 
 
 def branch_domain(options: Options) -> Domain:

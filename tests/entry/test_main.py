@@ -257,6 +257,17 @@ def test_a_broken_sweep_file_is_no_hindrance_to_the_others(
     assert listed["digits"]["problem"] is None
 
 
+def test_a_part_that_a_sweep_file_chooses_in_vain_is_named(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "typo.yaml").write_text("defaults: [{override /data: digit}]\n")
+    code, _, error = command("+sweep=typo")
+    assert code == 2
+    assert "data: 'digit' is unknown; did you mean digits?" in error
+    assert "in the sweep typo" in error
+
+
 @pytest.mark.parametrize("given", ["~sweep=digits", "+sweep={a: 1}"])
 def test_what_chooses_no_sweep_is_told_how_to(command: Command, given: str) -> None:
     code, _, error = command(given)

@@ -276,6 +276,10 @@ def test_a_setting_tried_first_is_checked_against_the_space() -> None:
         ({"batch_size": 33}, "batch_size: 33 is not one of 16, 32, 64"),
         ({"scheduler": "step"}, "scheduler: 'step' is not one of constant, cosine"),
         ({"scheduler": "constant", "cosine.final": 0.05}, "cosine.final: no such parameter here"),
+        (
+            {"scheduler": "constant", "final": 0.05},
+            "final: no such parameter here: cosine.final goes with another optimizer or scheduler",
+        ),
         ({"schedular": "cosine"}, "did you mean scheduler?"),
         ({"optimizer": "adam"}, "is not 'sgd', the value it is fixed to"),
     ],
