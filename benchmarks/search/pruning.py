@@ -2,11 +2,11 @@
 
     python benchmarks/search/pruning.py --curves FOLDER
 
-Questions, with one setting: of the best runs of schedules124m and TaskSet, how many are ended at a
-quarter, half and three quarters of their time, all others having run to their end; how many are
-when the trials run one after the other; how often one within seed noise of the best of 64 recipes
-survives (our own table, one after the other). The tasks of LCBench that no search of `run.py` knows
-are kept aside: nothing was chosen by them.
+Questions, with one setting: of the best runs of schedules124m, TaskSet and LCBench, how many are
+ended at a quarter, half and three quarters of their time; how often one within seed noise of the
+best of 64 recipes of our own table survives. Each is asked twice: all others having run to their
+end, which is more than a study ever knows; and the trials running one after the other, as they do.
+The tasks of LCBench that no search of `run.py` knows are kept aside: nothing was chosen by them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import math
 import os
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ import numpy as np
 import own_table
 import schedules124m
 import taskset
-from replay import Recorded, Replayed, ended_among, replay
+from replay import Recorded, ended_among, ends_among, replay
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "pruning.json"
 CHECKPOINTS = (0.25, 0.5, 0.75)
 ORDERS, RESAMPLINGS, RECIPES, ASIDE = 1, 200, 64, 200
+Ending = Callable[[list[Recorded], str], tuple[list[bool], float]]
+"""Which trainings a pruner ends, and the share of all epochs that is spent."""
 PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule_aware": ("schedule_aware", {}),
     "median, first fifth free": ("median", {}),
@@ -57,9 +59,11 @@ def main() -> int:
             found["TaskSet"] = at_checkpoints(pool, tasks, [0.05, 0.03, 0.01])
             found["TaskSet in turn"] = streams(pool, tasks, 0.05, ORDERS)
             aside = kept_aside(options.curves / "lcbench")
-            found["LCBench, kept aside"] = streams(pool, aside, 0.05, ORDERS)
+            found["LCBench, kept aside"] = at_checkpoints(pool, aside, [0.05])
+            found["LCBench, kept aside, in turn"] = streams(pool, aside, 0.05, ORDERS)
         if own_table.TABLE.exists():
-            found["own table"] = resampled(pool)
+            found["own table"] = resampled(pool, among_whole)
+            found["own table in turn"] = resampled(pool, in_turn)
     print(json.dumps(found, indent=1))
     options.output.parent.mkdir(exist_ok=True)
     options.output.write_text(json.dumps(found, indent=1) + "\n")
@@ -129,13 +133,12 @@ def streams(
 def stream(job: tuple[list[Recorded], str, float]) -> tuple[float, float]:
     """The share of the best that is ended, and the share of all epochs that is spent."""
     runs, name, share = job
-    pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
-    replayed = replay(runs, pruner, **arguments)
+    ended, epochs = in_turn(runs, name)
     best = np.argsort(finals(runs))[: max(1, int(share * len(runs)))]
-    return float(np.mean([is_ended(replayed, which) for which in best])), replayed.epochs
+    return float(np.mean(np.array(ended)[best])), epochs
 
 
-def resampled(pool: Any) -> dict[str, dict[str, float]]:
+def resampled(pool: Any, ended: Ending) -> dict[str, dict[str, float]]:
     """By pruner: how often one within seed noise of the best of 64 survives, and epochs.
 
     Also how often one does whose distance to the best may well be chance, as the report has it: no
@@ -144,7 +147,7 @@ def resampled(pool: Any) -> dict[str, dict[str, float]]:
     runs, noise = own_table.recorded(), own_table.seed_noise()
     found = {}
     for name in PRUNERS:
-        jobs = [(shuffled(runs, seed)[:RECIPES], name) for seed in range(RESAMPLINGS)]
+        jobs = [(ended, shuffled(runs, seed)[:RECIPES], name) for seed in range(RESAMPLINGS)]
         lost, epochs = np.transpose(pool.map(survival, jobs, chunksize=1))
         found[name] = {
             "survived": round(float(np.mean(lost <= noise)), 4),
@@ -155,23 +158,34 @@ def resampled(pool: Any) -> dict[str, dict[str, float]]:
     return found
 
 
-def survival(job: tuple[list[Recorded], str]) -> tuple[float, float]:
+def survival(job: tuple[Ending, list[Recorded], str]) -> tuple[float, float]:
     """How much worse than the best is the best that survives, and the epochs spent."""
-    runs, name = job
+    ended, runs, name = job
+    lost, epochs = ended(runs, name)
+    ends = finals(runs)
+    return float(ends[~np.array(lost)].min() - ends.min()), epochs
+
+
+def in_turn(runs: list[Recorded], name: str) -> tuple[list[bool], float]:
+    """Which are ended, and the share of epochs spent: one after the other, some spared."""
     pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
     replayed = replay(runs, pruner, **arguments)
-    ends = finals(runs)
-    alive = [which for which in range(len(runs)) if not is_ended(replayed, which)]
-    return float(ends[alive].min() - ends.min()), replayed.epochs
+    return [trial.state == "pruned" for trial in replayed.trials], replayed.epochs
+
+
+def among_whole(runs: list[Recorded], name: str) -> tuple[list[bool], float]:
+    """The same with all others having run to their end, and nothing spared."""
+    pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
+    ends = ends_among(runs, pruner, arguments)
+    spent = [
+        len(run.curve.values) if end is None else end for run, end in zip(runs, ends, strict=True)
+    ]
+    return [end is not None for end in ends], sum(spent) / sum(len(run.curve.rates) for run in runs)
 
 
 def finals(runs: Sequence[Recorded]) -> np.ndarray:
     """The last losses; infinite where a training diverged."""
     return np.array([np.inf if r.curve.diverged else r.curve.values[-1] for r in runs])
-
-
-def is_ended(replayed: Replayed, which: int) -> bool:
-    return replayed.trials[which].state == "pruned"
 
 
 def shuffled(runs: Sequence[Recorded], seed: int) -> list[Recorded]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +60,52 @@ def ended_among(
 
     Those that have diverged before are left out: nothing is decided about them.
     """
+    moment = round(progress * len(recorded[0].curve.rates))
+    found = {}
+    for which, (trial, memory) in enumerate(_among_whole(recorded, pruner_name, arguments)):
+        if len(trial.curve.values) >= moment:
+            found[which] = _is_ended_at(trial, moment, memory)
+    return found
+
+
+def ends_among(
+    recorded: Sequence[Recorded], pruner_name: str, arguments: Mapping[str, Any]
+) -> list[int | None]:
+    """At which evaluation each training would be ended, all others having run to their end.
+
+    None for those that would not; nothing is decided at the last one.
+    """
+    return [
+        next(
+            (
+                moment
+                for moment in range(
+                    1, min(len(trial.curve.values), trial.course.evaluations - 1) + 1
+                )
+                if _is_ended_at(trial, moment, memory)
+            ),
+            None,
+        )
+        for trial, memory in _among_whole(recorded, pruner_name, arguments)
+    ]
+
+
+def _among_whole(
+    recorded: Sequence[Recorded], pruner_name: str, arguments: Mapping[str, Any]
+) -> Iterator[tuple[Trial, Memory]]:
+    """Each training as if it were the last to begin, and what is known beside it."""
     evaluations = len(recorded[0].curve.rates)
     memory = Memory(build_pruner(pruner_name, arguments, evaluations, "min"))
     others = [one.trial(number) for number, one in enumerate(recorded)]
     for other in others:
         other.reached = len(other.curve.values)
         other.state = "diverged" if other.curve.diverged else "complete"
-    found = {}
     for which, one in enumerate(recorded):
         trial = one.trial(len(recorded) - 1)
-        trial.reached = round(progress * evaluations)
         memory.trials = [*others[:which], *others[which + 1 :], trial]
-        if len(trial.values) == trial.reached:
-            running = Running(trial.values, trial.number, trial.course)
-            found[which] = memory.pruner.should_prune(running, memory)
-    return found
+        yield trial, memory
+
+
+def _is_ended_at(trial: Trial, moment: int, memory: Memory) -> bool:
+    trial.reached = moment
+    return memory.pruner.should_prune(Running(trial.values, trial.number, trial.course), memory)

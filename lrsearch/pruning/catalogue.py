@@ -86,7 +86,7 @@ PRUNERS: dict[str, PrunerKind] = {
             "good": Parameter(
                 "float", 0.065, 0.0, 1.0, help="a trial may become one of the best such share"
             ),
-            "chance": Parameter("float", 0.04, 0.0, 1.0, help="of that, above which it goes on"),
+            "chance": Parameter("float", 0.03, 0.0, 1.0, help="of that, above which it goes on"),
             "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
         },
     ),
