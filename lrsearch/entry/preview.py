@@ -51,6 +51,15 @@ class Drawn:
         epochs = [step / self.steps_per_epoch for step in range(len(self.rates))]
         return Curve(name, epochs, self.rates)
 
+    def doubt(self) -> str | None:
+        """What a formula of the user's own may get wrong: `lr` is meant to be the peak."""
+        highest, lr = max(self.rates), self.recipe.lr
+        if highest == 0:
+            return f"{self.recipe.describe()}: the rate is 0 throughout, so nothing is learned"
+        if highest > lr * (1 + 1e-6):
+            return f"{self.recipe.describe()}: the rate goes up to {highest:.4g}, above lr={lr:.4g}"
+        return None
+
 
 def preview(
     arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
@@ -66,6 +75,7 @@ def preview(
         notes.append(
             "plateau: a loss that falls for two fifths of the training and then stays is assumed"
         )
+    notes += [note for one in drawn if (note := one.doubt())]
     if as_json:
         print_json([_plain(one) for one in drawn])
     else:

@@ -67,6 +67,22 @@ def test_a_sweep_whose_data_were_not_read_is_drawn_with_an_assumption(
     assert not list(tmp_path.glob("digits-*"))
 
 
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        ("2 - progress", "the rate goes up to 0.2, above lr=0.1"),
+        ("-1", "the rate is 0 throughout, so nothing is learned"),
+        ("1 - progress", None),
+    ],
+)
+def test_a_formula_that_misses_the_peak_is_told(
+    command: Command, formula: str, said: str | None
+) -> None:
+    code, out, _ = command("preview", "scheduler=lambda", f"formula={formula}", "lr=0.1")
+    assert code == 0
+    assert said in out if said else ("goes up to" not in out and "throughout" not in out)
+
+
 @pytest.mark.parametrize("arguments", [ONE, ("+sweep=digits", "train.epochs=1")])
 def test_pictures_are_files_of_the_kind_that_their_names_say(
     command: Command, arguments: tuple[str, ...]
