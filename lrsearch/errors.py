@@ -25,3 +25,9 @@ class ConfigErrors(UserError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+def in_short(text: str) -> str:
+    """The first line of a message and the last, where a traceback says what was raised."""
+    lines = text.strip().splitlines()
+    return " ".join([*lines[:1], *lines[1:][-1:]])

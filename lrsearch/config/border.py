@@ -30,7 +30,7 @@ TOP_LEVEL = (
     "output_dir", "dry_run",
 )  # fmt: skip
 RUNTIME: dict[str, Any] = {
-    "storage": {"url": "sqlite://"},
+    "storage": {"url": "sqlite:///lrsearch.db"},
     "workers": 1,
     "output_dir": "outputs",
     "dry_run": False,

@@ -14,6 +14,8 @@ from lrsearch.hints import unknown
 PASSWORD_FILE = "LRSEARCH_STORAGE_PASSWORD_FILE"
 # SQLAlchemy would look for another driver than the one that is installed with lrsearch.
 _DRIVERLESS = re.compile(r"^postgres(ql)?://")
+# In memory, which is each process's own, or a URI of SQLite's.
+_NO_FILE = re.compile(r"$|:memory:|file:")
 _ADVICE = "such as sqlite:///lrsearch.db or postgresql+psycopg://user@host/name"
 
 
@@ -43,13 +45,18 @@ def _complete(given: str) -> str:
     except (ArgumentError, NoSuchModuleError, ValueError):
         # The text itself may hold a password.
         raise UserError(f"storage.url is not a database URL {_ADVICE}") from None
+    if url.get_backend_name() == "sqlite" and _NO_FILE.match(url.database or ""):
+        raise UserError(
+            "storage.url: SQLite needs the path of a file, which all workers open: "
+            "sqlite:///lrsearch.db"
+        )
     if "password" in url.query:
         raise UserError(
             f"storage.url: a password after the ? would be shown; put it before the @, "
             f"or in a file that {PASSWORD_FILE} names"
         )
-    file = os.environ.get(PASSWORD_FILE)
-    if not file or url.password or url.get_backend_name() == "sqlite":
+    secret = os.environ.get(PASSWORD_FILE)
+    if not secret or url.password or url.get_backend_name() == "sqlite":
         return text
-    url = url.set(password=read_secret(file, PASSWORD_FILE))
+    url = url.set(password=read_secret(secret, PASSWORD_FILE))
     return url.render_as_string(hide_password=False)

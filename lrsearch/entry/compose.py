@@ -30,6 +30,8 @@ CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
 _SWEEP = "+sweep="
 _KEY = re.compile(r"[+~]{0,2}[\w.-]+")
+# How Hydra says which file chose what is not there.
+_PLACE = re.compile(r"In '([^']+)': ")
 # `://user:password@`; a password may itself hold @ or :, so up to the last @ of the word.
 _PASSWORD = re.compile(r"(://[^:@/\s]*:)\S*@")
 
@@ -84,9 +86,7 @@ def compose(
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except MissingConfigException as error:
-            group, _, option = str(error.missing_cfg_file).rpartition("/")
-            known = unknown(option, error.options or ())
-            raise ConfigErrors([*problems, f"{group}: {known}, in the sweep {name}"]) from None
+            raise ConfigErrors([*problems, _missing(error, name)]) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigErrors([*problems, _in_words(error)]) from None
     OmegaConf.set_struct(config, False)
@@ -221,6 +221,17 @@ def _shown(text: str) -> str:
     """An override that cannot be parsed, without what may be a password."""
     key, equals, _ = text.partition("=")
     return f"{key}{equals}..." if "storage" in key or "://" in text else text
+
+
+def _missing(error: MissingConfigException, sweep: str) -> str:
+    """That a file's `defaults` choose what is not there; the file is named."""
+    place = _PLACE.match(str(error))
+    if not error.options or place is None:
+        return _in_words(error)
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    # What a sweep overrides is chosen in the main file.
+    file = f"sweep/{sweep}" if place[1] == CONFIG_NAME else place[1]
+    return f"{group}: {unknown(option, error.options)}, in the defaults of {file}"
 
 
 def _in_words(error: BaseException) -> str:

@@ -176,7 +176,7 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
     from lrsearch.checkpoints.store import Store
     from lrsearch.study.study import checkpoints_url
 
-    url = checkpoints_url(settings)
+    url = checkpoints_url(settings).removeprefix("file://")
     # Nothing is left behind: of a folder that is not there yet the one it will be made in is tried.
     there = url if "://" in url else str(_nearest_folder(Path(url)))
     try:
@@ -191,12 +191,11 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
         else ok("checkpoints", said)
     )
     if there != url:
-        made = f"{url} will be made by the first sweep"
-        given = settings.checkpoints_url is not None
+        made = f"{url} will be made there by the first sweep"
         yield (
-            warning("checkpoints", f"{made}: if it is on another disk, that is not mounted")
-            if given
-            else ok("checkpoints", made)
+            ok("checkpoints", made)
+            if settings.checkpoints_url is None
+            else warning("checkpoints", f"{made}: if it should be on another disk, mount that")
         )
     if "://" not in url:
         free = shutil.disk_usage(there).free
@@ -212,7 +211,7 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
 
 def _nearest_folder(path: Path) -> Path:
     """The path itself, or the nearest of the folders above it that is there."""
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(one for one in (path, *path.parents) if os.path.lexists(one))
 
 
 def check_devices(settings: Settings) -> Iterator[Finding]:

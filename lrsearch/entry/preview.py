@@ -65,7 +65,6 @@ def preview(
     arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
 ) -> None:
     """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
-    kind = None if output is None else prepare_picture(output)
     with Console(stderr=True).status("stepping through the schedules"):
         if any(word.lstrip("+").startswith("sweep=") for word in arguments):
             title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
@@ -76,6 +75,7 @@ def preview(
             "plateau: a loss that falls for two fifths of the training and then stays is assumed"
         )
     notes += [note for one in drawn if (note := one.doubt())]
+    kind = None if output is None else prepare_picture(output)
     if as_json:
         print_json([_plain(one) for one in drawn])
     else:

@@ -29,7 +29,6 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
 
     if not arguments:
         raise UserError(f"name a sweep: lrsearch {USAGE}")
-    kind = None if output is None else prepare_picture(output)
     settings = load_settings(arguments)
     if settings.objective is not None:
         raise ConfigErrors(
@@ -38,6 +37,7 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
                 "your own function is not called with a schedule that rises step by step"
             ]
         )
+    kind = None if output is None else prepare_picture(output)
     messages = Console(stderr=True, highlight=False)
     test = _run(settings, messages)
     if as_json:

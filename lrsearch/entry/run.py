@@ -163,7 +163,7 @@ def _checked(
 
 def _check_here(settings: Settings) -> None:
     """What the workers of this machine would stumble over. Raises UserError."""
-    if settings.checkpoints_url is not None:
+    if "://" in (settings.checkpoints_url or ""):  # a folder needs no package
         from lrsearch.checkpoints.places import open_place
 
         open_place(checkpoints_url(settings))

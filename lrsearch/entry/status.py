@@ -17,7 +17,7 @@ from lrsearch.display import described, duration, make_console, make_display, nu
 from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
-from lrsearch.errors import UserError
+from lrsearch.errors import UserError, in_short
 from lrsearch.study.confirmed import read_confirmation
 from lrsearch.study.database import Database, existing, redacted
 from lrsearch.study.outages import passes
@@ -97,8 +97,7 @@ def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
     """Why it is not open, why some hosts leave it alone, and whether nobody works on it."""
     lines = []
     if study.stopped and study.state != OPEN:
-        said = study.stopped.strip().splitlines()
-        lines.append(" ".join([f"    {said[0]}", *said[-1:][: len(said) - 1]]))
+        lines.append(f"    {in_short(study.stopped)}")
     for host, reason in study.refusals.items():
         lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
     if _lacks_workers(database, study):

@@ -25,10 +25,10 @@ def redacted(url: str) -> str:
 def absolute(url: str) -> str:
     """The URL, the path of a SQLite file from the root: it holds in every folder."""
     parts = make_url(url)
-    if parts.get_backend_name() != "sqlite" or not parts.database:
+    if parts.get_backend_name() != "sqlite":
         return url
-    file = str(Path(parts.database).absolute())
-    return parts.set(database=file).render_as_string(hide_password=False)
+    file = Path(parts.database or "").absolute()
+    return parts.set(database=str(file)).render_as_string(hide_password=False)
 
 
 def existing(url: str) -> str:

@@ -18,7 +18,7 @@ from lrsearch import __version__
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
-from lrsearch.errors import UserError
+from lrsearch.errors import UserError, in_short
 from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
@@ -45,7 +45,7 @@ _FREE_KEYS = frozenset(
 )  # fmt: skip
 
 
-_ENDED = {PAUSED: "paused", STOPPED: "stopped ({})", FAILED: "stopped by failures"}
+_HALTED = {PAUSED: "paused", STOPPED: "stopped ({})", FAILED: "stopped by failures"}
 """How a study that is not open is told; `{}` is the reason."""
 
 
@@ -167,7 +167,7 @@ def _resume(
         if now[key] != last[key]
     ]
     if row.state != OPEN:
-        notes.append(f"it was {_ENDED[row.state].format(row.stopped)}, and goes on")
+        notes.append(f"no longer {_HALTED[row.state].format(in_short(row.stopped or ''))}")
     queue = Queue(database.session, row.study_id)
     units = plan_units(settings, WarmStart.from_json(row.record.get("warm_start")).parameters)
     if now["sampler"] != last["sampler"]:
@@ -176,10 +176,13 @@ def _resume(
     if len(units) > before:
         queue.add(units[before:], first=before)
         notes.append(f"extended from {before} to {len(units)} trials")
-    elif len(units) < before and queue.trim(len(units)) < before:
-        left = queue.planned()
-        begun = ", since these have begun" if left > len(units) else ""
-        notes.append(f"cut from {before} to {left} trials{begun}")
+    elif len(units) < before:
+        left = queue.trim(len(units))
+        if left == before:
+            notes.append(f"not cut to {len(units)} trials: {left} have begun")
+        else:
+            begun = ", since these have begun" if left > len(units) else ""
+            notes.append(f"cut from {before} to {left} trials{begun}")
     with database.session.begin() as session:
         mine = StudyRow.study_id == row.study_id
         # Locks the row: its range test may end at the same moment.

@@ -68,6 +68,9 @@ class Service:
             try:
                 waiting = self._shelf.waiting(self._only)
                 worked = any(self._work_on(study) for study in waiting)
+                if self._until_empty and not worked and not self._left(waiting):
+                    _log.info("; ".join(["nothing is left to do", *self._left_alone()]))
+                    return
             except Exception as error:
                 if not passes(error):
                     raise
@@ -79,9 +82,6 @@ class Service:
             if worked:
                 waits, is_idle = Waits(), False
                 continue
-            if self._until_empty and not self._left(waiting):
-                _log.info("; ".join(["nothing is left to do", *self._left_alone()]))
-                return
             if not is_idle:
                 _log.info("nothing to do at present: waiting")
                 is_idle = True

@@ -265,7 +265,7 @@ def test_a_container_ends_it_with_sigterm(folder: Path, clean: dict[str, str]) -
         (("--host", "no.such.name.invalid"), "no such name"),
         (("--token-file", "missing"), "--token-file: cannot read missing"),
         (("storage.url=sqlite:///none.db",), "there is no database sqlite:///none.db"),
-        (("storage.url=sqlite://",), "there is no database"),
+        (("storage.url=sqlite://",), "SQLite needs the path of a file"),
         (("storage.url=postgresql://me:hunter2@127.0.0.1:1/db",), "cannot use the database"),
         (("storage.ulr=sqlite:///none.db",), "did you mean storage.url"),
         (("digits",), "'digits'"),

@@ -174,14 +174,22 @@ def test_the_doctor_finds_what_is_right_and_what_is_wrong(
 def test_the_doctor_makes_no_folder_and_says_which_one_is_missing(
     command: Command, claims: Claims, tmp_path: Path
 ) -> None:
+    place = tmp_path / "shared" / "ours"
     before = sorted(tmp_path.iterdir())
     for _ in range(2):
         code, out, _ = command("doctor", "storage.checkpoints=shared/ours")
         assert code == 0
         assert f"ok       checkpoints: {tmp_path} can be written and read" in out
-        missing = f"warning  checkpoints: {tmp_path}/shared/ours will be made by the first sweep: "
+        missing = f"warning  checkpoints: {tmp_path}/shared/ours will be made there by the first"
         assert missing in out
+        assert "if it should be on another disk, mount that" in out
+        assert f"{tmp_path} can be" in command("doctor", f"storage.checkpoints=file://{place}")[1]
     assert "ok       checkpoints: " in command("doctor")[1]
+    (tmp_path / "gone").symlink_to(tmp_path / "unmounted")
+    code, out, _ = command("doctor", "storage.checkpoints=gone")
+    assert code == 1
+    assert "problem  checkpoints: " in out
+    (tmp_path / "gone").unlink()
     assert sorted(tmp_path.iterdir()) == before
 
 

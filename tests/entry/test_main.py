@@ -36,7 +36,10 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("train.device=cuda:7", "train.device: 'cuda:7' is not on this machine"),
+        ("storage.url=sqlite://", "SQLite needs the path of a file"),
+        ("storage.url=sqlite:///:memory:", "SQLite needs the path of a file"),
+        ("storage.url=sqlite:///file:x.db?uri=true", "SQLite needs the path of a file"),
+        ("train.device=cuda:99", "train.device: 'cuda:99' is not on this machine"),
         ("storage.checkpoints=nowhere://x", "storage.checkpoints: nowhere://x cannot be used"),
     ],
 )
@@ -265,7 +268,27 @@ def test_a_part_that_a_sweep_file_chooses_in_vain_is_named(
     code, _, error = command("+sweep=typo")
     assert code == 2
     assert "data: 'digit' is unknown; did you mean digits?" in error
-    assert "in the sweep typo" in error
+    assert "in the defaults of sweep/typo" in error
+
+
+def test_a_part_that_a_file_of_ones_own_chooses_in_vain_is_named_with_the_file(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "mine.yaml").write_text("defaults: [/data: nope, mlp]\n")
+    code, _, error = command("+sweep=digits", "model=mine", "--config-dir", "own")
+    assert code == 2
+    assert "data: 'nope' is unknown" in error
+    assert "in the defaults of model/mine" in error
+
+
+def test_a_group_that_is_not_there_is_named(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "typo.yaml").write_text("defaults: [{/nogroup: x}]\n")
+    code, _, error = command("+sweep=typo")
+    assert code == 2
+    assert "nogroup/x" in error
+    assert "there are none" not in error
 
 
 @pytest.mark.parametrize("given", ["~sweep=digits", "+sweep={a: 1}"])

@@ -104,15 +104,20 @@ def test_what_has_begun_is_not_cut_and_that_is_said(open_with: Open, database: D
         3,
         ("cut from 20 to 3 trials, since these have begun",),
     )
+    assert open_with("study.n_trials=2").notes == ("not cut to 2 trials: 3 have begun",)
 
 
 @pytest.mark.parametrize(
     ("halt", "note"),
     [
-        (lambda queue: queue.pause(), "it was paused, and goes on"),
+        (lambda queue: queue.pause(), "no longer paused"),
         (
             lambda queue: queue.stop("stopped by hand", hand_back=True),
-            "it was stopped (stopped by hand), and goes on",
+            "no longer stopped (stopped by hand)",
+        ),
+        (
+            lambda queue: queue.stop("no range: Traceback\n File x\nValueError: 3", hand_back=True),
+            "no longer stopped (no range: Traceback ValueError: 3)",
         ),
     ],
 )
