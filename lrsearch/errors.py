@@ -1,4 +1,4 @@
-"""The exceptions of lrsearch.
+"""The exceptions of lrsearch, and how a long reason is told in short.
 
 LrsearchError
  ├─ OwnCodeError         the user's own code raised; exit code 1
