@@ -134,14 +134,13 @@ class Families:
         if self.balanced:
             epochs = [row.epochs for row in self.compared]
             lines.append(
-                f"The families were given the same epochs ({number(min(epochs))} to "
-                f"{number(max(epochs))}), which bought {min(tries)} to {max(tries)} tries: more "
-                f"where trials were pruned. Each is judged by the best to be expected of half of "
-                f"its tries."
+                f"The families were given the same epochs ({_span(epochs)}), which bought "
+                f"{_span(tries)} tries: more where trials were pruned. Each is judged by the best "
+                f"to be expected of half of its tries."
             )
         elif max(tries) != min(tries):
             lines.append(
-                f"The families had {min(tries)} to {max(tries)} tries; so that none wins by "
+                f"The families had {_span(tries)} tries; so that none wins by "
                 f"being tried more often, each is judged by the best to be expected of "
                 f"{self.equal_tries}."
             )
@@ -237,3 +236,9 @@ def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
         else worst
         for trial in trials
     ]
+
+
+def _span(values: Sequence[float]) -> str:
+    """`4`, or `4 to 6` where they differ as they are shown."""
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"

@@ -107,6 +107,11 @@ class Spent:
             lines.append("Pruning saved nothing: no trial was pruned.")
         if self.spared:
             lines.append(self._checked())
+        elif self.pruned_epochs > 0:
+            lines.append(
+                "Whether pruning was right cannot be told: no trial that should have been pruned "
+                "ran to its end as a check (pruner.spare says how many do)."
+            )
         if self.deaths:
             lines.append(f"Workers died or fell silent with a trial {self.deaths} times.")
         for cause, count in self.causes[:_CAUSES]:

@@ -14,6 +14,7 @@ from lrsearch.errors import UserError
 from lrsearch.hints import unknown
 from lrsearch.models import MODELS
 from lrsearch.samplers import SAMPLERS
+from lrsearch.schedules.durations import Duration, Unit
 from lrsearch.space.domains import Choices, Fixed
 from lrsearch.space.space import Space
 from lrsearch.training.settings import Target, TrainSettings
@@ -33,6 +34,8 @@ def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
         )
     if metric and train and space and not own_loop:
         check_metric(metric, train, space, problems)
+    if train and space and not own_loop:
+        check_warmup(train, space, problems)
     if study and space and found["sampler"]:
         check_plan(study, space, found["sampler"], problems)
     if space and found["data"] and found["model"] and not own_loop:
@@ -54,6 +57,17 @@ def check_metric(
                 for value in domain.grid()
                 if value not in names
             )
+
+
+def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:
+    """A warm-up in epochs, or in steps, against the length of the training in the same unit."""
+    unit: Unit = "ep" if train.steps is None else "st"
+    length = Duration(train.epochs if train.steps is None else train.steps, unit)
+    for node in (space.shared, *space.optimizer.values(), *space.scheduler.values()):
+        for value in node["warmup"].ends() if "warmup" in node else ():
+            duration = Duration.parse(value)
+            if duration.unit == unit and duration.amount >= length.amount:
+                problems.append(f"space.warmup: {duration} is all of the training, {length}")
 
 
 def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:

@@ -243,7 +243,11 @@ def _in_words(error: BaseException) -> str:
         cause = cause.__cause__
     if "Cannot merge DictConfig with ListConfig" in words[-1]:
         key = words[-1].partition("full_key: ")[2].split(" ")[0]
-        words.append(f"to replace a range by a list of values write {key}.choices=[...]")
+        words.append(
+            f"to replace a range by a list of values write {key}.choices=[...]"
+            if key.startswith("space.")
+            else f"it is a list: write {key}=[...]"
+        )
     return "; ".join(words)
 
 

@@ -11,7 +11,7 @@ from lrsearch.errors import UserError
 from lrsearch.study.database import Database, existing
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus, status_of
-from lrsearch.study.tables import OPEN, RUNNING
+from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.workers.here import Here
 
 
@@ -38,9 +38,18 @@ def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStat
         yield database, here, study, Queue(database.session, study.study_id)
 
 
+def _is_done(study: StudyStatus, verb: str) -> bool:
+    """Whether all of a study has ended; says so."""
+    if study.shown_state == DONE:
+        print(f"{study.name} is done: there is nothing to {verb}")
+    return study.shown_state == DONE
+
+
 def pause_study(arguments: Sequence[str]) -> None:
     """`pause`."""
     with _study(arguments) as (_, _, study, queue):
+        if _is_done(study, "pause"):
+            return
         queue.pause()
         running = at_work(study.counts[RUNNING], study.side_counts[RUNNING])
         print(
@@ -81,6 +90,8 @@ def at_work(trials: int, side_runs: int, kind: str = "") -> str:
 def stop_study(arguments: Sequence[str], now: bool) -> None:
     """`stop`."""
     with _study(arguments) as (_, _, study, queue):
+        if _is_done(study, "stop"):
+            return
         queue.stop("stopped by hand", hand_back=now)
         trials, side_runs = study.counts[RUNNING], study.side_counts[RUNNING]
         one = trials + side_runs == 1

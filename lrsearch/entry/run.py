@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
+from lrsearch.errors import UserError
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, absolute, redacted
@@ -51,6 +53,7 @@ def run(settings: Settings, command: str) -> int:
     console = make_console()
     _check_here(settings)
     settings, info, plan = _checked(settings, console)
+    _make_folders(settings)
     try:
         settings, studies, database, study = _store(settings, info, plan, console)
         launcher = _launched(settings, database, study, console)
@@ -171,6 +174,20 @@ def _check_here(settings: Settings) -> None:
         from lrsearch.objective import resolve_device
 
         resolve_device(settings.train.device)
+
+
+def _make_folders(settings: Settings) -> None:
+    """Those that the sweep will write to. Raises UserError where that fails."""
+    folders = {"output_dir": _output(settings)}
+    if settings.checkpoints_url is not None and "://" not in settings.checkpoints_url:
+        folders["storage.checkpoints"] = Path(checkpoints_url(settings))
+    for key, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UserError(f"{key}: cannot write to {folder}: {error.strerror}") from None
 
 
 def _store(

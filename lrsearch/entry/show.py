@@ -115,6 +115,10 @@ def _facts(study: StudyData, trial: TrialData) -> list[str]:
     facts["attempts"] = f"{trial.attempts}{died}"
     if trial.seconds is not None:
         facts["took"] = duration(trial.seconds)
+    if trial.spared_at is not None:
+        facts["spared"] = (
+            f"after evaluation {trial.spared_at} it should have been pruned, but went on as a check"
+        )
     if trial.end_step is not None:
         facts["ended at"] = f"step {trial.end_step}, learning rate {number(trial.end_lr)}"
     return [*lines, *(f"  {name:11} {escape(text)}" for name, text in facts.items())]

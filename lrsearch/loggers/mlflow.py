@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.loggers.catalogue import LoggedTrial
@@ -19,7 +21,21 @@ def prepare(study: str, uri: str, experiment: str) -> None:
     """Makes the store's tables, if it is a database, and the experiment. Raises MLflow's errors."""
     from mlflow.tracking import MlflowClient
 
-    _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
+    # A server that is not there is told in seconds: MLflow would try for four minutes.
+    with _environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="10"):
+        _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables that hold unless the user has set them."""
+    mine = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            del os.environ[name]
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:

@@ -6,7 +6,9 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
@@ -25,7 +27,7 @@ class Coupling:
     """How the learning rate follows the batch size: lr = lr_ref × (batch / reference) ** power."""
 
     rule: Literal["none", "sqrt", "linear"] = "none"
-    reference: int = 128
+    reference: Annotated[int, Ge(1)] = 128
 
     def factor(self, batch_size: int) -> float:
         """The rate at `batch_size` over the rate at the reference."""

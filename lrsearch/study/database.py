@@ -51,10 +51,13 @@ def beside(url: str, folder: str) -> Path:
 
 def unusable(url: str, error: Exception) -> UserError:
     """What to raise for an error that came with opening a database; without the password."""
+    return UserError(f"storage.url: cannot use the database {redacted(url)}: {why(url, error)}")
+
+
+def why(url: str, error: BaseException) -> str:
+    """What a database says is wrong, in a line, without the password."""
     reason = (str(getattr(error, "orig", None) or error).strip() or repr(error)).splitlines()[0]
-    return UserError(
-        f"storage.url: cannot use the database {redacted(url)}: {_without(url, reason)}"
-    )
+    return _without(url, reason)
 
 
 class Database:

@@ -158,7 +158,8 @@ def _resume(
         raise UserError(
             f"the study {row.name!r} is stored with another set-up:\n"
             + "\n".join(f"  {change}" for change in changed)
-            + f"\nEither start a new study (study.name={row.name}-2), or go back to the old set-up"
+            + f"\nStart a new study (study.name={row.name}-2), go back to the old set-up, or "
+            f"delete what there is: python -m lrsearch delete {row.name} --yes"
         )
     last, now = row.record["runs"][-1], _run(settings)
     notes = [

@@ -19,7 +19,7 @@ from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, redacted, unusable
+from lrsearch.study.database import Database, redacted, unusable, why
 from lrsearch.study.outages import Contact, Waits, passes, persist
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue
@@ -219,7 +219,9 @@ def serve(here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:
         return stop.wait(seconds) or time.monotonic() > patience
 
     def failed(error: BaseException) -> None:
-        _log.warning("the database does not answer: waiting for it")
+        left = max(0.0, patience - time.monotonic())
+        said = why(here.url, error)
+        _log.warning("the database does not answer: waiting up to %.0f s for it (%s)", left, said)
 
     try:
         service = persist(lambda: Service(here, only, until_empty, stop), wait, failed)

@@ -75,6 +75,13 @@ def test_trials_that_were_spared_tell_how_often_pruning_is_wrong() -> None:
     assert "at most 22 %" in line  # so many wrong ones give 1 or less of 20 once in twenty times
 
 
+def test_that_none_was_spared_is_said_where_trials_were_pruned() -> None:
+    pruned = spent(trial(0, recipe(), 1.0), trial(1, recipe(), 2.0, "pruned", epochs=2))
+    assert any("cannot be told" in line for line in pruned.sentences())
+    whole = spent(trial(0, recipe(), 1.0), trial(1, recipe(), 2.0))
+    assert not any("cannot be told" in line for line in whole.sentences())
+
+
 def test_few_that_were_spared_tell_nothing() -> None:
     found = spent(trial(0, recipe(), 1.0), trial(1, recipe(), 1.2, spared_at=2))
     (line,) = [line for line in found.sentences() if "as a check" in line]

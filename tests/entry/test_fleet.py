@@ -72,6 +72,17 @@ def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: Claims)
     assert state() == "stopped"
 
 
+@pytest.mark.parametrize("verb", ["pause", "stop"])
+def test_what_is_done_is_neither_paused_nor_stopped(
+    command: Command, claims: Claims, verb: str
+) -> None:
+    while claim := claims.claim(take_over=False):
+        claims.finish(claim, Outcome("complete", 0.5), 1.0)
+    code, out, _ = command(verb, "digits")
+    assert (code, out) == (0, f"digits is done: there is nothing to {verb}\n")
+    assert state() == "open"
+
+
 def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Claims) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None

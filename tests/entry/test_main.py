@@ -40,6 +40,11 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
         ("storage.url=sqlite:///:memory:", "SQLite needs the path of a file"),
         ("storage.url=sqlite:///file:x.db?uri=true", "SQLite needs the path of a file"),
         ("train.device=cuda:99", "train.device: 'cuda:99' is not on this machine"),
+        ("coupling.reference=0", "coupling.reference: 0 is"),
+        ("space.warmup=15ep", "space.warmup: 15ep is all of the training, 15ep"),
+        ("space.warmup.choices=[0,20ep]", "space.warmup: 20ep is all of the training, 15ep"),
+        ("study.try_first={lr:0.5}", "it is a list: write study.try_first=[...]"),
+        ("output_dir=/proc/x", "output_dir: cannot write to /proc/x/digits"),
         ("storage.checkpoints=nowhere://x", "storage.checkpoints: nowhere://x cannot be used"),
     ],
 )

@@ -53,11 +53,12 @@ def test_into_a_pipe_go_no_colours_and_plots_of_80_columns(
 def test_where_and_why_a_trial_ended_is_shown(command: Command, swept: Path) -> None:
     database = Database("sqlite:///lrsearch.db")
     study_id = read_study(database, "digits", curves=False).study_id
-    Queue(database.session, study_id).add([({}, 1), ({}, 2)], first=6)
+    Queue(database.session, study_id).add([({}, 1), ({}, 2), ({}, 3)], first=6)
     claims = Claims(database.session, study_id, "far-away/1/1.00", QueueSettings())
     for outcome in (
         Outcome("diverged", None, "the loss is nan", step=17, lr=0.25),
         Outcome("failed", None, "Traceback [most recent]:\nValueError: [a] bug"),
+        Outcome("complete", 2.5, spared_at=3),
     ):
         claim = claims.claim(take_over=False)
         assert claim is not None
@@ -68,6 +69,8 @@ def test_where_and_why_a_trial_ended_is_shown(command: Command, swept: Path) -> 
     assert "no evaluation" in diverged
     _, failed, _ = command("show", "digits", "7")
     assert "Traceback [most recent]:\nValueError: [a] bug" in failed
+    _, spared, _ = command("show", "digits", "8")
+    assert "after evaluation 3 it should have been pruned, but went on as a check" in spared
 
 
 def test_a_pruned_trial_says_what_is_known_of_it(command: Command, swept: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lrsearch.loggers.catalogue import LoggedTrial, build_logger
+from lrsearch.errors import UserError
+from lrsearch.loggers.catalogue import LoggedTrial, build_logger, prepare_logger
 
 HPARAMS = {"lr": 0.1, "scheduler": "cosine"}
 
@@ -67,3 +69,11 @@ def test_a_takeover_goes_on_in_the_same_run_without_steps_that_are_there_twice(s
     client, (run,) = runs(store)
     history = client.get_metric_history(run.info.run_id, "val_loss")
     assert sorted(metric.step for metric in history) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow", reason="pip install 'lrsearch[mlflow]'")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    with pytest.raises(UserError, match=r"logger=mlflow cannot be used: .*go without: logger=none"):
+        prepare_logger("mlflow", {"uri": "http://127.0.0.1:1"}, "digits")
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
