@@ -267,6 +267,7 @@ def test_without_network_and_fallback_the_user_is_told_the_ways_out(tmp_path: Pa
     assert str(tmp_path / "root" / "MNIST" / "raw") in message
     for way in ("data.root=", "LRSEARCH_DATA=", "data.fallback=digits", "refused"):
         assert way in message
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.usefixtures("no_mirror")
