@@ -1,4 +1,4 @@
-"""What a parameter of a scheduler or an optimizer may be: its kind, default and bounds."""
+"""What a parameter of a scheduler, an optimizer or a model may be: its kind, default and bounds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.formula import Formula
 
 Kind = Literal[
-    "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "text"
-]
+    "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "text",
+    "widths",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Parameter:
                 if isinstance(value, bool) or not isinstance(value, (int, float)):
                     return f"{as_given(value)} is not a number"
                 return self._out_of_bounds(value)
+            case "widths":
+                if not isinstance(value, (list, tuple)) or not all(map(_is_width, value)):
+                    return f"{as_given(value)} is not a list of widths, such as [256, 128] or []"
+                return None
             case "betas":
                 if not _is_list(value, 2) or not all(_in_unit(beta) for beta in value):
                     return f"{as_given(value)} is not two numbers in [0, 1), such as [0.9, 0.999]"
@@ -100,6 +105,10 @@ def _is_list(value: Any, length: int | None = None) -> bool:
     if not isinstance(value, (list, tuple)) or not value:
         return False
     return length is None or len(value) == length
+
+
+def _is_width(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _in_unit(value: Any) -> bool:

@@ -74,13 +74,16 @@ def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]
     """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
     valid: dict[str, Sequence[str]] = {}
     if not model.own:
-        valid["model"] = MODELS[model.name].arguments
+        valid["model"] = [*MODELS[model.name].arguments]
     if data.target is None:
         valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
-    for name in space.shared:
+    for name, domain in space.shared.items():
         owner, _, argument = name.partition(".")
         if owner in valid and argument not in valid[owner]:
             problems.append(f"space.{name}: {unknown(argument, valid[owner])}")
+        elif owner == "model" and not model.own:
+            wrong = (MODELS[model.name].problem(argument, end) for end in domain.ends())
+            problems.extend(f"space.{name}: {problem}" for problem in wrong if problem)
 
 
 def check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:

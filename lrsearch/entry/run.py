@@ -21,7 +21,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
-from lrsearch.errors import UserError
+from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, absolute, redacted
@@ -36,6 +36,7 @@ from lrsearch.study.study import (
 )
 from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.study.trials import Studies
+from lrsearch.training.losses import misfit
 from lrsearch.workers.here import Here
 from lrsearch.workers.launcher import Launcher
 from lrsearch.workers.places import places
@@ -211,11 +212,15 @@ def open_storage(url: str) -> tuple[Studies, Database]:
 
 
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
-    """Reads the data once; where others stand in for them, the study has another name."""
+    """Reads the data once; where others stand in for them, the study has another name.
+
+    Raises UserError where they cannot be had, or the loss and the metrics say nothing of them.
+    """
     if settings.objective is not None:
         return settings, None
     started = time.perf_counter()
     info = prepare(settings.data)
+    _check_measures(settings, info)
     seconds = time.perf_counter() - started
     if seconds > 2 and not info.fallback_reason:
         console.print(f"data read in {duration(seconds)}")
@@ -239,6 +244,16 @@ def check_own_code(settings: Settings, info: DataInfo | None) -> None:
         from lrsearch.objective import build_objective
 
         build_objective(settings, None if info is None else info.to_json())
+
+
+def _check_measures(settings: Settings, info: DataInfo) -> None:
+    """The loss and the metrics, against the targets of the data. Raises ConfigErrors."""
+    train = settings.train
+    chosen = {"train.loss": train.loss} if train.loss is not None else {}
+    chosen |= {f"train.metrics.{name}": one for name, one in (train.metrics or {}).items()}
+    wrong = {key: misfit(one, info.n_classes) for key, one in chosen.items()}
+    if problems := [f"{key}: {problem}" for key, problem in wrong.items() if problem]:
+        raise ConfigErrors(problems)
 
 
 def _prepare_logger(console: Console, settings: Settings) -> None:

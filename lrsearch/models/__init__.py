@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
+from lrsearch.parameters import Parameter
 from lrsearch.targets import check_arguments, load_target
 
 if TYPE_CHECKING:
@@ -20,16 +21,36 @@ class ModelKind:
     """A model by its dotted path; `arguments` are known without importing torch."""
 
     path: str
-    arguments: tuple[str, ...]
+    arguments: Mapping[str, Parameter]
     images: bool = False
     """Whether it takes images, channels × height × width, alone."""
 
+    def problem(self, argument: str, value: Any) -> str | None:
+        """What is wrong with the value of an argument; None, too, may be a default."""
+        parameter = self.arguments[argument]
+        return None if value is parameter.default is None else parameter.problem(value)
+
+
+_DROPOUT = Parameter("float", 0.0, 0.0, 1.0, help="share of values that are dropped")
 
 MODELS = {
-    "mlp": ModelKind("lrsearch.models.mlp.MLP", ("hidden", "dropout")),
-    "cnn": ModelKind("lrsearch.models.cnn.CNN", ("width", "dropout"), images=True),
+    "mlp": ModelKind(
+        "lrsearch.models.mlp.MLP",
+        {"hidden": Parameter("widths", (256, 128), help="of its layers"), "dropout": _DROPOUT},
+    ),
+    "cnn": ModelKind(
+        "lrsearch.models.cnn.CNN",
+        {"width": Parameter("int", 32, 1, help="of the first layer"), "dropout": _DROPOUT},
+        images=True,
+    ),
     "resnet18": ModelKind(
-        "lrsearch.models.resnet18.ResNet18", ("weights", "small_images", "dropout"), images=True
+        "lrsearch.models.resnet18.ResNet18",
+        {
+            "weights": Parameter("text", None, help="a name of torchvision's, or a file"),
+            "small_images": Parameter("bool", None, help="by their size where it is left out"),
+            "dropout": _DROPOUT,
+        },
+        images=True,
     ),
 }
 

@@ -26,6 +26,9 @@ METRICS = {
     "top5_accuracy": "lrsearch.training.losses.top5_accuracy",
     "mae": "torch.nn.functional.l1_loss",
 }
+_OF_NUMBERS = ("mse", "l1", "smooth_l1", "bce_with_logits", "mae")
+_OF_CLASSES = ("accuracy", "top5_accuracy")
+"""Cross-entropy takes both: numbers are then the classes' probabilities."""
 BETTER = {"accuracy": "max", "top5_accuracy": "max", "mae": "min"}
 """Whether more or less of a metric is better."""
 
@@ -51,6 +54,15 @@ def metric_targets(metrics: Mapping[str, Target] | None, classes: int | None) ->
     if metrics is None:
         return {} if classes is None else {"accuracy": Target("accuracy")}
     return dict(metrics)
+
+
+def misfit(target: Target, classes: int | None) -> str | None:
+    """Why a function of the catalogue says nothing of such targets; None where it does."""
+    if classes is None and target.name in _OF_CLASSES:
+        return f"{target.name} is of classes, and the targets of these data are numbers"
+    if classes is not None and target.name in _OF_NUMBERS:
+        return f"{target.name} is of numbers, and the targets of these data are {classes} classes"
+    return None
 
 
 def dotted(target: Target, catalogue: Mapping[str, str]) -> str:

@@ -40,6 +40,12 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
         ("storage.url=sqlite:///:memory:", "SQLite needs the path of a file"),
         ("storage.url=sqlite:///file:x.db?uri=true", "SQLite needs the path of a file"),
         ("train.device=cuda:99", "train.device: 'cuda:99' is not on this machine"),
+        ("model.hidden=abc", "model.hidden: 'abc' is not a list of widths, such as [256, 128]"),
+        ("model.hidden=[0]", "model.hidden: [0] is not a list of widths"),
+        ("model.dropout=7", "model.dropout: 7 is out of range"),
+        ("space.model.dropout={low: 0, high: 1.5}", "space.model.dropout: 1.5 is out of range"),
+        ("train.loss=mse", "train.loss: mse is of numbers, and the targets of these data are 10"),
+        ("train.metrics=[mae]", "train.metrics.mae: mae is of numbers"),
         ("coupling.reference=0", "coupling.reference: 0 is"),
         ("space.warmup=15ep", "space.warmup: 15ep is all of the training, 15ep"),
         ("space.warmup.choices=[0,20ep]", "space.warmup: 20ep is all of the training, 15ep"),
@@ -55,6 +61,18 @@ def test_what_its_own_workers_would_stumble_over_is_said_before_anything_is_stor
     assert code == 2
     assert said in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_measured_is_held_against_the_data_before_anything_is_tried(
+    command: Command,
+) -> None:
+    for arguments in (("+sweep=digits", "dry_run=true"), ("range-test", "+sweep=digits")):
+        code, _, error = command(*arguments, "train.loss=mse")
+        assert code == 2
+        assert "train.loss: mse is of numbers" in error
+    code, _, error = command("+sweep=linear", "train.metrics=[accuracy]", "dry_run=true")
+    assert code == 2
+    assert "train.metrics.accuracy: accuracy is of classes" in error
 
 
 def test_bad_input_exits_with_2_and_nothing_is_left_behind(
