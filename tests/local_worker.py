@@ -28,7 +28,7 @@ def submit(*overrides: str) -> OpenStudy:
     return study
 
 
-def serve(only: str | None = None, stop_after: int | None = None) -> None:
+def serve(only: str | None = None, stop_after: int | None = None, until_empty: bool = True) -> None:
     """Works until nothing is left, or until it has asked so often whether to stop."""
     asked = 0
 
@@ -39,7 +39,7 @@ def serve(only: str | None = None, stop_after: int | None = None) -> None:
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
     gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
-    service = Service(Here(URL), only, until_empty=True, stop=stop)
+    service = Service(Here(URL), only, until_empty=until_empty, stop=stop)
     service.work()
     service.close()
 

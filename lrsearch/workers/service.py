@@ -68,8 +68,11 @@ class Service:
             try:
                 waiting = self._shelf.waiting(self._only)
                 worked = any(self._work_on(study) for study in waiting)
-                if self._until_empty and not worked and not self._left(waiting):
-                    _log.info("; ".join(["nothing is left to do", *self._left_alone()]))
+                is_over = self._until_empty and not worked and not self._left(waiting)
+                if is_over or not (worked or is_idle):
+                    said = "nothing is left to do" if is_over else "waiting for work"
+                    _log.info("; ".join([said, *self._left_alone()]))
+                if is_over:
                     return
             except Exception as error:
                 if not passes(error):
@@ -82,9 +85,7 @@ class Service:
             if worked:
                 waits, is_idle = Waits(), False
                 continue
-            if not is_idle:
-                _log.info("nothing to do at present: waiting")
-                is_idle = True
+            is_idle = True
             self._stop.wait(min(waits.next(), IDLE_WAIT))
         _log.info("told to stop")
 
@@ -94,14 +95,18 @@ class Service:
         self._studies.close()
 
     def _left_alone(self) -> list[str]:
-        """Why nothing is done about studies that are not at their end."""
-        return [
-            f"{study.name} is left alone here"
-            if study.state == OPEN
-            else f"{study.name} is {study.state}; to go on: python -m lrsearch resume {study.name}"
-            for study in self._shelf.statuses()
-            if self._only in (None, study.name) and study.shown_state != DONE
-        ]
+        """Why nothing is done here about studies that are not at their end."""
+        refused = {study_id for study_id, runs in self._refused if self._refuses(study_id, runs)}
+        said = []
+        for study in self._shelf.statuses():
+            if self._only not in (None, study.name) or study.shown_state == DONE:
+                continue
+            if study.state != OPEN:
+                again = f"python -m lrsearch resume {study.name}"
+                said.append(f"{study.name} is {study.state}; to go on: {again}")
+            elif study.study_id in refused:
+                said.append(f"{study.name} is left alone here")
+        return said
 
     def _left(self, waiting: list[Waiting]) -> list[Waiting]:
         return [study for study in waiting if not self._is_refused(study)]
@@ -120,7 +125,10 @@ class Service:
         return workers.work(take_over=self._contact.lasted(workers.lease))
 
     def _is_refused(self, study: Waiting) -> bool:
-        return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)
+        return self._refuses(study.study_id, study.runs)
+
+    def _refuses(self, study_id: int, runs: int) -> bool:
+        return time.monotonic() < self._refused.get((study_id, runs), 0.0)
 
     def _load(self, study: Waiting) -> _Workers | None:
         """The workers for a study; None, with the reason recorded, if it cannot be served here."""

@@ -117,9 +117,12 @@ def test_the_log_says_of_what_is_not_done_why_it_is_left(
     submit("fine")
     with caplog.at_level(logging.INFO, "lrsearch.workers"):
         serve()
-    assert own_lines(caplog)[-1] == (
-        "nothing is left to do; later is paused; to go on: python -m lrsearch resume later"
-    )
+    paused = "later is paused; to go on: python -m lrsearch resume later"
+    assert own_lines(caplog)[-1] == f"nothing is left to do; {paused}"
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        serve(until_empty=False, stop_after=2)
+    assert f"waiting for work; {paused}" in own_lines(caplog)
 
 
 def test_a_study_whose_time_is_up_is_stopped_by_whoever_notices(
