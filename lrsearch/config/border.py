@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from lrsearch.config import parts
-from lrsearch.config.checks import check_together
+from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode
 from lrsearch.config.sections import mapping, own_target, section
 from lrsearch.config.settings import (
@@ -39,12 +39,15 @@ RUNTIME: dict[str, Any] = {
 
 
 def settings_from(
-    plain: Mapping[str, Any], space_layers: Sequence[Mapping[str, Any]] = ()
+    plain: Mapping[str, Any],
+    space_layers: Sequence[Mapping[str, Any]] = (),
+    is_new: bool = False,
 ) -> Settings:
     """The settings of a composed configuration.
 
-    `space_layers` are the `space` mappings it was merged from, the first one first. Raises
-    ConfigErrors with a line for each problem: the key, the bad value and the valid ones.
+    `space_layers` are the `space` mappings it was merged from, the first one first. What `is_new`
+    is looked at more closely: studies that are stored must stay readable. Raises ConfigErrors with
+    a line for each problem: the key, the bad value and the valid ones.
     """
     problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
     nodes = {key: plain.get(key) for key in TOP_LEVEL}
@@ -80,6 +83,8 @@ def settings_from(
     if not isinstance(nodes["dry_run"], bool):
         problems.append(f"dry_run: {as_given(nodes['dry_run'])} is not true or false")
     check_together(found, problems)
+    if is_new:
+        check_values(found, problems)
     if problems:
         raise ConfigErrors(problems)
     return Settings(**found, plain=_stored(plain, study=study, metric=metric, space=space))

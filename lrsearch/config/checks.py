@@ -34,12 +34,55 @@ def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
         )
     if metric and train and space and not own_loop:
         check_metric(metric, train, space, problems)
-    if train and space and not own_loop:
-        check_warmup(train, space, problems)
     if study and space and found["sampler"]:
         check_plan(study, space, found["sampler"], problems)
     if space and found["data"] and found["model"] and not own_loop:
         check_tuned(space, found["data"], found["model"], problems)
+
+
+def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
+    """What makes no sense, though a training takes it or its worker says so: nothing new has it."""
+    train, space, model = (found[key] for key in ("train", "space", "model"))
+    if space and space.coupling.reference < 1:
+        problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
+    if found["objective"] is not None:
+        return
+    if train and space:
+        check_warmup(train, space, problems)
+    if space and model and not model.own:
+        check_model_values(space, model, problems)
+
+
+def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:
+    """A warm-up in epochs, or in steps, against the length of the training in the same unit."""
+    unit: Unit = "ep" if train.steps is None else "st"
+    length = Duration(train.epochs if train.steps is None else train.steps, unit)
+    nodes = {"space": space.shared}
+    for branch, options in (("optimizer", space.optimizer), ("scheduler", space.scheduler)):
+        if all("warmup" in own for own in options.values()):
+            nodes.pop("space", None)  # nobody asks for what all have of their own
+        nodes |= {f"space.{branch}.{option}": own for option, own in options.items()}
+    for path, node in nodes.items():
+        for value in node["warmup"].ends() if "warmup" in node else ():
+            duration = Duration.parse(value)
+            if duration.unit == unit and duration.amount >= length.amount:
+                problems.append(f"{path}.warmup: {duration} is all of the training, {length}")
+
+
+def check_model_values(space: Space, model: Target, problems: list[str]) -> None:
+    """The values of the arguments of a model of the catalogue, given and tuned."""
+    kind = MODELS[model.name]
+    values = {f"model.{key}": [value] for key, value in model.arguments.items()}
+    values |= {
+        f"space.{name}": domain.ends()
+        for name, domain in space.shared.items()
+        if name.startswith("model.")
+    }
+    for path, tried in values.items():
+        argument = path.rpartition(".")[2]
+        if argument in kind.arguments:
+            wrong = [problem for value in tried if (problem := kind.problem(argument, value))]
+            problems.extend(f"{path}: {problem}" for problem in wrong)
 
 
 def check_metric(
@@ -59,17 +102,6 @@ def check_metric(
             )
 
 
-def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:
-    """A warm-up in epochs, or in steps, against the length of the training in the same unit."""
-    unit: Unit = "ep" if train.steps is None else "st"
-    length = Duration(train.epochs if train.steps is None else train.steps, unit)
-    for node in (space.shared, *space.optimizer.values(), *space.scheduler.values()):
-        for value in node["warmup"].ends() if "warmup" in node else ():
-            duration = Duration.parse(value)
-            if duration.unit == unit and duration.amount >= length.amount:
-                problems.append(f"space.warmup: {duration} is all of the training, {length}")
-
-
 def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:
     """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
     valid: dict[str, Sequence[str]] = {}
@@ -77,13 +109,10 @@ def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]
         valid["model"] = [*MODELS[model.name].arguments]
     if data.target is None:
         valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
-    for name, domain in space.shared.items():
+    for name in space.shared:
         owner, _, argument = name.partition(".")
         if owner in valid and argument not in valid[owner]:
             problems.append(f"space.{name}: {unknown(argument, valid[owner])}")
-        elif owner == "model" and not model.own:
-            wrong = (MODELS[model.name].problem(argument, end) for end in domain.ends())
-            problems.extend(f"space.{name}: {problem}" for problem in wrong if problem)
 
 
 def check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:

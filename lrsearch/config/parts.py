@@ -92,12 +92,9 @@ def model_from(node: Any, problems: list[str]) -> Target | None:
         return own_target("model", node, problems)
     model = target("model", node, MODELS, problems)
     if model is not None:
-        kind = MODELS[model.name]
-        for key, value in model.arguments.items():
-            if key not in kind.arguments:
-                problems.append(f"model.{key}: {unknown(key, ['name', *kind.arguments])}")
-            elif problem := kind.problem(key, value):
-                problems.append(f"model.{key}: {problem}")
+        valid = MODELS[model.name].arguments
+        wrong = [key for key in model.arguments if key not in valid]
+        problems.extend(f"model.{key}: {unknown(key, ['name', *valid])}" for key in wrong)
     return model
 
 

@@ -53,7 +53,7 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
     problems: list[str] = []
     config, layers = compose(overrides, config_dir, problems)
     try:
-        settings = settings_from(_container(config, resolve=True), layers)
+        settings = settings_from(_container(config, resolve=True), layers, is_new=True)
     except OmegaConfBaseException as error:
         raise ConfigErrors([*problems, _in_words(error)]) from None
     except ConfigErrors as error:
@@ -243,11 +243,12 @@ def _in_words(error: BaseException) -> str:
         cause = cause.__cause__
     if "Cannot merge DictConfig with ListConfig" in words[-1]:
         key = words[-1].partition("full_key: ")[2].split(" ")[0]
-        words.append(
-            f"to replace a range by a list of values write {key}.choices=[...]"
-            if key.startswith("space.")
-            else f"it is a list: write {key}=[...]"
-        )
+        if "object_type=list" in words[-1]:
+            words.append(f"it is a list: write {key}=[...]")
+        elif key.startswith("space."):
+            words.append(f"to replace a range by a list of values write {key}.choices=[...]")
+        else:
+            words.append(f"it has keys of its own: write {key}.KEY=VALUE")
     return "; ".join(words)
 
 

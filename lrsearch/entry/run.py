@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import shlex
@@ -54,7 +55,7 @@ def run(settings: Settings, command: str) -> int:
     console = make_console()
     _check_here(settings)
     settings, info, plan = _checked(settings, console)
-    _make_folders(settings)
+    _check_folders(settings)
     try:
         settings, studies, database, study = _store(settings, info, plan, console)
         launcher = _launched(settings, database, study, console)
@@ -177,18 +178,22 @@ def _check_here(settings: Settings) -> None:
         resolve_device(settings.train.device)
 
 
-def _make_folders(settings: Settings) -> None:
-    """Those that the sweep will write to. Raises UserError where that fails."""
+def _check_folders(settings: Settings) -> None:
+    """Whether the sweep can write where it will; leaves nothing behind. Raises UserError."""
     folders = {"output_dir": _output(settings)}
     if settings.checkpoints_url is not None and "://" not in settings.checkpoints_url:
         folders["storage.checkpoints"] = Path(checkpoints_url(settings))
     for key, folder in folders.items():
         try:
+            missing = [one for one in (folder, *folder.parents) if not one.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
             raise UserError(f"{key}: cannot write to {folder}: {error.strerror}") from None
+        with contextlib.suppress(OSError):  # another sweep may have written there by now
+            for one in missing:
+                one.rmdir()
 
 
 def _store(
@@ -247,7 +252,12 @@ def check_own_code(settings: Settings, info: DataInfo | None) -> None:
 
 
 def _check_measures(settings: Settings, info: DataInfo) -> None:
-    """The loss and the metrics, against the targets of the data. Raises ConfigErrors."""
+    """The loss and the metrics, against the targets of the data. Raises ConfigErrors.
+
+    What a model of the user's own puts out nobody knows.
+    """
+    if settings.model.own:
+        return
     train = settings.train
     chosen = {"train.loss": train.loss} if train.loss is not None else {}
     chosen |= {f"train.metrics.{name}": one for name, one in (train.metrics or {}).items()}

@@ -6,9 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge
+from typing import Any, Literal
 
 from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
@@ -27,7 +25,7 @@ class Coupling:
     """How the learning rate follows the batch size: lr = lr_ref × (batch / reference) ** power."""
 
     rule: Literal["none", "sqrt", "linear"] = "none"
-    reference: Annotated[int, Ge(1)] = 128
+    reference: int = 128
 
     def factor(self, batch_size: int) -> float:
         """The rate at `batch_size` over the rate at the reference."""

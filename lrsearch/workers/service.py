@@ -71,7 +71,7 @@ class Service:
                 is_over = self._until_empty and not worked and not self._left(waiting)
                 if is_over or not (worked or is_idle):
                     said = "nothing is left to do" if is_over else "waiting for work"
-                    _log.info("; ".join([said, *self._left_alone()]))
+                    _log.info("; ".join([said, *self._left_alone(waiting)]))
                 if is_over:
                     return
             except Exception as error:
@@ -94,9 +94,9 @@ class Service:
         gc.unfreeze()  # extensions that count what is left at the end would complain
         self._studies.close()
 
-    def _left_alone(self) -> list[str]:
+    def _left_alone(self, waiting: list[Waiting]) -> list[str]:
         """Why nothing is done here about studies that are not at their end."""
-        refused = {study_id for study_id, runs in self._refused if self._refuses(study_id, runs)}
+        refused = {study.study_id for study in waiting if self._is_refused(study)}
         said = []
         for study in self._shelf.statuses():
             if self._only not in (None, study.name) or study.shown_state == DONE:
@@ -125,10 +125,7 @@ class Service:
         return workers.work(take_over=self._contact.lasted(workers.lease))
 
     def _is_refused(self, study: Waiting) -> bool:
-        return self._refuses(study.study_id, study.runs)
-
-    def _refuses(self, study_id: int, runs: int) -> bool:
-        return time.monotonic() < self._refused.get((study_id, runs), 0.0)
+        return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)
 
     def _load(self, study: Waiting) -> _Workers | None:
         """The workers for a study; None, with the reason recorded, if it cannot be served here."""

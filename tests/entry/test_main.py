@@ -46,11 +46,15 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
         ("space.model.dropout={low: 0, high: 1.5}", "space.model.dropout: 1.5 is out of range"),
         ("train.loss=mse", "train.loss: mse is of numbers, and the targets of these data are 10"),
         ("train.metrics=[mae]", "train.metrics.mae: mae is of numbers"),
-        ("coupling.reference=0", "coupling.reference: 0 is"),
+        ("coupling.reference=0", "coupling.reference: 0 is below 1"),
         ("space.warmup=15ep", "space.warmup: 15ep is all of the training, 15ep"),
         ("space.warmup.choices=[0,20ep]", "space.warmup: 20ep is all of the training, 15ep"),
         ("study.try_first={lr:0.5}", "it is a list: write study.try_first=[...]"),
         ("output_dir=/proc/x", "output_dir: cannot write to /proc/x/digits"),
+        ("storage.checkpoints=/proc/x", "storage.checkpoints: cannot write to /proc/x"),
+        ("storage.url=sqlite:////proc/no/x.db", "storage.url: cannot use the database"),
+        ("coupling=[sqrt]", "it has keys of its own: write coupling.KEY=VALUE"),
+        ("space.scheduler.cosine.warmup=15ep", "space.scheduler.cosine.warmup: 15ep is all of"),
         ("storage.checkpoints=nowhere://x", "storage.checkpoints: nowhere://x cannot be used"),
     ],
 )
@@ -73,6 +77,23 @@ def test_what_is_measured_is_held_against_the_data_before_anything_is_tried(
     code, _, error = command("+sweep=linear", "train.metrics=[accuracy]", "dry_run=true")
     assert code == 2
     assert "train.metrics.accuracy: accuracy is of classes" in error
+
+
+def test_of_a_model_of_ones_own_nobody_knows_what_it_puts_out(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "ages.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.head = nn.Linear(64, 1)\n"
+        "    def forward(self, x):\n"
+        "        return self.head(x.flatten(1))[:, 0]\n"
+    )
+    own = ("model._target_=ages.Net", "~model.hidden", "train.loss=mse", "train.metrics=[mae]")
+    code, _, error = command("+sweep=digits", *own, "dry_run=true")
+    assert (code, error) == (0, "")
 
 
 def test_bad_input_exits_with_2_and_nothing_is_left_behind(

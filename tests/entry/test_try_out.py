@@ -66,6 +66,7 @@ def test_what_a_setting_implies_is_fixed_and_said(command: Command, swept: Path)
 
 
 def test_a_stopped_study_says_how_to_go_on(command: Command, swept: Path) -> None:
+    command("try", "digits", "lr=0.2")  # all was done
     command("stop", "digits")
     assert "python -m lrsearch resume digits" in command("try", "digits", "lr=0.1")[1]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lrsearch.errors import UserError
+from lrsearch.loggers import mlflow
 from lrsearch.loggers.catalogue import LoggedTrial, build_logger, prepare_logger
 
 HPARAMS = {"lr": 0.1, "scheduler": "cosine"}
@@ -74,6 +75,14 @@ def test_a_takeover_goes_on_in_the_same_run_without_steps_that_are_there_twice(s
 def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow", reason="pip install 'lrsearch[mlflow]'")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    tries = []
+
+    def experiment_id(client: Any, name: str) -> str:
+        tries.append(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+        return str(client.get_experiment_by_name(name))
+
+    monkeypatch.setattr(mlflow, "_experiment_id", experiment_id)
     with pytest.raises(UserError, match=r"logger=mlflow cannot be used: .*go without: logger=none"):
         prepare_logger("mlflow", {"uri": "http://127.0.0.1:1"}, "digits")
+    assert tries == ["1"]
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

@@ -1,0 +1,49 @@
+"""What is looked at more closely where it is new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.entry.compose import load_settings
+from lrsearch.errors import ConfigErrors
+
+
+def changed(**sections: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as it is stored, with other values in some sections."""
+    plain = load_settings(["+sweep=digits"]).plain
+    return {**plain, **RUNTIME, **{key: {**plain[key], **new} for key, new in sections.items()}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"space": {"warmup": {"choices": [0, "20ep"]}}}, "space.warmup: 20ep is all of"),
+        ({"space": {"warmup": "40ep"}, "train": {"epochs": 40}}, "warmup: 40ep is all of"),
+        ({"space": {"warmup": "9st"}, "train": {"steps": 9}}, "warmup: 9st is all of"),
+        ({"model": {"dropout": None}}, "model.dropout: null is not a number"),
+        ({"coupling": {"reference": 0}}, "coupling.reference: 0 is below 1"),
+    ],
+)
+def test_what_is_stored_stays_readable_though_nothing_new_may_have_it(
+    sections: dict[str, Any], said: str
+) -> None:
+    config = changed(**sections)
+    assert settings_from(config).plain
+    with pytest.raises(ConfigErrors, match=said):
+        settings_from(config, is_new=True)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"space": {"warmup": "14ep"}},
+        {"space": {"warmup": "40ep"}, "train": {"steps": 9}},  # in steps nobody knows yet
+        {"space": {"warmup": "20ep", "scheduler": {"only": ["cosine"], "cosine": {"warmup": 0.1}}}},
+        {"model": {"hidden": []}},
+    ],
+)
+def test_what_a_training_can_do_is_taken(sections: dict[str, Any]) -> None:
+    assert settings_from(changed(**sections), is_new=True).plain
