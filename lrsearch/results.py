@@ -30,8 +30,9 @@ from lrsearch.recipe import Recipe
 from lrsearch.study.confirmed import confirmed_first
 from lrsearch.study.database import Database, redacted
 from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.provenance import versions
 from lrsearch.study.ranges import found_ranges
-from lrsearch.study.study import fallback_warning, versions
+from lrsearch.study.study import fallback_warning
 from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 
 _TOP = 10

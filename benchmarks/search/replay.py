@@ -76,18 +76,14 @@ def ends_among(
     None for those that would not; nothing is decided at the last one.
     """
     return [
-        next(
-            (
-                moment
-                for moment in range(
-                    1, min(len(trial.curve.values), trial.course.evaluations - 1) + 1
-                )
-                if _is_ended_at(trial, moment, memory)
-            ),
-            None,
-        )
+        next((moment for moment in _moments(trial) if _is_ended_at(trial, moment, memory)), None)
         for trial, memory in _among_whole(recorded, pruner_name, arguments)
     ]
+
+
+def _moments(trial: Trial) -> range:
+    """All that it has reached but the last one of a whole training."""
+    return range(1, min(len(trial.curve.values) + 1, trial.course.evaluations))
 
 
 def _among_whole(

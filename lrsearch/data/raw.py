@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lrsearch.data.sources import RawFiles, Source
 from lrsearch.errors import LrsearchError, UserError
+from lrsearch.folders import for_a_moment
 
 if TYPE_CHECKING:
     import torch
@@ -156,16 +157,15 @@ def _download(
         if not _is_writable(root / files.archive_folder):
             folder = _places(files, root, cache)[1]
         print(f"downloading {name} into {folder}", file=sys.stderr)
-        target = folder / files.archive_folder
-        missing = [one for one in (target, *target.parents) if not one.exists()]
         try:
-            # torchvision draws a progress bar for each file
-            with socket_timeout(DOWNLOAD_TIMEOUT), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                for_a_moment(folder / files.archive_folder),  # what has come so far stays
+                socket_timeout(DOWNLOAD_TIMEOUT),
+                # torchvision draws a progress bar for each file
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 return source.function(str(folder), download=True)
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
-            with contextlib.suppress(OSError):  # what has come so far stays, empty folders do not
-                for one in missing:
-                    one.rmdir()
             raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
 
 

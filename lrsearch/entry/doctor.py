@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.display import make_console
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
+from lrsearch.folders import for_a_moment
 from lrsearch.study.database import Database, redacted
 
 _SLOW_ANSWER = 0.05
@@ -177,28 +179,28 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
     from lrsearch.study.study import checkpoints_url
 
     url = checkpoints_url(settings).removeprefix("file://")
-    # Nothing is left behind: of a folder that is not there yet the one it will be made in is tried.
-    there = url if "://" in url else str(_nearest_folder(Path(url)))
+    is_folder = "://" not in url
     try:
-        seconds = Store(there).probe()
+        with for_a_moment(Path(url)) if is_folder else nullcontext(False) as is_new:
+            seconds = Store(url).probe()
+            free = shutil.disk_usage(url).free if is_folder else None
     except UserError as error:
         yield problem("checkpoints", str(error))
         return
-    said = f"{there} can be written and read ({1000 * seconds:.0f} ms)"
+    said = f"{url} can be written and read ({1000 * seconds:.0f} ms)"
     yield (
         warning("checkpoints", f"{said}, slowly")
         if seconds > _SLOW_STORE
         else ok("checkpoints", said)
     )
-    if there != url:
-        made = f"{url} will be made there by the first sweep"
+    if is_new:
+        made = "it is not there yet, and will be made by the first sweep"
         yield (
             ok("checkpoints", made)
             if settings.checkpoints_url is None
             else warning("checkpoints", f"{made}: if it should be on another disk, mount that")
         )
-    if "://" not in url:
-        free = shutil.disk_usage(there).free
+    if free is not None:
         if free < _FEW_BYTES:
             yield warning("checkpoints", f"only {free / 2**20:.0f} MiB are free there")
         if not settings.storage_url.startswith("sqlite"):
@@ -207,11 +209,6 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
                 "a folder of this machine: for several machines give storage.checkpoints a "
                 "shared folder or s3://..., else a trial taken over elsewhere starts over",
             )
-
-
-def _nearest_folder(path: Path) -> Path:
-    """The path itself, or the nearest of the folders above it that is there."""
-    return next(one for one in (path, *path.parents) if os.path.lexists(one))
 
 
 def check_devices(settings: Settings) -> Iterator[Finding]:

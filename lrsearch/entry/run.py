@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import shlex
@@ -23,6 +22,7 @@ from lrsearch.display import duration, make_console, make_display
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.folders import for_a_moment
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
 from lrsearch.study.database import Database, absolute, redacted
@@ -55,7 +55,6 @@ def run(settings: Settings, command: str) -> int:
     console = make_console()
     _check_here(settings)
     settings, info, plan = _checked(settings, console)
-    _check_folders(settings)
     try:
         settings, studies, database, study = _store(settings, info, plan, console)
         launcher = _launched(settings, database, study, console)
@@ -168,32 +167,30 @@ def _checked(
 
 def _check_here(settings: Settings) -> None:
     """What the workers of this machine would stumble over. Raises UserError."""
-    if "://" in (settings.checkpoints_url or ""):  # a folder needs no package
-        from lrsearch.checkpoints.places import open_place
+    _check_folder("output_dir", _output(settings))
+    if settings.checkpoints_url is not None:
+        url = checkpoints_url(settings)
+        if "://" in url:
+            from lrsearch.checkpoints.places import open_place
 
-        open_place(checkpoints_url(settings))
+            open_place(url)
+        else:
+            _check_folder("storage.checkpoints", Path(url))
     if settings.train.device not in ("auto", "cpu"):  # for these torch need not be asked
         from lrsearch.objective import resolve_device
 
         resolve_device(settings.train.device)
 
 
-def _check_folders(settings: Settings) -> None:
-    """Whether the sweep can write where it will; leaves nothing behind. Raises UserError."""
-    folders = {"output_dir": _output(settings)}
-    if settings.checkpoints_url is not None and "://" not in settings.checkpoints_url:
-        folders["storage.checkpoints"] = Path(checkpoints_url(settings))
-    for key, folder in folders.items():
-        try:
-            missing = [one for one in (folder, *folder.parents) if not one.exists()]
+def _check_folder(key: str, folder: Path) -> None:
+    """Whether files can be written to it; leaves nothing behind. Raises UserError."""
+    try:
+        with for_a_moment(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
-        except OSError as error:
-            raise UserError(f"{key}: cannot write to {folder}: {error.strerror}") from None
-        with contextlib.suppress(OSError):  # another sweep may have written there by now
-            for one in missing:
-                one.rmdir()
+    except OSError as error:
+        raise UserError(f"{key}: cannot write to {folder}: {error.strerror}") from None
 
 
 def _store(

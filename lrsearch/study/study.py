@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +19,7 @@ from lrsearch.errors import UserError, in_short
 from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside, redacted
 from lrsearch.study.plan import plan_units
+from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.queue import Queue
 from lrsearch.study.ranges import ask_for_ranges, found_ranges, try_again
 from lrsearch.study.shelf import no_such_study
@@ -173,17 +171,7 @@ def _resume(
     units = plan_units(settings, WarmStart.from_json(row.record.get("warm_start")).parameters)
     if now["sampler"] != last["sampler"]:
         queue.replan(units)
-    before = queue.planned()
-    if len(units) > before:
-        queue.add(units[before:], first=before)
-        notes.append(f"extended from {before} to {len(units)} trials")
-    elif len(units) < before:
-        left = queue.trim(len(units))
-        if left == before:
-            notes.append(f"not cut to {len(units)} trials: {left} have begun")
-        else:
-            begun = ", since these have begun" if left > len(units) else ""
-            notes.append(f"cut from {before} to {left} trials{begun}")
+    notes += _resized(queue, units)
     with database.session.begin() as session:
         mine = StudyRow.study_id == row.study_id
         # Locks the row: its range test may end at the same moment.
@@ -203,6 +191,21 @@ def _resume(
     return OpenStudy(
         row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)
     )
+
+
+def _resized(queue: Queue, units: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:
+    """Adds what a plan has more, or takes away what it has less; what to say of that."""
+    before, wanted = queue.planned(), len(units)
+    if wanted > before:
+        queue.add(units[before:], first=before)
+        return [f"extended from {before} to {wanted} trials"]
+    if wanted == before:
+        return []
+    left = queue.trim(wanted)
+    if left == before:
+        return [f"not cut to {wanted} trials: {left} have begun"]
+    begun = ", since these have begun" if left > wanted else ""
+    return [f"cut from {before} to {left} trials{begun}"]
 
 
 def checkpoints_url(settings: Settings) -> str:
@@ -273,27 +276,6 @@ def _attributes(settings: Settings, info: DataInfo | None) -> dict[str, Any]:
 def fallback_warning(info: DataInfo) -> str:
     """Says that other data stand in for those that were asked for."""
     return f"not {info.wanted}: {info.name} stand in for it ({info.fallback_reason})"
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    names = ("torch", "torchvision", "optuna", "sqlalchemy", "numpy")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"lrsearch": __version__, "python": platform.python_version(), **found}
-
-
-def git_revision() -> str | None:
-    """The commit of the working directory, with `+changes` if it has any; None outside git."""
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-        changes = subprocess.run(
-            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
 def _now() -> str:

@@ -19,6 +19,9 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import load_row
 from lrsearch.study.tables import StudyRow, UnitRow
+from lrsearch.workers import service
+from lrsearch.workers.here import Here
+from lrsearch.workers.stop import Stop
 
 QUICK = ("+sweep=digits", "train.epochs=2", "pruner=none", "sampler=random")
 Submit = Callable[..., int]
@@ -166,6 +169,22 @@ def test_the_log_says_what_was_handed_back_and_who_goes_on(
     order = ["halved, trial 0: handed back", "told to stop", *again, "nothing is left to do"]
     assert [line for line in said if line in order] == order
     assert len(again) == 1
+
+
+def test_a_database_out_of_reach_is_told_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
+    impatient = Stop(lambda: False, wait=lambda seconds: True)
+    with (
+        caplog.at_level(logging.INFO, "lrsearch.workers"),
+        pytest.raises(UserError, match="cannot use the database"),
+    ):
+        service.serve(Here(url), None, until_empty=True, stop=impatient)
+    (line,) = own_lines(caplog)
+    assert "waiting up to 60 s for it" in line
+    assert "Connection refused" in line
+    assert "hunter2" not in line
 
 
 def test_a_study_that_is_not_there_is_named(database: Database) -> None:
