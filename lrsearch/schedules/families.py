@@ -160,7 +160,9 @@ def _inverse_sqrt(plan: Plan) -> Call:
 
 
 def _piecewise(plan: Plan) -> Call:
-    points = sorted((plan.moment(when), float(factor)) for when, factor in plan["points"])
+    points = [(plan.moment(when), float(factor)) for when, factor in plan["points"]]
+    # Points of one step stay in the order given: the rate jumps there from the first to the last.
+    points.sort(key=lambda point: point[0])
     source = repr(points[-1][1])
     for (start, before), (end, after) in reversed(list(pairwise(points))):
         if end > start:
