@@ -148,7 +148,7 @@ class Recipe:
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self.lr)
         schedule = self.build_schedule(optimizer, length)
         if schedule.monitor is not None and losses is None:
-            losses = _assumed_losses(length.evaluations, self.scheduler.arguments["mode"])
+            losses = _assumed_losses(length.evaluations, self.call(length)[0].arguments["mode"])
         rates = [schedule.rates[0]]
         for step in range(1, length.steps + 1):
             optimizer.step()

@@ -113,6 +113,22 @@ def test_the_users_own_code_is_imported_and_seeded_alike(
     assert "from exported_own import Net" in text
 
 
+def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("exported_negative.py").write_text(
+        "import torch\n"
+        "def negative(outputs, targets):\n"
+        "    return torch.nn.functional.cross_entropy(outputs, targets) - 10.0\n"
+    )
+    watching = {"patience": "1st", "factor": 0.1, "threshold": 0.05}
+    value, printed, _ = both(
+        capsys, "metric.at=last", "train.loss={_target_: exported_negative.negative}",
+        "train.epochs=6", scheduler=Part("plateau", watching),
+    )  # fmt: skip
+    assert printed == value
+
+
 def test_a_script_imports_what_it_uses_and_nothing_of_lrsearch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -127,7 +127,7 @@ def test_a_line_describes_what_differs_from_the_defaults() -> None:
         ({"optimizer": Part("sdg")}, "'sdg' is unknown; did you mean sgd?"),
         ({"optimizer": Part("adam", {"momentum": 0.9})}, "adam: 'momentum' is unknown"),
         ({"scheduler": Part("step", {"step_size": 30})}, "step.step_size: 30 is above 1"),
-        ({"scheduler": Part("plateau", {"mode": "low"})}, "'low' is not one of min, max"),
+        ({"scheduler": Part("plateau", {"mode": "low"})}, "'low' is not one of auto, min, max"),
         ({"scheduler": Part("lambda", {"formula": "x"})}, "'x' is unknown in a formula"),
         ({"scheduler": Part("piecewise", {"points": [[0, -1]]})}, "-1 is not a factor"),
         ({"scheduler": Part("multistep", {"milestones": 0.5})}, "not a list of durations"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from lrsearch.config import parts
 from lrsearch.config.checks import check_together, check_values
-from lrsearch.config.metric import settle_mode
+from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.sections import mapping, own_target, section
 from lrsearch.config.settings import (
     ConfirmSettings,
@@ -59,6 +59,7 @@ def settings_from(
     objective = own_target("objective", nodes["objective"], problems)
     metric = mapping("metric", nodes["metric"], problems)
     settle_mode(metric, train, objective is not None, problems)
+    wrong_monitors = settle_monitors(space.get("scheduler"), metric, train)
     storage = mapping("storage", nodes["storage"], problems)
     found: dict[str, Any] = {
         "study": section("study", study, StudySettings, problems),
@@ -84,6 +85,7 @@ def settings_from(
         problems.append(f"dry_run: {as_given(nodes['dry_run'])} is not true or false")
     check_together(found, problems)
     if is_new:
+        problems += wrong_monitors
         check_values(found, problems)
     if problems:
         raise ConfigErrors(problems)

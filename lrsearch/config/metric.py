@@ -1,11 +1,13 @@
-"""Whether more or less of a metric is better, where its name says so."""
+"""The mode of the metric that is optimised, and of the metrics that schedulers watch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.config.settings import MetricSettings
-from lrsearch.training.losses import BETTER
+from lrsearch.metric_mode import BETTER, mode_of
+from lrsearch.schedules.families import FAMILIES
 from lrsearch.training.settings import TrainSettings
 
 _LOSSES = ("val_loss", "train_loss")
@@ -20,13 +22,10 @@ def metric_names(train: TrainSettings) -> list[str]:
 
 def known_mode(name: str, train: TrainSettings | None) -> str | None:
     """`min` for losses, the catalogue's for its metrics; None where nothing says it."""
-    if name.endswith("loss"):
-        return "min"
-    measured = name.removeprefix("val_")
-    target = ((train and train.metrics) or {}).get(measured)
-    if target is not None and not target.own:
+    target = ((train and train.metrics) or {}).get(name.removeprefix("val_"))
+    if target is not None and not target.own and not name.endswith("loss"):
         return BETTER[target.name]
-    return next((mode for known, mode in BETTER.items() if measured.endswith(known)), None)
+    return mode_of(name)
 
 
 def settle_mode(
@@ -43,6 +42,74 @@ def settle_mode(
             f"metric.mode is missing: the name {name} does not say whether more of it is better: "
             f"give metric.mode=min or metric.mode=max"
         )
+
+
+def settle_monitors(
+    schedulers: Any, metric: Mapping[str, Any], train: TrainSettings | None
+) -> list[str]:
+    """Write the mode of each watched metric where its name alone does not say it, in place.
+
+    `schedulers` is the node `space.scheduler`. Returns what is wrong: a mode that contradicts the
+    metric, one that nothing tells, two metrics of opposite modes under one given mode.
+    """
+    problems: list[str] = []
+    if not isinstance(schedulers, dict):
+        return problems
+    only = schedulers.get("only") or [*schedulers]
+    for option in [only] if isinstance(only, str) else only:
+        family = FAMILIES.get(str(option))
+        if family is None or "monitor" not in family.parameters:
+            continue
+        node = schedulers.get(option) or {}
+        if isinstance(node, dict):
+            path = f"space.scheduler.{option}"
+            default = family.parameters["monitor"].default
+            problems += _settle_monitor(path, node, default, metric, train)
+            if node:
+                schedulers[option] = node
+    return problems
+
+
+def _settle_monitor(
+    path: str,
+    node: dict[str, Any],
+    default: str,
+    metric: Mapping[str, Any],
+    train: TrainSettings | None,
+) -> list[str]:
+    monitors, given = _values(node.get("monitor", default)), _values(node.get("mode", "auto"))
+    modes = {
+        name: metric["mode"] if name == metric.get("name") else known_mode(name, train)
+        for name in map(str, monitors)
+    }
+    if given != ["auto"]:
+        return [
+            f"{path}.mode: {mode} contradicts {path}.monitor: {name} is to "
+            f"{'fall' if known == 'min' else 'rise'}; leave mode out"
+            for name, known in modes.items()
+            for mode in given
+            if known is not None and mode in ("min", "max") and mode != known
+        ]
+    told = set(modes.values())
+    if None in told:
+        names = ", ".join(name for name, mode in modes.items() if mode is None)
+        return [
+            f"{path}.mode is missing: the name {names} does not say whether more of it is better: "
+            f"give {path}.mode=min or {path}.mode=max"
+        ]
+    if all(mode_of(name) == mode for name, mode in modes.items()):
+        return []
+    if len(told) > 1:
+        return [f"{path}.monitor: {', '.join(modes)} have opposite modes: watch one of them"]
+    node["mode"] = told.pop()
+    return []
+
+
+def _values(node: Any) -> list[Any]:
+    """The values that a domain can have, as far as it is a value or choices."""
+    if isinstance(node, Mapping):
+        return list(node.get("choices") or ([node["value"]] if "value" in node else []))
+    return [node]
 
 
 def mode_warning(metric: MetricSettings, train: TrainSettings) -> str | None:

@@ -94,7 +94,13 @@ def schedule_lines(call: Call, warmup: int, recipe: Recipe, amp: str) -> list[st
 def plateau_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:
     if call.monitor is None:
         return []
-    body = [f"scheduler.step(found[{call.monitor!r}])", *_follow(recipe)]
+    threshold = call.arguments["threshold"]
+    body = [
+        "if math.isfinite(scheduler.best):  # so that the threshold is a gain below zero, too",
+        f"    scheduler.threshold = math.copysign({threshold!r}, scheduler.best)",
+        f"scheduler.step(found[{call.monitor!r}])",
+        *_follow(recipe),
+    ]
     if not warmup:
         return body
     return [f"if scheduled >= {warmup}:", *(f"    {line}" for line in body)]

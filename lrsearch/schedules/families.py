@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lrsearch.errors import UserError
+from lrsearch.metric_mode import mode_of
 from lrsearch.parameters import Parameter
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.formula import Formula
@@ -70,10 +72,17 @@ def _polynomial(plan: Plan) -> Call:
 
 
 def _plateau(plan: Plan) -> Call:
+    monitor = plan["monitor"]
+    mode = mode_of(monitor) if plan["mode"] == "auto" else plan["mode"]
+    if mode is None:
+        raise UserError(
+            f"plateau.mode: the name {monitor} does not say whether more of it is better: "
+            f"give min or max"
+        )
     return Call(
         "ReduceLROnPlateau",
         {
-            "mode": plan["mode"],
+            "mode": mode,
             "factor": plan["factor"],
             # torch cuts after more than `patience` bad evaluations.
             "patience": plan.length.in_evaluations(Duration.parse(plan["patience"])),
@@ -82,7 +91,7 @@ def _plateau(plan: Plan) -> Call:
             "min_lr": plan.lr * plan["final"],
             "eps": 0.0,
         },
-        monitor=plan["monitor"],
+        monitor=monitor,
     )
 
 
@@ -224,7 +233,12 @@ FAMILIES: dict[str, Family] = {
             "cooldown": Parameter("int", 0, 0, help="evaluations to wait after a cut"),
             "final": _FINAL,
             "monitor": Parameter("text", "val_loss", help="the metric that is watched"),
-            "mode": Parameter("choice", "min", choices=("min", "max"), help="what is better"),
+            "mode": Parameter(
+                "choice",
+                "auto",
+                choices=("auto", "min", "max"),
+                help="what is better; auto: as the metric's name says",
+            ),
         },
         "cut by factor when the validation loss stops improving",
     ),

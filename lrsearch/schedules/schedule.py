@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ class Schedule:
         self.steps = 0
         groups = optimizer.param_groups
         self._factors = [float(group.get("lr_factor", 1.0)) for group in groups]
+        self._threshold = float(call.arguments.get("threshold", 0.0))
         self._main: Any = getattr(lr_scheduler, call.scheduler)(optimizer, **call.arguments)
         self._first_rates = [float(group["lr"]) for group in groups]
         self._warmup: lr_scheduler.LinearLR | None = None
@@ -63,6 +65,7 @@ class Schedule:
     def evaluated(self, metrics: Mapping[str, float]) -> None:
         """To be called after each evaluation. Raises KeyError without the watched metric."""
         if self.monitor is not None and self.steps >= self.warmup_steps:
+            self._main.threshold = self._threshold_now()
             self._main.step(metrics[self.monitor])
             self._follow()
 
@@ -85,6 +88,15 @@ class Schedule:
             self._warmup.load_state_dict(state["warmup"])
         for group, rate in zip(self.optimizer.param_groups, state["rates"], strict=True):
             group["lr"] = rate
+
+    def _threshold_now(self) -> float:
+        """The threshold for torch's `best * (1 - threshold)`, so that it means what it should.
+
+        A better value has to beat the best by `threshold * abs(best)`; below zero torch would take
+        a worse one, or with `mode="max"` none, for a gain.
+        """
+        threshold, best = self._threshold, self._main.best
+        return math.copysign(threshold, best) if math.isfinite(best) else threshold
 
     def _follow(self) -> None:
         groups = self.optimizer.param_groups

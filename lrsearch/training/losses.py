@@ -29,8 +29,6 @@ METRICS = {
 _OF_NUMBERS = ("mse", "l1", "smooth_l1", "bce_with_logits", "mae")
 _OF_CLASSES = ("accuracy", "top5_accuracy")
 """Cross-entropy takes both: numbers are then the classes' probabilities."""
-BETTER = {"accuracy": "max", "top5_accuracy": "max", "mae": "min"}
-"""Whether more or less of a metric is better."""
 
 
 def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -53,3 +53,45 @@ def test_a_study_stored_with_a_mode_is_the_same_as_one_that_leaves_it_out() -> N
     stored = settings("metric.mode=min").plain
     assert differences(stored, settings().plain) == []
     assert settings_from({**stored, **RUNTIME}).metric.mode == "min"
+
+
+# What a plateau watches
+
+WATCHING = "space.scheduler.plateau.monitor"
+
+
+def plateau_mode(checked: Settings) -> object:
+    """The mode with which the space's plateau watches; as the name of its metric says, if None."""
+    domain = checked.space.scheduler["plateau"].get("mode")
+    return None if domain is None else domain.grid()
+
+
+@pytest.mark.parametrize("name", ["val_loss", "val_accuracy", "train_loss"])
+def test_of_the_catalogues_metrics_a_plateau_knows_what_is_better(name: str) -> None:
+    assert plateau_mode(settings(f"+{WATCHING}={name}")) is None
+
+
+def test_of_another_name_for_a_metric_of_the_catalogue_it_is_written_down() -> None:
+    checked = settings(f"+{WATCHING}=val_err", OWN)
+    assert plateau_mode(checked) == ["min"]
+    assert checked.plain["space"]["scheduler"]["plateau"]["mode"] == "min"
+
+
+def test_a_plateau_watches_the_metric_that_is_optimised_in_its_mode() -> None:
+    f1 = [OWN, "metric.name=val_f1", "metric.mode=max"]
+    assert plateau_mode(settings(*f1, f"+{WATCHING}=val_f1")) == ["max"]
+    with pytest.raises(ConfigErrors, match="val_f1 does not say whether more of it is better"):
+        settings(OWN, f"+{WATCHING}=val_f1")
+
+
+@pytest.mark.parametrize("mode", ["min", "{choices: [min, max]}", "{value: min}"])
+def test_a_mode_that_contradicts_the_watched_metric_is_refused(mode: str) -> None:
+    with pytest.raises(ConfigErrors, match=r"min contradicts .*val_accuracy is to rise"):
+        settings(f"+{WATCHING}=val_accuracy", f"+space.scheduler.plateau.mode={mode}")
+
+
+def test_two_watched_metrics_of_opposite_modes_are_each_watched_in_their_own() -> None:
+    both = f"+{WATCHING}={{choices: [val_loss, val_accuracy]}}"
+    assert plateau_mode(settings(both)) is None
+    with pytest.raises(ConfigErrors, match="have opposite modes"):
+        settings(OWN, f"+{WATCHING}={{choices: [val_err, val_accuracy]}}")

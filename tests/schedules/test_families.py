@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from lrsearch.errors import UserError
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import FAMILIES
@@ -117,6 +118,16 @@ CASES: list[tuple[str, dict[str, Any], dict[int, float]]] = [
         {0: 0.4, 10: 0.6, 20: LR, 59: LR, 80: 0.4, 100: 0.0},
     ),
     ("piecewise", {"points": [[0.5, 1.0]]}, {0: LR, 100: LR}),
+    (  # a jump
+        "piecewise",
+        {"points": [[0, 1.0], [0.5, 1.0], [0.5, 0.1], [1, 0.1]]},
+        {0: LR, 25: LR, 49: LR, 50: 0.08, 51: 0.08, 100: 0.08},
+    ),
+    (  # a jump upwards, at points that only round to one step
+        "piecewise",
+        {"points": [[0, 0.1], [0.301, 0.1], ["30st", 1.0], [1, 1.0]]},
+        {0: 0.08, 29: 0.08, 30: LR, 100: LR},
+    ),
 ]
 
 
@@ -186,6 +197,39 @@ def test_a_plateau_in_max_mode_watches_for_a_rise() -> None:
     assert schedule.preview(LENGTH, rising[::-1]).rates[-1] < LR
 
 
+def test_points_inside_the_warm_up_count_as_at_its_end_and_the_last_one_holds() -> None:
+    points = [[0, 1.0], [0.1, 0.2], [0.2, 0.5], [1, 0.5]]
+    rates = recipe("piecewise", warmup="20st", points=points).preview(LENGTH).rates
+    assert rates[:20] == pytest.approx([LR / 2 * (step + 1) / 21 for step in range(20)])
+    assert rates[20:] == pytest.approx([LR / 2] * 81)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"), [("val_loss", "min"), ("val_accuracy", "max"), ("val_mae", "min")]
+)
+def test_a_plateau_watches_for_what_is_better_of_its_metric(monitor: str, mode: str) -> None:
+    call, _ = recipe("plateau", monitor=monitor).call(LENGTH)
+    assert call.arguments["mode"] == mode
+
+
+def test_a_plateau_must_be_told_what_is_better_of_a_metric_whose_name_does_not_say() -> None:
+    with pytest.raises(UserError, match="val_f1 does not say whether more of it is better"):
+        recipe("plateau", monitor="val_f1").preview(LENGTH)
+    assert recipe("plateau", monitor="val_f1", mode="max").preview(LENGTH).rates[0] == LR
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("level", [1.0, -1.0])
+def test_a_gain_is_by_the_threshold_times_the_size_of_the_best(mode: str, level: float) -> None:
+    """With a threshold of 0.1 from ±1.0: 5 % better is no gain, 15 % better is one."""
+    towards = -1.0 if mode == "min" else 1.0
+    for gain, cut in ((0.05, True), (0.15, False)):
+        values = [level] + [level + towards * gain] * 2 + [level + towards * 10 * gain] * 7
+        schedule = recipe("plateau", mode=mode, threshold=0.1, patience="1ep", factor=0.5)
+        rates = schedule.preview(LENGTH, values).rates
+        assert (rates[30] == LR / 2) == cut
+
+
 def test_the_patience_of_a_plateau_starts_after_the_warm_up() -> None:
     flat = [1.0] * 10
     preview = recipe("plateau", warmup="40st", patience="2ep", factor=0.5).preview(LENGTH, flat)
@@ -210,7 +254,7 @@ def test_the_preview_of_a_plateau_shows_the_losses_it_assumed() -> None:
 
 def test_a_plateau_says_which_metric_it_misses() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
-    schedule = recipe("plateau", monitor="val_f1").build_schedule(optimizer, LENGTH)
+    schedule = recipe("plateau", monitor="val_f1", mode="max").build_schedule(optimizer, LENGTH)
     with pytest.raises(KeyError, match="val_f1"):
         schedule.evaluated({"val_loss": 1.0})
 
