@@ -1,0 +1,57 @@
+"""lrsearch's own training in this process, as a worker runs it, for the GPU benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from gpu_rows import Plan
+
+from lrsearch.checkpoints.store import Checkpoints, NoCheckpoints
+from lrsearch.data.prepare import prepare
+from lrsearch.entry.compose import load_settings
+from lrsearch.objective import Objective, build_objective
+from lrsearch.recipe import Part, Recipe
+from lrsearch.training.loop import Evaluation
+
+RECIPE = Recipe(
+    lr=0.05,
+    batch_size=128,
+    optimizer=Part("sgd", {"momentum": 0.9}),
+    scheduler=Part("cosine"),
+    warmup=0.1,
+)
+
+
+class Collected(list[Evaluation]):
+    """The evaluations of one training."""
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        self.append(evaluation)
+
+    def restore(self, history: Any) -> None:
+        self[:] = history
+
+    def rewind(self, epoch: float) -> int:
+        return len(self) + 1
+
+
+def objective_of(plan: Plan, *overrides: str) -> Objective:
+    """The objective of a sweep with these settings on the plan's device and data."""
+    sweep = "digits" if plan.dataset == "digits" else "mnist"
+    settings = load_settings([f"+sweep={sweep}", *plan.arguments, *overrides])
+    return build_objective(settings, prepare(settings.data).to_json())
+
+
+def trained(
+    objective: Objective,
+    recipe: Recipe = RECIPE,
+    checkpoints: Checkpoints | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[Collected, Mapping[str, torch.Tensor]]:
+    """The evaluations and the final weights. Raises what the training raises."""
+    found = Collected()
+    weights = objective.run(recipe, 0, found, should_stop, checkpoints or NoCheckpoints())
+    assert weights is not None, "lrsearch's own training returns its weights"
+    return found, weights
