@@ -96,7 +96,8 @@ def _problem_in_points(value: Any) -> str | None:
         return f"{shown} is not a list of [when, factor] points, such as [[0, 0.1], [0.3, 1]]"
     for when, factor in value:
         Duration.parse(when)
-        if isinstance(factor, bool) or not isinstance(factor, (int, float)) or factor < 0:
+        is_number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+        if not is_number or not 0 <= factor < math.inf:
             return f"{as_given(factor)} is not a factor of the peak rate: it must be 0 or more"
     return None
 

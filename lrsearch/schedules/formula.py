@@ -40,7 +40,12 @@ _COMPARE: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.NotEq: operator.ne,
 }
 VARIABLES = ("epoch", "progress", "step")
+_FEWEST_ARGUMENTS = {"max": 2, "min": 2}
+_MOST_ARGUMENTS = {"log": 2, "max": math.inf, "min": math.inf}
+"""Where it is not one."""
 _LONGEST = 4000
+_DEEPEST = 100
+"""Levels of nesting; each takes a few of Python's stack frames, of which there are 1,000."""
 
 Value = Callable[[Mapping[str, float]], float]
 
@@ -52,20 +57,22 @@ class Formula:
     source: str
 
     def __post_init__(self) -> None:
-        self._compiled()  # raises ValueError at once
-
-    def _compiled(self) -> Value:
+        """Raises ValueError where it is not a formula, or has a part that has no value."""
         if len(self.source) > _LONGEST:
             raise ValueError(f"a formula of {len(self.source)} characters is too long")
-        try:
-            tree = ast.parse(self.source.strip(), mode="eval")
-        except (SyntaxError, ValueError, RecursionError) as error:
-            raise ValueError(f"{self.source!r} is not a formula: {error}") from None
-        return _compile(tree.body)
+        tree = _parsed(self.source)
+        if _depth(tree) > _DEEPEST:
+            raise ValueError(
+                f"the formula {_shortened(self.source)!r} is nested too deep: "
+                f"{_DEEPEST} levels at most"
+            )
+        _compile(tree)
+        for node in ast.walk(tree):
+            _check_constant(node, self.source.strip())
 
     def function(self, steps_per_epoch: int, steps: int) -> Callable[[int], float]:
         """The formula as a function of the step; `epoch` is whole, `progress` goes to 1."""
-        value = self._compiled()
+        value = _compile(_parsed(self.source))
 
         def at(step: int) -> float:
             names = {"step": step, "epoch": step // steps_per_epoch, "progress": step / steps}
@@ -88,7 +95,75 @@ class Formula:
             def visit_Name(self, node: ast.Name) -> ast.expr:
                 return replacements.get(node.id, node)
 
-        return ast.unparse(Substitute().visit(ast.parse(self.source.strip(), mode="eval")))
+        return ast.unparse(Substitute().visit(_parsed(self.source)))
+
+
+def of_step_alone(source: str) -> Callable[[int], float]:
+    """What `Formula.of_step` has written, and wraps of it, as a function of the step.
+
+    Longer and deeper than a formula may be: it was made from one.
+    """
+    value = _compile(_parsed(source))
+    return lambda step: value({"step": step})
+
+
+def _parsed(source: str) -> ast.expr:
+    try:
+        return ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{_shortened(source)!r} is not a formula: {error}") from None
+
+
+def _depth(tree: ast.expr) -> int:
+    """Levels of nesting, without recursion."""
+    deepest, left = 0, [(1, tree)]
+    while left:
+        depth, node = left.pop()
+        deepest = max(deepest, depth)
+        left += [
+            (depth + 1, child)
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, ast.expr)
+        ]
+    return deepest
+
+
+def _check_constant(node: ast.AST, source: str) -> None:
+    """Raises ValueError for a part without variables that has no finite value."""
+    if not isinstance(node, ast.expr) or isinstance(node, ast.Name):
+        return
+    if any(isinstance(one, ast.Name) and one.id in VARIABLES for one in ast.walk(node)):
+        return
+    try:
+        value = float(_compile(node)({}))
+    except (ArithmeticError, ValueError) as error:
+        problem = str(error)
+    else:
+        if math.isfinite(value):
+            return
+        problem = "it is too large"
+    shown = _shortened(ast.get_source_segment(source, node) or source)
+    raise ValueError(f"{shown!r} cannot be computed in a formula: {problem}")
+
+
+def _check_arguments(name: str, node: ast.Call) -> None:
+    """Raises ValueError where a function is given too few or too many numbers."""
+    fewest, most = _FEWEST_ARGUMENTS.get(name, 1), _MOST_ARGUMENTS.get(name, 1)
+    if fewest <= len(node.args) <= most:
+        return
+    takes = (
+        f"at least {fewest} arguments"
+        if most == math.inf
+        else "1 argument"
+        if most == 1
+        else f"{fewest} or {most} arguments"
+    )
+    shown = _shortened(ast.unparse(node))
+    raise ValueError(f"{name} takes {takes} in a formula, not {len(node.args)}: {shown!r}")
+
+
+def _shortened(source: str) -> str:
+    return source if len(source) <= 80 else f"{source[:77]}..."
 
 
 def _compile(node: ast.expr) -> Value:
@@ -119,6 +194,7 @@ def _compile(node: ast.expr) -> Value:
             condition, yes, no = _compile(test), _compile(body), _compile(orelse)
             return lambda names: yes(names) if condition(names) else no(names)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
+            _check_arguments(name, node)
             function, arguments = _FUNCTIONS[name], [_compile(argument) for argument in args]
             return lambda names: function(*(argument(names) for argument in arguments))
     raise ValueError(f"{ast.unparse(node)!r} is not allowed in a formula")

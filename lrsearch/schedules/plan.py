@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrsearch.schedules.durations import Duration, Length
-from lrsearch.schedules.formula import Formula
+from lrsearch.schedules.formula import of_step_alone
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepFunction:
-    """A function of the scheduler's step, as Python source that `Formula` reads as well."""
+    """A function of the scheduler's step, as Python source of the grammar of `Formula`."""
 
     source: str
 
@@ -53,7 +53,7 @@ class StepFunction:
 @functools.lru_cache(maxsize=256)
 def _compiled(source: str) -> Callable[[int], float]:
     # Not kept on the object: torch writes an object's attributes into the scheduler's state.
-    return Formula(source).function(steps_per_epoch=1, steps=1)
+    return of_step_alone(source)
 
 
 @dataclass(frozen=True)

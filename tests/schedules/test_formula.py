@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrsearch.schedules.formula import Formula
+from lrsearch.schedules.plan import StepFunction
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,56 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         Formula("epok + 1")
 
 
-def test_a_huge_power_costs_nothing() -> None:
-    with pytest.raises(OverflowError):
-        Formula("9 ** 9 ** 9").function(1, 1)(0)
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("cos(1, 2)", r"cos takes 1 argument in a formula, not 2: 'cos\(1, 2\)'"),
+        ("1 + cos(pi * progress, 2)", "cos takes 1 argument in a formula, not 2"),
+        ("exp()", "exp takes 1 argument in a formula, not 0"),
+        ("max()", "max takes at least 2 arguments in a formula, not 0"),
+        ("min(1)", "min takes at least 2 arguments in a formula, not 1"),
+        ("log(1, 2, 3)", "log takes 1 or 2 arguments in a formula, not 3"),
+    ],
+)
+def test_a_function_with_the_wrong_number_of_arguments_is_refused(
+    source: str, problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Formula(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1e999",
+        "-1e999 * progress",
+        "9 ** 9 ** 9",
+        "1 / 0",
+        "sqrt(-1) + step",
+        "1e308 * 10",
+        "1" + "0" * 400,
+    ],
+)
+def test_a_number_that_cannot_be_computed_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="cannot be computed in a formula"):
+        Formula(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["1+" * 1900 + "1", "-" * 3000 + "1", "1 if step < 1 else " * 200 + "1"]
+)
+def test_a_formula_that_is_nested_too_deep_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match="formula"):
+        Formula(source)
+
+
+def test_the_longest_and_the_deepest_formula_can_be_used() -> None:
+    deep = "+".join(["progress"] * 99)
+    long = f"max({', '.join(['progress'] * 390)})"
+    for source in (deep, long):
+        formula = Formula(source)
+        exported = StepFunction(f"max(0.0, {formula.of_step(7, 2000, offset=12)})")
+        assert exported(30) == pytest.approx(formula.function(7, 2000)(42))
 
 
 @given(step=st.integers(0, 1000), offset=st.integers(0, 50))
