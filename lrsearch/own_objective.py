@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +23,8 @@ from lrsearch.training.loop import Diverged, Evaluation
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
 """What the user's function is given where its signature asks for it."""
+MOST_STEPS = 2**31 - 1
+"""Of a training: what an integer of a database holds."""
 
 
 class OwnObjective:
@@ -64,7 +67,12 @@ class OwnObjective:
         if "checkpoint_dir" in accepted:
             known["checkpoint_dir"] = _made(checkpoints.folder)
         reporter = OwnReport(report, recipe)
-        self.function(recipe, reporter, **{**known, **self.settings.objective.arguments})
+        try:
+            self.function(recipe, reporter, **{**known, **self.settings.objective.arguments})
+        except BaseException as error:
+            reporter.raise_again(unless=error)
+            raise
+        reporter.raise_again()
         # One that an earlier attempt brought to its end has nothing to report.
         if not reporter.called and report.rewind(math.inf) == 1:
             raise UserError("the objective never called report(epoch, val_loss)")
@@ -95,30 +103,63 @@ class OwnReport:
     """What the user's function calls: `report(epoch, val_loss, **metrics)`.
 
     It raises to end a trial that is pruned or stopped: let the exception pass. `lr=` among the
-    metrics is recorded as the rate; `step=` as the optimizer step.
+    metrics is recorded as the rate; `step=` as the optimizer step. Epochs rise from report to
+    report, and so do steps.
     """
 
     def __init__(self, report: Report, recipe: Recipe) -> None:
         self.called = False
         self._count = 0
+        self._epoch, self._step = -math.inf, -1
         self._report = report
         self._recipe = recipe
+        self._ended: BaseException | None = None
 
     def __call__(self, epoch: float, val_loss: float, **metrics: float) -> None:
-        """Reports one evaluation. Raises Diverged when the loss is not finite."""
+        """Reports one evaluation.
+
+        Raises Diverged when the loss is not finite, and UserError when a value is not a number,
+        or an epoch or a step does not come after the one before.
+        """
+        if self._ended is not None:
+            raise self._ended
+        try:
+            self._take(epoch, val_loss, metrics)
+        except BaseException as error:
+            self._ended = error
+            raise
+
+    def raise_again(self, unless: BaseException | None = None) -> None:
+        """Raises what has ended the trial, which the user's function may have caught."""
+        error, self._ended = self._ended, None
+        try:
+            if error is not None and error is not unless:
+                raise error
+        finally:
+            del error  # a traceback that refers to itself would keep the training's memory
+
+    def _take(self, epoch: float, val_loss: float, metrics: dict[str, float]) -> None:
+        epoch = _finite("epoch", epoch)
+        if epoch <= self._epoch:
+            raise UserError(
+                f"report: epoch {epoch:g} comes after epoch {self._epoch:g}: each report of a "
+                f"training is of a later epoch than the one before"
+            )
         # The first call tells how far an earlier attempt's own checkpoint had gone.
-        self._count = self._count + 1 if self.called else self._report.rewind(float(epoch))
+        self._count = self._count + 1 if self.called else self._report.rewind(epoch)
         self.called = True
-        lr = float(metrics.pop("lr", self._recipe.lr))
-        step = int(metrics.pop("step", self._count))
-        if not math.isfinite(float(val_loss)):
-            raise Diverged(step, lr, float(val_loss))
-        values = {"val_loss": float(val_loss)}
-        values |= {name: float(value) for name, value in metrics.items()}
+        lr = _finite("lr", metrics.pop("lr", self._recipe.lr))
+        step = self._next_step(metrics.pop("step", None))
+        self._epoch, self._step = epoch, step
+        loss = _number("val_loss", val_loss)
+        if not math.isfinite(loss):
+            raise Diverged(step, lr, loss)
+        values = {"val_loss": loss}
+        values |= {name: _number(name, value) for name, value in metrics.items()}
         self._report(
             Evaluation(
                 index=self._count,
-                epoch=float(epoch),
+                epoch=epoch,
                 step=step,
                 values=values,
                 lr_start=(lr,),
@@ -128,3 +169,34 @@ class OwnReport:
                 seconds=0.0,
             )
         )
+
+    def _next_step(self, given: float | None) -> int:
+        if given is None:
+            return max(self._count, self._step + 1)
+        step = int(_finite("step", given))
+        if not 0 <= step <= MOST_STEPS:
+            raise UserError(f"report: step {step} is out of range: it must be 0 to {MOST_STEPS}")
+        if step <= self._step:
+            raise UserError(
+                f"report: step {step} comes after step {self._step}: each report of a training "
+                f"is of a later step than the one before"
+            )
+        return step
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        # `item` is the one number of an array or a tensor, without its gradient.
+        number: Any = value.item() if hasattr(value, "item") else value
+        return float(number)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(
+            f"report: {name} must be one number, not of the type {type(value).__name__}: {error}"
+        ) from error
+
+
+def _finite(name: str, value: object) -> float:
+    number = _number(name, value)
+    if not math.isfinite(number):
+        raise UserError(f"report: {name} must be a finite number, not {number}")
+    return number

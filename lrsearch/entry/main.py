@@ -46,9 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        from lrsearch.study.outages import passes
+        from lrsearch.study.outages import Trouble, in_words, trouble
 
-        if not passes(error):
+        found = trouble(error)
+        if found is Trouble.ACCESS:
+            _complain(f"storage.url: the database refuses this: {in_words(error)}")
+            sys.exit(2)
+        if found is not Trouble.PASSES:
             raise
         _complain(
             f"the database does not answer any more: {str(error).splitlines()[0]}\n"

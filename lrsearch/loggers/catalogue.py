@@ -153,7 +153,7 @@ class Careful:
         try:
             self._opened = self._opened or self._open()
             action(self._opened)
-        except Exception as error:  # noqa: BLE001 - a log is never worth a trial
+        except BaseException as error:  # noqa: BLE001 - a log is never worth a trial
             _log.warning("the trial goes on without its logger: %r", error)
             self._open = None
 

@@ -168,8 +168,8 @@ class Claims:
         with self.session() as session:
             found = session.execute(
                 select(UnitRow.state, UnitRow.attempts).where(UnitRow.unit_id == claim.unit_id)
-            ).one()
-            return tuple(found) == (DONE, claim.attempt)
+            ).first()  # None where the study has been deleted
+            return found is not None and tuple(found) == (DONE, claim.attempt)
 
     def give_back(self, claim: Claim) -> None:
         """The unit is open again: it was interrupted on purpose. Raises LeaseLost."""

@@ -1,13 +1,24 @@
-"""Database errors that pass: which they are, and how long to wait before the next attempt."""
+"""What a database error means for the work: wait, fail the trial, or end the worker."""
 
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lrsearch.errors import UserError
@@ -16,26 +27,144 @@ T = TypeVar("T")
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds between two attempts: twice as long each time, up to the longest."""
-_SQLITE_PASSES = ("locked", "busy", "unable to open", "disk i/o", "is full")
+
+
+class Trouble(StrEnum):
+    """What a database error means."""
+
+    PASSES = "passes"
+    """The same statement may well succeed later."""
+    DATA = "data"
+    """The values are refused, whoever sends them and however often."""
+    ACCESS = "access"
+    """This process may not do it: it is not let in, or lacks a privilege."""
+    OTHER = "other"
+    """A missing table, or an error in lrsearch."""
+
+
+_SQLSTATES = (
+    (Trouble.PASSES, ("08", "40", "53", "55P03", "57", "58", "25006", "25P03")),
+    (Trouble.DATA, ("22", "23")),
+    (Trouble.ACCESS, ("28", "3D", "42501")),
+)
+"""SQLSTATEs by their beginning (PostgreSQL manual, appendix A).
+
+Passing: connection lost, rolled back (deadlock, serialization), out of resources, lock timeout,
+operator intervention (a server that starts or stops), system error, read-only until a failover,
+idle in a transaction for too long.
+"""
+_SQLITE_CODES = (
+    (
+        Trouble.PASSES,
+        (
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN,
+        ),
+    ),
+    (
+        Trouble.DATA,
+        (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH),
+    ),
+    (
+        Trouble.ACCESS,
+        (
+            sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_AUTH,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+        ),
+    ),
+)
+"""Primary result codes; the extended ones have these in their lowest byte."""
+_NOT_LET_IN = (
+    "authentication failed",
+    "no password supplied",
+    "is not permitted to log in",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "no such database",
+    "no such user",
+)
+"""What a server says to a connection that it refuses: libpq keeps no SQLSTATE of that."""
+
+
+def trouble(error: BaseException) -> Trouble | None:
+    """What a database error means; None for any other error.
+
+    Errors that Optuna or a message to the user wraps count as what they wrap.
+    """
+    if isinstance(error, PoolTimeout):
+        return Trouble.PASSES
+    if isinstance(error, DBAPIError):
+        return Trouble.PASSES if error.connection_invalidated else _meaning(error)
+    if isinstance(error, StatementError):
+        return Trouble.DATA  # the values could not even be sent
+    if isinstance(error, SQLAlchemyError):
+        return Trouble.OTHER
+    cause = error.__cause__
+    wraps = isinstance(error, UserError) or type(error).__name__ == "StorageInternalError"
+    return trouble(cause) if wraps and cause is not None else None
+
+
+def _meaning(error: DBAPIError) -> Trouble:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        for meaning, codes in _SQLITE_CODES:
+            if code & 0xFF in codes:
+                return meaning
+        return Trouble.OTHER
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        for meaning, states in _SQLSTATES:
+            if state.startswith(states):
+                return meaning
+        return Trouble.OTHER
+    # Raised by the driver itself.
+    if isinstance(error, DataError | IntegrityError):
+        return Trouble.DATA
+    if isinstance(error, OperationalError | InterfaceError):
+        said = str(error.orig)
+        return Trouble.ACCESS if any(words in said for words in _NOT_LET_IN) else Trouble.PASSES
+    return Trouble.OTHER
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same statement may well succeed later.
+    """Whether the same statement may well succeed later."""
+    return trouble(error) is Trouble.PASSES
 
-    Lost connections, deadlocks, serialization failures, lock timeouts, a server that starts or
-    stops, a busy or full SQLite file; also where Optuna or a message to the user wraps them.
+
+class DatabaseRefuses(UserError):
+    """The database refuses this process, for a reason that does not pass by itself."""
+
+
+@contextmanager
+def refusals_in_words() -> Iterator[None]:
+    """Raise DatabaseRefuses in place of database errors that neither pass nor are of one trial.
+
+    For calls to lrsearch's own database. What else is raised within is left as it is: the user's
+    code may have a database of its own.
     """
-    if isinstance(error, PoolTimeout):
-        return True
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        if type(error.orig).__module__.startswith("sqlite3"):
-            return any(word in str(error.orig).lower() for word in _SQLITE_PASSES)
-        return isinstance(error, OperationalError | InterfaceError)
-    cause = error.__cause__
-    wrapped = isinstance(error, UserError) or type(error).__name__ == "StorageInternalError"
-    return wrapped and cause is not None and passes(cause)
+    try:
+        yield
+    except DatabaseRefuses:
+        raise
+    except Exception as error:
+        found = trouble(error)
+        if found not in (Trouble.ACCESS, Trouble.OTHER):
+            raise
+        said = in_words(error)
+        raise DatabaseRefuses(f"storage.url: the database refuses this process: {said}") from error
+
+
+def in_words(error: BaseException) -> str:
+    """What the database says, in a line, without the statement and its values."""
+    said = str(getattr(error, "orig", None) or error).strip() or repr(error)
+    return said.splitlines()[0]
 
 
 class Contact:

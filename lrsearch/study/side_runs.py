@@ -106,8 +106,8 @@ class SideClaims:
                 select(SideRunRow.state, SideRunRow.attempts).where(
                     SideRunRow.side_run_id == claim.side_run_id
                 )
-            ).one()
-            return tuple(found) == (DONE, claim.attempt)
+            ).first()  # None where the study has been deleted
+            return found is not None and tuple(found) == (DONE, claim.attempt)
 
     def give_back(self, claim: SideClaim) -> None:
         """The side run is open again: it was interrupted on purpose. Raises LeaseLost."""

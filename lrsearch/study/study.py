@@ -70,7 +70,7 @@ def open_study(
     """
     name = settings.study.name
     study_id = studies.find(name)
-    row = None if study_id is None else _row(database, study_id)
+    row = None if study_id is None else find_row(database, study_id)
     if study_id is not None and row is None and studies.has_trials(name):
         raise UserError(
             f"study.name: {name!r} in {redacted(settings.storage_url)} was not made by lrsearch: "
@@ -89,7 +89,8 @@ def open_study(
     return OpenStudy(name, study_id, queue, resumed=False, total=queue.total(), notes=earlier.notes)
 
 
-def _row(database: Database, study_id: int) -> StudyRow | None:
+def find_row(database: Database, study_id: int) -> StudyRow | None:
+    """A study's row by its id; None where it has been deleted."""
     with database.session() as session:
         return session.get(StudyRow, study_id)
 
@@ -136,7 +137,7 @@ def _create(
             ask_for_ranges(session, settings, study_id)
             Queue.add_to(session, study_id, units)
     except IntegrityError:
-        return _row(database, study_id)
+        return find_row(database, study_id)
     return None
 
 

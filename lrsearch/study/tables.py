@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    JSON,
     Boolean,
     DateTime,
     Float,
@@ -14,12 +13,13 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
-    Text,
     UniqueConstraint,
     false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from lrsearch.study.storable import MeasuredJSON, StorableJSON, StorableText
 
 SCHEMA_VERSION = 3
 
@@ -50,7 +50,10 @@ CONFIRM, TEST, RANGE_TEST = "confirm", "test", "range_test"
 class Base(DeclarativeBase):
     """Base of the tables."""
 
-    type_annotation_map: ClassVar[Any] = {dict[str, Any]: JSON, datetime: DateTime(timezone=True)}
+    type_annotation_map: ClassVar[Any] = {
+        dict[str, Any]: StorableJSON,
+        datetime: DateTime(timezone=True),
+    }
 
 
 class VersionRow(Base):
@@ -85,7 +88,7 @@ class StudyRow(Base):
     """How many units are done; numbers them in the order in which they finish."""
     state: Mapped[str] = mapped_column(String(16), default=OPEN, server_default=OPEN, index=True)
     """Workers claim nothing unless it is open."""
-    stopped: Mapped[str | None] = mapped_column(Text, default=None)
+    stopped: Mapped[str | None] = mapped_column(StorableText, default=None)
     """Why it was paused or stopped."""
     hand_back: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     """Whether running trials are to be handed back, too."""
@@ -110,7 +113,7 @@ class Leased:
     outcome: Mapped[str | None] = mapped_column(String(16), default=None)
     value: Mapped[float | None] = mapped_column(Float, default=None)
     """The value of the study's metric; of one that was cut short, its last."""
-    reason: Mapped[str | None] = mapped_column(Text, default=None)
+    reason: Mapped[str | None] = mapped_column(StorableText, default=None)
     """Why it ended early: where it diverged, or the traceback."""
     seconds: Mapped[float | None] = mapped_column(Float, default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
@@ -151,7 +154,7 @@ class SideRunRow(Leased, Base):
     """From 0 within its kind. Side runs are claimed in the order in which they were added."""
     trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     """The trial whose recipe it trains again; None where there is none."""
-    result: Mapped[dict[str, Any] | None] = mapped_column(default=None)
+    result: Mapped[dict[str, Any] | None] = mapped_column(MeasuredJSON, default=None)
     """What it has found so far: its curve, test scores."""
 
 
@@ -197,7 +200,7 @@ class EpochRow(Base):
     lr_end: Mapped[float] = mapped_column(Float)
     grad_norm: Mapped[float | None] = mapped_column(Float)
     seconds: Mapped[float] = mapped_column(Float)
-    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    metrics: Mapped[dict[str, Any]] = mapped_column(MeasuredJSON, default=dict)
     """Further metrics, the share of clipped steps, and the rates of further groups."""
 
 
@@ -210,6 +213,6 @@ class RefusalRow(Base):
         ForeignKey("lrsearch_studies.study_id"), primary_key=True, autoincrement=False
     )
     host: Mapped[str] = mapped_column(String(255), primary_key=True)
-    reason: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(StorableText)
     at: Mapped[float] = mapped_column(Float)
     """Seconds since 1970 by the database's clock."""

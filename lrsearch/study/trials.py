@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from lrsearch.study.database import engine_options, prepare_sqlite
+from lrsearch.study.storable import storable
 from lrsearch.study.suggestions import Chosen, Suggestions
 from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
 
@@ -211,7 +212,7 @@ def annotate(
         mine = table.trial_id == trial_id
         session.execute(delete(table).where(mine, table.key.in_(attributes)))
     session.add_all(
-        table(trial_id=trial_id, key=key, value_json=json.dumps(value))
+        table(trial_id=trial_id, key=key, value_json=json.dumps(storable(value)))
         for key, value in attributes.items()
     )
 

@@ -1,4 +1,8 @@
-"""What bringing a unit and bringing a side run to its end have in common."""
+"""What bringing a unit and bringing a side run to its end have in common.
+
+All that depends on a recipe or on the user's code runs within `Attempts.run_attempt`: whatever it
+raises ends that attempt, and never its worker.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,29 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
-from lrsearch.errors import LrsearchError
 from lrsearch.objective import Objective
 from lrsearch.study import tables
 from lrsearch.study.endings import Outcome
 from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Contact, passes, persist
+from lrsearch.study.outages import (
+    Contact,
+    DatabaseRefuses,
+    passes,
+    persist,
+    refusals_in_words,
+)
 from lrsearch.study.queue import Queue
+from lrsearch.study.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Pruned
 from lrsearch.workers.stop import Stop
+from lrsearch.workers.surroundings import surroundings_kept
 from lrsearch.workers.work_log import WorkLog
 
 T = TypeVar("T")
-
-
-class DatabaseRefuses(LrsearchError):
-    """The database takes no writes, for a reason that does not pass by itself."""
 
 
 class Values(Protocol):
@@ -86,13 +91,16 @@ class Attempts:
         return asked
 
     @staticmethod
-    def ended(train: Callable[[], T], values: Values) -> tuple[Outcome, T | None]:
-        """Trains, and says how it ended, and with which of the `values` that were reported.
+    def run_attempt(train: Callable[[], T], values: Values) -> tuple[Outcome, T | None]:
+        """Train; return how it ended, with which of the reported `values`, and the result.
 
-        Raises LeaseLost, Stopped and DatabaseRefuses.
+        Raises LeaseLost, Stopped and DatabaseRefuses. All else that is raised, whatever its
+        class, is the attempt's own: KeyboardInterrupt, too, since a worker is told to stop in
+        other ways.
         """
         try:
-            result = train()
+            with surroundings_kept():
+                result = train()
         except Pruned:
             return Outcome(tables.PRUNED, values.last), None
         except Diverged as error:
@@ -101,22 +109,49 @@ class Attempts:
             return Outcome(
                 tables.OUT_OF_MEMORY, values.last, str(error), error.step, error.lr
             ), None
-        except (LeaseLost, Stopped):
+        except (LeaseLost, Stopped, DatabaseRefuses):
             raise
-        except SQLAlchemyError as error:
-            raise DatabaseRefuses(f"the database refuses a write: {error}") from error
-        except (Exception, SystemExit):  # noqa: BLE001 - the user's code can raise anything
-            return Outcome(tables.FAILED, reason=traceback.format_exc()), None
+        except BaseException as error:  # noqa: BLE001 - the user's code can raise anything
+            return Outcome(tables.FAILED, reason=traceback_of(error)), None
         return Outcome(tables.COMPLETE, values.value()), result
 
-    def until_stopped(self, action: Callable[[], T]) -> T:
-        """Repeats what an outage prevents. Raises Stopped when told to stop meanwhile."""
+    def finish(self, outcome: Outcome, write: Callable[[Outcome], None]) -> Outcome:
+        """Write how an attempt ended; where its values are refused, that it failed of that.
+
+        Returns what was written. Raises LeaseLost, Stopped and DatabaseRefuses.
+        """
         try:
-            return persist(action, self.stop.wait, lambda error: self.contact.failed())
+            self.until_stopped(lambda: write(outcome))
+        except (LeaseLost, Stopped, DatabaseRefuses):
+            raise
+        except Exception as error:  # noqa: BLE001 - drivers raise errors of their own
+            refused = Outcome(tables.FAILED, reason=traceback_of(error))
+        else:
+            return outcome
+        self.until_stopped(lambda: write(refused))
+        return refused
+
+    def until_stopped(self, action: Callable[[], T]) -> T:
+        """Repeat what an outage prevents.
+
+        Raises Stopped when told to stop meanwhile, and DatabaseRefuses.
+        """
+        try:
+            with refusals_in_words():
+                return persist(action, self.stop.wait, lambda error: self.contact.failed())
         except Exception as error:
             if passes(error):
                 raise Stopped("stopped while the database did not answer") from error
             raise
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback, as it can be stored and shown."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001 - an exception's own methods can raise anything
+        text = f"{type(error).__qualname__} (its traceback cannot be formatted)"
+    return storable_text(text)
 
 
 def bring_to_end(
@@ -145,7 +180,8 @@ def bring_to_end(
 def _hand_back(give_back: Callable[[], None], log: WorkLog) -> None:
     """Hands back at once; if the database does not answer, the lease runs out."""
     try:
-        give_back()
+        with refusals_in_words():
+            give_back()
     except LeaseLost:
         log.lost()
     except Exception as error:

@@ -11,17 +11,23 @@ from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import MetricSettings
 from lrsearch.course import Course
-from lrsearch.errors import UserError
+from lrsearch.errors import LrsearchError, UserError
+from lrsearch.loggers.catalogue import TrialLog
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner, Running
 from lrsearch.study.claims import Claim, Claims, Decide, Row
-from lrsearch.study.leasing import Orders
+from lrsearch.study.leasing import LeaseLost, Orders
+from lrsearch.study.outages import Trouble, in_words, refusals_in_words, trouble
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
 from lrsearch.workers.lease import Lease
 
 
 class Pruned(Exception):
     """The pruner ended the trial."""
+
+
+class ValuesRefused(LrsearchError):
+    """The database refuses what a trial has reported."""
 
 
 class Outbox:
@@ -31,6 +37,7 @@ class Outbox:
         self._claims, self._claim = claims, claim
         self._rows: list[Row] = []
         self._replace_from: int | None = None
+        self._refusal: ValuesRefused | None = None
         self._lock = threading.Lock()
 
     def add(self, row: Row) -> None:
@@ -45,20 +52,36 @@ class Outbox:
             self._replace_from = min(first, self._replace_from or first)
 
     def flush(self, decide: Decide | None = None) -> Orders:
-        """Writes all that waits, and renews the lease. Raises LeaseLost and database errors."""
+        """Writes all that waits, and renews the lease.
+
+        Raises LeaseLost, database errors, and ValuesRefused where the values are refused: they
+        are dropped then, so that the lease can still be renewed and the trial be ended.
+        """
         with self._lock:
             if not self._rows and self._replace_from is None and decide is None:
                 return self._claims.renew(self._claim)
             rows, first = list(self._rows), self._replace_from
             try:
                 orders = self._claims.record(self._claim, rows, first, decide)
-            except Exception:
+            except LeaseLost:
+                raise
+            except Exception as error:
+                if trouble(error) in (None, Trouble.DATA):
+                    self._rows, self._replace_from = [], None
+                    said = f"the database refuses what was reported: {in_words(error)}"
+                    self._refusal = ValuesRefused(said)
+                    raise self._refusal from error
                 # It may have been committed before the connection broke: next time, replace.
                 if rows:
                     self._replace_from = min(first or math.inf, rows[0]["evaluation"])
                 raise
             self._rows, self._replace_from = [], None
             return orders
+
+    def check(self) -> None:
+        """Raises ValuesRefused where values were refused: by now, or to the thread beside."""
+        if self._refusal is not None:
+            raise self._refusal
 
 
 class Reporter:
@@ -73,34 +96,43 @@ class Reporter:
         outbox: Outbox,
         pruner: Pruner,
         should_stop: Callable[[], bool],
-        course: Course,
-        earlier: Sequence[tuple[float, float | None]] = (),
     ) -> None:
         self.metric, self.pruner = metric, pruner
         self.claims, self.claim = claims, claim
         self.lease, self.outbox = lease, outbox
         self.should_stop = should_stop
-        self.course = course
+        self.course: Course
         """Of the whole trial; its last evaluation is never pruned."""
-        self.earlier = earlier
+        self.earlier: Sequence[tuple[float, float | None]] = ()
         """Epoch and value of what earlier attempts reported."""
         self.spared_at: int | None = None
         """The evaluation at which it should have been pruned, but was let go on as a check."""
         self.values: list[float] = []
         """The metric at each evaluation so far."""
-        self.log: Callable[[Evaluation], None] | None = None
+        self.log: TrialLog | None = None
         """Takes each evaluation, too, when all is decided; raises nothing."""
 
+    def begin(self, course: Course, earlier: Sequence[tuple[float, float | None]] = ()) -> None:
+        """Called once, before the first evaluation, with what depends on the recipe."""
+        self.course, self.earlier = course, earlier
+
     def __call__(self, evaluation: Evaluation) -> None:
-        """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric."""
+        """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric.
+
+        Also ValuesRefused and DatabaseRefuses.
+        """
         self.lease.progress()
+        self.outbox.check()
         self.outbox.add(self._row(evaluation))
         is_last = evaluation.index >= self.course.evaluations
         decide = None if is_last else self._decide
         # During an outage the thread beside knocks, not the training.
-        orders = None if self.lease.cut_off else self.lease.reach(lambda: self.outbox.flush(decide))
+        orders = None
+        if not self.lease.cut_off:
+            with refusals_in_words():
+                orders = self.lease.reach(lambda: self.outbox.flush(decide))
         if self.log is not None:
-            self.log(evaluation)
+            self.log.log(evaluation.step, logged_values(evaluation))
         if is_last:
             return
         if self.should_stop():

@@ -8,30 +8,31 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import QueueSettings
-from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.errors import LrsearchError, UserError
 from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, redacted, unusable, why
-from lrsearch.study.outages import Contact, Waits, passes, persist
+from lrsearch.study.outages import Contact, Waits, passes, persist, refusals_in_words
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, Waiting
 from lrsearch.study.side_runs import SideClaims
-from lrsearch.study.study import load_row
-from lrsearch.study.tables import DONE, OPEN, RANGE_TEST
+from lrsearch.study.study import find_row, load_row
+from lrsearch.study.tables import DONE, OPEN, RANGE_TEST, StudyRow
 from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
 from lrsearch.workers.side_worker import SideWorker
 from lrsearch.workers.stop import Stop
+from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
 
 IDLE_WAIT = 1.0
@@ -61,19 +62,23 @@ class Service:
             load_row(self._database, only)
 
     def work(self) -> None:
-        """Raises UserError where the only study to serve cannot be served here."""
+        """Raises UserError where the only study to serve cannot be served here.
+
+        DatabaseRefuses is one.
+        """
         waits, is_idle = Waits(), False
         _log.info("serving %s of %s", self._only or "all studies", redacted(self._here.url))
         while not self._stop.is_set():
             try:
-                waiting = self._shelf.waiting(self._only)
-                worked = any(self._work_on(study) for study in waiting)
-                is_over = self._until_empty and not worked and not self._left(waiting)
-                if is_over or not (worked or is_idle):
-                    said = "nothing is left to do" if is_over else "waiting for work"
-                    _log.info("; ".join([said, *self._left_alone(waiting)]))
-                if is_over:
-                    return
+                with refusals_in_words():
+                    waiting = self._shelf.waiting(self._only)
+                    worked = any(self._work_on(study) for study in waiting)
+                    is_over = self._until_empty and not worked and not self._left(waiting)
+                    if is_over or not (worked or is_idle):
+                        said = "nothing is left to do" if is_over else "waiting for work"
+                        _log.info("; ".join([said, *self._left_alone(waiting)]))
+                    if is_over:
+                        return
             except Exception as error:
                 if not passes(error):
                     raise
@@ -134,12 +139,14 @@ class Service:
         if self._loaded is not None:
             self._loaded = None  # only one at a time holds memory
             gc.unfreeze()
+        row = find_row(self._database, study.study_id)
+        if row is None:
+            return None  # deleted since it was listed
         try:
-            workers = self._build(study)
-        except SQLAlchemyError:
-            raise
-        except Exception as error:
-            reason = str(error) if isinstance(error, UserError | ConfigErrors) else repr(error)
+            with signals_kept():
+                workers = self._build(row)
+        except BaseException as error:
+            reason = _in_short(error)
             if self._only is not None and self._until_empty:
                 raise UserError(reason) from error
             _log.warning("the study %s is left alone: %s", study.name, reason)
@@ -154,8 +161,8 @@ class Service:
         gc.freeze()
         return workers
 
-    def _build(self, study: Waiting) -> _Workers:
-        row = load_row(self._database, study.name)
+    def _build(self, row: StudyRow) -> _Workers:
+        """Imports and calls the user's code: raises anything."""
         config: dict[str, Any] = {**row.config, **RUNTIME, "storage": {"url": self._here.url}}
         config["data"] = {**config["data"], **self._here.data}
         settings = settings_from(config)
@@ -176,6 +183,16 @@ class Service:
             Worker(attempts, pruner, claims, self._studies, open_log),
             SideWorker(attempts, SideClaims(session, study_id, me, settings.queue)),
         )
+
+
+def _in_short(error: BaseException) -> str:
+    """Why a study cannot be served; of the user's errors what they are, without a traceback."""
+    if isinstance(error, LrsearchError):
+        return str(error)
+    try:
+        return repr(error)
+    except BaseException:  # noqa: BLE001 - an exception's own methods can raise anything
+        return type(error).__qualname__
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
 from lrsearch.study.endings import Outcome
+from lrsearch.study.outages import refusals_in_words
 from lrsearch.study.ranges import keep_ranges
 from lrsearch.study.side_runs import SideClaim, SideClaims
 from lrsearch.study.tables import COMPLETE, CONFIRM, FAILED, RANGE_TEST, TEST
@@ -22,7 +23,6 @@ from lrsearch.workers.reporter import measured, value_of
 from lrsearch.workers.work_log import WorkLog
 
 if TYPE_CHECKING:
-    import torch
     from sqlalchemy.orm import Session
 
     from lrsearch.range_test.result import RangeTest
@@ -57,8 +57,7 @@ class SideWorker:
             guarded = WhileOwned(checkpoints, lease)
             outcome, result = self._kinds[claim.kind](claim, lease, guarded)
             seconds = time.perf_counter() - started
-            self._finish(claim, outcome, result, seconds)
-            log.ends(outcome, seconds)
+            log.ends(self._finish(claim, outcome, result, seconds), seconds)
 
         bring_to_end(log, lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim))
 
@@ -67,37 +66,43 @@ class SideWorker:
         metric = self.attempts.settings.metric.name
         return _on_test(metric) if kind == TEST else metric
 
-    def _finish(self, claim: SideClaim, outcome: Outcome, result: Result, seconds: float) -> None:
-        found = claim.kind == RANGE_TEST and outcome.outcome == COMPLETE
+    def _finish(
+        self, claim: SideClaim, outcome: Outcome, result: Result, seconds: float
+    ) -> Outcome:
+        """Writes how the run ended and its result; how it ended by what was written."""
 
         def keep(session: Session) -> None:
             keep_ranges(session, self.claims.study_id, result)
 
-        def finish() -> None:
+        def write(ended: Outcome) -> None:
             if self.claims.is_finished(claim):
                 return  # and the answer was lost
-            if found:  # kept in the study's own row, where every reader of its space looks
-                self.claims.finish(claim, outcome, {}, seconds, also=keep)
+            if ended is not outcome:  # the result was refused
+                self.claims.finish(claim, ended, claim.result, seconds)
+            elif claim.kind == RANGE_TEST and ended.outcome == COMPLETE:
+                # Kept in the study's own row, where every reader of its space looks.
+                self.claims.finish(claim, ended, {}, seconds, also=keep)
             else:
-                self.claims.finish(claim, outcome, result, seconds)
+                self.claims.finish(claim, ended, result, seconds)
 
-        self.attempts.until_stopped(finish)
+        return self.attempts.finish(outcome, write)
 
     def _confirm(
         self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
     ) -> tuple[Outcome, Result]:
         """A trial's recipe again, on another seed; its weights are kept for the test."""
-        attempts, recipe = self.attempts, Recipe.from_dict(claim.recipe or {})
-        should_stop = attempts.should_stop(lease)
+        attempts, should_stop = self.attempts, self.attempts.should_stop(lease)
         report = SideReport(attempts.settings.metric, self.claims, claim, lease, should_stop)
-        report.evaluations = attempts.objective.course(recipe).evaluations
 
-        def train() -> Mapping[str, torch.Tensor] | None:
-            return attempts.objective.run(recipe, claim.seed, report, should_stop, checkpoints)
+        def train() -> None:
+            recipe = Recipe.from_dict(claim.recipe or {})
+            report.evaluations = attempts.objective.course(recipe).evaluations
+            run = attempts.objective.run
+            weights = run(recipe, claim.seed, report, should_stop, checkpoints)
+            if weights is not None and lease.is_sure():
+                attempts.store.keep_confirmed(attempts.folder, claim.number, weights)
 
-        outcome, weights = attempts.ended(train, report)
-        if weights is not None and outcome.outcome == COMPLETE and lease.is_sure():
-            attempts.store.keep_confirmed(attempts.folder, claim.number, weights)
+        outcome, _ = attempts.run_attempt(train, report)
         return outcome, report.result()
 
     def _range_test(
@@ -117,7 +122,7 @@ class SideWorker:
                 unclear.append(error)
                 raise
 
-        outcome, test = attempts.ended(find, _NoValues())
+        outcome, test = attempts.run_attempt(find, _NoValues())
         if unclear:  # no traceback is needed
             outcome = Outcome(FAILED, reason=str(unclear[0]))
         return outcome, {} if test is None else test.to_json()
@@ -126,11 +131,11 @@ class SideWorker:
         self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
     ) -> tuple[Outcome, Result]:
         """The weights of the confirmed winner's runs on the test part."""
-        attempts, recipe = self.attempts, Recipe.from_dict(claim.recipe or {})
-        scored = _Scores(self._metric(TEST))
+        attempts, scored = self.attempts, _Scores(self._metric(TEST))
         runs: Sequence[int] = claim.result["runs"]
 
         def test() -> None:
+            recipe = Recipe.from_dict(claim.recipe or {})
             for run in runs:
                 weights = attempts.store.confirmed(attempts.folder, run)
                 found = weights and attempts.objective.test(recipe, weights)
@@ -140,7 +145,7 @@ class SideWorker:
             if not scored.found:
                 raise UserError("the weights of the confirmed runs are not in storage.checkpoints")
 
-        outcome, _ = attempts.ended(test, scored)
+        outcome, _ = attempts.run_attempt(test, scored)
         if outcome.outcome == COMPLETE:
             attempts.store.drop_confirmed(attempts.folder, keep=runs)
         return outcome, {**claim.result, "scores": scored.found}
@@ -191,7 +196,8 @@ class SideReport:
         self.points.append(self._point(evaluation))
         # During an outage the thread beside knocks; the next report writes all again.
         if not self.lease.cut_off:
-            self.lease.reach(lambda: self.claims.record(self.claim, self.result()))
+            with refusals_in_words():
+                self.lease.reach(lambda: self.claims.record(self.claim, self.result()))
         is_last = self.evaluations is not None and len(self.points) >= self.evaluations
         if not is_last and self.should_stop():
             raise Stopped("stopped after an evaluation")

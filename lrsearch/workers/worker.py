@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.forecast import History
-from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, flat
+from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner
 from lrsearch.recipe import Recipe
@@ -22,8 +22,7 @@ from lrsearch.study.endings import Outcome
 from lrsearch.study.progress import Progress
 from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
-from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import Outbox, Reporter, logged_values
+from lrsearch.workers.reporter import Outbox, Reporter, ValuesRefused
 from lrsearch.workers.work_log import WorkLog
 
 if TYPE_CHECKING:
@@ -55,59 +54,56 @@ class Worker:
         outbox = Outbox(self.claims, claim)
         lease = self.attempts.lease(outbox.flush)
         checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
+        should_stop = self.attempts.should_stop(lease)
+        reporter = Reporter(
+            self.settings.metric, self.claims, claim, lease, outbox, self.pruner, should_stop
+        )
+
+        def train() -> None:
+            self._train(claim, log, reporter, WhileOwned(checkpoints, lease))
 
         def work() -> None:
-            outcome, weights = self._train(claim, log, lease, outbox, checkpoints)
+            try:
+                outcome, _ = self.attempts.run_attempt(train, reporter)
+                outcome = dataclasses.replace(outcome, spared_at=reporter.spared_at)
+                if reporter.log is not None:
+                    reporter.log.end(outcome.outcome, metric, outcome.value)
+            finally:
+                if reporter.log is not None:
+                    reporter.log.close()
             seconds = time.perf_counter() - started
-            self._finish(claim, outbox, outcome, seconds, weights)
-            log.ends(outcome, seconds)
+            log.ends(self._finish(claim, outbox, outcome, seconds), seconds)
 
         def give_back() -> None:
-            outbox.flush()
+            # The next attempt meets what was refused again, and fails of it.
+            with contextlib.suppress(ValuesRefused):
+                outbox.flush()
             self.claims.give_back(claim)
 
         bring_to_end(log, lease, checkpoints, work, give_back)
 
     def _train(
-        self,
-        claim: Claim,
-        log: WorkLog,
-        lease: Lease,
-        outbox: Outbox,
-        checkpoints: Checkpoints,
-    ) -> tuple[Outcome, Mapping[str, torch.Tensor] | None]:
+        self, claim: Claim, log: WorkLog, reporter: Reporter, checkpoints: Checkpoints
+    ) -> None:
+        """All of an attempt that depends on the trial's recipe or on the user's code."""
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
         log.begins(recipe.describe(), claim.attempt)
-        should_stop = self.attempts.should_stop(lease)
-        reporter = Reporter(
-            self.settings.metric,
-            self.claims,
-            claim,
-            lease,
-            outbox,
-            self.pruner,
-            should_stop,
-            self.objective.course(recipe),
-            earlier,
+        reporter.begin(self.objective.course(recipe), earlier)
+        reporter.log = self._open_log(claim, recipe)
+        weights = self.objective.run(
+            recipe, claim.seed, reporter, reporter.should_stop, checkpoints
         )
-        guarded = WhileOwned(checkpoints, lease)
-        with self._logging(claim, recipe, reporter) as ended:
-            outcome, weights = self.attempts.ended(
-                lambda: self.objective.run(recipe, claim.seed, reporter, should_stop, guarded),
-                reporter,
-            )
-            outcome = dataclasses.replace(outcome, spared_at=reporter.spared_at)
-            ended.append(outcome)
-        return outcome, weights
+        self.attempts.until_stopped(reporter.outbox.flush)
+        reporter.outbox.check()
+        value = reporter.value()
+        if weights is not None and value is not None:
+            self.attempts.until_stopped(lambda: self._keep_best(claim, value, weights))
 
-    @contextmanager
-    def _logging(self, claim: Claim, recipe: Recipe, reporter: Reporter) -> Iterator[list[Outcome]]:
-        """Lets a logger follow the trial, if there is one; it is told the outcome in the list."""
-        ended: list[Outcome] = []
+    def _open_log(self, claim: Claim, recipe: Recipe) -> TrialLog | None:
+        """A log that follows the trial, if there is a logger."""
         if self.open_log is None:
-            yield ended
-            return
-        log = self.open_log(
+            return None
+        return self.open_log(
             LoggedTrial(
                 self.settings.study.name,
                 self.claims.study_id,
@@ -116,13 +112,6 @@ class Worker:
                 flat(recipe.to_dict()),
             )
         )
-        reporter.log = lambda evaluation: log.log(evaluation.step, logged_values(evaluation))
-        try:
-            yield ended
-            for outcome in ended:
-                log.end(outcome.outcome, self.settings.metric.name, outcome.value)
-        finally:
-            log.close()
 
     def _begin(self, claim: Claim) -> tuple[Recipe, list[tuple[float, float | None]]]:
         """Settles what the trial trains; what earlier attempts have reported."""
@@ -149,25 +138,21 @@ class Worker:
         order = Order(self.settings.space, history, claim.params, seed, unit_seed)
         return build_sampler(sampler.name, sampler.arguments, order)
 
-    def _finish(
-        self,
-        claim: Claim,
-        outbox: Outbox,
-        outcome: Outcome,
-        seconds: float,
-        weights: Mapping[str, torch.Tensor] | None,
-    ) -> None:
-        def finish() -> None:
+    def _finish(self, claim: Claim, outbox: Outbox, outcome: Outcome, seconds: float) -> Outcome:
+        """Writes how the trial ended; what was written."""
+
+        def write(ended: Outcome) -> None:
             if self.claims.is_finished(claim):
                 return  # it was taken, but the answer was lost
             outbox.flush()
-            if weights is not None and outcome.value is not None:
-                self._keep_best(claim, outcome.value, weights)
-            self.claims.finish(claim, outcome, seconds)
+            if ended.outcome != tables.FAILED:
+                outbox.check()
+            self.claims.finish(claim, ended, seconds)
 
-        self.attempts.until_stopped(finish)
-        if outcome.outcome == tables.FAILED:
+        ended = self.attempts.finish(outcome, write)
+        if ended.outcome == tables.FAILED:
             self.attempts.until_stopped(self.attempts.queue.stop_after_failures)
+        return ended
 
     def _keep_best(self, claim: Claim, value: float, weights: Mapping[str, torch.Tensor]) -> None:
         """Keeps the final weights if the trial is among the best, and drops those it displaces."""

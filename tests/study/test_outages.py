@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from lrsearch.study.outages import LONGEST_WAIT, Contact, Waits, passes, persist
+from lrsearch.study.outages import (
+    LONGEST_WAIT,
+    Contact,
+    DatabaseRefuses,
+    Waits,
+    passes,
+    persist,
+    refusals_in_words,
+    trouble,
+)
 
-LOCKED = OperationalError("update", {}, sqlite3.OperationalError("database is locked"))
-NO_TABLE = OperationalError("update", {}, sqlite3.OperationalError("no such table: x"))
+
+def of_sqlite(code: int) -> OperationalError:
+    """What SQLite raises with a result code."""
+    original = sqlite3.OperationalError("in any language")
+    original.sqlite_errorcode = code
+    return OperationalError("update", {}, original)
+
+
+def of_postgresql(state: str) -> DBAPIError:
+    """What a server raises with a SQLSTATE, as SQLAlchemy wraps it."""
+    original = psycopg.errors.lookup(state)("in any language")
+    for kind in (OperationalError, IntegrityError, DataError, ProgrammingError, InternalError):
+        if isinstance(original, getattr(psycopg, kind.__name__)):
+            return kind("update", {}, original)
+    raise AssertionError(state)
+
+
+LOCKED = of_sqlite(sqlite3.SQLITE_LOCKED)
+NO_TABLE = of_sqlite(sqlite3.SQLITE_ERROR)
 
 
 def wrapped(error: Exception) -> Exception:
@@ -25,27 +62,63 @@ def wrapped(error: Exception) -> Exception:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (LOCKED, True),
-        (OperationalError("x", {}, sqlite3.OperationalError("database or disk is full")), True),
-        (OperationalError("x", {}, sqlite3.OperationalError("disk I/O error")), True),
-        (NO_TABLE, False),
-        (OperationalError("x", {}, psycopg.errors.DeadlockDetected()), True),
-        (OperationalError("x", {}, psycopg.errors.SerializationFailure()), True),
-        (OperationalError("x", {}, psycopg.errors.LockNotAvailable()), True),
-        (OperationalError("x", {}, psycopg.errors.AdminShutdown()), True),
-        (OperationalError("x", {}, psycopg.errors.CannotConnectNow()), True),
-        (OperationalError("x", {}, psycopg.OperationalError("connection refused")), True),
-        (PoolTimeout(), True),
-        (ProgrammingError("x", {}, psycopg.errors.UndefinedTable()), False),
-        (IntegrityError("x", {}, psycopg.errors.UniqueViolation()), False),
-        (ProgrammingError("x", {}, Exception(), connection_invalidated=True), True),
-        (wrapped(LOCKED), True),
-        (wrapped(NO_TABLE), False),
-        (ValueError("a bug"), False),
+        (LOCKED, "passes"),
+        (of_sqlite(sqlite3.SQLITE_BUSY), "passes"),
+        (of_sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT), "passes"),
+        (of_sqlite(sqlite3.SQLITE_FULL), "passes"),
+        (of_sqlite(sqlite3.SQLITE_IOERR_FSYNC), "passes"),
+        (of_sqlite(sqlite3.SQLITE_CANTOPEN), "passes"),
+        (of_sqlite(sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY), "data"),
+        (of_sqlite(sqlite3.SQLITE_TOOBIG), "data"),
+        (of_sqlite(sqlite3.SQLITE_READONLY), "access"),
+        (of_sqlite(sqlite3.SQLITE_NOTADB), "access"),
+        (NO_TABLE, "other"),
+        (of_postgresql("08006"), "passes"),
+        (of_postgresql("40001"), "passes"),
+        (of_postgresql("40P01"), "passes"),
+        (of_postgresql("53300"), "passes"),
+        (of_postgresql("55P03"), "passes"),
+        (of_postgresql("57P01"), "passes"),
+        (of_postgresql("57P03"), "passes"),
+        (of_postgresql("25006"), "passes"),
+        (of_postgresql("22003"), "data"),
+        (of_postgresql("23505"), "data"),
+        (of_postgresql("28P01"), "access"),
+        (of_postgresql("3D000"), "access"),
+        (of_postgresql("42501"), "access"),
+        (of_postgresql("42P01"), "other"),
+        (OperationalError("x", {}, psycopg.OperationalError("connection refused")), "passes"),
+        (DataError("x", {}, psycopg.DataError("text fields cannot contain NUL")), "data"),
+        (StatementError("x", "x", {}, TypeError("not JSON serializable")), "data"),
+        (PoolTimeout(), "passes"),
+        (ProgrammingError("x", {}, Exception(), connection_invalidated=True), "passes"),
+        (wrapped(LOCKED), "passes"),
+        (wrapped(NO_TABLE), "other"),
+        (ValueError("a bug"), None),
     ],
 )
-def test_what_passes_is_told_from_what_does_not(error: Exception, expected: bool) -> None:
-    assert passes(error) == expected
+def test_what_an_error_means_is_told_by_its_code(error: Exception, expected: str | None) -> None:
+    assert trouble(error) == expected
+    assert passes(error) == (expected == "passes")
+
+
+def test_what_a_server_says_to_a_connection_it_refuses(new_database: Callable[[], str]) -> None:
+    url = make_url(new_database())
+    refused = [url.set(database="nowhere"), url.set(username="nobody")]
+    for one in refused:
+        with pytest.raises(OperationalError) as caught:
+            create_engine(one).connect()
+        assert trouble(caught.value) == "access"
+
+
+def test_refusals_that_are_not_of_one_trial_are_said_in_words() -> None:
+    for error in (of_postgresql("42501"), of_postgresql("42P01"), of_sqlite(sqlite3.SQLITE_PERM)):
+        with pytest.raises(DatabaseRefuses, match="in any language"), refusals_in_words():
+            raise error
+    for error in (LOCKED, of_postgresql("23505"), ValueError("of the user's code")):
+        with pytest.raises(type(error)) as caught, refusals_in_words():
+            raise error
+        assert caught.value is error
 
 
 class Clock:
@@ -109,5 +182,5 @@ def test_what_does_not_pass_is_raised_at_once_and_whoever_is_told_to_stop_gives_
 
     with pytest.raises(ValueError, match="a bug"):
         persist(lambda: fail(ValueError("a bug")), lambda _: pytest.fail("it waited"))
-    with pytest.raises(OperationalError, match="locked"):
+    with pytest.raises(OperationalError, match="in any language"):
         persist(lambda: fail(LOCKED), lambda _: True)

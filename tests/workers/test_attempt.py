@@ -19,6 +19,7 @@ from lrsearch.workers.lease import Lease
 from lrsearch.workers.work_log import WorkLog
 
 AWAY = OperationalError("update", {}, sqlite3.OperationalError("database is locked"))
+AWAY.orig.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[union-attr]
 HANDED_BACK = "digits, trial 3: handed back"
 LEFT = "digits, trial 3: left to its lease, since the database does not answer"
 LOST = "digits, trial 3: another worker has it now"

@@ -14,6 +14,7 @@ from lrsearch.study.outages import Contact
 from lrsearch.workers.lease import Lease
 
 LOCKED = OperationalError("update", {}, sqlite3.OperationalError("database is locked"))
+LOCKED.orig.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[union-attr]
 TIMEOUT = 30.0
 
 

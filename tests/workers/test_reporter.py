@@ -21,6 +21,7 @@ from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Outbox, Pruned, Reporter
 
 LOCKED = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
+LOCKED.orig.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[union-attr]
 
 
 class Stored:
@@ -81,8 +82,8 @@ class Bench:
         self.report = Reporter(
             MetricSettings(**metric), claims, claim, self.lease, self.outbox,
             build_pruner("none", {}, 5, "min"), lambda: self.stopping,
-            Course(5, "sgd", 0.1, 64), earlier,
         )  # fmt: skip
+        self.report.begin(Course(5, "sgd", 0.1, 64), earlier)
 
 
 def test_each_evaluation_is_a_row_with_all_that_is_known() -> None:

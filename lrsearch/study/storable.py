@@ -1,0 +1,88 @@
+"""Values of the user's made such that every database takes them.
+
+PostgreSQL refuses NUL in text and NaN in JSON, all drivers refuse lone surrogates, and a text
+without bounds would fill the database and every screen that shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import JSON, Dialect, Text
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+LONGEST_TEXT = 20_000
+"""Characters; of a longer text the beginning and the end are kept."""
+
+
+def storable_text(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The text in characters that every database takes, `longest` of them at most.
+
+    Lone surrogates and NUL are written as Python escapes them: `\\udcff`, `\\x00`.
+    """
+    if len(text) > longest:
+        left_out = f"\n... {len(text) - longest} characters are left out ...\n"
+        half = (longest - len(left_out)) // 2
+        text = f"{text[:half]}{left_out}{text[-half:]}"
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def storable(value: Any) -> Any:
+    """A plain value with all of its texts and keys storable."""
+    return _mapped(value, lambda leaf: leaf)
+
+
+def measured(value: Any) -> Any:
+    """The same for results: numbers that are not finite, which JSON lacks, become None."""
+    return _mapped(
+        value, lambda leaf: None if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
+    )
+
+
+def _mapped(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, Mapping):
+        return {
+            storable_text(key) if isinstance(key, str) else key: _mapped(item, leaf)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_mapped(item, leaf) for item in value]
+    return leaf(value)
+
+
+class StorableText(TypeDecorator[str]):
+    """A column of text that may come from the user's code."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable_text(value)
+
+
+class StorableJSON(TypeDecorator[Any]):
+    """A column of JSON whose texts may come from the user's code."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return storable(value)
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
+        # What is looked up in the JSON is no JSON itself.
+        return JSON().coerce_compared_value(op, value)
+
+
+class MeasuredJSON(StorableJSON):
+    """The same for results, whose numbers may be anything."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return measured(value)

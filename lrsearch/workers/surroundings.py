@@ -1,0 +1,121 @@
+"""What a training may change in its process, put back when it has ended.
+
+The user's code may set a default dtype, leave gradients off, change the working directory or take
+the signals: the next trial in this process must find things as this one did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+Setting = tuple[Callable[[], Any], Callable[[Any], object]]
+"""How something is read, and how it is set."""
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Put back the handlers by which a worker is told to stop."""
+    with _put_back([] if _is_beside() else [_handler(number) for number in _SIGNALS]):
+        yield
+
+
+@contextlib.contextmanager
+def surroundings_kept() -> Iterator[None]:
+    """Put back all that one training could leave behind for the next, the signals included."""
+    with _put_back(_settings()), signals_kept():
+        yield
+
+
+@contextlib.contextmanager
+def _put_back(settings: list[Setting]) -> Iterator[None]:
+    before = []
+    for read, write in settings:
+        # What cannot be read, such as a folder that is gone, is not put back.
+        with contextlib.suppress(Exception):
+            before.append((read, write, read()))
+    try:
+        yield
+    finally:
+        for read, write, value in before:
+            if not _is(read, value):
+                with contextlib.suppress(Exception):
+                    write(value)
+
+
+def _is(read: Callable[[], Any], value: Any) -> bool:
+    try:
+        return bool(read() == value)
+    except Exception:  # noqa: BLE001 - such as of a folder that was deleted
+        return False
+
+
+def _is_beside() -> bool:
+    """Whether this is not the main thread, which alone may take signals."""
+    return threading.current_thread() is not threading.main_thread()
+
+
+def _handler(number: signal.Signals) -> Setting:
+    return lambda: signal.getsignal(number), lambda handler: signal.signal(number, handler)
+
+
+def _attribute(owner: Any, name: str) -> Setting:
+    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
+def _stream(name: str) -> Setting:
+    def read() -> tuple[TextIO, bool]:
+        stream = getattr(sys, name)
+        return stream, stream.closed
+
+    def write(before: tuple[TextIO, bool]) -> None:
+        stream, was_closed = before
+        # One that was closed in between would fail whoever writes to it next.
+        closed_since = stream.closed and not was_closed
+        nowhere = Path(os.devnull)
+        setattr(sys, name, nowhere.open("w") if closed_since else stream)
+
+    return read, write
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _settings() -> list[Setting]:
+    cudnn = torch.backends.cudnn
+    return [
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_default_device, _set_default_device),
+        (torch.is_grad_enabled, torch.set_grad_enabled),
+        (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        *(_attribute(cudnn, name) for name in ("benchmark", "deterministic", "enabled")),
+        (np.geterr, lambda state: np.seterr(**state)),
+        (lambda: list(warnings.filters), _set_filters),
+        (lambda: logging.root.manager.disable, logging.disable),
+        (gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable()),
+        (sys.getrecursionlimit, sys.setrecursionlimit),
+        (os.getcwd, os.chdir),
+        *(_stream(name) for name in ("stdout", "stderr")),
+    ]
+
+
+def _set_default_device(device: torch.device) -> None:
+    # None costs nothing; any device, the CPU included, looks at every call of torch.
+    torch.set_default_device(None if device.type == "cpu" else device)
