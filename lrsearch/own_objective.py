@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.objective import Report, name_of
 from lrsearch.recipe import Recipe
-from lrsearch.targets import check_arguments, load_target
+from lrsearch.targets import Signature, check_arguments, load_target
 from lrsearch.training.generators import seed_everything
 from lrsearch.training.loop import Diverged, Evaluation
 
@@ -43,7 +42,8 @@ class OwnObjective:
             self.function,
             settings.objective.arguments,
             "objective",
-            offered=[*list(inspect.signature(self.function).parameters)[:2], *OFFERED],
+            offered=OFFERED,
+            positional=2,
         )
 
     def run(
@@ -62,7 +62,7 @@ class OwnObjective:
             "epochs": self.settings.train.epochs,
             "should_stop": should_stop,
         }
-        accepted = inspect.signature(self.function).parameters
+        accepted = Signature.of(self.function).named
         known = {name: value for name, value in offered.items() if name in accepted}
         if "checkpoint_dir" in accepted:
             known["checkpoint_dir"] = _made(checkpoints.folder)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -41,39 +44,88 @@ def load_target(dotted: str, what: str) -> Any:
     return getattr(module, name)
 
 
+@dataclass(frozen=True)
+class Signature:
+    """The arguments that a callable takes."""
+
+    named: tuple[str, ...]
+    """Those that can be given by name."""
+    leading: tuple[str, ...]
+    """Those that can be given by position, in order."""
+    needed: frozenset[str]
+    """Those without a default."""
+    is_open: bool
+    """Whether it may take further names: by `**kwargs`, or because its signature is unreadable."""
+    takes_more: bool
+    """Whether it may take any number by position."""
+
+    @classmethod
+    def of(cls, function: Any) -> Signature:
+        """The signature of a function, a class, a partial, or anything else that is callable."""
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # built in, or written in C
+            return cls((), (), frozenset(), is_open=True, takes_more=True)
+        by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        by_position = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        return cls(
+            named=tuple(one.name for one in parameters if one.kind in by_name),
+            leading=tuple(one.name for one in parameters if one.kind in by_position),
+            needed=frozenset(
+                one.name
+                for one in parameters
+                if one.default is one.empty and one.kind in (*by_name, *by_position)
+            ),
+            is_open=any(one.kind is Parameter.VAR_KEYWORD for one in parameters),
+            takes_more=any(one.kind is Parameter.VAR_POSITIONAL for one in parameters),
+        )
+
+
 def check_arguments(
     function: Any,
-    arguments: Mapping[str, Any],
+    arguments: Collection[str],
     what: str,
     offered: Collection[str] = (),
-    reserved: Collection[str] = (),
+    positional: int = 0,
 ) -> None:
     """Raises UserError for arguments that a function does not take, or needs and is not given.
 
-    `offered` are the names that lrsearch itself can give, `reserved` those of its own settings.
+    `arguments` are the names that the user gives, `offered` those that lrsearch itself can give;
+    lrsearch also gives the first `positional` ones, by position.
     """
     if not callable(function):
         raise UserError(f"{what}: {function!r} cannot be called")
-    parameters = inspect.signature(function).parameters
-    called = getattr(function, "__name__", repr(function))
-    free = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    problems = [
-        f"{what}.{name}: {unknown(name, parameters)}"
-        for name in arguments
-        if name not in parameters and not free
-    ]
+    signature = Signature.of(function)
+    called = name_of(function)
+    ours = signature.leading[:positional]
+    named = [name for name in signature.named if name not in ours]
+    problems = []
+    if len(ours) < positional and not signature.takes_more:
+        problems.append(f"{what}: {called} must take {positional} arguments by position")
+    for name in arguments:
+        if name in ours:
+            problems.append(f"{what}.{name}: lrsearch itself gives {called} this argument")
+        elif name not in named and name in signature.leading and not signature.is_open:
+            problems.append(
+                f"{what}.{name}: {called} takes it by position alone, and it can only be given by "
+                f"name; name a function of yours that calls {called}"
+            )
+        elif name not in named and not signature.is_open:
+            problems.append(f"{what}.{name}: {unknown(name, named)}")
     problems += [
         f"{what}.{name} is missing: {called} needs it"
-        if name not in reserved
-        else f"{what}.{name} is a setting of lrsearch: call the argument of {called} otherwise"
-        for name, one in parameters.items()
-        if one.default is one.empty
-        and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-        and name not in arguments
-        and name not in offered
+        for name in dict.fromkeys((*signature.leading, *signature.named))
+        if name in signature.needed and name not in (*ours, *arguments, *offered)
     ]
     if problems:
         raise UserError("\n".join(problems))
+
+
+def name_of(function: Any) -> str:
+    """What to call it in a message: its name, that of what it is a partial of, or its repr."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", repr(function)))
 
 
 def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> Any:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from lrsearch.data.spec import DataSpec
 
 _NAMES = ("train", "validation", "test")
-_RESERVED = ("root", "cache", "validation", "split_seed", "fallback", "in_memory", "crop", "flip")
 _LARGEST = 8 << 30
 _SHARE_OF_FREE_MEMORY = 0.25
 _WANTED = (
@@ -75,7 +74,7 @@ def datasets_of(spec: DataSpec) -> list[Dataset[Any]]:
 def _call(spec: DataSpec) -> list[Any]:
     assert spec.target is not None, "only the user's own data have a function"
     function = load_target(spec.target, "data")
-    check_arguments(function, spec.arguments, "data", reserved=_RESERVED)
+    check_arguments(function, spec.arguments, "data")
     found = call_own(function, spec.target, **spec.arguments)
     if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
         raise UserError(f"{spec.target}: {_WANTED}; it returned {type(found).__name__}")

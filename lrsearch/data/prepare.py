@@ -214,7 +214,16 @@ def _declared_classes(spec: DataSpec, dataset: Any) -> int:
 def _classes(targets: list[torch.Tensor]) -> int | None:
     if any(target.is_floating_point() for target in targets):
         return None
+    if all(_is_one_hot(target) for target in targets):
+        return int(targets[0].shape[1])
     return 1 + max(int(target.max()) for target in targets if len(target))
+
+
+def _is_one_hot(targets: torch.Tensor) -> bool:
+    """Whether they are N×C whole numbers, all 0 but a single 1 for each sample."""
+    if targets.dim() != 2 or targets.shape[1] < 2:
+        return False
+    return bool((targets.min() >= 0) & (targets.max() == 1) & (targets.sum(1) == 1).all())
 
 
 def _targets(y: torch.Tensor) -> int:

@@ -258,7 +258,7 @@ def _check_measures(settings: Settings, info: DataInfo) -> None:
     train = settings.train
     chosen = {"train.loss": train.loss} if train.loss is not None else {}
     chosen |= {f"train.metrics.{name}": one for name, one in (train.metrics or {}).items()}
-    wrong = {key: misfit(one, info.n_classes) for key, one in chosen.items()}
+    wrong = {key: misfit(one, info.n_classes, info.n_targets) for key, one in chosen.items()}
     if problems := [f"{key}: {problem}" for key, problem in wrong.items() if problem]:
         raise ConfigErrors(problems)
 

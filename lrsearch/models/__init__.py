@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.parameters import Parameter
-from lrsearch.targets import check_arguments, load_target
+from lrsearch.targets import Signature, check_arguments, load_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +84,7 @@ def check_model(
 
 def model_arguments(cls: Any, arguments: Mapping[str, Any], info: DataInfo) -> dict[str, Any]:
     """All arguments: `input_shape`, `n_outputs` and `n_classes` from the data, then the given."""
-    accepted = inspect.signature(cls).parameters
+    accepted = Signature.of(cls).named
     known = {key: value for key, value in _offered(info).items() if key in accepted}
     return {**known, **arguments}
 
