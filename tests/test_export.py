@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,61 @@ def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
     value, printed, _ = both(
         capsys, "metric.at=last", "train.loss={_target_: exported_negative.negative}",
         "train.epochs=6", scheduler=Part("plateau", watching),
+    )  # fmt: skip
+    assert printed == value
+
+
+@pytest.mark.parametrize(
+    ("module", "overrides"),
+    [
+        (
+            "import torch\n"
+            "def load(n=80):\n"
+            "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+            "    return (x[:64], x[:64].sum(1)), (x[64:], x[64:].sum(1))\n"
+            "class Net(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.layer = torch.nn.Linear(3, 1)\n"
+            "    def forward(self, x):\n"
+            "        return self.layer(x).squeeze(-1)\n",
+            ["train.metrics=[mae]", "train.loss.name=smooth_l1", "train.loss.beta=0.5"],
+        ),
+        (
+            "import torch\n"
+            "def load(n=80):\n"
+            "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+            "    y = torch.nn.functional.one_hot(torch.arange(n) % 3, 4)\n"
+            "    return (x[:64], y[:64]), (x[64:], y[64:])\n"
+            "class Net(torch.nn.Linear):\n"
+            "    def __init__(self, n_outputs):\n"
+            "        super().__init__(3, n_outputs)\n",
+            ["train.metrics=[accuracy,top5_accuracy]"],
+        ),
+        (
+            "import torch\n"
+            "def load(n=80):\n"
+            "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+            "    return (x[:64], x[:64, 0].long() % 3), (x[64:], x[64:, 0].long() % 3)\n"
+            "class Net(torch.nn.Linear):\n"
+            "    def __init__(self):\n"
+            "        super().__init__(3, 3)\n",
+            ["train.loss={_target_: torch.nn.CrossEntropyLoss, label_smoothing: 0.1}"],
+        ),
+    ],
+)
+def test_shapes_are_put_right_alike(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    overrides: list[str],
+) -> None:
+    monkeypatch.delitem(sys.modules, "exported_shapes", raising=False)
+    Path("exported_shapes.py").write_text(module)
+    value, printed, _ = both(
+        capsys, "data._target_=exported_shapes.load", "model._target_=exported_shapes.Net",
+        "~model.hidden", "metric.name=val_loss", "metric.at=last", "train.micro_batch=7",
+        *overrides, batch_size=15,
     )  # fmt: skip
     assert printed == value
 

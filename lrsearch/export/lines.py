@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,9 +35,10 @@ def batch_lines(crop: int, flip: bool) -> list[str]:
     return lines
 
 
-def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe) -> list[str]:
+def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe, batch_size: int) -> list[str]:
+    """`batch_size` is that of the batches: the recipe's, or all samples where they are fewer."""
     scaled = "scaler.scale(loss).backward()" if amp == "fp16" else "loss.backward()"
-    if micro_batch is None or micro_batch >= recipe.batch_size:
+    if micro_batch is None or micro_batch >= batch_size:
         lines = [
             "with autocast:",
             "    loss = measure_loss(model(x), y)",
@@ -44,13 +46,14 @@ def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe) -> list[st
             "losses.append(loss.detach())",
         ]
     else:
+        pieces = math.ceil(batch_size / micro_batch)
         lines = [
             "batch_loss = 0.0",
-            f"for start in range(0, len(x), {micro_batch}):  # one batch in pieces that fit",
-            f"    piece = slice(start, start + {micro_batch})",
+            f"pieces = zip(x.tensor_split({pieces}), y.tensor_split({pieces}))  # that fit",
+            "for piece_x, piece_y in pieces:",
             "    with autocast:",
-            "        loss = measure_loss(model(x[piece]), y[piece])",
-            "    loss = loss * (len(x[piece]) / len(x))",
+            "        loss = measure_loss(model(piece_x), piece_y)",
+            "    loss = loss * (len(piece_x) / len(x))",
             f"    {scaled}",
             "    batch_loss = batch_loss + loss.detach()",
             "losses.append(batch_loss)",

@@ -6,6 +6,7 @@ source of the same functions. The user's own code is imported, not copied.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,15 @@ from lrsearch.export.template import EVALUATE, MAIN, OWN, fill, imports
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.plan import Call
-from lrsearch.training.losses import LOSSES, METRICS, dotted, loss_target, metric_targets
+from lrsearch.targets import load_target
+from lrsearch.training.losses import (
+    LOSSES,
+    METRICS,
+    dotted,
+    fit_of,
+    loss_target,
+    metric_targets,
+)
 from lrsearch.training.settings import Target
 
 
@@ -46,6 +55,7 @@ class _Script:
         self.settings, self.info, self.recipe, self.record = settings, info, recipe, record
         self.spec = settings.data.with_arguments(recipe.data)
         self.length = settings.train.length(recipe.batch_size, info.n_train)
+        self.batch_size = min(recipe.batch_size, info.n_train)
         self.imports: list[str] = []
 
     def text(self) -> str:
@@ -84,7 +94,7 @@ class _Script:
         length = self.length
         return (
             f"SEED = {self.record['seed']}\n"
-            f"BATCH_SIZE = {min(self.recipe.batch_size, self.info.n_train)}\n"
+            f"BATCH_SIZE = {self.batch_size}\n"
             f"STEPS = {length.steps}  # of the optimizer, {length.steps_per_epoch} an epoch\n"
             f"EVALUATE_EVERY = {length.steps_per_evaluation}  # steps\n"
             f"THREADS = {self.settings.train.threads}  # other numbers change the last bits\n"
@@ -159,19 +169,26 @@ class _Script:
             sources += [source] if source and source not in sources else []
             lines.append(f"    {name!r}: {expression},")
         table = "MEASURES = {\n" + "\n".join(lines) + "\n}"
-        return "\n\n\n".join([*sources, table])
+        return "\n\n\n".join([*_fits(table), *sources, table])
 
     def _measure(self, target: Target, catalogue: Mapping[str, str]) -> tuple[str, str]:
+        """The expression of a measure, and the source of what it uses of lrsearch's."""
         path = dotted(target, dict(catalogue))
-        source = ""
+        arguments = arguments_text(target.arguments)
         if path.startswith("lrsearch."):
             expression, source = path.rpartition(".")[2], source_of(path)
-        elif path.startswith("torch."):
-            expression = path
         else:
-            expression = self._imported(path)
-        if target.arguments:
-            expression = f"functools.partial({expression}, {arguments_text(target.arguments)})"
+            expression, source = path if path.startswith("torch.") else self._imported(path), ""
+        if target.own:
+            if inspect.isclass(load_target(path, "train")):
+                return f"{expression}({arguments})", source
+        elif self.settings.model.own or self.spec.target is not None:
+            fit = fit_of(target.name).__name__
+            both = f"*{fit}(outputs, targets){', ' if arguments else ''}{arguments}"
+            return f"lambda outputs, targets: {expression}({both})", source
+        # What the catalogue's models put out has the shape of the catalogue's targets.
+        if arguments:
+            expression = f"functools.partial({expression}, {arguments})"
         return expression, source
 
     def _imported(self, path: str) -> str:
@@ -208,7 +225,7 @@ class _Script:
             "OPTIMIZER": lines.optimizer_lines(recipe),
             "SCHEDULER": [f"scheduler = {torch_call(call)}", *warm_lines],
             "BATCH": lines.batch_lines(self.spec.crop, self.spec.flip),
-            "BACKWARD": lines.backward_lines(train.micro_batch, train.amp, recipe),
+            "BACKWARD": lines.backward_lines(train.micro_batch, train.amp, recipe, self.batch_size),
             "STEP": lines.step_lines(train.amp),
             "SCHEDULE": lines.schedule_lines(call, warmup, recipe, train.amp),
             "PLATEAU": lines.plateau_lines(call, warmup, recipe),
@@ -226,6 +243,15 @@ class _Script:
         pick = f"{goal}(values)" if self.settings.metric.at == "best" else "values[-1]"
         metric = self.settings.metric.name
         return text.replace("METRIC", repr(metric)).replace("PICK", pick)
+
+
+def _fits(table: str) -> list[str]:
+    """The sources of the functions that put shapes right, those that the measures use."""
+    uses = {"numbers": (), "class_indices": (), "class_targets": ("class_indices",)}
+    used = [name for name in uses if f"(*{name}(" in table]
+    wanted = {*used, *(other for name in used for other in uses[name])}
+    ordered = ["alike", *(name for name in uses if name in wanted)] if used else []
+    return [source_of(f"lrsearch.training.shapes.{name}") for name in ordered]
 
 
 def _device(name: str) -> str:

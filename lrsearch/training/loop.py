@@ -170,12 +170,15 @@ class Training:
             self.watch.look()
 
     def _backward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Gradients of the batch's mean loss, in pieces of `micro_batch`; returns that loss."""
+        """Gradients of the batch's mean loss, in even pieces of at most `micro_batch`; that loss.
+
+        Sizes differ by at most one: batch normalisation cannot train on a remainder of one sample.
+        """
         piece = self.task.settings.micro_batch
         if piece is None or piece >= len(x):
             return self._backward_piece(x, y)
-        total = torch.zeros((), device=x.device)
-        for part_x, part_y in zip(torch.split(x, piece), torch.split(y, piece), strict=True):
+        total, pieces = torch.zeros((), device=x.device), math.ceil(len(x) / piece)
+        for part_x, part_y in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
             total += self._backward_piece(part_x, part_y, len(part_x) / len(x))
         return total
 

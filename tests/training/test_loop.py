@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
 from torch import nn
 
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart
@@ -188,6 +191,29 @@ def test_pieces_of_a_batch_add_up_to_the_batch() -> None:
     pieces = list(train(task(settings=TrainSettings(micro_batch=5))))
     for one, other in zip(whole, pieces, strict=True):
         assert dict(one.values) == pytest.approx(dict(other.values), rel=1e-5)
+
+
+@limits(deadline=None, max_examples=25)
+@given(batch_size=st.integers(1, 48), micro_batch=st.integers(1, 48))
+def test_pieces_are_even_and_none_is_larger_than_asked(batch_size: int, micro_batch: int) -> None:
+    sizes: list[int] = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            sizes.append(len(outputs))
+        return nn.functional.cross_entropy(outputs, targets)
+
+    one_step = Length(steps=1, steps_per_epoch=1, steps_per_evaluation=1)
+    given_settings = TrainSettings(micro_batch=micro_batch)
+    list(train(task(batch_size=batch_size, settings=given_settings, loss=loss, length=one_step)))
+    assert sum(sizes) == batch_size
+    assert max(sizes) <= micro_batch
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_remainder_of_one_sample_does_not_break_batch_normalisation() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    assert list(train(task(model=model, batch_size=9, settings=TrainSettings(micro_batch=4))))
 
 
 # Ending early
