@@ -43,6 +43,9 @@ class MetricSettings:
     name: str = "val_loss"
     mode: Literal["min", "max"] = "min"
     at: Literal["best", "last"] = "best"
+    nan: Literal["fail", "worst"] = "fail"
+    """What an evaluation is whose metric is no finite number though its loss is: `fail` ends the
+    trial as failed; `worst` counts it as worse than any number."""
 
 
 @dataclass(frozen=True)

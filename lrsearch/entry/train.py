@@ -45,6 +45,7 @@ def train_again(
     from lrsearch.data.prepare import prepare
     from lrsearch.objective import build_objective
     from lrsearch.training.loop import Diverged, OutOfMemory
+    from lrsearch.workers.reporter import NeverANumber, value_of
 
     console = make_console()
     settings = _settings(record, epochs, device, data_root)
@@ -61,15 +62,17 @@ def train_again(
     else:
         stored_data = None
     console.print(recipe.describe(), markup=False)
-    report = _Printed(console, settings.metric.name)
+    report = _Printed(console, settings.metric)
     try:
         objective = build_objective(settings, stored_data)
         objective.run(recipe, int(record["seed"]), report, lambda: False, NoCheckpoints())
-    except (Diverged, OutOfMemory) as error:
+        value = value_of(report.values, settings.metric)
+    except (Diverged, OutOfMemory, NeverANumber) as error:
         console.print(str(error), markup=False)
         return 1
+    assert value is not None, "an objective reports at least once"
     other = _other_length(record, settings)
-    _compare(console, settings.metric, report.values, float(record["value"]), other)
+    _compare(console, settings.metric, value, float(record["value"]), other)
     return 0
 
 
@@ -115,12 +118,14 @@ def _other_length(record: Mapping[str, Any], settings: Settings) -> str | None:
 class _Printed:
     """Prints each evaluation, and keeps the values of the metric."""
 
-    def __init__(self, console: Console, metric: str) -> None:
-        self.values: list[float] = []
+    def __init__(self, console: Console, metric: MetricSettings) -> None:
+        self.values: list[float | None] = []
         self._console, self._metric = console, metric
 
     def __call__(self, evaluation: Evaluation) -> None:
-        self.values.append(evaluation.values[self._metric])
+        from lrsearch.workers.reporter import measured
+
+        self.values.append(measured(evaluation, self._metric))
         shown = "  ".join(f"{name} {number(v)}" for name, v in evaluation.values.items())
         rate = number(evaluation.lr_end[0])
         self._console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {rate}")
@@ -136,12 +141,10 @@ class _Printed:
 def _compare(
     console: Console,
     metric: MetricSettings,
-    values: list[float],
+    value: float,
     recorded: float,
     other_length: str | None,
 ) -> None:
-    best = min if metric.mode == "min" else max
-    value = best(values) if metric.at == "best" else values[-1]
     if other_length is not None:
         console.print(
             f"{metric.name} {value!r} ({metric.at}); recorded {recorded!r} after {other_length}: "

@@ -240,7 +240,8 @@ class _Script:
         for name, block in blocks.items():
             text = fill(text, name, block)
         goal = "min" if self.settings.metric.mode == "min" else "max"
-        pick = f"{goal}(values)" if self.settings.metric.at == "best" else "values[-1]"
+        known = "filter(math.isfinite, values)" if self.settings.metric.nan == "worst" else "values"
+        pick = f"{goal}({known})" if self.settings.metric.at == "best" else "values[-1]"
         metric = self.settings.metric.name
         return text.replace("METRIC", repr(metric)).replace("PICK", pick)
 

@@ -38,7 +38,7 @@ _FREE_KEYS = frozenset(
         "study.warm_start", "study.warm_start_trials",
         "train.device", "train.threads", "train.compile", "train.micro_batch",
         "train.checkpoint_every", "train.keep_best",
-        "data.root", "data.cache",
+        "data.root", "data.cache", "metric.nan",
     }
 )  # fmt: skip
 

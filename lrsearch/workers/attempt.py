@@ -27,7 +27,7 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import Pruned
+from lrsearch.workers.reporter import NeverANumber, Pruned
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import surroundings_kept
 from lrsearch.workers.work_log import WorkLog
@@ -101,6 +101,7 @@ class Attempts:
         try:
             with surroundings_kept():
                 result = train()
+            value = values.value()
         except Pruned:
             return Outcome(tables.PRUNED, values.last), None
         except Diverged as error:
@@ -109,11 +110,14 @@ class Attempts:
             return Outcome(
                 tables.OUT_OF_MEMORY, values.last, str(error), error.step, error.lr
             ), None
+        except NeverANumber as error:
+            # Samplers are to learn that it is worse than any trial with a value.
+            return Outcome(tables.DIVERGED, reason=str(error)), None
         except (LeaseLost, Stopped, DatabaseRefuses):
             raise
         except BaseException as error:  # noqa: BLE001 - the user's code can raise anything
             return Outcome(tables.FAILED, reason=traceback_of(error)), None
-        return Outcome(tables.COMPLETE, values.value()), result
+        return Outcome(tables.COMPLETE, value), result
 
     def finish(self, outcome: Outcome, write: Callable[[Outcome], None]) -> Outcome:
         """Write how an attempt ended; where its values are refused, that it failed of that.

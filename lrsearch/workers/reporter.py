@@ -30,6 +30,10 @@ class ValuesRefused(LrsearchError):
     """The database refuses what a trial has reported."""
 
 
+class NeverANumber(Exception):
+    """No value of the metric that would count was a finite number."""
+
+
 class Outbox:
     """Evaluations on their way to the database, kept in order while it does not answer."""
 
@@ -107,8 +111,8 @@ class Reporter:
         """Epoch and value of what earlier attempts reported."""
         self.spared_at: int | None = None
         """The evaluation at which it should have been pruned, but was let go on as a check."""
-        self.values: list[float] = []
-        """The metric at each evaluation so far."""
+        self.values: list[float | None] = []
+        """The metric at each evaluation so far; None where it was not a number."""
         self.log: TrialLog | None = None
         """Takes each evaluation, too, when all is decided; raises nothing."""
 
@@ -150,8 +154,7 @@ class Reporter:
     def rewind(self, epoch: float) -> int:
         """Forgets what earlier attempts reported from `epoch` on; the index of what comes next."""
         if self.earlier and not self.values:
-            before = [value for at, value in self.earlier if at < epoch]
-            self.values = [value for value in before if value is not None]
+            self.values = [value for at, value in self.earlier if at < epoch]
             self.outbox.replace([], first=len(self.values) + 1)
         return len(self.values) + 1
 
@@ -161,14 +164,19 @@ class Reporter:
         return self.values[-1] if self.values else None
 
     def value(self) -> float | None:
-        """The trial's value: that of its best or last evaluation."""
+        """The trial's value: that of its best or last evaluation. Raises NeverANumber."""
         return value_of(self.values, self.metric)
 
     def _decide(self, session: Session) -> bool:
         if self.spared_at is not None:
             return False
+        known = [value for value in self.values if value is not None]
+        if not known:
+            return False
         peers = SqlPeers(session, self.claims.study_id, self.metric.mode)
-        trial = Running(self.values, self.claim.number, self.course)
+        worst = max(known) if self.metric.mode == "min" else min(known)
+        values = [worst if value is None else value for value in self.values]
+        trial = Running(values, self.claim.number, self.course)
         if not self.pruner.should_prune(trial, peers):
             return False
         if self.pruner.spares(self.claim.number):
@@ -177,7 +185,7 @@ class Reporter:
 
     def _row(self, evaluation: Evaluation) -> Row:
         """Checks an evaluation and counts it."""
-        value = measured(evaluation, self.metric.name)
+        value = measured(evaluation, self.metric)
         self.values.append(value)
         rates = self.course.rates(evaluation.index)
         return {
@@ -191,23 +199,48 @@ class Reporter:
         }
 
 
-def measured(evaluation: Evaluation, metric: str) -> float:
-    """The metric's value. Raises UserError where it was not reported, Diverged if not finite."""
-    value = evaluation.values.get(metric)
+def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
+    """The metric's value; None where it is not a finite number and counts as the worst.
+
+    Raises UserError where it was not reported or may not be such a number, Diverged where it is a
+    loss that is none.
+    """
+    name = metric.name
+    value = evaluation.values.get(name)
     if value is None:
         raise UserError(
-            f"metric.name: {metric!r} was not reported; reported: {', '.join(evaluation.values)}"
+            f"metric.name: {name!r} was not reported; reported: {', '.join(evaluation.values)}"
         )
-    if not math.isfinite(value):
+    if math.isfinite(value):
+        return value
+    if name in ("val_loss", "train_loss"):
         raise Diverged(evaluation.step, evaluation.lr_end[0], value)
-    return value
+    if metric.nan == "worst":
+        return None
+    losses = {name: one for name, one in evaluation.values.items() if name.endswith("_loss")}
+    raise UserError(
+        f"the metric {name} is {value:g} at step {evaluation.step}, though the training has not "
+        f"diverged ({', '.join(f'{name} {one:.4g}' for name, one in losses.items())}): mend it, or "
+        f"let such an evaluation count as the worst with metric.nan=worst"
+    )
 
 
-def value_of(values: Sequence[float], metric: MetricSettings) -> float | None:
-    """A training's value: that of its best or last evaluation; None before the first."""
-    if not values or metric.at == "last":
-        return values[-1] if values else None
-    return min(values) if metric.mode == "min" else max(values)
+def value_of(values: Sequence[float | None], metric: MetricSettings) -> float | None:
+    """A training's value: that of its best or last evaluation; None before the first.
+
+    An evaluation without a number is the worst. Raises NeverANumber where such a one counts.
+    """
+    if not values:
+        return None
+    known = [value for value in values if value is not None]
+    if not known or (metric.at == "last" and values[-1] is None):
+        raise NeverANumber(
+            f"the metric {metric.name} was not a number at the {metric.at} evaluation: counted as "
+            f"the worst, as metric.nan says"
+        )
+    if metric.at == "last":
+        return known[-1]
+    return min(known) if metric.mode == "min" else max(known)
 
 
 def logged_values(evaluation: Evaluation) -> dict[str, float]:

@@ -227,7 +227,7 @@ class SideReport:
         return value_of([point["value"] for point in self.points], self.metric)
 
     def _point(self, evaluation: Evaluation) -> dict[str, Any]:
-        value = measured(evaluation, self.metric.name)
+        value = measured(evaluation, self.metric)
         shown = {name: evaluation.values.get(name) for name in ("train_loss", "val_loss")}
         return {
             "epoch": evaluation.epoch,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +18,9 @@ from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.claims import Claim, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
+from lrsearch.study.tables import DIVERGED
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
+from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Outbox, Pruned, Reporter
 
@@ -130,6 +134,57 @@ def test_a_lost_lease_ends_the_training_before_it_writes() -> None:
     with pytest.raises(LeaseLost):
         bench.report(evaluation(1))
     assert bench.lease.lost
+
+
+def with_f1(index: int, f1: float) -> Evaluation:
+    plain = evaluation(index)
+    return dataclasses.replace(plain, values={**plain.values, "val_f1": f1})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_metric_that_is_not_a_number_is_an_error_that_names_it(bad: float) -> None:
+    bench = Bench(name="val_f1", mode="max")
+    with pytest.raises(UserError, match=r"the metric val_f1 is (nan|inf) at step 10.*val_loss 0.5"):
+        bench.report(with_f1(1, bad))
+
+
+@pytest.mark.parametrize("name", ["val_loss", "train_loss"])
+def test_a_loss_that_is_not_a_number_is_a_divergence_whatever_the_metric_may_be(name: str) -> None:
+    bench = Bench(name=name, nan="worst")
+    broken = dataclasses.replace(evaluation(1), values={name: math.nan})
+    with pytest.raises(Diverged):
+        bench.report(broken)
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", 0.2), ("max", 0.4)])
+def test_as_the_worst_it_is_no_value_and_the_best_of_the_others_counts(
+    mode: str, best: float
+) -> None:
+    bench = Bench(name="val_f1", mode=mode, nan="worst")
+    for index, value in enumerate((math.nan, 0.4, 0.2, math.nan), start=1):
+        bench.report(with_f1(index, value))
+    assert [row["value"] for row in bench.stored.rows] == [None, 0.4, 0.2, None]
+    assert bench.report.value() == best
+    again = Bench([(1.0, None), (2.0, 0.4)], name="val_f1", mode=mode, nan="worst")
+    assert again.report.rewind(3.0) == 3
+
+
+@pytest.mark.parametrize(
+    ("at", "values"), [("last", [0.4, math.nan]), ("best", [math.nan, math.nan])]
+)
+def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
+    at: str, values: list[float]
+) -> None:
+    bench = Bench(name="val_f1", mode="max", nan="worst", at=at)
+
+    def train() -> None:
+        for index, value in enumerate(values, start=1):
+            bench.report(with_f1(index, value))
+
+    outcome, _ = Attempts.ended(train, bench.report)
+    assert (outcome.outcome, outcome.value) == (DIVERGED, None)
+    assert outcome.reason is not None
+    assert f"val_f1 was not a number at the {at} evaluation" in outcome.reason
 
 
 def test_a_pruned_trial_ends_but_never_at_its_last_evaluation() -> None:
