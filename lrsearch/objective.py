@@ -14,12 +14,14 @@ from lrsearch.course import Course
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
-from lrsearch.errors import UserError
+from lrsearch.errors import LrsearchError, OwnCodeError, UserError
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.resumable import Resumable
 from lrsearch.schedules.durations import Length
+from lrsearch.space.domains import Domain
 from lrsearch.training import losses
+from lrsearch.training.dry_pass import dry_pass
 from lrsearch.training.generators import seed_everything
 from lrsearch.training.loop import Evaluation, Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
@@ -173,6 +175,28 @@ class TrainingObjective:
             should_stop=should_stop,
         )
 
+    def dry_pass(self) -> None:
+        """Runs a few samples through a model of the space, before anything is stored.
+
+        Raises UserError or OwnCodeError where neither the middle of the space works nor its ends.
+        """
+        places: Sequence[Callable[[Domain], Any]] = (
+            lambda domain: domain.middle(),
+            lambda domain: domain.ends()[0],
+            lambda domain: domain.ends()[-1],
+        )
+        errors: list[LrsearchError] = []
+        for place in places:
+            try:
+                recipe = self.settings.space.recipe(_at(place))
+                # Tuned arguments of the data would read them anew.
+                dry_pass(self.task(dataclasses.replace(recipe, data={}), 0, lambda: False))
+            except (UserError, OwnCodeError) as error:
+                errors.append(error)
+            else:
+                return
+        raise errors[0]
+
     @property
     def n_train(self) -> int:
         """Samples that are trained on."""
@@ -240,6 +264,10 @@ class TrainingObjective:
             self._parts = _on_device(open_parts(spec, self._info), self.device)
         self._spec = spec
         return spec, self._info, self._parts
+
+
+def _at(place: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:
+    return lambda name, domain: place(domain)
 
 
 def _on_device(parts: Parts, device: torch.device) -> Parts:

@@ -9,6 +9,7 @@ from typing import Any
 from lrsearch.config import parts
 from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
+from lrsearch.config.own_arguments import settle_arguments
 from lrsearch.config.sections import mapping, own_target, section
 from lrsearch.config.settings import (
     ConfirmSettings,
@@ -21,7 +22,7 @@ from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors
 from lrsearch.hints import as_given, unknown
 from lrsearch.space.parse import parse_space, settle_kinds
-from lrsearch.space.space import Coupling
+from lrsearch.space.space import OWNERS, Coupling
 from lrsearch.training.settings import TrainSettings
 
 TOP_LEVEL = (
@@ -40,19 +41,23 @@ RUNTIME: dict[str, Any] = {
 
 def settings_from(
     plain: Mapping[str, Any],
-    space_layers: Sequence[Mapping[str, Any]] = (),
+    layers: Sequence[Mapping[str, Any]] = (),
     is_new: bool = False,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of a composed configuration.
 
-    `space_layers` are the `space` mappings it was merged from, the first one first. What `is_new`
-    is looked at more closely: studies that are stored must stay readable. Raises ConfigErrors with
-    a line for each problem: the key, the bad value and the valid ones.
+    `layers` are what the user has written, sweep and command line, the first one first; `defaults`
+    is what they were merged into. What `is_new` is looked at more closely, and code of the user's
+    is imported: studies that are stored must stay readable. Raises ConfigErrors with a line for
+    each problem: the key, the bad value and the valid ones.
     """
     problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
+    if is_new:
+        plain = {**plain, **_settled_sections(plain, layers, defaults or {}, problems)}
     nodes = {key: plain.get(key) for key in TOP_LEVEL}
     space = mapping("space", nodes["space"], problems)
-    settle_kinds(space, space_layers)
+    settle_kinds(space, [layer["space"] for layer in layers if _has(layer, "space")])
     study = parts.study_node(nodes["study"], nodes["sweep"], problems)
     train = parts.train_from(nodes["train"], problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
@@ -90,6 +95,31 @@ def settings_from(
     if problems:
         raise ConfigErrors(problems)
     return Settings(**found, plain=_stored(plain, study=study, metric=metric, space=space))
+
+
+def _has(layer: Mapping[str, Any], section: str) -> bool:
+    return isinstance(layer.get(section), Mapping)
+
+
+def _settled_sections(
+    plain: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+    problems: list[str],
+) -> dict[str, Any]:
+    """The sections that name code of the user's, each argument with its owner."""
+    settled: dict[str, Any] = {}
+    for name in OWNERS if plain.get("objective") is None else ():
+        node = plain.get(name)
+        if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
+            given = {key for layer in layers if _has(layer, name) for key in layer[name]}
+            space = plain["space"] if _has(plain, "space") else {}
+            searched = space[name] if _has(space, name) else {}
+            tuned = [argument for argument, domain in searched.items() if domain is not None]
+            settled[name] = settle_arguments(
+                name, node, given, tuned, defaults.get(name) or {}, problems
+            )
+    return settled
 
 
 def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, Any]:

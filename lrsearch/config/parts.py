@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lrsearch.config.own_arguments import ARGUMENTS
 from lrsearch.config.sections import mapping, own_target, section, target
 from lrsearch.config.settings import ConfirmSettings
 from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
@@ -89,7 +90,8 @@ def model_from(node: Any, problems: list[str]) -> Target | None:
     node = mapping("model", node, problems)
     if node.get("_target_") is not None:
         node.pop("name", None)
-        return own_target("model", node, problems)
+        named_alike = mapping("model.arguments", node.pop(ARGUMENTS, None), problems)
+        return own_target("model", {**node, **named_alike}, problems)
     model = target("model", node, MODELS, problems)
     if model is not None:
         valid = MODELS[model.name].arguments
@@ -108,6 +110,7 @@ def data_from(node: Any, problems: list[str]) -> DataSpec | None:
     dotted = node.pop("_target_", None)
     own = {key: node.pop(key) for key in [*node] if key not in _DATA_KEYS}
     if dotted is not None:
+        own |= mapping("data.arguments", own.pop(ARGUMENTS, None), problems)
         own_target("data", {"_target_": dotted}, problems)
         node["name"], node["fallback"] = str(dotted), None
     elif node.get("name") not in SOURCES:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
+from lrsearch.targets import Signature, load_target
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -37,8 +39,13 @@ class DataSpec:
     """Augmentation, done by the training loop: mirror left and right at random."""
 
     def with_arguments(self, tuned: Mapping[str, Any]) -> DataSpec:
-        """The same with tuned arguments: fields of this class, or arguments of the function."""
-        names = {one.name for one in fields(self)}
+        """The same with tuned arguments: of the function, else fields of this class.
+
+        Raises UserError when the user's function cannot be imported.
+        """
+        names = {one.name for one in fields(self)} & tuned.keys()
+        if names and self.target is not None:
+            names -= {*Signature.of(load_target(self.target, "data")).named}
         changed = {name: value for name, value in tuned.items() if name in names}
         own = {name: value for name, value in tuned.items() if name not in names}
         return replace(self, **changed, arguments={**self.arguments, **own})

@@ -53,7 +53,8 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
     problems: list[str] = []
     config, layers = compose(overrides, config_dir, problems)
     try:
-        settings = settings_from(_container(config, resolve=True), layers, is_new=True)
+        plain = _container(config, resolve=True)
+        settings = settings_from(plain, layers, is_new=True, defaults=_defaults())
     except OmegaConfBaseException as error:
         raise ConfigErrors([*problems, _in_words(error)]) from None
     except ConfigErrors as error:
@@ -66,7 +67,7 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
 def compose(
     overrides: Sequence[str], config_dir: str | None, problems: list[str]
 ) -> tuple[DictConfig, list[dict[str, Any]]]:
-    """The composed configuration, and the layers of its space: sweep, command line.
+    """The composed configuration, and what the user has written: parts, sweep, command line.
 
     What can be left out of it for now goes to `problems`. Raises ConfigErrors for the rest.
 
@@ -91,9 +92,35 @@ def compose(
             raise ConfigErrors([*problems, _in_words(error)]) from None
     OmegaConf.set_struct(config, False)
     config["sweep"] = name
-    layers = [_container(sweeps[name].node)] if name in sweeps else []
-    layers.append(_mentioned(parsed))
-    return config, [layer["space"] for layer in layers if isinstance(layer.get("space"), dict)]
+    layers = [_own_parts(config_dir, chosen, sweeps.get(name))]
+    layers += [_container(sweeps[name].node)] if name in sweeps else []
+    layers.append(_mentioned(rest))
+    return config, layers
+
+
+def _own_parts(
+    config_dir: str | None, chosen: Sequence[str], sweep: Sweep | None
+) -> dict[str, Any]:
+    """The parts of the user's own `--config-dir` that are chosen, by group."""
+    if config_dir is None:
+        return {}
+    listed = [] if sweep is None else _container(sweep.node).get("defaults") or []
+    choices = [one for one in listed if isinstance(one, dict)]
+    choices += [dict([one.lstrip("+").split("=", 1)]) for one in chosen]
+    found: dict[str, Any] = {}
+    for group, option in (pair for choice in choices for pair in choice.items()):
+        group = group.removeprefix("override ").lstrip("/")
+        file = Path(config_dir) / group / f"{option}.yaml"
+        if group != "sweep" and file.is_file():
+            found[group] = OmegaConf.to_container(OmegaConf.load(file))
+    return found
+
+
+def _defaults() -> dict[str, Any]:
+    """The shipped defaults of what no group chooses, resolved."""
+    config = OmegaConf.load(conf_folder() / f"{CONFIG_NAME}.yaml")
+    data = OmegaConf.to_container(OmegaConf.select(config, "data"), resolve=True)
+    return {"data": data}
 
 
 @contextmanager

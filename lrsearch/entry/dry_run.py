@@ -18,9 +18,10 @@ from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
+from lrsearch.entry.passed import passed
 from lrsearch.entry.preview import to_find
 from lrsearch.entry.range_news import plan_told, range_test_plan
-from lrsearch.entry.run import with_data
+from lrsearch.entry.run import check_trial, with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
@@ -59,6 +60,9 @@ def dry_run(settings: Settings) -> int:
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
+    check_trial(settings, info)
+    for line in passed(settings, info):
+        console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
     units = plan_units(settings, _earlier(settings))
     rng = random.Random(settings.study.seed)

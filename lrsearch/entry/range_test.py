@@ -15,7 +15,7 @@ from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows, sentence
 from lrsearch.config.settings import Settings
 from lrsearch.entry.asked import print_json
 from lrsearch.entry.preview import prepare_picture, save
-from lrsearch.entry.run import check_own_code, with_data
+from lrsearch.entry.run import check_trial, with_data
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.range_test.result import RangeTest
 from lrsearch.space.space import Space
@@ -56,7 +56,7 @@ def _run(settings: Settings, console: Console) -> RangeTest:
     """All ramps, with their progress on the standard error."""
     settings, info = with_data(settings, console)
     assert info is not None, "lrsearch's own training has data"
-    check_own_code(settings, info)
+    check_trial(settings, info)
     from lrsearch.objective import TrainingObjective, build_objective
     from lrsearch.range_test.plan import plan_ramps
     from lrsearch.range_test.ramp import run_ramps

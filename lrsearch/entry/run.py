@@ -20,11 +20,13 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
 from lrsearch.entry.fleet import waiting
+from lrsearch.entry.passed import passed
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.folders import for_a_moment
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.results import conclude
+from lrsearch.space.formulas import formula_problems
 from lrsearch.study.database import Database, absolute, redacted
 from lrsearch.study.progress import Progress
 from lrsearch.study.ranges import found_ranges
@@ -44,6 +46,8 @@ from lrsearch.workers.places import places
 
 if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
+
+_ASSUMED_SAMPLES = 10_000
 
 
 def run(settings: Settings, command: str) -> int:
@@ -160,7 +164,7 @@ def _checked(
     """Checks what the sweep needs here; nothing is stored."""
     check_logger(settings.logger.name, settings.logger.arguments)
     settings, info = with_data(settings, console)
-    check_own_code(settings, info)
+    check_trial(settings, info)
     _prepare_logger(console, settings)
     return settings, info, range_test_plan(settings, info)
 
@@ -235,17 +239,40 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
     return settings, info
 
 
-def check_own_code(settings: Settings, info: DataInfo | None) -> None:
-    """Imports the user's code and checks its arguments before anything starts.
+def check_trial(settings: Settings, info: DataInfo | None) -> None:
+    """Checks what every trial would fail of, before anything is stored.
 
-    Raises UserError. The catalogue's parts were checked with the configuration, without torch.
+    Raises UserError or OwnCodeError.
+    """
+    _check_formulas(settings, info)
+    _check_own_code(settings, info)
+
+
+def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
+    """Imports the user's code, checks its arguments and runs a few samples through its model.
+
+    What is of the catalogue alone was checked with the configuration, without torch.
     """
     train = settings.train
     targets = [settings.model, settings.objective, train.loss, *(train.metrics or {}).values()]
-    if any(target is not None and target.own for target in targets):
-        from lrsearch.objective import build_objective
+    is_own = any(target is not None and target.own for target in targets)
+    if is_own or (info is not None and settings.data.target is not None):
+        from lrsearch.objective import TrainingObjective, build_objective
 
-        build_objective(settings, None if info is None else info.to_json())
+        objective = build_objective(settings, None if info is None else info.to_json())
+        if isinstance(objective, TrainingObjective):
+            objective.dry_pass()
+
+
+def _check_formulas(settings: Settings, info: DataInfo | None) -> None:
+    """The formulas of the space, step by step. Raises ConfigErrors."""
+    own_loop = info is None  # nobody knows how long its trainings are
+    n_train = _ASSUMED_SAMPLES if info is None else info.n_train
+    problems = formula_problems(
+        settings.space, lambda size: settings.train.length(size, n_train), all_steps=not own_loop
+    )
+    if problems:
+        raise ConfigErrors(problems)
 
 
 def _check_measures(settings: Settings, info: DataInfo) -> None:
@@ -287,5 +314,7 @@ def _announce(
         console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
+    for line in passed(settings, info):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     for note in study.notes:
         console.print(f"  {note}", markup=False, soft_wrap=True)

@@ -62,11 +62,16 @@ def model_class(name: str, own: bool) -> Any:
 def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataInfo) -> nn.Module:
     """A model for these data: what they determine is given where its signature asks for it.
 
-    Raises UserError for arguments it does not take, and for data it does not take.
+    Raises UserError for arguments it does not take, for data it does not take, and for what is no
+    model.
     """
+    from torch import nn
+
     cls = model_class(name, own)
     check_model(cls, name, own, arguments, info)
-    model: nn.Module = cls(**model_arguments(cls, arguments, info))
+    model = cls(**model_arguments(cls, arguments, info))
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model: {name} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
 
 

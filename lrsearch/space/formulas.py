@@ -1,0 +1,70 @@
+"""Formulas of a space that cannot be computed at some step of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lrsearch.schedules.durations import Length
+from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.plan import StepFunction
+from lrsearch.space.domains import Choices, Domain, Fixed
+from lrsearch.space.space import Space
+
+_STEPS = 1000
+"""At most so many steps are looked at, evenly spaced from the first to the last."""
+
+
+def formula_problems(
+    space: Space, length_of: Callable[[int], Length], all_steps: bool = True
+) -> list[str]:
+    """A line for each formula that raises, as `1/epoch` does in epoch 0.
+
+    `length_of` gives the length of a training with a batch size. The shortest warm-up counts,
+    because a formula begins after it. Without `all_steps` only its first step is looked at.
+    """
+    problems = []
+    for option, domains in space.scheduler.items():
+        for name, domain in domains.items():
+            parameter = FAMILIES[option].parameters.get(name)
+            if parameter is None or parameter.kind != "formula":
+                continue
+            if not isinstance(domain, Fixed | Choices):
+                continue
+            for value in domain.grid():
+                problem = _problem(space, length_of, option, name, value, all_steps)
+                if problem:
+                    problems.append(f"space.scheduler.{option}.{name}: {value!r} {problem}")
+    return problems
+
+
+def _problem(
+    space: Space,
+    length_of: Callable[[int], Length],
+    option: str,
+    name: str,
+    value: Any,
+    all_steps: bool,
+) -> str | None:
+    given = {"scheduler": option, f"{option}.{name}": value}
+
+    def choose(stored: str, domain: Domain) -> Any:
+        if stored.rpartition(".")[2] == "warmup":
+            return domain.ends()[0]
+        return given.get(stored, domain.middle())
+
+    recipe = space.recipe(choose)
+    length = length_of(recipe.batch_size)
+    call, warmup = recipe.call(length)
+    formula = call.arguments.get("lr_lambda")
+    if not isinstance(formula, StepFunction):
+        return None
+    last = length.steps - warmup if all_steps else 0
+    for step in range(0, last + 1, max(1, math.ceil(last / _STEPS))):
+        try:
+            formula(step)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            at = step + warmup
+            return f"cannot be computed at step {at}, epoch {at // length.steps_per_epoch}: {error}"
+    return None

@@ -1,0 +1,156 @@
+"""One batch forward and backward, before anything is stored: what a training would stumble over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import torch
+
+from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.targets import call_own
+from lrsearch.training.batches import training_batches
+from lrsearch.training.loop import autocast_of
+from lrsearch.training.losses import Fitted
+from lrsearch.training.task import Task
+
+T = TypeVar("T")
+
+_SAMPLES = 4
+"""More than one, for batch normalisation; few, for large models."""
+
+
+def dry_pass(task: Task) -> None:
+    """Runs the task's model, loss and metrics on a few samples, and builds its optimizer.
+
+    Raises UserError for what lrsearch can say in words, OwnCodeError for what the user's code
+    raises. A device without enough memory is no error here: that is a matter of the batch size.
+    """
+    try:
+        _dry_pass(task)
+    except (MemoryError, torch.OutOfMemoryError):
+        return
+    except OwnCodeError as error:
+        if "OutOfMemoryError" in str(error) or "can't allocate memory" in str(error):
+            return
+        raise
+
+
+def _dry_pass(task: Task) -> None:
+    model, recipe = task.model, task.recipe
+    _check_parameters(model)
+    optimizer = _in_words("optimizer", lambda: recipe.build_optimizer(model))
+    _in_words("scheduler", lambda: recipe.build_schedule(optimizer, task.length))
+    batches = training_batches(
+        task.parts.train, _SAMPLES, task.seed, 0, task.device, task.crop, task.flip
+    )
+    x, y = next(iter(batches))
+    what = f"{type(model).__name__}, on inputs {_described(x)},"
+    model.train()
+    with autocast_of(task.settings.amp, task.device.type):
+        outputs = call_own(model, what, x)
+        loss = _measured("train.loss", task.loss, outputs, y)
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        raise UserError(
+            f"train.loss: it must return one number as a tensor, not {_described(loss)}"
+        )
+    if not loss.requires_grad:
+        raise UserError(
+            "train.loss: it does not depend on the model's parameters: nothing could be learned "
+            "(outputs that are detached, or turned into numbers, have no gradient)"
+        )
+    call_own(loss.sum().backward, f"the backward pass of {type(model).__name__}")
+    model.eval()
+    with torch.no_grad(), autocast_of(task.settings.amp, task.device.type):
+        outputs = call_own(model, what, x)
+        for name, metric in task.metrics.items():
+            key = f"train.metrics.{name}"
+            value = _measured(key, metric, outputs, y)
+            if not (isinstance(value, torch.Tensor) and value.numel() == 1) and not isinstance(
+                value, int | float
+            ):
+                raise UserError(f"{key}: it must return one number, not {_described(value)}")
+
+
+def _check_parameters(model: torch.nn.Module) -> None:
+    parameters = list(model.parameters())
+    if not parameters:
+        raise UserError(f"model: {type(model).__name__} has no parameters to train")
+    if not any(one.requires_grad for one in parameters):
+        raise UserError(
+            f"model: all parameters of {type(model).__name__} are frozen: leave requires_grad on "
+            f"where it is to learn, in its last layer at least"
+        )
+
+
+def _in_words(what: str, build: Callable[[], T]) -> T:
+    """What is built of the recipe; what torch raises is said in its words."""
+    try:
+        return build()
+    except UserError:
+        raise
+    except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"the {what} cannot be built: {error}") from None
+
+
+def _measured(key: str, measure: Callable[..., Any], outputs: Any, targets: torch.Tensor) -> Any:
+    if isinstance(measure, Fitted):
+        if not isinstance(outputs, torch.Tensor):
+            _refuse_outputs(key, outputs)
+        try:
+            return measure(outputs, targets)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise UserError(
+                f"{key}: it cannot take outputs {_described(outputs)} and targets "
+                f"{_described(targets)}: {error}"
+            ) from None
+    shapes = f"{key}, on outputs {_described(outputs)} and targets {_described(targets)},"
+    found = call_own(measure, shapes, outputs, targets)
+    if isinstance(outputs, torch.Tensor) and _broadcasts(measure, outputs, targets, found):
+        raise UserError(
+            f"{key}: on outputs of the shape {tuple(outputs.shape)} and targets "
+            f"{tuple(targets.shape)} it compares each sample with all others (broadcasting): "
+            f"return outputs {tuple(targets.shape)} from the model, or have your function make "
+            f"the shapes equal"
+        )
+    return found
+
+
+def _refuse_outputs(key: str, outputs: Any) -> NoReturn:
+    raise UserError(
+        f"{key}: the model returns {_described(outputs)}, and a loss or metric by name needs one "
+        f"tensor: return that alone, or give a function of your own, (outputs, targets)"
+    )
+
+
+def _broadcasts(
+    measure: Callable[..., Any], outputs: torch.Tensor, targets: torch.Tensor, found: Any
+) -> bool:
+    """Whether axes of one alone make the user's measure another one.
+
+    One that sees to the shapes itself has the same value when outputs or targets are reshaped to
+    fit. One that broadcasts has another value, and the same one in both cases.
+    """
+    if outputs.shape == targets.shape or outputs.numel() != targets.numel():
+        return False
+    try:
+        with torch.no_grad():
+            one = float(measure(outputs.reshape(targets.shape), targets))
+            other = float(measure(outputs, targets.reshape(outputs.shape)))
+    except Exception:  # noqa: BLE001 - it is made for the shapes that it has
+        return False
+    as_is = float(found)
+    return _close(one, other) and not _close(as_is, one)
+
+
+def _close(one: float, other: float) -> bool:
+    return abs(one - other) <= 1e-5 * max(abs(one), abs(other))
+
+
+def _described(value: Any) -> str:
+    """A tensor by shape and type, anything else by its type."""
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
