@@ -17,6 +17,7 @@ from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.durations import Duration, Unit
 from lrsearch.space.domains import Choices, Fixed
 from lrsearch.space.space import Space
+from lrsearch.training.losses import ARGUMENTS
 from lrsearch.training.settings import Target, TrainSettings
 
 _AUGMENTATION = ("crop", "flip")
@@ -47,10 +48,24 @@ def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
         problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
     if found["objective"] is not None:
         return
+    if train:
+        check_measures(train, problems)
     if train and space:
         check_warmup(train, space, problems)
     if space and model and not model.own:
         check_model_values(space, model, problems)
+
+
+def check_measures(train: TrainSettings, problems: list[str]) -> None:
+    """The arguments of a loss and of metrics by name."""
+    measures = {} if train.loss is None else {"train.loss": train.loss}
+    measures |= {f"train.metrics.{name}": one for name, one in (train.metrics or {}).items()}
+    for key, target in measures.items():
+        valid = ARGUMENTS.get(target.name, ())
+        for name in () if target.own else target.arguments:
+            if name not in valid:
+                advice = unknown(name, valid) if valid else f"{target.name} takes no arguments here"
+                problems.append(f"{key}.{name}: {advice}")
 
 
 def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:

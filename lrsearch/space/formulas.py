@@ -60,8 +60,9 @@ def _problem(
     formula = call.arguments.get("lr_lambda")
     if not isinstance(formula, StepFunction):
         return None
-    last = length.steps - warmup if all_steps else 0
-    for step in range(0, last + 1, max(1, math.ceil(last / _STEPS))):
+    first = 1 if call.scheduler == "MultiplicativeLR" else 0  # as torch calls it
+    last = length.steps - warmup if all_steps else first
+    for step in range(first, last + 1, max(1, math.ceil(last / _STEPS))):
         try:
             formula(step)
         except (ArithmeticError, TypeError, ValueError) as error:

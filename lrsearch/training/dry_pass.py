@@ -126,25 +126,31 @@ def _refuse_outputs(key: str, outputs: Any) -> NoReturn:
 def _broadcasts(
     measure: Callable[..., Any], outputs: torch.Tensor, targets: torch.Tensor, found: Any
 ) -> bool:
-    """Whether axes of one alone make the user's measure another one.
+    """Whether the user's measure compares each sample with all others, by axes of one alone.
 
-    One that sees to the shapes itself has the same value when outputs or targets are reshaped to
-    fit. One that broadcasts has another value, and the same one in both cases.
+    Samples one by one cannot be compared with others: their mean is what a mean over the batch
+    must be. One that broadcasts differs from it, and agrees once outputs or targets are reshaped to
+    fit. A measure of another kind agrees in neither case.
     """
     if outputs.shape == targets.shape or outputs.numel() != targets.numel():
         return False
-    try:
-        with torch.no_grad():
-            one = float(measure(outputs.reshape(targets.shape), targets))
-            other = float(measure(outputs, targets.reshape(outputs.shape)))
-    except Exception:  # noqa: BLE001 - it is made for the shapes that it has
-        return False
-    as_is = float(found)
-    return _close(one, other) and not _close(as_is, one)
+    with torch.no_grad():
+        try:
+            n = len(targets)
+            single = zip(outputs.tensor_split(n), targets.tensor_split(n), strict=True)
+            mean = sum(float(measure(*pair)) for pair in single) / n
+            reshaped = (
+                float(measure(outputs.reshape(targets.shape), targets)),
+                float(measure(outputs, targets.reshape(outputs.shape))),
+            )
+            as_is = float(found)
+        except Exception:  # noqa: BLE001 - it is made for the shapes that it has
+            return False
+    return not _close(as_is, mean) and all(_close(value, mean) for value in reshaped)
 
 
 def _close(one: float, other: float) -> bool:
-    return abs(one - other) <= 1e-5 * max(abs(one), abs(other))
+    return abs(one - other) <= 1e-3 * max(abs(one), abs(other))
 
 
 def _described(value: Any) -> str:

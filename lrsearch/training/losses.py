@@ -30,6 +30,11 @@ METRICS = {
     "top5_accuracy": "lrsearch.training.losses.top5_accuracy",
     "mae": "torch.nn.functional.l1_loss",
 }
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "cross_entropy": ("ignore_index", "label_smoothing"),
+    "smooth_l1": ("beta",),
+}
+"""The arguments that a configuration can give those above; the others have none."""
 _OF_NUMBERS = ("mse", "l1", "smooth_l1", "bce_with_logits", "mae")
 _OF_CLASSES = ("accuracy", "top5_accuracy")
 """Cross-entropy takes both: numbers are then the classes' probabilities."""

@@ -1,0 +1,185 @@
+"""Whose an argument is that stands beside `_target_`: the user's function's, or lrsearch's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.settings import Settings
+from lrsearch.entry.compose import load_settings
+from lrsearch.entry.passed import passed
+from lrsearch.errors import ConfigErrors
+
+MODULE = """
+import functools
+
+def load(n=8, name="easy", validation=0.1, root="/here", cache="none"):
+    pass
+
+def plain(n=8):
+    pass
+
+def crops(n=8, crop="center", *, flip=0.5):
+    pass
+
+def anything(n=8, **more):
+    pass
+
+def by_position(n, /):
+    pass
+
+def arguments(arguments=1):
+    pass
+
+class Loader:
+    def __init__(self, name="easy"):
+        pass
+
+half = functools.partial(load, n=4)
+unreadable = dict
+
+class Net:
+    def __init__(self, name="small", width=4):
+        pass
+
+class Open:
+    def __init__(self, **more):
+        pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def mine(own_folder: Path) -> Iterator[None]:
+    """The user's module."""
+    (own_folder / "mine_arguments.py").write_text(MODULE)
+    sys.modules.pop("mine_arguments", None)
+    yield
+    sys.modules.pop("mine_arguments", None)
+
+
+def settings(target: str, *overrides: str, section: str = "data") -> Settings:
+    hidden = ["~model.hidden"] if section == "model" else []
+    target = f"{section}._target_=mine_arguments.{target}"
+    return load_settings(["+sweep=digits", target, *hidden, *overrides])
+
+
+def problems(target: str, *overrides: str, section: str = "data") -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        settings(target, *overrides, section=section)
+    return "\n".join(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("target", "overrides", "arguments", "ours"),
+    [
+        (
+            "load",
+            ["data.name=hard", "data.validation=0.5", "data.root=/elsewhere", "data.n=3"],
+            {"name": "hard", "validation": 0.5, "root": "/elsewhere", "n": 3},
+            {"crop": 0, "in_memory": "auto"},
+        ),
+        ("load", ["data.crop=2", "data.in_memory=never"], {}, {"crop": 2, "in_memory": "never"}),
+        ("load", [], {}, {"validation": None}),
+        ("load", ["data.cache=mine"], {"cache": "mine"}, {}),
+        ("crops", ["data.crop=6", "data.flip=0.25"], {"crop": 6, "flip": 0.25}, {"crop": 0}),
+        ("Loader", ["data.name=hard"], {"name": "hard"}, {}),
+        ("half", ["data.name=hard"], {"name": "hard"}, {}),
+        ("arguments", ["data.arguments=2"], {"arguments": 2}, {}),
+        ("anything", ["data.colour=red"], {"colour": "red"}, {}),
+        ("anything", ["+data.arguments={crop: 6}", "data.n=3"], {"crop": 6, "n": 3}, {"crop": 0}),
+        ("anything", ["+data.arguments={}", "data.crop=6"], {}, {"crop": 6}),
+        ("unreadable", ["+data.arguments={name: hard}"], {"name": "hard"}, {}),
+    ],
+)
+def test_a_name_of_the_signature_is_the_functions_and_another_is_ours(
+    target: str, overrides: list[str], arguments: dict[str, Any], ours: dict[str, Any]
+) -> None:
+    data = settings(target, *overrides).data
+    assert dict(data.arguments) == arguments
+    assert {name: getattr(data, name) for name in ours} == ours
+
+
+@pytest.mark.parametrize(
+    ("target", "override", "said"),
+    [
+        ("plain", "data.m=1", "data.m: 'm' is unknown (valid: cache, crop"),
+        ("plain", "data.validation=0.5", "data.validation: plain has no such argument"),
+        ("plain", "data.name=hard", "data.name: plain has no such argument"),
+        ("anything", "data.crop=6", "data.crop: anything may take any name"),
+        ("anything", "data.name=hard", "put the arguments of anything under data.arguments"),
+        ("unreadable", "data.flip=true", "data.flip: dict may take any name"),
+        ("absent", "data.n=3", "'absent' is unknown"),
+        ("plain", "+space.data.m.choices=[1,2]", "space.data.m: 'm' is unknown"),
+        (
+            "plain",
+            "+space.data.validation.choices=[0.1,0.2]",
+            "space.data.validation: plain has no",
+        ),
+        ("plain", "+space.data.in_memory.choices=[auto]", "space.data.in_memory: 'in_memory' is"),
+        ("anything", "+space.data.crop.choices=[1,2]", "space.data.crop: anything may take any"),
+    ],
+)
+def test_a_name_that_nobody_has_or_both_may_have_is_refused(
+    target: str, override: str, said: str
+) -> None:
+    assert said in problems(target, override)
+
+
+def test_all_of_it_is_said_at_once_with_the_other_problems() -> None:
+    said = problems("plain", "data.m=1", "data.name=hard", "study.n_trails=3")
+    assert all(key in said for key in ("data.m", "data.name", "n_trails"))
+
+
+def test_a_searched_name_of_the_signature_is_given_to_the_function() -> None:
+    searched = ["+space.data.crop.choices=[1,2]", "+space.data.validation.choices=[0.1,0.2]"]
+    data = settings("crops", searched[0]).data.with_arguments({"crop": 2})
+    assert (dict(data.arguments), data.crop) == ({"crop": 2}, 0)
+    data = settings("load", searched[1]).data.with_arguments({"validation": 0.2})
+    assert (dict(data.arguments), data.validation) == ({"validation": 0.2}, None)
+    data = settings("plain", searched[0]).data.with_arguments({"crop": 2})
+    assert (dict(data.arguments), data.crop) == ({}, 2)
+
+
+def test_a_model_is_given_a_name_of_its_own() -> None:
+    model = settings("Net", "model.name=large", "model.width=8", section="model").model
+    assert dict(model.arguments) == {"name": "large", "width": 8}
+    assert "model.nam: 'nam' is unknown; did you mean name?" in problems(
+        "Net", "model.nam=large", section="model"
+    )
+    assert "model.name: Open may take any name" in problems(
+        "Open", "model.name=large", section="model"
+    )
+    told = settings("Open", "+model.arguments={name: large}", section="model").model
+    assert dict(told.arguments) == {"name": "large"}
+
+
+def test_what_is_stored_reads_the_same_without_the_users_code() -> None:
+    made = settings("load", "data.name=hard", "data.root=/elsewhere", "data.n=3", "data.crop=1")
+    sys.modules.pop("mine_arguments")
+    Path("mine_arguments.py").unlink()
+    again = settings_from({**made.plain, **RUNTIME})
+    assert again.data == made.data
+    assert again.plain == made.plain
+
+
+def test_a_part_of_the_users_own_folder_is_written_by_the_user() -> None:
+    Path("parts/data").mkdir(parents=True)
+    Path("parts/data/hard.yaml").write_text("_target_: mine_arguments.load\nname: hard\n")
+    data = load_settings(["+sweep=digits", "data=hard"], config_dir="parts").data
+    assert dict(data.arguments) == {"name": "hard"}
+
+
+def test_a_sweep_says_what_is_passed() -> None:
+    made = settings(
+        "load", "data.name=hard", "data.crop=2", "+space.data.n.choices=[1,2]",
+        "train.loss={_target_: mine_arguments.plain, n: 3}",
+    )  # fmt: skip
+    assert passed(made, None) == [
+        "data: mine_arguments.load(name='hard', n=<searched>); lrsearch's loop: crop=2",
+        "loss: mine_arguments.plain(outputs, targets, n=3)",
+    ]

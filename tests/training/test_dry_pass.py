@@ -1,0 +1,131 @@
+"""What every trial would fail of is said in words by one batch, before anything is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from small_training import small_task
+from torch import nn
+
+from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.training.dry_pass import dry_pass
+from lrsearch.training.losses import LOSSES, METRICS, build
+from lrsearch.training.settings import Target, TrainSettings
+from lrsearch.training.task import Task
+
+SHAPE = 36
+
+
+class Model(nn.Module):
+    """A linear model of three classes, with something wrong about what it returns."""
+
+    def __init__(self, change: Callable[[torch.Tensor], Any] = lambda outputs: outputs) -> None:
+        super().__init__()
+        self.head = nn.Linear(SHAPE, 3)
+        self.change = change
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.change(self.head(x.flatten(1)))
+
+
+def named(name: str, catalogue: dict[str, str], key: str = "train.loss") -> Any:
+    return build(Target(name), catalogue, key)
+
+
+def task(model: nn.Module | None = None, **changes: Any) -> Task:
+    known = {
+        "loss": named("cross_entropy", LOSSES),
+        "metrics": {"accuracy": named("accuracy", METRICS, "train.metrics.accuracy")},
+    }
+    return dataclasses.replace(small_task(), model=model or Model(), **(known | changes))
+
+
+def frozen() -> nn.Module:
+    return Model().requires_grad_(False)
+
+
+def numbers(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (outputs - targets).square().mean()
+
+
+@pytest.mark.parametrize("amp", ["none", "bf16"])
+def test_what_works_is_let_through(amp: Any) -> None:
+    dry_pass(task(settings=TrainSettings(amp=amp)))
+
+
+def test_outputs_that_are_no_tensor_are_a_matter_of_ones_own_loss() -> None:
+    def loss(outputs: Any, targets: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs[0], targets)
+
+    dry_pass(task(Model(lambda outputs: (outputs, 1)), loss=loss, metrics={}))
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "said"),
+    [
+        (Model(lambda y: (y, y)), {}, "train.loss: the model returns a tuple of 2"),
+        (Model(lambda y: {"logits": y}), {}, "train.loss: the model returns a dict"),
+        (frozen(), {}, "model: all parameters of Model are frozen"),
+        (nn.Flatten(), {}, "model: Flatten has no parameters"),
+        (Model(lambda y: y.detach()), {}, "train.loss: it does not depend on the model"),
+        (Model(lambda y: y[:, :1]), {}, r"train.loss: .* \(4, 1\)"),
+        (
+            None,
+            {"loss": lambda y, t: (y - t[:, None]).abs()},
+            r"must return one number .* \(4, 3\)",
+        ),
+        (None, {"loss": lambda y, t: 1.0}, "train.loss: it must return one number as a tensor"),
+        (None, {"loss": named("mse", LOSSES)}, r"\(4, 3\) and the targets \(4,\)"),
+        (
+            None,
+            {"metrics": {"f1": lambda y, t: None}},
+            "train.metrics.f1: it must return one number",
+        ),
+        (
+            Model(lambda y: y[:, :1]),
+            {"loss": numbers, "metrics": {}},
+            r"train.loss: on outputs of the shape \(4, 1\) and targets \(4,\) it compares each",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_words(
+    model: nn.Module | None, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        dry_pass(task(model, **changes))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y, t: numbers(y.squeeze(1), t),
+        lambda y, t: numbers(y, t[:, None]),
+        lambda y, t: numbers(y.flatten(), t.flatten()),
+        lambda y, t: numbers(y.flatten(), t) * len(t),
+    ],
+)
+def test_a_loss_that_sees_to_the_shapes_itself_is_let_through(loss: Any) -> None:
+    dry_pass(task(Model(lambda y: y[:, :1]), loss=loss, metrics={}))
+
+
+def test_what_the_model_raises_is_told_with_the_shape_of_its_inputs() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(7, 3))
+    with pytest.raises(OwnCodeError, match=r"\(4, 1, 6, 6\) float32, failed:[\s\S]*mat1 and mat2"):
+        dry_pass(task(model))
+
+
+def test_a_recipe_that_does_not_fit_the_model_is_told() -> None:
+    recipe = dataclasses.replace(small_task().recipe, head_lr_factor=3.0)
+    with pytest.raises(UserError, match="head_lr_factor is 3"):
+        dry_pass(task(nn.Sequential(nn.Flatten(), nn.Linear(SHAPE, 3)), recipe=recipe))
+
+
+def test_a_lack_of_memory_is_a_matter_of_the_batch_size() -> None:
+    def raises(outputs: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    dry_pass(task(Model(raises)))
