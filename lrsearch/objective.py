@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -190,7 +191,8 @@ class TrainingObjective:
             try:
                 recipe = self.settings.space.recipe(_at(place))
                 # Tuned arguments of the data would read them anew.
-                dry_pass(self.task(dataclasses.replace(recipe, data={}), 0, lambda: False))
+                build = partial(self.task, dataclasses.replace(recipe, data={}), 0, lambda: False)
+                dry_pass(build, self.settings.model.name)
             except (UserError, OwnCodeError) as error:
                 errors.append(error)
             else:

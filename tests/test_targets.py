@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -121,6 +122,35 @@ def test_every_problem_with_arguments_is_told_at_once() -> None:
 def test_a_missing_argument_of_a_partial_is_told() -> None:
     with pytest.raises(UserError, match=r"data\.depth is missing"):
         check_arguments(partial(takes, 1), {}, "data")
+
+
+def by_position(outputs: Any, targets: Any, /, gamma: float = 2.0) -> None:
+    """Stands for a loss of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "positional", "said"),
+    [
+        (by_position, {"gamma": 1.0}, 2, None),
+        (by_position, {"gama": 1.0}, 2, "train.gama: 'gama' is unknown; did you mean gamma?"),
+        (by_position, {"targets": 1.0}, 2, "train.targets: lrsearch itself gives by_position"),
+        (by_position, {}, 0, "train.outputs is missing: by_position needs it"),
+        (by_position, {"outputs": 1, "targets": 1}, 0, "takes it by position alone"),
+        (partial(by_position, gamma=1.0), {}, 2, None),
+        (lambda: None, {}, 2, "must take 2 arguments by position"),
+        (lambda *both, gamma=1: None, {"gamma": 2}, 2, None),
+        (dict, {"anything": 1}, 2, None),  # its signature cannot be read
+        (type("Class", (), {"__init__": lambda self, width: None}), {"width": 1}, 0, None),
+    ],
+)
+def test_what_is_given_by_position_and_by_name_is_checked(
+    function: Any, arguments: dict[str, Any], positional: int, said: str | None
+) -> None:
+    if said is None:
+        check_arguments(function, arguments, "train", positional=positional)
+        return
+    with pytest.raises(UserError, match=re.escape(said)):
+        check_arguments(function, arguments, "train", positional=positional)
 
 
 def test_a_target_that_cannot_be_called_is_refused() -> None:

@@ -71,7 +71,7 @@ def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataIn
     check_model(cls, name, own, arguments, info)
     model = cls(**model_arguments(cls, arguments, info))
     if not isinstance(model, nn.Module):
-        raise UserError(f"model: {name} gives a {type(model).__name__}, not a torch.nn.Module")
+        raise UserError(f"model: {name} must return a torch.nn.Module, not {type(model).__name__}")
     return model
 
 

@@ -18,34 +18,36 @@ T = TypeVar("T")
 
 _SAMPLES = 4
 """More than one, for batch normalisation; few, for large models."""
+_OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory")
 
 
-def dry_pass(task: Task) -> None:
-    """Runs the task's model, loss and metrics on a few samples, and builds its optimizer.
+def dry_pass(build: Callable[[], Task], name: str) -> None:
+    """Builds a task, and runs its model, loss and metrics on a few samples.
 
-    Raises UserError for what lrsearch can say in words, OwnCodeError for what the user's code
-    raises. A device without enough memory is no error here: that is a matter of the batch size.
+    `name` is the model's, for messages. Raises UserError for what lrsearch can say in words,
+    OwnCodeError for what the user's code raises. A device without enough memory is no error here:
+    that is a matter of the batch size.
     """
     try:
-        _dry_pass(task)
+        _run(call_own(build, f"model: {name}"), name)
     except (MemoryError, torch.OutOfMemoryError):
         return
     except OwnCodeError as error:
-        if "OutOfMemoryError" in str(error) or "can't allocate memory" in str(error):
+        if any(words in str(error) for words in _OUT_OF_MEMORY):
             return
         raise
 
 
-def _dry_pass(task: Task) -> None:
+def _run(task: Task, name: str) -> None:
     model, recipe = task.model, task.recipe
-    _check_parameters(model)
+    _check_parameters(model, name)
     optimizer = _in_words("optimizer", lambda: recipe.build_optimizer(model))
     _in_words("scheduler", lambda: recipe.build_schedule(optimizer, task.length))
     batches = training_batches(
         task.parts.train, _SAMPLES, task.seed, 0, task.device, task.crop, task.flip
     )
     x, y = next(iter(batches))
-    what = f"{type(model).__name__}, on inputs {_described(x)},"
+    what = f"model: {name}, on inputs {_described(x)},"
     model.train()
     with autocast_of(task.settings.amp, task.device.type):
         outputs = call_own(model, what, x)
@@ -59,7 +61,7 @@ def _dry_pass(task: Task) -> None:
             "train.loss: it does not depend on the model's parameters: nothing could be learned "
             "(outputs that are detached, or turned into numbers, have no gradient)"
         )
-    call_own(loss.sum().backward, f"the backward pass of {type(model).__name__}")
+    call_own(loss.sum().backward, f"the backward pass of {name}")
     model.eval()
     with torch.no_grad(), autocast_of(task.settings.amp, task.device.type):
         outputs = call_own(model, what, x)
@@ -72,13 +74,13 @@ def _dry_pass(task: Task) -> None:
                 raise UserError(f"{key}: it must return one number, not {_described(value)}")
 
 
-def _check_parameters(model: torch.nn.Module) -> None:
+def _check_parameters(model: torch.nn.Module, name: str) -> None:
     parameters = list(model.parameters())
     if not parameters:
-        raise UserError(f"model: {type(model).__name__} has no parameters to train")
+        raise UserError(f"model: {name} has no parameters to train")
     if not any(one.requires_grad for one in parameters):
         raise UserError(
-            f"model: all parameters of {type(model).__name__} are frozen: leave requires_grad on "
+            f"model: all parameters of {name} are frozen: leave requires_grad on "
             f"where it is to learn, in its last layer at least"
         )
 

@@ -12,7 +12,7 @@ from small_training import small_task
 from torch import nn
 
 from lrsearch.errors import OwnCodeError, UserError
-from lrsearch.training.dry_pass import dry_pass
+from lrsearch.training.dry_pass import dry_pass as dry_pass_of
 from lrsearch.training.losses import LOSSES, METRICS, build
 from lrsearch.training.settings import Target, TrainSettings
 from lrsearch.training.task import Task
@@ -44,6 +44,10 @@ def task(model: nn.Module | None = None, **changes: Any) -> Task:
     return dataclasses.replace(small_task(), model=model or Model(), **(known | changes))
 
 
+def dry_pass(made: Task) -> None:
+    dry_pass_of(lambda: made, "Model")
+
+
 def frozen() -> nn.Module:
     return Model().requires_grad_(False)
 
@@ -70,7 +74,7 @@ def test_outputs_that_are_no_tensor_are_a_matter_of_ones_own_loss() -> None:
         (Model(lambda y: (y, y)), {}, "train.loss: the model returns a tuple of 2"),
         (Model(lambda y: {"logits": y}), {}, "train.loss: the model returns a dict"),
         (frozen(), {}, "model: all parameters of Model are frozen"),
-        (nn.Flatten(), {}, "model: Flatten has no parameters"),
+        (nn.Flatten(), {}, "model: Model has no parameters"),
         (Model(lambda y: y.detach()), {}, "train.loss: it does not depend on the model"),
         (Model(lambda y: y[:, :1]), {}, r"train.loss: .* \(4, 1\)"),
         (
@@ -116,6 +120,14 @@ def test_what_the_model_raises_is_told_with_the_shape_of_its_inputs() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(7, 3))
     with pytest.raises(OwnCodeError, match=r"\(4, 1, 6, 6\) float32, failed:[\s\S]*mat1 and mat2"):
         dry_pass(task(model))
+
+
+def test_what_building_the_model_raises_is_told() -> None:
+    def build() -> Task:
+        raise KeyError("width")
+
+    with pytest.raises(OwnCodeError, match=r"model: mine.Net failed:[\s\S]*KeyError: 'width'"):
+        dry_pass_of(build, "mine.Net")
 
 
 def test_a_recipe_that_does_not_fit_the_model_is_told() -> None:
