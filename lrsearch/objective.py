@@ -262,8 +262,10 @@ class TrainingObjective:
         if dataclasses.replace(spec, crop=0, flip=False) != dataclasses.replace(
             self._spec, crop=0, flip=False
         ):
-            self._info = prepare(spec)
-            self._parts = _on_device(open_parts(spec, self._info), self.device)
+            # All or nothing: where the user's function fails, the data before it stay whole.
+            info = prepare(spec)
+            self._parts = _on_device(open_parts(spec, info), self.device)
+            self._info = info
         self._spec = spec
         return spec, self._info, self._parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,9 +67,11 @@ class OwnObjective:
         known = {name: value for name, value in offered.items() if name in accepted}
         if "checkpoint_dir" in accepted:
             known["checkpoint_dir"] = _made(checkpoints.folder)
+        # Copies: the next trial needs them as they are.
+        arguments = copy.deepcopy(dict(self.settings.objective.arguments))
         reporter = OwnReport(report, recipe)
         try:
-            self.function(recipe, reporter, **{**known, **self.settings.objective.arguments})
+            self.function(recipe, reporter, **{**known, **arguments})
         except BaseException as error:
             reporter.raise_again(unless=error)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
@@ -21,7 +22,7 @@ def load_target(dotted: str, what: str) -> Any:
     """What a dotted path names; the working directory is importable.
 
     Raises UserError, beginning with `what`, if there is no such module or attribute. An error
-    inside the user's module is raised as it is.
+    inside the user's module is raised as it is, but for SystemExit: OwnCodeError.
     """
     path, _, name = dotted.rpartition(".")
     if not path or dotted.startswith("."):
@@ -31,6 +32,11 @@ def load_target(dotted: str, what: str) -> Any:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(path)
+    except SystemExit as error:
+        raise OwnCodeError(
+            f"{what}: importing {path} ends Python: SystemExit({error.code!r}); keep what is to "
+            f'run as a script under `if __name__ == "__main__":`'
+        ) from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{path}.".startswith(f"{error.name}."):
             raise
@@ -129,12 +135,15 @@ def name_of(function: Any) -> str:
 
 
 def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> Any:
-    """Calls the user's function. Raises OwnCodeError with the traceback from its own frames on."""
+    """Calls the user's function with copies of the arguments, which it may change.
+
+    Raises OwnCodeError with the traceback from its own frames on.
+    """
     try:
-        return function(*positional, **arguments)
+        return function(*positional, **copy.deepcopy(arguments))
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001 - the user's code can raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code can raise anything
         own = error.__traceback__.tb_next if error.__traceback__ else None
         lines = traceback.format_exception(type(error), error, own)
         raise OwnCodeError(f"{dotted} failed:\n{''.join(lines).rstrip()}") from None

@@ -20,15 +20,19 @@ URL = "sqlite:///lrsearch.db"
 def submit(*overrides: str) -> OpenStudy:
     """Stores the study of a command line, or opens it again."""
     settings = load_settings(overrides)
-    assert settings.storage_url == URL
-    studies, database = open_storage(URL)
+    studies, database = open_storage(settings.storage_url)
     info = None if settings.objective else prepare(settings.data)
     study = open_study(settings, info, database, studies)
     studies.close()
     return study
 
 
-def serve(only: str | None = None, stop_after: int | None = None, until_empty: bool = True) -> None:
+def serve(
+    only: str | None = None,
+    stop_after: int | None = None,
+    until_empty: bool = True,
+    url: str = URL,
+) -> None:
     """Works until nothing is left, or until it has asked so often whether to stop."""
     asked = 0
 
@@ -39,7 +43,7 @@ def serve(only: str | None = None, stop_after: int | None = None, until_empty: b
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
     gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
-    service = Service(Here(URL), only, until_empty=until_empty, stop=stop)
+    service = Service(Here(url), only, until_empty=until_empty, stop=stop)
     service.work()
     service.close()
 

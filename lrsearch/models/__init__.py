@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,8 @@ def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataIn
 
     cls = model_class(name, own)
     check_model(cls, name, own, arguments, info)
-    model = cls(**model_arguments(cls, arguments, info))
+    # A copy: a constructor may change a list that it is given, and the next trial needs it.
+    model = cls(**copy.deepcopy(model_arguments(cls, arguments, info)))
     if not isinstance(model, nn.Module):
         raise UserError(f"model: {name} must return a torch.nn.Module, not {type(model).__name__}")
     return model

@@ -172,6 +172,8 @@ class Shelf:
         """Records why a host leaves a study alone."""
         with self._session.begin() as session:
             session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
+            if session.get(StudyRow, study_id, with_for_update=True) is None:
+                return  # deleted meanwhile
             session.add(
                 RefusalRow(study_id=study_id, host=host, reason=reason, at=self._now(session))
             )

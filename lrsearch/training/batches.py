@@ -89,7 +89,9 @@ def evaluation_batches(part: Part, batch_size: int, device: torch.device) -> Ite
         yield from _streamed(part.dataset, chunks, device)
         return
     for start in range(0, len(part), batch_size):
-        yield part.x[start : start + batch_size], part.y[start : start + batch_size]
+        chosen = slice(start, start + batch_size)
+        # Copies: a model may compute in place, and the data are read again.
+        yield part.x[chosen].clone(), part.y[chosen].clone()
 
 
 class _Seeded(Dataset[Any]):

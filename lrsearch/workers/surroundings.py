@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 """How something is read, and how it is set."""
 
@@ -36,7 +36,7 @@ def signals_kept() -> Iterator[None]:
 @contextlib.contextmanager
 def surroundings_kept() -> Iterator[None]:
     """Put back all that one training could leave behind for the next, the signals included."""
-    with _put_back(_settings()), signals_kept():
+    with signals_kept(), _put_back(_settings()):
         yield
 
 
@@ -72,6 +72,17 @@ def _handler(number: signal.Signals) -> Setting:
     return lambda: signal.getsignal(number), lambda handler: signal.signal(number, handler)
 
 
+def _alarm_is_set() -> bool:
+    return signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def _autocast(device: str) -> Setting:
+    return (
+        lambda: torch.is_autocast_enabled(device),
+        lambda enabled: torch.set_autocast_enabled(device, enabled),
+    )
+
+
 def _attribute(owner: Any, name: str) -> Setting:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
@@ -101,6 +112,7 @@ def _settings() -> list[Setting]:
         (torch.get_default_dtype, torch.set_default_dtype),
         (torch.get_default_device, _set_default_device),
         (torch.is_grad_enabled, torch.set_grad_enabled),
+        *(_autocast(device) for device in ("cpu", "cuda")),
         (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         (torch.get_num_threads, torch.set_num_threads),
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
@@ -113,6 +125,7 @@ def _settings() -> list[Setting]:
         (sys.getrecursionlimit, sys.setrecursionlimit),
         (os.getcwd, os.chdir),
         *(_stream(name) for name in ("stdout", "stderr")),
+        (_alarm_is_set, lambda _: signal.setitimer(signal.ITIMER_REAL, 0)),
     ]
 
 
