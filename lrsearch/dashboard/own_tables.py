@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine
 
-from lrsearch.study.database import Database, connect
-from lrsearch.study.tables import Base
+from lrsearch.study.database import Database, stored_version
+from lrsearch.study.engine import connect
 
 
 class OwnTables:
@@ -20,9 +20,10 @@ class OwnTables:
         """None without the tables. Raises UserError for those of another version."""
         if self._database is None:
             self._engine = self._engine or connect(self._url)
-            # All of them: a sweep that is just beginning makes them one by one.
-            if set(Base.metadata.tables) <= set(inspect(self._engine).get_table_names()):
-                self._database = Database(self._url, self._engine)
+            with self._engine.connect() as connection:
+                has_tables = stored_version(connection) is not None
+            if has_tables:
+                self._database = Database(self._url, self._engine, make=False)
         return self._database
 
     def close(self) -> None:

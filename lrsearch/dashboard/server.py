@@ -14,7 +14,9 @@ from waitress.server import create_server
 
 from lrsearch.dashboard.access import Guard, Rules
 from lrsearch.errors import UserError
-from lrsearch.study.database import engine_options, redacted, unusable
+from lrsearch.study.database import unusable
+from lrsearch.study.engine import engine_options
+from lrsearch.study.sqlite import file_of
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -68,19 +70,18 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     import optuna
     import optuna_dashboard
 
+    from lrsearch.study.optuna_tables import make_tables, open_storage, require_tables
+
     # What Optuna warns of while it draws a page helps nobody who watches the terminal.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"optuna(_dashboard)?(\.|$)")
     options = {**engine_options(url), "pool_size": _THREADS}
     try:
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+        # A server's database may be empty yet: the dashboard may start before the first sweep.
+        (require_tables if file_of(url) else make_tables)(url)
+        storage = open_storage(url, options)
     except (SQLAlchemyError, ImportError) as error:
         raise unusable(url, error) from None
-    except RuntimeError:
-        raise UserError(
-            f"storage.url: {redacted(url)} was made by another version of Optuna: "
-            f"python -m lrsearch upgrade brings it up to date"
-        ) from None
     # The cached storage: a refresh reads new trials only.
     cached = optuna.storages.get_storage(storage)
     application: WSGIApplication = optuna_dashboard.wsgi(cached, artifact_store=artifacts)

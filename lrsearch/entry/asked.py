@@ -14,7 +14,7 @@ from lrsearch.analysis.columns import finite
 from lrsearch.config.settings import Settings
 from lrsearch.entry.places import read_here
 from lrsearch.errors import ConfigErrors, UserError
-from lrsearch.study.database import Database, existing, redacted
+from lrsearch.study.database import Database, open_existing, redacted
 from lrsearch.study.tables import StudyRow
 from lrsearch.workers.here import Here
 
@@ -59,7 +59,7 @@ def asked(arguments: Sequence[str], usage: str) -> Iterator[Asked]:
     from lrsearch.study.study import load_row
 
     here, words = read_here(arguments)
-    database = Database(existing(here.url))
+    database = open_existing(here.url)
     try:
         if not words:
             names = ", ".join(study_names(database)) or "none"

@@ -26,7 +26,7 @@ from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.space.domains import as_written
-from lrsearch.study.database import Database, existing
+from lrsearch.study.database import open_existing
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train
@@ -121,7 +121,7 @@ def _earlier(settings: Settings) -> Sequence[Mapping[str, Any]]:
     """What another study gives this one, as parameters of trials."""
     if settings.study.warm_start is None:
         return ()
-    database = Database(existing(settings.storage_url))
+    database = open_existing(settings.storage_url)
     try:
         return warm_start(settings, database).parameters
     finally:

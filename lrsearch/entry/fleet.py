@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from lrsearch.analysis.words import plural
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import Database, existing
+from lrsearch.study.database import Database, existing, open_existing
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus, status_of
 from lrsearch.study.tables import DONE, OPEN, RUNNING
@@ -19,7 +19,7 @@ from lrsearch.workers.here import Here
 def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[str]]]:
     """The database that is meant, which must be there already. Raises UserError."""
     here, names = read_here(arguments)
-    database = Database(existing(here.url))
+    database = open_existing(here.url)
     try:
         yield database, here, names
     finally:

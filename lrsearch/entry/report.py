@@ -15,7 +15,7 @@ from lrsearch.display import make_console
 from lrsearch.entry.asked import output_folder
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import Database, existing
+from lrsearch.study.database import open_existing
 from lrsearch.study.shelf import Shelf
 
 _DEFAULT_URL = "sqlite:///lrsearch.db"
@@ -26,7 +26,7 @@ def write_report(arguments: Sequence[str], output: Path | None) -> None:
     console = make_console()
     folder, places = output_folder(arguments)
     here, names = read_here(places)
-    database = Database(existing(here.url))
+    database = open_existing(here.url)
     try:
         if len(names) != 1:
             known = [study.name for study in Shelf(database.session).statuses()]

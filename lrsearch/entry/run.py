@@ -212,7 +212,6 @@ def _store(
 
 def open_storage(url: str) -> tuple[Studies, Database]:
     """Optuna's tables and lrsearch's own, over one engine. Raises UserError."""
-    Database(url).close()  # says in words what is wrong with the database
     studies = Studies(url)
     return studies, Database(url, studies.engine)
 

@@ -19,7 +19,7 @@ from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError, in_short
 from lrsearch.study.confirmed import read_confirmation
-from lrsearch.study.database import Database, existing, redacted
+from lrsearch.study.database import Database, open_existing, redacted
 from lrsearch.study.outages import passes
 from lrsearch.study.progress import Progress, Running
 from lrsearch.study.queue import Queue
@@ -37,7 +37,7 @@ def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
         raise UserError("--watch is for people, --json for programs: give one of them")
     here, names = read_here(arguments)
     no_more(names[1:], USAGE)
-    database = Database(existing(here.url))
+    database = open_existing(here.url)
     try:
         if watch:
             return _watch(database, names, shown_place(here))

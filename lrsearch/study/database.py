@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, select
+from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
+from lrsearch.study.engine import connect
+from lrsearch.study.identity import add_identity, has_identity, watch
+from lrsearch.study.schema import changing, foreign_tables
+from lrsearch.study.sqlite import file_of
 from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
-
-_BUSY_SECONDS = 60
-_SILENCE_SECONDS = 10
 
 
 def redacted(url: str) -> str:
@@ -33,8 +34,8 @@ def absolute(url: str) -> str:
 
 def existing(url: str) -> str:
     """The URL itself. Raises UserError where it names a file that is not there."""
-    parts = make_url(url)
-    if parts.get_backend_name() == "sqlite" and not Path(parts.database or "").is_file():
+    file = file_of(url)
+    if file is not None and not file.exists():
         raise UserError(
             f"storage.url: there is no database {redacted(url)}; a sweep makes it, or give "
             f"storage.url=... of another"
@@ -64,37 +65,48 @@ class Database:
     """An engine over `url` and sessions on lrsearch's tables, made if they are missing.
 
     A worker gives the engine of Optuna's storage: both together take two connections at most.
-    Raises UserError, without the password, when the database cannot be reached or is of another
-    version.
+    Without `make` nothing is written: for commands on what is there already. Raises UserError,
+    without the password, when the database cannot be reached, has no tables of lrsearch or those of
+    another version, or has another program's tables of these names. Its sessions raise
+    DatabaseReplaced once another database is in its place.
     """
 
-    def __init__(self, url: str, engine: Engine | None = None) -> None:
+    def __init__(self, url: str, engine: Engine | None = None, make: bool = True) -> None:
         self.url = url
         try:
             self.engine = engine or connect(url)
-            self._prepare()
+            if make:
+                self._make()
+            self._check()
+            if make and file_of(url) is not None:
+                with self.engine.connect() as connection:
+                    # Kept in the file. Readers wait for nobody.
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            watch(self.engine, url, redacted(url))
         except (DBAPIError, ImportError) as error:
             raise unusable(url, error) from error
         self.session: sessionmaker[Session] = sessionmaker(self.engine)
 
-    def _prepare(self) -> None:
-        if not inspect(self.engine).has_table(VersionRow.__tablename__):
-            try:
-                Base.metadata.create_all(self.engine)
-            except DBAPIError:
-                # Another process may have made them at the same moment.
-                if not inspect(self.engine).has_table(VersionRow.__tablename__):
-                    raise
-                Base.metadata.create_all(self.engine)
-        with Session(self.engine) as session:
-            version = session.scalar(select(VersionRow.version))
-            if version is None:
-                version = SCHEMA_VERSION
-                session.add(VersionRow(version=version))
-                try:
-                    session.commit()
-                except IntegrityError:
-                    session.rollback()  # another process was first
+    def _make(self) -> None:
+        file = file_of(self.url)
+        if file is None or file.exists():
+            with self.engine.connect() as connection:
+                version = stored_version(connection)
+                if version not in (None, SCHEMA_VERSION) or has_identity(connection):
+                    return
+        with changing(self.url) as connection:
+            if stored_version(connection) is None:
+                if tables := foreign_tables(connection, Base.metadata):
+                    raise foreign(self.url, tables)
+                Base.metadata.create_all(connection)
+                connection.execute(insert(VersionRow).values(version=SCHEMA_VERSION))
+            add_identity(connection)
+
+    def _check(self) -> None:
+        with self.engine.connect() as connection:
+            version = stored_version(connection)
+        if version is None:
+            raise no_tables(self.url)
         if version != SCHEMA_VERSION:
             raise UserError(
                 f"storage.url: {redacted(self.url)} has lrsearch tables of version {version}, "
@@ -111,49 +123,33 @@ class Database:
         self.engine.dispose()
 
 
-def connect(url: str) -> Engine:
-    """An engine of at most two connections. On SQLite readers wait for nobody (WAL)."""
-    engine = create_engine(url, **engine_options(url))
-    if make_url(url).get_backend_name() == "sqlite":
-        prepare_sqlite(engine)
-    return engine
+def open_existing(url: str) -> Database:
+    """The database with its tables, which must be there already. Raises UserError."""
+    return Database(existing(url), make=False)
 
 
-def engine_options(url: str) -> dict[str, Any]:
-    """What every engine on this database is made with."""
-    backend = make_url(url).get_backend_name()
-    if backend == "sqlite":
-        return {"connect_args": {"timeout": _BUSY_SECONDS}}
-    options: dict[str, Any] = {
-        "pool_size": 1,
-        "max_overflow": 1,
-        "pool_pre_ping": True,
-        "pool_timeout": _SILENCE_SECONDS,
-    }
-    if backend == "postgresql":
-        # A host that has vanished answers nothing at all: notice it.
-        options["connect_args"] = {
-            "connect_timeout": _SILENCE_SECONDS,
-            "keepalives_idle": _SILENCE_SECONDS,
-            "keepalives_interval": 3,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 1000 * _SILENCE_SECONDS,
-            "application_name": "lrsearch",
-        }
-    return options
+def stored_version(connection: Connection) -> int | None:
+    """The version of lrsearch's tables; None where there are none."""
+    if not inspect(connection).has_table(VersionRow.__tablename__):
+        return None
+    return connection.scalar(select(VersionRow.version))
 
 
-def prepare_sqlite(engine: Engine) -> None:
-    """Sets what SQLite wants set on each connection."""
+def no_tables(url: str) -> UserError:
+    """What to raise for a database without the tables."""
+    return UserError(
+        f"storage.url: {redacted(url)} has no tables of lrsearch; a sweep makes them, or give "
+        f"storage.url=... of another"
+    )
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        # Whoever writes the page of this number copies all of them into the database and waits for
-        # the disk, a tenth of a second. At the default of 1,000 that was one write in a hundred.
-        connection.execute("PRAGMA wal_autocheckpoint=10000")
+
+def foreign(url: str, tables: Sequence[str]) -> UserError:
+    """What to raise for a database with another program's tables of our names."""
+    named = ", ".join(map(repr, tables))
+    return UserError(
+        f"storage.url: {redacted(url)} belongs to another program, whose {named} would be in the "
+        f"way of lrsearch's or Optuna's; nothing was changed: give lrsearch a database of its own"
+    )
 
 
 def _without(url: str, text: str) -> str:

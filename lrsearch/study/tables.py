@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -62,6 +63,16 @@ class VersionRow(Base):
     __tablename__ = "lrsearch_version"
 
     version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+
+
+class IdentityRow(Base):
+    """One row: the random number of this database, which no other one has."""
+
+    __tablename__ = "lrsearch_identity"
+
+    identity: Mapped[str] = mapped_column(
+        String(32), primary_key=True, default=lambda: uuid.uuid4().hex
+    )
 
 
 class StudyRow(Base):

@@ -20,16 +20,16 @@ from typing import Any, Literal
 import optuna
 from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
 from optuna.distributions import distribution_to_json
-from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, func, insert, select, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from lrsearch.study.database import engine_options, prepare_sqlite
+from lrsearch.study.database import unusable
+from lrsearch.study.engine import engine_options
+from lrsearch.study.optuna_tables import make_tables, open_storage
 from lrsearch.study.storable import storable
 from lrsearch.study.suggestions import Chosen, Suggestions
 from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
@@ -54,13 +54,10 @@ class Studies:
     def __init__(self, url: str) -> None:
         quiet_optuna()
         try:
-            self._rdb = RDBStorage(url, engine_kwargs=engine_options(url))
-        except (IntegrityError, ProgrammingError):
-            # Another process was making the tables at the same moment.
-            self._rdb = RDBStorage(url, engine_kwargs=engine_options(url))
-        if make_url(url).get_backend_name() == "sqlite":
-            prepare_sqlite(self._rdb.engine)
-            self._rdb.engine.dispose()
+            make_tables(url)
+            self._rdb = open_storage(url, engine_options(url))
+        except (DBAPIError, ImportError) as error:
+            raise unusable(url, error) from error
         self._storage = optuna.storages.get_storage(self._rdb)
 
     @property

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Column, Connection, inspect, select, text, update
+from sqlalchemy import Column, Connection, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from lrsearch.errors import UserError
-from lrsearch.study.database import connect, redacted
+from lrsearch.study.database import no_tables, redacted, stored_version, unusable
+from lrsearch.study.identity import add_identity
+from lrsearch.study.optuna_tables import upgrade_tables
+from lrsearch.study.schema import Step, changing, migrate
 from lrsearch.study.tables import (
     COMPLETE,
     SCHEMA_VERSION,
@@ -27,38 +31,34 @@ from lrsearch.study.tables import (
 def upgrade(url: str) -> list[str]:
     """What was done, a line each. Raises UserError for tables of a newer version.
 
-    Each step is one transaction where the database has such for tables; make a copy first.
+    Each step is one transaction. To go back there is no way: make a copy first.
     """
-    lines = []
-    engine = connect(url)
-    with engine.begin() as connection:
-        if not inspect(connection).has_table(VersionRow.__tablename__):
-            raise UserError(f"storage.url: {redacted(url)} has no tables of lrsearch")
-        version = int(connection.scalar(select(VersionRow.version)) or 0)
-        if version > SCHEMA_VERSION:
-            raise UserError(
-                f"storage.url: {redacted(url)} has tables of version {version}, newer than this "
-                f"lrsearch ({SCHEMA_VERSION}): use a newer lrsearch"
-            )
-        for older in range(version, SCHEMA_VERSION):
-            _STEPS[older](connection)
-            connection.execute(update(VersionRow).values(version=older + 1))
-            lines.append(f"lrsearch's tables: version {older} -> {older + 1}")
-    engine.dispose()
-    lines += _upgrade_optuna(url)
+    try:
+        steps = migrate(url, _STEPS, partial(_version, url), _set_version)
+        with changing(url) as connection:
+            add_identity(connection)
+        optuna_step = upgrade_tables(url)
+    except DBAPIError as error:
+        raise unusable(url, error) from error
+    lines = [f"lrsearch's tables: version {before} -> {after}" for before, after in steps]
+    lines += [optuna_step] if optuna_step else []
     return lines or ["everything is up to date"]
 
 
-def _upgrade_optuna(url: str) -> list[str]:
-    from optuna.storages import RDBStorage
+def _version(url: str, connection: Connection) -> int:
+    version = stored_version(connection)
+    if version is None:
+        raise no_tables(url)
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"storage.url: {redacted(url)} has tables of version {version}, newer than this "
+            f"lrsearch ({SCHEMA_VERSION}): use a newer lrsearch"
+        )
+    return version
 
-    storage = RDBStorage(url, skip_compatibility_check=True)
-    before, head = storage.get_current_version(), storage.get_head_version()
-    if before != head:
-        storage.upgrade()
-    storage.remove_session()
-    storage.engine.dispose()
-    return [] if before == head else [f"Optuna's tables: {before} -> {head}"]
+
+def _set_version(connection: Connection, version: int) -> None:
+    connection.execute(update(VersionRow).values(version=version))
 
 
 def _to_2(connection: Connection) -> None:
@@ -149,4 +149,4 @@ def _to_3(connection: Connection) -> None:
     )))  # fmt: skip
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
+_STEPS: dict[int, Step] = {1: _to_2, 2: _to_3}

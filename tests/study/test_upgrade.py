@@ -7,7 +7,8 @@ from sqlalchemy import text, update
 
 from lrsearch.errors import UserError
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, connect
+from lrsearch.study.database import Database
+from lrsearch.study.engine import connect
 from lrsearch.study.progress import Progress
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import SCHEMA_VERSION, STOPPED, VersionRow

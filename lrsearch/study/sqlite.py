@@ -1,0 +1,83 @@
+"""The file of a SQLite database: how it is opened, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy.engine import make_url
+
+from lrsearch.errors import LrsearchError
+
+BUSY_SECONDS = 60
+"""How long a statement waits for a lock of another process."""
+_NEEDS_ITS_FOLDER = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_UNUSABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
+
+
+class DatabaseReplaced(LrsearchError):
+    """The database is no longer the one that was opened: deleted, replaced, or made anew."""
+
+
+def file_of(url: str) -> Path | None:
+    """The absolute path of a SQLite database; None for a server."""
+    parts = make_url(url)
+    return Path(parts.database or "").absolute() if parts.get_backend_name() == "sqlite" else None
+
+
+def open_file(file: Path, create: bool = False) -> sqlite3.Connection:
+    """A connection to the file; only with `create` is a missing one made.
+
+    A database in WAL mode keeps two files beside its own. Where these cannot be written, as on a
+    read-only disk, it is opened as one that does not change. Raises DatabaseReplaced where the file
+    is missing, and sqlite3.Error.
+    """
+    if not create and not file.exists():
+        raise DatabaseReplaced(f"the database {file} is no longer there: it was moved or deleted")
+    if create or _is_writable(file):
+        connection = _connect(file, "mode=rwc" if create else "mode=rw")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            return connection
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if create or _primary(error) not in _NEEDS_ITS_FOLDER:
+                raise
+        except sqlite3.Error:
+            connection.close()
+            raise
+    # With `immutable` SQLite ignores the log, so it must have been written back.
+    log = Path(f"{file}-wal")
+    has_log = log.exists() and log.stat().st_size > 0
+    return _connect(file, "mode=ro" if has_log else "mode=ro&immutable=1")
+
+
+def is_unusable(error: BaseException) -> bool:
+    """Whether an error means that the file is damaged, no SQLite database, or read-only."""
+    cause = getattr(error, "orig", None) or error
+    return isinstance(cause, sqlite3.Error) and _primary(cause) in _UNUSABLE
+
+
+def _connect(file: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(file))}?{options}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,  # a pool hands it from thread to thread, to one at a time
+    )
+    connection.execute("PRAGMA synchronous=NORMAL")
+    # Whoever writes the page of this number copies all of them into the database and waits for
+    # the disk, a tenth of a second. At the default of 1,000 that was one write in a hundred.
+    connection.execute("PRAGMA wal_autocheckpoint=10000")
+    return connection
+
+
+def _is_writable(file: Path) -> bool:
+    return os.access(file, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The primary result code, which the extended one has in its lowest byte."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
