@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.errors import UserError
 from lrsearch.study.engine import connect
 from lrsearch.study.identity import add_identity, has_identity, watch
+from lrsearch.study.outages import persist
 from lrsearch.study.schema import changing, foreign_tables
-from lrsearch.study.sqlite import file_of
+from lrsearch.study.sqlite import BUSY_SECONDS, file_of
 from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
 
 
@@ -79,9 +81,7 @@ class Database:
                 self._make()
             self._check()
             if make and file_of(url) is not None:
-                with self.engine.connect() as connection:
-                    # Kept in the file. Readers wait for nobody.
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                _let_readers_in(self.engine)
             watch(self.engine, url, redacted(url))
         except (DBAPIError, ImportError) as error:
             raise unusable(url, error) from error
@@ -126,6 +126,22 @@ class Database:
 def open_existing(url: str) -> Database:
     """The database with its tables, which must be there already. Raises UserError."""
     return Database(existing(url), make=False)
+
+
+def _let_readers_in(engine: Engine) -> None:
+    """Have a SQLite file keep a log (WAL), so that reading and writing need not wait in turn."""
+    patience = time.monotonic() + BUSY_SECONDS
+
+    def set_mode() -> None:
+        with engine.connect() as connection:
+            # Kept in the file. For this lock SQLite itself does not wait.
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+    def wait(seconds: float) -> bool:
+        time.sleep(seconds)
+        return time.monotonic() > patience
+
+    persist(set_mode, wait)
 
 
 def stored_version(connection: Connection) -> int | None:

@@ -18,7 +18,8 @@ from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.refresh import Refresher, refresh, stale
 from lrsearch.study.database import Database
 from lrsearch.study.endings import reopen_failed
-from lrsearch.study.tables import FAILED, Base, VersionRow
+from lrsearch.study.tables import FAILED
+from lrsearch.study.trials import Studies
 
 FIGURES = {
     "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",
@@ -231,12 +232,10 @@ def test_a_role_that_may_only_read_is_told_once_and_one_that_may_write_notes_wri
     sweep.close()
 
 
-def test_tables_that_are_just_being_made_are_waited_for(url: str) -> None:
-    engine = create_engine(url)
-    VersionRow.__table__.create(engine)
+def test_tables_that_are_not_yet_there_are_found_when_they_are_made(url: str) -> None:
+    Studies(url).close()
     tables = OwnTables(url)
     assert tables.database() is None
-    Base.metadata.create_all(engine)
+    Database(url).close()
     assert tables.database() is not None
     tables.close()
-    engine.dispose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def in_a_process(action: Callable[[], object]) -> Callable[[], int]:
             signal.alarm(60)  # the test may be gone
             action()
             code = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(code)
     return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -150,9 +154,13 @@ def test_of_two_migrations_at_once_each_step_is_taken_by_one(
 
 
 def test_an_error_within_a_change_leaves_nothing(either_url: str) -> None:
-    with pytest.raises(RuntimeError, match="half"), changing(either_url) as connection:
-        connection.execute(text("CREATE TABLE half (made INTEGER)"))
-        raise RuntimeError("half way")
+    def fail_half_way() -> None:
+        with changing(either_url) as connection:
+            connection.execute(text("CREATE TABLE half (made INTEGER)"))
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half"):
+        fail_half_way()
     engine = connect(either_url)
     assert inspect(engine).get_table_names() == []
     engine.dispose()
@@ -182,21 +190,22 @@ def test_a_database_whose_making_is_killed_at_any_statement_is_made_by_the_next(
 
 
 def test_processes_that_open_a_new_database_at_one_instant_share_it(
-    fresh_url: Callable[[int], str], tmp_path: Path
+    fresh_url: Callable[[int], str],
 ) -> None:
     for number in range(4):
-        url, go = fresh_url(number), tmp_path / f"go-{number}"
+        url, (wait_for_it, begin) = fresh_url(number), os.pipe()
 
-        def open_and_create(url: str = url, go: Path = go) -> None:
-            while not go.exists():
-                pass
+        def open_and_create(url: str = url, begin: int = begin, wait: int = wait_for_it) -> None:
+            os.close(begin)
+            os.read(wait, 1)  # returns when nobody holds the other end any more
             studies, database = open_both(url)
             study_id = studies.create("the same", "min", "val_loss")
             assert Queue(database.session, study_id).total() == 0
 
         waits = [in_a_process(open_and_create) for _ in range(4)]
-        go.touch()
+        os.close(begin)
         assert [wait() for wait in waits] == [0] * 4
+        os.close(wait_for_it)
         engine = connect(url)
         with engine.connect() as connection:
             for table in ("studies", "lrsearch_version", "lrsearch_identity", "version_info"):
@@ -245,7 +254,7 @@ def test_optunas_tables_of_an_older_version_are_upgraded_whatever_kills_it(
         studies.create("kept", "min", "val_loss")
         studies.close()
         with changing(url) as connection:  # what Optuna's last step has added
-            connection.execute(text("DROP INDEX trials_study_id_key"))
+            connection.execute(text("DROP INDEX ix_trials_study_id"))
             connection.execute(text("UPDATE alembic_version SET version_num = 'v3.0.0.d'"))
 
     moment, was_killed = 0, True
