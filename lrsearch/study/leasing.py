@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, not_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
@@ -20,6 +20,10 @@ from lrsearch.study.clock import database_now
 from lrsearch.study.tables import OPEN, RUNNING, SideRunRow, StudyRow, UnitRow
 
 Row = TypeVar("Row", bound=UnitRow | SideRunRow)
+
+
+_CLOCK_CORRECTION = 5.0
+"""Seconds by which a clock may be set back without voiding the leases of all that work."""
 
 
 class LeaseLost(Exception):
@@ -66,15 +70,19 @@ class Leasing(Generic[Row]):
 
     def take_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
         """The same for the row whose lease ran out first: its owner has died, or fallen silent."""
-        expired = (self.table.state == RUNNING) & (self.table.leased_until < database_now())
+        expired = (self.table.state == RUNNING) & not_(holds(self.table, self.terms.lease))
         following = (
             select(self._id)
             .where(self.table.study_id == self.study_id, expired, *which)
             .order_by(self.table.leased_until)
         )
-        return self._take(session, (self._id == _first(following)) & expired, deaths=1)
+        # That a lease is void because the clock was set back is no sign that its owner died.
+        died = case((self.table.leased_until < database_now(), 1), else_=0)
+        return self._take(session, (self._id == _first(following)) & expired, died)
 
-    def _take(self, session: Session, which: ColumnElement[bool], deaths: int) -> Row | None:
+    def _take(
+        self, session: Session, which: ColumnElement[bool], deaths: int | ColumnElement[int]
+    ) -> Row | None:
         state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
         return session.scalar(
             update(self.table)
@@ -110,6 +118,16 @@ class Leasing(Generic[Row]):
             if row is None:
                 raise LeaseLost
             yield session, Orders(hand_back=bool(row[0]))
+
+
+def holds(table: type[Row], lease: float) -> ColumnElement[bool]:
+    """Whether the lease of a row, which is of so many seconds when it is renewed, is valid.
+
+    It has not run out, and does not end later than a lease can that is renewed now: that one was
+    given before the clock was set back. (An owner that lives renews it within seconds.)
+    """
+    latest = database_now() + lease + _CLOCK_CORRECTION
+    return table.leased_until.between(database_now(), latest)
 
 
 def release(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import psutil
 
-_CLOCK_SECONDS = 30
-"""A process that seems to have started so much earlier or later is another one."""
+_START_FIELD = 19
+"""Of `/proc/PID/stat` behind the name: the twenty-second in all."""
 
 
 def host_name() -> str:
@@ -23,8 +24,8 @@ def host_name() -> str:
 
 def owner_name() -> str:
     """This process."""
-    process = psutil.Process()
-    return f"{host_name()}/{process.pid}/{process.create_time():.2f}"
+    pid = os.getpid()
+    return f"{host_name()}/{pid}/{_started(pid)}"
 
 
 def is_dead(owner: str) -> bool:
@@ -33,9 +34,23 @@ def is_dead(owner: str) -> bool:
     if host != host_name():
         return False
     try:
-        process = psutil.Process(int(pid))
-        # The start is reckoned from the clock, which may have been set since.
-        another = abs(process.create_time() - float(started)) > _CLOCK_SECONDS
-        return another or process.status() == psutil.STATUS_ZOMBIE
+        is_another = _started(int(pid)) != started
+        return is_another or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _started(pid: int) -> str:
+    """When a process started, which does not change when the clock is set.
+
+    On Linux in ticks since the machine started: what psutil makes of it follows the clock.
+    Raises psutil.NoSuchProcess.
+    """
+    if not psutil.LINUX:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    try:
+        # The second field, the name in brackets, may hold spaces and brackets (man 5 proc).
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    return fields[_START_FIELD]

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
 from lrsearch.hints import closest
 from lrsearch.study.clock import database_now
 from lrsearch.study.database import Database, redacted
+from lrsearch.study.leasing import holds
 from lrsearch.study.tables import (
     DONE,
     DROPPED,
@@ -150,12 +152,17 @@ class Shelf:
         """How many units and side runs of a study have an owner whose lease holds."""
         tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
         with self._session() as session:
+            lease = (
+                session.get_one(StudyRow, study_id)
+                .config.get("queue", {})
+                .get("lease", QueueSettings().lease)
+            )
             return sum(
                 session.scalar(
                     select(func.count()).where(
                         table.study_id == study_id,
                         table.state == RUNNING,
-                        table.leased_until >= database_now(),
+                        holds(table, float(lease)),
                     )
                 )
                 or 0

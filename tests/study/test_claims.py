@@ -10,12 +10,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 from shop import TERMS, Shop
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Outcome, bury, reopen_failed
 from lrsearch.study.leasing import LeaseLost
+from lrsearch.study.shelf import Shelf
 from lrsearch.study.tables import (
     COMPLETE,
     CRASHED,
@@ -147,6 +148,41 @@ def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: 
     shop.claim("b"), shop.claim("c")
     shop.expire(claim)
     worker.renew(claim)  # nobody had taken it
+    assert shop.worker("d").claim(take_over=True) is None
+
+
+def set_back(shop: Units, seconds: float) -> None:
+    """As if the database's clock had been set back since all leases were given."""
+    with shop.database.session.begin() as session:
+        session.execute(update(UnitRow).values(leased_until=UnitRow.leased_until + seconds))
+
+
+def test_after_the_clock_was_set_back_the_unit_of_a_dead_owner_is_taken_over_at_once(
+    shop: Units,
+) -> None:
+    _, claim = shop.claim("dead")
+    shop.claim("b"), shop.claim("c")
+    shelf = Shelf(shop.database.session)
+    assert shelf.running_now(shop.study_id) == 3
+    set_back(shop, 3600.0)
+    assert shelf.running_now(shop.study_id) == 0
+    again = shop.worker("d").claim(take_over=True)
+    assert again is not None
+    assert (again.unit_id, again.attempt) == (claim.unit_id, 2)
+    assert shop.row(again).deaths == 0  # it may have been the clock
+
+
+def test_after_the_clock_was_set_back_an_owner_that_renews_keeps_its_unit(shop: Units) -> None:
+    worker, claim = shop.claim("a")
+    set_back(shop, 3600.0)
+    worker.renew(claim)
+    shop.claim("b"), shop.claim("c")
+    assert shop.worker("d").claim(take_over=True) is None
+
+
+def test_a_clock_that_is_corrected_by_a_little_voids_no_lease(shop: Units) -> None:
+    shop.claim("a"), shop.claim("b"), shop.claim("c")
+    set_back(shop, 1.0)
     assert shop.worker("d").claim(take_over=True) is None
 
 
