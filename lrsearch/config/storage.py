@@ -50,6 +50,11 @@ def _complete(given: str) -> str:
             "storage.url: SQLite needs the path of a file, which all workers open: "
             "sqlite:///lrsearch.db"
         )
+    if url.get_backend_name() == "sqlite" and "?" in text:
+        raise UserError(
+            "storage.url: SQLite takes no options behind a ?; in the name of a file write it as "
+            "%3F: sqlite:///what%3F.db"
+        )
     if "password" in url.query:
         raise UserError(
             f"storage.url: a password after the ? would be shown; put it before the @, "

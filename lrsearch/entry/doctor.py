@@ -20,7 +20,8 @@ from lrsearch.display import make_console
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
 from lrsearch.folders import for_a_moment
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database, redacted, stored_version, unusable
+from lrsearch.study.engine import connect
 
 _SLOW_ANSWER = 0.05
 _SLOW_STORE = 1.0
@@ -89,21 +90,30 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             return
         yield from _check_file_system(Path(parts.database or ""))
     try:
-        database = Database(url)
-    except UserError as error:
-        yield problem("database", str(error))
+        engine = connect(url)
+    except ImportError as error:  # its driver
+        yield problem("database", str(unusable(url, error)))
         return
     try:
-        with database.engine.connect() as connection:
-            yield ok("database", f"{shown} answers; its tables are of our version")
+        with engine.connect() as connection:
+            is_made = stored_version(connection) is not None
+        if is_made:
+            Database(url, engine, make=False)
+        tables = "its tables are of our version" if is_made else "the first sweep makes its tables"
+        with engine.connect() as connection:
+            yield ok("database", f"{shown} answers; {tables}")
             yield _latency(connection)
             yield from _permissions(connection)
             if not sqlite:
                 yield from _connections(connection, settings)
+    except UserError as error:
+        yield problem("database", str(error))
+        return
     except SQLAlchemyError as error:
-        yield problem("database", str(getattr(error, "orig", error)).splitlines()[0])
+        yield problem("database", str(unusable(url, error)))
+        return
     finally:
-        database.close()
+        engine.dispose()
     if sqlite:
         yield ok("workers", "SQLite serves the workers of one machine; several need PostgreSQL")
 

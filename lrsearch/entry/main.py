@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         found = trouble(error)
         if found is Trouble.ACCESS:
-            _complain(f"storage.url: the database refuses this: {in_words(error)}")
+            _complain(f"storage.url: the database cannot be used: {in_words(error)}")
             sys.exit(2)
         if found is not Trouble.PASSES:
             raise

@@ -53,10 +53,12 @@ def serve_here(
     here, names = read_here(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
-    from lrsearch.study.database import existing
+    from lrsearch.study.database import open_existing
+    from lrsearch.study.sqlite import file_of
     from lrsearch.workers.service import serve
 
-    existing(here.url)
+    if file_of(here.url) is not None:  # a worker may be there before the first sweep, on a server
+        open_existing(here.url).close()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)

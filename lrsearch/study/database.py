@@ -16,7 +16,7 @@ from lrsearch.study.engine import connect
 from lrsearch.study.identity import add_identity, has_identity, watch
 from lrsearch.study.outages import persist
 from lrsearch.study.schema import changing, foreign_tables
-from lrsearch.study.sqlite import BUSY_SECONDS, file_of
+from lrsearch.study.sqlite import BUSY_SECONDS, fault_of, file_of
 from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
 
 
@@ -35,14 +35,21 @@ def absolute(url: str) -> str:
 
 
 def existing(url: str) -> str:
-    """The URL itself. Raises UserError where it names a file that is not there."""
+    """The URL itself. Raises UserError where it names no file that can be read."""
     file = file_of(url)
     if file is not None and not file.exists():
         raise UserError(
             f"storage.url: there is no database {redacted(url)}; a sweep makes it, or give "
             f"storage.url=... of another"
         )
+    refuse_file(url, write=False)
     return url
+
+
+def refuse_file(url: str, write: bool) -> None:
+    """Raise UserError where a SQLite file cannot be read, or not written to with `write`."""
+    if fault := fault_of(url, write):
+        raise UserError(f"storage.url: cannot use the database {redacted(url)}: {fault}")
 
 
 def beside(url: str, folder: str) -> Path:
@@ -75,6 +82,7 @@ class Database:
 
     def __init__(self, url: str, engine: Engine | None = None, make: bool = True) -> None:
         self.url = url
+        refuse_file(url, write=make)
         try:
             self.engine = engine or connect(url)
             if make:

@@ -15,7 +15,7 @@ from optuna.storages._rdb import models
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from lrsearch.errors import UserError
-from lrsearch.study.database import foreign, no_tables, redacted
+from lrsearch.study.database import foreign, no_tables, redacted, refuse_file
 from lrsearch.study.engine import connect
 from lrsearch.study.schema import changing, foreign_tables
 from lrsearch.study.sqlite import file_of
@@ -61,6 +61,7 @@ def make_tables(url: str) -> None:
 
     Raises UserError where tables of another program have names of Optuna's or lrsearch's.
     """
+    refuse_file(url, write=True)
     file = file_of(url)
     if file is None or file.exists():
         engine = connect(url)

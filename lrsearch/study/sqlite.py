@@ -27,6 +27,24 @@ def file_of(url: str) -> Path | None:
     return Path(parts.database or "").absolute() if parts.get_backend_name() == "sqlite" else None
 
 
+def fault_of(url: str, write: bool) -> str | None:
+    """What is wrong with the file of a SQLite database, to read it or to `write`, if anything."""
+    file = file_of(url)
+    if file is None:
+        return None
+    if not file.exists():
+        return None if file.parent.is_dir() else f"there is no folder {file.parent}"
+    if not file.is_file():
+        return f"{file} is not a file"
+    if not _allows(file, os.R_OK):
+        return f"{file} may not be read"
+    if write and not _allows(file, os.W_OK):
+        return f"{file} may not be written to"
+    if write and not _allows(file.parent, os.W_OK):
+        return f"{file.parent} may not be written to, where SQLite keeps files beside its own"
+    return None
+
+
 def open_file(file: Path, create: bool = False) -> sqlite3.Connection:
     """A connection to the file; only with `create` is a missing one made.
 
@@ -36,7 +54,7 @@ def open_file(file: Path, create: bool = False) -> sqlite3.Connection:
     """
     if not create and not file.exists():
         raise DatabaseReplaced(f"the database {file} is no longer there: it was moved or deleted")
-    if create or _is_writable(file):
+    if create or _allows(file, os.W_OK):
         connection = _connect(file, "mode=rwc" if create else "mode=rw")
         try:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
@@ -74,8 +92,8 @@ def _connect(file: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def _is_writable(file: Path) -> bool:
-    return os.access(file, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+def _allows(path: Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from lrsearch.errors import UserError
-from lrsearch.study.database import no_tables, redacted, stored_version, unusable
+from lrsearch.study.database import no_tables, redacted, refuse_file, stored_version, unusable
 from lrsearch.study.identity import add_identity
 from lrsearch.study.optuna_tables import upgrade_tables
 from lrsearch.study.schema import Step, changing, migrate
@@ -33,6 +33,7 @@ def upgrade(url: str) -> list[str]:
 
     Each step is one transaction. To go back there is no way: make a copy first.
     """
+    refuse_file(url, write=True)
     try:
         steps = migrate(url, _STEPS, partial(_version, url), _set_version)
         with changing(url) as connection:
