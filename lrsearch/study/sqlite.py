@@ -55,21 +55,20 @@ def open_file(file: Path, create: bool = False) -> sqlite3.Connection:
     if not create and not file.exists():
         raise DatabaseReplaced(f"the database {file} is no longer there: it was moved or deleted")
     if create or _allows(file, os.W_OK):
-        connection = _connect(file, "mode=rwc" if create else "mode=rw")
         try:
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-            return connection
+            return _connect(file, "mode=rwc" if create else "mode=rw")
         except sqlite3.OperationalError as error:
-            connection.close()
             if create or _primary(error) not in _NEEDS_ITS_FOLDER:
                 raise
-        except sqlite3.Error:
-            connection.close()
-            raise
-    # With `immutable` SQLite ignores the log, so it must have been written back.
     log = Path(f"{file}-wal")
-    has_log = log.exists() and log.stat().st_size > 0
-    return _connect(file, "mode=ro" if has_log else "mode=ro&immutable=1")
+    if log.exists():
+        try:
+            return _connect(file, "mode=ro")  # somebody is writing, or has died of it
+        except sqlite3.OperationalError as error:
+            if log.stat().st_size or _primary(error) not in _NEEDS_ITS_FOLDER:
+                raise
+    # SQLite looks for no log then: there must be none.
+    return _connect(file, "mode=ro&immutable=1")
 
 
 def is_unusable(error: BaseException) -> bool:
@@ -85,10 +84,16 @@ def _connect(file: Path, options: str) -> sqlite3.Connection:
         timeout=BUSY_SECONDS,
         check_same_thread=False,  # a pool hands it from thread to thread, to one at a time
     )
-    connection.execute("PRAGMA synchronous=NORMAL")
-    # Whoever writes the page of this number copies all of them into the database and waits for
-    # the disk, a tenth of a second. At the default of 1,000 that was one write in a hundred.
-    connection.execute("PRAGMA wal_autocheckpoint=10000")
+    try:
+        # Opens the file, which `connect` does not, and its log.
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        connection.execute("PRAGMA synchronous=NORMAL")
+        # Whoever writes the page of this number copies all of them into the database and waits for
+        # the disk, a tenth of a second. At the default of 1,000 that was one write in a hundred.
+        connection.execute("PRAGMA wal_autocheckpoint=10000")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
