@@ -35,6 +35,9 @@ class Report(Protocol):
     def __call__(self, evaluation: Evaluation) -> None:
         """Takes the next one; may raise to end the trial."""
 
+    def progress(self) -> None:
+        """Called after each batch of an evaluation: a long one does not stand still."""
+
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Called once, before lrsearch's own training: these have been before, and no others."""
 
@@ -68,11 +71,15 @@ class Objective(Protocol):
         """The rates and the number of evaluations of the recipe's whole training."""
 
     def test(
-        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+        self,
+        recipe: Recipe,
+        weights: Mapping[str, torch.Tensor],
+        progress: Callable[[], None] = lambda: None,
     ) -> Mapping[str, float] | None:
         """What a trained model scores on the test part: `test_loss`, `test_accuracy`, ...
 
-        None where there is no such part, or lrsearch does not know it.
+        `progress` is called after each batch. None where there is no such part, or lrsearch does
+        not know it.
         """
 
     def most_evaluations(self) -> int:
@@ -213,7 +220,9 @@ class TrainingObjective:
         checkpoints: Checkpoints,
     ) -> Mapping[str, torch.Tensor] | None:
         def begin() -> Training:
-            return Training(self.task(recipe, seed, should_stop))
+            task = self.task(recipe, seed, should_stop)
+            task.progress = report.progress
+            return Training(task)
 
         facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
         return Resumable(begin, checkpoints, facts).run(report)
@@ -224,7 +233,10 @@ class TrainingObjective:
         return build_model(model.name, model.own, arguments, info).to(self.device)
 
     def test(
-        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+        self,
+        recipe: Recipe,
+        weights: Mapping[str, torch.Tensor],
+        progress: Callable[[], None] = lambda: None,
     ) -> Mapping[str, float] | None:
         spec, info, _ = self._data_for(recipe)
         part = open_parts(spec, info).test
@@ -243,6 +255,7 @@ class TrainingObjective:
             self.device,
             autocast_of(train.amp, self.device.type),
             train.micro_batch,
+            progress,
         )
 
     def course(self, recipe: Recipe) -> Course:

@@ -86,7 +86,10 @@ class OwnObjective:
         return Course(self.most_evaluations(), recipe.optimizer.name, recipe.lr, recipe.batch_size)
 
     def test(
-        self, recipe: Recipe, weights: Mapping[str, torch.Tensor]
+        self,
+        recipe: Recipe,
+        weights: Mapping[str, torch.Tensor],
+        progress: Callable[[], None] = lambda: None,
     ) -> Mapping[str, float] | None:
         return None
 

@@ -13,6 +13,9 @@ class Collected(list[Evaluation]):
     def __call__(self, evaluation: Evaluation) -> None:
         self.append(evaluation)
 
+    def progress(self) -> None:
+        pass
+
     def restore(self, history: Sequence[Evaluation]) -> None:
         self[:] = history
 

@@ -177,6 +177,9 @@ def test_what_has_been_is_given_back_once_and_before_anything_else() -> None:
         def __call__(self, evaluation: Evaluation) -> None:
             told.append(evaluation.index)
 
+        def progress(self) -> None:
+            pass
+
         def restore(self, history: Sequence[Evaluation]) -> None:
             told.append([one.index for one in history])
 

@@ -56,8 +56,9 @@ class QueueSettings:
     """Seconds of silence after which another worker takes a trial over."""
     max_attempts: Annotated[int, Ge(1)] = 3
     """A trial that has ended so many workers is given up."""
-    stall_timeout: Annotated[float, Gt(0)] = 3600.0
-    """Seconds without a training step or a report after which a worker counts as dead, too."""
+    stall_timeout: Annotated[float, Gt(0)] | None = None
+    """Seconds without a training step or a report after which a worker is ended; None is an hour,
+    or what the reports of the user's own training loop suggest."""
 
 
 @dataclass(frozen=True)

@@ -62,16 +62,18 @@ def worker(
     sweep: Annotated[str | None, typer.Option(help="serve this study alone")] = None,
     until_empty: Annotated[bool, typer.Option(help="end when there is nothing left")] = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    heartbeat: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve the studies of a database: by priority, then the oldest first.
 
     SIGTERM and SIGUSR1 make it save its trial, hand it back and end; another worker goes on.
+    Exit code 3: a training made no progress for queue.stall_timeout seconds; start it again.
 
     Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
     """
     from lrsearch.entry.places import serve_here
 
-    serve_here(places or [], sweep, until_empty, parent)
+    serve_here(places or [], sweep, until_empty, parent, heartbeat)
 
 
 @app.command()

@@ -46,10 +46,14 @@ def read_here(arguments: Sequence[str]) -> tuple[Here, list[str]]:
 
 
 def serve_here(
-    arguments: Sequence[str], only: str | None, until_empty: bool, parent: int | None
+    arguments: Sequence[str],
+    only: str | None,
+    until_empty: bool,
+    parent: int | None,
+    heartbeat: int | None,
 ) -> None:
     """`worker`. Raises UserError."""
-    stop = stop_on_signals(parent)  # first of all: what follows takes seconds
+    stop = stop_on_signals(parent, heartbeat)  # first of all: what follows takes seconds
     here, names = read_here(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")

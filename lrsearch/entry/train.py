@@ -130,6 +130,9 @@ class _Printed:
         rate = number(evaluation.lr_end[0])
         self._console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {rate}")
 
+    def progress(self) -> None:
+        """Nobody waits."""
+
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Nothing has been before: there are no checkpoints."""
 

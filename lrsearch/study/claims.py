@@ -17,7 +17,7 @@ from lrsearch.config.settings import QueueSettings
 from lrsearch.study import trials
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.clock import ticked
-from lrsearch.study.endings import Outcome, crash, end
+from lrsearch.study.endings import Outcome, crash, end, open_again
 from lrsearch.study.leasing import Leasing, Orders, release
 from lrsearch.study.suggestions import Chosen
 from lrsearch.study.tables import DONE, EpochRow, StudyRow, UnitRow
@@ -176,6 +176,15 @@ class Claims:
         with self._own(claim) as (session, _):
             release(session, UnitRow, claim.unit_id, claim.attempt)
             trials.set_state(session, claim.trial_id, "waiting")
+
+    def died(self, claim: Claim, cause: str) -> None:
+        """The unit has ended this worker: it is open again, or ended where it ends too many.
+
+        Nothing changes where another has it.
+        """
+        with self.session.begin() as session:
+            limit = self.terms.max_attempts
+            open_again(session, UnitRow, claim.unit_id, claim.attempt, limit, cause=cause)
 
     def _own(self, claim: Claim) -> AbstractContextManager[tuple[Session, Orders]]:
         return self._leasing.own(claim.unit_id, claim.attempt)

@@ -117,9 +117,14 @@ def end_side_run(
     advance(session, study_id)
 
 
-def crash(session: Session, row: UnitRow | SideRunRow) -> None:
-    """Ends a unit or a side run that has ended its workers, with what is known of it."""
+def crash(session: Session, row: UnitRow | SideRunRow, cause: str | None = None) -> None:
+    """Ends a unit or a side run that has ended its workers, with what is known of it.
+
+    `cause` is what ended the last one.
+    """
     reason = f"its workers died or fell silent {row.deaths} times"
+    if cause is not None:
+        reason += f"; the last: {cause}"
     if isinstance(row, SideRunRow):
         crashed = Outcome(CRASHED, reason=reason)
         end_side_run(session, row.study_id, row.side_run_id, crashed, None)
@@ -139,10 +144,11 @@ def bury(
     is_dead: Callable[[str], bool],
     max_attempts: int,
     blame: bool = True,
+    cause: str | None = None,
 ) -> None:
     """Opens the work of owners that are known to be dead, without waiting for their leases.
 
-    Without `blame` it had no part in it: the workers were stopped.
+    Without `blame` it had no part in it: the workers were stopped. `cause` is what ended them.
     """
     tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
     for table in tables:
@@ -154,13 +160,29 @@ def bury(
             ).all()
         for row_id, _, attempt in [one for one in running if one[1] and is_dead(one[1])]:
             with session_of.begin() as session:
-                row = release(session, table, row_id, attempt, deaths=int(blame))
-                if row is None:
-                    continue
-                if row.deaths >= max_attempts:
-                    crash(session, row)
-                elif isinstance(row, UnitRow) and row.trial_id is not None:
-                    trials.set_state(session, row.trial_id, "waiting")
+                open_again(session, table, row_id, attempt, max_attempts, blame, cause)
+
+
+def open_again(
+    session: Session,
+    table: type[Row],
+    row_id: int,
+    attempt: int,
+    max_attempts: int,
+    blame: bool = True,
+    cause: str | None = None,
+) -> None:
+    """Open work whose owner is dead, or end it where it has ended too many.
+
+    Nothing changes where another has it: each death is counted once.
+    """
+    row = release(session, table, row_id, attempt, deaths=int(blame))
+    if row is None:
+        return
+    if row.deaths >= max_attempts:
+        crash(session, row, cause)
+    elif isinstance(row, UnitRow) and row.trial_id is not None:
+        trials.set_state(session, row.trial_id, "waiting")
 
 
 def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.study.endings import Outcome, crash, end_side_run
+from lrsearch.study.endings import Outcome, crash, end_side_run, open_again
 from lrsearch.study.leasing import Leasing, Orders, release
 from lrsearch.study.tables import DONE, SideRunRow
 
@@ -113,6 +113,15 @@ class SideClaims:
         """The side run is open again: it was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             release(session, SideRunRow, claim.side_run_id, claim.attempt)
+
+    def died(self, claim: SideClaim, cause: str) -> None:
+        """The run has ended this worker: it is open again, or ended where it ends too many.
+
+        Nothing changes where another has it.
+        """
+        with self.session.begin() as session:
+            limit = self.terms.max_attempts
+            open_again(session, SideRunRow, claim.side_run_id, claim.attempt, limit, cause=cause)
 
     def _own(self, claim: SideClaim) -> AbstractContextManager[tuple[Session, Orders]]:
         return self._leasing.own(claim.side_run_id, claim.attempt)

@@ -252,6 +252,7 @@ class Training:
             task.device,
             self.autocast,
             task.settings.micro_batch,
+            task.progress,
         )
         task.model.train()
         return found

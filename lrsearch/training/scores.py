@@ -24,10 +24,11 @@ def mean_scores(
     device: torch.device,
     autocast: AbstractContextManager[object],
     batch: int | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The mean of each measure over all samples, in batches of at most `batch`.
 
-    The model is to be in evaluation mode.
+    `progress` is called after each batch. The model is to be in evaluation mode.
     """
     totals = dict.fromkeys(measures, torch.zeros((), device=device))
     with torch.no_grad():
@@ -36,4 +37,5 @@ def mean_scores(
                 outputs = forward(x)
                 means = {name: measure(outputs, y) for name, measure in measures.items()}
             totals = {name: total + means[name] * len(x) for name, total in totals.items()}
+            progress()
     return {name: float(total) / len(part) for name, total in totals.items()}

@@ -74,6 +74,8 @@ class Task:
     checkpoint: Callable[[bool], None] = field(default=lambda asked: None)
     """Called when it is time to save the state: with true after each `settings.checkpoint_every`
     steps, with false after each epoch, where saving is worth it only if it costs little."""
+    progress: Callable[[], None] = field(default=lambda: None)
+    """Called after each batch of an evaluation."""
     on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
     """Given the rates and losses of the steps, in order, some at a time, when the device has told
     them; may raise to end the training."""

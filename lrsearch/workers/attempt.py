@@ -28,6 +28,7 @@ from lrsearch.study.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NeverANumber, Pruned
+from lrsearch.workers.stall import SHORTEST, StallWatch
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import surroundings_kept
 from lrsearch.workers.work_log import WorkLog
@@ -61,14 +62,18 @@ class Attempts:
         self.settings, self.objective = settings, objective
         self.queue, self.store = queue, store
         self.contact, self.stop = contact, stop
+        self._stall = self._stall_watch(lambda cause: None)
 
     @property
     def folder(self) -> str:
         """In the store, of this very study: a later one of the same name has another."""
         return f"{self.settings.study.name}-{self.queue.study_id}"
 
-    def lease(self, renew: Callable[[], Orders]) -> Lease:
-        """Keeps what is claimed, minds the study's time, and hears when to hand it back."""
+    def lease(self, renew: Callable[[], Orders], died: Callable[[str], None]) -> Lease:
+        """Keeps what is claimed, minds the study's time, and hears when to hand it back.
+
+        `died(cause)` records that the training has ended this worker.
+        """
 
         def beat() -> Orders:
             orders = renew()
@@ -78,20 +83,25 @@ class Attempts:
                 return Orders(hand_back=True)
             return orders
 
-        queue = self.settings.queue
-        return Lease(beat, self.contact, queue.lease, queue.stall_timeout)
+        self._stall = self._stall_watch(died)
+        return Lease(beat, self.contact, self.settings.queue.lease, self._stall)
+
+    def _stall_watch(self, died: Callable[[str], None]) -> StallWatch:
+        timeout = self.settings.queue.stall_timeout
+        if timeout is not None and self.settings.train.compile:
+            timeout = max(timeout, SHORTEST)  # torch.compile can begin again at any batch
+        return StallWatch(timeout, self.settings.objective is not None, died, self.stop.alive)
 
     def should_stop(self, lease: Lease) -> Callable[[], bool]:
         """What is asked after each training step: whether to leave it."""
 
         def asked() -> bool:
-            lease.progress()
+            lease.stall.progress()
             return self.stop.is_set() or lease.lost or lease.hand_back
 
         return asked
 
-    @staticmethod
-    def run_attempt(train: Callable[[], T], values: Values) -> tuple[Outcome, T | None]:
+    def run_attempt(self, train: Callable[[], T], values: Values) -> tuple[Outcome, T | None]:
         """Train; return how it ended, with which of the reported `values`, and the result.
 
         Raises LeaseLost, Stopped and DatabaseRefuses. All else that is raised, whatever its
@@ -99,7 +109,7 @@ class Attempts:
         other ways.
         """
         try:
-            with surroundings_kept():
+            with surroundings_kept(), self._stall.training():
                 result = train()
             value = values.value()
         except Pruned:
@@ -141,7 +151,7 @@ class Attempts:
         Raises Stopped when told to stop meanwhile, and DatabaseRefuses.
         """
         try:
-            with refusals_in_words():
+            with self._stall.waiting(), refusals_in_words():
                 return persist(action, self.stop.wait, lambda error: self.contact.failed())
         except Exception as error:
             if passes(error):
@@ -208,4 +218,5 @@ class WhileOwned:
     def save(self, state: Mapping[str, Any]) -> None:
         """Saves, as long as the lease is sure."""
         if self._lease.is_sure():
-            self._checkpoints.save(state)
+            with self._lease.stall.lengthy():
+                self._checkpoints.save(state)

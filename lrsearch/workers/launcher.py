@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.display import Display
@@ -23,8 +22,12 @@ from lrsearch.study.owners import host_name, is_dead
 from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import FAILED, OPEN, PAUSED, RUNNING, STOPPED
+from lrsearch.workers.heartbeat import Heard
 from lrsearch.workers.here import Here
 from lrsearch.workers.places import Place
+from lrsearch.workers.process_tree import is_stopped, kill_group, kill_tree
+from lrsearch.workers.stall import EXIT_CODE as STALLED
+from lrsearch.workers.stall import no_progress
 
 _EARLY_DEATHS = 3
 """So many workers in a row that die before they finish a trial end the sweep."""
@@ -42,7 +45,10 @@ class _Worker:
     place: Place
     process: subprocess.Popen[bytes]
     log: Path
+    heard: Heard
     told: bool = False
+    hung: str | None = None
+    """Why it was killed here."""
 
 
 class Launcher:
@@ -106,6 +112,7 @@ class Launcher:
                 self._tell_to_stop()
             if self.interrupts > 1:
                 self._kill()
+            self._kill_silent()
             self._bury()
             if not self._is_stopping():
                 self._hire()
@@ -176,7 +183,11 @@ class Launcher:
             "LRSEARCH_STORAGE": self.here.url,
             **({"LRSEARCH_CHECKPOINTS": self.here.checkpoints} if self.here.checkpoints else {}),
         }
-        command = ("worker", "--sweep", self.name, "--until-empty", "--parent", str(os.getpid()))
+        heard = Heard()
+        command = (
+            *("worker", "--sweep", self.name, "--until-empty"),
+            *("--parent", str(os.getpid()), "--heartbeat", str(heard.write)),
+        )
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lrsearch", *command],
@@ -185,16 +196,40 @@ class Launcher:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                pass_fds=(heard.write,),
             )
-        return _Worker(number, slot, place, process, log)
+        heard.started()
+        return _Worker(number, slot, place, process, log, heard)
+
+    def _kill_silent(self) -> None:
+        """Kills those in which no thread runs any more, such as one that would end them."""
+        for worker in self._workers:
+            seconds = worker.heard.silence()
+            if seconds is None or worker.process.poll() is not None:
+                continue
+            if is_stopped(worker.process.pid):
+                worker.heard.forgive()
+                continue
+            worker.hung = no_progress(seconds)
+            kill_tree(worker.process.pid)
+            worker.process.wait()
 
     def _bury(self) -> None:
         """Takes away the workers that ended; opens what the dead ones held."""
         for worker in [w for w in self._workers if w.process.poll() is not None]:
-            self._bury_dead(blame=not self._is_stopping())
+            self._bury_dead(not self._is_stopping(), worker.hung)
             self._workers.remove(worker)
+            worker.heard.close()
             code = worker.process.returncode
-            if code == 0 or self._is_stopping():
+            if code == 0:
+                continue
+            kill_group(worker.process.pid)  # what it had started
+            if self._is_stopping():
+                continue
+            if worker.hung or code == STALLED:
+                # The training's fault: of these, not of workers, there may be any number.
+                why = worker.hung or "its training made no progress"
+                self._say_replaced(worker, f"was ended: {why}")
                 continue
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._early_deaths += 1
@@ -203,13 +238,16 @@ class Launcher:
                     f"worker {worker.number} ({worker.place.name}) cannot work ({how}):\n"
                     f"{_tail(worker.log)}\n(the whole log: {worker.log})"
                 )
-            self.display.say(
-                f"worker {worker.number} (process {worker.process.pid}, {worker.place.name}) died "
-                f"({how}); another takes its place. Its log: {worker.log}"
-            )
+            self._say_replaced(worker, f"died ({how})")
 
-    def _bury_dead(self, blame: bool = True) -> None:
-        bury(self.session_of, self.queue.study_id, is_dead, self.max_attempts, blame)
+    def _say_replaced(self, worker: _Worker, what: str) -> None:
+        self.display.say(
+            f"worker {worker.number} (process {worker.process.pid}, {worker.place.name}) {what}; "
+            f"another takes its place. Its log: {worker.log}"
+        )
+
+    def _bury_dead(self, blame: bool = True, cause: str | None = None) -> None:
+        bury(self.session_of, self.queue.study_id, is_dead, self.max_attempts, blame, cause)
 
     def _tell_to_stop(self) -> None:
         for worker in self._workers:
@@ -220,9 +258,7 @@ class Launcher:
     def _kill(self) -> None:
         for worker in self._workers:
             if worker.process.poll() is None:
-                for child in _children(worker.process.pid):
-                    child.kill()
-                worker.process.kill()
+                kill_tree(worker.process.pid)
             worker.process.wait()
 
     @contextmanager
@@ -242,13 +278,6 @@ class Launcher:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _tail(log: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Self
 
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact, passes
+from lrsearch.workers.stall import StallWatch
 
 LONGEST_INTERVAL = 5.0
 """Seconds between two renewals, at most: so soon a worker hears that a study was paused."""
@@ -20,8 +21,7 @@ _log = logging.getLogger(__name__)
 class Lease:
     """A lease that is renewed until the end of a `with` block.
 
-    It survives every error of the database, and it is not renewed while the training has made no
-    `progress` for `stall_timeout` seconds: another worker may then try.
+    It survives every error of the database. `stall` watches the training meanwhile.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class Lease:
         renew: Callable[[], Orders],
         contact: Contact,
         seconds: float,
-        stall_timeout: float,
+        stall: StallWatch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.contact = contact
+        self.contact, self.stall = contact, stall
         self.lost = False
         """Another worker has the unit."""
         self.hand_back = False
@@ -40,9 +40,9 @@ class Lease:
         self.cut_off = False
         """The database does not answer."""
         self._renew, self._clock = renew, clock
-        self._seconds, self._stall_timeout = seconds, stall_timeout
+        self._seconds = seconds
         self._interval = min(seconds / 4, LONGEST_INTERVAL)
-        self._renewed = self._progressed = clock()
+        self._renewed = clock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -54,10 +54,6 @@ class Lease:
         self._ended.set()
         self._thread.join()
 
-    def progress(self) -> None:
-        """The training goes on."""
-        self._progressed = self._clock()
-
     def is_sure(self) -> bool:
         """Whether nobody else can have the unit: the lease has not run out."""
         return not self.lost and self._clock() - self._renewed < self._seconds
@@ -67,6 +63,10 @@ class Lease:
 
         Raises LeaseLost, and errors that do not pass.
         """
+        with self.stall.waiting():
+            return self._reach(ask)
+
+    def _reach(self, ask: Callable[[], Orders]) -> Orders | None:
         asked = self._clock()
         try:
             orders = ask()
@@ -91,10 +91,8 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._ended.wait(self._interval):
-            if self._clock() - self._progressed > self._stall_timeout:
-                continue
             try:
-                self.reach(self._renew)
+                self._reach(self._renew)
             except LeaseLost:
                 return
             except Exception:  # noqa: BLE001 - see below

@@ -125,7 +125,7 @@ class Reporter:
 
         Also ValuesRefused and DatabaseRefuses.
         """
-        self.lease.progress()
+        self.lease.stall.reported()
         self.outbox.check()
         self.outbox.add(self._row(evaluation))
         is_last = evaluation.index >= self.course.evaluations
@@ -143,6 +143,10 @@ class Reporter:
             raise Stopped("stopped after an evaluation")
         if orders is not None and orders.prune:
             raise Pruned
+
+    def progress(self) -> None:
+        """Tells the watch that the training goes on."""
+        self.lease.stall.progress()
 
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Makes the evaluations of a checkpoint, and no others, the trial's own so far."""

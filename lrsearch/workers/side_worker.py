@@ -46,7 +46,9 @@ class SideWorker:
         """Brings one to its end, hands it back when told to, or leaves it if it was lost."""
         started = time.perf_counter()
         log = WorkLog(self.attempts.settings.study.name, _name(claim), self._metric(claim.kind))
-        lease = self.attempts.lease(lambda: self.claims.renew(claim))
+        lease = self.attempts.lease(
+            lambda: self.claims.renew(claim), lambda cause: self.claims.died(claim, cause)
+        )
         store, folder = self.attempts.store, self.attempts.folder
         checkpoints = store.side_run(folder, claim.kind, claim.number)
 
@@ -133,15 +135,15 @@ class SideWorker:
         """The weights of the confirmed winner's runs on the test part."""
         attempts, scored = self.attempts, _Scores(self._metric(TEST))
         runs: Sequence[int] = claim.result["runs"]
+        progress = lease.stall.progress
 
         def test() -> None:
             recipe = Recipe.from_dict(claim.recipe or {})
             for run in runs:
                 weights = attempts.store.confirmed(attempts.folder, run)
-                found = weights and attempts.objective.test(recipe, weights)
+                found = weights and attempts.objective.test(recipe, weights, progress)
                 if found:
                     scored.found.append(dict(found))
-                lease.progress()
             if not scored.found:
                 raise UserError("the weights of the confirmed runs are not in storage.checkpoints")
 
@@ -192,7 +194,7 @@ class SideReport:
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Raises Stopped, LeaseLost, Diverged, or UserError without the metric."""
-        self.lease.progress()
+        self.lease.stall.reported()
         self.points.append(self._point(evaluation))
         # During an outage the thread beside knocks; the next report writes all again.
         if not self.lease.cut_off:
@@ -201,6 +203,10 @@ class SideReport:
         is_last = self.evaluations is not None and len(self.points) >= self.evaluations
         if not is_last and self.should_stop():
             raise Stopped("stopped after an evaluation")
+
+    def progress(self) -> None:
+        """Tells the watch that the training goes on."""
+        self.lease.stall.progress()
 
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Makes the evaluations of a checkpoint, and no others, the run's own so far."""

@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from lrsearch.workers.heartbeat import Heartbeat
+from lrsearch.workers.process_tree import end_this_process
+
+ORPHAN_SECONDS = 30.0
+"""Seconds that a worker has to save and hand back its trial when its parent has ended."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +23,17 @@ class Stop:
     is_set: Callable[[], bool]
     wait: Callable[[float], bool]
     """Waits so many seconds, or until it is set; whether it is set."""
+    alive: Callable[[float], None] = lambda limit: None
+    """Tells the parent, if there is one, that this process runs, and how many seconds of silence
+    from now on mean that it does not."""
 
 
-def stop_on_signals(parent: int | None) -> Stop:
+def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:
     """Set by SIGTERM and SIGUSR1, as clusters send them, and by Ctrl-C.
 
-    With `parent`, also when that process ends: nobody would see what this one does. Ctrl-C is
-    then the parent's, which passes it on.
+    With `parent`, also when that process ends: nobody would see what this one does. Who does not
+    end of itself is then ended, with all that it has started. Ctrl-C is the parent's, which passes
+    it on. `heartbeat` is the descriptor of the pipe to it.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -31,6 +42,9 @@ def stop_on_signals(parent: int | None) -> Stop:
         signal.signal(signal.SIGINT, lambda *_: stopping.set())
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(
+            target=_end_after, args=(parent,), name="parent watch", daemon=True
+        ).start()
 
     def is_set() -> bool:
         return stopping.is_set() or (parent is not None and os.getppid() != parent)
@@ -39,4 +53,12 @@ def stop_on_signals(parent: int | None) -> Stop:
         stopping.wait(seconds)
         return is_set()
 
-    return Stop(is_set, wait)
+    return Stop(is_set, wait) if heartbeat is None else Stop(is_set, wait, Heartbeat(heartbeat))
+
+
+def _end_after(parent: int) -> None:
+    """End this process a while after its parent."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    time.sleep(ORPHAN_SECONDS)
+    end_this_process(1)

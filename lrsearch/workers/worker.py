@@ -52,7 +52,7 @@ class Worker:
         name, metric = self.settings.study.name, self.settings.metric.name
         log = WorkLog(name, f"trial {claim.trial_number}", metric)
         outbox = Outbox(self.claims, claim)
-        lease = self.attempts.lease(outbox.flush)
+        lease = self.attempts.lease(outbox.flush, lambda cause: self.claims.died(claim, cause))
         checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
         should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(

@@ -202,6 +202,32 @@ def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Units
     assert shop.optuna().trials[0].user_attrs["status"] == CRASHED
 
 
+def test_a_unit_that_ends_its_worker_is_open_again_and_each_death_counts_once(
+    shop: Units,
+) -> None:
+    worker, claim = shop.claim("a")
+    worker.died(claim, "it hangs")
+    worker.died(claim, "it hangs")
+    bury(shop.database.session, shop.study_id, lambda owner: True, TERMS.max_attempts)
+    assert (shop.row(claim).state, shop.row(claim).deaths) == (OPEN, 1)
+    assert shop.optuna().trials[0].state == TrialState.WAITING
+    _, again = shop.claim("b")
+    assert (again.number, again.trial_id, again.attempt) == (0, claim.trial_id, 2)
+    worker.died(claim, "it hangs")  # another has it
+    assert (shop.row(claim).state, shop.row(claim).deaths) == (RUNNING, 1)
+
+
+def test_a_unit_that_ends_too_many_is_given_up_with_what_ended_the_last(shop: Units) -> None:
+    for attempt in (1, 2, 3):
+        worker, claim = shop.claim("a")
+        assert (claim.number, claim.attempt) == (0, attempt)
+        worker.died(claim, f"hung the {attempt}. time")
+    unit = shop.row(claim)
+    assert (unit.state, unit.outcome, unit.deaths) == (DONE, CRASHED, 3)
+    assert "hung the 3. time" in str(unit.reason)
+    assert shop.claim("a")[1].number == 1
+
+
 def is_dead(owner: str) -> bool:
     return owner.startswith("dead")
 

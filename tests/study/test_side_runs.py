@@ -129,6 +129,18 @@ def test_one_that_ends_its_workers_is_given_up(shop: SideRuns) -> None:
     assert "3 times" in str(row.reason)
 
 
+def test_one_that_ends_its_worker_is_open_again_and_in_the_end_given_up(shop: SideRuns) -> None:
+    for attempt in (1, 2, 3):
+        worker, claim = shop.claim("a")
+        assert claim.attempt == attempt
+        worker.died(claim, "it hangs")
+        worker.died(claim, "it hangs")
+        assert shop.row(claim).deaths == attempt
+    row = shop.row(claim)
+    assert (row.state, row.outcome) == (DONE, CRASHED)
+    assert "it hangs" in str(row.reason)
+
+
 def test_those_of_the_dead_are_opened_at_once(shop: SideRuns) -> None:
     _, claim = shop.claim("dead")
     _, other = shop.claim("alive")

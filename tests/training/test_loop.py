@@ -356,3 +356,10 @@ def test_compile_gives_the_same_training(monkeypatch: pytest.MonkeyPatch) -> Non
     one = task(settings=dataclasses.replace(TrainSettings(), compile=True))
     assert numbers(list(train(one))) == numbers(list(train(task())))
     assert used == [one.model]
+
+
+def test_each_batch_of_an_evaluation_is_progress() -> None:
+    made: list[int] = []
+    settings = TrainSettings(epochs=3, micro_batch=16)  # 40 samples of validation: 3 batches
+    list(train(task(settings=settings, progress=lambda: made.append(1))))
+    assert len(made) == 3 * 3

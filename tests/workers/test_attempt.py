@@ -16,8 +16,10 @@ from lrsearch.study.outages import Contact
 from lrsearch.training.loop import Stopped
 from lrsearch.workers.attempt import bring_to_end
 from lrsearch.workers.lease import Lease
+from lrsearch.workers.stall import StallWatch
 from lrsearch.workers.work_log import WorkLog
 
+UNWATCHED = StallWatch(None, False, lambda cause: None)
 AWAY = OperationalError("update", {}, sqlite3.OperationalError("database is locked"))
 AWAY.orig.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[union-attr]
 HANDED_BACK = "digits, trial 3: handed back"
@@ -45,7 +47,7 @@ def attempt(
     work: Exception | None, give_back: Exception | None = None, lost: bool = False
 ) -> tuple[bool, bool]:
     """Whether the work was given back, and whether its checkpoints were cleared."""
-    lease = Lease(lambda: Orders(hand_back=False), Contact(), 1000.0, 1000.0)
+    lease = Lease(lambda: Orders(hand_back=False), Contact(), 1000.0, UNWATCHED)
     lease.lost = lost
     kept = Kept()
     given: list[bool] = []

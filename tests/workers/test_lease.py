@@ -12,10 +12,12 @@ from sqlalchemy.exc import OperationalError
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
 from lrsearch.workers.lease import Lease
+from lrsearch.workers.stall import StallWatch
 
 LOCKED = OperationalError("update", {}, sqlite3.OperationalError("database is locked"))
 LOCKED.orig.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[union-attr]
 TIMEOUT = 30.0
+UNWATCHED = StallWatch(None, False, lambda cause: None)
 
 
 class Renewals:
@@ -38,8 +40,8 @@ class Renewals:
             assert self.asked.acquire(timeout=TIMEOUT)
 
 
-def lease_with(renew: Callable[[], Orders], stall_timeout: float = 1000.0) -> Lease:
-    return Lease(renew, Contact(), seconds=0.04, stall_timeout=stall_timeout)
+def lease_with(renew: Callable[[], Orders]) -> Lease:
+    return Lease(renew, Contact(), seconds=0.04, stall=UNWATCHED)
 
 
 def test_it_is_renewed_again_and_again_and_ends_with_the_trial() -> None:
@@ -84,28 +86,9 @@ def test_it_hears_that_trials_are_to_be_handed_back() -> None:
     assert lease.hand_back
 
 
-def test_it_is_not_renewed_while_the_training_stands_still() -> None:
-    now = [0.0]
-    looked = threading.Semaphore(0)
-
-    def clock() -> float:
-        looked.release()
-        return now[0]
-
-    renew = Renewals(Orders(hand_back=False))
-    lease = Lease(renew, Contact(), seconds=0.04, stall_timeout=10.0, clock=clock)
-    now[0] = 11.0
-    with lease:
-        for _ in range(5):
-            assert looked.acquire(timeout=TIMEOUT)
-        assert not renew.asked.acquire(blocking=False)
-        lease.progress()
-        renew.wait(1)
-
-
 def test_nobody_else_can_have_the_unit_until_the_lease_has_run_out() -> None:
     now = [0.0]
-    lease = Lease(lambda: Orders(False), Contact(), 60.0, 1000.0, clock=lambda: now[0])
+    lease = Lease(lambda: Orders(False), Contact(), 60.0, UNWATCHED, clock=lambda: now[0])
     assert lease.is_sure()
     now[0] = 59.0
     assert lease.is_sure()

@@ -23,6 +23,7 @@ from lrsearch.training.loop import Diverged, Evaluation, Stopped
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Outbox, Pruned, Reporter
+from lrsearch.workers.stall import StallWatch
 
 LOCKED = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
 LOCKED.orig.sqlite_errorcode = sqlite3.SQLITE_BUSY  # type: ignore[union-attr]
@@ -80,7 +81,8 @@ class Bench:
         self.stored = Stored()
         claims: Any = self.stored
         claim = Claim(1, 0, {}, 5, 1, 3, 0, is_new=not earlier)
-        self.lease = Lease(lambda: claims.renew(claim), Contact(), 60.0, 1000.0)
+        stall = StallWatch(None, False, lambda cause: None)
+        self.lease = Lease(lambda: claims.renew(claim), Contact(), 60.0, stall)
         self.outbox = Outbox(claims, claim)
         self.stopping = False
         self.report = Reporter(
