@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
 from lrsearch.export.script import best_script
+from lrsearch.files import write_whole
 from lrsearch.recipe import Recipe
 from lrsearch.study.confirmed import confirmed_first
 from lrsearch.study.database import Database, redacted
@@ -196,14 +196,6 @@ def _table(settings: Settings, best: list[Finished], found: Confirmation | None)
         value = f"{number(one.value):>{width}}"
         rows.append(f"{one.trial:>5}  {value}  {mean}{described(one.recipe)}")
     return "\n".join(rows)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Whole or not at all: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _processor() -> str:

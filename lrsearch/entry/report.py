@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from lrsearch.display import make_console
 from lrsearch.entry.asked import output_folder
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
+from lrsearch.files import write_whole
 from lrsearch.study.database import open_existing
 from lrsearch.study.shelf import Shelf
 
@@ -63,15 +62,9 @@ def _shown_places(url: str) -> list[str]:
 
 
 def _write(path: Path, page: str) -> None:
-    """Whole or not at all: an older report stays until the new one is written."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, page)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}; give --output FILE") from None
 
 

@@ -12,6 +12,7 @@ from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.tables import epochs_csv, trials_csv
 from lrsearch.entry.asked import asked, no_more, output_folder, print_json
 from lrsearch.errors import UserError
+from lrsearch.files import write_whole
 
 USAGE = "export NAME --format csv|json [--output PLACE] [storage.url=...] [output_dir=...]"
 
@@ -42,8 +43,6 @@ def export_study(
 
 
 def _write(path: Path, text: str) -> None:
-    from lrsearch.results import write_whole
-
     try:
         write_whole(path, text)
     except OSError as error:

@@ -171,6 +171,10 @@ class Claims:
             ).first()  # None where the study has been deleted
             return found is not None and tuple(found) == (DONE, claim.attempt)
 
+    def is_over(self, claim: Claim) -> bool:
+        """Whether anybody has ended the unit, or deleted its study."""
+        return self._leasing.is_over(claim.unit_id)
+
     def give_back(self, claim: Claim) -> None:
         """The unit is open again: it was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.study.clock import database_now
-from lrsearch.study.tables import OPEN, RUNNING, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import DONE, OPEN, RUNNING, SideRunRow, StudyRow, UnitRow
 
 Row = TypeVar("Row", bound=UnitRow | SideRunRow)
 
@@ -118,6 +118,12 @@ class Leasing(Generic[Row]):
             if row is None:
                 raise LeaseLost
             yield session, Orders(hand_back=bool(row[0]))
+
+    def is_over(self, row_id: int) -> bool:
+        """Whether anybody has ended it, or deleted its study."""
+        with self.session() as session:
+            state = session.scalar(select(self.table.state).where(self._id == row_id))
+            return state is None or state == DONE
 
 
 def holds(table: type[Row], lease: float) -> ColumnElement[bool]:

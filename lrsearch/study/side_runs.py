@@ -109,6 +109,10 @@ class SideClaims:
             ).first()  # None where the study has been deleted
             return found is not None and tuple(found) == (DONE, claim.attempt)
 
+    def is_over(self, claim: SideClaim) -> bool:
+        """Whether anybody has ended the side run, or deleted its study."""
+        return self._leasing.is_over(claim.side_run_id)
+
     def give_back(self, claim: SideClaim) -> None:
         """The side run is open again: it was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):

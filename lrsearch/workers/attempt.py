@@ -174,36 +174,56 @@ def bring_to_end(
     checkpoints: Checkpoints,
     work: Callable[[], None],
     give_back: Callable[[], None],
+    is_over: Callable[[], bool],
 ) -> None:
-    """Works under the lease; hands back when told to, and leaves what was lost."""
+    """Works under the lease; hands back when told to, and leaves what was lost.
+
+    `is_over` asks the database whether anybody has brought it to its end.
+    """
     with lease:
         try:
             work()
         except LeaseLost:
-            log.lost()
-            return
+            lost = True
         except Stopped:
-            if lease.lost:
-                log.lost()
-            else:
-                _hand_back(give_back, log)
+            lost = lease.lost or _hand_back(give_back, log)
+            if not lost:
+                return
+        else:
+            lost = False
+    if lost:
+        log.lost()
+        # Whoever ends it deletes its files; what was written here after that is in nobody's way,
+        # and nobody's to delete.
+        if not _answer(is_over):
             return
     checkpoints.clear()
 
 
-def _hand_back(give_back: Callable[[], None], log: WorkLog) -> None:
-    """Hands back at once; if the database does not answer, the lease runs out."""
+def _hand_back(give_back: Callable[[], None], log: WorkLog) -> bool:
+    """Hands back at once; whether it was lost. Without the database, the lease runs out."""
     try:
         with refusals_in_words():
             give_back()
     except LeaseLost:
-        log.lost()
+        return True
     except Exception as error:
         if not passes(error):
             raise
         log.left()
     else:
         log.handed_back()
+    return False
+
+
+def _answer(ask: Callable[[], bool]) -> bool:
+    """What the database says; false while it does not answer."""
+    try:
+        return ask()
+    except Exception as error:
+        if not passes(error):
+            raise
+        return False
 
 
 class WhileOwned:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
+from lrsearch.files import new_file
 from lrsearch.study.endings import bury
 from lrsearch.study.outages import passes
 from lrsearch.study.owners import host_name, is_dead
@@ -174,7 +175,6 @@ class Launcher:
     def _start(self, slot: int) -> _Worker:
         number, place = self._started, self.where[slot]
         self._started += 1
-        self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"worker-{number}.log"
         environment = {
             **os.environ,
@@ -188,7 +188,7 @@ class Launcher:
             *("worker", "--sweep", self.name, "--until-empty"),
             *("--parent", str(os.getpid()), "--heartbeat", str(heard.write)),
         )
-        with log.open("wb") as output:
+        with new_file(log) as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lrsearch", *command],
                 stdin=subprocess.DEVNULL,

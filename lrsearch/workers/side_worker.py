@@ -61,7 +61,14 @@ class SideWorker:
             seconds = time.perf_counter() - started
             log.ends(self._finish(claim, outcome, result, seconds), seconds)
 
-        bring_to_end(log, lease, checkpoints, work, give_back=lambda: self.claims.give_back(claim))
+        bring_to_end(
+            log,
+            lease,
+            checkpoints,
+            work,
+            give_back=lambda: self.claims.give_back(claim),
+            is_over=lambda: self.claims.is_over(claim),
+        )
 
     def _metric(self, kind: str) -> str:
         """What the value of a run of this kind is."""

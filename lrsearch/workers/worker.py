@@ -80,7 +80,9 @@ class Worker:
                 outbox.flush()
             self.claims.give_back(claim)
 
-        bring_to_end(log, lease, checkpoints, work, give_back)
+        bring_to_end(
+            log, lease, checkpoints, work, give_back, is_over=lambda: self.claims.is_over(claim)
+        )
 
     def _train(
         self, claim: Claim, log: WorkLog, reporter: Reporter, checkpoints: Checkpoints

@@ -141,6 +141,9 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: Units) -> None:
     assert trial.state == TrialState.RUNNING
     assert trial.intermediate_values == {1: 0.5, 2: 0.5}
     assert "lr" not in trial.user_attrs
+    assert not late.is_over(claim)  # what it has written is deleted by whoever ends the trial
+    current.finish(taken, Outcome(COMPLETE, 0.5), 1.0)
+    assert late.is_over(claim)
 
 
 def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: Units) -> None:

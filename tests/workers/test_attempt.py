@@ -44,7 +44,10 @@ class Kept:
 
 
 def attempt(
-    work: Exception | None, give_back: Exception | None = None, lost: bool = False
+    work: Exception | None,
+    give_back: Exception | None = None,
+    lost: bool = False,
+    over: bool | Exception = False,
 ) -> tuple[bool, bool]:
     """Whether the work was given back, and whether its checkpoints were cleared."""
     lease = Lease(lambda: Orders(hand_back=False), Contact(), 1000.0, UNWATCHED)
@@ -61,7 +64,13 @@ def attempt(
         if give_back is not None:
             raise give_back
 
-    bring_to_end(WorkLog("digits", "trial 3", "val_loss"), lease, kept, worked, gave_back)
+    def is_over() -> bool:
+        if isinstance(over, Exception):
+            raise over
+        return over
+
+    log = WorkLog("digits", "trial 3", "val_loss")
+    bring_to_end(log, lease, kept, worked, gave_back, is_over)
     return bool(given), kept.cleared
 
 
@@ -87,6 +96,19 @@ def test_what_is_not_finished_keeps_its_checkpoints_and_the_log_says_where_it_is
     assert own_lines(caplog) == [said]
     assert was_given == (isinstance(work, Stopped) and not lost)
     assert not cleared
+
+
+@pytest.mark.parametrize(
+    ("work", "give_back"),
+    [(LeaseLost("gone"), None), (Stopped("told"), LeaseLost("gone"))],
+)
+def test_who_lost_what_another_has_ended_deletes_what_it_has_written_since(
+    work: Exception, give_back: Exception | None
+) -> None:
+    assert attempt(work, give_back, over=True)[1]
+    assert not attempt(work, give_back, over=False)[1]
+    assert not attempt(work, give_back, over=AWAY)[1]
+    assert not attempt(Stopped("handed back"), over=True)[1]
 
 
 def test_what_is_finished_needs_no_checkpoints() -> None:
