@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from alembic.config import Config
@@ -21,17 +21,19 @@ from lrsearch.study.schema import changing, foreign_tables
 from lrsearch.study.sqlite import file_of
 from lrsearch.study.tables import Base, VersionRow
 
+S = TypeVar("S", bound=RDBStorage)
+
 _ALEMBIC = "alembic_version"
 _VERSION = models.VersionInfoModel
 
 
-def open_storage(url: str, options: dict[str, Any]) -> RDBStorage:
+def open_storage(kind: type[S], url: str, options: dict[str, Any]) -> S:
     """Optuna's storage over its tables, which must be there. Raises UserError for other versions.
 
     `options` are for the engine.
     """
     try:
-        return RDBStorage(url, engine_kwargs=options, skip_table_creation=True)
+        return kind(url, engine_kwargs=options, skip_table_creation=True)
     except RuntimeError:
         raise UserError(
             f"storage.url: {redacted(url)} was made by another version of Optuna: "

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 from lrsearch.study.database import unusable
 from lrsearch.study.engine import engine_options
 from lrsearch.study.optuna_tables import make_tables, open_storage
+from lrsearch.study.optuna_trials import ColumnStorage
 from lrsearch.study.storable import storable
 from lrsearch.study.suggestions import Chosen, Suggestions
 from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
@@ -48,6 +49,13 @@ def quiet_optuna() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
+class _SamplerStorage(ColumnStorage):
+    """Reads of many trials what samplers look at, and no more."""
+
+    attributes = ("status",)
+    only_last = True
+
+
 class Studies:
     """Optuna's studies in a database."""
 
@@ -55,7 +63,7 @@ class Studies:
         quiet_optuna()
         try:
             make_tables(url)
-            self._rdb = open_storage(url, engine_options(url))
+            self._rdb = open_storage(_SamplerStorage, url, engine_options(url))
         except (DBAPIError, ImportError) as error:
             raise unusable(url, error) from error
         self._storage = optuna.storages.get_storage(self._rdb)

@@ -183,7 +183,7 @@ def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
         for index, value in enumerate(values, start=1):
             bench.report(with_f1(index, value))
 
-    outcome, _ = Attempts.ended(train, bench.report)
+    outcome, _ = bench.attempts.run_attempt(train, bench.report)
     assert (outcome.outcome, outcome.value) == (DIVERGED, None)
     assert outcome.reason is not None
     assert f"val_f1 was not a number at the {at} evaluation" in outcome.reason

@@ -1,0 +1,357 @@
+"""A study of thousands of trials for `scale.py`, and a worker's suggestion beside it.
+
+scale_study.py make URL TRIALS EVALUATIONS    makes the studies `large` and `small`
+scale_study.py suggest URL                    prints what a worker's suggestions cost, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.settings import Settings
+from lrsearch.data.spec import DataInfo
+from lrsearch.entry.compose import load_settings
+from lrsearch.pruning.peers import SqlPeers
+from lrsearch.recipe import Recipe
+from lrsearch.samplers import Order, build_sampler
+from lrsearch.study.claims import Claims
+from lrsearch.study.database import Database
+from lrsearch.study.study import load_row, open_study
+from lrsearch.study.tables import (
+    COMPLETE,
+    CRASHED,
+    DIVERGED,
+    DONE,
+    FAILED,
+    OUT_OF_MEMORY,
+    PRUNED,
+    EpochRow,
+    StudyRow,
+    UnitRow,
+)
+from lrsearch.study.trials import UNIT, Studies
+
+INFO = DataInfo(
+    name="mnist", fingerprint="0" * 64, input_shape=(1, 28, 28), n_classes=10, n_train=55_000,
+    n_validation=5_000, n_test=10_000, fallback_reason=None, wanted="mnist", file=None,
+)  # fmt: skip
+SHARES = {COMPLETE: 0.78, PRUNED: 0.15, DIVERGED: 0.04, OUT_OF_MEMORY: 0.02, FAILED: 0.008,
+          CRASHED: 0.002}  # fmt: skip
+LARGE, SMALL = "large", "small"
+OPEN_UNITS = 5
+"""Not begun yet: what a worker finds."""
+SMALL_TRIALS = 320
+"""So many that a suggestion for the small study imports all that one for the large one needs."""
+_BATCH = 500
+_STATES = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, CRASHED: TrialState.FAIL}
+
+
+def main(arguments: Sequence[str]) -> None:
+    match arguments:
+        case ["make", url, trials, evaluations]:
+            make_study(url, SMALL, SMALL_TRIALS, 3)
+            started = time.perf_counter()
+            count = make_study(url, LARGE, int(trials), int(evaluations))
+            seconds = time.perf_counter() - started
+            print(f"{trials} trials with {count} evaluations made in {seconds:.0f} s")
+        case ["suggest", url]:
+            suggest(url)
+        case _:
+            sys.exit(__doc__)
+
+
+class Chooser:
+    """Draws parameters evenly from their ranges, and notes them as Optuna stores them."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+        self.chosen: dict[str, tuple[Any, BaseDistribution]] = {}
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        share = self._random.random()
+        value = low + share * (high - low) if not log else low * (high / low) ** share
+        return float(self._note(name, value, FloatDistribution(low, high, log=log, step=step)))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        value = low + step * int(self._random.integers((high - low) // step + 1))
+        return int(self._note(name, value, IntDistribution(low, high, log=log, step=step)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        value = choices[int(self._random.integers(len(choices)))]
+        return self._note(name, value, CategoricalDistribution(choices))
+
+    def _note(self, name: str, value: Any, distribution: BaseDistribution) -> Any:
+        self.chosen[name] = (value, distribution)
+        return value
+
+
+def make_study(url: str, name: str, trials: int, evaluations: int) -> int:
+    """A study with so many trials that have ended; how many evaluations it has."""
+    settings = load_settings(
+        [
+            "+sweep=mnist", f"study.name={name}", f"study.n_trials={trials + OPEN_UNITS}",
+            f"train.epochs={evaluations}", f"storage.url={url}",
+        ]
+    )  # fmt: skip
+    studies = Studies(url)
+    database = Database(url, studies.engine)
+    study = open_study(settings, INFO, database, studies)
+    random = np.random.default_rng(0)
+    with database.session() as session:
+        units = list(
+            session.scalars(
+                select(UnitRow.unit_id)
+                .where(UnitRow.study_id == study.study_id)
+                .order_by(UnitRow.number)
+                .limit(trials)
+            )
+        )
+    count = 0
+    for first in range(0, trials, _BATCH):
+        with database.session.begin() as session:
+            made = [
+                made_trial(settings, random, number, evaluations)
+                for number in range(first, min(first + _BATCH, trials))
+            ]
+            count += write_trials(session, study.study_id, units[first : first + _BATCH], made)
+    with database.session.begin() as session:
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.study_id == study.study_id)
+            .values(finished=trials, seconds=60.0 * trials)
+        )
+    studies.close()
+    return count
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trial that has ended."""
+
+    number: int
+    recipe: Recipe
+    chosen: Mapping[str, tuple[Any, BaseDistribution]]
+    outcome: str
+    values: np.ndarray
+    """Validation losses."""
+    rates: np.ndarray
+    """At both ends of each evaluation: one more than there are evaluations of a whole trial."""
+    steps: int
+    """Of an evaluation."""
+
+
+def made_trial(
+    settings: Settings, random: np.random.Generator, number: int, evaluations: int
+) -> Made:
+    """Its curve falls to a value that has its best rate, and some noise."""
+    chooser = Chooser(random)
+    recipe = settings.space.suggest(chooser)
+    best = 0.05 if recipe.optimizer.name == "sgd" else 0.002
+    final = 0.05 + 0.1 * math.log10(recipe.lr / best) ** 2 + 0.02 * random.random()
+    outcome = str(random.choice(list(SHARES), p=list(SHARES.values())))
+    length = evaluations
+    if outcome != COMPLETE:
+        length = int(random.integers(evaluations // 5, max(evaluations // 2, 2)))
+    if outcome == OUT_OF_MEMORY:
+        length = 0
+    over = np.arange(1, length + 1) / evaluations
+    noise = 1 + 0.05 * random.normal(size=length)
+    values = (final + 2.0 * np.exp(-6 * over)) * noise
+    return Made(number, recipe, chooser.chosen, outcome, values,
+                recipe.lr * factors(recipe, evaluations), max(1, INFO.n_train // recipe.batch_size),
+                )  # fmt: skip
+
+
+def factors(recipe: Recipe, evaluations: int) -> np.ndarray:
+    """The schedule as a factor of its peak; roughly the family's own shape."""
+    over = np.linspace(0, 1, evaluations + 1)
+    shapes = {
+        "constant": np.ones_like(over),
+        "step": 0.1 ** np.floor(3 * over),
+        "cosine": 0.5 * (1 + np.cos(np.pi * over)),
+        "linear": 1 - over,
+        "one_cycle": np.minimum(over / 0.3, (1 - over) / 0.7),
+    }
+    return np.asarray(np.maximum(shapes.get(recipe.scheduler.name, 1 - 0.9 * over), 1e-3))
+
+
+def write_trials(
+    session: Session, study_id: int, units: Sequence[int], made: Sequence[Made]
+) -> int:
+    """Into Optuna's tables and lrsearch's; how many evaluations."""
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    session.execute(
+        insert(models.TrialModel),
+        [
+            {
+                "study_id": study_id, "number": one.number,
+                "state": _STATES.get(one.outcome, TrialState.PRUNED),
+            }
+            for one in made
+        ],
+    )  # fmt: skip
+    ids = dict(
+        session.execute(
+            select(models.TrialModel.number, models.TrialModel.trial_id).where(
+                models.TrialModel.study_id == study_id,
+                models.TrialModel.number >= made[0].number,
+            )
+        ).all()
+    )
+    session.execute(
+        update(UnitRow),
+        [
+            {
+                "unit_id": unit, "state": DONE, "outcome": one.outcome, "attempts": 1,
+                "owner": f"host{one.number % 8}/{one.number % 64}/1.00", "device": "cpu",
+                "trial_id": ids[one.number], "trial_number": one.number,
+                "recipe": one.recipe.to_dict(), "finish_order": one.number + 1, "seconds": 60.0,
+                "value": float(one.values[-1]) if len(one.values) else None,
+                "reason": None if one.outcome in (COMPLETE, PRUNED) else f"it {one.outcome}",
+                "end_step": len(one.values) * one.steps if one.outcome == DIVERGED else None,
+                "end_lr": one.recipe.lr if one.outcome == DIVERGED else None,
+                "finished_at": begun + timedelta(minutes=one.number),
+            }
+            for unit, one in zip(units, made, strict=True)
+        ],
+    )  # fmt: skip
+    tables: dict[Any, list[dict[str, Any]]] = {
+        models.TrialParamModel: [], models.TrialUserAttributeModel: [],
+        models.TrialSystemAttributeModel: [], models.TrialValueModel: [],
+        models.TrialIntermediateValueModel: [], EpochRow: [],
+    }  # fmt: skip
+    for one in made:
+        for table, rows in rows_of(study_id, ids[one.number], one):
+            tables[table] += rows
+    for table, rows in tables.items():
+        if rows:
+            session.execute(insert(table), rows)
+    return len(tables[EpochRow])
+
+
+def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """The rows of one trial, by table; as a worker writes them."""
+    yield models.TrialParamModel, [
+        {
+            "trial_id": trial_id, "param_name": name,
+            "param_value": distribution.to_internal_repr(value),
+            "distribution_json": distribution_to_json(distribution),
+        }
+        for name, (value, distribution) in one.chosen.items()
+    ]  # fmt: skip
+    attributes = {
+        UNIT: one.number, "recipe": one.recipe.describe(), "seed": one.number,
+        "optimizer": one.recipe.optimizer.name, "scheduler": one.recipe.scheduler.name,
+        "peak lr": one.recipe.lr, "batch size": one.recipe.batch_size, "status": one.outcome,
+        "seconds": 60.0, "epochs": float(len(one.values)), "final lr": float(one.rates[-1]),
+    }  # fmt: skip
+    yield (
+        models.TrialUserAttributeModel,
+        [
+            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+            for key, value in attributes.items()
+        ],
+    )
+    works = -1.0 if one.outcome in (COMPLETE, PRUNED) else 1.0
+    yield (
+        models.TrialSystemAttributeModel,
+        [
+            {"trial_id": trial_id, "key": "constraints:works", "value_json": json.dumps(works)},
+        ],
+    )
+    finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+    if len(one.values) and one.outcome not in (FAILED, CRASHED):
+        yield models.TrialValueModel, [
+            {
+                "trial_id": trial_id, "objective": 0, "value": float(one.values[-1]),
+                "value_type": models.TrialValueModel.TrialValueType.FINITE,
+            }
+        ]  # fmt: skip
+    yield models.TrialIntermediateValueModel, [
+        {
+            "trial_id": trial_id, "step": k + 1, "intermediate_value": float(value),
+            "intermediate_value_type": finite,
+        }
+        for k, value in enumerate(one.values)
+    ]  # fmt: skip
+    whole = len(one.rates) - 1
+    left = [float(one.rates[k + 1 :].sum() / whole) for k in range(whole)]
+    known = one.recipe.scheduler.name != "plateau"
+    yield EpochRow, [
+        {
+            "trial_id": trial_id, "study_id": study_id, "step": (k + 1) * one.steps,
+            "evaluation": k + 1, "value": float(value), "complete": one.outcome == COMPLETE,
+            "bracket": None, "progress": (k + 1) / whole,
+            "rate_left": left[k] if known else None, "epoch": float(k + 1),
+            "train_loss": 0.9 * float(value), "val_loss": float(value),
+            "lr_start": float(one.rates[k]), "lr_end": float(one.rates[k + 1]), "grad_norm": 1.0,
+            "seconds": 1.2, "metrics": {"val_accuracy": 1 / (1 + float(value))},
+        }
+        for k, value in enumerate(one.values)
+    ]  # fmt: skip
+
+
+def suggest(url: str) -> None:
+    """A worker's first suggestion, from its claim until it could train, and its second, as JSON.
+
+    One for the small study comes first, so that imports are not counted.
+    """
+    import torch  # noqa: F401 - as in a worker: its memory counts
+
+    studies = Studies(url)
+    database = Database(url, studies.engine)
+    suggestion(database, studies, SMALL)
+    first, second = suggestion(database, studies, LARGE), suggestion(database, studies, LARGE)
+    studies.close()
+    # Its own count: unloading torch takes more for a moment, when the process is at its end.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    note = f"the second {second:.2f} s"
+    print(json.dumps({"seconds": first, "megabytes": peak, "note": note}))
+
+
+def suggestion(database: Database, studies: Studies, name: str) -> float:
+    """Claims a unit and chooses its parameters; seconds until it could train."""
+    row = load_row(database, name)
+    settings = settings_from({**row.config, **RUNTIME})
+    claims = Claims(database.session, row.study_id, "somebody/1/1.00", settings.queue)
+    started = time.perf_counter()
+    claim = claims.claim(take_over=False)
+    assert claim is not None, "a unit is open"
+    with database.session() as session:
+        history = SqlPeers(session, row.study_id, settings.metric.mode)
+        order = Order(settings.space, history, claim.params, settings.study.seed, claim.seed)
+        sampler = build_sampler(settings.sampler.name, settings.sampler.arguments, order)
+        suggestions = studies.suggestions(name, claim.trial_id, sampler, claim.params)
+        recipe = settings.space.suggest(suggestions)
+    claims.started(claim, suggestions.chosen, recipe.to_dict(), "cpu", {})
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
