@@ -102,28 +102,46 @@ def _evaluate(
     """The importance of the `judged` parameters, in Optuna's unit."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator
-    from optuna.trial import create_trial
+    from optuna.storages import InMemoryStorage
+    from optuna.trial import FrozenTrial, TrialState
 
+    class Given(InMemoryStorage):
+        """A storage that holds these trials as they are; Optuna's copies each of them twice."""
+
+        def get_all_trials(self, *_: object, **__: object) -> list[FrozenTrial]:
+            return given
+
+    given = []
+    for number, (value, parameters) in enumerate(trials):
+        chosen = {
+            name: (label(one.value), distribution)
+            for name, one in parameters.items()
+            if name in judged and (distribution := _distribution(one.domain)) is not None
+        }
+        given.append(
+            FrozenTrial(
+                number=number,
+                state=TrialState.COMPLETE,
+                value=value,
+                datetime_start=None,
+                datetime_complete=None,
+                params={name: known for name, (known, _) in chosen.items()},
+                distributions={name: domain for name, (_, domain) in chosen.items()},
+                user_attrs={},
+                system_attrs={},
+                intermediate_values={},
+                trial_id=number,
+            )
+        )
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        copy = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
-        for value, parameters in trials:
-            chosen = {
-                name: (label(one.value), distribution)
-                for name, one in parameters.items()
-                if name in judged and (distribution := _distribution(one.domain)) is not None
-            }
-            copy.add_trial(
-                create_trial(
-                    value=value,
-                    params={name: given for name, (given, _) in chosen.items()},
-                    distributions={name: domain for name, (_, domain) in chosen.items()},
-                )
-            )
+        study = optuna.create_study(
+            storage=Given(), direction="minimize" if mode == "min" else "maximize"
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of branches with few trials, as the sentences say
-            return PedAnovaImportanceEvaluator(target_quantile=quantile).evaluate(copy)
+            return PedAnovaImportanceEvaluator(target_quantile=quantile).evaluate(study)
     finally:
         optuna.logging.set_verbosity(verbosity)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
@@ -19,10 +19,19 @@ from lrsearch.recipe import Recipe
 from lrsearch.study.confirmed import confirmed_first, read_confirmation
 from lrsearch.study.database import Database
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import COMPLETE, DONE, EpochRow, UnitRow
+from lrsearch.study.tables import COMPLETE, DONE, EpochRow, StudyRow, UnitRow
+
+MOST_CURVES = 500
+"""The most trials whose curves are read for figures."""
+MOST_POINTS = 30_000
+"""The most evaluations that are read for figures; of longer curves every second one, or third."""
+WHOLE_CURVES = 10
+"""So many of the best trials keep every evaluation: their learning rates are drawn."""
+_NO_POINTS: Mapping[int, list[Point]] = {}
+_BATCH = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Point:
     """One evaluation of a trial, as in `lrsearch_epochs`."""
 
@@ -136,56 +145,180 @@ class StudyData:
         raise UserError(f"{self.name} has no trial {number}; there: {numbers}")
 
 
-def read_study(database: Database, name: str, curves: bool = True) -> StudyData:
-    """Reads a study; without `curves` they are empty. Raises UserError listing those there are."""
+def read_study(
+    database: Database, name: str, curves: bool = True, thinned: bool = False
+) -> StudyData:
+    """Reads a study; without `curves` they are empty. Raises UserError listing those there are.
+
+    `thinned` is enough for findings and figures: of a study with more than MOST_CURVES trials or
+    MOST_POINTS evaluations each trial keeps its first, best and last evaluation, some trials more
+    (see `shown_curves`).
+    """
     row = load_row(database, name)
     with database.session() as session:
-        units = session.scalars(
-            select(UnitRow).where(UnitRow.study_id == row.study_id).order_by(UnitRow.trial_number)
-        ).all()
-        points = _curves(session, row.study_id) if curves else {}
-        return StudyData(
-            study_id=row.study_id,
-            name=row.name,
-            state=row.state,
-            stopped=row.stopped,
-            config=row.config,
-            record=row.record,
-            seconds=row.seconds,
-            total=len(units),
-            trials=tuple(_trial(unit, points) for unit in units if unit.trial_id is not None),
-            confirmation=read_confirmation(session, row.study_id),
+        units = session.execute(_units(row.study_id)).all()
+        study = _study(
+            session, row, len(units), [_trial(unit) for unit in units if unit.trial_id is not None]
         )
-
-
-def _curves(session: Session, study_id: int) -> dict[int, list[Point]]:
-    rows = session.execute(
-        select(
-            EpochRow.trial_id,
-            EpochRow.evaluation,
-            EpochRow.epoch,
-            EpochRow.step,
-            EpochRow.value,
-            EpochRow.train_loss,
-            EpochRow.val_loss,
-            EpochRow.lr_start,
-            EpochRow.lr_end,
-            EpochRow.grad_norm,
-            EpochRow.seconds,
-            EpochRow.metrics,
-        )
-        .where(EpochRow.study_id == study_id)
-        .order_by(EpochRow.trial_id, EpochRow.evaluation)
+        if not curves or not study.trials:
+            return study
+        count = select(func.count()).where(EpochRow.study_id == row.study_id)
+        if thinned and (
+            len(study.trials) > MOST_CURVES or (session.scalar(count) or 0) > MOST_POINTS
+        ):
+            points = _thinned(session, study)
+        else:
+            points = _read_points(session, select(*_POINT).where(_all_of(study)))
+    return replace(
+        study,
+        trials=tuple(
+            replace(trial, curve=tuple(points.get(trial.trial_id, ()))) for trial in study.trials
+        ),
     )
+
+
+def read_trials(database: Database, name: str, numbers: Collection[int]) -> StudyData:
+    """Reads some trials of a study by their numbers, with their curves; the others are left out.
+
+    Raises UserError naming the valid ones for a trial that is not there.
+    """
+    row = load_row(database, name)
+    with database.session() as session:
+        wanted = UnitRow.trial_number.in_(numbers)
+        units = session.execute(_units(row.study_id).where(wanted)).all()
+        there = {unit.trial_number for unit in units}
+        last = session.scalar(
+            select(func.max(UnitRow.trial_number)).where(UnitRow.study_id == row.study_id)
+        )
+        for number in numbers:
+            if number not in there:
+                known = "none yet" if last is None else f"0 to {last}"
+                raise UserError(f"{name} has no trial {number}; there: {known}")
+        ids = [unit.trial_id for unit in units]
+        total = session.scalar(select(func.count()).where(UnitRow.study_id == row.study_id))
+        points = _read_points(session, select(*_POINT).where(EpochRow.trial_id.in_(ids)))
+        trials = [_trial(unit, points) for unit in units]
+        return _study(session, row, total or 0, trials)
+
+
+def trial_count(database: Database, name: str) -> int:
+    """How many trials of a study somebody has begun. Raises UserError listing the studies."""
+    row = load_row(database, name)
+    begun = (UnitRow.study_id == row.study_id) & UnitRow.trial_id.is_not(None)
+    with database.session() as session:
+        return session.scalar(select(func.count()).where(begun)) or 0
+
+
+def each_trial(database: Database, study: StudyData) -> Iterator[TrialData]:
+    """The trials of a study with their whole curves, one by one; a few are read at a time."""
+    for at in range(0, len(study.trials), _BATCH):
+        some = study.trials[at : at + _BATCH]
+        with database.session() as session:
+            mine = EpochRow.trial_id.in_([trial.trial_id for trial in some])
+            points = _read_points(session, select(*_POINT).where(mine))
+        for trial in some:
+            yield replace(trial, curve=tuple(points.get(trial.trial_id, ())))
+
+
+def shown_curves(study: StudyData) -> list[TrialData]:
+    """The trials whose curves are drawn, in the order of their numbers: all, or MOST_CURVES.
+
+    Of more than that the best half of so many, and others that are spread evenly over the search.
+    """
+    if len(study.trials) <= MOST_CURVES:
+        return list(study.trials)
+    best = {trial.number for trial in study.ranked[: MOST_CURVES // 2]}
+    others = [trial for trial in study.trials if trial.number not in best]
+    wanted = MOST_CURVES - len(best)
+    spread = {others[k * len(others) // wanted].number for k in range(wanted)}
+    return [trial for trial in study.trials if trial.number in best | spread]
+
+
+def _units(study_id: int) -> Select[*tuple[Any, ...]]:
+    """The units of a study in the order of their trials, as columns."""
+    return (
+        select(*UnitRow.__table__.columns)
+        .where(UnitRow.study_id == study_id)
+        .order_by(UnitRow.trial_number)
+    )
+
+
+def _study(session: Session, row: StudyRow, total: int, trials: Sequence[TrialData]) -> StudyData:
+    return StudyData(
+        study_id=row.study_id,
+        name=row.name,
+        state=row.state,
+        stopped=row.stopped,
+        config=row.config,
+        record=row.record,
+        seconds=row.seconds,
+        total=total,
+        trials=tuple(trials),
+        confirmation=read_confirmation(session, row.study_id),
+    )
+
+
+_POINT = (
+    EpochRow.trial_id,
+    EpochRow.evaluation,
+    EpochRow.epoch,
+    EpochRow.step,
+    EpochRow.value,
+    EpochRow.train_loss,
+    EpochRow.val_loss,
+    EpochRow.lr_start,
+    EpochRow.lr_end,
+    EpochRow.grad_norm,
+    EpochRow.seconds,
+    EpochRow.metrics,
+)
+
+
+def _all_of(study: StudyData) -> ColumnElement[bool]:
+    """The evaluations of a whole study.
+
+    By its trials, which the table is ordered by: an index that begins with the study would be
+    followed to one row after the other, and takes five times as long for most of the table.
+    """
+    first, last = study.trials[0].trial_id, study.trials[-1].trial_id
+    return and_(EpochRow.trial_id.between(first, last), EpochRow.study_id + 0 == study.study_id)
+
+
+def _thinned(session: Session, study: StudyData) -> dict[int, list[Point]]:
+    """The points of each trial that findings and figures need."""
+    better = func.min if study.metric.mode == "min" else func.max
+    # The first evaluation is kept anyway, and findings hold the best of the others against it.
+    later = case((EpochRow.evaluation > 1, EpochRow.value))
+    last = func.max(EpochRow.evaluation).over(partition_by=EpochRow.trial_id)
+    best = better(later).over(partition_by=EpochRow.trial_id)
+    shown = [trial.trial_id for trial in shown_curves(study)]
+    whole = [trial.trial_id for trial in study.ranked[:WHOLE_CURVES]]
+    among = select(func.count()).where(EpochRow.trial_id.in_(shown))
+    every = max(1, -(-(session.scalar(among) or 0) // MOST_POINTS))
+    rows = select(*_POINT, last.label("last"), best.label("best")).where(_all_of(study)).subquery()
+    kept = or_(
+        rows.c.evaluation.in_((1, rows.c.last)),
+        rows.c.value == rows.c.best,
+        # Counted from the end, as the last evaluation is what counts most.
+        and_(rows.c.trial_id.in_(shown), (rows.c.last - rows.c.evaluation) % every == 0),
+        rows.c.trial_id.in_(whole),
+    )
+    return _read_points(session, select(*rows.c[:-2]).where(kept))
+
+
+def _read_points(session: Session, query: Select[*tuple[Any, ...]]) -> dict[int, list[Point]]:
+    """Points by trial, in order."""
     curves: dict[int, list[Point]] = defaultdict(list)
-    for trial_id, *values in rows:
+    for trial_id, *values in session.execute(query.execution_options(yield_per=1000)):
         curves[trial_id].append(Point(*values))
+    for points in curves.values():
+        points.sort(key=lambda point: point.evaluation)
     return curves
 
 
-def _trial(unit: UnitRow, points: Mapping[int, list[Point]]) -> TrialData:
-    assert unit.trial_id is not None
-    assert unit.trial_number is not None
+def _trial(
+    unit: Row[*tuple[Any, ...]], points: Mapping[int, list[Point]] = _NO_POINTS
+) -> TrialData:
     return TrialData(
         number=unit.trial_number,
         trial_id=unit.trial_id,

@@ -10,7 +10,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from sqlalchemy import select
 
-from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.study_data import read_trials
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import UserError
 from lrsearch.study.tables import StudyRow, UnitRow
@@ -56,7 +56,7 @@ class Artifacts:
         if row is None:
             raise ArtifactNotFound(f"no trial {trial_id}")
         try:
-            study = read_study(database, row.name)
+            study = read_trials(database, row.name, [row.trial_number])
             return trial_picture(study.trial(row.trial_number), study, "png")
         except UserError as error:  # it has just been deleted
             raise ArtifactNotFound(str(error)) from error

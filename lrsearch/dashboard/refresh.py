@@ -59,7 +59,7 @@ def refresh(database: Database, name: str, mark: str) -> None:
     from lrsearch.figures.study import study_figures
 
     try:
-        study = read_study(database, name)
+        study = read_study(database, name, thinned=True)
     except UserError:
         return  # it has just been deleted
     found = findings(study)

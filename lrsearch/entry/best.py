@@ -18,8 +18,8 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, stored_settings
 from lrsearch.errors import UserError
-from lrsearch.study.confirmed import confirmed_first, read_confirmation
-from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.confirmed import best_number, read_confirmation
+from lrsearch.study.progress import Finished, Progress
 from lrsearch.study.study import load_row
 from lrsearch.study.tables import COMPLETE
 
@@ -82,32 +82,32 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     row = load_row(where.database, where.name)
     settings = stored_settings(row)
     progress = Progress(where.database.session, row.study_id)
-    finished, total = progress.finished(), progress.snapshot().total
-    to_come = still_to_come(settings.confirm, len(finished), total)
+    ended, total = progress.count_ended(), progress.snapshot().total
+    to_come = still_to_come(settings.confirm, ended, total)
     with where.database.session() as session:
         confirmation = read_confirmation(session, row.study_id)
-    best = confirmed_first(
-        ranked(finished, settings.metric.mode), lambda trial: trial.trial, confirmation
-    )
+    best = best_number(progress, settings.metric.mode, confirmation)
     data = row.record["data"]
     info = None if data is None else DataInfo.from_json(data)
     if wanted is None:
-        if not best:
-            why = " yet" if len(finished) < total else _why_none(finished)
+        trial = None if best is None else progress.ended(best)
+        if trial is None:
+            why = " yet" if ended < total else _why_none(progress.finished())
             raise UserError(
                 f"no trial of {where.name} has completed{why}: "
                 f"python -m lrsearch status {where.name}{where.place}"
             )
-        return Stored(settings, info, best[0], True, confirmation, to_come)
-    for one in finished:
-        if one.trial == wanted:
-            if one.outcome != COMPLETE or one.value is None:
-                raise UserError(
-                    f"trial {wanted} of {where.name} is {one.outcome}: only one that has run to "
-                    f"its end has a value to be repeated"
-                )
-            return Stored(settings, info, one, one is best[0], confirmation, to_come)
-    complete = ", ".join(str(one.trial) for one in best[:10]) or "none yet"
+        return Stored(settings, info, trial, True, confirmation, to_come)
+    trial = progress.ended(wanted)
+    if trial is not None:
+        if trial.outcome != COMPLETE or trial.value is None:
+            raise UserError(
+                f"trial {wanted} of {where.name} is {trial.outcome}: only one that has run to "
+                f"its end has a value to be repeated"
+            )
+        return Stored(settings, info, trial, trial.trial == best, confirmation, to_come)
+    known = progress.best(10, settings.metric.mode)
+    complete = ", ".join(str(number) for number, _ in known) or "none yet"
     raise UserError(f"{where.name} has no finished trial {wanted}; the best complete: {complete}")
 
 

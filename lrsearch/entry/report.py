@@ -31,7 +31,7 @@ def write_report(arguments: Sequence[str], output: Path | None) -> None:
             known = [study.name for study in Shelf(database.session).statuses()]
             raise UserError(f"name one study; there: {', '.join(known) or 'none'}")
         with console.status(f"reading {names[0]} ..."):
-            study = read_study(database, names[0])
+            study = read_study(database, names[0], thinned=True)
     finally:
         database.close()
     path = output or folder / study.name / "report.html"

@@ -10,13 +10,15 @@ from rich.markup import escape
 
 from lrsearch.analysis.columns import point_plain, reason_of, recipe_columns, trial_plain
 from lrsearch.analysis.confirmed import value_words
-from lrsearch.analysis.study_data import StudyData, TrialData, read_study
+from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
 from lrsearch.analysis.words import plural
 from lrsearch.display import duration, make_console, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
 from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title, value_curve
 from lrsearch.pictures.text import paper, text_plot
+from lrsearch.study.confirmed import best_number
+from lrsearch.study.progress import Progress
 from lrsearch.study.tables import DONE
 
 SHOW = "show NAME TRIAL [storage.url=...]"
@@ -32,7 +34,9 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
             print_json(_plain(study, trial))
             return
         console = make_console()
-        for line in _facts(study, trial):
+        progress = Progress(where.database.session, study.study_id)
+        best = best_number(progress, study.metric.mode, study.confirmation)
+        for line in _facts(study, trial, is_best=trial.number == best):
             console.print(line, soft_wrap=True)
         if trial.curve:
             on = paper()
@@ -78,15 +82,16 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
 
 def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
     """The trials that the words name. Raises UserError, with those there are."""
-    study = read_study(where.database, where.name)
     words = where.words[:1] if fewest == 1 else where.words
     numbers = [whole_number(word, "a trial") for word in words]
     if len(numbers) < fewest:
-        there = f"0 to {study.trials[-1].number}" if study.trials else "none yet"
+        count = trial_count(where.database, where.name)
+        there = f"0 to {count - 1}" if count else "none yet"
         which = "a trial" if fewest == 1 else "two trials or more"
-        raise UserError(f"name {which}: lrsearch {usage}; {study.name} has {there}")
+        raise UserError(f"name {which}: lrsearch {usage}; {where.name} has {there}")
     if len(set(numbers)) < len(numbers):
         raise UserError("a trial is named twice")
+    study = read_trials(where.database, where.name, numbers)
     return [study.trial(one) for one in numbers], study
 
 
@@ -95,9 +100,8 @@ def _plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
     return {**trial_plain(study, trial), "evaluations": evaluations}
 
 
-def _facts(study: StudyData, trial: TrialData) -> list[str]:
-    best = study.ranked[0] if study.ranked else None
-    mark = "  [bold green]the best[/]" if best is trial else ""
+def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
+    mark = "  [bold green]the best[/]" if is_best else ""
     value = f": {study.metric.name} {number(trial.value)}" if trial.value is not None else ""
     ended = escape(f"{study.name}, trial {trial.number}, {trial.outcome or trial.state}{value}")
     lines = [f"[bold]{ended}[/]{mark}"]

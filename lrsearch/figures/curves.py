@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.analysis.study_data import (
+    MOST_POINTS,
+    WHOLE_CURVES,
+    Point,
+    StudyData,
+    TrialData,
+    shown_curves,
+)
 from lrsearch.figures.style import (
     GREY,
     colour,
@@ -20,21 +27,21 @@ from lrsearch.figures.style import (
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-TOP = 10
-_MOST_POINTS = 30_000
+TOP = WHOLE_CURVES
 _MANY = 200
 
 
 def validation_curves(study: StudyData) -> Figure | None:
-    """The metric over the epochs, all trials, coloured by scheduler; None without evaluations."""
+    """The metric over the epochs, coloured by scheduler; None without evaluations."""
     import plotly.graph_objects as go
 
-    drawn = [trial for trial in study.trials if trial.recipe is not None and trial.curve]
+    drawn = [trial for trial in shown_curves(study) if trial.recipe is not None and trial.curve]
     values = [point.value for trial in drawn for point in trial.curve]
     if not any(value is not None for value in values):
         return None
     figure = new_figure("epoch", study.metric.name)
-    every = max(1, -(-len(values) // _MOST_POINTS))
+    # What is read thinned has the first and the best evaluation of each trial besides.
+    every = max(1, -(-len(values) // (MOST_POINTS + 2 * len(drawn))))
     for family in ordered(trial.recipe.scheduler.name for trial in drawn if trial.recipe):
         mine = [t for t in drawn if t.recipe is not None and t.recipe.scheduler.name == family]
         # Counted from the end: the last evaluation is always drawn.

@@ -36,26 +36,27 @@ class _Axis:
 
 
 def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figure | None:
-    """The complete trials over the parameters that most of them have; the best bold.
+    """The complete trials, of many the best, over parameters that most have; the very best bold.
 
     `first` names parameters by importance. Drawn as plain lines, so that it also prints. None
     where fewer than two trials are complete, or fewer than two parameters were searched.
     """
     import plotly.graph_objects as go
 
-    trials = [trial for trial in study.ranked if trial.recipe is not None]
+    complete = [trial for trial in study.ranked if trial.recipe is not None]
+    trials = complete[:_MOST_TRIALS]
     axes = _axes(study, trials, first)
     if len(trials) < 2 or len(axes) < 2:
         return None
     axes.append(_values(study, trials))
     figure = new_figure("parameter", "place in its range (0 to 1)")
-    best = {trial.number for trial in trials[: how_many_bold(len(trials))]}
-    for family in ordered(t.recipe.scheduler.name for t in trials[:_MOST_TRIALS] if t.recipe):
+    best = {trial.number for trial in complete[: how_many_bold(len(complete))]}
+    for family in ordered(t.recipe.scheduler.name for t in trials if t.recipe):
         for bold in (False, True):
             x: list[float | None] = []
             y: list[float | None] = []
             texts: list[str | None] = []
-            for trial in trials[:_MOST_TRIALS]:
+            for trial in trials:
                 assert trial.recipe is not None
                 if trial.recipe.scheduler.name != family or (trial.number in best) != bold:
                     continue

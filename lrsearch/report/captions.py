@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrsearch.analysis.findings import Findings
-from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.study_data import StudyData, shown_curves
 from lrsearch.figures.curves import rated
 from lrsearch.figures.parallel import how_many_bold
 from lrsearch.range_test.result import RangeTest
@@ -15,6 +15,17 @@ def confirmed(study: StudyData) -> str:
     return (
         f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
         "the confirmed means with their 95 % intervals."
+    )
+
+
+def curves(study: StudyData) -> str:
+    """Of the validation curves."""
+    total, shown = len(study.trials), len(shown_curves(study))
+    if shown == total:
+        return "Validation of every trial, by scheduler."
+    return (
+        f"Validation of {shown} of {total} trials, by scheduler: the best "
+        f"{min(shown // 2, len(study.ranked))}, and others spread evenly over the search."
     )
 
 

@@ -94,7 +94,7 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
         lines,
         (
             (figures.CONFIRMED, captions.confirmed(study)),
-            (figures.CURVES, "Validation of every trial, by scheduler."),
+            (figures.CURVES, captions.curves(study)),
             (figures.RATES, captions.rates(study)),
         ),
         _best_table(study),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.study.tables import (
@@ -191,14 +191,24 @@ class Progress:
 
     def finished(self, after: int = 0) -> list[Finished]:
         """The trials that ended, in the order in which they did, from order `after` + 1 on."""
+        return self._ended(UnitRow.finish_order > after)
+
+    def ended(self, trial: int) -> Finished | None:
+        """A trial that ended, by its number; None where there is none."""
+        return next(iter(self._ended(UnitRow.trial_number == trial)), None)
+
+    def count_ended(self) -> int:
+        """How many trials have ended."""
+        ended = (UnitRow.study_id == self._study_id) & (UnitRow.state == DONE)
         with self._session() as session:
-            rows = session.scalars(
-                select(UnitRow)
-                .where(
-                    UnitRow.study_id == self._study_id,
-                    UnitRow.state == DONE,
-                    UnitRow.finish_order > after,
-                )
+            return session.scalar(select(func.count()).where(ended)) or 0
+
+    def _ended(self, which: ColumnElement[bool]) -> list[Finished]:
+        columns = UnitRow.__table__.columns
+        with self._session() as session:
+            rows = session.execute(
+                select(*columns)
+                .where(UnitRow.study_id == self._study_id, UnitRow.state == DONE, which)
                 .order_by(UnitRow.finish_order, UnitRow.unit_id)
             ).all()
         return [
@@ -229,7 +239,7 @@ class Progress:
                     UnitRow.outcome == COMPLETE,
                     UnitRow.value.is_not(None),
                 )
-                .order_by(order, UnitRow.unit_id)
+                .order_by(order, UnitRow.finish_order, UnitRow.unit_id)
                 .limit(count)
             )
             return [(number or 0, value or 0.0) for number, value in rows]

@@ -187,10 +187,10 @@ def test_one_study_that_cannot_be_drawn_is_named_once_and_the_others_are_written
     fine.trial()
     whole = module.read_study
 
-    def read(database: Database, name: str) -> object:
+    def read(database: Database, name: str, **how: bool) -> object:
         if name == "digits":
             raise RuntimeError("a defect")
-        return whole(database, name)
+        return whole(database, name, **how)
 
     monkeypatch.setattr(module, "read_study", read)
     lines = told(sweep.url, lambda: list(stale(fine.database)) == ["digits"], monkeypatch)

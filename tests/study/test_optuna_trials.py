@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import optuna
 import pytest
@@ -18,10 +17,10 @@ PARTS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with a study of every kind of trial, and another one."""
-    url = f"sqlite:///{tmp_path / 'trials.db'}"
+    url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'trials.db'}"
     for name in ("one", "other"):
         study = optuna.create_study(
             storage=url, study_name=name, sampler=optuna.samplers.RandomSampler(seed=0)
@@ -47,8 +46,8 @@ def parts(trial: optuna.trial.FrozenTrial) -> str:
     return repr([getattr(trial, name) for name in PARTS])
 
 
-def test_whole_trials_are_those_that_optuna_reads(url: str) -> None:
-    theirs, ours = RDBStorage(url), ColumnStorage(url)
+def test_whole_trials_are_those_that_optuna_reads(filled: str) -> None:
+    theirs, ours = RDBStorage(filled), ColumnStorage(filled)
     for study_id in (1, 2):
         expected = theirs.get_all_trials(study_id)
         found = ours.get_all_trials(study_id)
@@ -58,8 +57,8 @@ def test_whole_trials_are_those_that_optuna_reads(url: str) -> None:
             assert one.datetime_complete == other.datetime_complete
 
 
-def test_only_some_trials_are_read_as_the_cache_asks(url: str) -> None:
-    theirs, ours = RDBStorage(url), ColumnStorage(url)
+def test_only_some_trials_are_read_as_the_cache_asks(filled: str) -> None:
+    theirs, ours = RDBStorage(filled), ColumnStorage(filled)
     for states, again, after in (
         (None, set(), 2),
         (None, {1, 2, 4}, 2),
@@ -73,8 +72,8 @@ def test_only_some_trials_are_read_as_the_cache_asks(url: str) -> None:
         ours.get_all_trials(99)
 
 
-def test_what_samplers_do_not_look_at_is_left_out(url: str) -> None:
-    storage = ColumnStorage(url)
+def test_what_samplers_do_not_look_at_is_left_out(filled: str) -> None:
+    storage = ColumnStorage(filled)
     storage.attributes, storage.only_last = ("status",), True
     complete, pruned, *_ = storage.get_all_trials(1)
     assert complete.intermediate_values == {}
