@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,11 +34,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Make or replace a file of UTF-8 text, and its folder where it is missing. Raises OSError."""
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
+    """Make or replace a file of UTF-8 text, given whole or in pieces, and its missing folder.
+
+    Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.writelines(piece.encode() for piece in ([text] if isinstance(text, str) else text))
 
 
 def new_file(path: Path) -> BinaryIO:

@@ -46,7 +46,7 @@ def conclude(
     output: Path,
 ) -> int:
     """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
-    study = read_study(database, settings.study.name)
+    study = read_study(database, settings.study.name, thinned=True)
     settings = with_ranges(settings, found_ranges(study.record))
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
@@ -57,7 +57,7 @@ def conclude(
     found = study.confirmation
     best = confirmed_first(ranked(finished, settings.metric.mode), lambda trial: trial.trial, found)
     if finished:
-        write_whole(output / "trials.csv", trials_csv(study))
+        write_whole(output / "trials.csv", trials_csv(study, study.trials))
     if not best:
         console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
         if finished:

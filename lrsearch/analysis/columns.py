@@ -61,12 +61,14 @@ def point_plain(point: Point) -> dict[str, Any]:
     return dict(finite({f.name: getattr(point, f.name) for f in dataclasses.fields(point)}))
 
 
+def trial_document(study: StudyData, trial: TrialData) -> dict[str, Any]:
+    """A trial with its evaluations as plain values, fit for JSON."""
+    evaluations = [point_plain(point) for point in trial.curve]
+    return {**trial_plain(study, trial), "evaluations": evaluations}
+
+
 def study_plain(study: StudyData) -> dict[str, Any]:
-    """A study with its trials and their evaluations as plain values, fit for JSON."""
-    trials = [
-        {**trial_plain(study, trial), "evaluations": [point_plain(point) for point in trial.curve]}
-        for trial in study.trials
-    ]
+    """A study without its trials as plain values, fit for JSON."""
     found = study.confirmation
     confirmed = None if found is None or found.winner is None else found.to_json()
     head = {
@@ -82,7 +84,7 @@ def study_plain(study: StudyData) -> dict[str, Any]:
         "config": study.config,
         "record": study.record,
     }
-    return {**finite(head), "trials": trials}
+    return dict(finite(head))
 
 
 def finite(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,7 @@ class Point:
     lr_end: float
     grad_norm: float | None
     seconds: float
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def read_study(
 
     `thinned` is enough for findings and figures: of a study with more than MOST_CURVES trials or
     MOST_POINTS evaluations each trial keeps its first, best and last evaluation, some trials more
-    (see `shown_curves`).
+    (see `shown_curves`), all of these without further metrics.
     """
     row = load_row(database, name)
     with database.session() as session:
@@ -295,7 +295,11 @@ def _thinned(session: Session, study: StudyData) -> dict[int, list[Point]]:
     whole = [trial.trial_id for trial in study.ranked[:WHOLE_CURVES]]
     among = select(func.count()).where(EpochRow.trial_id.in_(shown))
     every = max(1, -(-(session.scalar(among) or 0) // MOST_POINTS))
-    rows = select(*_POINT, last.label("last"), best.label("best")).where(_all_of(study)).subquery()
+    rows = (
+        select(*_POINT[:-1], last.label("last"), best.label("best"))
+        .where(_all_of(study))
+        .subquery()
+    )
     kept = or_(
         rows.c.evaluation.in_((1, rows.c.last)),
         rows.c.value == rows.c.best,

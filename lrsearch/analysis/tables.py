@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lrsearch.analysis.columns import point_plain, recipe_columns, trial_plain
 from lrsearch.analysis.study_data import StudyData, TrialData
 
 _FIRST = ("trial", "state", "outcome", "value", "seconds", "seed")
+_IN_MEMORY = 1 << 20
+"""Bytes of a table that are kept in memory while it is put together; beyond, in a file."""
 
 
-def trials_csv(study: StudyData) -> str:
+def trials_csv(study: StudyData, trials: Iterable[TrialData]) -> Iterator[str]:
     """A row a trial: how it went, its recipe in columns, and at the end why it ended early."""
-    return _table((_trial_row(study, trial) for trial in study.trials), _FIRST, last=["reason"])
+    return _table((_trial_row(study, trial) for trial in trials), _FIRST, last=["reason"])
 
 
-def epochs_csv(study: StudyData) -> str:
+def epochs_csv(trials: Iterable[TrialData]) -> Iterator[str]:
     """A row an evaluation, further metrics in columns of their own."""
-    rows = []
-    for trial in study.trials:
-        for point in trial.curve:
-            plain = point_plain(point)
-            metrics = plain.pop("metrics")
-            rows.append({"trial": trial.number, **plain, **metrics})
-    return _table(rows, ["trial"])
+    return _table((row for trial in trials for row in _epoch_rows(trial)), ["trial"])
+
+
+def _epoch_rows(trial: TrialData) -> Iterator[dict[str, Any]]:
+    for point in trial.curve:
+        plain = point_plain(point)
+        metrics = plain.pop("metrics")
+        yield {"trial": trial.number, **plain, **metrics}
 
 
 def _trial_row(study: StudyData, trial: TrialData) -> dict[str, Any]:
@@ -36,15 +40,31 @@ def _trial_row(study: StudyData, trial: TrialData) -> dict[str, Any]:
     return {"trial": number, **first, **recipe_columns(recipe), **plain}
 
 
+class _Line:
+    """A file for one line: what is written is the answer."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
 def _table(
     rows: Iterable[Mapping[str, Any]], first: Sequence[str], last: Sequence[str] = ()
-) -> str:
-    """Rows as CSV, with a column for every name that any of them has; None is an empty cell."""
-    known = list(rows)
-    names = dict.fromkeys([*first, *(name for row in known for name in row)])
-    columns = [*(name for name in names if name not in last), *last]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(known)
-    return text.getvalue()
+) -> Iterator[str]:
+    """Rows as lines of CSV, with a column for every name that any of them has; None is empty.
+
+    The names are known when all rows have passed: until then these wait in a file without a name.
+    """
+    names = dict.fromkeys(first)
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as waiting:
+        for row in rows:
+            names.update(dict.fromkeys(row))
+            waiting.write(json.dumps([row.get(name) for name in names]) + "\n")
+        order = {name: place for place, name in enumerate(names)}
+        columns = [*(name for name in names if name not in last), *last]
+        places = [order.get(name, len(names)) for name in columns]
+        writer = csv.writer(_Line(), lineterminator="\n")
+        yield writer.writerow(columns)
+        waiting.seek(0)
+        for line in waiting:
+            cells = json.loads(line)
+            yield writer.writerow([cells[k] if k < len(cells) else None for k in places])

@@ -79,7 +79,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     try:
         # A server's database may be empty yet: the dashboard may start before the first sweep.
         (require_tables if file_of(url) else make_tables)(url)
-        storage = open_storage(url, options)
+        storage = open_storage(RDBStorage, url, options)
     except (SQLAlchemyError, ImportError) as error:
         raise unusable(url, error) from None
     # The cached storage: a refresh reads new trials only.

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from lrsearch.analysis.columns import point_plain, reason_of, recipe_columns, trial_plain
+from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
 from lrsearch.analysis.words import plural
@@ -31,7 +31,7 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
         (trial,), study = _trials(where, SHOW, 1)
         no_more(where.words[1:], SHOW)
         if as_json:
-            print_json(_plain(study, trial))
+            print_json(trial_document(study, trial))
             return
         console = make_console()
         progress = Progress(where.database.session, study.study_id)
@@ -62,7 +62,7 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
     with asked(arguments, COMPARE) as where:
         trials, study = _trials(where, COMPARE, 2)
         if as_json:
-            print_json([_plain(study, trial) for trial in trials])
+            print_json([trial_document(study, trial) for trial in trials])
             return
         console = make_console()
         _print_differences(console, study, trials)
@@ -93,11 +93,6 @@ def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], Stu
         raise UserError("a trial is named twice")
     study = read_trials(where.database, where.name, numbers)
     return [study.trial(one) for one in numbers], study
-
-
-def _plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
-    evaluations = [point_plain(point) for point in trial.curve]
-    return {**trial_plain(study, trial), "evaluations": evaluations}
 
 
 def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
