@@ -27,8 +27,9 @@ from lrsearch.display import described, duration, number
 from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
 from lrsearch.recipe import Recipe
+from lrsearch.redaction import redacted
 from lrsearch.study.confirmed import confirmed_first
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.provenance import versions
 from lrsearch.study.ranges import found_ranges

@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from lrsearch.checkpoints.format import Parts
 from lrsearch.errors import UserError
+from lrsearch.redaction import redacted
 
 TEMPORARY = ".writing-"
 """How the name of a file begins that is not whole yet."""
@@ -61,7 +61,7 @@ def open_place(url: str) -> Place:
 
     Raises UserError where fsspec does not know the protocol, or lacks a package for it.
     """
-    shown = without_password(url)
+    shown = redacted(url)
     try:
         system, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
@@ -69,19 +69,12 @@ def open_place(url: str) -> Place:
         advice = f"pip install {package}" if package else str(error)
         raise UserError(f"storage.checkpoints: {shown} needs another package: {advice}") from None
     except Exception as error:
-        raise UserError(f"storage.checkpoints: {shown} cannot be used: {error}") from error
+        raise UserError(
+            f"storage.checkpoints: {shown} cannot be used: {redacted(str(error))}"
+        ) from error
     if isinstance(system, LocalFileSystem):
         return Folder(Path(root))
     return Remote(system, root, shown)
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
 
 
 class Folder:

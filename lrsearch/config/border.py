@@ -10,6 +10,7 @@ from lrsearch.config import parts
 from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
+from lrsearch.config.secrets import check_credentials
 from lrsearch.config.sections import mapping, own_target, section
 from lrsearch.config.settings import (
     ConfirmSettings,
@@ -92,6 +93,8 @@ def settings_from(
     if is_new:
         problems += wrong_monitors
         check_values(found, problems)
+        check_credentials({key: plain[key] for key in plain if key != "storage"}, "", problems)
+        check_credentials(storage.get("checkpoints"), "storage.checkpoints", problems)
     if problems:
         raise ConfigErrors(problems)
     return Settings(**found, plain=_stored(plain, study=study, metric=metric, space=space))

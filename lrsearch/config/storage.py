@@ -10,6 +10,7 @@ from typing import Any
 from lrsearch.config.secrets import read_secret
 from lrsearch.errors import UserError
 from lrsearch.hints import unknown
+from lrsearch.redaction import learn
 
 PASSWORD_FILE = "LRSEARCH_STORAGE_PASSWORD_FILE"
 # SQLAlchemy would look for another driver than the one that is installed with lrsearch.
@@ -23,15 +24,18 @@ def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
     """The database URL of the section `storage`, complete with driver and password.
 
     A server's URL without a password gets the one in the file that LRSEARCH_STORAGE_PASSWORD_FILE
-    names. So the result is not to be shown as it is.
+    names. So the result is not to be shown as it is; `redacted` knows its secrets from here on.
     """
     known = ("url", "checkpoints")
     problems.extend(f"storage.{key}: {unknown(key, known)}" for key in node if key not in known)
+    learn(str(node.get("url")))
     try:
-        return _complete(str(node.get("url")))
+        url = _complete(str(node.get("url")))
     except UserError as error:
         problems.append(str(error))
         return ""
+    learn(url)
+    return url
 
 
 def _complete(given: str) -> str:
@@ -55,7 +59,13 @@ def _complete(given: str) -> str:
             "storage.url: SQLite takes no options behind a ?; in the name of a file write it as "
             "%3F: sqlite:///what%3F.db"
         )
-    if "password" in url.query:
+    if "@" in (url.host or ""):
+        raise UserError(
+            f"storage.url: there are several @ before the host; one that belongs to the password "
+            f"is written %40 (a : as %3A, a / as %2F, a % as %25); or leave the password out and "
+            f"put it in a file that {PASSWORD_FILE} names, as it is"
+        )
+    if {"password", "passwd", "pwd"} & {key.lower() for key in url.query}:
         raise UserError(
             f"storage.url: a password after the ? would be shown; put it before the @, "
             f"or in a file that {PASSWORD_FILE} names"

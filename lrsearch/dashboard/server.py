@@ -69,6 +69,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     """
     import optuna
     import optuna_dashboard
+    from optuna.storages import RDBStorage
 
     from lrsearch.study.optuna_tables import make_tables, open_storage, require_tables
 

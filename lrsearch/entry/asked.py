@@ -14,7 +14,8 @@ from lrsearch.analysis.columns import finite
 from lrsearch.config.settings import Settings
 from lrsearch.entry.places import read_here
 from lrsearch.errors import ConfigErrors, UserError
-from lrsearch.study.database import Database, open_existing, redacted
+from lrsearch.redaction import redacted
+from lrsearch.study.database import Database, open_existing
 from lrsearch.study.tables import StudyRow
 from lrsearch.workers.here import Here
 

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lrsearch.entry import study_commands
 from lrsearch.entry.study_commands import Names
+from lrsearch.redaction import redacted
+
+
+class RedactedErrors(TyperGroup):
+    """Commands whose usage errors are redacted before they are broken into lines of a box."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                vars(error)["message"] = redacted(message)
+            raise
+
 
 app = typer.Typer(
+    cls=RedactedErrors,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

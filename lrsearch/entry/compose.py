@@ -32,8 +32,6 @@ _SWEEP = "+sweep="
 _KEY = re.compile(r"[+~]{0,2}[\w.-]+")
 # How Hydra says which file chose what is not there.
 _PLACE = re.compile(r"In '([^']+)': ")
-# `://user:password@`; a password may itself hold @ or :, so up to the last @ of the word.
-_PASSWORD = re.compile(r"(://[^:@/\s]*:)\S*@")
 
 
 def register_sweeps() -> dict[str, Sweep]:
@@ -283,15 +281,3 @@ def _container(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
-
-
-def without_password(text: str) -> str:
-    """An argument or URL with `***` for the password of any database URL in it."""
-    return _PASSWORD.sub(r"\1***@", text)
-
-
-def hide_password(config: DictConfig) -> None:
-    """The same, in place, for the storage URL of a configuration."""
-    url = OmegaConf.select(config, "storage.url")
-    if isinstance(url, str) and without_password(url) != url:
-        config["storage"]["url"] = without_password(url)

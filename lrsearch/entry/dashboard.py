@@ -14,7 +14,8 @@ from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
-from lrsearch.study.database import beside, existing, redacted
+from lrsearch.redaction import redacted
+from lrsearch.study.database import beside, existing
 
 _PASSWORD = "LRSEARCH_DASHBOARD_PASSWORD"
 

@@ -20,7 +20,8 @@ from lrsearch.display import make_console
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
 from lrsearch.folders import for_a_moment
-from lrsearch.study.database import Database, redacted, stored_version, unusable
+from lrsearch.redaction import redacted
+from lrsearch.study.database import Database, stored_version, unusable
 from lrsearch.study.engine import connect
 
 _SLOW_ANSWER = 0.05

@@ -9,13 +9,19 @@ from collections.abc import Sequence
 
 from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
+from lrsearch.redaction import guard_output, learn, learn_environment, redacted
 
-_HYDRA_ONLY = ("help", "hydra_help", "shell_completion", "info")
+_HYDRA_ONLY = ("help", "shell_completion", "info")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    learn_environment(os.environ)
+    for argument in arguments:
+        learn(argument)
+    # A worker's output is its log, which is worth less than its work.
+    guard_output(expendable=arguments[:1] == ["worker"])
     try:
         try:
             code = _dispatch(arguments)
@@ -110,6 +116,8 @@ def _run(arguments: list[str], submit: bool = False) -> int:
                 f"--{name.replace('_', '-')} is not used here: put your own sweeps in "
                 f"./sweeps and your own parts in a folder given by --config-dir"
             )
+    if flags.hydra_help:
+        return _hydra(["--hydra-help"])  # it is the same for every sweep
     if any(getattr(flags, name) for name in _HYDRA_ONLY) or flags.cfg in ("hydra", "all"):
         return _hydra(arguments)
     if flags.cfg == "job":
@@ -118,7 +126,7 @@ def _run(arguments: list[str], submit: bool = False) -> int:
 
 
 def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], submit: bool) -> int:
-    from lrsearch.entry.compose import load_settings, without_password
+    from lrsearch.entry.compose import load_settings
 
     settings = load_settings(overrides, config_dir)
     if settings.dry_run:
@@ -129,7 +137,7 @@ def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], s
 
     if submit:
         return run.submit(settings)
-    command = "python -m lrsearch " + shlex.join(map(without_password, arguments))
+    command = "python -m lrsearch " + shlex.join(map(redacted, arguments))
     return run.run(settings, command)
 
 
@@ -138,14 +146,13 @@ def _show_config(
 ) -> int:
     from omegaconf import OmegaConf
 
-    from lrsearch.entry.compose import compose, hide_password
+    from lrsearch.entry.compose import compose
     from lrsearch.hints import unknown
 
     problems: list[str] = []
     config, _ = compose(overrides, config_dir, problems)
     if problems:
         raise ConfigErrors(problems)
-    hide_password(config)
     if package is not None:
         part = OmegaConf.select(config, package)
         if part is None:
@@ -156,16 +163,14 @@ def _show_config(
 
 
 def _hydra(arguments: list[str]) -> int:
-    """Hydra's own flags, shown by Hydra; it never sees a password, so it cannot show one."""
+    """Hydra's own flags, shown by Hydra."""
     import hydra
 
     from lrsearch.entry.catalogue import conf_folder
-    from lrsearch.entry.compose import CONFIG_NAME, VERSION_BASE, register_sweeps, without_password
+    from lrsearch.entry.compose import CONFIG_NAME, VERSION_BASE, register_sweeps
 
     register_sweeps()
-    sys.argv = ["lrsearch", *map(without_password, arguments)]
-    if "LRSEARCH_STORAGE" in os.environ:
-        os.environ["LRSEARCH_STORAGE"] = without_password(os.environ["LRSEARCH_STORAGE"])
+    sys.argv = ["lrsearch", *map(redacted, arguments)]
     hydra.main(version_base=VERSION_BASE, config_path=str(conf_folder()), config_name=CONFIG_NAME)(
         lambda config: None
     )()

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 
+from lrsearch.config.secrets import check_credentials
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
@@ -38,6 +39,7 @@ def read_here(arguments: Sequence[str]) -> tuple[Here, list[str]]:
             given[key] = value
         else:
             problems.append(unknown(key, PLACES))
+    check_credentials(given.get("storage.checkpoints"), "storage.checkpoints", problems)
     url = storage_url({"url": given.get("storage.url", _DEFAULT_URL)}, problems)
     if problems:
         raise ConfigErrors(problems)

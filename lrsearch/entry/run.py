@@ -25,9 +25,10 @@ from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.folders import for_a_moment
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
+from lrsearch.redaction import redacted
 from lrsearch.results import conclude
 from lrsearch.space.formulas import formula_problems
-from lrsearch.study.database import Database, absolute, redacted
+from lrsearch.study.database import Database, absolute
 from lrsearch.study.progress import Progress
 from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import (
@@ -162,7 +163,7 @@ def _checked(
     settings: Settings, console: Console
 ) -> tuple[Settings, DataInfo | None, RampPlan | None]:
     """Checks what the sweep needs here; nothing is stored."""
-    check_logger(settings.logger.name, settings.logger.arguments)
+    check_logger(settings.logger.name)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
     _prepare_logger(console, settings)

@@ -18,8 +18,9 @@ from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worke
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError, in_short
+from lrsearch.redaction import redacted
 from lrsearch.study.confirmed import read_confirmation
-from lrsearch.study.database import Database, open_existing, redacted
+from lrsearch.study.database import Database, open_existing
 from lrsearch.study.outages import passes
 from lrsearch.study.progress import Progress, Running
 from lrsearch.study.queue import Queue

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from lrsearch.errors import UserError
 from lrsearch.parameters import Parameter
@@ -72,8 +71,8 @@ LOGGERS: dict[str, LoggerKind | None] = {
 }
 
 
-def check_logger(name: str, arguments: Mapping[str, Any]) -> None:
-    """Raises UserError where the package is missing, or a URL would keep a password."""
+def check_logger(name: str) -> None:
+    """Raises UserError where the package is missing."""
     kind = LOGGERS[name]
     if kind is None:
         return
@@ -82,11 +81,6 @@ def check_logger(name: str, arguments: Mapping[str, Any]) -> None:
             f"logger={name} needs the package {kind.package}: "
             f"pip install 'lrsearch[{kind.extra}]', or go without: logger=none"
         )
-    if urlsplit(str(arguments.get("uri", ""))).password is not None:
-        raise UserError(
-            "logger.uri: a password does not belong in it, as it is stored with the study: "
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for the workers"
-        )
 
 
 def prepare_logger(name: str, arguments: Mapping[str, Any], study: str) -> None:
@@ -94,7 +88,7 @@ def prepare_logger(name: str, arguments: Mapping[str, Any], study: str) -> None:
 
     Raises UserError where it cannot be had.
     """
-    check_logger(name, arguments)
+    check_logger(name)
     kind = LOGGERS[name]
     if kind is None:
         return
@@ -122,7 +116,7 @@ def build_logger(name: str, arguments: Mapping[str, Any]) -> OpenLog | None:
     kind = LOGGERS[name]
     if kind is None:
         return None
-    check_logger(name, arguments)
+    check_logger(name)
     log = importlib.import_module(kind.module).Log
     complete = _complete(kind, arguments)
     return lambda trial: Careful(lambda: log(trial, **complete))

@@ -12,17 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
+from lrsearch.redaction import learn, redacted
 from lrsearch.study.engine import connect
 from lrsearch.study.identity import add_identity, has_identity, watch
 from lrsearch.study.outages import persist
 from lrsearch.study.schema import changing, foreign_tables
 from lrsearch.study.sqlite import BUSY_SECONDS, fault_of, file_of
 from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
-
-
-def redacted(url: str) -> str:
-    """The URL as it may be shown: without its password."""
-    return make_url(url).render_as_string(hide_password=True)
 
 
 def absolute(url: str) -> str:
@@ -66,8 +62,9 @@ def unusable(url: str, error: Exception) -> UserError:
 
 def why(url: str, error: BaseException) -> str:
     """What a database says is wrong, in a line, without the password."""
+    learn(url)
     reason = (str(getattr(error, "orig", None) or error).strip() or repr(error)).splitlines()[0]
-    return _without(url, reason)
+    return redacted(reason)
 
 
 class Database:
@@ -174,8 +171,3 @@ def foreign(url: str, tables: Sequence[str]) -> UserError:
         f"storage.url: {redacted(url)} belongs to another program, whose {named} would be in the "
         f"way of lrsearch's or Optuna's; nothing was changed: give lrsearch a database of its own"
     )
-
-
-def _without(url: str, text: str) -> str:
-    password = make_url(url).password
-    return text.replace(str(password), "***") if password else text

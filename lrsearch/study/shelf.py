@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
 from lrsearch.hints import closest
+from lrsearch.redaction import redacted
 from lrsearch.study.clock import database_now
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database
 from lrsearch.study.leasing import holds
 from lrsearch.study.tables import (
     DONE,

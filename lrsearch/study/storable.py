@@ -1,7 +1,7 @@
 """Values of the user's made such that every database takes them.
 
-PostgreSQL refuses NUL in text and NaN in JSON, all drivers refuse lone surrogates, and a text
-without bounds would fill the database and every screen that shows it.
+PostgreSQL refuses NUL in text and NaN in JSON, all drivers refuse lone surrogates, a text without
+bounds would fill the database and every screen that shows it, and a secret is not stored at all.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from sqlalchemy import JSON, Dialect, Text
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from lrsearch.redaction import redacted
+
 LONGEST_TEXT = 20_000
 """Characters; of a longer text the beginning and the end are kept."""
 
 
 def storable_text(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text in characters that every database takes, `longest` of them at most.
+    """The text without its secrets, in characters that every database takes, `longest` at most.
 
     Lone surrogates and NUL are written as Python escapes them: `\\udcff`, `\\x00`.
     """
+    text = redacted(text)
     if len(text) > longest:
         left_out = f"\n... {len(text) - longest} characters are left out ...\n"
         half = (longest - len(left_out)) // 2

@@ -16,8 +16,9 @@ from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
+from lrsearch.redaction import redacted
 from lrsearch.study.confirmation import advance
-from lrsearch.study.database import Database, beside, redacted
+from lrsearch.study.database import Database, beside
 from lrsearch.study.plan import plan_units
 from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.queue import Queue

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from lrsearch.errors import UserError
-from lrsearch.study.database import no_tables, redacted, refuse_file, stored_version, unusable
+from lrsearch.redaction import redacted
+from lrsearch.study.database import no_tables, refuse_file, stored_version, unusable
 from lrsearch.study.identity import add_identity
 from lrsearch.study.optuna_tables import upgrade_tables
 from lrsearch.study.schema import Step, changing, migrate

@@ -17,9 +17,10 @@ from lrsearch.errors import LrsearchError, UserError
 from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.redaction import redacted
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, redacted, unusable, why
+from lrsearch.study.database import Database, unusable, why
 from lrsearch.study.outages import Contact, Waits, passes, persist, refusals_in_words
 from lrsearch.study.owners import host_name, owner_name
 from lrsearch.study.queue import Queue

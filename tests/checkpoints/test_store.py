@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from lrsearch.checkpoints.format import Damaged, Identity, decode, encode
-from lrsearch.checkpoints.places import open_place, without_password
+from lrsearch.checkpoints.places import open_place
 from lrsearch.checkpoints.store import NoCheckpoints, Store
 from lrsearch.errors import UserError
 
@@ -383,8 +383,3 @@ def test_a_url_that_cannot_be_used_says_what_to_install(
     with pytest.raises(UserError, match=said) as raised:
         open_place(url)
     assert "secret" not in str(raised.value)
-
-
-def test_a_password_is_not_shown() -> None:
-    assert without_password("sftp://me:secret@host:22/x") == "sftp://me:***@host:22/x"
-    assert without_password("s3://bucket/x") == "s3://bucket/x"

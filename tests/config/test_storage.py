@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from lrsearch.config.storage import storage_url
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
-from lrsearch.study.database import redacted
+from lrsearch.redaction import redacted
 
 # What a password must survive: the characters that mean something in a URL.
 PASSWORD = "p@ss:w/ü%20#?"
@@ -83,6 +83,8 @@ def test_a_missing_file_is_a_problem_among_the_others(password_file: Path) -> No
         ("hunter2", "is not a database URL"),
         ("oracel://me:hunter2@host/x", "is not a database URL"),
         ("postgresql://host/x?password=hunter2", "before the @"),
+        ("postgresql://host/x?Password=hunter2", "before the @"),
+        ("postgresql://me:first@hunter2@host/x", "written %40"),
     ],
 )
 def test_what_is_no_url_is_refused_without_showing_it(url: str, said: str) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from lrsearch.config.settings import Settings
 from lrsearch.entry.catalogue import conf_folder, find_sweeps
-from lrsearch.entry.compose import load_settings, without_password
+from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import longer
 from lrsearch.errors import ConfigErrors
 from lrsearch.models import MODELS, model_class
@@ -263,19 +263,6 @@ def test_an_output_folder_must_be_one(nothing: str) -> None:
 # Passwords
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://me:se@cr:et@host/db", "postgresql://me:***@host/db"),
-        ("storage.url=mysql://u:p@h:33/d", "storage.url=mysql://u:***@h:33/d"),
-        ("sqlite:///x.db", "sqlite:///x.db"),
-        ("postgresql://me@host/db", "postgresql://me@host/db"),
-    ],
-)
-def test_a_password_is_never_shown(url: str, shown: str) -> None:
-    assert without_password(url) == shown
-
-
 def test_what_is_stored_of_the_configuration_has_no_url() -> None:
     checked = settings("storage.url=postgresql://me:secret@host/db")
     assert "secret" not in repr(checked.plain)
@@ -284,6 +271,28 @@ def test_what_is_stored_of_the_configuration_has_no_url() -> None:
 def test_a_bad_url_is_refused_without_repeating_it() -> None:
     found = problems("+sweep=digits", "storage.url=nosql://me:secret@host/db")
     assert "secret" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "variables"),
+    [
+        (("storage.checkpoints=s3://KEY:secret@bucket/x",), "AWS_SECRET_ACCESS_KEY"),
+        (("storage.checkpoints=abfs://me:secret@box/x",), "AZURE_STORAGE_ACCOUNT_KEY"),
+        (("storage.checkpoints=sftp://me:secret@host/x",), "FSSPEC_SFTP_PASSWORD"),
+        (("logger=mlflow", "logger.uri=https://me:secret@host"), "MLFLOW_TRACKING_PASSWORD"),
+        (("logger=mlflow", "logger.uri=https://secret@host"), "MLFLOW_TRACKING_PASSWORD"),
+        (("data.root=s3://KEY:secret@bucket/x",), "AWS_SECRET_ACCESS_KEY"),
+        (("+data.source='${storage.url}'", "storage.url=postgresql://me:secret@h/d"), "your own"),
+        (("study.try_first=[{lr: 0.1, a: 'https://x/?token=secret'}]",), "your own"),
+    ],
+)
+def test_credentials_in_what_is_stored_are_refused(
+    overrides: tuple[str, ...], variables: str
+) -> None:
+    said = [one for one in problems("+sweep=digits", *overrides) if "credentials" in one]
+    assert len(said) == 1
+    assert variables in said[0]
+    assert "secret" not in said[0]
 
 
 def test_the_best_are_confirmed_where_that_is_asked_for() -> None:

@@ -8,18 +8,21 @@ from collections.abc import Callable
 
 import optuna
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 from told_sweep import digits
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import UserError
+from lrsearch.redaction import learn
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, redacted
+from lrsearch.study.database import Database
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
+from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import OpenStudy, load_row, open_study
+from lrsearch.study.tables import RefusalRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies
 
 INFO = DataInfo(
@@ -78,7 +81,21 @@ def test_no_password_is_stored_anywhere(database: Database, studies: Studies, ur
         for (table,) in tables.all():
             rows = session.execute(text(f'select * from "{table}"')).all()
             assert "hunter2" not in json.dumps(rows, default=str), table
-    assert redacted("postgresql://me:hunter2@host/db") == "postgresql://me:***@host/db"
+
+
+def test_a_secret_in_a_text_of_an_error_is_not_stored(
+    database: Database, studies: Studies, url: str
+) -> None:
+    learn("postgresql://me:hunter2@host/db")
+    study = open_study(load_settings(["+sweep=digits"]), INFO, database, studies)
+    study.queue.stop("cannot connect as me with hunter2", hand_back=False)
+    Shelf(database.session).refuse(study.study_id, "host", "no answer from me:hunter2@host")
+    with database.session.begin() as session:
+        session.execute(update(UnitRow).values(reason="ValueError: 'hunter2' is wrong"))
+    with database.session() as session:
+        assert session.scalars(select(StudyRow.stopped)).all() == ["cannot connect as me with ***"]
+        assert session.scalars(select(RefusalRow.reason)).all() == ["no answer from me:***@host"]
+        assert set(session.scalars(select(UnitRow.reason))) == {"ValueError: '***' is wrong"}
 
 
 def test_the_same_command_again_resumes_to_the_same_total(open_with: Open) -> None:

@@ -1,0 +1,220 @@
+"""Redaction: the one place that decides what is a secret, and that replaces it with `***`.
+
+Secrets are found in two ways. By their form: the password of a URL (`scheme://user:password@host`),
+the value of a secret option (`?sslpassword=...`). By their value: `learn` remembers the secrets of
+the command line, of the environment and of password files, and from then on each is replaced
+wherever it appears, raw, percent-encoded or escaped as `repr`, JSON and HTML escape it.
+
+`guard_output` puts the standard output and the standard error of the process behind `redacted`:
+whatever is printed, logged, warned of or raised passes there.
+"""
+
+from __future__ import annotations
+
+import errno
+import html
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TextIO
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "***"
+_SHORTEST = 6
+"""Characters. A shorter secret is replaced in URLs only: by its value it would be found in words
+and numbers that have nothing to do with it."""
+
+_USER = r"(\w://)([^:/\s'\"]*)"
+# A password may itself hold @, : or /, so it reaches to the last @ of the word.
+_PASSWORD = re.compile(_USER + r":([^\s'\"<>]*)@")
+# In an argument a word does not end at a space or a quotation mark.
+_PASSWORD_OF_ARGUMENT = re.compile(_USER + r":(.*)@", re.DOTALL)
+# `user:password@host` as the whole of a value: a URL that lacks its scheme, or a slash of it.
+_BARE = re.compile(r"(?:^|=)['\"]?(?:[\w+]+:/?)?[^:/@\s=]+:(.+)@\w", re.DOTALL)
+# A lone name before the @ of a web address is a token; of a database it is the user.
+_TOKEN = re.compile(r"(https?://)([^\s/:@'\"<>]+)@", re.IGNORECASE)
+_QUERY = re.compile(r"\w://[^\s'\"<>?]*\?[^\s'\"<>]*")
+_OPTION = re.compile(r"([?&;])([\w.%-]+)=([^&;#\s'\"<>]*)")
+# Options of a URL whose value is a secret, or may hold one.
+_SECRET_OPTION = re.compile(
+    r"passw|pwd|secret|token|signature|credential|(api|access|account)_?key"
+    r"|^(pass|sig|key|auth|options|odbc_connect)$",
+    re.IGNORECASE,
+)
+# `password=...` outside a URL, as in libpq's connection strings.
+_PAIR = re.compile(
+    r"(?<![\w.])((?:ssl)?passw(?:or)?d|pwd)(\s*=\s*)([^\s'\",;&)}\]]+)", re.IGNORECASE
+)
+_VARIABLES = (
+    "LRSEARCH_DASHBOARD_PASSWORD",
+    "PGPASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "FSSPEC_SFTP_PASSWORD",
+    "FSSPEC_SSH_PASSWORD",
+)
+"""Variables of the environment whose whole value is a secret."""
+
+_URL_VARIABLES = ("mlflow_tracking_uri", "http_proxy", "https_proxy", "all_proxy")
+"""Further variables, in lower case, whose value is a URL that may hold a secret."""
+
+_secrets: set[str] = set()
+_known: re.Pattern[str] | None = None
+
+
+def redacted(text: str) -> str:
+    """The text with `***` in place of every secret in it."""
+    if "://" in text:
+        text = _PASSWORD.sub(rf"\1\2:{MASK}@", text)
+        text = _TOKEN.sub(rf"\1{MASK}@", text)
+        text = _QUERY.sub(lambda query: _OPTION.sub(_masked_option, query[0]), text)
+    # Looked for first, since a whole page of a report passes here, too.
+    if "=" in text and ("passw" in (lower := text.lower()) or "pwd" in lower):
+        text = _PAIR.sub(rf"\1\2{MASK}", text)
+    return text if _known is None else _known.sub(MASK, text)
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a text holds a URL with a password, a token or a secret option."""
+    return "://" in text and bool(
+        _PASSWORD.search(text) or _TOKEN.search(text) or any(_secret_options(text))
+    )
+
+
+def _secret_options(text: str) -> Iterator[str]:
+    """The values of a URL's secret options."""
+    for query in _QUERY.finditer(text):
+        for match in _OPTION.finditer(query[0]):
+            if match[3] and _SECRET_OPTION.search(unquote(match[2])):
+                yield match[3]
+
+
+def _masked_option(match: re.Match[str]) -> str:
+    is_secret = _SECRET_OPTION.search(unquote(match[2]))
+    return f"{match[1]}{match[2]}={MASK if is_secret else match[3]}"
+
+
+def learn(text: str) -> None:
+    """Remember the secrets of an argument, a URL or a connection string."""
+    found: list[str] = []
+    names: set[str] = set()
+    for pattern in (_PASSWORD, _PASSWORD_OF_ARGUMENT):
+        for match in pattern.finditer(text):
+            # What follows the first @ was meant as the host by whoever splits there.
+            found += [match[3], *match[3].split("@")]
+            names |= {match[2], *re.split(r"[:/?]", text[match.end() :])}
+    if "://" not in text:
+        found += [match[1] for match in _BARE.finditer(text)]
+    found += [match[2] for match in _TOKEN.finditer(text)]
+    found += _secret_options(text)
+    found += [match[3] for match in _PAIR.finditer(text)]
+    # A password that is also the name of the user, the host or the database is no secret by value.
+    learn_secrets(secret for secret in found if unquote(secret) not in names)
+
+
+def learn_secrets(secrets: Iterable[str]) -> None:
+    """Remember texts each of which is a secret as a whole."""
+    global _known
+    forms = {form for secret in secrets if _is_distinct(secret) for form in _forms(secret)}
+    if forms <= _secrets:
+        return
+    _secrets.update(forms)
+    _known = re.compile("|".join(map(_bounded, sorted(_secrets, key=len, reverse=True))))
+
+
+def learn_environment(environment: Mapping[str, str]) -> None:
+    """Remember the secrets of the variables that lrsearch and the drivers read."""
+    for name, value in environment.items():
+        if name.startswith("LRSEARCH_") or name.lower() in _URL_VARIABLES:
+            learn(value)
+    learn_secrets(environment[name] for name in _VARIABLES if name in environment)
+
+
+def forget() -> None:
+    """Forget all secrets, as a new process would."""
+    global _known
+    _secrets.clear()
+    _known = None
+
+
+def _is_distinct(secret: str) -> bool:
+    """Whether it may be replaced wherever it stands: neither short, nor a number, nor masked."""
+    return len(secret) >= _SHORTEST and not secret.isdigit() and set(secret) != {"*"}
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may be written: raw, percent-encoded, and escaped in quotation marks."""
+    raw = unquote(secret)
+    encoded = {quote(raw, safe=""), quote(raw), quote_plus(raw), quote(raw, safe=" +")}
+    plain = {secret, raw, *encoded}
+    escaped = {
+        *(repr(form)[1:-1] for form in plain),
+        *(json.dumps(form)[1:-1] for form in plain),
+        *(html.escape(form) for form in plain),
+        *(form.replace("'", "\\'") for form in plain),
+    }
+    return {form for form in plain | escaped if len(form) >= _SHORTEST}
+
+
+def _bounded(secret: str) -> str:
+    """A pattern for the secret where it is not a part of a longer word."""
+    before = r"(?<!\w)" if re.match(r"\w", secret) else ""
+    after = r"(?!\w)" if re.match(r"\w", secret[-1]) else ""
+    return before + re.escape(secret) + after
+
+
+# Output
+
+
+class GuardedOutput:
+    """A text stream that redacts what is written to it; all else is the stream's own.
+
+    One that is `expendable`, as a worker's log is, loses what it has no room for: its disk may be
+    full or read-only while the work goes on. Otherwise writing raises what the system raises.
+    """
+
+    def __init__(self, stream: TextIO, expendable: bool = False) -> None:
+        self._stream, self._expendable = stream, expendable
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(redacted(text))
+        except OSError as error:
+            self._lost(error)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        if not self._expendable or error.errno not in _NO_ROOM:
+            raise error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
+
+
+def guard_output(expendable: bool = False) -> None:
+    """Put the standard output and error behind `redacted`, for the rest of the process."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            continue
+        if isinstance(stream, GuardedOutput):
+            stream = stream._stream
+        setattr(sys, name, GuardedOutput(stream, expendable))
