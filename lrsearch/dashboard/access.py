@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from lrsearch.dashboard.clients import Network, PasswordCheck, client_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -48,6 +50,8 @@ class Rules:
     """None lets everybody in who can connect."""
     writable: bool = False
     """Whether methods other than GET and HEAD pass."""
+    proxies: tuple[Network, ...] = ()
+    """Proxies that are believed when they say for whom they ask."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ class Guard:
     def __init__(self, application: WSGIApplication, rules: Rules) -> None:
         self._application = application
         self._rules = rules
+        self._check = None if rules.password is None else PasswordCheck(rules.password.encode())
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        refusal = refused(environ, self._rules)
+        refusal = refused(environ, self._rules, self._check)
         if refusal is None:
             for key in [key for key in environ if _FORWARDED.fullmatch(key)]:
                 del environ[key]
@@ -86,8 +91,8 @@ class Guard:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def refused(environ: WSGIEnvironment, rules: Rules) -> Refusal | None:
-    """Why a request is refused; None lets it pass."""
+def refused(environ: WSGIEnvironment, rules: Rules, check: PasswordCheck | None) -> Refusal | None:
+    """Why a request is refused; None lets it pass. No `check` lets everybody in."""
     method = environ["REQUEST_METHOD"]
     host = environ.get("HTTP_HOST", "").lower()
     match = _HOST.fullmatch(host)
@@ -100,12 +105,8 @@ def refused(environ: WSGIEnvironment, rules: Rules) -> Refusal | None:
         )
     if _from_another_site(environ, host):
         return Refusal("403 Forbidden", "requests from other sites are refused")
-    if rules.password is not None and not _knows(environ, rules.password):
-        return Refusal(
-            "401 Unauthorized",
-            f"the password is missing or wrong; the user is {USER}",
-            (("WWW-Authenticate", f'Basic realm="{USER}", charset="UTF-8"'),),
-        )
+    if check is not None and (refusal := _unknown(environ, rules, check)):
+        return refusal
     if method not in _READING and not rules.writable:
         return Refusal(
             "403 Forbidden",
@@ -130,18 +131,42 @@ def _from_another_site(environ: WSGIEnvironment, host: str) -> bool:
     )
 
 
-def _knows(environ: WSGIEnvironment, password: str) -> bool:
-    """Whether the request carries the password, as HTTP Basic or as a bearer token."""
+def _unknown(environ: WSGIEnvironment, rules: Rules, check: PasswordCheck) -> Refusal | None:
+    """Why the request's password lets nobody in; None where it is the right one."""
+    peer = environ.get("REMOTE_ADDR", "")
+    client = client_of(peer, environ.get("HTTP_X_FORWARDED_FOR"), rules.proxies) or peer
+    wait = check.check(client, _given(environ))
+    if wait is None:
+        return None
+    if wait > 0:
+        return Refusal(
+            "429 Too Many Requests",
+            "too many wrong passwords; try again later",
+            (("Retry-After", str(math.ceil(wait))),),
+        )
+    return Refusal(
+        "401 Unauthorized",
+        f"the password is missing or wrong; the user is {USER}",
+        (("WWW-Authenticate", f'Basic realm="{USER}", charset="UTF-8"'),),
+    )
+
+
+def _given(environ: WSGIEnvironment) -> bytes | None:
+    """The password that a request carries, as HTTP Basic or as a bearer token.
+
+    None where it carries none. What cannot be read, or is of another user, is a wrong one.
+    """
     scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if not scheme:
+        return None
     if scheme.lower() == "bearer":
-        return hmac.compare_digest(given.strip().encode("latin-1"), password.encode())
-    if scheme.lower() != "basic":
-        return False
+        return bytes(given.strip().encode("latin-1"))
     try:
         decoded = base64.b64decode(given.strip(), validate=True)
     except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(decoded, f"{USER}:{password}".encode())
+        return b""
+    user, _, password = decoded.partition(b":")
+    return password if scheme.lower() == "basic" and user == USER.encode() else b""
 
 
 def safe_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

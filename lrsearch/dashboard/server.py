@@ -10,9 +10,9 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
-from waitress.server import create_server
 
 from lrsearch.dashboard.access import Guard, Rules
+from lrsearch.dashboard.connections import THREADS, Limits, Server
 from lrsearch.errors import UserError
 from lrsearch.study.database import unusable
 from lrsearch.study.engine import engine_options
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
     from optuna.artifacts._protocol import ArtifactStore
-
-_THREADS = 4
-_LARGEST_BODY = 1 << 20  # bytes; it is read before anyone asks for the password
-_LARGEST_HEADERS = 1 << 16
 
 
 def is_loopback(host: str) -> bool:
@@ -76,7 +72,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     # What Optuna warns of while it draws a page helps nobody who watches the terminal.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"optuna(_dashboard)?(\.|$)")
-    options = {**engine_options(url), "pool_size": _THREADS}
+    options = {**engine_options(url), "pool_size": THREADS}
     try:
         # A server's database may be empty yet: the dashboard may start before the first sweep.
         (require_tables if file_of(url) else make_tables)(url)
@@ -94,12 +90,4 @@ def serve(application: WSGIApplication, rules: Rules, listener: socket.socket) -
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A page asks for several things at once; that they wait for each other is no warning.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    server = create_server(
-        Guard(application, rules),
-        sockets=[listener],
-        threads=_THREADS,
-        ident="lrsearch",
-        max_request_body_size=_LARGEST_BODY,
-        max_request_header_size=_LARGEST_HEADERS,
-    )
-    server.run()
+    Server(Guard(application, rules), listener, Limits(), rules.proxies).run()

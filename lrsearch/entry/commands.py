@@ -170,6 +170,14 @@ def dashboard(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="a further name it is reached by; may be repeated")
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="a proxy, or a network of them, whose X-Forwarded-For says who asks; may be "
+            "repeated",
+        ),
+    ] = None,
     artifacts: Annotated[
         Path | None,
         typer.Option(
@@ -187,8 +195,10 @@ def dashboard(
     """
     from lrsearch.entry.dashboard import show
 
-    names = allowed_host or []
-    raise SystemExit(show(storage or [], host, port, writable, token_file, names, artifacts))
+    names, proxies = allowed_host or [], trusted_proxy or []
+    raise SystemExit(
+        show(storage or [], host, port, writable, token_file, names, artifacts, proxies)
+    )
 
 
 @app.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lrsearch.config.secrets import read_secret
 from lrsearch.dashboard.access import LOOPBACK_NAMES, USER, Rules
+from lrsearch.dashboard.clients import networks
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
 from lrsearch.entry.places import read_here
@@ -28,6 +29,7 @@ def show(
     token_file: Path | None,
     allowed_hosts: Sequence[str],
     artifacts: Path | None,
+    trusted_proxies: Sequence[str] = (),
 ) -> int:
     """Serves the dashboard until Ctrl-C or SIGTERM; the exit code, 0.
 
@@ -48,6 +50,7 @@ def show(
             hosts=LOOPBACK_NAMES.union(name.lower() for name in hosts),
             password=password,
             writable=writable,
+            proxies=networks(trusted_proxies),
         )
         url = existing(here.url)
         _serve(url, artifacts or beside(url, "lrsearch-artifacts"), rules, host, port)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from lrsearch.dashboard.access import LOOPBACK_NAMES, Guard, Rules
+from lrsearch.dashboard.clients import networks
 
 OPEN = Rules(hosts=LOOPBACK_NAMES)
 CLOSED = replace(OPEN, password="schlüssel:7")
@@ -39,12 +40,17 @@ class Answer:
 
 
 def ask(
-    application: Callable[..., Any], method: str = "GET", path: str = "/", **headers: str | None
+    application: Callable[..., Any],
+    method: str = "GET",
+    path: str = "/",
+    peer: str = "127.0.0.1",
+    **headers: str | None,
 ) -> Answer:
     """One request; `sec_fetch_site="none"` is a header, `host=None` leaves one out."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "",
         "SERVER_NAME": "x", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": peer,
         "wsgi.input": io.BytesIO(), "wsgi.errors": io.StringIO(), "wsgi.url_scheme": "http",
     }  # fmt: skip
     for key, value in {"host": "localhost:8080", **headers}.items():
@@ -120,6 +126,20 @@ def test_nothing_else_does(given: str | None, method: str) -> None:
     assert answer.status == 401
     assert answer.header("WWW-Authenticate") == ['Basic realm="lrsearch", charset="UTF-8"']
     assert b"schl" not in answer.body
+
+
+def test_after_a_few_wrong_passwords_the_client_has_to_wait() -> None:
+    guard = Guard(inside, replace(CLOSED, proxies=networks(["10.0.0.1"])))
+    wrong = {"authorization": "Bearer wrong"}
+    answers = [ask(guard, peer="203.0.113.1", **wrong) for _ in range(20)]
+    late = next(answer for answer in answers if answer.status == 429)
+    assert int(late.header("Retry-After")[0]) >= 1
+    assert ask(guard, peer="203.0.113.1").status == 401  # a browser that asks for it
+    assert ask(guard, peer="203.0.113.2", authorization=BASIC).status == 200
+    behind = {"peer": "10.0.0.1", "x_forwarded_for": "198.51.100.1", **wrong}
+    assert 429 in [ask(guard, **behind).status for _ in range(20)]
+    other = {**behind, "x_forwarded_for": "198.51.100.2", "authorization": BASIC}
+    assert ask(guard, **other).status == 200
 
 
 @given(st.text(st.characters(max_codepoint=255, blacklist_categories=("Cc",)), max_size=40))

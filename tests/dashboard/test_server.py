@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import socket
@@ -17,6 +18,7 @@ from command_line import Command, Run
 from served_dashboard import Server, clean_environment, serving
 
 PASSWORD = "correct horse"
+CLIENTS = itertools.count()
 BASIC = "Basic " + b64encode(f"lrsearch:{PASSWORD}".encode()).decode()
 
 
@@ -43,7 +45,8 @@ def clean() -> dict[str, str]:
 def guarded(folder: Path, clean: dict[str, str]) -> Iterator[Server]:
     """A read-only server with a password, on all networks, as in a container."""
     (folder / "token").write_text(PASSWORD + "\n")
-    with serving(folder, clean, "--token-file", "token", "--host", "0.0.0.0") as server:
+    arguments = ("--token-file", "token", "--host", "0.0.0.0", "--trusted-proxy", "127.0.0.1")
+    with serving(folder, clean, *arguments) as server:
         yield server
 
 
@@ -107,9 +110,22 @@ def test_no_path_is_read_without_the_password(
     guarded: Server, path: str, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
+    headers["X_Forwarded_For"] = f"198.51.100.{next(CLIENTS)}"  # who tries often has to wait
     status, got, body = guarded.ask("GET", path, **headers)
     assert (status, got["www-authenticate"].split()[0]) == (401, "Basic")
     assert b"digits" not in body
+
+
+def test_who_tries_passwords_has_to_wait_and_others_have_not(guarded: Server) -> None:
+    def status(client: str, authorization: str) -> int:
+        return guarded.ask(
+            "GET", "/dashboard", Authorization=authorization, X_Forwarded_For=client
+        )[0]
+
+    tried = [status("203.0.113.1", f"Bearer {number}") for number in range(30)]
+    assert tried[:5] == [401] * 5
+    assert 429 in tried
+    assert status("203.0.113.2", BASIC) == 200
 
 
 WRITES = [
