@@ -15,7 +15,8 @@ from optuna.storages._rdb import models
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from lrsearch.errors import UserError
-from lrsearch.study.database import foreign, no_tables, redacted, refuse_file
+from lrsearch.redaction import redacted
+from lrsearch.study.database import foreign, no_tables, refuse_file
 from lrsearch.study.engine import connect
 from lrsearch.study.schema import changing, foreign_tables
 from lrsearch.study.sqlite import file_of
