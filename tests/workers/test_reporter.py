@@ -20,7 +20,6 @@ from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
 from lrsearch.study.tables import DIVERGED
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
-from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import Outbox, Pruned, Reporter
 from lrsearch.workers.stall import StallWatch
