@@ -86,8 +86,10 @@ class Objective(Protocol):
         """How many evaluations a training has at most, whatever the recipe."""
 
 
-def build_objective(settings: Settings, stored_data: Mapping[str, Any] | None) -> Objective:
-    """The objective of a study, on this machine.
+def build_objective(
+    settings: Settings, stored_data: Mapping[str, Any] | None, samples: int | None = None
+) -> Objective:
+    """The objective of a study, on this machine; with `samples`, on the first few of the data.
 
     Raises UserError when the user's function cannot be imported, or when the data here are not
     those that the study was made with (`stored_data`).
@@ -100,14 +102,14 @@ def build_objective(settings: Settings, stored_data: Mapping[str, Any] | None) -
         return OwnObjective(settings, device)
     stored = None if stored_data is None else DataInfo.from_json(stored_data)
     if stored is not None and stored.file is not None and stored.file.exists():
-        return TrainingObjective(settings, stored, device)  # what the parent has prepared
+        return TrainingObjective(settings, stored, device, samples)  # what the parent has prepared
     info = prepare(settings.data)
     if stored is not None and info.fingerprint != stored.fingerprint:
         raise UserError(
             f"the data here ({info.name}, {info.fingerprint[:12]}) are not those of the study "
             f"({stored.name}, {stored.fingerprint[:12]}): nothing is mixed"
         )
-    return TrainingObjective(settings, info, device)
+    return TrainingObjective(settings, info, device, samples)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -137,7 +139,13 @@ def name_of(device: torch.device) -> str:
 class TrainingObjective:
     """lrsearch's own training; the data are put on the device once."""
 
-    def __init__(self, settings: Settings, info: DataInfo, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        info: DataInfo,
+        device: torch.device,
+        samples: int | None = None,
+    ) -> None:
         self.settings, self.device = settings, device
         self.device_name = name_of(device)
         classes = info.n_classes
@@ -151,7 +159,7 @@ class TrainingObjective:
         }
         self._spec = settings.data
         self._info = info
-        self._parts = _on_device(open_parts(self._spec, info), device)
+        self._parts = _on_device(open_parts(self._spec, info), device, samples)
         self._check_arguments()
         keep_freed_memory()
         # The first optimizer of a process imports a second's worth of torch: before the trials.
@@ -287,9 +295,13 @@ def _at(place: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:
     return lambda name, domain: place(domain)
 
 
-def _on_device(parts: Parts, device: torch.device) -> Parts:
+def _on_device(parts: Parts, device: torch.device, samples: int | None = None) -> Parts:
+    """The parts, as far as they are in memory, on a device; the first `samples` of each alone."""
+
     def move(part: TensorPart | StreamedPart) -> TensorPart | StreamedPart:
-        return part.to(device) if isinstance(part, TensorPart) else part
+        if isinstance(part, StreamedPart):
+            return part
+        return TensorPart(part.x[:samples], part.y[:samples]).to(device)
 
     return Parts(
         train=move(parts.train),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
     config, layers = compose(overrides, config_dir, problems)
     try:
         plain = _container(config, resolve=True)
-        settings = settings_from(plain, layers, is_new=True, defaults=_defaults())
+        settings = settings_from(plain, layers, is_new=True, defaults=_defaults(plain))
     except OmegaConfBaseException as error:
         raise ConfigErrors([*problems, _in_words(error)]) from None
     except ConfigErrors as error:
@@ -114,11 +114,13 @@ def _own_parts(
     return found
 
 
-def _defaults() -> dict[str, Any]:
-    """The shipped defaults of what no group chooses, resolved."""
+def _defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The shipped defaults, resolved, of sections whose keys may be arguments of the user's."""
+    data = plain.get("data")
+    if not isinstance(data, dict) or "_target_" not in data:
+        return {}
     config = OmegaConf.load(conf_folder() / f"{CONFIG_NAME}.yaml")
-    data = OmegaConf.to_container(OmegaConf.select(config, "data"), resolve=True)
-    return {"data": data}
+    return {"data": OmegaConf.to_container(OmegaConf.select(config, "data"), resolve=True)}
 
 
 @contextmanager

@@ -258,10 +258,15 @@ def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
     is_own = any(target is not None and target.own for target in targets)
     if is_own or (info is not None and settings.data.target is not None):
         from lrsearch.objective import TrainingObjective, build_objective
+        from lrsearch.training.dry_pass import SAMPLES
+        from lrsearch.training.memory import free_unused
 
-        objective = build_objective(settings, None if info is None else info.to_json())
+        stored = None if info is None else info.to_json()
+        objective = build_objective(settings, stored, SAMPLES)
         if isinstance(objective, TrainingObjective):
             objective.dry_pass()
+        del objective
+        free_unused()
 
 
 def _check_formulas(settings: Settings, info: DataInfo | None) -> None:

@@ -16,7 +16,7 @@ from lrsearch.training.task import Task
 
 T = TypeVar("T")
 
-_SAMPLES = 4
+SAMPLES = 4
 """More than one, for batch normalisation; few, for large models."""
 _OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory")
 
@@ -44,7 +44,7 @@ def _run(task: Task, name: str) -> None:
     optimizer = _in_words("optimizer", lambda: recipe.build_optimizer(model))
     _in_words("scheduler", lambda: recipe.build_schedule(optimizer, task.length))
     batches = training_batches(
-        task.parts.train, _SAMPLES, task.seed, 0, task.device, task.crop, task.flip
+        task.parts.train, SAMPLES, task.seed, 0, task.device, task.crop, task.flip
     )
     x, y = next(iter(batches))
     what = f"model: {name}, on inputs {_described(x)},"
