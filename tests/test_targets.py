@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lrsearch.errors import UserError
-from lrsearch.targets import check_arguments, load_target
+from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.targets import call_own, check_arguments, load_target
 
 Write = Callable[[str, str], None]
 
@@ -156,3 +156,24 @@ def test_what_is_given_by_position_and_by_name_is_checked(
 def test_a_target_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(UserError, match="data"):
         check_arguments({"no": "function"}, {}, "data")
+
+
+def test_code_that_ends_python_is_an_error_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ends_python.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(OwnCodeError, match=r"importing ends_python ends Python: SystemExit\(0\)"):
+        load_target("ends_python.Net", "model")
+    with pytest.raises(OwnCodeError, match="SystemExit: 3"):
+        call_own(sys.exit, "sys.exit", 3)
+
+
+def test_a_function_may_change_the_arguments_it_is_given() -> None:
+    def greedy(sizes: list[int]) -> list[int]:
+        sizes.insert(0, 64)
+        return sizes
+
+    mine = [16]
+    assert call_own(greedy, "mine.greedy", sizes=mine) == [64, 16]
+    assert mine == [16]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import Command
 from local_worker import serve, submit
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -194,22 +195,26 @@ def test_a_number_of_the_outcome_that_no_column_holds_fails_the_trial(
     assert trial.outcome == "failed"
 
 
-def test_a_privilege_that_is_taken_away_ends_the_worker_in_words(
-    own_folder: Path, new_database: Callable[[], str]
+@pytest.mark.parametrize("table", ["lrsearch_units", "lrsearch_epochs"])
+def test_a_privilege_that_is_taken_away_ends_the_worker_and_commands_in_words(
+    own_folder: Path, new_database: Callable[[], str], command: Command, table: str
 ) -> None:
     url = make_url(new_database())
     admin = create_engine(url)
     with admin.begin() as connection:
-        connection.execute(text("drop role if exists weak"))
-        connection.execute(text("create role weak login password 'weak'"))
-        connection.execute(text("grant all on schema public to weak"))
-    weak = url.set(username="weak", password="weak").render_as_string(hide_password=False)
-    submit("+sweep=digits", *OWN, f"storage.url={weak}", "objective._target_=told_sweep.objective")
+        connection.execute(text(f"create role {table} login password 'weak'"))
+        connection.execute(text(f"grant all on schema public to {table}"))
+    weak = url.set(username=table, password="weak").render_as_string(hide_password=False)
+    (own_folder / "fine.py").write_text("def objective(recipe, report):\n    report(1, 0.5)\n")
+    submit("+sweep=digits", *OWN, f"storage.url={weak}", "objective._target_=fine.objective")
     with admin.begin() as connection:
-        connection.execute(text("alter table lrsearch_units owner to postgres"))
+        connection.execute(text(f"alter table {table} owner to postgres"))
     admin.dispose()
-    with pytest.raises(DatabaseRefuses, match="permission denied for table lrsearch_units"):
+    with pytest.raises(DatabaseRefuses, match=f"permission denied for table {table}"):
         serve("own", url=weak)
+    code, _, said = command("show", "own", "0", f"storage.url={weak}")
+    assert code == 2
+    assert f"the database refuses this: permission denied for table {table}" in said
 
 
 # Recipes, data and models

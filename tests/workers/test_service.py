@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -198,3 +200,28 @@ def test_the_stored_configuration_is_what_is_served(database: Database, submit: 
     serve()
     progress = Progress(database.session, load_row(database, "stored").study_id)
     assert [len(progress.epochs(one.trial_id or 0)) for one in progress.finished()] == [1, 1]
+
+
+def test_a_module_that_raises_anything_leaves_its_study_alone(
+    database: Database, submit: Submit, tmp_path: Path
+) -> None:
+    name = "interrupts"
+    code = tmp_path / f"{name}.py"
+    code.write_text("from lrsearch.models.mlp import Mlp as Net\n")
+    broken = submit("broken", f"model._target_={name}.Net", "~model.hidden", "study.priority=9")
+    fine = submit("fine")
+    code.write_text("raise KeyboardInterrupt\n")
+    sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    serve()
+    assert (ends(database, broken), ends(database, fine)) == ([], ["complete"] * 2)
+    (status, _) = Shelf(database.session).statuses()
+    assert "KeyboardInterrupt" in next(iter(status.refusals.values()))
+
+
+def test_what_a_host_has_against_a_study_that_was_deleted_is_forgotten(either_url: str) -> None:
+    database = Database(either_url)
+    shelf = Shelf(database.session)
+    shelf.refuse(17, "host", "its code is missing")
+    assert shelf.statuses() == []
+    database.close()
