@@ -8,7 +8,8 @@ module takes for granted is tested against the dashboard's own reading.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from optuna.storages._rdb.models import StudySystemAttributeModel as Attribute
@@ -22,6 +23,7 @@ OWN_FIGURES = "lrsearch-"
 KEPT_BELOW = "\n\n---\n*lrsearch writes what stands above this line.*\n"
 _MARK = "lrsearch:shown"
 _FIGURES = "dashboard:plot_data:"
+_NOTE = re.compile(r"dashboard:(\d+):note_str:")
 _PIECE = 60_000  # characters; MySQL's texts end at 65,535 bytes
 
 Attributes = dict[str, Any]
@@ -82,6 +84,22 @@ def note(stored: Attributes, body: str, trial_id: int | None = None) -> Changes:
     changes = _changes(stored, f"{owner}note_str:", body + KEPT_BELOW + theirs)
     version = f"{owner}note_ver"
     return {**changes, version: int(stored.get(version, 0)) + 1} if changes else {}
+
+
+def old_notes(stored: Attributes, noted: Collection[int]) -> Changes:
+    """What has to change for trials that are not `noted` to have no note, but for edited ones.
+
+    The dashboard looks through all notes for each trial of a page: as each trial is the latest
+    once, a page would otherwise take longer with the square of the trials.
+    """
+    changes: Changes = {}
+    for trial_id in {int(match[1]) for key in stored if (match := _NOTE.match(key))}:
+        owner = f"dashboard:{trial_id}:"
+        text = _text(stored, f"{owner}note_str:")
+        theirs = text.partition(KEPT_BELOW.strip())[2].strip()
+        if trial_id not in noted and KEPT_BELOW.strip() in text and not theirs:
+            changes |= {key: None for key in stored if key.startswith(owner)}
+    return changes
 
 
 def figures(stored: Attributes, drawn: Mapping[str, str]) -> Changes:

@@ -27,7 +27,9 @@ from lrsearch.study.tables import RUNNING, EpochRow, SideRunRow, StudyRow, UnitR
 
 INTERVAL = 10.0
 """Seconds between two looks at the database."""
-_NOTED = 200  # trials; for each trial of a page the dashboard looks through all notes
+# Trials with a note. For each trial of a page the dashboard looks through all notes: of a study
+# with many trials fewer have one.
+_NOTED, _FEWEST_NOTED, _LOOKS = 200, 20, 200_000
 
 # In the dashboard nothing else says what a figure shows.
 _TITLES = {
@@ -53,8 +55,13 @@ def stale(database: Database) -> dict[str, str]:
         }
 
 
-def refresh(database: Database, name: str, mark: str) -> None:
-    """Writes a study's notes and figures. Raises database errors."""
+def refresh(
+    database: Database, name: str, mark: str, pause: Callable[[], object] = lambda: None
+) -> None:
+    """Writes a study's notes and figures. Raises database errors.
+
+    `pause` is called between steps of a second or so beside thousands of trials.
+    """
     from lrsearch.analysis.findings import findings
     from lrsearch.figures.study import study_figures
 
@@ -62,16 +69,21 @@ def refresh(database: Database, name: str, mark: str) -> None:
         study = read_study(database, name, thinned=True)
     except UserError:
         return  # it has just been deleted
+    pause()
     found = findings(study)
+    pause()
     drawn = {
         key: figure.update_layout(title_text=_TITLES.get(key), **_LAYOUT).to_json()
         for key, figure in study_figures(study, found).items()
     }
+    pause()
     with database.session() as session:
         stored = attributes.read(session, study.study_id)
     changes = attributes.marked(mark) | attributes.figures(stored, drawn)
     changes |= attributes.note(stored, study_note(study, found.sentences()))
-    for trial in _noted(study):
+    noted = _noted(study)
+    changes |= attributes.old_notes(stored, {trial.trial_id for trial in noted})
+    for trial in noted:
         changes |= attributes.note(stored, trial_note(trial, study), trial.trial_id)
     try:
         with database.session.begin() as session:
@@ -83,8 +95,9 @@ def refresh(database: Database, name: str, mark: str) -> None:
 def _noted(study: StudyData) -> list[TrialData]:
     """The trials that get a note: the best, then the latest."""
     latest = sorted(study.trials, key=lambda trial: trial.number, reverse=True)
-    chosen = {trial.number: trial for trial in [*study.ranked[: _NOTED // 2], *latest]}
-    return list(chosen.values())[:_NOTED]
+    count = min(_NOTED, max(_FEWEST_NOTED, _LOOKS // max(1, len(latest))))
+    chosen = {trial.number: trial for trial in [*study.ranked[: count // 2], *latest]}
+    return list(chosen.values())[:count]
 
 
 def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
@@ -124,8 +137,14 @@ def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
 class Refresher:
     """A thread that refreshes all studies of a database as long as a dashboard is open."""
 
-    def __init__(self, tables: OwnTables, say: Callable[[str], None]) -> None:
-        self._tables, self._say = tables, say
+    def __init__(
+        self,
+        tables: OwnTables,
+        say: Callable[[str], None],
+        quiet: Callable[[float], object] = lambda _: None,
+    ) -> None:
+        """`quiet` waits, at most so many seconds, until nobody is being answered."""
+        self._tables, self._say, self._quiet = tables, say, quiet
         self._over = threading.Event()
         self._failed: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="refresher", daemon=True)
@@ -155,10 +174,11 @@ class Refresher:
         if database is None:
             return
         for name, mark in stale(database).items():
+            self._quiet(INTERVAL)
             if self._over.is_set():
                 return
             try:
-                refresh(database, name, mark)
+                refresh(database, name, mark, lambda: self._quiet(INTERVAL))
             except SQLAlchemyError:
                 raise
             except Exception as error:  # noqa: BLE001 - the other studies are still shown

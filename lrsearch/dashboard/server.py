@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.dashboard.access import Guard, Rules
+from lrsearch.dashboard.compression import compressed
 from lrsearch.dashboard.connections import THREADS, Limits, Server
 from lrsearch.errors import UserError
 from lrsearch.study.database import unusable
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
     from optuna.artifacts._protocol import ArtifactStore
+
+_MOST_VALUES = 50_000
+"""Of all curves of a study together, on the pages that have them."""
 
 
 def is_loopback(host: str) -> bool:
@@ -65,9 +69,9 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     """
     import optuna
     import optuna_dashboard
-    from optuna.storages import RDBStorage
 
     from lrsearch.study.optuna_tables import make_tables, open_storage, require_tables
+    from lrsearch.study.optuna_trials import ColumnStorage
 
     # What Optuna warns of while it draws a page helps nobody who watches the terminal.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -76,13 +80,14 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     try:
         # A server's database may be empty yet: the dashboard may start before the first sweep.
         (require_tables if file_of(url) else make_tables)(url)
-        storage = open_storage(RDBStorage, url, options)
+        storage = open_storage(ColumnStorage, url, options)
     except (SQLAlchemyError, ImportError) as error:
         raise unusable(url, error) from None
+    storage.most_values = _MOST_VALUES
     # The cached storage: a refresh reads new trials only.
     cached = optuna.storages.get_storage(storage)
     application: WSGIApplication = optuna_dashboard.wsgi(cached, artifact_store=artifacts)
-    return application
+    return compressed(application)
 
 
 def serve(application: WSGIApplication, rules: Rules, listener: socket.socket) -> None:

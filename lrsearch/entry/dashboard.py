@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lrsearch.config.secrets import read_secret
 from lrsearch.dashboard.access import LOOPBACK_NAMES, USER, Rules
+from lrsearch.dashboard.busy import Busy
 from lrsearch.dashboard.clients import networks
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
@@ -63,11 +64,11 @@ def _serve(url: str, artifacts: Path, rules: Rules, host: str, port: int) -> Non
     from lrsearch.dashboard.pictures import Artifacts
     from lrsearch.dashboard.refresh import Refresher
 
-    tables = OwnTables(url)
-    application = dashboard(url, Artifacts(tables, artifacts))
+    tables, busy = OwnTables(url), Busy()
+    application = busy.counted(dashboard(url, Artifacts(tables, artifacts)))
     with listen(host, port) as listener:
         print(_announcement(url, listener, rules), flush=True)
-        with Refresher(tables, lambda line: print(line, file=sys.stderr, flush=True)):
+        with Refresher(tables, lambda line: print(line, file=sys.stderr, flush=True), busy.wait):
             serve(application, rules, listener)
     tables.close()
 

@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Select, and_, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 _Trial, _Param, _Value = models.TrialModel, models.TrialParamModel, models.TrialValueModel
 _User, _System = models.TrialUserAttributeModel, models.TrialSystemAttributeModel
@@ -37,6 +37,9 @@ class ColumnStorage(RDBStorage):
     """User attributes that are read; None for all, and for artifacts as well."""
     only_last: bool = False
     """Of the intermediate values, whether the last of each trial that is not complete is enough."""
+    most_values: int | None = None
+    """About how many intermediate values are read at once: of more, of each trial every second one,
+    or third, counted from its last."""
 
     def _get_trials(
         self,
@@ -153,18 +156,32 @@ class ColumnStorage(RDBStorage):
             .join(_Trial, _Trial.trial_id == _Intermediate.trial_id)
             .where(which)
         )
+        others = aliased(_Intermediate)
+        last = (
+            select(func.max(others.step))
+            .where(others.trial_id == _Trial.trial_id)
+            .correlate(_Trial)
+            .scalar_subquery()
+        )
         if self.only_last:
-            last = (
-                select(func.max(_Intermediate.step))
-                .where(_Intermediate.trial_id == _Trial.trial_id)
-                .correlate(_Trial)
-                .scalar_subquery()
-            )
             query = query.where(_Trial.state != TrialState.COMPLETE, _Intermediate.step == last)
+        elif self.most_values is not None:
+            every = max(1, -(-self._count_values(session, which) // self.most_values))
+            if every > 1:
+                query = query.where((last - _Intermediate.step) % every == 0)
         curves: dict[int, dict[int, float]] = defaultdict(dict)
         for trial_id, step, value, kind in _rows(session, query):
             curves[trial_id][step] = _Intermediate.stored_repr_to_intermediate_value(value, kind)
         return curves
+
+    def _count_values(self, session: Session, which: ColumnElement[bool]) -> int:
+        count = (
+            select(func.count())
+            .select_from(_Intermediate)
+            .join(_Trial, _Trial.trial_id == _Intermediate.trial_id)
+            .where(which)
+        )
+        return session.scalar(count) or 0
 
 
 def _rows(session: Session, query: Select[*tuple[Any, ...]]) -> Iterable[Any]:

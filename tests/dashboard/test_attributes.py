@@ -77,6 +77,24 @@ def test_what_somebody_has_added_to_a_note_stays(board: Board) -> None:
     assert after.endswith("my own words\n")
 
 
+def test_notes_of_trials_that_have_none_any_more_go_unless_somebody_has_added_to_them(
+    board: Board,
+) -> None:
+    kept, gone, edited, theirs = (board.study.ask() for _ in range(4))
+    for trial in (kept, gone, edited):
+        board.write(attributes.note(board.stored(), LONG, trial._trial_id))
+    optuna_dashboard.save_note(edited, optuna_dashboard.get_note(edited) + "my own words")
+    optuna_dashboard.save_note(theirs, "all mine")
+    board.write(attributes.note(board.stored(), "of the study"))
+    board.write(attributes.old_notes(board.stored(), {kept._trial_id}))
+    assert optuna_dashboard.get_note(kept) == LONG + attributes.KEPT_BELOW
+    assert optuna_dashboard.get_note(gone) == ""
+    assert optuna_dashboard.get_note(edited).endswith("my own words")
+    assert optuna_dashboard.get_note(theirs) == "all mine"
+    assert optuna_dashboard.get_note(board.study) == "of the study" + attributes.KEPT_BELOW
+    assert not [key for key in board.system() if f":{gone._trial_id}:" in key]
+
+
 def test_a_note_that_is_somebody_elses_is_left_alone(board: Board) -> None:
     optuna_dashboard.save_note(board.study, "mine alone " * 1000)
     assert attributes.note(board.stored(), "lrsearch's") == {}

@@ -55,6 +55,24 @@ def test_notes_and_figures_are_where_the_dashboard_looks_for_them(either_url: st
     sweep.close()
 
 
+def test_the_best_and_the_latest_trials_have_notes_and_no_others(
+    sweep: ToldSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_NOTED", 2)
+    sweep.trial(0.1)
+
+    def noted() -> set[int]:
+        study = optuna_study(sweep)
+        system = study._storage.get_study_system_attrs(study._study_id)
+        notes = {int(key.split(":")[1]) for key in system if re.match(r"dashboard:\d+:", key)}
+        return {trial.number for trial in study.get_trials() if trial._trial_id in notes}
+
+    for latest in (1, 2):
+        sweep.trial(0.5)
+        refresh_all(sweep.database)
+        assert noted() == {0, latest}
+
+
 def test_what_has_not_changed_is_not_written_again_even_by_another_dashboard(
     sweep: ToldSweep,
 ) -> None:

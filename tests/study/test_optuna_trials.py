@@ -57,6 +57,18 @@ def test_whole_trials_are_those_that_optuna_reads(filled: str) -> None:
             assert one.datetime_complete == other.datetime_complete
 
 
+def test_of_many_intermediate_values_every_second_one_is_read_counted_from_the_last(
+    filled: str,
+) -> None:
+    storage = ColumnStorage(filled)
+    storage.most_values = 4 * 5 // 2
+    for trial in storage.get_all_trials(1)[:4]:
+        assert list(trial.intermediate_values) == [1, 3, 5]
+    storage.most_values = 4 * 5
+    for trial in storage.get_all_trials(1)[:4]:
+        assert list(trial.intermediate_values) == [1, 2, 3, 4, 5]
+
+
 def test_only_some_trials_are_read_as_the_cache_asks(filled: str) -> None:
     theirs, ours = RDBStorage(filled), ColumnStorage(filled)
     for states, again, after in (
