@@ -6,21 +6,28 @@ A link that somebody has planted at such a name is replaced, never followed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from lrsearch.redaction import redacted
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""How the system says that a disk is full or read-only."""
+
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, prefix: str = ".") -> Iterator[BinaryIO]:
     """Open a file to write, which takes the place of `path` when the block ends.
 
     Its content is on the disk before it has the name, so that neither a reader nor a power cut
-    meets half a file. Where the block fails, nothing is left.
+    meets half a file. Where the block fails, nothing is left. `prefix` begins the name that the
+    file has meanwhile.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f"{prefix}{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -34,14 +41,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """Make or replace a file of UTF-8 text, given whole or in pieces, and its missing folder.
+def write_whole(path: Path, content: str | bytes | Iterable[str]) -> None:
+    """Make or replace a file, and its folder where it is missing. Raises OSError.
 
-    Raises OSError.
+    Text, whole or in pieces, is written as UTF-8, without the secrets in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        file.writelines(piece.encode() for piece in ([text] if isinstance(text, str) else text))
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            pieces = [content] if isinstance(content, str) else content
+            file.writelines(redacted(piece).encode() for piece in pieces)
 
 
 def new_file(path: Path) -> BinaryIO:

@@ -11,7 +11,6 @@ whatever is printed, logged, warned of or raised passes there.
 
 from __future__ import annotations
 
-import errno
 import html
 import json
 import re
@@ -199,14 +198,11 @@ class GuardedOutput:
             self._lost(error)
 
     def _lost(self, error: OSError) -> None:
-        if not self._expendable or error.errno not in _NO_ROOM:
+        if not self._expendable or isinstance(error, BrokenPipeError):
             raise error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
 def guard_output(expendable: bool = False) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import platform
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from lrsearch.confirm.result import Confirmation
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
+from lrsearch.errors import UserError
 from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
 from lrsearch.recipe import Recipe
@@ -57,17 +60,14 @@ def conclude(
         console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
     found = study.confirmation
     best = confirmed_first(ranked(finished, settings.metric.mode), lambda trial: trial.trial, found)
-    if finished:
-        write_whole(output / "trials.csv", trials_csv(study, study.trials))
     if not best:
         console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
-        if finished:
-            console.print(f"{output / 'trials.csv'} says why of each", markup=False)
+        table = output / "trials.csv"
+        if finished and _written(
+            console, settings, {table: lambda: trials_csv(study, study.trials)}
+        ):
+            console.print(f"{table} says why of each", markup=False)
         return 1
-    info = info_of(settings, info, best[0])
-    record = best_record(settings, info, best[0], found)
-    write_whole(output / "best.yaml", as_yaml(record))
-    write_whole(output / "best.py", best_script(settings, info, record))
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
     _print_best(console, settings, best[0], found)
@@ -85,17 +85,56 @@ def conclude(
     console.print(f"{len(finished)} trials ({tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
     console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)
+
+    @functools.cache
+    def recorded() -> tuple[DataInfo | None, dict[str, Any]]:
+        own = info_of(settings, info, best[0])
+        return own, best_record(settings, own, best[0], found)
+
+    # Last of all: what is on the screen by now no full disk takes back.
+    files: dict[Path, Callable[[], str | Iterable[str]]] = {
+        output / "trials.csv": lambda: trials_csv(study, study.trials),
+        output / "best.yaml": lambda: as_yaml(recorded()[1]),
+        output / "best.py": lambda: best_script(settings, *recorded()),
+    }
+    complete = _written(console, settings, files)
+    if complete:
+        console.print(
+            f"{output / 'best.yaml'}   again: python -m lrsearch train {output / 'best.yaml'}\n"
+            f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
+            f"python {output / 'best.py'}\n"
+            f"{output / 'trials.csv'}  all trials",
+            soft_wrap=True,
+            markup=False,
+        )
     console.print(
-        f"{output / 'best.yaml'}   again: python -m lrsearch train {output / 'best.yaml'}\n"
-        f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
-        f"python {output / 'best.py'}\n"
-        f"{output / 'trials.csv'}  all trials\n"
         f"{shown}  look at it: python -m lrsearch dashboard "
         f"{f'storage.url={shown}' if shown == settings.storage_url else 'with its URL'}",
         soft_wrap=True,
         markup=False,
     )
-    return 1 if failed else 0
+    return 0 if complete and not failed else 1
+
+
+def _written(
+    console: Console, settings: Settings, files: Mapping[Path, Callable[[], str | Iterable[str]]]
+) -> bool:
+    """Writes files of the result; where one cannot be, says so, and where its content is."""
+    try:
+        for path, content in files.items():
+            write_whole(path, content())
+    except (OSError, UserError) as error:
+        name = settings.study.name
+        why = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        console.print(
+            f"[bold red]cannot write {escape(why)}[/]\n"
+            f"nothing is lost: the database has it all. When there is room again: the same command,"
+            f" or python -m lrsearch best {name}, best {name} --format yaml (or python), "
+            f"export {name} --format csv",
+            soft_wrap=True,
+        )
+        return False
+    return True
 
 
 def info_of(settings: Settings, info: DataInfo | None, trial: Finished) -> DataInfo | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +46,29 @@ def test_an_older_file_is_replaced(tmp_path: Path, write: Callable[[Path, str], 
     write(path, "new")
     assert path.read_text() == "new"
     assert [one.name for one in tmp_path.iterdir()] == ["trials.csv"]
+
+
+def test_a_full_disk_leaves_the_older_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "best.yaml"
+    write_whole(path, "older")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, "newer")
+    assert path.read_text() == "older"
+    assert [one.name for one in tmp_path.iterdir()] == ["best.yaml"]
+
+
+def test_text_is_written_without_secrets_and_bytes_as_they_are(tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@host/db"
+    write_whole(tmp_path / "text", url)
+    write_whole(tmp_path / "bytes", url.encode())
+    assert (tmp_path / "text").read_text() == "postgresql://me:***@host/db"
+    assert (tmp_path / "bytes").read_text() == url
 
 
 def test_what_cannot_be_written_leaves_the_older_file_and_nothing_else(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from lrsearch.checkpoints.format import Parts
 from lrsearch.errors import UserError
+from lrsearch.files import whole_file
 from lrsearch.redaction import redacted
 
 TEMPORARY = ".writing-"
@@ -86,18 +85,9 @@ class Folder:
     def write(self, name: str, parts: Parts) -> None:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
-        try:
-            with temporary.open("wb") as file:
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)  # a full disk has the space back
-            raise
-        _sync(path.parent)
+        with whole_file(path, TEMPORARY) as file:
+            for part in parts:
+                file.write(part)
 
     def read(self, name: str) -> bytes:
         return (self._root / name).read_bytes()
@@ -117,16 +107,6 @@ class Folder:
 
     def where(self, name: str) -> str:
         return str(self._root / name)
-
-
-def _sync(folder: Path) -> None:
-    """Writes a folder's entries to the disk; some network file systems do not know how."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Remote:

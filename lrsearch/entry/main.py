@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
+from lrsearch.files import NO_ROOM
 from lrsearch.redaction import guard_output, learn, learn_environment, redacted
 
 _HYDRA_ONLY = ("help", "shell_completion", "info")
@@ -48,9 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (`| head`) has gone; Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()  # the reader (`| head`) has gone
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+        if error.filename is None:
+            _silence_output()
+        sys.exit(1)
     except Exception as error:
         from lrsearch.study.outages import Trouble, in_words, trouble
 
@@ -65,6 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"  nothing that it has is lost; the same command again goes on"
         )
         sys.exit(1)
+
+
+def _silence_output() -> None:
+    """Keeps Python from complaining of the standard output when it flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from lrsearch.analysis.words import listed
 from lrsearch.entry.asked import given_values, print_json
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.files import write_whole
 from lrsearch.hints import unknown
 from lrsearch.parameters import Parameter
 from lrsearch.pictures.curves import Curve
@@ -256,6 +257,6 @@ def prepare_picture(output: Path) -> Kind:
 def save(output: Path, picture: bytes) -> None:
     """Writes a picture. Raises UserError."""
     try:
-        output.write_bytes(picture)
+        write_whole(output, picture)
     except OSError as error:
         raise UserError(f"--output: cannot write {output}: {error.strerror}") from None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -188,7 +189,7 @@ class Launcher:
             *("worker", "--sweep", self.name, "--until-empty"),
             *("--parent", str(os.getpid()), "--heartbeat", str(heard.write)),
         )
-        with new_file(log) as output:
+        with self._log_file(log) as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "lrsearch", *command],
                 stdin=subprocess.DEVNULL,
@@ -213,6 +214,16 @@ class Launcher:
             worker.hung = no_progress(seconds)
             kill_tree(worker.process.pid)
             worker.process.wait()
+
+    def _log_file(self, log: Path) -> BinaryIO:
+        """The file of a worker's output; its work goes on where there is no room for one."""
+        try:
+            return new_file(log)
+        except OSError as error:
+            self._say_once(
+                f"cannot write to {self.logs}: {error.strerror}; the workers go on without logs"
+            )
+            return Path(os.devnull).open("wb")
 
     def _bury(self) -> None:
         """Takes away the workers that ended; opens what the dead ones held."""
