@@ -30,5 +30,5 @@ def keep_freed_memory() -> bool:
 def free_unused() -> None:
     """Gives memory of a GPU that nothing uses any more back to it, for other processes."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
