@@ -76,10 +76,11 @@ def test_a_study_that_cannot_be_served_is_left_alone_with_the_reason(
     database: Database, submit: Submit, tmp_path: Path
 ) -> None:
     code = tmp_path / "lost_model.py"
-    code.write_text("from lrsearch.models.mlp import Mlp as Net\n")
+    code.write_text("from lrsearch.models.mlp import MLP as Net\n")
     lost = submit("lost", "model._target_=lost_model.Net", "~model.hidden", "study.priority=9")
     fine = submit("fine")
     code.unlink()
+    sys.modules.pop("lost_model")
     serve()
     assert (ends(database, lost), ends(database, fine)) == ([], ["complete"] * 2)
     (status, _) = Shelf(database.session).statuses()
