@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from told_sweep import ToldSweep
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lrsearch"
 
@@ -128,6 +129,28 @@ def test_checking_a_configuration_imports_neither_torch_nor_optuna() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_commands_that_only_read_import_nothing_that_they_do_not_need(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    sweep = ToldSweep(url)
+    sweep.trial()
+    sweep.close()
+    code = """
+import contextlib, io, sys
+from lrsearch.entry.main import main
+
+for words in ("status digits", "best digits", "show digits 0", "compare digits 0 1",
+              "export digits", "export digits --format json", "try digits lr=0.1"):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main([*words.split(), sys.argv[1]])
+heavy = ("torch", "optuna", "scipy", "sklearn", "pandas", "plotly", "matplotlib")
+print([name for name in heavy if name in sys.modules])
+"""
+    command = [sys.executable, "-c", code, f"storage.url={url}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == "[]"
+    assert (tmp_path / "outputs" / "digits" / "epochs.csv").is_file()
 
 
 def test_a_worker_trains_without_importing_torchvision(environment: dict[str, str]) -> None:
