@@ -33,8 +33,9 @@ from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Running
 from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.database import Database, connect
+from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
+from lrsearch.study.engine import connect
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import COMPLETE, DONE, EpochRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies

@@ -112,7 +112,7 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
                 users[package].add(path.relative_to(PACKAGE).as_posix())
     assert all(user.startswith("entry/") for user in users["hydra"])
     assert users["optuna"] == {
-        "study/trials.py", "study/optuna_trials.py", "study/upgrade.py", "samplers.py",
+        "study/trials.py", "study/optuna_trials.py", "study/optuna_tables.py", "samplers.py",
         "dashboard/server.py",
         "study/suggestions.py", "dashboard/attributes.py", "dashboard/pictures.py",
         "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",

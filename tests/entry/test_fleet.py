@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -15,8 +17,9 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, connect
+from lrsearch.study.database import Database
 from lrsearch.study.endings import Outcome
+from lrsearch.study.engine import connect
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import open_study
 
@@ -150,6 +153,43 @@ def test_a_database_that_is_not_there_is_not_made(command: Command, tmp_path: Pa
     assert code == 2
     assert "there is no database" in error
     assert not (tmp_path / "typo.db").exists()
+
+
+COMMANDS = [
+    ("status",), ("best", "digits"), ("show", "digits", "0"), ("report", "digits"),
+    ("pause", "digits"), ("delete", "digits"), ("upgrade",), ("worker", "--until-empty"),
+    ("dashboard", "--port=0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_file_that_is_no_database_of_lrsearch_is_refused_and_left_as_it_is(
+    command: Command, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "text.db").write_text("this is not a database, but a text")
+    (tmp_path / "empty.db").touch()
+    with closing(sqlite3.connect(tmp_path / "foreign.db")) as connection:
+        connection.execute("CREATE TABLE studies (id INTEGER, title TEXT)")
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for name, said in (
+        ("text", "not a database"), ("empty", "has no tables"), ("foreign", "has no tables"),
+    ):  # fmt: skip
+        code, _, error = command(*words, f"storage.url=sqlite:///{name}.db")
+        assert code == 2
+        assert said in error
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_sweep_leaves_the_database_of_another_program_as_it_is(
+    command: Command, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "foreign.db")) as connection:
+        connection.execute("CREATE TABLE studies (id INTEGER, title TEXT)")
+    before = (tmp_path / "foreign.db").read_bytes()
+    code, _, error = command("submit", "+sweep=digits", "storage.url=sqlite:///foreign.db")
+    assert code == 2
+    assert "belongs to another program, whose 'studies' would be in the way" in error
+    assert (tmp_path / "foreign.db").read_bytes() == before
 
 
 def test_a_sweep_is_submitted_with_words_that_hold_in_every_folder(

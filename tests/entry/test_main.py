@@ -39,6 +39,7 @@ def test_an_unknown_sweep_lists_them_with_exit_code_2(lrsearch: Run) -> None:
         ("storage.url=sqlite://", "SQLite needs the path of a file"),
         ("storage.url=sqlite:///:memory:", "SQLite needs the path of a file"),
         ("storage.url=sqlite:///file:x.db?uri=true", "SQLite needs the path of a file"),
+        ("storage.url=sqlite:///a?b.db", "in the name of a file write it as %3F"),
         ("train.device=cuda:99", "train.device: 'cuda:99' is not on this machine"),
         ("model.hidden=abc", "model.hidden: 'abc' is not a list of widths, such as [256, 128]"),
         ("model.hidden=[0]", "model.hidden: [0] is not a list of widths"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from processes import at_one_instant, in_a_process
 from sqlalchemy import Connection, Engine, event, inspect, text
 
 from lrsearch.errors import UserError
@@ -21,23 +21,6 @@ from lrsearch.study.trials import Studies
 from lrsearch.study.upgrade import upgrade
 
 KILLED = 42
-
-
-def in_a_process(action: Callable[[], object]) -> Callable[[], int]:
-    """Begins the action in a process of its own; what waits for that, and gives its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(60)  # the test may be gone
-            action()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-            raise
-        finally:
-            os._exit(code)
-    return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def killed_at(moment: int, action: Callable[[], object]) -> bool:
@@ -134,7 +117,7 @@ def test_a_migration_that_is_killed_at_any_statement_goes_on_as_if_nothing_had_b
     while was_killed:
         url = fresh_url(moment)
         make_version_1(url)
-        was_killed = killed_at(moment, lambda url=url: migrated(url))  # type: ignore[misc]
+        was_killed = killed_at(moment, partial(migrated, url))
         migrated(url)
         assert_is_version_3(url)
         moment += 1
@@ -148,8 +131,7 @@ def test_of_two_migrations_at_once_each_step_is_taken_by_one(
     for number in range(3):
         url = fresh_url(number)
         make_version_1(url)
-        waits = [in_a_process(lambda url=url: migrated(url)) for _ in range(3)]  # type: ignore[misc]
-        assert [wait() for wait in waits] == [0, 0, 0]
+        assert at_one_instant(3, partial(migrated, url)) == [0, 0, 0]
         assert_is_version_3(url)
 
 
@@ -180,7 +162,7 @@ def test_a_database_whose_making_is_killed_at_any_statement_is_made_by_the_next(
     moment, was_killed = 0, True
     while was_killed:
         url = f"sqlite:///{tmp_path / f'{moment}.db'}"
-        was_killed = killed_at(moment, lambda url=url: open_both(url))  # type: ignore[misc]
+        was_killed = killed_at(moment, partial(open_both, url))
         studies, database = open_both(url)
         assert studies.create("one", "min", "val_loss") == 1
         assert Queue(database.session, 1).total() == 0
@@ -192,20 +174,14 @@ def test_a_database_whose_making_is_killed_at_any_statement_is_made_by_the_next(
 def test_processes_that_open_a_new_database_at_one_instant_share_it(
     fresh_url: Callable[[int], str],
 ) -> None:
+    def open_and_create(url: str) -> None:
+        studies, database = open_both(url)
+        study_id = studies.create("the same", "min", "val_loss")
+        assert Queue(database.session, study_id).total() == 0
+
     for number in range(4):
-        url, (wait_for_it, begin) = fresh_url(number), os.pipe()
-
-        def open_and_create(url: str = url, begin: int = begin, wait: int = wait_for_it) -> None:
-            os.close(begin)
-            os.read(wait, 1)  # returns when nobody holds the other end any more
-            studies, database = open_both(url)
-            study_id = studies.create("the same", "min", "val_loss")
-            assert Queue(database.session, study_id).total() == 0
-
-        waits = [in_a_process(open_and_create) for _ in range(4)]
-        os.close(begin)
-        assert [wait() for wait in waits] == [0] * 4
-        os.close(wait_for_it)
+        url = fresh_url(number)
+        assert at_one_instant(4, partial(open_and_create, url)) == [0] * 4
         engine = connect(url)
         with engine.connect() as connection:
             for table in ("studies", "lrsearch_version", "lrsearch_identity", "version_info"):
@@ -246,9 +222,7 @@ def test_tables_of_other_names_are_no_hindrance(either_url: str) -> None:
     studies.close()
 
 
-def test_optunas_tables_of_an_older_version_are_upgraded_whatever_kills_it(
-    fresh_url: Callable[[int], str],
-) -> None:
+def test_optunas_tables_of_an_older_version_are_upgraded_whatever_kills_it(tmp_path: Path) -> None:
     def make_older(url: str) -> None:
         studies, _ = open_both(url)
         studies.create("kept", "min", "val_loss")
@@ -259,11 +233,11 @@ def test_optunas_tables_of_an_older_version_are_upgraded_whatever_kills_it(
 
     moment, was_killed = 0, True
     while was_killed:
-        url = fresh_url(moment)
+        url = f"sqlite:///{tmp_path / f'{moment}.db'}"
         make_older(url)
         with pytest.raises(UserError, match="python -m lrsearch upgrade"):
             Studies(url)
-        was_killed = killed_at(moment, lambda url=url: upgrade(url))  # type: ignore[misc]
+        was_killed = killed_at(moment, partial(upgrade, url))
         upgrade(url)
         studies = Studies(url)
         assert studies.find("kept") == 1

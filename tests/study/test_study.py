@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import optuna
 import pytest
+from processes import at_one_instant
 from sqlalchemy import select, text, update
 from told_sweep import digits
 
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
+from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.redaction import learn
 from lrsearch.study.claims import Claims
@@ -208,6 +210,21 @@ def test_a_creation_that_was_interrupted_is_completed(open_with: Open, studies: 
     studies.create("digits", "min", "val_loss")  # and then the lights went out
     study = open_with()
     assert (study.resumed, study.total) == (False, 20)
+
+
+def test_sweeps_that_make_one_study_at_one_instant_share_its_trials(either_url: str) -> None:
+    chosen = settings(either_url, "study.n_trials=7")
+
+    def begin() -> None:
+        studies, database = open_storage(either_url)
+        assert open_study(chosen, INFO, database, studies).total == 7
+
+    assert at_one_instant(4, begin) == [0] * 4
+    database = Database(either_url)
+    row = load_row(database, "digits")
+    assert Queue(database.session, row.study_id).total() == 7
+    assert len(row.record["runs"]) == row.runs == 4
+    database.close()
 
 
 def test_a_study_of_somebody_elses_is_left_alone(

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import local_worker
 import pytest
@@ -16,13 +17,16 @@ from sqlalchemy import update
 
 from lrsearch.errors import UserError
 from lrsearch.study.database import Database
+from lrsearch.study.leasing import Orders
 from lrsearch.study.progress import Progress
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
+from lrsearch.study.sqlite import DatabaseReplaced
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import StudyRow, UnitRow
+from lrsearch.study.tables import OPEN, StudyRow, UnitRow
 from lrsearch.workers import service
 from lrsearch.workers.here import Here
+from lrsearch.workers.reporter import Outbox
 from lrsearch.workers.stop import Stop
 
 QUICK = ("+sweep=digits", "train.epochs=2", "pruner=none", "sampler=random")
@@ -64,6 +68,30 @@ def test_studies_are_served_by_priority_and_then_by_age(database: Database, subm
     old, new, urgent = ([moment for (moment,) in one] for one in times)
     assert max(urgent) <= min(old)
     assert max(old) <= min(new)
+
+
+@pytest.mark.parametrize("until_empty", [True, False])
+def test_a_worker_whose_database_was_replaced_ends_and_leaves_the_new_one_as_it_is(
+    submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until_empty: bool
+) -> None:
+    submit("lost")
+    renewed = []
+
+    def renew(self: Outbox, *arguments: Any) -> Orders:
+        if not renewed:  # the first word of a trial: meanwhile the file is another one
+            for name in ("lrsearch.db", "lrsearch.db-wal", "lrsearch.db-shm"):
+                (tmp_path / name).unlink(missing_ok=True)
+            renewed.append(submit("another"))
+        return flush(self, *arguments)
+
+    flush = Outbox.flush
+    monkeypatch.setattr(Outbox, "flush", renew)
+    with pytest.raises(DatabaseReplaced, match="another file was put in its place"):
+        serve(until_empty=until_empty)
+    new = Database(URL)
+    assert ends(new, renewed[0]) == []
+    assert Queue(new.session, renewed[0]).counts()[OPEN] == 2
+    new.close()
 
 
 def test_one_study_alone_can_be_served(database: Database, submit: Submit) -> None:
