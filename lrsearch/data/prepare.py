@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrsearch.data.cache import (
+    check_folder,
+    fingerprint_of,
+    save_tensors,
+    write_whole,
+)
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
 from lrsearch.data.spec import DataInfo, DataSpec
@@ -24,27 +29,29 @@ _SAMPLED_ITEMS = 64
 _PARTS = ("train", "validation", "test")
 
 
-def prepare(spec: DataSpec) -> DataInfo:
+def prepare(spec: DataSpec, anew: bool = False) -> DataInfo:
     """The data, read and split, or found in the cache; torch stays unimported on a hit.
 
+    `anew` reads them though they are in the cache: what is there is checked, and made whole.
     Raises UserError, saying which files go where, when they cannot be had and nothing stands in.
     """
+    check_folder(spec.cache_folder)
     if spec.target is not None:
         return _prepare_own(spec)
-    info = _cached(_sidecar(spec))
+    info = None if anew else _cached(spec)
     if info is not None:
         return info
     try:
         tensors = _read(spec)
     except DownloadFailed as error:
-        return _fall_back(spec, str(error))
+        return _fall_back(spec, str(error), anew)
     # The name is made anew: reading may have put raw files where none were.
     return _store(spec, tensors, _sidecar(spec))
 
 
 def prepared(spec: DataSpec) -> DataInfo | None:
     """What `prepare` would find in the cache; None where it would have to read or download."""
-    return None if spec.target is not None else _cached(_sidecar(spec))
+    return None if spec.target is not None else _cached(spec)
 
 
 def _sidecar(spec: DataSpec) -> Path:
@@ -57,12 +64,19 @@ def _sidecar(spec: DataSpec) -> Path:
     return spec.cache_folder / f"{spec.name}-{key}.json"
 
 
-def _cached(sidecar: Path) -> DataInfo | None:
+def _cached(spec: DataSpec) -> DataInfo | None:
     try:
-        info = DataInfo.from_json(json.loads(sidecar.read_text()))
+        info = DataInfo.from_json(json.loads(_sidecar(spec).read_text()))
+        # The folder may have been moved, and nothing outside of it is meant.
+        file = _file(spec, info.fingerprint)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return info if info.file is not None and info.file.exists() else None
+    return dataclasses.replace(info, file=file) if file.exists() else None
+
+
+def _file(spec: DataSpec, fingerprint: str) -> Path:
+    """The cache file of data."""
+    return spec.cache_folder / f"{spec.name}-{fingerprint[:16]}.pt"
 
 
 def _read(spec: DataSpec) -> Tensors:
@@ -99,12 +113,12 @@ def validation_size(wanted: float, n: int) -> int:
     return size
 
 
-def _fall_back(spec: DataSpec, reason: str) -> DataInfo:
+def _fall_back(spec: DataSpec, reason: str, anew: bool) -> DataInfo:
     source = SOURCES[spec.name]
     assert source.files is not None, "only what has raw files can be missing"
     if spec.fallback is None:
         raise UserError(missing_files(spec.name, source.files, spec.root_folder, reason))
-    other = prepare(fallback_spec(spec))
+    other = prepare(fallback_spec(spec), anew)
     return dataclasses.replace(other, wanted=spec.name, fallback_reason=reason)
 
 
@@ -128,16 +142,10 @@ def _prepare_own(spec: DataSpec) -> DataInfo:
 
 def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
     """Writes the cache, whole or not at all; two processes may do it at once."""
-    import torch
-
     tensors = {name: tensor.contiguous() for name, tensor in sorted(tensors.items())}
-    fingerprint = _fingerprint(tensors)
-    file = spec.cache_folder / f"{spec.name}-{fingerprint[:16]}.pt"
-    spec.cache_folder.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        temporary = _temporary(file)
-        torch.save(tensors, temporary)
-        temporary.replace(file)
+    fingerprint = fingerprint_of(tensors)
+    file = _file(spec, fingerprint)
+    save_tensors(file, tensors, fingerprint)
     info = DataInfo(
         name=spec.name,
         wanted=spec.name,
@@ -152,15 +160,8 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         file=file,
     )
     if sidecar is not None:
-        temporary = _temporary(sidecar)
-        temporary.write_text(json.dumps(info.to_json()))
-        temporary.replace(sidecar)
+        write_whole(sidecar, json.dumps(info.to_json()))
     return info
-
-
-def _temporary(file: Path) -> Path:
-    """Beside the file, with a name that no other process or machine has."""
-    return file.with_name(f".{file.name}.{uuid.uuid4().hex}")
 
 
 def _streamed(spec: DataSpec) -> DataInfo:
@@ -184,7 +185,7 @@ def _streamed(spec: DataSpec) -> DataInfo:
         name=spec.name,
         wanted=spec.name,
         fallback_reason=None,
-        fingerprint=_fingerprint({"lengths": torch.tensor(lengths), **tensors}),
+        fingerprint=fingerprint_of({"lengths": torch.tensor(lengths), **tensors}),
         input_shape=tuple(tensors["train_x"].shape[1:]),
         n_classes=classes,
         n_targets=_targets(tensors["train_y"]),
@@ -228,13 +229,3 @@ def _is_one_hot(targets: torch.Tensor) -> bool:
 
 def _targets(y: torch.Tensor) -> int:
     return int(y[0].numel()) if y.is_floating_point() else 1
-
-
-def _fingerprint(tensors: Tensors) -> str:
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import http.client
 import io
+import logging
 import os
+import shutil
 import socket
 import sys
 import tarfile
@@ -16,12 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrsearch.data.cache import is_of_disk, make_folder, unwritable
 from lrsearch.data.sources import RawFiles, Source
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.folders import for_a_moment
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 DOWNLOAD_TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as dead."""
@@ -90,12 +95,18 @@ def _read_present(
                 return source.function(str(folder), download=False)
             except UNPACK_ERRORS as error:
                 where = folder / files.folder
-                raise UserError(
-                    f"the files in {where} are damaged ({error}); delete them"
-                ) from error
+                if folder == root:
+                    raise UserError(
+                        f"the files in {where} are damaged ({error}); delete them"
+                    ) from error
+                _log.warning("the files in %s are damaged (%s): they are made anew", where, error)
+                shutil.rmtree(folder, ignore_errors=True)
     for folder in places:
-        with contextlib.suppress(*UNPACK_ERRORS):  # a cut-off archive: download it again
+        try:
             return _read_archives(source, files, folder, places[1])
+        except UNPACK_ERRORS as error:  # a cut-off archive: download it again
+            if is_of_disk(error):
+                raise unwritable(places[1], error) from None
     return None
 
 
@@ -118,7 +129,7 @@ def _read_archives(
             raise FileNotFoundError(archive)
     from torchvision.datasets.utils import extract_archive
 
-    kept.mkdir(parents=True, exist_ok=True)
+    make_folder(kept)
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=kept) as passing:
         to = Path(passing, files.archive_folder)
         to.mkdir(parents=True, exist_ok=True)
@@ -148,7 +159,7 @@ def _download(
     """Download through torchvision, which checks the files and keeps those that are complete."""
     from filelock import FileLock
 
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     with FileLock(cache / "download.lock"):  # two sweeps must not write the same files at once
         tensors = _read_present(source, files, root, cache)
         if tensors is not None:
@@ -166,6 +177,8 @@ def _download(
             ):
                 return source.function(str(folder), download=True)
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
+            if is_of_disk(error):  # not to be taken for a network that is down
+                raise unwritable(folder, error) from None
             raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
 
 

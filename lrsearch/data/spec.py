@@ -11,6 +11,8 @@ from annotated_types import Ge
 
 from lrsearch.targets import Signature, load_target
 
+DEFAULT_CACHE = Path("~/.cache/lrsearch")
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -24,7 +26,7 @@ class DataSpec:
     """Arguments of the target, or of the function of the registry (linear: n=1000, noise=0.2)."""
     root: Path = Path("data")
     """Where raw files are, or are downloaded to."""
-    cache: Path = Path("~/.cache/lrsearch")
+    cache: Path = DEFAULT_CACHE
     """Folder of the cache of tensors."""
     validation: int | float | None = None
     """Samples (int) or share (float) of the training part; None: the default of the source."""

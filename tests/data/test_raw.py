@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
+import os
 import shutil
 import socket
 from collections.abc import Callable
@@ -152,6 +154,33 @@ def test_unpacked_files_of_another_shape_are_called_damaged(
     with pytest.raises(UserError, match=r"are damaged.*delete them") as caught:
         read(root, tmp_path / "cache")
     assert str(root / RAW) in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_mirror")
+def test_damaged_files_that_were_unpacked_into_the_cache_are_made_anew(
+    tiny_mnist: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, cache = tiny_mnist(tmp_path / "root"), tmp_path / "cache"
+    wanted = read(root, cache)
+    labels = unpacked_root(files(), root, cache) / RAW / FILES[1]
+    labels.write_bytes(bytes(labels.stat().st_size))
+    assert same(read(root, cache), wanted)
+    assert f"the files in {labels.parent} are damaged" in caplog.text
+    assert same(read(root, cache), wanted)
+
+
+@pytest.mark.usefixtures("no_mirror")
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(
+    tiny_mnist: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    root = tiny_mnist(tmp_path / "root")
+    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", full)
+    with pytest.raises(UserError, match=r"data\.cache: cannot write .*No space left"):
+        read(root, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 @pytest.mark.usefixtures("no_mirror")
