@@ -20,10 +20,10 @@ from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.resumable import Resumable
 from lrsearch.schedules.durations import Length
+from lrsearch.seeds import seed_everything
 from lrsearch.space.domains import Domain
 from lrsearch.training import losses
 from lrsearch.training.dry_pass import dry_pass
-from lrsearch.training.generators import seed_everything
 from lrsearch.training.loop import Evaluation, Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.scores import mean_scores

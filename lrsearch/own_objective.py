@@ -17,8 +17,8 @@ from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.objective import Report, name_of
 from lrsearch.recipe import Recipe
+from lrsearch.seeds import seed_everything
 from lrsearch.targets import Signature, check_arguments, load_target
-from lrsearch.training.generators import seed_everything
 from lrsearch.training.loop import Diverged, Evaluation
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")

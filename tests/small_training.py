@@ -14,7 +14,7 @@ from torch import nn
 from lrsearch.data.parts import Parts, TensorPart
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.durations import Length
-from lrsearch.training.generators import seed_everything
+from lrsearch.seeds import seed_everything
 from lrsearch.training.loop import Evaluation, Task
 from lrsearch.training.losses import accuracy
 from lrsearch.training.settings import TrainSettings

@@ -10,8 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lrsearch.data.own import as_targets
 from lrsearch.data.parts import StreamedPart, TensorPart
-from lrsearch.seeds import derived_seed
-from lrsearch.training.generators import seed_everything
+from lrsearch.seeds import derived_seed, seed_everything
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Part = TensorPart | StreamedPart

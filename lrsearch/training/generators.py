@@ -8,15 +8,6 @@ from typing import Any
 import torch
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch on all devices."""
-    import numpy
-
-    random.seed(seed)
-    numpy.random.seed(seed)
-    torch.manual_seed(seed)
-
-
 def generator_states(device: torch.device) -> dict[str, Any]:
     """The states of Python's, NumPy's and torch's generators, as plain values and tensors."""
     import numpy
