@@ -26,6 +26,7 @@ from lrsearch.training import losses
 from lrsearch.training.dry_pass import dry_pass
 from lrsearch.training.loop import Evaluation, Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
+from lrsearch.training.precision import precision_of
 from lrsearch.training.scores import mean_scores
 
 
@@ -263,6 +264,7 @@ class TrainingObjective:
             self.device,
             autocast_of(train.amp, self.device.type),
             train.micro_batch,
+            precision_of(model),
             progress,
         )
 

@@ -185,6 +185,92 @@ def test_shapes_are_put_right_alike(
     assert printed == value
 
 
+KINDS = """
+import numpy
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+
+def load(kind):
+    generator = numpy.random.default_rng(0)
+    parts = []
+    for n in (96, 40):
+        y = generator.integers(3, size=n)
+        x = generator.normal(size=(n, 4)) + y[:, None]
+        if kind == "ids":
+            x = 2**24 + generator.integers(2, size=(n, 4)) + 2 * y[:, None]
+        elif kind == "counts":
+            x = generator.integers(9, size=(n, 4))
+        elif kind == "complex":
+            x = x + 1j * generator.normal(size=(n, 4))
+        elif kind == "truths":
+            x = x > 1
+        elif kind == "numbers":
+            y = x.mean(axis=1)
+        part = Noisy(x, y) if kind == "dataset" else (x, y)
+        parts.append(part)
+    return parts
+
+
+class Noisy(Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index] + numpy.random.normal(size=4), self.y[index]
+
+
+class Net(nn.Module):
+    def __init__(self, n_outputs, kind):
+        super().__init__()
+        self.kind = kind
+        wide = torch.float64 if kind in ("double", "numbers") else torch.float32
+        self.first = nn.Linear(8 if kind == "complex" else 4, 16, dtype=wide)
+        self.first = nn.Embedding(2**3, 4) if kind == "ids" else self.first
+        self.head = nn.Linear(16, n_outputs, dtype=wide)
+
+    def forward(self, x):
+        if self.kind == "ids":
+            x = self.first(x - 2**24).flatten(1)
+        elif self.kind == "complex":
+            x = self.first(torch.view_as_real(x).flatten(1))
+        else:
+            x = self.first(x.float() if self.kind == "truths" else x)
+        return self.head(x.relu())
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["ids", "double", "single", "complex", "truths", "numbers", "dataset"]
+)
+def test_own_data_of_every_type(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    Path("exported_kinds.py").write_text(KINDS)
+    value, printed, text = both(
+        capsys, "~data.name", "data._target_=exported_kinds.load", f"data.kind={kind}",
+        "model._target_=exported_kinds.Net", "~model.hidden", f"model.kind={kind}",
+        "metric.name=train_loss", "metric.at=last", "train.epochs=10", batch_size=8,
+    )  # fmt: skip
+    assert printed == value
+    assert value < 0.9, "something is learned"
+    assert "lrsearch" not in text.split('"""', 2)[2]
+
+
+@pytest.mark.parametrize("kind", ["counts", "truths", "double"])
+def test_models_of_the_catalogue_take_every_real_type(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    Path("exported_kinds.py").write_text(KINDS)
+    value, printed, _ = both(
+        capsys, "~data.name", "data._target_=exported_kinds.load", f"data.kind={kind}",
+        "train.amp=bf16",
+    )  # fmt: skip
+    assert printed == value
+
+
 def test_a_script_imports_what_it_uses_and_nothing_of_lrsearch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from lrsearch.data.values import are_numbers, checked_tensor, kind_of, not_finite
 from lrsearch.errors import UserError
+from lrsearch.seeds import derived_seed, seed_everything
 from lrsearch.targets import call_own, check_arguments, load_target
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _LARGEST = 8 << 30
 _SHARE_OF_FREE_MEMORY = 0.25
 _WANTED = (
     "it must return (train, validation) or (train, validation, test), each a pair of tensors "
-    "(x, y) or a torch Dataset"
+    "or NumPy arrays (x, y) or a torch Dataset"
 )
 
 
@@ -32,59 +34,67 @@ def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
     """
     tensors: dict[str, torch.Tensor] = {}
     for name, part in zip(_NAMES, _call(spec), strict=False):
-        if not _is_pair(part):
+        if not isinstance(part, tuple):
             if spec.in_memory == "never" or (spec.in_memory == "auto" and not _fits(part)):
                 return None
-            part = _materialised(part)
-        x, y = (one.detach().cpu() for one in part)
-        tensors[f"{name}_x"], tensors[f"{name}_y"] = x.float(), as_targets(y)
+            part = stacked(part, range(len(part)), name)
+        x, y = part
+        tensors[f"{name}_x"], tensors[f"{name}_y"] = x, as_targets(y)
     check_alike(spec, tensors)
     return tensors
 
 
 def as_targets(y: torch.Tensor) -> torch.Tensor:
-    """Classes as int64, N; numbers as float32, N×…: never N, which a loss would broadcast."""
-    if not y.is_floating_point():
+    """Classes as int64, N; numbers as they are, N×…: never N, which a loss would broadcast."""
+    if not y.is_floating_point() and not y.is_complex():
         return y.long().squeeze(1) if y.dim() == 2 and y.shape[1] == 1 else y.long()
-    return y.float()[:, None] if y.dim() == 1 else y.float()
+    return y[:, None] if y.dim() == 1 else y
 
 
-def check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor]) -> None:
-    """Raises UserError where the parts do not fit together."""
+def check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor], looked_at: str = "") -> None:
+    """Raise UserError where the parts do not fit together or hold what is not a number.
+
+    `looked_at` says which samples of a part the tensors hold, where it is not all of them.
+    """
     for kind, what in (("x", "inputs"), ("y", "targets")):
         parts = {name: one for name, one in tensors.items() if name.endswith(kind)}
-        found = {(one.dtype, tuple(one.shape[1:])) for one in parts.values()}
+        found = {(kind_of(one), tuple(one.shape[1:])) for one in parts.values()}
         if len(found) > 1:
             shapes = ", ".join(
                 f"{n[:-2]} {one.dtype} {tuple(one.shape)}" for n, one in parts.items()
             )
             raise UserError(f"{spec.target}: the {what} of its parts differ: {shapes}")
         for name, one in parts.items():
-            if kind == "y" and not one.is_floating_point() and one.min() < 0:
+            if kind == "y" and not are_numbers(one) and one.min() < 0:
                 raise UserError(f"{spec.target}: its {name[:-2]} part has a negative class")
+            if (bad := not_finite(one)) is not None:
+                count, first = bad
+                raise UserError(
+                    f"{spec.target}: NaN or infinity among the {what} of its {name[:-2]} part, in "
+                    f"{count} of {len(one)} samples{looked_at}, the first at index {first}: "
+                    f"leave these samples out, or put numbers there"
+                )
 
 
 def datasets_of(spec: DataSpec) -> list[Dataset[Any]]:
     """The user's data as Datasets, for streaming."""
     from torch.utils.data import TensorDataset
 
-    return [TensorDataset(*part) if _is_pair(part) else part for part in _call(spec)]
+    return [TensorDataset(*part) if isinstance(part, tuple) else part for part in _call(spec)]
 
 
 def _call(spec: DataSpec) -> list[Any]:
+    """The parts: a tuple of tensors (x, y), or a Dataset."""
     assert spec.target is not None, "only the user's own data have a function"
     function = load_target(spec.target, "data")
     check_arguments(function, spec.arguments, "data")
     found = call_own(function, spec.target, **spec.arguments)
     if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
         raise UserError(f"{spec.target}: {_WANTED}; it returned {type(found).__name__}")
+    parts: list[Any] = []
     for name, part in zip(_NAMES, found, strict=False):
         if _is_pair(part):
-            if len(part[0]) != len(part[1]) or len(part[0]) == 0:
-                raise UserError(
-                    f"{spec.target}: its {name} part has {len(part[0])} inputs and "
-                    f"{len(part[1])} targets"
-                )
+            parts.append(_pair(spec, name, part))
             continue
         if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
             raise UserError(f"{spec.target}: {_WANTED}; its {name} part is {type(part).__name__}")
@@ -92,29 +102,49 @@ def _call(spec: DataSpec) -> list[Any]:
             raise UserError(f"{spec.target}: {_WANTED}; its {name} part is not a pair of tensors")
         if len(part) == 0:
             raise UserError(f"{spec.target}: its {name} part is empty")
-    return list(found)
+        parts.append(part)
+    return parts
 
 
 def _is_pair(part: Any) -> bool:
-    import torch
-
+    """Whether it is meant as tensors or arrays (x, y), be they of a kind that is refused."""
     if not isinstance(part, (tuple, list)) or len(part) != 2:
         return False
-    return all(isinstance(one, torch.Tensor) for one in part)
+    return all(hasattr(one, "__array__") or hasattr(one, "toarray") for one in part)
+
+
+def _pair(spec: DataSpec, name: str, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets as tensors, with an equal number of samples. Raises UserError."""
+    tensors = []
+    for what, value in zip(("inputs", "targets"), part, strict=True):
+        try:
+            tensor = checked_tensor(value)
+        except UserError as error:
+            raise UserError(f"{spec.target}: the {what} of its {name} part {error}") from None
+        if tensor.dim() == 0:
+            raise UserError(f"{spec.target}: the {what} of its {name} part are a single number")
+        tensors.append(tensor)
+    x, y = tensors
+    if len(x) != len(y) or len(x) == 0:
+        raise UserError(f"{spec.target}: its {name} part has {len(x)} inputs and {len(y)} targets")
+    return x, y
 
 
 def sample(dataset: Any, index: int) -> tuple[torch.Tensor, torch.Tensor]:
     """One item as tensors. Raises UserError if it is not (x, y)."""
-    import torch
+    return item_tensors(dataset, dataset[index])
 
-    item = dataset[index]
+
+def item_tensors(dataset: Any, item: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """An item of a Dataset as tensors. Raises UserError if it is not (x, y)."""
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise UserError(f"an item of {type(dataset).__name__} must be (x, y)")
     try:
-        return torch.as_tensor(item[0]), torch.as_tensor(item[1])
-    except (TypeError, ValueError, RuntimeError) as error:
+        return checked_tensor(item[0]), checked_tensor(item[1])
+    except UserError as error:
         raise UserError(
-            f"an item of {type(dataset).__name__} must be two tensors or numbers: {error}"
+            f"an item of {type(dataset).__name__} must be two tensors, arrays or numbers; "
+            f"some {error}"
         ) from None
 
 
@@ -124,16 +154,22 @@ def _fits(dataset: Any) -> bool:
     return size < min(_LARGEST, _SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available)
 
 
-def _materialised(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return stacked(dataset, range(len(dataset)))
+def stacked(dataset: Any, chosen: Iterable[int], part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some items of a part as one batch (x, y), read in order under a seed of the part's own.
 
-
-def stacked(dataset: Any, chosen: Iterable[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some items as one batch (x, y). Raises UserError where their shapes differ."""
+    So a Dataset that draws from the global generators gives the same items to all processes.
+    Raises UserError where their shapes differ.
+    """
     import torch
 
+    seed_everything(items_seed(part))
     items = [sample(dataset, index) for index in chosen]
     try:
         return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
     except RuntimeError as error:
         raise UserError(f"the items of {type(dataset).__name__} differ in shape: {error}") from None
+
+
+def items_seed(part: str) -> int:
+    """The seed under which the items of a part are read before any training."""
+    return derived_seed("items", part)

@@ -27,8 +27,17 @@ class TensorPart:
         return len(self.x)
 
     def to(self, device: torch.device) -> TensorPart:
-        """The same on a device."""
-        return TensorPart(self.x.to(device), self.y.to(device))
+        """The same on a device, in the highest precision that the device has."""
+        return TensorPart(_on(self.x, device), _on(self.y, device))
+
+
+def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    import torch
+
+    if device.type == "mps":  # it has no numbers of double precision
+        single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+        tensor = tensor.to(single.get(tensor.dtype, tensor.dtype))
+    return tensor.to(device)
 
 
 @dataclass(frozen=True)

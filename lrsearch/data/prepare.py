@@ -17,6 +17,7 @@ from lrsearch.data.cache import (
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
 from lrsearch.data.spec import DataInfo, DataSpec
+from lrsearch.data.values import are_numbers, kind_of
 from lrsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         n_validation=len(tensors["validation_x"]),
         n_test=len(tensors["test_x"]) if "test_x" in tensors else 0,
         file=file,
+        inputs_are=kind_of(tensors["train_x"]),
     )
     if sidecar is not None:
         write_whole(sidecar, json.dumps(info.to_json()))
@@ -175,11 +177,11 @@ def _streamed(spec: DataSpec) -> DataInfo:
     tensors: Tensors = {}
     for name, dataset, length in zip(_PARTS, datasets, lengths, strict=False):
         chosen = sorted({k * length // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
-        x, y = stacked(dataset, chosen)
-        tensors[f"{name}_x"], tensors[f"{name}_y"] = x.float(), as_targets(y)
-    check_alike(spec, tensors)
+        x, y = stacked(dataset, chosen, name)
+        tensors[f"{name}_x"], tensors[f"{name}_y"] = x, as_targets(y)
+    check_alike(spec, tensors, looked_at=" that were looked at")
     classes = None
-    if not tensors["train_y"].is_floating_point():
+    if not are_numbers(tensors["train_y"]):
         classes = _declared_classes(spec, datasets[0])
     return DataInfo(
         name=spec.name,
@@ -193,6 +195,7 @@ def _streamed(spec: DataSpec) -> DataInfo:
         n_validation=lengths[1],
         n_test=lengths[2] if len(lengths) > 2 else 0,
         file=None,
+        inputs_are=kind_of(tensors["train_x"]),
     )
 
 
@@ -213,7 +216,7 @@ def _declared_classes(spec: DataSpec, dataset: Any) -> int:
 
 
 def _classes(targets: list[torch.Tensor]) -> int | None:
-    if any(target.is_floating_point() for target in targets):
+    if any(are_numbers(target) for target in targets):
         return None
     if all(_is_one_hot(target) for target in targets):
         return int(targets[0].shape[1])
@@ -228,4 +231,4 @@ def _is_one_hot(targets: torch.Tensor) -> bool:
 
 
 def _targets(y: torch.Tensor) -> int:
-    return int(y[0].numel()) if y.is_floating_point() else 1
+    return int(y[0].numel()) if are_numbers(y) else 1

@@ -86,6 +86,8 @@ class DataInfo:
     """The cache file; None when the data are streamed."""
     n_targets: int = 1
     """Regression: numbers to predict for a sample."""
+    inputs_are: str = "floating-point numbers"
+    """What the inputs are, whatever their precision: `kind_of` says."""
 
     @property
     def n_outputs(self) -> int:

@@ -35,6 +35,15 @@ def batch_lines(crop: int, flip: bool) -> list[str]:
     return lines
 
 
+def precision_lines() -> list[str]:
+    """The data, brought to the model's precision: once, as they all lie in memory."""
+    names = ["train_x", "train_y", "validation_x", "validation_y"]
+    return [
+        "precision = precision_of(model)",
+        *(f"{name} = in_precision({name}, precision)" for name in names),
+    ]
+
+
 def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe, batch_size: int) -> list[str]:
     """`batch_size` is that of the batches: the recipe's, or all samples where they are fewer."""
     scaled = "scaler.scale(loss).backward()" if amp == "fp16" else "loss.backward()"
@@ -43,7 +52,7 @@ def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe, batch_size
             "with autocast:",
             "    loss = measure_loss(model(x), y)",
             scaled,
-            "losses.append(loss.detach())",
+            "losses.append(loss.detach().float())",
         ]
     else:
         pieces = math.ceil(batch_size / micro_batch)
@@ -55,7 +64,7 @@ def backward_lines(micro_batch: int | None, amp: str, recipe: Recipe, batch_size
             "        loss = measure_loss(model(piece_x), piece_y)",
             "    loss = loss * (len(piece_x) / len(x))",
             f"    {scaled}",
-            "    batch_loss = batch_loss + loss.detach()",
+            "    batch_loss = batch_loss + loss.detach().float()",
             "losses.append(batch_loss)",
         ]
     if recipe.grad_clip is not None:

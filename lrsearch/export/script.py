@@ -14,6 +14,7 @@ from typing import Any
 
 from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Settings
+from lrsearch.data.own import items_seed
 from lrsearch.data.prepare import fallback_spec
 from lrsearch.data.raw import unpacked_root
 from lrsearch.data.sources import SOURCES
@@ -63,6 +64,9 @@ class _Script:
         functions = ["lrsearch.seeds.derived_seed", "lrsearch.training.batches.order"]
         if self.spec.crop or self.spec.flip:
             functions.append("lrsearch.training.batches.augmented")
+        if self._any_precision:
+            names = ("precision_of", "in_precision")
+            functions += [f"lrsearch.training.precision.{name}" for name in names]
         parts = [
             self._constants(),
             *map(source_of, functions),
@@ -75,6 +79,11 @@ class _Script:
         body = "\n\n\n".join(part.strip("\n") for part in parts if part)
         body = re.sub(r"\n{4,}", "\n\n\n", body)
         return f"{self._head()}\n\n{imports(body, self.imports)}\n\n{body}\n"
+
+    @property
+    def _any_precision(self) -> bool:
+        """Whether data or model are the user's; the catalogue's are float32."""
+        return self.spec.target is not None or self.settings.model.own
 
     def _head(self) -> str:
         warning = self.record.get("WARNING")
@@ -106,19 +115,8 @@ class _Script:
     def _data(self) -> str:
         if self.spec.target is not None:
             function = self._imported(self.spec.target)
-            return (
-                f"{source_of('lrsearch.data.own.as_targets')}\n\n\n"
-                f"def load_data():\n"
-                f'    """(x, y) for training and for validation."""\n'
-                f"    found = []\n"
-                f"    for part in {function}({arguments_text(self.spec.arguments)})[:2]:\n"
-                f"        if not isinstance(part, (tuple, list)):  # a Dataset\n"
-                f"            items = [part[k] for k in range(len(part))]\n"
-                f"            part = [torch.stack([torch.as_tensor(item[k]) for item in items])"
-                f" for k in (0, 1)]\n"
-                f"        found.append((part[0].float(), as_targets(part[1])))\n"
-                f"    return found"
-            )
+            readers = ("lrsearch.data.values.as_tensor", "lrsearch.data.own.as_targets")
+            return "\n\n\n".join([*map(source_of, readers), self._load_own(function)])
         spec = self.spec
         if self.info.name != self.info.wanted:
             spec = fallback_spec(spec)
@@ -138,6 +136,26 @@ class _Script:
             f"    train_x, train_y, validation_x, validation_y = parts\n"
             f"{normal if source.images else ''}"
             f"    return (train_x, train_y), (validation_x, validation_y)"
+        )
+
+    def _load_own(self, function: str) -> str:
+        """`load_data` of the user's function."""
+        seeds = [items_seed(name) for name in ("train", "validation")]
+        return (
+            f"def load_data():\n"
+            f'    """(x, y) for training and for validation."""\n'
+            f"    found = []\n"
+            f"    parts = {function}({arguments_text(self.spec.arguments)})\n"
+            f"    for part, seed in zip(parts, {seeds}):\n"
+            f"        if not isinstance(part, (tuple, list)):  # a Dataset\n"
+            f"            random.seed(seed)  # of what it draws\n"
+            f"            numpy.random.seed(seed)\n"
+            f"            torch.manual_seed(seed)\n"
+            f"            items = [part[k] for k in range(len(part))]\n"
+            f"            part = [torch.stack([as_tensor(item[k]) for item in items])"
+            f" for k in (0, 1)]\n"
+            f"        found.append((as_tensor(part[0]), as_targets(as_tensor(part[1]))))\n"
+            f"    return found"
         )
 
     # Model, loss and metrics
@@ -220,6 +238,7 @@ class _Script:
         blocks = {
             # The user's own code may draw from these.
             "SEEDS": seeds if self.imports else [],
+            "PRECISION": lines.precision_lines() if self._any_precision else [],
             "SCALER": [scaler] if train.amp == "fp16" else [],
             "GENERATOR": generator if self.spec.crop or self.spec.flip else [],
             "OPTIMIZER": lines.optimizer_lines(recipe),

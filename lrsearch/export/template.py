@@ -30,6 +30,7 @@ def main():
     {SEEDS}
     torch.manual_seed(SEED)
     model = build_model().to(DEVICE)
+    {PRECISION}
     measure_loss = MEASURES["val_loss"]
     autocast = AUTOCAST
     {SCALER}

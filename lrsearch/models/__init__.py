@@ -82,6 +82,11 @@ def check_model(
 ) -> None:
     """Raises UserError for arguments or data that the model does not take."""
     check_arguments(cls, arguments, "model", offered=_offered(info))
+    if not own and info.inputs_are == "complex numbers":
+        raise UserError(
+            f"model={name} takes real numbers, and the inputs of {info.name} are complex: return "
+            f"their parts, torch.view_as_real(x), or give a model of your own (model._target_)"
+        )
     if not own and MODELS[name].images and len(info.input_shape) != 3:
         raise UserError(
             f"model={name} takes images (channels × height × width); a sample of {info.name} has "

@@ -31,6 +31,6 @@ class CNN(nn.Module):
         self.head = nn.Linear(channels[-1], n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch N×C×H×W to N×n_outputs."""
-        out: torch.Tensor = self.head(self.body(x))
+        """Batch N×C×H×W of any real type to N×n_outputs."""
+        out: torch.Tensor = self.head(self.body(x.to(self.head.weight.dtype)))
         return out

@@ -34,6 +34,6 @@ class MLP(nn.Module):
         self.head = nn.Linear(widths[-1], n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch N×… to N×n_outputs."""
-        out: torch.Tensor = self.head(self.body(x))
+        """Batch N×… of any real type to N×n_outputs."""
+        out: torch.Tensor = self.head(self.body(x.to(self.head.weight.dtype)))
         return out

@@ -47,8 +47,9 @@ class ResNet18(nn.Module):
         self.head = nn.Linear(512, n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch N×C×H×W (C = 1 or 3) to N×n_outputs."""
-        out: torch.Tensor = self.head(self.dropout(self.body(x.expand(-1, 3, -1, -1))))
+        """Batch N×C×H×W (C = 1 or 3) of any real type to N×n_outputs."""
+        x = x.to(self.head.weight.dtype).expand(-1, 3, -1, -1)
+        out: torch.Tensor = self.head(self.dropout(self.body(x)))
         return out
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lrsearch.data.own import as_targets
+from lrsearch.data.own import as_targets, item_tensors
 from lrsearch.data.parts import StreamedPart, TensorPart
 from lrsearch.seeds import derived_seed, seed_everything
+from lrsearch.training.precision import in_precision
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Part = TensorPart | StreamedPart
@@ -44,11 +45,13 @@ def training_batches(
     flip: bool = False,
     first: int = 0,
     generator: torch.Generator | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
     """The batches of one epoch, all of one size: an incomplete last one is left out.
 
-    `crop` pads by so many zeros and cuts at random; `flip` mirrors half of the images. An epoch
-    that was left goes on at its batch `first`, with the `generator` of its augmentation.
+    Floating-point and complex numbers are brought to `precision`, the model's. `crop` pads by so
+    many zeros and cuts at random; `flip` mirrors half of the images. An epoch that was left goes on
+    at its batch `first`, with the `generator` of its augmentation.
     """
     indices = order(len(part), seed, epoch)
     batches = batches_per_epoch(part, batch_size)
@@ -59,9 +62,10 @@ def training_batches(
             (derived_seed(seed, "items", epoch, number), chunks[number])
             for number in range(first, batches)
         ]
-        source = _streamed(part.dataset, seeded, device)
+        source = _streamed(part.dataset, seeded, device, precision)
     else:
-        source = _gathered(part, indices.to(device), batch_size, range(first, batches))
+        numbers = range(first, batches)
+        source = _gathered(part, indices.to(device), batch_size, numbers, precision)
     if not crop and not flip:
         return source
     drawn_from = generator or augmentation(seed, epoch, device)
@@ -69,28 +73,34 @@ def training_batches(
 
 
 def _gathered(
-    part: TensorPart, indices: torch.Tensor, size: int, numbers: range
+    part: TensorPart, indices: torch.Tensor, size: int, numbers: range, precision: torch.dtype
 ) -> Iterator[Batch]:
     x, y = part.x, part.y
     for number in numbers:
         chosen = indices[number * size : (number + 1) * size]
-        yield x.index_select(0, chosen), y.index_select(0, chosen)
+        yield (
+            in_precision(x.index_select(0, chosen), precision),
+            in_precision(y.index_select(0, chosen), precision),
+        )
 
 
-def evaluation_batches(part: Part, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """All samples in their order; the last batch may be smaller."""
+def evaluation_batches(
+    part: Part, batch_size: int, device: torch.device, precision: torch.dtype = torch.float32
+) -> Iterator[Batch]:
+    """All samples in their order, in the model's precision; the last batch may be smaller."""
     if isinstance(part, StreamedPart):
         starts = range(0, len(part), batch_size)
         chunks = [
             (derived_seed("items", start), list(range(start, min(start + batch_size, len(part)))))
             for start in starts
         ]
-        yield from _streamed(part.dataset, chunks, device)
+        yield from _streamed(part.dataset, chunks, device, precision)
         return
     for start in range(0, len(part), batch_size):
         chosen = slice(start, start + batch_size)
         # Copies: a model may compute in place, and the data are read again.
-        yield part.x[chosen].clone(), part.y[chosen].clone()
+        x, y = part.x[chosen].clone(), part.y[chosen].clone()
+        yield in_precision(x, precision), in_precision(y, precision)
 
 
 class _Seeded(Dataset[Any]):
@@ -107,13 +117,15 @@ class _Seeded(Dataset[Any]):
         seed, indices = batch
         seed_everything(seed)
         several = getattr(self.dataset, "__getitems__", None)
-        if several is not None:
-            return list(several(indices))
-        return [self.dataset[index] for index in indices]
+        items = [self.dataset[index] for index in indices] if several is None else several(indices)
+        return [item_tensors(self.dataset, item) for item in items]
 
 
 def _streamed(
-    dataset: Dataset[Any], chunks: list[tuple[int, list[int]]], device: torch.device
+    dataset: Dataset[Any],
+    chunks: list[tuple[int, list[int]]],
+    device: torch.device,
+    precision: torch.dtype,
 ) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
         _Seeded(dataset),
@@ -124,7 +136,8 @@ def _streamed(
         generator=torch.Generator(),
     )
     for x, y in loader:
-        yield x.float().to(device, non_blocking=True), as_targets(y).to(device, non_blocking=True)
+        x, y = in_precision(x, precision), in_precision(as_targets(y), precision)
+        yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 
 
 def augmented(x: torch.Tensor, generator: torch.Generator, crop: int, flip: bool) -> torch.Tensor:

@@ -18,6 +18,7 @@ from lrsearch.training.batches import (
     training_batches,
 )
 from lrsearch.training.generators import generator_states, set_generator_states
+from lrsearch.training.precision import explained, precision_of
 from lrsearch.training.scores import mean_scores
 from lrsearch.training.task import Evaluation, OutOfMemory, Stopped, Task
 from lrsearch.training.watch import WINDOW, Diverged, LossWatch
@@ -47,6 +48,7 @@ class Training:
         self.forward: Callable[[torch.Tensor], torch.Tensor] = task.model
         if task.settings.compile:
             self.forward = torch.compile(task.model)
+        self.precision = precision_of(task.model)
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
         self.watch = LossWatch(task.on_losses)
         self.norms: list[torch.Tensor] = []
@@ -156,6 +158,7 @@ class Training:
             task.flip,
             first,
             self._augmentation,
+            self.precision,
         )
 
     def _train_step(self, batch: Batch) -> None:
@@ -185,7 +188,7 @@ class Training:
     def _backward_piece(
         self, x: torch.Tensor, y: torch.Tensor, share: float | None = None
     ) -> torch.Tensor:
-        with self.autocast:
+        with self.autocast, explained(x):
             loss = self.task.loss(self.forward(x), y)
         if share is not None:
             loss = loss * share
@@ -252,6 +255,7 @@ class Training:
             task.device,
             self.autocast,
             task.settings.micro_batch,
+            self.precision,
             task.progress,
         )
         task.model.train()

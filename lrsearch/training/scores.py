@@ -24,15 +24,17 @@ def mean_scores(
     device: torch.device,
     autocast: AbstractContextManager[object],
     batch: int | None = None,
+    precision: torch.dtype = torch.float32,
     progress: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The mean of each measure over all samples, in batches of at most `batch`.
 
-    `progress` is called after each batch. The model is to be in evaluation mode.
+    The data are brought to `precision`, the model's. `progress` is called after each batch. The
+    model is to be in evaluation mode.
     """
     totals = dict.fromkeys(measures, torch.zeros((), device=device))
     with torch.no_grad():
-        for x, y in evaluation_batches(part, batch or BATCH, device):
+        for x, y in evaluation_batches(part, batch or BATCH, device, precision):
             with autocast:
                 outputs = forward(x)
                 means = {name: measure(outputs, y) for name, measure in measures.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,17 @@ def test_given_arguments_win_over_the_data() -> None:
 @pytest.mark.parametrize("name", list(MODELS))
 def test_every_name_of_the_catalogue_is_a_module(name: str) -> None:
     assert issubclass(model_class(name, False), nn.Module)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.bool, torch.float64])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet18"])
+def test_models_take_inputs_of_any_real_type(name: str, kind: torch.dtype) -> None:
+    model = build(name).eval()
+    x = torch.randint(2, (2, 1, 8, 8))
+    assert torch.equal(model(x.to(kind)), model(x.float()))
+
+
+def test_complex_inputs_are_refused_by_models_of_the_catalogue() -> None:
+    data = dataclasses.replace(info(), inputs_are="complex numbers")
+    with pytest.raises(UserError, match=r"model=mlp takes real numbers.*view_as_real"):
+        build("mlp", data)
