@@ -106,9 +106,14 @@ def build_objective(
         return TrainingObjective(settings, stored, device, samples)  # what the parent has prepared
     info = prepare(settings.data)
     if stored is not None and info.fingerprint != stored.fingerprint:
+        streamed = (
+            "; where they are, and your Datasets draw at random when they are made or from "
+            "generators of their own, seed these, or name the data with data.fingerprint"
+        )
         raise UserError(
             f"the data here ({info.name}, {info.fingerprint[:12]}) are not those of the study "
             f"({stored.name}, {stored.fingerprint[:12]}): nothing is mixed"
+            f"{streamed if info.file is None else ''}"
         )
     return TrainingObjective(settings, info, device, samples)
 

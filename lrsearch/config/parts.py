@@ -124,6 +124,11 @@ def data_from(node: Any, problems: list[str]) -> DataSpec | None:
             for key in own
             if key not in allowed
         )
+    if dotted is None and node.get("fingerprint") is not None:
+        problems.append(
+            f"data.fingerprint: {as_given(node['fingerprint'])} is for streamed Datasets of your "
+            f"own (data._target_): leave it out"
+        )
     for key in ("root", "cache"):
         node[key] = Path(str(node.get(key))).expanduser()
     if len(problems) > before:

@@ -138,6 +138,11 @@ def _prepare_own(spec: DataSpec) -> DataInfo:
     tensors = load_own(spec)
     if tensors is None:
         return _streamed(spec)
+    if spec.fingerprint is not None:
+        raise UserError(
+            "data.fingerprint names data that are streamed; these are read into memory, where "
+            "their content says what they are: leave it out, or say data.in_memory=never"
+        )
     return _store(spec, tensors, None)
 
 
@@ -175,19 +180,33 @@ def _streamed(spec: DataSpec) -> DataInfo:
     datasets: list[Any] = list(datasets_of(spec))
     lengths = [len(dataset) for dataset in datasets]
     tensors: Tensors = {}
+    changing: list[str] = []
     for name, dataset, length in zip(_PARTS, datasets, lengths, strict=False):
         chosen = sorted({k * length // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
         x, y = stacked(dataset, chosen, name)
         tensors[f"{name}_x"], tensors[f"{name}_y"] = x, as_targets(y)
+        # A Dataset that draws from a generator of its own differs from reading to reading.
+        again = stacked(dataset, chosen, name)
+        changing += [f"{name}_{key}" for key, one, other in zip("xy", (x, y), again, strict=True)
+                     if not _same_bytes(one, other)]  # fmt: skip
     check_alike(spec, tensors, looked_at=" that were looked at")
     classes = None
     if not are_numbers(tensors["train_y"]):
-        classes = _declared_classes(spec, datasets[0])
+        labels = [one for name, one in tensors.items() if name.endswith("_y")]
+        classes = _classes_of(spec, datasets[0], labels)
+    known: Tensors = {"lengths": torch.tensor(lengths)}
+    for name, tensor in tensors.items():
+        if spec.fingerprint is not None or name in changing:
+            known[f"{name} {tensor.dtype} {tuple(tensor.shape)}"] = torch.empty(0)
+        else:
+            known[name] = tensor
+    if spec.fingerprint is not None:
+        known[f"named {spec.fingerprint}"] = torch.empty(0)
     return DataInfo(
         name=spec.name,
         wanted=spec.name,
         fallback_reason=None,
-        fingerprint=fingerprint_of({"lengths": torch.tensor(lengths), **tensors}),
+        fingerprint=fingerprint_of(known),
         input_shape=tuple(tensors["train_x"].shape[1:]),
         n_classes=classes,
         n_targets=_targets(tensors["train_y"]),
@@ -199,8 +218,25 @@ def _streamed(spec: DataSpec) -> DataInfo:
     )
 
 
-def _declared_classes(spec: DataSpec, dataset: Any) -> int:
-    """A streamed Dataset's own word on its classes; a few items cannot tell."""
+def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are equal to the last bit; NaN equals itself."""
+    return fingerprint_of({"": one}) == fingerprint_of({"": other})
+
+
+def _classes_of(spec: DataSpec, dataset: Any, labels: list[torch.Tensor]) -> int:
+    """How many classes a streamed Dataset has: what it says itself, else as the items show."""
+    seen = _classes(labels) or 0
+    declared = _declared_classes(dataset)
+    if declared is not None and declared < seen:
+        raise UserError(
+            f"{spec.target}: the training Dataset says that there are {declared} classes, and an "
+            f"item is of class {seen - 1}"
+        )
+    return declared or seen
+
+
+def _declared_classes(dataset: Any) -> int | None:
+    """A streamed Dataset's own word on its classes; a few items may not show all of them."""
     if hasattr(dataset, "n_classes"):
         return int(dataset.n_classes)
     if hasattr(dataset, "classes"):
@@ -209,10 +245,7 @@ def _declared_classes(spec: DataSpec, dataset: Any) -> int:
         return 1 + int(max(dataset.targets))
     if hasattr(dataset, "tensors"):  # torch's TensorDataset
         return 1 + int(dataset.tensors[-1].max())
-    raise UserError(
-        f"{spec.target}: streamed data must say how many classes there are: give the training "
-        f"Dataset an attribute `n_classes`"
-    )
+    return None
 
 
 def _classes(targets: list[torch.Tensor]) -> int | None:

@@ -35,6 +35,8 @@ class DataSpec:
     """What stands in when the download fails: "digits", or None for an error."""
     in_memory: Literal["auto", "always", "never"] = "auto"
     """Whether the user's torch Datasets are read into memory, once, or streamed."""
+    fingerprint: str | None = None
+    """Name of the data, for the user's streamed Datasets: in place of what their items say."""
     crop: Annotated[int, Ge(0)] = 0
     """Augmentation, done by the training loop: pad by so many pixels and crop at random."""
     flip: bool = False

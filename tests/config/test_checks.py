@@ -47,3 +47,8 @@ def test_what_is_stored_stays_readable_though_nothing_new_may_have_it(
 )
 def test_what_a_training_can_do_is_taken(sections: dict[str, Any]) -> None:
     assert settings_from(changed(**sections), is_new=True).plain
+
+
+def test_only_data_of_ones_own_are_named() -> None:
+    with pytest.raises(ConfigErrors, match=r"data\.fingerprint: 'mine' is for streamed Datasets"):
+        settings_from(changed(data={"fingerprint": "mine"}))

@@ -1,12 +1,15 @@
-"""The user's own data: tensors or Datasets, in memory or streamed, and what is said of others."""
+"""The user's own data: what it may be, in memory or streamed, and what is said of the rest."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
+import scipy.sparse
 import torch
 from torch.utils.data import Dataset, TensorDataset
 
@@ -114,9 +117,8 @@ def test_float_targets_of_one_dimension_become_a_column(own: Make) -> None:
     info = prepare(spec)
     assert (info.n_classes, info.n_targets, info.n_outputs) == (None, 1, 1)
     part = tensors(spec, info)["train"]
-    assert part.y.dtype == torch.float32
     assert part.y.shape == (6, 1)
-    assert torch.equal(part.y[:, 0], y)
+    assert torch.equal(part.y[:, 0], y.double())
 
 
 def test_several_numbers_for_a_sample_are_several_outputs(own: Make) -> None:
@@ -124,20 +126,89 @@ def test_several_numbers_for_a_sample_are_several_outputs(own: Make) -> None:
     assert (info.n_targets, info.n_outputs) == (3, 3)
 
 
-def test_bytes_become_floats_and_small_integers_classes(own: Make) -> None:
-    x = torch.arange(12, dtype=torch.uint8).view(6, 2)
+def test_small_integers_are_classes(own: Make) -> None:
     y = torch.tensor([0, 1, 0, 1, 0, 1], dtype=torch.uint8)
-    spec = own((x, y), (x, y))
+    spec = own((torch.zeros(6, 2), y), (torch.zeros(6, 2), y.numpy()))
     part = tensors(spec, prepare(spec))["train"]
-    assert (part.x.dtype, part.y.dtype) == (torch.float32, torch.int64)
-    assert part.x.tolist() == x.tolist()
+    assert part.y.dtype == torch.int64
+    assert part.y.tolist() == y.tolist()
+
+
+KINDS = {
+    torch.uint8: "integers",
+    torch.int64: "integers",
+    torch.bool: "truth values",
+    torch.float64: "floating-point numbers",
+    torch.complex64: "complex numbers",
+    torch.complex128: "complex numbers",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("given_as", ["tensors", "arrays", "datasets", "datasets of arrays"])
+def test_inputs_are_kept_in_the_type_that_they_have(
+    own: Make, kind: torch.dtype, given_as: str
+) -> None:
+    x, y = (2**24 + torch.arange(8)).view(4, 2).to(kind), torch.arange(4) % 2
+    pair: Any = {
+        "tensors": (x, y),
+        "arrays": (x.numpy(), y.numpy()),
+        "datasets": TensorDataset(x, y),
+        "datasets of arrays": Items(list(zip(x.numpy(), y.tolist(), strict=True))),
+    }[given_as]
+    spec = own(pair, pair)
+    info = prepare(spec)
+    part = tensors(spec, info)["train"]
+    assert part.x.dtype == kind
+    assert torch.equal(part.x, x)
+    assert info.inputs_are == KINDS[kind]
+
+
+def test_complex_targets_are_numbers(own: Make) -> None:
+    x, y = torch.zeros(4, 2), torch.full((4,), 1 + 2j)
+    spec = own((x, y), (x, y))
+    info = prepare(spec)
+    assert (info.n_classes, info.n_targets) == (None, 1)
+    assert torch.equal(tensors(spec, info)["train"].y, y[:, None])
+
+
+def test_floats_of_other_precision_fit_together_and_integers_do_not(own: Make) -> None:
+    x, y = classes(4)
+    assert prepare(own((x.numpy().astype("float64"), y), (x, y))).n_train == 4
+    with pytest.raises(UserError, match=r"inputs of its parts differ: .*int64.*float32"):
+        prepare(own((x.long(), y), (x, y)))
 
 
 def test_targets_are_classes_or_columns_of_numbers() -> None:
     assert as_targets(torch.tensor([True, False])).tolist() == [1, 0]
     assert as_targets(torch.zeros(3, dtype=torch.float64)).shape == (3, 1)
-    assert as_targets(torch.zeros(3, 2, dtype=torch.float16)).dtype == torch.float32
     assert as_targets(torch.zeros(3, 2)).shape == (3, 2)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("in_memory", ["auto", "never"])
+@pytest.mark.parametrize("bad", [NAN, float("inf"), complex(0, NAN)])
+def test_nan_and_infinity_are_found_when_the_data_are_read(
+    own: Make, in_memory: str, bad: complex
+) -> None:
+    x, y = torch.zeros(6, 2), torch.zeros(6)
+    x = x.to(torch.complex64) if isinstance(bad, complex) else x
+    broken = x.clone()
+    broken[2, 1] = broken[4, 0] = bad
+    datasets = (TensorDataset(x, y), TensorDataset(broken, y))
+    message = r"NaN or infinity among the inputs of its validation part, in 2 of 6 samples.*index 2"
+    with pytest.raises(UserError, match=message):
+        prepare(own(*datasets, in_memory=in_memory))
+
+
+def test_nan_among_the_targets_is_found(own: Make) -> None:
+    x, y = torch.zeros(6, 2), torch.zeros(6)
+    broken = y.clone()
+    broken[5] = NAN
+    with pytest.raises(UserError, match=r"targets of its train part, in 1 of 6 samples.*index 5"):
+        prepare(own((x, broken), (x, y)))
 
 
 @pytest.mark.parametrize("in_memory", ["auto", "always"])
@@ -215,12 +286,91 @@ def test_the_fingerprint_of_streamed_data_changes_with_items_and_length(own: Mak
     assert len({found(1.0, 100), found(2.0, 100), found(1.0, 101)}) == 3
 
 
+class Augmented(Dataset[Any]):
+    """Points with noise from one of the generators that a user may draw from."""
+
+    def __init__(self, drawn_by: str, seed: int = 0, n: int = 100) -> None:
+        self.x = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+        self.y = (self.x[:, 0] > 0).long()
+        self.drawn_by = drawn_by
+        self.own = numpy.random.default_rng()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> Any:
+        noise = {
+            "torch": lambda: float(torch.randn(())),
+            "numpy": lambda: float(numpy.random.normal()),
+            "random": random.random,
+            "own": self.own.normal,
+        }[self.drawn_by]
+        return self.x[index] + 0.1 * float(noise()), self.y[index]
+
+
+@pytest.mark.parametrize("drawn_by", ["torch", "numpy", "random", "own"])
+def test_datasets_that_draw_at_random_have_a_fingerprint(own: Make, drawn_by: str) -> None:
+    def found(**changes: Any) -> str:
+        data = Augmented(drawn_by, **changes)
+        return prepare(own(data, data, in_memory="never")).fingerprint
+
+    first = found()
+    random.random(), numpy.random.rand(), torch.rand(1)
+    assert found() == first
+    assert len({first, found(seed=1), found(n=101)}) == 3
+
+
+def test_datasets_that_draw_from_the_global_generators_are_read_alike_into_memory(
+    own: Make,
+) -> None:
+    data = Augmented("numpy")
+    assert prepare(own(data, data)).fingerprint == prepare(own(data, data)).fingerprint
+
+
+def test_streamed_data_may_be_named(own: Make) -> None:
+    def found(name: str | None, seed: int = 0, n: int = 100) -> str:
+        data = Augmented("torch", seed, n)
+        return prepare(own(data, data, in_memory="never", fingerprint=name)).fingerprint
+
+    assert found("mine", seed=0) == found("mine", seed=1)
+    assert len({found("mine"), found("other"), found(None), found("mine", n=101)}) == 4
+
+
+def test_data_in_memory_are_not_named(own: Make) -> None:
+    with pytest.raises(UserError, match=r"data\.fingerprint names data that are streamed"):
+        prepare(own(classes(4), classes(3), fingerprint="mine"))
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "one part": ((classes(3),), "it must return .* it returned tuple"),
     "four parts": ((classes(3),) * 4, "it must return .* it returned tuple"),
     "a part without items": ((classes(3), 7), "it must return .* its validation part is int"),
     "an iterator": ((iter([]), classes(3)), "its train part is list_iterator"),
     "a pair of lists": (([1], [2]), "its train part is not a pair of tensors"),
+    "sparse tensors": (
+        ((torch.eye(3).to_sparse(), torch.zeros(3)), classes(3)),
+        r"the inputs of its train part are sparse.* x.to_dense\(\)",
+    ),
+    "sparse arrays": (
+        (classes(3), (scipy.sparse.eye_array(3), torch.zeros(3))),
+        r"the inputs of its validation part are sparse: return x.toarray\(\)",
+    ),
+    "text": (
+        ((numpy.array(["a", "b"]), torch.zeros(2)), classes(3)),
+        "the inputs of its train part are of the type <U1, not numbers: encode text",
+    ),
+    "objects": (
+        ((torch.zeros(2, 2), numpy.array([[1], [2, 3]], dtype=object)), classes(3)),
+        "the targets of its train part are of the type object, not numbers",
+    ),
+    "masked arrays": (
+        ((numpy.ma.masked_equal(numpy.eye(2), 0), torch.zeros(2)), classes(3)),
+        "the inputs of its train part are a masked array",
+    ),
+    "a single number": (
+        ((torch.tensor(1.0), torch.tensor(1)), classes(3)),
+        "the inputs of its train part are a single number",
+    ),
     "an empty dataset": ((classes(3), Items([])), "its validation part is empty"),
     "empty tensors": ((classes(3), classes(0)), "its validation part has 0 inputs and 0 targets"),
     "unequal lengths": (
@@ -294,14 +444,24 @@ def test_streamed_classes_are_all_counted(own: Make) -> None:
     assert prepare(own(data, data, in_memory="never")).n_classes == 1000
 
 
-def test_streamed_classes_must_be_told(own: Make) -> None:
-    class Silent(Items):
-        def __init__(self, items: list[Any]) -> None:
-            super().__init__(items)
-            del self.n_classes
+class Silent(Items):
+    """A Dataset that does not say how many classes it has."""
 
-    data = Silent([(torch.zeros(2), 0), (torch.zeros(2), 1)])
-    with pytest.raises(UserError, match="an attribute `n_classes`"):
+    def __init__(self, items: list[Any]) -> None:
+        super().__init__(items)
+        del self.n_classes
+
+
+def test_streamed_classes_that_are_not_declared_are_those_of_the_items(own: Make) -> None:
+    train = Silent([(torch.zeros(2), i % 3) for i in range(500)])
+    validation = Silent([(torch.zeros(2), i % 5) for i in range(64)])
+    assert prepare(own(train, validation, in_memory="never")).n_classes == 5
+
+
+def test_an_item_beyond_the_declared_classes_is_refused(own: Make) -> None:
+    data = Items([(torch.zeros(2), i % 4) for i in range(64)])
+    data.n_classes = 3
+    with pytest.raises(UserError, match="there are 3 classes, and an item is of class 3"):
         prepare(own(data, data, in_memory="never"))
 
 
