@@ -37,6 +37,11 @@ def word(value: object) -> str:
     return value if isinstance(value, str) else as_given(value)
 
 
+def printable(text: str) -> str:
+    """A text without what would change the screen, or cannot be shown on it."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def unknown(name: object, known: Iterable[object]) -> str:
     """`'cosin' is unknown; did you mean cosine? (valid: constant, cosine, ...)`."""
     given, names = word(name), sorted(str(one) for one in known)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lrsearch.errors import UserError
 from lrsearch.hints import unknown
 from lrsearch.optimizers import OPTIMIZERS
@@ -15,6 +13,7 @@ from lrsearch.parameters import Parameter
 from lrsearch.schedules.durations import Duration, Length
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.schedules.plan import Call, Plan
+from lrsearch.yaml_text import to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -200,7 +199,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The recipe as YAML."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+        return to_yaml(self.to_dict())
 
     def describe(self) -> str:
         """One line for people: `sgd lr=0.1 batch=128 cosine(final=0) warmup=0.05`."""

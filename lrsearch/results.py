@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 
@@ -38,6 +37,7 @@ from lrsearch.study.provenance import versions
 from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import fallback_warning
 from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+from lrsearch.yaml_text import to_yaml
 
 _TOP = 10
 
@@ -150,7 +150,7 @@ def info_of(settings: Settings, info: DataInfo | None, trial: Finished) -> DataI
 
 def as_yaml(record: dict[str, Any]) -> str:
     """A record as the text of `best.yaml`."""
-    return yaml.safe_dump(record, sort_keys=False, allow_unicode=True)
+    return to_yaml(record)
 
 
 def best_record(

@@ -104,10 +104,10 @@ def given_values(words: Sequence[str]) -> dict[str, Any]:
 
     What is not of that grammar, such as a formula, is text. Raises ConfigErrors.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    parser = OverridesParser.create()
+    from lrsearch.entry.grammar import parse_override, value_of
+
     values: dict[str, Any] = {}
     problems = []
     for word in words:
@@ -118,14 +118,14 @@ def given_values(words: Sequence[str]) -> dict[str, Any]:
         if key in values:
             problems.append(f"{key} is given twice")
         try:
-            parsed = parser.parse_override(word)
+            parsed = parse_override(word)
         except HydraException:
             values[key] = text
             continue
         if parsed.is_sweep_override():
             problems.append(f"{word}: one setting has one {key}; give each setting by itself")
             continue
-        values[key] = parsed.value()
+        values[key] = value_of(parsed)
     if problems:
         raise ConfigErrors(problems)
     return values

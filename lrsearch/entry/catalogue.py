@@ -8,7 +8,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+
+from lrsearch.config.words import WORDS
+from lrsearch.hints import printable
+from lrsearch.yaml_text import YamlError, read_file
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -61,10 +64,13 @@ def _sweeps_in(folder: Path) -> dict[str, Sweep]:
 
 def _read(path: Path) -> Sweep:
     problem = None
+    node: object = DictConfig({})
     try:
-        node = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        node, problem = DictConfig({}), f"{path} is not valid YAML: {error}"
+        node = OmegaConf.create(read_file(path, [*WORDS, "defaults[].*"]))
+    except YamlError as error:
+        problem = str(error)
+    except OmegaConfBaseException as error:
+        problem = f"{path}: {error}"
     if not isinstance(node, DictConfig):
         node, problem = DictConfig({}), f"{path} is not a mapping of keys to values"
     return Sweep(path.stem, path, node, problem)
@@ -73,4 +79,7 @@ def _read(path: Path) -> Sweep:
 def sweep_list(sweeps: dict[str, Sweep]) -> str:
     """A line each: name and description."""
     width = max(map(len, sweeps), default=0)
-    return "\n".join(f"  {name:{width}}  {sweep.description}" for name, sweep in sweeps.items())
+    return "\n".join(
+        f"  {printable(name):{width}}  {printable(sweep.description)}"
+        for name, sweep in sweeps.items()
+    )

@@ -14,7 +14,6 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -22,9 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lrsearch.config.border import settings_from
 from lrsearch.config.settings import Settings
+from lrsearch.config.words import WORDS
 from lrsearch.entry.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
+from lrsearch.entry.grammar import as_word, parse_override, quoted, value_of, written
+from lrsearch.entry.part_files import search_path
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
+from lrsearch.yaml_text import YamlError
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -73,20 +76,21 @@ def compose(
     the border, which knows them all, reports the unknown ones together with the bad values.
     """
     sweeps = register_sweeps()
-    parsed = _parse(overrides, problems)
     with _hydra(config_dir) as loader:
         groups = set(loader.list_groups("")) - {"hydra"}
+        parsed = _parse(overrides, groups, problems)
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
-        name = next((one.removeprefix(_SWEEP) for one in chosen if one.startswith(_SWEEP)), None)
-        if name is None:
+        sweep = [one for one in chosen if one.startswith(_SWEEP)]
+        if not sweep:
             raise ConfigErrors(problems)
+        name = str(parse_override(sweep[0]).value())
         rest = [one for one in parsed if not _chooses(one, groups)]
         values = [_let_in(one) for one in rest if one.key_or_group != "sweep"]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values])
         except MissingConfigException as error:
             raise ConfigErrors([*problems, _missing(error, name)]) from None
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, YamlError) as error:
             raise ConfigErrors([*problems, _in_words(error)]) from None
     OmegaConf.set_struct(config, False)
     config["sweep"] = name
@@ -126,27 +130,30 @@ def _defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[Any]:
     """Hydra over the catalogue and the user's `--config-dir`; gives its config loader."""
-    search_path = create_config_search_path(str(conf_folder()))
+    path = create_config_search_path(search_path(conf_folder()))
     if config_dir is not None:
         folder = Path(config_dir).resolve()
         if not folder.is_dir():
             raise UserError(f"--config-dir: there is no folder {folder}")
-        search_path.prepend("command-line", f"file://{folder}")
+        path.prepend("command-line", search_path(folder))
     hydra.version.setbase(VERSION_BASE)
     GlobalHydra.instance().clear()
-    Hydra.create_main_hydra2("lrsearch", search_path)
+    Hydra.create_main_hydra2("lrsearch", path)
     try:
         yield GlobalHydra.instance().config_loader()
     finally:
         GlobalHydra.instance().clear()
 
 
-def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
-    parser = OverridesParser.create()
+def _parse(overrides: Sequence[str], groups: set[str], problems: list[str]) -> list[Override]:
+    def is_word(key: str, value: str) -> bool:
+        # A mapping has a group's parameters; with commas it is a multirun, which is refused.
+        return key in WORDS or (key in groups and "," not in value and value[0] not in "{[")
+
     parsed = []
-    for text in map(_quoted, overrides):
+    for text in overrides:
         try:
-            one = parser.parse_override(text)
+            one = parse_override(as_word(text, is_word))
         except HydraException:
             problems.append(_not_a_pair(_shown(text)))
             continue
@@ -167,14 +174,6 @@ def _not_a_pair(text: str) -> str:
         return problem
     quoted = shlex.quote(f'{key}="{value}"')
     return f"{problem}; to give it that value, write {quoted}, with all of these quotes"
-
-
-def _quoted(text: str) -> str:
-    """A database URL in quotes: in Hydra's grammar its `=` and `&` would mean something."""
-    key, equals, value = text.partition("=")
-    if key.lstrip("+") not in ("storage.url", "storage.checkpoints") or value[:1] in ("'", '"', ""):
-        return text
-    return f"{key}{equals}'{value}'"
 
 
 def _check_groups(
@@ -200,7 +199,7 @@ def _check_groups(
         if group == "sweep" and value in sweeps and (problem := sweeps[value].problem):
             problems.append(problem)
             continue
-        chosen.append(f"{'+' if group == 'sweep' else ''}{group}={value}")
+        chosen.append(f"{'+' if group == 'sweep' else ''}{group}={quoted(value)}")
     sweep = [one for one in parsed if one.key_or_group == "sweep"]
     problems.extend(
         f"{one.input_line}: there is no sweep to take away; +sweep=NAME chooses one"
@@ -223,12 +222,16 @@ def _chooses(one: Override, groups: set[str]) -> bool:
 
 def _let_in(one: Override) -> str:
     """The override as one that Hydra accepts whether or not the key exists."""
-    text = one.input_line or ""
-    return text if one.is_delete() else "++" + text.lstrip("+")
+    text = (one.input_line or "").lstrip("+")
+    if one.is_delete():
+        return text
+    if (value := value_of(one)) != one.value():
+        text = f"{text.partition('=')[0]}={written(value)}"
+    return f"++{text}"
 
 
 def _mentioned(parsed: list[Override]) -> dict[str, Any]:
-    """The keys that the command line sets, as a tree; values only tell null from the rest."""
+    """The keys that the command line sets, as a tree."""
     tree: dict[str, Any] = {}
     for one in parsed:
         if one.is_delete():
@@ -240,7 +243,7 @@ def _mentioned(parsed: list[Override]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 break
         else:
-            node[last] = one.value()
+            node[last] = value_of(one)
     return tree
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
-import yaml
 
 from lrsearch.analysis.words import the_best
 from lrsearch.config.metric import mode_warning
@@ -31,6 +30,7 @@ from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train
 from lrsearch.workers.places import places
+from lrsearch.yaml_text import to_yaml
 
 _RECIPES = 12
 _FEW_STEPS, _MORE_STEPS = 2, 22
@@ -56,7 +56,7 @@ class Cost:
 def dry_run(settings: Settings) -> int:
     """Prints it all; nothing is stored but the cache of the data. The exit code."""
     console = make_console()
-    console.print(yaml.safe_dump(dict(settings.plain), sort_keys=False), markup=False)
+    console.print(to_yaml(dict(settings.plain)), markup=False)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -19,6 +18,7 @@ from lrsearch.entry.run import check_trial, with_data
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.range_test.result import RangeTest
 from lrsearch.space.space import Space
+from lrsearch.yaml_text import to_yaml
 
 USAGE = "range-test +sweep=NAME [key=value ...]"
 
@@ -102,7 +102,7 @@ def _show(test: RangeTest, space: Space) -> None:
     print(f"It took {duration(test.seconds)}.")
     if suggested := _suggested(test):
         print(f"\nFor a sweep {_by_itself(space, test.optimizers)}:\n")
-        print(yaml.safe_dump({"space": suggested}, sort_keys=False, default_flow_style=None))
+        print(to_yaml({"space": suggested}, default_flow_style=None))
 
 
 def _by_itself(space: Space, optimizers: Sequence[str]) -> str:

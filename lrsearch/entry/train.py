@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import MetricSettings, Settings
+from lrsearch.config.words import WORDS
 from lrsearch.display import make_console, number
 from lrsearch.entry.asked import asked, no_more
 from lrsearch.entry.best import record_of
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
+from lrsearch.yaml_text import read_file
 
 if TYPE_CHECKING:
     from lrsearch.training.loop import Evaluation
@@ -167,12 +168,7 @@ def _compare(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
+    record = read_file(path, ["study", *(f"config.{key}" for key in WORDS)])
     missing = [key for key in _KEYS if not isinstance(record, dict) or key not in record]
     if missing:
         raise UserError(

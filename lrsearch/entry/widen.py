@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from lrsearch.analysis.edges import Edges
 from lrsearch.analysis.parameters import asked, settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.entry.compose import load_settings
+from lrsearch.entry.grammar import written
 from lrsearch.errors import UserError
 from lrsearch.space.domains import AUTO, Fixed
 from lrsearch.study.study import differences, flat
@@ -20,8 +20,6 @@ _GROUPS = ("data", "model", "sampler", "pruner")
 # What belongs to the machine or to the study itself, not to what is searched.
 _LEFT_OUT = frozenset({"sweep", "description", "study.name", "study.try_first", "data.root",
                        "data.cache"})  # fmt: skip
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
-_WORDS = ("null", "true", "false", "nan", "inf")
 
 
 def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> str | None:
@@ -38,7 +36,7 @@ def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> s
         if same is None:
             return None
         first = _try_first(study)
-        arguments = [*same, *edges.overrides, f"study.try_first=[{_written(first)}]"]
+        arguments = [*same, *edges.overrides, f"study.try_first=[{written(first)}]"]
         wider = load_settings(arguments)
     except UserError:
         return None
@@ -46,7 +44,7 @@ def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> s
     meant = {override.partition("=")[0] for override in edges.overrides}
     if changed - {"study.try_first"} != meant:
         return None
-    name = f"study.name={_written(f'{study.name}-wider')}"
+    name = f"study.name={written(f'{study.name}-wider')}"
     return "python -m lrsearch " + shlex.join([*arguments, name, *places])
 
 
@@ -64,9 +62,9 @@ def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
             continue  # not of the catalogue under that name: its keys follow one by one
         arguments.append(f"{group}={name}")
     stored, there = flat(config), flat(base)
-    changes = [f"{key}={_written(value)}" for key, value in _found(stored, there).items()]
+    changes = [f"{key}={written(value)}" for key, value in _found(stored, there).items()]
     changes += [
-        f"{key}={_written(value)}"
+        f"{key}={written(value)}"
         for key, value in stored.items()
         if key not in _LEFT_OUT
         and there.get(key, math.nan) != value
@@ -98,24 +96,3 @@ def _try_first(study: StudyData) -> dict[str, Any]:
     assert best is not None, "an edge is of the best recipe"
     parameters = asked(settings_of(study).space, best)
     return {one.name: one.value for one in parameters if not isinstance(one.domain, Fixed)}
-
-
-def _escaped(found: re.Match[str]) -> str:
-    quote = "\\'" if found[2] else ""
-    return found[1] * 2 + quote
-
-
-def _written(value: Any) -> str:
-    """A value in Hydra's grammar."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(_written, value)) + "]"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and (not _PLAIN.fullmatch(value) or value.lower() in _WORDS):
-        # Backslashes mean something to Hydra only before a quote.
-        return "'" + re.sub(r"(\\*)('|\Z)", _escaped, value) + "'"
-    return str(value)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import yaml
-
 from lrsearch.analysis import rate_ranges
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
@@ -14,6 +12,7 @@ from lrsearch.analysis.words import chance, hours, number, plural
 from lrsearch.figures import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
+from lrsearch.yaml_text import to_yaml
 
 _TOP = 10
 _MOST_WORKERS = 20
@@ -253,7 +252,7 @@ def _repeat(study: StudyData) -> Section:
         codes=(
             Code(
                 "The resolved configuration",
-                yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+                to_yaml(dict(config)),
                 folded=True,
             ),
         ),

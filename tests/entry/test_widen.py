@@ -6,8 +6,6 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from synthetic import recipe, study_of, trial
 
 from lrsearch.analysis.edges import find_edges
@@ -15,7 +13,7 @@ from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
-from lrsearch.entry.widen import _written, widening_command
+from lrsearch.entry.widen import widening_command
 
 
 def at_the_edge(*overrides: str) -> StudyData:
@@ -75,18 +73,3 @@ def test_nothing_is_widened_where_nothing_is_at_an_edge() -> None:
 def test_a_sweep_that_is_not_here_gives_no_command() -> None:
     study = at_the_edge()
     assert command(replace(study, config={**study.config, "sweep": "gone"})) is None
-
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(
-    st.characters(codec="ascii", exclude_categories=["Cc"])
-)  # fmt: skip
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(SCALARS, max_size=4))
-def test_what_is_written_is_read_back(values: list[object]) -> None:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    text = f"key=[{','.join(map(_written, values))}]"
-    read = OverridesParser.create().parse_override(text).value()
-    assert [str(one) if isinstance(one, str) else one for one in read] == values

@@ -1,0 +1,9 @@
+"""The keys whose values are names: `2024_01_05` and `3.10` are no numbers there."""
+
+WORDS = (
+    "description", "output_dir", "sweep",
+    "study.name", "study.warm_start",
+    "storage.url", "storage.checkpoints",
+    "data.root", "data.cache",
+    "logger.uri", "logger.experiment", "logger.folder",
+)  # fmt: skip
