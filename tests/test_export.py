@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import runpy
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from lrsearch.export.script import best_script
 from lrsearch.objective import build_objective
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.families import FAMILIES
+from lrsearch.training.settings import Target
 
 SEED = 5
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -27,7 +30,8 @@ def both(
     capsys: pytest.CaptureFixture[str], *overrides: str, **changes: Any
 ) -> tuple[float, float, str]:
     """The value as lrsearch trains it, as the script prints it, and the script."""
-    settings = load_settings(["+sweep=digits", "train.epochs=3", *overrides])
+    length = [] if any("train.steps" in one for one in overrides) else ["train.epochs=3"]
+    settings = load_settings(["+sweep=digits", *length, *overrides])
     known: dict[str, Any] = {
         "lr": 0.05,
         "batch_size": 64,
@@ -281,3 +285,60 @@ def test_a_script_imports_what_it_uses_and_nothing_of_lrsearch(
     assert "GradScaler" not in code
     compile(text, "best.py", "exec")
     assert torch.get_num_threads() == 1
+
+
+# Whatever the text
+
+HOSTILE = [
+    '"""', 'a"""b', '"', "\\", "a\\", "\\N{x}", "\n", "a\nimport os; os._exit(3)\n", "\r", "\0",
+    "\x1b[31m", '"""\nraise SystemExit(3)\n"""', "METRIC PICK", "{SEEDS}", "{0}",
+    "\udcff", "\u2028",
+]  # fmt: skip
+
+
+def hostile_record(text: str, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "study": text, "trial": 0, "metric": text, "at": text, "value": 0.5, "seed": SEED,
+        "recipe": recipe.to_dict(), "WARNING": text,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_breaks_the_script_or_runs_in_it(text: str) -> None:
+    settings = load_settings(["+sweep=digits", "train.device=cpu"])
+    metric = dataclasses.replace(settings.metric, name=text)
+    model = dataclasses.replace(settings.model, own=True, name="shop_model.Net", arguments={
+        "a": text, text: 1, "class": [text, {text: (text,)}], "b": math.inf, "c": -math.nan,
+    })  # fmt: skip
+    Path("shop_model.py").write_text("def Net(**arguments): return arguments\n")
+    recipe = Recipe(lr=0.1, batch_size=64, optimizer=Part("sgd"), scheduler=Part("cosine"),
+                    model={"tuned": text})  # fmt: skip
+    changed = dataclasses.replace(settings, metric=metric, model=model)
+    info = prepare(settings.data)
+    script = best_script(changed, info, hostile_record(text, recipe))
+    found = run_script(script)
+    made = found["build_model"]()
+    assert made["a"] == made["tuned"] == text
+    assert made["class"] == [text, {text: (text,)}]
+    assert (made[text], made["b"]) == (1, math.inf)
+    lines = found["__doc__"].splitlines()
+    assert lines[-1].startswith("WARNING: ") or "\n" in text or "\r" in text or "\u2028" in text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_breaks_the_script_of_an_own_objective(text: str) -> None:
+    objective = {"_target_": "shop_loop.train", "a": text}
+    settings = load_settings(["+sweep=digits"])
+    target = Target(objective["_target_"], {"a": text, text: 2}, own=True)
+    Path("shop_loop.py").write_text("def train(recipe, report, **arguments): ...\n")
+    recipe = Recipe(lr=0.1, batch_size=64, optimizer=Part("sgd"), scheduler=Part("cosine"),
+                    data={"tuned": text})  # fmt: skip
+    changed = dataclasses.replace(settings, objective=target)
+    found = run_script(best_script(changed, None, hostile_record(text, recipe)))
+    assert found["RECIPE"] == recipe.to_dict()
+
+
+def run_script(script: str) -> dict[str, Any]:
+    """What a script defines, read from a file as Python reads it."""
+    Path("best.py").write_text(script, encoding="utf-8")
+    return runpy.run_path("best.py")

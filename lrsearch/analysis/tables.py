@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from lrsearch.analysis.columns import point_plain, recipe_columns, trial_plain
 from lrsearch.analysis.study_data import StudyData, TrialData
 
+# See OWASP, "CSV Injection"; the full-width signs are read like the others.
+_FORMULA = re.compile("'*[=+\\-@\t\n＝＋－＠]")
 _FIRST = ("trial", "state", "outcome", "value", "seconds", "seed")
 _IN_MEMORY = 1 << 20
 """Bytes of a table that are kept in memory while it is put together; beyond, in a file."""
@@ -53,6 +56,8 @@ def _table(
     """Rows as lines of CSV, with a column for every name that any of them has; None is empty.
 
     The names are known when all rows have passed: until then these wait in a file without a name.
+    Text that a spreadsheet would take for a formula gets a `'` before it, so does text that begins
+    with `'` and then such: without that `'` it is what it was. Numbers stay as they are.
     """
     names = dict.fromkeys(first)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as waiting:
@@ -63,8 +68,15 @@ def _table(
         columns = [*(name for name in names if name not in last), *last]
         places = [order.get(name, len(names)) for name in columns]
         writer = csv.writer(_Line(), lineterminator="\n")
-        yield writer.writerow(columns)
+        yield writer.writerow(map(_cell, columns))
         waiting.seek(0)
         for line in waiting:
             cells = json.loads(line)
-            yield writer.writerow([cells[k] if k < len(cells) else None for k in places])
+            yield writer.writerow([_cell(cells[k]) if k < len(cells) else None for k in places])
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = re.sub("\r\n?", "\n", value)  # Python's reader stumbles over a lone \r
+    return f"'{text}" if _FORMULA.match(text) else text

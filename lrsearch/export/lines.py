@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -125,10 +126,38 @@ def _follow(recipe: Recipe) -> list[str]:
 
 
 def arguments_text(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+    """Arguments as a call has them; those whose names Python does not allow there as `**{...}`."""
+    named = {key: value for key, value in arguments.items() if _is_name(key)}
+    others = {key: value for key, value in arguments.items() if key not in named}
+    words = [f"{name}={literal(value)}" for name, value in named.items()]
+    return ", ".join([*words, *([f"**{literal(others)}"] if others else [])])
 
 
-def _literal(value: Any) -> str:
-    if isinstance(value, StepFunction):
-        return f"lambda step: {value.source}"
-    return repr(value)
+def literal(value: Any) -> str:
+    """Python source of a value, whatever its text: nothing in it is ever run."""
+    match value:
+        case StepFunction():
+            return f"lambda step: {value.source}"
+        case bool() | int() | str() | None:
+            return repr(value)
+        case float():
+            return repr(value) if math.isfinite(value) else f'float("{value}")'
+        case list():
+            return f"[{', '.join(map(literal, value))}]"
+        case tuple():
+            return f"({''.join(f'{literal(one)}, ' for one in value).strip()})"
+        case Mapping():
+            return f"{{{', '.join(f'{literal(k)}: {literal(v)}' for k, v in value.items())}}}"
+    raise TypeError(f"{type(value).__name__} is not of a configuration")
+
+
+def docstring(*lines: str) -> str:
+    """Lines as a docstring, whatever their text."""
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    end = "\n" if len(lines) > 1 or shown.endswith('"') else ""
+    return f'"""{shown}{end}"""'
+
+
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text)

@@ -20,7 +20,7 @@ from lrsearch.data.raw import unpacked_root
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataInfo
 from lrsearch.export import lines
-from lrsearch.export.lines import arguments_text, torch_call
+from lrsearch.export.lines import arguments_text, literal, torch_call
 from lrsearch.export.sources import source_of
 from lrsearch.export.template import EVALUATE, MAIN, OWN, fill, imports
 from lrsearch.models import MODELS, model_arguments, model_class
@@ -87,17 +87,15 @@ class _Script:
 
     def _head(self) -> str:
         warning = self.record.get("WARNING")
-        lines = [
-            f'"""{self.recipe.describe()}',
+        return lines.docstring(
+            self.recipe.describe(),
             "",
             f"The best recipe of the study {self.record['study']} (trial {self.record['trial']}): "
             f"{self.record['metric']} {self.record['value']!r}",
             f"at the {self.record['at']} evaluation, found by lrsearch. Plain PyTorch.",
             *_confirmed(self.record),
             *([f"WARNING: {warning}"] if warning else []),
-            '"""',
-        ]
-        return "\n".join(lines)
+        )
 
     def _constants(self) -> str:
         length = self.length
@@ -181,12 +179,12 @@ class _Script:
         named = {"val_loss": (loss, LOSSES)}
         named |= {f"val_{name}": (target, METRICS) for name, target in metrics.items()}
         sources: list[str] = []
-        lines = []
+        rows = []
         for name, (target, catalogue) in named.items():
             expression, source = self._measure(target, catalogue)
             sources += [source] if source and source not in sources else []
-            lines.append(f"    {name!r}: {expression},")
-        table = "MEASURES = {\n" + "\n".join(lines) + "\n}"
+            rows.append(f"    {literal(name)}: {expression},")
+        table = "MEASURES = {\n" + "\n".join(rows) + "\n}"
         return "\n\n\n".join([*_fits(table), *sources, table])
 
     def _measure(self, target: Target, catalogue: Mapping[str, str]) -> tuple[str, str]:
@@ -254,15 +252,18 @@ class _Script:
             "bf16": "torch.autocast(DEVICE.type, torch.bfloat16)",
             "fp16": "torch.autocast(DEVICE.type, torch.float16)",
         }[train.amp]
-        text = MAIN.replace("AUTOCAST", autocast)
-        text = text.replace("EVALUATION_BATCH", str(train.micro_batch or 1024))
-        for name, block in blocks.items():
-            text = fill(text, name, block)
         goal = "min" if self.settings.metric.mode == "min" else "max"
         known = "filter(math.isfinite, values)" if self.settings.metric.nan == "worst" else "values"
-        pick = f"{goal}({known})" if self.settings.metric.at == "best" else "values[-1]"
-        metric = self.settings.metric.name
-        return text.replace("METRIC", repr(metric)).replace("PICK", pick)
+        words = {
+            "AUTOCAST": autocast,
+            "EVALUATION_BATCH": str(train.micro_batch or 1024),
+            "METRIC": literal(self.settings.metric.name),
+            "PICK": f"{goal}({known})" if self.settings.metric.at == "best" else "values[-1]",
+        }
+        text = re.sub("|".join(words), lambda found: words[found[0]], MAIN)
+        for name, block in blocks.items():
+            text = fill(text, name, block)
+        return text
 
 
 def _fits(table: str) -> list[str]:
@@ -285,18 +286,17 @@ def _own_objective(settings: Settings, record: Mapping[str, Any]) -> str:
     assert settings.objective is not None
     module, _, name = settings.objective.name.rpartition(".")
     arguments = arguments_text(settings.objective.arguments)
+    found = f"The best recipe of the study {record['study']}, found by lrsearch: "
     return OWN.format(
-        study=record["study"],
-        value=record["value"],
-        metric=record["metric"],
+        docstring=lines.docstring(f"{found}{record['metric']} {record['value']!r}."),
         module=module,
         name=name,
-        folder=str(Path.cwd()),
-        recipe=repr(record["recipe"]),
+        folder=literal(str(Path.cwd())),
+        recipe=literal(record["recipe"]),
         seed=record["seed"],
-        epochs=settings.train.epochs,
+        epochs=literal(settings.train.epochs),
         threads=settings.train.threads,
-        arguments=f", **{dict(settings.objective.arguments)!r}" if arguments else "",
+        arguments=f", {arguments}" if arguments else "",
     )
 
 

@@ -69,7 +69,7 @@ if __name__ == "__main__":
     main()
 """
 
-OWN = '''"""The best recipe of the study {study}, found by lrsearch: {metric} {value!r}."""
+OWN = """{docstring}
 
 import inspect
 import random
@@ -81,7 +81,7 @@ import torch
 
 from lrsearch.recipe import Recipe
 
-sys.path.insert(0, {folder!r})  # where the sweep was run
+sys.path.insert(0, {folder})  # where the sweep was run
 from {module} import {name}
 
 RECIPE = {recipe}
@@ -103,7 +103,7 @@ if __name__ == "__main__":
         GIVEN["checkpoint_dir"] = tempfile.mkdtemp()
     given = {{key: value for key, value in GIVEN.items() if key in asked}}
     {name}(Recipe.from_dict(RECIPE), report, **given{arguments})
-'''
+"""
 
 _MATHS = ("ceil", "cos", "e", "exp", "floor", "log", "pi", "sin", "sqrt")
 _STANDARD = {

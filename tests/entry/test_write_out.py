@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
+import pytest
 from command_line import Command
 from sqlalchemy import text
 
 from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.tables import _table
 from lrsearch.study.database import Database
 
 
@@ -96,3 +99,14 @@ def test_what_cannot_be_written_is_an_error(command: Command, swept: Path) -> No
     code, _, error = command("export", "digits", "--format", "xml")
     assert code == 2
     assert "csv" in error
+
+
+@pytest.mark.parametrize(
+    "text", ["=HYPERLINK(0)", "+1", "-1+2", "@SUM(1)", "\t=1", "\r=1", "＝1", "'=1", "''-1"]
+)
+def test_no_text_is_a_formula_to_a_spreadsheet(text: str) -> None:
+    rows = [{"trial": 0, "reason": text, "lr": -0.1, "n": -3, "plain": "it's = 1", text: 2.5}]
+    header, row = csv.reader(io.StringIO(_table(rows, ["trial"])))
+    text = text.replace("\r", "\n")
+    assert row == ["0", f"'{text}", "-0.1", "-3", "it's = 1", "2.5"]
+    assert header[-1] == f"'{text}"
