@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
 from lrsearch.recipe import Recipe
 from lrsearch.redaction import redacted
+from lrsearch.shell import command, name_word
 from lrsearch.study.confirmed import confirmed_first
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
@@ -84,6 +86,7 @@ def conclude(
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
     console.print(f"{len(finished)} trials ({tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
+    place = shlex.quote(f"storage.url={shown}")
     console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)
 
     @functools.cache
@@ -100,16 +103,16 @@ def conclude(
     complete = _written(console, settings, files)
     if complete:
         console.print(
-            f"{output / 'best.yaml'}   again: python -m lrsearch train {output / 'best.yaml'}\n"
+            f"{output / 'best.yaml'}   again: {command('train', str(output / 'best.yaml'))}\n"
             f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
-            f"python {output / 'best.py'}\n"
+            f"{shlex.join(['python', str(output / 'best.py')])}\n"
             f"{output / 'trials.csv'}  all trials",
             soft_wrap=True,
             markup=False,
         )
     console.print(
-        f"{shown}  look at it: python -m lrsearch dashboard "
-        f"{f'storage.url={shown}' if shown == settings.storage_url else 'with its URL'}",
+        f"{shown}  look at it: {command('dashboard')} "
+        f"{place if shown == settings.storage_url else 'with its URL'}",
         soft_wrap=True,
         markup=False,
     )
@@ -124,12 +127,12 @@ def _written(
         for path, content in files.items():
             write_whole(path, content())
     except (OSError, UserError) as error:
-        name = settings.study.name
+        name = name_word(settings.study.name)
         why = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
         console.print(
             f"[bold red]cannot write {escape(why)}[/]\n"
             f"nothing is lost: the database has it all. When there is room again: the same command,"
-            f" or python -m lrsearch best {name}, best {name} --format yaml (or python), "
+            f" or {command('best', name)}, best {name} --format yaml (or python), "
             f"export {name} --format csv",
             soft_wrap=True,
         )

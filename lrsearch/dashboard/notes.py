@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from shlex import quote
 
 from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import sentence
 from lrsearch.display import duration, number
+from lrsearch.shell import command, name_word
 from lrsearch.study.tables import DONE, OPEN
 from lrsearch.study.trials import picture_id
 
@@ -63,7 +63,7 @@ def _progress(study: StudyData) -> str:
 def _best(study: StudyData) -> str:
     if not study.ranked:
         return "No trial has completed yet. Diverged and failed ones are never the best."
-    best, metric = study.ranked[0], study.metric
+    best, metric, name = study.ranked[0], study.metric, name_word(study.name)
     assert best.recipe is not None, "a complete trial has trained a recipe"
     value = (
         f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
@@ -85,8 +85,8 @@ def _best(study: StudyData) -> str:
             "It trains again, to the last bit, or in plain PyTorch (where `LRSEARCH_STORAGE` or "
             "`storage.url=...` says which database this is):",
             _fenced(
-                f"python -m lrsearch train {quote(study.name)} --trial {best.number}\n"
-                f"python -m lrsearch best {quote(study.name)} --format python > best.py",
+                f"{command('train', name, '--trial', str(best.number))}\n"
+                f"{command('best', name, '--format', 'python')} > best.py",
                 "bash",
             ),
         ]

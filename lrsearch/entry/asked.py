@@ -15,6 +15,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.entry.places import read_here
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.redaction import redacted
+from lrsearch.shell import command
 from lrsearch.study.database import Database, open_existing
 from lrsearch.study.tables import StudyRow
 from lrsearch.workers.here import Here
@@ -46,8 +47,8 @@ def shown_place(here: Here) -> str:
 def start_a_worker(name: str, place: str) -> str:
     """Says that a study waits for a worker, and how to start one."""
     return (
-        f"no worker is at it; to start one: python -m lrsearch worker "
-        f"--sweep {name} --until-empty{place}"
+        f"no worker is at it; to start one: "
+        f"{command('worker', '--sweep', name, '--until-empty')}{place}"
     )
 
 
@@ -133,13 +134,13 @@ def given_values(words: Sequence[str]) -> dict[str, Any]:
 
 def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words that `read_here` understands (a name, `storage.url=...`), and other `key=value`."""
-    from lrsearch.entry.places import PLACES
+    from lrsearch.entry.places import NAME, PLACES
 
     mine: list[str] = []
     others: list[str] = []
     for argument in arguments:
         key, equals, _ = argument.partition("=")
-        (others if equals and key not in PLACES else mine).append(argument)
+        (others if equals and key not in (*PLACES, NAME) else mine).append(argument)
     return mine, others
 
 

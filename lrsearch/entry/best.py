@@ -18,6 +18,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, stored_settings
 from lrsearch.errors import UserError
+from lrsearch.shell import command, name_word
 from lrsearch.study.confirmed import best_number, read_confirmation
 from lrsearch.study.progress import Finished, Progress
 from lrsearch.study.study import load_row
@@ -95,7 +96,7 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
             why = " yet" if ended < total else _why_none(progress.finished())
             raise UserError(
                 f"no trial of {where.name} has completed{why}: "
-                f"python -m lrsearch status {where.name}{where.place}"
+                f"{command('status', name_word(where.name))}{where.place}"
             )
         return Stored(settings, info, trial, True, confirmation, to_come)
     trial = progress.ended(wanted)
@@ -120,7 +121,7 @@ def _why_none(finished: list[Finished]) -> str:
 def _lines(where: Asked, stored: Stored) -> list[str]:
     metric, trial, found = stored.settings.metric, stored.trial, stored.confirmation
     which = "the best" if stored.is_best else "complete"
-    name, chosen = where.name, "" if stored.is_best else f" --trial {trial.trial}"
+    name, chosen = name_word(where.name), [] if stored.is_best else [f"--trial={trial.trial}"]
     value = f"{metric.name} {number(trial.value)} ({metric.at} evaluation)"
     told = []
     if stored.is_best and found is not None and found.winner is not None:
@@ -132,10 +133,10 @@ def _lines(where: Asked, stored: Stored) -> list[str]:
     elif stored.is_best and found is None and stored.settings.confirm is not None:
         told = [f"  not confirmed yet. {stored.to_come}"]
     return [
-        f"{name}, trial {trial.trial}, {which}: {value}",
+        f"{where.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",
         *told,
-        f"again:            python -m lrsearch train {name}{chosen}{where.place}",
-        f"in plain PyTorch: python -m lrsearch best {name}{chosen} --format python{where.place} "
+        f"again:            {command('train', name, *chosen)}{where.place}",
+        f"in plain PyTorch: {command('best', name, *chosen, '--format', 'python')}{where.place} "
         f"> best.py; python best.py",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lrsearch.errors import UserError
 from lrsearch.hints import unknown
+from lrsearch.shell import name_word
 
 _OF_A_STUDY = (
     "status", "best", "show", "compare", "export", "train", "try", "report",
@@ -82,7 +83,8 @@ def _known(before: Sequence[str], typed: str) -> list[str]:
 def _sweeps() -> list[str]:
     from lrsearch.entry.catalogue import find_sweeps
 
-    return [f"+sweep={name}" for name, sweep in find_sweeps().items() if sweep.problem is None]
+    names = [name for name, sweep in find_sweeps().items() if sweep.problem is None]
+    return [f"+sweep={name}" for name in names if name.isprintable()]
 
 
 def _options(command: str | None) -> list[str]:
@@ -116,6 +118,7 @@ def _studies() -> list[str]:
             url, connect_args={"connect_timeout": _PATIENCE} if server else {"timeout": _PATIENCE}
         )
         with engine.connect() as connection:
-            return list(connection.scalars(select(StudyRow.name).order_by(StudyRow.study_id)))
+            names = connection.scalars(select(StudyRow.name).order_by(StudyRow.study_id))
+            return [name_word(name) for name in names if name.isprintable()]
     except (SQLAlchemyError, UserError, ImportError):
         return []

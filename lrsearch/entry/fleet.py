@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lrsearch.analysis.words import plural
+from lrsearch.entry.asked import shown_place
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
+from lrsearch.shell import command, name_word
 from lrsearch.study.database import Database, existing, open_existing
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus, status_of
@@ -47,20 +49,20 @@ def _is_done(study: StudyStatus, verb: str) -> bool:
 
 def pause_study(arguments: Sequence[str]) -> None:
     """`pause`."""
-    with _study(arguments) as (_, _, study, queue):
+    with _study(arguments) as (_, here, study, queue):
         if _is_done(study, "pause"):
             return
         queue.pause()
         running = at_work(study.counts[RUNNING], study.side_counts[RUNNING])
         print(
             f"{study.name} is paused: its workers hand {running} back\n"
-            f"to go on: python -m lrsearch resume {study.name}"
+            f"to go on: {command('resume', name_word(study.name))}{shown_place(here)}"
         )
 
 
 def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
     """`resume`."""
-    with _study(arguments) as (database, _, study, queue):
+    with _study(arguments) as (database, here, study, queue):
         if retry_failed:
             from lrsearch.study.endings import reopen_failed
 
@@ -72,7 +74,8 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
         print(f"{study.name} is open: {left}, {work[RUNNING]} running")
         if work[OPEN]:
             print(
-                f"workers take them; to start one: python -m lrsearch worker --sweep {study.name}"
+                f"workers take them; to start one: "
+                f"{command('worker', '--sweep', study.name)}{shown_place(here)}"
             )
 
 
@@ -89,7 +92,7 @@ def at_work(trials: int, side_runs: int, kind: str = "") -> str:
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
     """`stop`."""
-    with _study(arguments) as (_, _, study, queue):
+    with _study(arguments) as (_, here, study, queue):
         if _is_done(study, "stop"):
             return
         queue.stop("stopped by hand", hand_back=now)
@@ -99,7 +102,7 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
         end = f"{back} handed back" if now else on
         print(
             f"{study.name} is stopped: {at_work(trials, side_runs, 'running ')} {end}\n"
-            f"to go on: python -m lrsearch resume {study.name}"
+            f"to go on: {command('resume', name_word(study.name))}{shown_place(here)}"
         )
 
 
@@ -117,7 +120,7 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
             are = "is" if alive == 1 else "are"
             raise UserError(
                 f"{plural(alive, 'trial')} of {study.name} {are} running: "
-                f"first python -m lrsearch stop {study.name} --now"
+                f"first {command('stop', name_word(study.name), '--now')}{shown_place(here)}"
             )
         queue.stop("being deleted", hand_back=True)
         from lrsearch.checkpoints.store import Store

@@ -11,6 +11,7 @@ from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.files import NO_ROOM
 from lrsearch.redaction import guard_output, learn, learn_environment, redacted
+from lrsearch.shell import command
 
 _HYDRA_ONLY = ("help", "shell_completion", "info")
 
@@ -114,9 +115,12 @@ def _run(arguments: list[str], submit: bool = False) -> int:
         from lrsearch.hints import unknown
 
         if arguments[0] in find_sweeps():
-            raise UserError(f"{arguments[0]!r} is a sweep: run it with +sweep={arguments[0]}")
+            run_it = shlex.quote(f"+sweep={arguments[0]}")
+            raise UserError(f"{arguments[0]!r} is a sweep: run it with {run_it}")
         raise UserError(f"command {unknown(arguments[0], SHOWN)}")
-    flags = get_args_parser().parse_args(arguments)
+    flags, others = get_args_parser().parse_known_args(arguments)
+    if options := [one for one in others if one.startswith("-")]:
+        raise ConfigErrors([_not_an_option(one, arguments) for one in options])
     if flags.multirun:
         raise UserError(
             "--multirun is not used here: a search space says the same, and prunes: "
@@ -137,6 +141,21 @@ def _run(arguments: list[str], submit: bool = False) -> int:
     return _sweep(flags.overrides, flags.config_dir, arguments, submit)
 
 
+def _not_an_option(option: str, arguments: list[str]) -> str:
+    """An option that a sweep does not have; the value is repeated where a setting is meant."""
+    from lrsearch.config.border import meant_key
+
+    name, equals, value = option.partition("=")
+    key = meant_key(name.lstrip("-").replace("-", "_"))
+    if key is None:
+        return f"{name} is not an option here: settings are given as key=value (study.n_trials=5)"
+    follows = arguments[arguments.index(option) + 1 :][:1]
+    if not equals and follows and "=" not in follows[0] and not follows[0].startswith("-"):
+        value = follows[0]
+    shown = shlex.quote(f"{key}={value or 'VALUE'}")
+    return f"{name} is not an option here; did you mean {shown}?"
+
+
 def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], submit: bool) -> int:
     from lrsearch.entry.compose import load_settings
 
@@ -149,8 +168,7 @@ def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], s
 
     if submit:
         return run.submit(settings)
-    command = "python -m lrsearch " + shlex.join(map(redacted, arguments))
-    return run.run(settings, command)
+    return run.run(settings, command(*map(redacted, arguments)))
 
 
 def _show_config(

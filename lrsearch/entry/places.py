@@ -20,13 +20,15 @@ PLACES = {
     "data.cache": "LRSEARCH_CACHE",
 }
 """What may be said of where things are, and the variable of the environment that says it, too."""
+NAME = "study.name"
 _DEFAULT_URL = "sqlite:///lrsearch.db"
 
 
 def read_here(arguments: Sequence[str]) -> tuple[Here, list[str]]:
     """Where things are, from `key=value` and the environment; and the other words.
 
-    Raises ConfigErrors.
+    `study.name=NAME` is a word for a name that looks like an option or a setting. Raises
+    ConfigErrors.
     """
     given = {key: os.environ[name] for key, name in PLACES.items() if name in os.environ}
     problems: list[str] = []
@@ -37,8 +39,12 @@ def read_here(arguments: Sequence[str]) -> tuple[Here, list[str]]:
             names.append(argument)
         elif key in PLACES:
             given[key] = value
+        elif key == NAME:
+            names.append(value)
+        elif key.lstrip("+") == "sweep":
+            problems.append(f"{argument} chooses a sweep to run; did you mean the study {value}?")
         else:
-            problems.append(unknown(key, PLACES))
+            problems.append(unknown(key, [*PLACES, NAME]))
     check_credentials(given.get("storage.checkpoints"), "storage.checkpoints", problems)
     url = storage_url({"url": given.get("storage.url", _DEFAULT_URL)}, problems)
     if problems:

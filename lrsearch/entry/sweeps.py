@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lrsearch.entry.catalogue import find_sweeps, sweep_list
+from lrsearch.hints import printable
 
 
 def list_sweeps(as_json: bool) -> None:
@@ -16,10 +17,10 @@ def list_sweeps(as_json: bool) -> None:
     print_json(
         [
             {
-                "name": sweep.name,
+                "name": printable(sweep.name),
                 "description": sweep.description,
-                "file": str(sweep.path),
-                "problem": sweep.problem,
+                "file": printable(str(sweep.path)),
+                "problem": None if sweep.problem is None else printable(sweep.problem),
             }
             for sweep in sweeps.values()
         ]

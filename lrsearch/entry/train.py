@@ -15,7 +15,9 @@ from lrsearch.config.words import WORDS
 from lrsearch.display import make_console, number
 from lrsearch.entry.asked import asked, no_more
 from lrsearch.entry.best import record_of
-from lrsearch.errors import UserError
+from lrsearch.entry.places import NAME
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.hints import as_given
 from lrsearch.recipe import Recipe
 from lrsearch.yaml_text import read_file
 
@@ -79,7 +81,8 @@ def train_again(
 
 def _record(arguments: Sequence[str], trial: int | None) -> dict[str, Any]:
     """What the first word names: a file, or a study. Raises UserError."""
-    path = Path(arguments[0]) if arguments else None
+    is_name = not arguments or arguments[0].startswith(f"{NAME}=")
+    path = None if is_name else Path(arguments[0])
     if path is not None and (path.suffix in (".yaml", ".yml") or path.is_file()):
         no_more(arguments[1:], USAGE)
         if trial is not None:
@@ -98,22 +101,23 @@ def _settings(
     record: Mapping[str, Any], epochs: float | None, device: str | None, data_root: Path | None
 ) -> Settings:
     config = {**record["config"], **RUNTIME}
-    config["train"] = {**config["train"], "threads": record["machine"]["threads"]}
+    threads = record["machine"].get("threads", 1)
+    config["train"] = {**(config.get("train") or {}), "threads": threads}
     if epochs is not None:
         config["train"] |= {"epochs": epochs, "steps": None}
     if device is not None:
         config["train"]["device"] = device
     if data_root is not None:
-        config["data"] = {**config["data"], "root": str(data_root)}
+        config["data"] = {**(config.get("data") or {}), "root": str(data_root)}
     return settings_from(config)
 
 
 def _other_length(record: Mapping[str, Any], settings: Settings) -> str | None:
     """What the recorded length was, where it is not the one trained now."""
-    old, new = record["config"]["train"], settings.train
-    if (old["epochs"], old["steps"]) == (new.epochs, new.steps):
+    old, new = settings_from({**record["config"], **RUNTIME}).train, settings.train
+    if (old.epochs, old.steps) == (new.epochs, new.steps):
         return None
-    return f"{old['steps']} steps" if old["steps"] else f"{old['epochs']:g} epochs"
+    return f"{old.steps} steps" if old.steps else f"{old.epochs:g} epochs"
 
 
 class _Printed:
@@ -175,4 +179,18 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is not a best.yaml of lrsearch: {', '.join(missing)} missing; "
             f"a sweep writes one to outputs/NAME/best.yaml"
         )
+    problems = [
+        f"{path}: {key}: {as_given(record[key])} is not {wanted}"
+        for key, fits, wanted in (
+            ("recipe", isinstance(record["recipe"], dict), "a mapping"),
+            ("config", isinstance(record["config"], dict), "a mapping"),
+            ("machine", isinstance(record["machine"], dict), "a mapping"),
+            ("data", isinstance(record["data"], dict | None), "a mapping"),
+            ("seed", type(record["seed"]) is int, "a whole number"),
+            ("value", type(record["value"]) in (int, float), "a number"),
+        )
+        if not fits
+    ]
+    if problems:
+        raise ConfigErrors(problems)
     return dict(record)

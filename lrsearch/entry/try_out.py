@@ -14,6 +14,7 @@ from lrsearch.entry.asked import (
     stored_settings,
 )
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.shell import command, name_word
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import load_row
@@ -52,7 +53,7 @@ def try_setting(arguments: Sequence[str]) -> None:
         if row.state != OPEN:
             print(
                 f"{where.name} is {row.state}; to go on: "
-                f"python -m lrsearch resume {where.name}{where.place}"
+                f"{command('resume', name_word(where.name))}{where.place}"
             )
         elif not Shelf(where.database.session).running_now(row.study_id):
             print(start_a_worker(where.name, where.place))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from lrsearch.analysis.study_data import StudyData
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.grammar import written
 from lrsearch.errors import UserError
+from lrsearch.shell import command
 from lrsearch.space.domains import AUTO, Fixed
 from lrsearch.study.study import differences, flat
 
@@ -44,8 +44,7 @@ def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> s
     meant = {override.partition("=")[0] for override in edges.overrides}
     if changed - {"study.try_first"} != meant:
         return None
-    name = f"study.name={written(f'{study.name}-wider')}"
-    return "python -m lrsearch " + shlex.join([*arguments, name, *places])
+    return command(*arguments, f"study.name={study.name}-wider", *places)
 
 
 def _same_setup(config: Mapping[str, Any]) -> list[str] | None:

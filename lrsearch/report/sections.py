@@ -12,6 +12,7 @@ from lrsearch.analysis.words import chance, hours, number, plural
 from lrsearch.figures import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
+from lrsearch.shell import command
 from lrsearch.yaml_text import to_yaml
 
 _TOP = 10
@@ -82,7 +83,7 @@ def sections(
 def _winner(study: StudyData, found: Findings, code: BestCode | None, record: str) -> Section:
     lines, codes = found.winner.sentences(), []
     if code is not None:
-        codes.append(Code("Train it again", f"python -m lrsearch train {record}"))
+        codes.append(Code("Train it again", command("train", record)))
         if code.script is None:
             lines.append(f"The script in plain PyTorch cannot be made here: {code.problem}")
         else:

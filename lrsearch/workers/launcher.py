@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
 from lrsearch.files import new_file
+from lrsearch.shell import command, name_word
 from lrsearch.study.endings import bury
 from lrsearch.study.outages import passes
 from lrsearch.study.owners import host_name, is_dead
@@ -141,7 +142,7 @@ class Launcher:
             self._early_deaths = 0
         self.display.update(self._snapshot, new)
         if self._snapshot.state == PAUSED:
-            self._say_once(f"paused; to go on: python -m lrsearch resume {self.name}")
+            self._say_once(f"paused; to go on: {command('resume', name_word(self.name))}")
         if timeout is not None and self.queue.tick() >= timeout:
             self.timed_out = True
             if self._snapshot.state == OPEN:
@@ -185,13 +186,13 @@ class Launcher:
             **({"LRSEARCH_CHECKPOINTS": self.here.checkpoints} if self.here.checkpoints else {}),
         }
         heard = Heard()
-        command = (
+        words = (
             *("worker", "--sweep", self.name, "--until-empty"),
             *("--parent", str(os.getpid()), "--heartbeat", str(heard.write)),
         )
         with self._log_file(log) as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lrsearch", *command],
+                [sys.executable, "-m", "lrsearch", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

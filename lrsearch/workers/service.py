@@ -18,6 +18,7 @@ from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.redaction import redacted
+from lrsearch.shell import command, name_word
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, unusable, why
@@ -108,7 +109,7 @@ class Service:
             if self._only not in (None, study.name) or study.shown_state == DONE:
                 continue
             if study.state != OPEN:
-                again = f"python -m lrsearch resume {study.name}"
+                again = command("resume", name_word(study.name))
                 said.append(f"{study.name} is {study.state}; to go on: {again}")
             elif study.study_id in refused:
                 said.append(f"{study.name} is left alone here")

@@ -14,8 +14,10 @@ from command_line import Command, Query, Run
 from sqlalchemy import update
 
 from lrsearch.entry import run
+from lrsearch.entry.compose import load_settings
 from lrsearch.study.tables import StudyRow
 from lrsearch.workers.launcher import Launcher
+from lrsearch.yaml_text import to_yaml
 
 
 def test_alone_it_lists_the_sweeps_a_line_each(lrsearch: Run) -> None:
@@ -259,7 +261,7 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
     [
         ("pruner=null", "pruner: 'null' is unknown; did you mean none? (valid: asha,"),
         ("sampler=[tpe]", "sampler: '[tpe]' is unknown; did you mean tpe? (valid: auto,"),
-        ("study.name=a=b", "write 'study.name=\"a=b\"'"),
+        ("train.loss=a=b", "write 'train.loss=\"a=b\"'"),
         ("a b=3", "a b=3: not of the form key=value\n"),
         ("~sweep=digits", "~sweep=digits: there is no sweep to take away"),
         ("train.micro_batch=true", "train.micro_batch: true is not a number"),
@@ -289,6 +291,39 @@ def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, 
     assert said in error
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--n_trials", "5"], "--n_trials is not an option here; did you mean study.n_trials=5?"),
+        (["--n-trials=5"], "--n-trials is not an option here; did you mean study.n_trials=5?"),
+        (["--epochs"], "did you mean train.epochs=VALUE?"),
+        (["--bogus_option"], "settings are given as key=value"),
+    ],
+)
+def test_an_option_that_is_a_setting_is_told_as_one(
+    command: Command, given: list[str], said: str
+) -> None:
+    for arguments in (["+sweep=digits", *given], [*given, "+sweep=digits"]):
+        code, _, error = command(*arguments)
+        assert code == 2
+        assert said in error
+
+
+def test_a_sweep_where_a_study_is_meant_is_told(command: Command) -> None:
+    code, _, error = command("status", "+sweep=digits")
+    assert code == 2
+    assert "did you mean the study digits?" in error
+
+
+def test_a_batch_larger_than_the_data_is_refused_and_a_range_is_cut(command: Command) -> None:
+    code, _, error = command("+sweep=digits", "space.batch_size={choices: [100000]}")
+    assert code == 2
+    assert "100000 is larger than the 1,078 training samples of digits" in error
+    code, out, _ = command("+sweep=digits", "space.batch_size.high=4096", "dry_run=true")
+    assert code == 0
+    assert "space.batch_size: the range ends at 1024, not 4096" in out
+
+
 def test_a_broken_sweep_file_is_no_hindrance_to_the_others(
     command: Command, tmp_path: Path
 ) -> None:
@@ -296,10 +331,10 @@ def test_a_broken_sweep_file_is_no_hindrance_to_the_others(
     (tmp_path / "sweeps" / "half.yaml").write_text("study: {n_trials: 2\n")
     (tmp_path / "sweeps" / "listed.yaml").write_text("- a\n")
     assert command("+sweep=digits", "dry_run=true")[0] == 0
-    for name, said in (("half", "is not valid YAML"), ("listed", "is not a mapping of keys")):
+    for name, said in (("half", ":2: this is not YAML"), ("listed", " is not a mapping of keys")):
         code, _, error = command(f"+sweep={name}")
         assert code == 2
-        assert f"sweeps/{name}.yaml {said}" in error
+        assert f"sweeps/{name}.yaml{said}" in error
     listed = {one["name"]: one for one in json.loads(command("sweeps", "--json")[1])}
     assert "half.yaml" in listed["half"]["description"]
     assert listed["digits"]["problem"] is None
@@ -347,6 +382,31 @@ def test_a_part_without_parameters_says_so(command: Command) -> None:
     code, _, error = command("+sweep=digits", "pruner=none", "pruner.keep=0.1")
     assert code == 2
     assert "pruner.keep: 'keep' is unknown: there are none" in error
+
+
+def test_a_record_that_was_edited_by_hand_is_read_like_any_file(
+    command: Command, tmp_path: Path
+) -> None:
+    plain = load_settings(["+sweep=digits", "train.epochs=1"]).plain
+    record = {
+        "study": "s", "trial": 0, "metric": "val_loss", "at": "best", "value": 0.5, "seed": 0,
+        "recipe": {"lr": "LR", "batch_size": 64, "optimizer": "sgd", "scheduler": "constant"},
+        "machine": {"threads": 1}, "data": None, "config": dict(plain),
+    }  # fmt: skip
+    text = to_yaml(record)
+    (tmp_path / "mine.yaml").write_text(text.replace("LR", "1e-3").replace("seed: 0", "seed: 0x1"))
+    code, out, error = command("train", "mine.yaml")
+    assert code == 0, error
+    assert "sgd lr=0.001 batch=64 constant" in out
+    broken = text.replace("value: 0.5", "value: low").replace("threads: 1", "threads: many")
+    (tmp_path / "mine.yaml").write_text(broken)
+    code, _, error = command("train", "mine.yaml")
+    assert code == 2
+    assert "mine.yaml: value: 'low' is not a number" in error
+    (tmp_path / "mine.yaml").write_text(text + "seed: 3\n")
+    code, _, error = command("train", "mine.yaml")
+    assert code == 2
+    assert re.search(r"mine.yaml:\d+: the key seed is given twice", error)
 
 
 def test_train_refuses_what_is_no_record(command: Command, tmp_path: Path) -> None:
