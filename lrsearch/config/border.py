@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from lrsearch.config import parts
+from lrsearch.config.argument_types import settle_types
 from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
@@ -21,7 +23,7 @@ from lrsearch.config.settings import (
 )
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors
-from lrsearch.hints import as_given, unknown
+from lrsearch.hints import as_given, closest, unknown
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import OWNERS, Coupling
 from lrsearch.training.settings import TrainSettings
@@ -42,37 +44,44 @@ RUNTIME: dict[str, Any] = {
 
 def settings_from(
     plain: Mapping[str, Any],
-    layers: Sequence[Mapping[str, Any]] = (),
+    layers: Sequence[parts.Layer] = (),
     is_new: bool = False,
     defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of a composed configuration.
 
-    `layers` are what the user has written, sweep and command line, the first one first; `defaults`
-    is what they were merged into. What `is_new` is looked at more closely, and code of the user's
-    is imported: studies that are stored must stay readable. Raises ConfigErrors with a line for
-    each problem: the key, the bad value and the valid ones.
+    `layers` are what the user has written, parts, sweep and command line, each with its place, the
+    first one first; `defaults` is what they were merged into. What `is_new` is looked at more
+    closely, and code of the user's is imported: studies that are stored must stay readable. Raises
+    ConfigErrors with a line for each problem: the key, the bad value and the valid ones.
     """
     problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
     if is_new:
         plain = {**plain, **_settled_sections(plain, layers, defaults or {}, problems)}
     nodes = {key: plain.get(key) for key in TOP_LEVEL}
     space = mapping("space", nodes["space"], problems)
-    settle_kinds(space, [layer["space"] for layer in layers if _has(layer, "space")])
-    study = parts.study_node(nodes["study"], nodes["sweep"], problems)
-    train = parts.train_from(nodes["train"], problems)
+    settle_kinds(space, [layer["space"] for _, layer in layers if _has(layer, "space")])
+    study = parts.study_node(nodes["study"], nodes["sweep"], is_new, problems)
+    train_node = mapping("train", nodes["train"], problems)
+    notes = parts.settle_length(train_node, layers, problems)
+    train = parts.train_from(train_node, problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
     objective = own_target("objective", nodes["objective"], problems)
     metric = mapping("metric", nodes["metric"], problems)
     settle_mode(metric, train, objective is not None, problems)
     wrong_monitors = settle_monitors(space.get("scheduler"), metric, train)
     storage = mapping("storage", nodes["storage"], problems)
+    model = parts.model_from(nodes["model"], problems)
+    data = parts.data_from(nodes["data"], problems)
+    if is_new:
+        ours = nodes["objective"] is None
+        notes += settle_types(space, model if ours else None, data if ours else None)
     found: dict[str, Any] = {
         "study": section("study", study, StudySettings, problems),
         "train": train,
         "metric": section("metric", metric, MetricSettings, problems),
-        "model": parts.model_from(nodes["model"], problems),
-        "data": parts.data_from(nodes["data"], problems),
+        "model": model,
+        "data": data,
         "objective": objective,
         "sampler": parts.sampler_from(nodes["sampler"], problems),
         "pruner": parts.pruner_from(nodes["pruner"], problems),
@@ -97,7 +106,8 @@ def settings_from(
         check_credentials(storage.get("checkpoints"), "storage.checkpoints", problems)
     if problems:
         raise ConfigErrors(problems)
-    return Settings(**found, plain=_stored(plain, study=study, metric=metric, space=space))
+    stored = _stored(plain, study=study, train=train_node, metric=metric, space=space)
+    return Settings(**found, plain=stored, notes=tuple(notes))
 
 
 def _has(layer: Mapping[str, Any], section: str) -> bool:
@@ -106,7 +116,7 @@ def _has(layer: Mapping[str, Any], section: str) -> bool:
 
 def _settled_sections(
     plain: Mapping[str, Any],
-    layers: Sequence[Mapping[str, Any]],
+    layers: Sequence[parts.Layer],
     defaults: Mapping[str, Any],
     problems: list[str],
 ) -> dict[str, Any]:
@@ -115,7 +125,7 @@ def _settled_sections(
     for name in OWNERS if plain.get("objective") is None else ():
         node = plain.get(name)
         if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
-            given = {key for layer in layers if _has(layer, name) for key in layer[name]}
+            given = {key for _, layer in layers if _has(layer, name) for key in layer[name]}
             space = plain["space"] if _has(plain, "space") else {}
             searched = space[name] if _has(space, name) else {}
             tuned = [argument for argument, domain in searched.items() if domain is not None]
@@ -127,26 +137,35 @@ def _settled_sections(
 
 def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, Any]:
     """What is kept with the study, as it was settled."""
-    stored = {key: value for key, value in plain.items() if key not in RUNTIME} | settled
+    stored = {key: value for key, value in plain.items() if key not in RUNTIME}
+    stored |= {key: node for key, node in settled.items() if node or key in stored}
     for key in ("data", "model"):
         stored[key] = _without_leftovers(dict(plain.get(key) or {}))
     return stored
 
 
+_SECTIONS: dict[str, Any] = {
+    "study": StudySettings,
+    "metric": MetricSettings,
+    "queue": QueueSettings,
+    "train": TrainSettings,
+    "coupling": Coupling,
+    "confirm": ConfirmSettings,
+}
+
+
+def meant_key(key: str) -> str | None:
+    """The setting that a key without its section means: `study.n_trials` for `n_trials`."""
+    keys = {field.name: name for name, cls in _SECTIONS.items() for field in fields(cls)}
+    close = [key] if key in keys else difflib.get_close_matches(key, keys, 1, 0.8)
+    return f"{keys[close[0]]}.{close[0]}" if close else None
+
+
 def _unknown_key(key: str) -> str:
     """An unknown key at the top; the likeliest mistake is a section that was left out."""
-    sections = {
-        "study": StudySettings,
-        "metric": MetricSettings,
-        "queue": QueueSettings,
-        "train": TrainSettings,
-        "coupling": Coupling,
-        "confirm": ConfirmSettings,
-    }
-    for name, cls in sections.items():
-        if key in {field.name for field in fields(cls)}:
-            return f"{key!r} is unknown; did you mean {name}.{key}?"
-    return unknown(key, TOP_LEVEL)
+    if closest(key, TOP_LEVEL) or (meant := meant_key(key)) is None:
+        return unknown(key, TOP_LEVEL)
+    return f"{key!r} is unknown; did you mean {meant}?"
 
 
 def _without_leftovers(node: dict[str, Any]) -> dict[str, Any]:

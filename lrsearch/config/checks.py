@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+import typing
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from lrsearch.config.metric import metric_names
@@ -11,15 +13,16 @@ from lrsearch.config.settings import MetricSettings, StudySettings
 from lrsearch.data.sources import SOURCES, source_arguments
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
+from lrsearch.hints import as_given, unknown
 from lrsearch.models import MODELS
 from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.durations import Duration, Unit
-from lrsearch.space.domains import Choices, Fixed
+from lrsearch.space.domains import Choices, Domain, Fixed
 from lrsearch.space.space import Space
 from lrsearch.training.losses import ARGUMENTS
 from lrsearch.training.settings import Target, TrainSettings
 
+MOST_CHOICES = 10_000
 _AUGMENTATION = ("crop", "flip")
 
 
@@ -33,7 +36,7 @@ def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
             f"trains by itself; for your own objective give a range, such as "
             f"{{low: 1e-4, high: 1.0, log: true}}"
         )
-    if metric and train and space and not own_loop:
+    if metric and train and not own_loop and _is_fine("train.metrics", problems):
         check_metric(metric, train, space, problems)
     if study and space and found["sampler"]:
         check_plan(study, space, found["sampler"], problems)
@@ -44,13 +47,16 @@ def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
 def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
     """What makes no sense, though a training takes it or its worker says so: nothing new has it."""
     train, space, model = (found[key] for key in ("train", "space", "model"))
+    if space:
+        check_choices(space, problems)
     if space and space.coupling.reference < 1:
         problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
     if found["objective"] is not None:
         return
-    if train:
+    is_fine = train is not None and _is_fine("train", problems)
+    if is_fine:
         check_measures(train, problems)
-    if train and space:
+    if is_fine and space:
         check_warmup(train, space, problems)
     if space and model and not model.own:
         check_model_values(space, model, problems)
@@ -72,16 +78,59 @@ def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> Non
     """A warm-up in epochs, or in steps, against the length of the training in the same unit."""
     unit: Unit = "ep" if train.steps is None else "st"
     length = Duration(train.epochs if train.steps is None else train.steps, unit)
-    nodes = {"space": space.shared}
-    for branch, options in (("optimizer", space.optimizer), ("scheduler", space.scheduler)):
-        if all("warmup" in own for own in options.values()):
-            nodes.pop("space", None)  # nobody asks for what all have of their own
-        nodes |= {f"space.{branch}.{option}": own for option, own in options.items()}
-    for path, node in nodes.items():
+    for path, node in _nodes(space, "warmup").items():
         for value in node["warmup"].ends() if "warmup" in node else ():
             duration = Duration.parse(value)
             if duration.unit == unit and duration.amount >= length.amount:
                 problems.append(f"{path}.warmup: {duration} is all of the training, {length}")
+
+
+def _nodes(space: Space, overridden: str = "") -> dict[str, Mapping[str, Domain]]:
+    """The domains of a space by their paths, without the shared ones if every option of a branch
+    has its own for the name `overridden`."""
+    nodes = {"space": space.shared}
+    for branch, options in (("optimizer", space.optimizer), ("scheduler", space.scheduler)):
+        if all(overridden in own for own in options.values()):
+            nodes.pop("space", None)
+        nodes |= {f"space.{branch}.{option}": own for option, own in options.items()}
+    return nodes
+
+
+def check_choices(space: Space, problems: list[str]) -> None:
+    """Lists of values that are too long, or in which Python tells two values not apart."""
+    for path, node in _nodes(space).items():
+        for name, domain in node.items():
+            if not isinstance(domain, Choices):
+                continue
+            if len(domain.values) > MOST_CHOICES:
+                problems.append(
+                    f"{path}.{name}.choices: {len(domain.values):,} values are too many (at most "
+                    f"{MOST_CHOICES:,}): give a range with low and high"
+                )
+                continue
+            known: dict[Hashable, Any] = {}
+            for value in domain.values:
+                other = known.setdefault(_hashable(value), value)
+                if other is not value:
+                    problems.append(
+                        f"{path}.{name}.choices: {as_given(other)} and {as_given(value)} are equal "
+                        f"to Python, so that trials with one and the other could not be told "
+                        f"apart: leave one of them out"
+                    )
+
+
+def _hashable(value: Any) -> Hashable:
+    """The same for values that are equal."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_hashable, value))
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(item)) for key, item in value.items())
+    return typing.cast(Hashable, value)
+
+
+def _is_fine(key: str, problems: list[str]) -> bool:
+    """Whether no problem is of this key, or of one below it."""
+    return not any(re.match(rf"{re.escape(key)}[.: ]", problem) for problem in problems)
 
 
 def check_model_values(space: Space, model: Target, problems: list[str]) -> None:
@@ -101,13 +150,13 @@ def check_model_values(space: Space, model: Target, problems: list[str]) -> None
 
 
 def check_metric(
-    metric: MetricSettings, train: TrainSettings, space: Space, problems: list[str]
+    metric: MetricSettings, train: TrainSettings, space: Space | None, problems: list[str]
 ) -> None:
     """What is optimised, and what a plateau watches, against what an evaluation gives."""
     names = metric_names(train)
     if metric.name not in names:
         problems.append(f"metric.name: {unknown(metric.name, names)}")
-    for option, parameters in space.scheduler.items():
+    for option, parameters in space.scheduler.items() if space else ():
         domain = parameters.get("monitor")
         if isinstance(domain, (Fixed, Choices)):
             problems.extend(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,22 @@ from lrsearch.schedules.durations import Duration
 from lrsearch.training.losses import LOSSES, METRICS
 from lrsearch.training.settings import Target, TrainSettings
 
+_LONGEST_NAME = 200
+Layer = tuple[str, Mapping[str, Any]]
+"""Where a part of the configuration comes from (`in sweeps/mine.yaml`), and what it says."""
 
-def study_node(node: Any, sweep: Any, problems: list[str]) -> dict[str, Any]:
-    """The study's section with its name, which is the sweep's unless given."""
+
+def study_node(node: Any, sweep: Any, is_new: bool, problems: list[str]) -> dict[str, Any]:
+    """The study's section with its name, which is the sweep's unless given.
+
+    What `is_new` must have a name that commands can name it by.
+    """
     found = mapping("study", node, problems)
-    found["name"] = _study_name(found.get("name"), sweep, problems)
+    given = found.get("name")
+    found["name"] = name = f"{sweep if given is None else given}"
+    if is_new and (problem := _problem_of_name(name)):
+        advice = "; the sweep's name is no name for a study: give study.name=..."
+        problems.append(f"study.name: {problem}{advice if given is None else ''}")
     if found.get("balance") == ["families"]:
         found["balance"] = "families"
     if isinstance(word := found.get("balance"), str) and word != "families":
@@ -37,23 +48,32 @@ def study_node(node: Any, sweep: Any, problems: list[str]) -> dict[str, Any]:
     return found
 
 
-def _study_name(given: Any, sweep: Any, problems: list[str]) -> str:
-    name = f"{sweep if given is None else given}"
-    # It names a folder of outputs, too.
-    if (
-        not name.strip()
-        or name in (".", "..")
-        or any(c in name for c in "/\\\0")
-        or len(name) > 200
-    ):
-        problems.append(
-            f"study.name: {name!r} is not a name: letters, digits and -_. without slashes"
-        )
-    return name
+def _problem_of_name(name: str) -> str | None:
+    """Why a study cannot have this name, which also names a folder of outputs."""
+    shown = repr(name) if len(name) <= 60 else f"{name[:60]!r}..."
+    why = {
+        "it is empty": not name.strip(),
+        "it has a slash": "/" in name or "\\" in name,
+        "it has a `=`": "=" in name,
+        "it has characters that cannot be printed": not name.isprintable(),
+        "it begins or ends with a space": bool(name.strip()) and name != name.strip(),
+        f"it begins with {name[:1]}": name[:1] in ("-", "+", "~"),
+        "it is a folder": name in (".", ".."),
+        "it ends like a file": name.endswith((".yaml", ".yml")),
+        f"it has more than {_LONGEST_NAME} bytes": len(name.encode(errors="replace"))
+        > _LONGEST_NAME,
+    }
+    wrong = [reason for reason, holds in why.items() if holds]
+    if not wrong:
+        return None
+    return (
+        f"{shown} cannot be the name of a study: {' and '.join(wrong)}; a name is printable text "
+        f"without slashes and `=` that does not begin with - + or ~"
+    )
 
 
 def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
-    """How a trial trains; None when it has problems, as for every part here."""
+    """How a trial trains, with defaults for what has problems; other parts here are None then."""
     before = len(problems)
     node = mapping("train", node, problems)
     if node.get("loss") is not None:
@@ -73,11 +93,41 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
         problem = Parameter("duration", None).problem(every)
         if problem or Duration.parse(every).amount <= 0:
             problems.append(f"train.eval_every: {problem or f'{as_given(every)} is not above 0'}")
+            del node["eval_every"]
     if isinstance(device := node.get("device"), str) and not _is_device(device):
         devices = ("auto", "cpu", "cuda", "mps", "cuda:0")
         problems.append(f"train.device: {unknown(device, devices)}")
-    train = section("train", node, TrainSettings, problems)
-    return train if len(problems) == before else None
+        del node["device"]
+    return section("train", node, TrainSettings, problems)
+
+
+def settle_length(node: dict[str, Any], layers: Sequence[Layer], problems: list[str]) -> list[str]:
+    """Let `epochs` or `steps` of the most specific layer have its way, in place.
+
+    `layers` are what the configuration was merged from, with their names, the most specific last.
+    Both in one of them are a problem. Returns what there is to say of it.
+    """
+    given = {}
+    for place, layer in layers:
+        train = layer.get("train")
+        train = train if isinstance(train, Mapping) else {}
+        keys = ("epochs", "steps")
+        given[place] = {key: train[key] for key in keys if train.get(key) is not None}
+    problems.extend(
+        f"train: both epochs={one['epochs']} and steps={one['steps']} are given {place}: "
+        f"a training has one length, so leave one of them out"
+        for place, one in given.items()
+        if len(one) == 2
+    )
+    said = [(place, *item) for place, one in given.items() if len(one) == 1 for item in one.items()]
+    if not said:
+        return []
+    place, key, value = said[-1]
+    others = [f"train.{k}={v} ({p})" for p, k, v in said[:-1] if k != key]
+    if key == "epochs" and node.get("steps") is not None:
+        others = others or [f"train.steps={node['steps']}"]
+        node["steps"] = None
+    return [f"train.{key}={value} ({place}) wins over {others[-1]}"] if others else []
 
 
 def _is_device(device: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import keyword
 import re
 import typing
 from collections.abc import Collection, Mapping
@@ -21,7 +22,11 @@ T = TypeVar("T")
 
 
 def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None:
-    """A flat section as its dataclass; None when it has problems."""
+    """A flat section as its dataclass.
+
+    Where it has problems, the defaults stand for the bad values, so that the good ones can still be
+    checked against the rest; None where there is no default.
+    """
     node = mapping(path, node, problems)
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
@@ -29,14 +34,17 @@ def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None
     flags = {key for key, value in node.items() if isinstance(value, bool) and key in numbers}
     wrong += [f"{path}.{key}: {as_given(node[key])} is not a number" for key in sorted(flags)]
     problems.extend(wrong)
+    good = {k: v for k, v in node.items() if k in names and k not in flags}
+    adapter = _adapter(typing.cast(Any, cls))
     try:
-        value = _adapter(typing.cast(Any, cls)).validate_python(
-            {k: v for k, v in node.items() if k in names and k not in flags}
-        )
+        return typing.cast(T, adapter.validate_python(good))
     except ValidationError as error:
         problems.extend(_in_words(path, detail) for detail in error.errors())
+        bad = {detail["loc"][0] for detail in error.errors()}
+    try:
+        return typing.cast(T, adapter.validate_python({k: good[k] for k in good if k not in bad}))
+    except ValidationError:
         return None
-    return None if wrong else typing.cast(T, value)
 
 
 @functools.cache
@@ -94,12 +102,18 @@ def target(path: str, node: Any, catalogue: Collection[str], problems: list[str]
     return Target(str(name), node)
 
 
+def _is_dotted(text: str) -> bool:
+    """Whether `import` takes it: exported scripts import it, too."""
+    words = text.split(".")
+    return len(words) > 1 and all(w.isidentifier() and not keyword.iskeyword(w) for w in words)
+
+
 def own_target(path: str, node: Any, problems: list[str]) -> Target | None:
     if node is None:
         return None
     arguments = mapping(path, node, problems)
     dotted = arguments.pop("_target_", None)
-    if not isinstance(dotted, str) or "." not in dotted:
+    if not isinstance(dotted, str) or not _is_dotted(dotted):
         problems.append(
             f"{path}._target_: {as_given(dotted)} is not a dotted path such as mypkg.{path}"
         )

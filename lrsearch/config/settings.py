@@ -97,3 +97,5 @@ class Settings:
     output_dir: str
     dry_run: bool
     plain: Mapping[str, Any] = field(repr=False)
+    notes: tuple[str, ...] = ()
+    """What was settled that the user may not expect, for the screen."""

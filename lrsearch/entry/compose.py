@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrsearch.config.border import settings_from
+from lrsearch.config.parts import Layer
 from lrsearch.config.settings import Settings
 from lrsearch.config.words import WORDS
 from lrsearch.entry.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
@@ -27,7 +28,7 @@ from lrsearch.entry.grammar import as_word, parse_override, quoted, value_of, wr
 from lrsearch.entry.part_files import search_path
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown
-from lrsearch.yaml_text import YamlError
+from lrsearch.yaml_text import YamlError, read_file
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
@@ -41,6 +42,7 @@ def register_sweeps() -> dict[str, Sweep]:
     """Makes each sweep an option of Hydra's group `sweep`; they are found by name."""
     sweeps = find_sweeps()
     store = ConfigStore.instance()
+    store.repo.pop("sweep", None)  # those of a folder that this process was in before
     for sweep in sweeps.values():
         store.store(group="sweep", name=sweep.name, node=sweep.node, package="_global_")
     return sweeps
@@ -67,7 +69,7 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
 
 def compose(
     overrides: Sequence[str], config_dir: str | None, problems: list[str]
-) -> tuple[DictConfig, list[dict[str, Any]]]:
+) -> tuple[DictConfig, list[Layer]]:
     """The composed configuration, and what the user has written: parts, sweep, command line.
 
     What can be left out of it for now goes to `problems`. Raises ConfigErrors for the rest.
@@ -78,7 +80,7 @@ def compose(
     sweeps = register_sweeps()
     with _hydra(config_dir) as loader:
         groups = set(loader.list_groups("")) - {"hydra"}
-        parsed = _parse(overrides, groups, problems)
+        parsed = _parse(overrides, groups, loader, problems)
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
         sweep = [one for one in chosen if one.startswith(_SWEEP)]
         if not sweep:
@@ -94,10 +96,10 @@ def compose(
             raise ConfigErrors([*problems, _in_words(error)]) from None
     OmegaConf.set_struct(config, False)
     config["sweep"] = name
-    layers = [_own_parts(config_dir, chosen, sweeps.get(name))]
-    layers += [_container(sweeps[name].node)] if name in sweeps else []
-    layers.append(_mentioned(rest))
-    return config, layers
+    layers: list[Layer] = [(f"in {config_dir}", _own_parts(config_dir, chosen, sweeps.get(name)))]
+    if name in sweeps:
+        layers.append((f"in {_relative(sweeps[name].path)}", _container(sweeps[name].node)))
+    return config, [*layers, ("on the command line", _mentioned(rest))]
 
 
 def _own_parts(
@@ -114,7 +116,7 @@ def _own_parts(
         group = group.removeprefix("override ").lstrip("/")
         file = Path(config_dir) / group / f"{option}.yaml"
         if group != "sweep" and file.is_file():
-            found[group] = OmegaConf.to_container(OmegaConf.load(file))
+            found[group] = read_file(file)
     return found
 
 
@@ -123,8 +125,12 @@ def _defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
     data = plain.get("data")
     if not isinstance(data, dict) or "_target_" not in data:
         return {}
-    config = OmegaConf.load(conf_folder() / f"{CONFIG_NAME}.yaml")
+    config = OmegaConf.create(read_file(conf_folder() / f"{CONFIG_NAME}.yaml"))
     return {"data": OmegaConf.to_container(OmegaConf.select(config, "data"), resolve=True)}
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager
@@ -145,10 +151,15 @@ def _hydra(config_dir: str | None) -> Iterator[Any]:
         GlobalHydra.instance().clear()
 
 
-def _parse(overrides: Sequence[str], groups: set[str], problems: list[str]) -> list[Override]:
+def _parse(
+    overrides: Sequence[str], groups: set[str], loader: Any, problems: list[str]
+) -> list[Override]:
     def is_word(key: str, value: str) -> bool:
-        # A mapping has a group's parameters; with commas it is a multirun, which is refused.
-        return key in WORDS or (key in groups and "," not in value and value[0] not in "{[")
+        if key in groups:
+            # A mapping has a group's parameters; with commas it is a multirun, which is refused.
+            is_list = "," in value or value[0] in "{["
+            return not is_list or value in loader.get_group_options(key)
+        return key in WORDS
 
     parsed = []
     for text in overrides:
@@ -172,8 +183,8 @@ def _not_a_pair(text: str) -> str:
     problem = f"{text}: not of the form key=value"
     if not value or '"' in value or not _KEY.fullmatch(key):
         return problem
-    quoted = shlex.quote(f'{key}="{value}"')
-    return f"{problem}; to give it that value, write {quoted}, with all of these quotes"
+    argument = shlex.quote(f'{key}="{value}"')
+    return f"{problem}; to give it that value, write {argument}, with all of these quotes"
 
 
 def _check_groups(

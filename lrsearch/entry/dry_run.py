@@ -61,7 +61,7 @@ def dry_run(settings: Settings) -> int:
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
-    for line in passed(settings, info):
+    for line in (*passed(settings, info), *settings.notes):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
     units = plan_units(settings, _earlier(settings))

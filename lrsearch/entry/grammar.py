@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
 
 from lrsearch.yaml_text import scalar
 
@@ -16,7 +17,10 @@ _PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 
 def parse_override(text: str) -> Override:
     """One argument. Raises HydraException where it is not of Hydra's grammar."""
-    return OverridesParser.create().parse_override(text)
+    try:
+        return OverridesParser.create().parse_override(text)
+    except RecursionError:
+        raise HydraException("nested too deep") from None
 
 
 def value_of(one: Override) -> Any:
@@ -29,7 +33,7 @@ def _plain(parsed: Any) -> Any:
     if isinstance(parsed, QuotedString):
         return parsed.text
     if isinstance(parsed, str):
-        return scalar(parsed)
+        return scalar(parsed) if parsed else parsed  # `key=` gives an empty text
     if isinstance(parsed, list):
         return [_plain(item) for item in parsed]
     if isinstance(parsed, dict):

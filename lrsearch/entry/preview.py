@@ -131,7 +131,8 @@ def _of_sweep(
     drawn = [
         _draw(settings.train, recipe, n_train or steps * recipe.batch_size) for recipe in recipes
     ]
-    notes = [note, *([to_find(settings.space)] if settings.space.to_find else [])]
+    notes = [note, *settings.notes]
+    notes += [to_find(settings.space)] if settings.space.to_find else []
     return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, notes
 
 

@@ -57,6 +57,8 @@ def _run(settings: Settings, console: Console) -> RangeTest:
     settings, info = with_data(settings, console)
     assert info is not None, "lrsearch's own training has data"
     check_trial(settings, info)
+    for note in settings.notes:
+        console.print(note, markup=False, soft_wrap=True)
     from lrsearch.objective import TrainingObjective, build_objective
     from lrsearch.range_test.plan import plan_ramps
     from lrsearch.range_test.ramp import run_ramps

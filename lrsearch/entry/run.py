@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from lrsearch.analysis.words import plural, the_best
+from lrsearch.config.batches import fit_batches
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
+from lrsearch.entry.asked import shown_place
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.passed import passed
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
@@ -27,6 +30,7 @@ from lrsearch.folders import for_a_moment
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude
+from lrsearch.shell import command, name_word
 from lrsearch.space.formulas import formula_problems
 from lrsearch.study.database import Database, absolute
 from lrsearch.study.progress import Progress
@@ -145,13 +149,14 @@ def submit(settings: Settings) -> int:
     trials = study.total - study.queue.counts()[DONE]
     work = study.queue.work()
     side_runs = work[OPEN] + work[RUNNING] - trials
-    database_here = f"storage.url={redacted(absolute(settings.storage_url))}"
+    here = f"storage.url={redacted(absolute(settings.storage_url))}"
+    place = shown_place(Here(settings.storage_url, settings.checkpoints_url))
     console.print(
         f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
         f"database:\n"
-        f"  python -m lrsearch worker {shlex.quote(database_here)}\n"
-        f"how far they are: python -m lrsearch status {study.name}; the result, and help with the "
-        f"rest: the same command without submit",
+        f"  {command('worker', here)}\n"
+        f"how far they are: {command('status', name_word(study.name))}{place}\n"
+        f"the result, and help with the rest: the same command without submit",
         soft_wrap=True,
         markup=False,
     )
@@ -220,7 +225,8 @@ def open_storage(url: str) -> tuple[Studies, Database]:
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
     """Reads the data once; where others stand in for them, the study has another name.
 
-    Raises UserError where they cannot be had, or the loss and the metrics say nothing of them.
+    Raises UserError where they cannot be had, the loss and the metrics say nothing of them, or a
+    batch is larger than their training part.
     """
     if settings.objective is not None:
         return settings, None
@@ -236,7 +242,7 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
         study = dataclasses.replace(settings.study, name=name)
         plain = {**settings.plain, "study": {**settings.plain["study"], "name": name}}
         settings = dataclasses.replace(settings, study=study, plain=plain)
-    return settings, info
+    return fit_batches(settings, info.n_train, info.name), info
 
 
 def check_trial(settings: Settings, info: DataInfo | None) -> None:
@@ -309,7 +315,7 @@ def _announce(
     state = f"goes on at {done} of {study.total}" if study.resumed else f"{study.total}"
     what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
     console.print(
-        f"[bold]{study.name}[/]: {state} trials, {settings.sampler.name} sampler, "
+        f"[bold]{escape(study.name)}[/]: {state} trials, {settings.sampler.name} sampler, "
         f"{settings.pruner.name} pruner, {what}; in {redacted(settings.storage_url)}",
         soft_wrap=True,
     )
@@ -319,7 +325,5 @@ def _announce(
         console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
-    for line in passed(settings, info):
+    for line in (*passed(settings, info), *settings.notes, *study.notes):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    for note in study.notes:
-        console.print(f"  {note}", markup=False, soft_wrap=True)

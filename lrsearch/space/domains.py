@@ -144,7 +144,7 @@ class IntRange:
         if self.log:
             exponent = rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5))
             return min(max(round(math.exp(exponent)), self.low), self.high)
-        return rng.choice(self.grid())
+        return rng.choice(range(self.low, self.high + 1, self.step))
 
     def middle(self) -> int:
         if self.log:

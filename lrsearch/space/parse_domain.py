@@ -132,10 +132,14 @@ def _range_problems(node: Mapping[str, Any], kind: str) -> list[str]:
     return problems
 
 
+def type_of_numbers(node: Mapping[str, Any]) -> str:
+    """The type of a range of which nothing is known but its numbers."""
+    return "int" if all(isinstance(node.get(key), int) for key in ("low", "high")) else "float"
+
+
 def _type_for(parameter: Parameter, node: Mapping[str, Any]) -> str | None:
     if parameter is FREE:
-        whole = all(isinstance(node.get(key), int) for key in ("low", "high"))
-        return "int" if whole else "float"
+        return type_of_numbers(node)
     return {"float": "float", "duration": "float", "int": "int"}.get(parameter.kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +13,14 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch import __version__
+from lrsearch.config.batches import cut_batches
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
 from lrsearch.redaction import redacted
+from lrsearch.shell import command, name_word
+from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside
 from lrsearch.study.plan import plan_units
@@ -151,15 +155,17 @@ def _resume(
 ) -> OpenStudy:
     settings = with_ranges(settings, found_ranges(row.record))
     stored_data = row.record["data"]
-    changed = differences(row.config, settings.plain)
+    stored_config = row.config if info is None else cut_batches(row.config, info.n_train)
+    changed = differences(stored_config, settings.plain)
     if (info and info.fingerprint) != (stored_data and stored_data["fingerprint"]):
         changed.append("the data themselves: their fingerprint differs")
     if changed:
         raise UserError(
             f"the study {row.name!r} is stored with another set-up:\n"
             + "\n".join(f"  {change}" for change in changed)
-            + f"\nStart a new study (study.name={row.name}-2), go back to the old set-up, or "
-            f"delete what there is: python -m lrsearch delete {row.name} --yes"
+            + f"\nStart a new study ({shlex.quote(f'study.name={row.name}-2')}), go back to the "
+            f"old set-up, or delete what there is: "
+            f"{command('delete', name_word(row.name), '--yes')}"
         )
     last, now = row.record["runs"][-1], _run(settings)
     notes = [
@@ -223,12 +229,24 @@ def checkpoints_url(settings: Settings) -> str:
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """What differs between two configurations in what a study searches, a line each."""
-    old, new = flat(stored), flat(current)
+    old, new = (_without_implied_types(flat(config)) for config in (stored, current))
     lines = []
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and not _free(key):
             lines.append(f"{key}: was {_shown(old, key)}, is {_shown(new, key)}")
     return lines
+
+
+def _without_implied_types(values: dict[str, Any]) -> dict[str, Any]:
+    """The same without each `type` of a tuned argument that its numbers say, too."""
+    implied = [
+        key
+        for key, value in values.items()
+        if key.startswith(("space.model.", "space.data."))
+        and (owner := key.removesuffix(".type")) != key
+        and value == type_of_numbers({end: values.get(f"{owner}.{end}") for end in ("low", "high")})
+    ]
+    return {key: value for key, value in values.items() if key not in implied}
 
 
 def _free(key: str) -> bool:

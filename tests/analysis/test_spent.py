@@ -7,9 +7,11 @@ from synthetic import recipe, settings_for, study_of, trial
 from lrsearch.analysis.spent import Spent, count_spent
 
 
-def spent(*trials: object, total: int | None = None, overrides: tuple[str, ...] = ()) -> Spent:
-    study = study_of(trials, "train.epochs=5", *overrides, total=total)  # type: ignore[arg-type]
-    return count_spent(study, settings_for("train.epochs=5", *overrides))
+def spent(
+    *trials: object, total: int | None = None, overrides: tuple[str, ...] = ("train.epochs=5",)
+) -> Spent:
+    study = study_of(trials, *overrides, total=total)  # type: ignore[arg-type]
+    return count_spent(study, settings_for(*overrides))
 
 
 def test_pruning_saves_what_the_pruned_trials_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -52,3 +53,28 @@ def test_what_a_training_can_do_is_taken(sections: dict[str, Any]) -> None:
 def test_only_data_of_ones_own_are_named() -> None:
     with pytest.raises(ConfigErrors, match=r"data\.fingerprint: 'mine' is for streamed Datasets"):
         settings_from(changed(data={"fingerprint": "mine"}))
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ([1, True], "1 and true are equal"),
+        ([1, 1.0], "1 and 1.0 are equal"),
+        ([0, 2, False], "0 and false are equal"),
+        ([[1, 2], [1.0, 2]], "[1, 2] and [1.0, 2] are equal"),
+    ],
+)
+def test_choices_that_python_takes_for_one_are_refused(choices: list[Any], said: str) -> None:
+    sections = {"space": {"data": {"size": {"choices": choices}}}}
+    assert settings_from(changed(**sections)).plain
+    with pytest.raises(ConfigErrors, match=re.escape(f"space.data.size.choices: {said}")):
+        settings_from(changed(**sections), is_new=True)
+
+
+def test_more_than_ten_thousand_choices_are_refused_everywhere() -> None:
+    momentum = {"momentum": [k / 20_000 for k in range(10_001)]}
+    config = changed(space={"optimizer": {"only": ["sgd"], "sgd": momentum}})
+    with pytest.raises(ConfigErrors, match=r"optimizer.sgd.momentum.choices: 10,001 values are"):
+        settings_from(config, is_new=True)
+    momentum["momentum"].pop()
+    assert settings_from(config, is_new=True).plain

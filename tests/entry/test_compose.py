@@ -9,6 +9,7 @@ import pytest
 import yaml
 from test_yaml_text import hostile_files
 
+from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
 from lrsearch.entry.catalogue import conf_folder, find_sweeps
 from lrsearch.entry.compose import load_settings
@@ -317,8 +318,70 @@ def test_a_setting_tried_first_outside_the_space_is_a_problem() -> None:
     assert found == ["study.try_first[0]: lr: 7.0 is outside 0.001 to 1"]
 
 
-def test_a_study_name_that_is_no_file_name_is_a_problem() -> None:
-    assert "without slashes" in problems("+sweep=digits", "study.name=a/b")[0]
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b", "a slash"), ("a\\b", "a slash"), ("lr=0.1", "a `=`"), ("-x", "begins with -"),
+        ("+a", "begins with +"), ("", "is empty"), ("   ", "is empty"), (" a", "with a space"),
+        ("a\nb", "cannot be printed"), ("a\x1b[31m", "cannot be printed"), ("..", "is a folder"),
+        ("best.yaml", "ends like a file"), ("x" * 201, "more than 200 bytes"),
+        ("ö" * 101, "more than 200 bytes"),
+    ],
+)  # fmt: skip
+def test_a_study_name_that_commands_cannot_name_is_a_problem(name: str, said: str) -> None:
+    (problem,) = problems("+sweep=digits", f"study.name={name}")
+    assert problem.startswith("study.name: ")
+    assert said in problem
+
+
+def test_the_name_of_a_stored_study_is_taken_as_it_is() -> None:
+    plain = {**settings().plain, **RUNTIME}
+    assert settings_from({**plain, "study": {**plain["study"], "name": "lr=0.1"}}).study.name
+
+
+# One length
+
+
+def test_a_length_given_twice_in_one_place_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (problem,) = problems("+sweep=digits", "train.epochs=10", "train.steps=100")
+    assert problem.startswith("train: both epochs=10 and steps=100 are given on the command line")
+    (tmp_path / "sweeps").mkdir()
+    text = "defaults: [{override /data: digits}]\ntrain: {epochs: 1, steps: 2}\n"
+    (tmp_path / "sweeps" / "both.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert "are given in sweeps/both.yaml" in problems("+sweep=both")[0]
+    assert settings("train.epochs=5", "train.steps=null").train.epochs == 5
+
+
+def test_otherwise_the_more_specific_length_wins_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweeps").mkdir()
+    text = "defaults: [{override /data: digits}]\ntrain: {steps: 200}\n"
+    (tmp_path / "sweeps" / "steps.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    by_steps = load_settings(["+sweep=steps"])
+    assert (by_steps.train.steps, by_steps.notes) == (200, ())  # against a default nothing is said
+    by_epochs = load_settings(["+sweep=steps", "train.epochs=3"])
+    assert (by_epochs.train.epochs, by_epochs.train.steps) == (3, None)
+    assert by_epochs.plain["train"]["steps"] is None
+    assert by_epochs.notes == (
+        "train.epochs=3 (on the command line) wins over train.steps=200 (in sweeps/steps.yaml)",
+    )
+    (note,) = settings("train.steps=7").notes
+    assert note.startswith("train.steps=7 (on the command line) wins over train.epochs=15")
+
+
+def test_a_problem_of_one_part_does_not_hide_those_of_another() -> None:
+    found = problems("+sweep=digits", "metric.name=zz", "train.epochs=0", "study.n_trials=0",
+                     "study.try_first=[{lr: 7.0}]", "train.device=gpu")  # fmt: skip
+    assert [line.partition(":")[0] for line in found] == [
+        "train.device", "train.epochs", "study.n_trials", "metric.name", "study.try_first[0]"
+    ]  # fmt: skip
+    broken = problems("+sweep=digits", "metric.name=val_f1", "train.metrics=[f1]")
+    assert not any(line.startswith("metric.name") for line in broken)
 
 
 @pytest.mark.parametrize("nothing", ["null", "''", "' '"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from hydra.errors import HydraException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,3 +55,8 @@ def test_a_name_stays_as_it_was_typed(text: str) -> None:
 @pytest.mark.parametrize("text", ["key=null", "key=", "key='3.10'", "other=3.10", "~key", "key"])
 def test_what_is_no_name_or_has_quotes_already_is_left_alone(text: str) -> None:
     assert as_word(text, lambda key, _: key == "key") == text
+
+
+def test_brackets_nested_without_end_are_refused() -> None:
+    with pytest.raises(HydraException):
+        parse_override(f"key={'[' * 2_000}")

@@ -1,0 +1,59 @@
+"""The batch sizes of a sweep, against the samples that there are to train on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.settings import Settings
+from lrsearch.errors import ConfigErrors
+from lrsearch.space.domains import Choices, Fixed
+
+_KEY = "space.batch_size"
+
+
+def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
+    """The settings with no batch size above the `n_train` samples of `data`.
+
+    A range is cut, and a note says so. Raises ConfigErrors for a fixed or chosen size, and for a
+    range that begins above. Where arguments of the data are tuned their number may differ from
+    trial to trial, and nothing is checked.
+    """
+    domain = settings.space.shared.get("batch_size")
+    tuned = {name for name in settings.space.shared if name.startswith("data.")}
+    if tuned - {"data.crop", "data.flip"} or domain is None:
+        return settings
+    large = [size for size in domain.ends() if size > n_train]
+    if not large:
+        return settings
+    samples = f"the {n_train:,} training samples of {data}"
+    if isinstance(domain, Fixed | Choices):
+        sizes = ", ".join(str(size) for size in large)
+        raise ConfigErrors([f"{_KEY}: {sizes} is larger than {samples}"])
+    plain = cut_batches(settings.plain, n_train)
+    if plain is settings.plain:
+        raise ConfigErrors([f"{_KEY}.low: {domain.ends()[0]} is larger than {samples}"])
+    filled = settings_from({**plain, **RUNTIME})
+    high = plain["space"]["batch_size"]["high"]
+    note = f"{_KEY}: the range ends at {high}, not {large[-1]}: there are {samples}"
+    return dataclasses.replace(
+        settings, space=filled.space, plain=filled.plain, notes=(*settings.notes, note)
+    )
+
+
+def cut_batches(plain: Mapping[str, Any], n_train: int) -> Mapping[str, Any]:
+    """A stored configuration with the range of batch sizes cut to `n_train`; itself if it fits."""
+    node = plain["space"].get("batch_size")
+    if not isinstance(node, Mapping) or not {"low", "high"} <= node.keys():
+        return plain
+    low, high = int(node["low"]), int(node["high"])
+    if not low <= n_train < high:
+        return plain
+    step = int(node.get("step") or 1)
+    largest = low + (n_train - low) // step * step
+    if node.get("type") == "power_of_two":
+        largest = 1 << n_train.bit_length() - 1
+    space = {**plain["space"], "batch_size": {**node, "high": largest}}
+    return {**plain, "space": space}
