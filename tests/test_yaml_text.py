@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lrsearch
 from lrsearch.yaml_text import LARGEST_FILE, YamlError, parse, read_file, scalar, to_yaml
 
 # Values
@@ -151,3 +153,13 @@ def test_a_file_that_does_harm_is_named_and_not_waited_for(tmp_path: Path) -> No
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: 1e-3\n")
     assert read_file(tmp_path / "a.yaml") == {"a": 0.001}
+
+
+def test_there_is_no_other_reader() -> None:
+    package = Path(lrsearch.__file__).parent
+    others = [
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(import|from) yaml\b|OmegaConf\.load", path.read_text(), re.MULTILINE)
+    ]
+    assert others == ["yaml_text.py"]

@@ -9,6 +9,7 @@ from hydra.errors import HydraException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrsearch.entry.asked import given_values
 from lrsearch.entry.grammar import as_word, parse_override, quoted, value_of, written
 from lrsearch.yaml_text import parse
 
@@ -60,3 +61,11 @@ def test_what_is_no_name_or_has_quotes_already_is_left_alone(text: str) -> None:
 def test_brackets_nested_without_end_are_refused() -> None:
     with pytest.raises(HydraException):
         parse_override(f"key={'[' * 2_000}")
+
+
+def test_a_setting_to_try_is_read_by_the_same_rules() -> None:
+    words = ["a=1e-3", "b=1_000", "c=-.inf", "d=yes", "e='0.1'", "f=[off, .5]", "g=1/epoch +"]
+    assert given_values(words) == {
+        "a": 1e-3, "b": 1000, "c": -math.inf, "d": True, "e": "0.1", "f": [False, 0.5],
+        "g": "1/epoch +",
+    }  # fmt: skip
