@@ -20,7 +20,7 @@ from lrsearch.analysis.study_data import StudyData, TrialData, read_study
 from lrsearch.dashboard import attributes
 from lrsearch.dashboard.notes import study_note, trial_note
 from lrsearch.dashboard.own_tables import OwnTables
-from lrsearch.errors import UserError
+from lrsearch.errors import LrsearchError, UserError
 from lrsearch.study.database import Database
 from lrsearch.study.outages import passes
 from lrsearch.study.tables import RUNNING, EpochRow, SideRunRow, StudyRow, UnitRow
@@ -161,7 +161,7 @@ class Refresher:
         while True:
             try:
                 self._round()
-            except (SQLAlchemyError, UserError) as error:
+            except (SQLAlchemyError, LrsearchError) as error:
                 if not passes(error):
                     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
                     self._say(f"notes and figures stay as they are in the database: {reason}")

@@ -257,3 +257,27 @@ def test_tables_that_are_not_yet_there_are_found_when_they_are_made(url: str) ->
     Database(url).close()
     assert tables.database() is not None
     tables.close()
+
+
+def test_a_database_that_was_deleted_is_told_once_and_not_made_again(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = ToldSweep(url, 2)
+    tables = OwnTables(url)
+    assert tables.database() is not None
+    (tmp_path / "lrsearch.db").unlink()
+    lines: list[str] = []
+    told = threading.Event()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        told.set()
+
+    monkeypatch.setattr(module, "INTERVAL", 0.01)
+    with Refresher(tables, say):
+        assert told.wait(60)
+    assert len(lines) == 1
+    assert "no longer there" in lines[0]
+    assert not (tmp_path / "lrsearch.db").exists()
+    tables.close()
+    sweep.close()
