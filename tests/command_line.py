@@ -21,7 +21,7 @@ class Net(torch.nn.Module):
         self.layer = torch.nn.Linear(64, n_outputs)
 
     def forward(self, x):
-        if self.bad:
+        if self.bad and len(x) > 8:  # the few samples before a sweep do not show it
             raise ValueError("a bug in the model")
         return self.layer(x.flatten(1))
 """

@@ -155,7 +155,7 @@ def test_a_bug_fails_its_trial_with_the_traceback_and_the_others_go_on(
     assert optuna_study("digits").trials[0].state == optuna.trial.TrialState.FAIL
 
 
-def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
+def test_a_metric_that_is_not_a_number_fails_its_trial_or_counts_as_the_worst(
     work: Work, tmp_path: Path, query: Query
 ) -> None:
     (tmp_path / "odd_metric.py").write_text(
@@ -163,8 +163,13 @@ def test_a_metric_that_is_not_a_number_ends_its_trial_as_diverged(
     )
     metric = "train.metrics={odd: {_target_: odd_metric.nothing}, accuracy: accuracy}"
     sweep = ("+sweep=digits", "study.n_trials=1", "train.epochs=2", metric)
-    finished = work(*sweep, "metric.name=val_odd", "metric.mode=min")
-    assert [one.outcome for one in finished] == ["diverged"]
+    odd = ("metric.name=val_odd", "metric.mode=min")
+    finished = work(*sweep, *odd)
+    assert [one.outcome for one in finished] == ["failed"]
+    assert "the metric val_odd is nan" in str(finished[0].reason)
+    finished = work(*sweep, *odd, "study.name=worst", "metric.nan=worst")
+    assert [(one.outcome, one.value) for one in finished] == [("diverged", None)]
+    assert "val_odd was not a number" in str(finished[0].reason)
     finished = work(*sweep, "study.name=other")
     assert [one.outcome for one in finished] == ["complete"]
     nulls = query("select sum(json_extract(metrics, '$.val_odd') is null) from lrsearch_epochs")

@@ -149,8 +149,9 @@ def test_captions_tell_of_what_is_drawn(page: str) -> None:
 
 
 def test_own_code_that_is_not_here_is_said_and_the_rest_is_there() -> None:
-    study = study_of([trial(0, recipe(), 0.5)], "model._target_=no_such_package.Net")
-    words = Reader(page_of(study)).words
+    study = study_of([trial(0, recipe(), 0.5)])
+    config = {**study.config, "model": {"_target_": "no_such_package.Net"}}
+    words = Reader(page_of(replace(study, config=config))).words
     assert "cannot be made here" in words
     assert "no_such_package" in words
 
