@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from lrsearch.errors import UserError
 from lrsearch.objective import Report, name_of
 from lrsearch.recipe import Recipe
 from lrsearch.seeds import seed_everything
-from lrsearch.targets import Signature, check_arguments, load_target
+from lrsearch.targets import Signature, check_arguments, fresh, load_target
 from lrsearch.training.loop import Diverged, Evaluation
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
@@ -67,8 +66,7 @@ class OwnObjective:
         known = {name: value for name, value in offered.items() if name in accepted}
         if "checkpoint_dir" in accepted:
             known["checkpoint_dir"] = _made(checkpoints.folder)
-        # Copies: the next trial needs them as they are.
-        arguments = copy.deepcopy(dict(self.settings.objective.arguments))
+        arguments = fresh(dict(self.settings.objective.arguments))
         reporter = OwnReport(report, recipe)
         try:
             self.function(recipe, reporter, **{**known, **arguments})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib
 import inspect
@@ -134,13 +133,22 @@ def name_of(function: Any) -> str:
     return str(getattr(function, "__name__", repr(function)))
 
 
+def fresh(value: Any) -> Any:
+    """The value with lists and dicts of its own, which the user's code may change."""
+    if isinstance(value, list):
+        return [fresh(item) for item in value]
+    if isinstance(value, dict):
+        return {key: fresh(item) for key, item in value.items()}
+    return value
+
+
 def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> Any:
     """Calls the user's function with copies of the arguments, which it may change.
 
     Raises OwnCodeError with the traceback from its own frames on.
     """
     try:
-        return function(*positional, **copy.deepcopy(arguments))
+        return function(*positional, **fresh(arguments))
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code can raise anything

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.parameters import Parameter
-from lrsearch.targets import Signature, check_arguments, load_target
+from lrsearch.targets import Signature, check_arguments, fresh, load_target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,8 +69,7 @@ def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataIn
 
     cls = model_class(name, own)
     check_model(cls, name, own, arguments, info)
-    # A copy: a constructor may change a list that it is given, and the next trial needs it.
-    model = cls(**copy.deepcopy(model_arguments(cls, arguments, info)))
+    model = cls(**fresh(model_arguments(cls, arguments, info)))
     if not isinstance(model, nn.Module):
         raise UserError(f"model: {name} must return a torch.nn.Module, not {type(model).__name__}")
     return model
