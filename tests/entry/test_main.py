@@ -99,6 +99,42 @@ def test_of_a_model_of_ones_own_nobody_knows_what_it_puts_out(
     assert (code, error) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("model._target_=wrong_models.Two",), "train.loss: the model returns a tuple of 2"),
+        (("model._target_=wrong_models.Frozen",), "all parameters of wrong_models.Frozen are"),
+        (
+            ("space.scheduler.only=[lambda]", "space.scheduler.lambda.formula.value='1/epoch'"),
+            "space.scheduler.lambda.formula: '1/epoch' cannot be computed at step 0",
+        ),
+    ],
+)
+def test_what_every_trial_would_fail_of_is_said_before_anything_is_stored(
+    command: Command, tmp_path: Path, given: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "wrong_models.py").write_text(
+        "from torch import nn\n"
+        "class Frozen(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.head = nn.Linear(64, 10).requires_grad_(False)\n"
+        "    def forward(self, x):\n"
+        "        return self.head(x.flatten(1))\n"
+        "class Two(Frozen):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.requires_grad_(True)\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x), None\n"
+    )
+    own = ("~model.hidden",) if given[0].startswith("model") else ()
+    code, _, error = command("submit", "+sweep=digits", *given, *own)
+    assert code == 2
+    assert said in error
+    assert not list(tmp_path.glob("*.db"))
+
+
 def test_bad_input_exits_with_2_and_nothing_is_left_behind(
     command: Command, tmp_path: Path
 ) -> None:
