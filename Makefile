@@ -27,7 +27,7 @@ bench-search: $(VENV)/installed-bench
 
 chaos: $(VENV)/installed-test
 	$(BIN)/python benchmarks/chaos.py
-	$(BIN)/python benchmarks/chaos.py --database sqlite
+	$(BIN)/python benchmarks/chaos.py --only fleet --database sqlite
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

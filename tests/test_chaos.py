@@ -1,4 +1,4 @@
-"""A short form of `make chaos`: a fleet that is killed, stopped and cut off loses nothing."""
+"""A short form of `make chaos`: no fault of any kind costs a trial."""
 
 from __future__ import annotations
 
@@ -9,17 +9,31 @@ from pathlib import Path
 import pytest
 
 CHAOS = Path(__file__).resolve().parent.parent / "benchmarks" / "chaos.py"
+FLEET = ("--workers=2", "--trials=5", "--epochs=100", "--first=6", "--every=3", "--attack=60",
+         "--limit=280")  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database", ["postgresql"])
-def test_a_fleet_under_attack_ends_with_the_undisturbed_results(
-    environment: dict[str, str], tmp_path: Path, database: str
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("fleet",),
+        ("creation", "two_parents", "upgrade"),
+        ("range_test", "confirmation"),
+        ("hung", "user_errors"),
+        ("disk_full",),
+    ],
+    ids=" ".join,
+)
+def test_faults_lose_nothing(
+    environment: dict[str, str], tmp_path: Path, kinds: tuple[str, ...]
 ) -> None:
     done = subprocess.run(
-        [sys.executable, str(CHAOS), f"--database={database}", "--workers=2", "--trials=5",
-         "--epochs=100", "--first=6", "--every=3", "--limit=280"],
+        [sys.executable, str(CHAOS), "--short", *FLEET, *(f"--only={kind}" for kind in kinds)],
         cwd=tmp_path, env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "injected: " in done.stdout
+    said = done.stdout + done.stderr
+    if "only root can mount" in said:
+        pytest.skip("only root can mount a small disk")
+    assert done.returncode == 0, said
+    assert "all in all" in done.stdout

@@ -136,7 +136,8 @@ class Reporter:
             with refusals_in_words():
                 orders = self.lease.reach(lambda: self.outbox.flush(decide))
         if self.log is not None:
-            self.log.log(evaluation.step, logged_values(evaluation))
+            with self.lease.stall.lengthy():  # it may wait for a server
+                self.log.log(evaluation.step, logged_values(evaluation))
         if is_last:
             return
         if self.should_stop():
