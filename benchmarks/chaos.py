@@ -68,7 +68,7 @@ class Faults:
     def run(self, kind: str) -> list[Cost]:
         """Injects the faults of one kind."""
         folder, short = self.folder / f"of-{kind}", self.options.short
-        points = 4 if short else 16
+        points = 4 if short else 10
         if kind == "creation":
             return [creation(folder, self.plain, points, self.rng)]
         if kind in ("range_test", "confirmation"):
