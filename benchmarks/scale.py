@@ -77,18 +77,25 @@ def main() -> None:
         subprocess.run([sys.executable, _STUDY, "make", url, *sizes], check=True)
     print(f"{'':12} {'seconds':>8} {'goal':>5} {'CPU s':>7} {'MB':>6} {'goal':>5}")
     rows: list[dict[str, Any]] = []
+    machine = describe_machine()
     for what in options.only.split(","):
         cost = min((measure(what, url, folder) for _ in range(options.rounds)),
                    key=lambda one: one.seconds)  # fmt: skip
         rows.append({"what": what, "trials": options.trials, **asdict(cost)})
         print(_line(what, cost, GOALS[what]), flush=True)
-    if options.output is not None:
-        document = {"machine": describe_machine(), "evaluations": options.evaluations,
-                    "goals": {what: _plain(goal) for what, goal in GOALS.items()},
-                    "rows": rows}  # fmt: skip
-        options.output.write_text(json.dumps(document, indent=1) + "\n")
+        if options.output is not None:
+            write(options.output, machine, options.evaluations, rows)
     if options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(
+    file: Path, machine: dict[str, Any], evaluations: int, rows: list[dict[str, Any]]
+) -> None:
+    """What has been measured so far, beside the machine and the goals."""
+    goals = {what: _plain(goal) for what, goal in GOALS.items()}
+    document = {"machine": machine, "evaluations": evaluations, "goals": goals, "rows": rows}
+    file.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _line(what: str, cost: Cost, goal: Goal) -> str:
