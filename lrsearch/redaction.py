@@ -16,6 +16,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus, unquote
 
@@ -149,7 +150,9 @@ def _is_distinct(secret: str) -> bool:
 def _forms(secret: str) -> set[str]:
     """How a secret may be written: raw, percent-encoded, and escaped in quotation marks."""
     raw = unquote(secret)
-    encoded = {quote(raw, safe=""), quote(raw), quote_plus(raw), quote(raw, safe=" +")}
+    # Bytes of an argument that are no UTF-8 are lone surrogates here.
+    ways = [partial(quote, safe=safe) for safe in ("", "/", " +")] + [quote_plus]
+    encoded = {way(raw, errors="surrogatepass") for way in ways}
     plain = {secret, raw, *encoded}
     escaped = {
         *(repr(form)[1:-1] for form in plain),

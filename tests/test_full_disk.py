@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,15 @@ def swept(sweep_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def full_disk() -> Iterator[pytest.MonkeyPatch]:
     """A disk that has room for names but for no content, until `undo`."""
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr(os, "fsync", full)
-    return patch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        yield patch
 
 
 def files(folder: Path) -> set[str]:

@@ -119,6 +119,11 @@ def test_the_secrets_of_an_argument_are_learned(given: str) -> None:
         assert "tr0ub4dor" not in redacted(said)
 
 
+def test_bytes_that_are_no_text_make_nothing_fail() -> None:
+    learn("storage.url=postgresql://me:tr0ub4dor\udcff@host/db")
+    assert redacted("it is tr0ub4dor\udcff") == "it is ***"
+
+
 def test_a_password_that_is_a_common_word_breaks_no_other_words() -> None:
     for url in (
         "postgresql://postgres:postgres@host/postgres",

@@ -100,8 +100,8 @@ class Studies:
         """Sets user attributes of a study, for the dashboard."""
         study = optuna.load_study(study_name=name, storage=self._storage)
         for key, value in attributes.items():
-            if study.user_attrs.get(key) != value:
-                study.set_user_attr(key, value)
+            if study.user_attrs.get(key) != storable(value):
+                study.set_user_attr(key, storable(value))
 
     def delete(self, name: str) -> None:
         """Removes a study with all its trials."""
