@@ -8,7 +8,8 @@ A word without quotes is read as:
   `inf`, `.inf`, `nan`, `.nan`, with a sign or without, in any case: a number;
 - anything else, dates, `1:30` and `007` included: text.
 
-What is in quotes is text. PyYAML, OmegaConf and Hydra differ in these points from each other.
+What is in quotes is text, and so is a key (`nan: fail`, `on: 1`). PyYAML, OmegaConf and Hydra
+differ in these points from each other.
 """
 
 from __future__ import annotations
@@ -160,25 +161,25 @@ class _Reader:
             return value
         raise self._error(node, f"{node.value!r} is not of the type {kind}")
 
-    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
-        merged: dict[Any, Any] = {}
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(key_node, "a key must be a word")
             if key_node.tag == _WITHOUT_QUOTES and key_node.value == "<<":
                 merged |= self._merged(value_node, path)
                 continue
-            key = self.value(key_node, "")
+            key = str(key_node.value)
             if key in found:
                 raise self._error(key_node, f"the key {key_node.value} is given twice")
-            found[key] = self.value(value_node, f"{path}.{key}" if path else str(key))
+            found[key] = self.value(value_node, f"{path}.{key}" if path else key)
         return merged | found
 
-    def _merged(self, node: yaml.Node, path: str) -> dict[Any, Any]:
+    def _merged(self, node: yaml.Node, path: str) -> dict[str, Any]:
         """What `<<: *other` or `<<: [*one, *other]` brings in; the first has its way."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        merged: dict[Any, Any] = {}
+        merged: dict[str, Any] = {}
         for one in nodes:
             if not isinstance(one, yaml.MappingNode):
                 raise self._error(one, "`<<` takes a mapping, or a list of mappings")

@@ -110,7 +110,7 @@ def _own_parts(
         return {}
     listed = [] if sweep is None else _container(sweep.node).get("defaults") or []
     choices = [one for one in listed if isinstance(one, dict)]
-    choices += [dict([one.lstrip("+").split("=", 1)]) for one in chosen]
+    choices += [{one.key_or_group: one.value()} for one in map(parse_override, chosen)]
     found: dict[str, Any] = {}
     for group, option in (pair for choice in choices for pair in choice.items()):
         group = group.removeprefix("override ").lstrip("/")

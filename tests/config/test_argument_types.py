@@ -86,9 +86,11 @@ def test_a_fraction_for_a_whole_argument_is_a_problem(mine: Path) -> None:
         settings(MODEL, "space.model.depth={low: 0.5, high: 4}")
 
 
-def test_what_cannot_be_imported_is_reported_where_it_is_called() -> None:
-    checked = settings("model={_target_: no_such_module.Net}", "space.model.p={low: 0, high: 1}")
-    assert checked.space.shared["model.p"] == IntRange(0, 1)
+def test_what_cannot_be_imported_is_reported_once() -> None:
+    with pytest.raises(ConfigErrors) as refused:
+        settings("model={_target_: no_such_module.Net}", "space.model.p={low: 0, high: 1}")
+    assert len(refused.value.problems) == 1
+    assert "no_such_module" in refused.value.problems[0]
 
 
 def test_what_is_stored_keeps_the_type_of_its_numbers() -> None:
