@@ -20,8 +20,8 @@ from lrsearch.hints import unknown
 def load_target(dotted: str, what: str) -> Any:
     """What a dotted path names; the working directory is importable.
 
-    Raises UserError, beginning with `what`, if there is no such module or attribute. An error
-    inside the user's module is raised as it is, but for SystemExit: OwnCodeError.
+    Raises UserError, beginning with `what`, if there is no such module or attribute, and
+    OwnCodeError, with the traceback, for an error inside the user's module.
     """
     path, _, name = dotted.rpartition(".")
     if not path or dotted.startswith("."):
@@ -38,11 +38,13 @@ def load_target(dotted: str, what: str) -> Any:
         ) from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise
+            raise OwnCodeError(f"{what}: {_failed(f'importing {path}', error)}") from error
         raise UserError(
             f"{what}: there is no module {error.name!r} (for {dotted}); modules are looked for in "
             f"the working directory {here} and among what is installed"
         ) from None
+    except Exception as error:
+        raise OwnCodeError(f"{what}: {_failed(f'importing {path}', error)}") from error
     if not hasattr(module, name):
         public = [one for one in vars(module) if not one.startswith("_")]
         raise UserError(f"{what}: in module {path}, {unknown(name, public)}")
@@ -152,6 +154,13 @@ def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> 
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code can raise anything
-        own = error.__traceback__.tb_next if error.__traceback__ else None
-        lines = traceback.format_exception(type(error), error, own)
-        raise OwnCodeError(f"{dotted} failed:\n{''.join(lines).rstrip()}") from None
+        raise OwnCodeError(_failed(dotted, error)) from None
+
+
+def _failed(what: str, error: BaseException) -> str:
+    """That something of the user's failed, with the traceback from its own frames on."""
+    frames = error.__traceback__ and error.__traceback__.tb_next
+    while frames is not None and "importlib" in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    lines = traceback.format_exception(type(error), error, frames)
+    return f"{what} failed:\n{''.join(lines).rstrip()}"

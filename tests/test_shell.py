@@ -49,11 +49,12 @@ def test_every_study_can_be_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["-x", "lr=0.1", "a b"])
 def test_a_worker_serves_a_study_of_any_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[object] = []
+    served: list[tuple[object, ...]] = []
     monkeypatch.setattr("lrsearch.entry.places.serve_here", lambda *given: served.append(given))
     line = start_a_worker(name, "").partition("to start one: ")[2]
     assert CliRunner().invoke(app, pasted(line)[2:]).exit_code == 0
-    assert served == [([], name, True, None)]
+    [(_, only, until_empty, *_)] = served
+    assert (only, until_empty) == (name, True)
 
 
 @settings(max_examples=200, deadline=None)

@@ -14,7 +14,6 @@ from lrsearch.errors import LrsearchError
 BUSY_SECONDS = 60
 """How long a statement waits for a lock of another process."""
 _NEEDS_ITS_FOLDER = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_UNUSABLE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
 
 
 class DatabaseReplaced(LrsearchError):
@@ -69,12 +68,6 @@ def open_file(file: Path, create: bool = False) -> sqlite3.Connection:
                 raise
     # SQLite looks for no log then: there must be none.
     return _connect(file, "mode=ro&immutable=1")
-
-
-def is_unusable(error: BaseException) -> bool:
-    """Whether an error means that the file is damaged, no SQLite database, or read-only."""
-    cause = getattr(error, "orig", None) or error
-    return isinstance(cause, sqlite3.Error) and _primary(cause) in _UNUSABLE
 
 
 def _connect(file: Path, options: str) -> sqlite3.Connection:

@@ -24,6 +24,7 @@ from lrsearch.study.outages import (
     refusals_in_words,
 )
 from lrsearch.study.queue import Queue
+from lrsearch.study.sqlite import DatabaseReplaced
 from lrsearch.study.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
@@ -34,6 +35,8 @@ from lrsearch.workers.surroundings import surroundings_kept
 from lrsearch.workers.work_log import WorkLog
 
 T = TypeVar("T")
+_NO_ENDINGS = (LeaseLost, Stopped, DatabaseRefuses, DatabaseReplaced)
+"""What leaves an attempt without ending its trial."""
 
 
 class Values(Protocol):
@@ -104,9 +107,9 @@ class Attempts:
     def run_attempt(self, train: Callable[[], T], values: Values) -> tuple[Outcome, T | None]:
         """Train; return how it ended, with which of the reported `values`, and the result.
 
-        Raises LeaseLost, Stopped and DatabaseRefuses. All else that is raised, whatever its
-        class, is the attempt's own: KeyboardInterrupt, too, since a worker is told to stop in
-        other ways.
+        Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced. All else that is raised,
+        whatever its class, is the attempt's own: KeyboardInterrupt, too, since a worker is told to
+        stop in other ways.
         """
         try:
             with surroundings_kept(), self._stall.training():
@@ -123,7 +126,7 @@ class Attempts:
         except NeverANumber as error:
             # Samplers are to learn that it is worse than any trial with a value.
             return Outcome(tables.DIVERGED, reason=str(error)), None
-        except (LeaseLost, Stopped, DatabaseRefuses):
+        except _NO_ENDINGS:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's code can raise anything
             return Outcome(tables.FAILED, reason=traceback_of(error)), None
@@ -132,11 +135,11 @@ class Attempts:
     def finish(self, outcome: Outcome, write: Callable[[Outcome], None]) -> Outcome:
         """Write how an attempt ended; where its values are refused, that it failed of that.
 
-        Returns what was written. Raises LeaseLost, Stopped and DatabaseRefuses.
+        Returns what was written. Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced.
         """
         try:
             self.until_stopped(lambda: write(outcome))
-        except (LeaseLost, Stopped, DatabaseRefuses):
+        except _NO_ENDINGS:
             raise
         except Exception as error:  # noqa: BLE001 - drivers raise errors of their own
             refused = Outcome(tables.FAILED, reason=traceback_of(error))

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from lrsearch.workers.process_tree import end_this_process
 
-EXIT_CODE = 3
+EXIT_CODE = 70
 """Of a worker that was ended because its training made no progress."""
 SHORTEST = 3600.0
 """Seconds: the shortest limit that lrsearch sets by itself."""

@@ -103,7 +103,7 @@ def test_pictures_are_files_of_the_kind_that_their_names_say(
         (("scheduler=cosine", "lr=0"), "lr: 0 is out of range"),
         (("scheduler=cosine", "lr=inf"), "lr: inf is not a finite number"),
         (("scheduler=lambda", "formula=1/progress"), "cannot be computed: float division by zero"),
-        (("scheduler=lambda", "formula=log(0)"), "cannot be computed: math domain error"),
+        (("scheduler=lambda", "formula=log(progress)"), "cannot be computed: math domain error"),
         (("scheduler=cosine", "epochs=-1"), "epochs: -1 is out of range"),
         (("scheduler=cosine", "warmup=5"), "did you mean 5ep"),
         (("scheduler=cosine", "eval_every=0"), "eval_every: 0 is not above 0"),

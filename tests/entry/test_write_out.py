@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from pathlib import Path
 
@@ -106,7 +105,7 @@ def test_what_cannot_be_written_is_an_error(command: Command, swept: Path) -> No
 )
 def test_no_text_is_a_formula_to_a_spreadsheet(text: str) -> None:
     rows = [{"trial": 0, "reason": text, "lr": -0.1, "n": -3, "plain": "it's = 1", text: 2.5}]
-    header, row = csv.reader(io.StringIO(_table(rows, ["trial"])))
+    header, row = csv.reader(_table(rows, ["trial"]))
     text = text.replace("\r", "\n")
     assert row == ["0", f"'{text}", "-0.1", "-3", "it's = 1", "2.5"]
     assert header[-1] == f"'{text}"

@@ -214,7 +214,7 @@ def test_a_privilege_that_is_taken_away_ends_the_worker_and_commands_in_words(
         serve("own", url=weak)
     code, _, said = command("show", "own", "0", f"storage.url={weak}")
     assert code == 2
-    assert f"the database refuses this: permission denied for table {table}" in said
+    assert f"the database cannot be used: permission denied for table {table}" in said
 
 
 # Recipes, data and models

@@ -18,10 +18,9 @@ from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.claims import Claim, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
-from lrsearch.study.tables import DIVERGED
 from lrsearch.training.loop import Diverged, Evaluation, Stopped
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import Outbox, Pruned, Reporter
+from lrsearch.workers.reporter import NeverANumber, Outbox, Pruned, Reporter
 from lrsearch.workers.stall import StallWatch
 
 LOCKED = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
@@ -178,14 +177,10 @@ def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
 ) -> None:
     bench = Bench(name="val_f1", mode="max", nan="worst", at=at)
 
-    def train() -> None:
-        for index, value in enumerate(values, start=1):
-            bench.report(with_f1(index, value))
-
-    outcome, _ = bench.attempts.run_attempt(train, bench.report)
-    assert (outcome.outcome, outcome.value) == (DIVERGED, None)
-    assert outcome.reason is not None
-    assert f"val_f1 was not a number at the {at} evaluation" in outcome.reason
+    for index, value in enumerate(values, start=1):
+        bench.report(with_f1(index, value))
+    with pytest.raises(NeverANumber, match=f"val_f1 was not a number at the {at} evaluation"):
+        bench.report.value()
 
 
 def test_a_pruned_trial_ends_but_never_at_its_last_evaluation() -> None:

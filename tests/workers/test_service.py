@@ -236,7 +236,7 @@ def test_a_module_that_raises_anything_leaves_its_study_alone(
 ) -> None:
     name = "interrupts"
     code = tmp_path / f"{name}.py"
-    code.write_text("from lrsearch.models.mlp import Mlp as Net\n")
+    code.write_text("from lrsearch.models.mlp import MLP as Net\n")
     broken = submit("broken", f"model._target_={name}.Net", "~model.hidden", "study.priority=9")
     fine = submit("fine")
     code.write_text("raise KeyboardInterrupt\n")
