@@ -15,8 +15,7 @@ from typing import BinaryIO
 
 from lrsearch.redaction import redacted
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-"""How the system says that a disk is full or read-only."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 @contextlib.contextmanager
@@ -53,6 +52,11 @@ def write_whole(path: Path, content: str | bytes | Iterable[str]) -> None:
         else:
             pieces = [content] if isinstance(content, str) else content
             file.writelines(redacted(piece).encode() for piece in pieces)
+
+
+def is_without_room(error: BaseException) -> bool:
+    """Whether an error says that the disk is full or read-only."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def new_file(path: Path) -> BinaryIO:

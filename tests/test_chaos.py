@@ -14,6 +14,7 @@ FLEET = ("--workers=2", "--trials=5", "--epochs=100", "--first=6", "--every=3", 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "kinds",
     [

@@ -13,6 +13,7 @@ GPU = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_gpu_benchmark_runs_on_the_cpu(environment: dict[str, str], tmp_path: Path) -> None:
     record = tmp_path / "gpu.json"
     done = subprocess.run(
@@ -21,6 +22,6 @@ def test_the_gpu_benchmark_runs_on_the_cpu(environment: dict[str, str], tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(record.read_text())["rows"]
-    assert len(rows) >= 15
+    assert len(rows) >= 14
     assert sum(row["ok"] is True for row in rows) >= 10
     assert not any("Error" in row["found"] for row in rows)

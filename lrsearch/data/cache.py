@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from lrsearch.data.spec import DEFAULT_CACHE
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.files import whole_file
+from lrsearch.files import whole_file, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -93,21 +93,6 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise unwritable(folder, error) from None
     check_folder(folder)
-
-
-def write_whole(file: Path, content: str) -> None:
-    """Write a small file of the cache. Raises UserError where the disk is full or read-only."""
-    try:
-        with whole_file(file) as opened:
-            opened.write(content.encode())
-    except OSError as error:
-        raise unwritable(file, error) from None
-
-
-def is_of_disk(error: BaseException) -> bool:
-    """Whether an error says that the disk is full or read-only."""
-    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-    return isinstance(error, OSError) and error.errno in numbers
 
 
 def unwritable(path: Path, error: Exception, size: int | None = None) -> UserError:
@@ -231,8 +216,7 @@ class _Checked:
     def remember(self, state: list[int], fingerprint: str) -> None:
         """Note it. Raises OSError."""
         if self._record is not None:
-            with whole_file(self._record) as opened:
-                opened.write(json.dumps([state, fingerprint]).encode())
+            write_whole(self._record, json.dumps([state, fingerprint]))
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

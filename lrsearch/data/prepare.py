@@ -12,13 +12,14 @@ from lrsearch.data.cache import (
     check_folder,
     fingerprint_of,
     save_tensors,
-    write_whole,
+    unwritable,
 )
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.data.values import are_numbers, kind_of
 from lrsearch.errors import UserError
+from lrsearch.files import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -167,7 +168,10 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         inputs_are=kind_of(tensors["train_x"]),
     )
     if sidecar is not None:
-        write_whole(sidecar, json.dumps(info.to_json()))
+        try:
+            write_whole(sidecar, json.dumps(info.to_json()))
+        except OSError as error:
+            raise unwritable(sidecar, error) from None
     return info
 
 

@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.data.cache import is_of_disk, make_folder, unwritable
+from lrsearch.data.cache import make_folder, unwritable
 from lrsearch.data.sources import RawFiles, Source
 from lrsearch.errors import LrsearchError, UserError
+from lrsearch.files import is_without_room
 from lrsearch.folders import for_a_moment
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _read_present(
         try:
             return _read_archives(source, files, folder, places[1])
         except UNPACK_ERRORS as error:  # a cut-off archive: download it again
-            if is_of_disk(error):
+            if is_without_room(error):
                 raise unwritable(places[1], error) from None
     return None
 
@@ -177,7 +178,7 @@ def _download(
             ):
                 return source.function(str(folder), download=True)
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
-            if is_of_disk(error):  # not to be taken for a network that is down
+            if is_without_room(error):  # not to be taken for a network that is down
                 raise unwritable(folder, error) from None
             raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
 

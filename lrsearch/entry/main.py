@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
-from lrsearch.files import NO_ROOM
+from lrsearch.files import is_without_room
 from lrsearch.redaction import guard_output, learn, learn_environment, redacted
 from lrsearch.shell import command
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _silence_output()  # the reader (`| head`) has gone
         sys.exit(0)
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if not is_without_room(error):
             raise
         _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
         if error.filename is None:

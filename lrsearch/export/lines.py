@@ -145,7 +145,7 @@ def literal(value: Any) -> str:
         case list():
             return f"[{', '.join(map(literal, value))}]"
         case tuple():
-            return f"({''.join(f'{literal(one)}, ' for one in value).strip()})"
+            return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
         case Mapping():
             return f"{{{', '.join(f'{literal(k)}: {literal(v)}' for k, v in value.items())}}}"
     raise TypeError(f"{type(value).__name__} is not of a configuration")

@@ -110,7 +110,7 @@ def test_two_processes_prepare_the_same_data_at_once(tiny_mnist: Tiny, tmp_path:
     assert first.n_train == 50
     assert first.file is not None
     left = sorted(path.name for path in cache.iterdir() if path.suffix != ".json")
-    assert left == [first.file.name, "raw"]
+    assert left == ["checked", first.file.name, "raw"]
     assert len(tensors(first)["test_y"]) == 20
 
 
