@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, case, not_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, not_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
@@ -22,6 +22,9 @@ from lrsearch.study.tables import DONE, OPEN, RUNNING, SideRunRow, StudyRow, Uni
 Row = TypeVar("Row", bound=UnitRow | SideRunRow)
 
 
+LONGEST_LEASE = "longest_lease"
+"""In a study's record: the seconds of its longest `queue.lease` so far, which workers that loaded
+it before a change may still hold."""
 _CLOCK_CORRECTION = 5.0
 """Seconds by which a clock may be set back without voiding the leases of all that work."""
 
@@ -70,7 +73,7 @@ class Leasing(Generic[Row]):
 
     def take_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
         """The same for the row whose lease ran out first: its owner has died, or fallen silent."""
-        expired = (self.table.state == RUNNING) & not_(holds(self.table, self.terms.lease))
+        expired = (self.table.state == RUNNING) & not_(holds(self.table))
         following = (
             select(self._id)
             .where(self.table.study_id == self.study_id, expired, *which)
@@ -126,13 +129,19 @@ class Leasing(Generic[Row]):
             return state is None or state == DONE
 
 
-def holds(table: type[Row], lease: float) -> ColumnElement[bool]:
-    """Whether the lease of a row, which is of so many seconds when it is renewed, is valid.
+def holds(table: type[Row]) -> ColumnElement[bool]:
+    """Whether the lease of a row is valid.
 
-    It has not run out, and does not end later than a lease can that is renewed now: that one was
-    given before the clock was set back. (An owner that lives renews it within seconds.)
+    It has not run out, and does not end later than the longest one that anybody may hold on the
+    study and that is renewed now: such a lease was given before the clock was set back. (An owner
+    that lives renews it within seconds.)
     """
-    latest = database_now() + lease + _CLOCK_CORRECTION
+    longest = (
+        select(StudyRow.record[LONGEST_LEASE].as_float())
+        .where(StudyRow.study_id == table.study_id)
+        .scalar_subquery()
+    )
+    latest = database_now() + func.coalesce(longest, QueueSettings().lease) + _CLOCK_CORRECTION
     return table.leased_until.between(database_now(), latest)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
 from lrsearch.hints import closest
 from lrsearch.redaction import redacted
@@ -153,17 +152,12 @@ class Shelf:
         """How many units and side runs of a study have an owner whose lease holds."""
         tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
         with self._session() as session:
-            lease = (
-                session.get_one(StudyRow, study_id)
-                .config.get("queue", {})
-                .get("lease", QueueSettings().lease)
-            )
             return sum(
                 session.scalar(
                     select(func.count()).where(
                         table.study_id == study_id,
                         table.state == RUNNING,
-                        holds(table, float(lease)),
+                        holds(table),
                     )
                 )
                 or 0

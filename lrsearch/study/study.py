@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from lrsearch import __version__
 from lrsearch.config.batches import cut_batches
 from lrsearch.config.ranges import with_ranges
-from lrsearch.config.settings import Settings
+from lrsearch.config.settings import QueueSettings, Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
 from lrsearch.redaction import redacted
@@ -23,6 +23,7 @@ from lrsearch.shell import command, name_word
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside
+from lrsearch.study.leasing import LONGEST_LEASE
 from lrsearch.study.plan import plan_units
 from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.queue import Queue
@@ -126,6 +127,7 @@ def _create(
         "runs": [_run(settings)],
         "checkpoints": checkpoints_url(settings),
         "warm_start": earlier.to_json(),
+        LONGEST_LEASE: settings.queue.lease,
     }
     try:
         with database.session.begin() as session:
@@ -188,6 +190,8 @@ def _resume(
         settings = with_ranges(settings, found_ranges(stored.record))
         try_again(session, row.study_id)
         record = {**stored.record, "runs": [*stored.record["runs"], now], "versions": versions()}
+        longest = stored.record.get(LONGEST_LEASE, QueueSettings().lease)
+        record[LONGEST_LEASE] = max(longest, settings.queue.lease)
         if settings.checkpoints_url is not None:
             record["checkpoints"] = checkpoints_url(settings)
         stored.config, stored.record = dict(settings.plain), record

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Outcome, bury, reopen_failed
-from lrsearch.study.leasing import LeaseLost
+from lrsearch.study.leasing import LONGEST_LEASE, LeaseLost
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.tables import (
     COMPLETE,
@@ -27,6 +27,7 @@ from lrsearch.study.tables import (
     PRUNED,
     RUNNING,
     EpochRow,
+    StudyRow,
     UnitRow,
 )
 from lrsearch.study.trials import UNIT
@@ -187,6 +188,16 @@ def test_a_clock_that_is_corrected_by_a_little_voids_no_lease(shop: Units) -> No
     shop.claim("a"), shop.claim("b"), shop.claim("c")
     set_back(shop, 1.0)
     assert shop.worker("d").claim(take_over=True) is None
+
+
+def test_a_lease_that_was_given_before_queue_lease_was_lowered_is_valid(shop: Units) -> None:
+    shop.claim("a"), shop.claim("b"), shop.claim("c")
+    set_back(shop, 600.0 - TERMS.lease)  # as long as leases of 600 seconds are
+    with shop.database.session.begin() as session:
+        session.execute(update(StudyRow).values(record={LONGEST_LEASE: 600.0}))
+    assert shop.worker("d").claim(take_over=True) is None
+    set_back(shop, 3600.0)
+    assert shop.worker("d").claim(take_over=True) is not None
 
 
 def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Units) -> None:

@@ -20,6 +20,7 @@ from lrsearch.errors import UserError
 from lrsearch.redaction import learn
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
+from lrsearch.study.leasing import LONGEST_LEASE
 from lrsearch.study.plan import plan_units
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
@@ -287,3 +288,13 @@ def test_a_change_to_a_grid_gives_open_units_the_settings_of_the_grid(
     worker = Claims(database.session, grid.study_id, "me/1/1.0")
     claims = [worker.claim(take_over=False) for _ in range(4)]
     assert len({str(claim.params) for claim in claims if claim}) == 4
+
+
+def test_the_longest_lease_that_a_worker_may_hold_is_remembered(
+    database: Database, studies: Studies
+) -> None:
+    for lease, longest in ((60, 60), (600, 600), (10, 600)):
+        open_study(
+            load_settings(["+sweep=digits", f"queue.lease={lease}"]), INFO, database, studies
+        )
+        assert load_row(database, "digits").record[LONGEST_LEASE] == longest
