@@ -284,4 +284,4 @@ def make_display(console: Console, metric: MetricSettings, finished: Iterable[Fi
 
 def make_console() -> Console:
     """The terminal; lines are as long as they are where it is a file or a pipe."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000)

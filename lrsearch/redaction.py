@@ -25,6 +25,7 @@ _SHORTEST = 6
 """Characters. A shorter secret is replaced in URLs only: by its value it would be found in words
 and numbers that have nothing to do with it."""
 
+_WORD = re.compile(r"[^\s'\"<>]+")
 _USER = r"(\w://)([^:/\s'\"]*)"
 # A password may itself hold @, : or /, so it reaches to the last @ of the word.
 _PASSWORD = re.compile(_USER + r":([^\s'\"<>]*)@")
@@ -70,19 +71,37 @@ _known: re.Pattern[str] | None = None
 def redacted(text: str) -> str:
     """The text with `***` in place of every secret in it."""
     if "://" in text:
-        text = _PASSWORD.sub(rf"\1\2:{MASK}@", text)
-        text = _TOKEN.sub(rf"\1{MASK}@", text)
-        text = _QUERY.sub(lambda query: _OPTION.sub(_masked_option, query[0]), text)
+        text = _WORD.sub(lambda word: _redacted_word(word[0]), text)
     # Looked for first, since a whole page of a report passes here, too.
     if "=" in text and ("passw" in (lower := text.lower()) or "pwd" in lower):
         text = _PAIR.sub(rf"\1\2{MASK}", text)
     return text if _known is None else _known.sub(MASK, text)
 
 
+def _redacted_word(word: str) -> str:
+    """A word without spaces and quotation marks, which may be a URL.
+
+    A pattern is tried only where the first `://` can begin a match, which then takes in all of the
+    word that matters: tried from every `://` in turn, a long word would take quadratic time.
+    """
+    start = word.find("://")
+    if start < 0:
+        return word
+    if "@" in word[start:]:
+        word = _PASSWORD.sub(rf"\1\2:{MASK}@", word)
+        word = _TOKEN.sub(rf"\1{MASK}@", word)
+    if "?" in word[start:]:
+        word = _QUERY.sub(lambda query: _OPTION.sub(_masked_option, query[0]), word)
+    return word
+
+
 def has_credentials(text: str) -> bool:
     """Whether a text holds a URL with a password, a token or a secret option."""
-    return "://" in text and bool(
-        _PASSWORD.search(text) or _TOKEN.search(text) or any(_secret_options(text))
+    words = [word for word in _WORD.findall(text) if "://" in word]
+    return any(
+        ("@" in word and (_PASSWORD.search(word) or _TOKEN.search(word)))
+        or any(_secret_options(word))
+        for word in words
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lrsearch.analysis.side_words import side_words
 from lrsearch.config.settings import MetricSettings
-from lrsearch.display import LiveDisplay, PlainDisplay
+from lrsearch.display import LiveDisplay, PlainDisplay, make_console
 from lrsearch.study.progress import Finished, SideRun, Snapshot
 
 RECIPE = {"lr": 0.1, "batch_size": 32, "optimizer": {"name": "sgd"},
@@ -94,3 +94,8 @@ def test_the_time_left_is_by_the_clock_and_not_said_before_a_trial_is_whole(
     now = 160.0
     show(*["complete"] * 5)
     assert text.getvalue().splitlines()[-1].endswith(" 30.0s left")  # 10 in 10 s, 30 to go
+
+
+def test_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    make_console().print("cannot read a://b:a://b, :warning:", markup=False)
+    assert capsys.readouterr().out.strip() == "cannot read a://b:a://b, :warning:"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -126,3 +130,32 @@ def test_a_sweep_is_completed_without_logs_and_files(lrsearch: Run, tmp_path: Pa
     assert f"cannot write {Path('outputs/digits/trials.csv')}: Is a directory" in done.stdout
     assert "the best: val_loss" in lrsearch("best", "digits").stdout
     assert [path for path in outputs.rglob("*") if path.name.startswith(".")] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 3 MB, which only root can mount."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "lrsearch-test", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_what_a_search_has_found_is_told_while_the_databases_own_disk_is_full(
+    sweep_folder: Path, small_disk: Path, command: Command
+) -> None:
+    with closing(sqlite3.connect(sweep_folder / "lrsearch.db")) as original:
+        original.execute(f"VACUUM INTO '{small_disk / 'found.db'}'")
+    with closing(sqlite3.connect(small_disk / "found.db")) as copy:
+        copy.execute("PRAGMA journal_mode=WAL")
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)) == 4096:
+            pass
+    place = f"storage.url=sqlite:///{small_disk / 'found.db'}"
+    for words in (("best", "digits"), ("status",), ("show", "digits", "1")):
+        code, out, error = command(*words, place)
+        assert (code, error) == (0, "")
+        assert "digits" in out or "trial 1" in out

@@ -38,7 +38,7 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
             ]
         )
     kind = None if output is None else prepare_picture(output)
-    messages = Console(stderr=True, highlight=False)
+    messages = Console(stderr=True, highlight=False, emoji=False)
     test = _run(settings, messages)
     if as_json:
         print_json({**test.to_json(), "suggested": _suggested(test)})

@@ -81,7 +81,7 @@ class Database:
         self.url = url
         refuse_file(url, write=make)
         try:
-            self.engine = engine or connect(url)
+            self.engine = engine or connect(url, read=not make)
             if make:
                 self._make()
             self._check()

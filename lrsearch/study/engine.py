@@ -13,16 +13,16 @@ from lrsearch.study.sqlite import file_of, open_file
 _SILENCE_SECONDS = 10
 
 
-def connect(url: str) -> Engine:
-    """An engine of at most two connections."""
-    return create_engine(url, **engine_options(url))
+def connect(url: str, read: bool = False) -> Engine:
+    """An engine of at most two connections; one that is to `read` needs no room on the disk."""
+    return create_engine(url, **engine_options(url, read))
 
 
-def engine_options(url: str) -> dict[str, Any]:
+def engine_options(url: str, read: bool = False) -> dict[str, Any]:
     """What every engine on this database is made with."""
     file = file_of(url)
     if file is not None:
-        return {"creator": partial(open_file, file)}
+        return {"creator": partial(open_file, file, read=read)}
     return {
         "pool_size": 1,
         "max_overflow": 1,

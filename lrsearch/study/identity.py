@@ -112,7 +112,7 @@ class _FileCheck:
     def _read(self) -> str | None:
         """The number by a connection of its own: one that is open may not read the file again."""
         try:
-            with closing(open_file(self._file)) as connection:
+            with closing(open_file(self._file, read=True)) as connection:
                 row = connection.execute(f"SELECT identity FROM {_TABLE}").fetchone()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _ANOTHER_FILE:

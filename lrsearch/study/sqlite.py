@@ -14,6 +14,7 @@ from lrsearch.errors import LrsearchError
 BUSY_SECONDS = 60
 """How long a statement waits for a lock of another process."""
 _NEEDS_ITS_FOLDER = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_NEEDS_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 
 
 class DatabaseReplaced(LrsearchError):
@@ -44,27 +45,28 @@ def fault_of(url: str, write: bool) -> str | None:
     return None
 
 
-def open_file(file: Path, create: bool = False) -> sqlite3.Connection:
+def open_file(file: Path, create: bool = False, read: bool = False) -> sqlite3.Connection:
     """A connection to the file; only with `create` is a missing one made.
 
     A database in WAL mode keeps two files beside its own. Where these cannot be written, as on a
-    read-only disk, it is opened as one that does not change. Raises DatabaseReplaced where the file
-    is missing, and sqlite3.Error.
+    read-only disk, or, for who only wants to `read`, on a full one, it is opened as one that does
+    not change. Raises DatabaseReplaced where the file is missing, and sqlite3.Error.
     """
+    passes = (*_NEEDS_ITS_FOLDER, *_NEEDS_ROOM) if read else _NEEDS_ITS_FOLDER
     if not create and not file.exists():
         raise DatabaseReplaced(f"the database {file} is no longer there: it was moved or deleted")
     if create or _allows(file, os.W_OK):
         try:
             return _connect(file, "mode=rwc" if create else "mode=rw")
         except sqlite3.OperationalError as error:
-            if create or _primary(error) not in _NEEDS_ITS_FOLDER:
+            if create or _primary(error) not in passes:
                 raise
     log = Path(f"{file}-wal")
     if log.exists():
         try:
             return _connect(file, "mode=ro")  # somebody is writing, or has died of it
         except sqlite3.OperationalError as error:
-            if log.stat().st_size or _primary(error) not in _NEEDS_ITS_FOLDER:
+            if log.stat().st_size or _primary(error) not in passes:
                 raise
     # SQLite looks for no log then: there must be none.
     return _connect(file, "mode=ro&immutable=1")

@@ -25,11 +25,14 @@ def storable_text(text: str, longest: int = LONGEST_TEXT) -> str:
 
     Lone surrogates and NUL are written as Python escapes them: `\\udcff`, `\\x00`.
     """
-    text = redacted(text)
     if len(text) > longest:
+        # Redacted with a margin around the cut, so that no half of a secret is left there.
         left_out = f"\n... {len(text) - longest} characters are left out ...\n"
-        half = (longest - len(left_out)) // 2
-        text = f"{text[:half]}{left_out}{text[-half:]}"
+        half, margin = (longest - len(left_out)) // 2, longest
+        begin, end = redacted(text[: half + margin]), redacted(text[-half - margin :])
+        text = f"{begin[:half]}{left_out}{end[-half:]}"
+    else:
+        text = redacted(text)
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch.study.storable import measured, storable, storable_text
+from lrsearch.redaction import redacted
+from lrsearch.study.storable import LONGEST_TEXT, measured, storable, storable_text
 
 ANY_TEXT = st.text(st.characters(categories=None))
 """Lone surrogates and NUL included."""
@@ -49,3 +51,16 @@ def test_results_are_json_that_every_database_takes(value: object) -> None:
 def test_numbers_that_are_not_finite_are_none_in_results_alone() -> None:
     assert measured({"a": [1.5, math.nan, -math.inf]}) == {"a": [1.5, None, None]}
     assert storable({"a": [1.5, math.inf]}) == {"a": [1.5, math.inf]}
+
+
+@pytest.mark.parametrize("part", ["a://b:", "a://b?", "a://b@", "?a://", "http://", "x=y&a://?"])
+def test_texts_of_many_urls_take_time_by_their_length_alone(part: str) -> None:
+    """Ten times the text in quadratic time would be a hundred times as long: minutes here."""
+    assert len(storable_text(part * 100_000)) <= LONGEST_TEXT
+    assert redacted(part * 100_000)
+
+
+def test_a_secret_at_the_cut_is_left_out_whole() -> None:
+    secret = "postgresql://user:" + "s3cret" * 50 + "@host"
+    for before in range(9_000, 10_400, 100):
+        assert "s3cret" not in storable_text("x" * before + f" {secret} " + "y" * 30_000)
