@@ -263,6 +263,57 @@ def test_own_data_of_every_type(capsys: pytest.CaptureFixture[str], kind: str) -
     assert "lrsearch" not in text.split('"""', 2)[2]
 
 
+AUGMENTED = """
+import torch
+from torch.utils.data import Dataset
+
+
+class Augmented(Dataset):
+    n_classes = 3
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index] + torch.randn(4, dtype=torch.float64), self.y[index]
+
+
+def load(in_pairs=False):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(96) % 3
+    x = torch.randn(96, 4, generator=generator, dtype=torch.float64) + y[:, None]
+    validation = (x[64:], y[64:]) if in_pairs else Augmented(x[64:], y[64:])
+    return Augmented(x[:64], y[:64]), validation
+
+
+class Net(torch.nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.drop = torch.nn.Dropout(0.2)
+        self.head = torch.nn.Linear(4, n_outputs)
+
+    def forward(self, x):
+        return self.head(self.drop(x))
+"""
+
+
+@pytest.mark.parametrize("in_pairs", [False, True])
+def test_streamed_items_are_drawn_anew_in_each_epoch_with_the_same_seeds(
+    capsys: pytest.CaptureFixture[str], in_pairs: bool
+) -> None:
+    Path("exported_stream.py").write_text(AUGMENTED)
+    value, printed, text = both(
+        capsys, "~data.name", "data._target_=exported_stream.load", f"data.in_pairs={in_pairs}",
+        "data.in_memory=never", "model._target_=exported_stream.Net", "~model.hidden",
+        "metric.name=val_loss", "metric.at=last", "train.micro_batch=20", batch_size=24,
+    )  # fmt: skip
+    assert printed == value
+    assert "lrsearch" not in text.split('"""', 2)[2]
+
+
 @pytest.mark.parametrize("kind", ["counts", "truths", "double"])
 def test_models_of_the_catalogue_take_every_real_type(
     capsys: pytest.CaptureFixture[str], kind: str

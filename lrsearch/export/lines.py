@@ -29,16 +29,51 @@ def torch_call(call: Call) -> str:
     return f"torch.optim.lr_scheduler.{call.scheduler}(optimizer, {arguments_text(call.arguments)})"
 
 
-def batch_lines(crop: int, flip: bool) -> list[str]:
-    lines = ["x, y = train_x[chosen], train_y[chosen]"]
+def device_lines(is_streamed: bool) -> list[str]:
+    """The data brought to the device: once, where they all lie in memory."""
+    if is_streamed:
+        return []
+    return [
+        "train_x, train_y = (part.to(DEVICE) for part in train)",
+        "validation_x, validation_y = (part.to(DEVICE) for part in validation)",
+    ]
+
+
+def batches_lines(is_streamed: bool, crop: int, flip: bool) -> list[str]:
+    """The start of the loop over the batches of an epoch."""
+    seed, augment = [], []
     if crop or flip:
-        lines.append(f"x = augmented(x, generator, {crop}, {flip})")
-    return lines
+        seed = [
+            'seed = derived_seed(SEED, "augment", epoch)',
+            "generator = torch.Generator(DEVICE).manual_seed(seed)",
+        ]
+        augment = [f"    x = augmented(x, generator, {crop}, {flip})"]
+    if is_streamed:
+        return [*seed, "for x, y in training_batches(train, epoch, precision):", *augment]
+    return [
+        "indices = order(len(train_x), SEED, epoch).to(DEVICE)",
+        *seed,
+        "last = len(train_x) // BATCH_SIZE * BATCH_SIZE",
+        "for first in range(0, last, BATCH_SIZE):",
+        "    chosen = indices[first : first + BATCH_SIZE]",
+        "    x, y = train_x[chosen], train_y[chosen]",
+        *augment,
+    ]
 
 
-def precision_lines() -> list[str]:
-    """The data, brought to the model's precision: once, as they all lie in memory."""
-    names = ["train_x", "train_y", "validation_x", "validation_y"]
+def evaluation_lines(is_streamed: bool, size: int) -> list[str]:
+    """The evaluation on the validation part, in batches of `size`."""
+    if is_streamed:
+        batches, n = f"evaluation_batches(validation, {size}, precision)", "len(validation)"
+    else:
+        batches = f"zip(validation_x.split({size}), validation_y.split({size}))"
+        n = "len(validation_x)"
+    return [f"batches = {batches}", f"found |= evaluate(model, batches, {n}, autocast)"]
+
+
+def precision_lines(is_streamed: bool) -> list[str]:
+    """The model's precision; data that lie in memory are brought to it once."""
+    names = [] if is_streamed else ["train_x", "train_y", "validation_x", "validation_y"]
     return [
         "precision = precision_of(model)",
         *(f"{name} = in_precision({name}, precision)" for name in names),

@@ -22,7 +22,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.export import lines
 from lrsearch.export.lines import arguments_text, literal, torch_call
 from lrsearch.export.sources import source_of
-from lrsearch.export.template import EVALUATE, MAIN, OWN, fill, imports
+from lrsearch.export.template import EVALUATE, MAIN, OWN, STREAMED, fill, imports
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.plan import Call
@@ -71,6 +71,7 @@ class _Script:
             self._constants(),
             *map(source_of, functions),
             data,
+            STREAMED if self._is_streamed else "",
             model,
             measures,
             EVALUATE,
@@ -84,6 +85,11 @@ class _Script:
     def _any_precision(self) -> bool:
         """Whether data or model are the user's; the catalogue's are float32."""
         return self.spec.target is not None or self.settings.model.own
+
+    @property
+    def _is_streamed(self) -> bool:
+        """Whether items are drawn anew in each epoch; the user's Datasets alone can be."""
+        return self.spec.target is not None and self.info.file is None
 
     def _head(self) -> str:
         warning = self.record.get("WARNING")
@@ -138,6 +144,18 @@ class _Script:
 
     def _load_own(self, function: str) -> str:
         """`load_data` of the user's function."""
+        if self._is_streamed:
+            return (
+                f"def load_data():\n"
+                f'    """The Datasets for training and for validation."""\n'
+                f"    parts = {function}({arguments_text(self.spec.arguments)})\n"
+                f"    return [\n"
+                f"        torch.utils.data.TensorDataset(*map(as_tensor, part))\n"
+                f"        if isinstance(part, (tuple, list))\n"
+                f"        else part\n"
+                f"        for part in parts[:2]\n"
+                f"    ]"
+            )
         seeds = [items_seed(name) for name in ("train", "validation")]
         return (
             f"def load_data():\n"
@@ -231,20 +249,20 @@ class _Script:
             warm_lines = []
         scaler = "scaler = torch.amp.GradScaler(DEVICE.type)"
         seeds = ["random.seed(SEED)", "numpy.random.seed(SEED)"]
-        augment = 'seed = derived_seed(SEED, "augment", epoch)'
-        generator = [augment, "generator = torch.Generator(DEVICE).manual_seed(seed)"]
+        size = train.micro_batch or 1024
         blocks = {
             # The user's own code may draw from these.
             "SEEDS": seeds if self.imports else [],
-            "PRECISION": lines.precision_lines() if self._any_precision else [],
+            "TO_DEVICE": lines.device_lines(self._is_streamed),
+            "PRECISION": lines.precision_lines(self._is_streamed) if self._any_precision else [],
             "SCALER": [scaler] if train.amp == "fp16" else [],
-            "GENERATOR": generator if self.spec.crop or self.spec.flip else [],
             "OPTIMIZER": lines.optimizer_lines(recipe),
             "SCHEDULER": [f"scheduler = {torch_call(call)}", *warm_lines],
-            "BATCH": lines.batch_lines(self.spec.crop, self.spec.flip),
+            "BATCHES": lines.batches_lines(self._is_streamed, self.spec.crop, self.spec.flip),
             "BACKWARD": lines.backward_lines(train.micro_batch, train.amp, recipe, self.batch_size),
             "STEP": lines.step_lines(train.amp),
             "SCHEDULE": lines.schedule_lines(call, warmup, recipe, train.amp),
+            "EVALUATION": lines.evaluation_lines(self._is_streamed, size),
             "PLATEAU": lines.plateau_lines(call, warmup, recipe),
         }
         autocast = {
@@ -256,7 +274,6 @@ class _Script:
         known = "filter(math.isfinite, values)" if self.settings.metric.nan == "worst" else "values"
         words = {
             "AUTOCAST": autocast,
-            "EVALUATION_BATCH": str(train.micro_batch or 1024),
             "METRIC": literal(self.settings.metric.name),
             "PICK": f"{goal}({known})" if self.settings.metric.at == "best" else "values[-1]",
         }

@@ -6,27 +6,73 @@ import re
 from pathlib import Path
 
 EVALUATE = '''
-def evaluate(model, x, y, batch_size, autocast):
-    """The mean of each measure over the validation part."""
+def evaluate(model, batches, n, autocast):
+    """The mean of each measure over the n samples of the validation part."""
     totals = dict.fromkeys(MEASURES, torch.zeros((), device=DEVICE))
     model.eval()
     with torch.no_grad():
-        for start in range(0, len(x), batch_size):
-            part_x, part_y = x[start : start + batch_size], y[start : start + batch_size]
+        for x, y in batches:
             with autocast:
-                outputs = model(part_x)
-                means = {name: measure(outputs, part_y) for name, measure in MEASURES.items()}
-            totals = {name: total + means[name] * len(part_x) for name, total in totals.items()}
+                outputs = model(x)
+                means = {name: measure(outputs, y) for name, measure in MEASURES.items()}
+            totals = {name: total + means[name] * len(x) for name, total in totals.items()}
     model.train()
-    return {name: float(total) / len(x) for name, total in totals.items()}
+    return {name: float(total) / n for name, total in totals.items()}
+'''
+
+STREAMED = '''
+class Seeded(torch.utils.data.Dataset):
+    """A dataset whose random numbers are a function of the batch alone: (seed, indices)."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __getitems__(self, batch):
+        seed, indices = batch
+        random.seed(seed)
+        numpy.random.seed(seed)
+        torch.manual_seed(seed)
+        several = getattr(self.dataset, "__getitems__", None)
+        items = [self.dataset[index] for index in indices] if several is None else several(indices)
+        return [tuple(map(as_tensor, item)) for item in items]
+
+
+def streamed(dataset, batches, precision):
+    """The batches (x, y) on the device, drawn anew in processes of their own."""
+    loader = torch.utils.data.DataLoader(
+        Seeded(dataset),
+        batch_sampler=batches,
+        num_workers=2,
+        pin_memory=DEVICE.type == "cuda",
+        generator=torch.Generator(),
+    )
+    for x, y in loader:
+        x, y = in_precision(x, precision), in_precision(as_targets(y), precision)
+        yield x.to(DEVICE, non_blocking=True), y.to(DEVICE, non_blocking=True)
+
+
+def training_batches(dataset, epoch, precision):
+    """The batches of an epoch; an incomplete last one is left out."""
+    count = len(dataset) // BATCH_SIZE
+    chosen = order(len(dataset), SEED, epoch)[: count * BATCH_SIZE].view(count, BATCH_SIZE)
+    seeds = [derived_seed(SEED, "items", epoch, number) for number in range(count)]
+    return streamed(dataset, list(zip(seeds, chosen.tolist())), precision)
+
+
+def evaluation_batches(dataset, size, precision):
+    """All samples in their order, with the same random numbers at each evaluation."""
+    batches = [
+        (derived_seed("items", start), list(range(start, min(start + size, len(dataset)))))
+        for start in range(0, len(dataset), size)
+    ]
+    return streamed(dataset, batches, precision)
 '''
 
 MAIN = """
 def main():
     torch.set_num_threads(THREADS)
     train, validation = load_data()
-    train_x, train_y = (part.to(DEVICE) for part in train)
-    validation_x, validation_y = (part.to(DEVICE) for part in validation)
+    {TO_DEVICE}
     {SEEDS}
     torch.manual_seed(SEED)
     model = build_model().to(DEVICE)
@@ -39,12 +85,7 @@ def main():
     step, scheduled, epoch, values, losses = 0, 0, 0, [], []
     model.train()
     while step < STEPS:
-        indices = order(len(train_x), SEED, epoch).to(DEVICE)
-        {GENERATOR}
-        last = len(train_x) // BATCH_SIZE * BATCH_SIZE
-        for first in range(0, last, BATCH_SIZE):
-            chosen = indices[first : first + BATCH_SIZE]
-            {BATCH}
+        {BATCHES}
             optimizer.zero_grad()
             {BACKWARD}
             {STEP}
@@ -52,7 +93,7 @@ def main():
             step += 1
             if step % EVALUATE_EVERY == 0 or step == STEPS:
                 found = {"train_loss": sum(torch.stack(losses).tolist()) / len(losses)}
-                found |= evaluate(model, validation_x, validation_y, EVALUATION_BATCH, autocast)
+                {EVALUATION}
                 losses = []
                 values.append(found[METRIC])
                 rate = optimizer.param_groups[0]["lr"]
