@@ -27,6 +27,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, duration, number
 from lrsearch.errors import UserError
+from lrsearch.export import script_words
 from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
 from lrsearch.recipe import Recipe
@@ -104,7 +105,7 @@ def conclude(
     if complete:
         console.print(
             f"{output / 'best.yaml'}   again: {command('train', str(output / 'best.yaml'))}\n"
-            f"{output / 'best.py'}     {'in plain PyTorch' if info else 'the same'}: "
+            f"{output / 'best.py'}     {script_words(info is None)}: "
             f"{shlex.join(['python', str(output / 'best.py')])}\n"
             f"{output / 'trials.csv'}  all trials",
             soft_wrap=True,

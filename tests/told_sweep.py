@@ -36,7 +36,8 @@ class ToldSweep:
         self.settings = digits(f"study.n_trials={n_trials}", *overrides)
         self.studies = Studies(url)
         self.database = Database(url, self.studies.engine)
-        study = open_study(self.settings, INFO, self.database, self.studies)
+        info = None if self.settings.objective is not None else INFO
+        study = open_study(self.settings, info, self.database, self.studies)
         self.name, self.study_id, self.queue = study.name, study.study_id, study.queue
         self.claims = Claims(
             self.database.session, study.study_id, "far-away/1/1.00", self.settings.queue

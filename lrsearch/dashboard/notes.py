@@ -10,6 +10,7 @@ from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import sentence
 from lrsearch.display import duration, number
+from lrsearch.export import script_words
 from lrsearch.shell import command, name_word
 from lrsearch.study.tables import DONE, OPEN
 from lrsearch.study.trials import picture_id
@@ -77,12 +78,13 @@ def _best(study: StudyData) -> str:
         )
     elif found is not None and found.work_left:
         value += f" Not confirmed yet ({_plain(progress_words(found))})."
+    script = script_words(study.record.get("data") is None)
     return "\n\n".join(
         [
             value,
             _fenced(best.recipe.to_yaml(), "yaml"),
             _picture(best, study),
-            "It trains again, to the last bit, or in plain PyTorch (where `LRSEARCH_STORAGE` or "
+            f"It trains again, to the last bit, or {script} (where `LRSEARCH_STORAGE` or "
             "`storage.url=...` says which database this is):",
             _fenced(
                 f"{command('train', name, '--trial', str(best.number))}\n"

@@ -18,6 +18,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, number
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, stored_settings
 from lrsearch.errors import UserError
+from lrsearch.export import script_words
 from lrsearch.shell import command, name_word
 from lrsearch.study.confirmed import best_number, read_confirmation
 from lrsearch.study.progress import Finished, Progress
@@ -132,11 +133,12 @@ def _lines(where: Asked, stored: Stored) -> list[str]:
         told = [f"  not confirmed yet: {progress_words(found)}"]
     elif stored.is_best and found is None and stored.settings.confirm is not None:
         told = [f"  not confirmed yet. {stored.to_come}"]
+    script = f"{script_words(stored.info is None)}:"
     return [
         f"{where.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",
         *told,
-        f"again:            {command('train', name, *chosen)}{where.place}",
-        f"in plain PyTorch: {command('best', name, *chosen, '--format', 'python')}{where.place} "
+        f"{'again:':{len(script)}} {command('train', name, *chosen)}{where.place}",
+        f"{script} {command('best', name, *chosen, '--format', 'python')}{where.place} "
         f"> best.py; python best.py",
     ]

@@ -1,4 +1,4 @@
-"""The code of the best recipe, to copy: plain PyTorch, and the command that trains it again."""
+"""The code of the best recipe, to copy: a script, and the command that trains it again."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.words import chance, hours, number, plural
+from lrsearch.export import script_words
 from lrsearch.figures import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
@@ -84,10 +85,11 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
     lines, codes = found.winner.sentences(), []
     if code is not None:
         codes.append(Code("Train it again", command("train", record)))
+        script = script_words(study.record.get("data") is None)
         if code.script is None:
-            lines.append(f"The script in plain PyTorch cannot be made here: {code.problem}")
+            lines.append(f"The recipe {script} cannot be made here: {code.problem}")
         else:
-            codes.append(Code("The recipe in plain PyTorch", code.script, folded=True))
+            codes.append(Code(f"The recipe {script}", code.script, folded=True))
     return Section(
         "recipe",
         "The recipe to use, and how sure",

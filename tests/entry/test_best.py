@@ -12,7 +12,10 @@ import pytest
 import yaml
 from command_line import Command
 from sqlalchemy import text
+from told_sweep import ToldSweep
 
+from lrsearch.analysis.study_data import read_study
+from lrsearch.dashboard.notes import study_note
 from lrsearch.study.database import Database
 
 
@@ -45,6 +48,22 @@ def test_another_database_is_named_in_the_commands_to_type(command: Command, swe
     (swept / "lrsearch.db").rename(swept / "mine.db")
     _, out, _ = command("best", "digits", "storage.url=sqlite:///mine.db")
     assert "train digits storage.url=sqlite:///mine.db" in out
+
+
+@pytest.mark.parametrize("own_loop", [False, True])
+def test_only_a_script_without_lrsearch_is_called_plain_pytorch(
+    command: Command, tmp_path: Path, own_loop: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'lrsearch.db'}"
+    sweep = ToldSweep(url, 1, *(["objective._target_=mypkg.train"] if own_loop else []))
+    sweep.trial()
+    code, out, _ = command("best", "digits")
+    assert code == 0
+    assert ("in plain PyTorch: " in out) != own_loop
+    assert ("as a script: " in out) == own_loop
+    if own_loop:
+        assert "lrsearch" in command("best", "digits", "--format", "python")[1]
+    assert ("in plain PyTorch" in study_note(read_study(sweep.database, "digits"), ())) != own_loop
 
 
 @pytest.mark.slow

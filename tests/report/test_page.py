@@ -156,6 +156,15 @@ def test_own_code_that_is_not_here_is_said_and_the_rest_is_there() -> None:
     assert "no_such_package" in words
 
 
+def test_the_script_of_an_own_objective_is_not_called_plain_pytorch() -> None:
+    study = study_of(
+        [trial(0, recipe(), 0.5)], "objective._target_=mypkg.train", record={**RECORD, "data": None}
+    )
+    words = Reader(page_of(study)).words
+    assert "The recipe as a script" in words
+    assert "in plain PyTorch" not in words
+
+
 def test_a_sweep_that_is_not_here_is_widened_in_words() -> None:
     study = study_of([trial(k, recipe(0.95, 64), 0.5 + k) for k in range(10)])
     words = Reader(page_of(replace(study, config={**study.config, "sweep": "gone"}))).words
