@@ -20,7 +20,7 @@ from lrsearch.display import duration, make_console
 from lrsearch.entry.passed import passed
 from lrsearch.entry.preview import to_find
 from lrsearch.entry.range_news import plan_told, range_test_plan
-from lrsearch.entry.run import check_trial, with_data
+from lrsearch.entry.run import check_here, check_trial, with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
@@ -54,7 +54,11 @@ class Cost:
 
 
 def dry_run(settings: Settings) -> int:
-    """Prints it all; nothing is stored but the cache of the data. The exit code."""
+    """Prints it all; nothing is stored but the cache of the data. The exit code.
+
+    Raises what the sweep itself would raise of its settings on this machine.
+    """
+    check_here(settings)
     console = make_console()
     console.print(to_yaml(dict(settings.plain)), markup=False)
     if doubt := mode_warning(settings.metric, settings.train):

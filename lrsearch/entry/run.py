@@ -32,7 +32,7 @@ from lrsearch.redaction import redacted
 from lrsearch.results import conclude
 from lrsearch.shell import command, name_word
 from lrsearch.space.formulas import formula_problems
-from lrsearch.study.database import Database, absolute
+from lrsearch.study.database import Database, absolute, refuse_file
 from lrsearch.study.progress import Progress
 from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import (
@@ -62,7 +62,7 @@ def run(settings: Settings, command: str) -> int:
     130: interrupted.
     """
     console = make_console()
-    _check_here(settings)
+    check_here(settings)
     settings, info, plan = _checked(settings, console)
     try:
         settings, studies, database, study = _store(settings, info, plan, console)
@@ -175,8 +175,9 @@ def _checked(
     return settings, info, range_test_plan(settings, info)
 
 
-def _check_here(settings: Settings) -> None:
+def check_here(settings: Settings) -> None:
     """What the workers of this machine would stumble over. Raises UserError."""
+    refuse_file(settings.storage_url, write=True)
     _check_folder("output_dir", _output(settings))
     if settings.checkpoints_url is not None:
         url = checkpoints_url(settings)

@@ -246,6 +246,25 @@ def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("storage.url=sqlite:///nowhere/x.db", "storage.url: cannot use the database"),
+        ("output_dir=taken/out", "output_dir: cannot write to"),
+        ("storage.checkpoints=nowhere://x", "storage.checkpoints: nowhere://x cannot be used"),
+    ],
+)
+def test_a_dry_run_refuses_the_places_that_the_sweep_refuses(
+    command: Command, tmp_path: Path, given: str, said: str, dry_run: str
+) -> None:
+    (tmp_path / "taken").write_text("a file where a folder is to be")
+    code, _, error = command("+sweep=digits", given, f"dry_run={dry_run}")
+    assert code == 2
+    assert said in error
+    assert [one.name for one in tmp_path.iterdir()] == ["taken"]
+
+
 def test_a_dry_run_confirms_no_more_than_there_are(command: Command) -> None:
     _, out, _ = command("+sweep=digits", "dry_run=true", "study.n_trials=2", "confirm.top=3")
     assert "then the best 2 again on 5 fresh seeds: up to 10 runs" in out
