@@ -10,6 +10,7 @@ from lrsearch.metric_mode import BETTER, mode_of
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.training.settings import TrainSettings
 
+_MODES = ("min", "max")
 _LOSSES = ("val_loss", "train_loss")
 
 
@@ -78,9 +79,12 @@ def _settle_monitor(
     train: TrainSettings | None,
 ) -> list[str]:
     monitors, given = _values(node.get("monitor", default)), _values(node.get("mode", "auto"))
+    # Another mode of the metric is refused as such; nothing follows from it.
+    is_settled = metric["mode"] in _MODES
     modes = {
         name: metric["mode"] if name == metric.get("name") else known_mode(name, train)
         for name in map(str, monitors)
+        if is_settled or name != metric.get("name")
     }
     if given != ["auto"]:
         return [
@@ -88,7 +92,7 @@ def _settle_monitor(
             f"{'fall' if known == 'min' else 'rise'}; leave mode out"
             for name, known in modes.items()
             for mode in given
-            if known is not None and mode in ("min", "max") and mode != known
+            if known is not None and mode in _MODES and mode != known
         ]
     told = set(modes.values())
     if None in told:

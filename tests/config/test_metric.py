@@ -90,6 +90,16 @@ def test_a_mode_that_contradicts_the_watched_metric_is_refused(mode: str) -> Non
         settings(f"+{WATCHING}=val_accuracy", f"+space.scheduler.plateau.mode={mode}")
 
 
+@pytest.mark.parametrize("given", [[], ["+space.scheduler.plateau.mode=max"]])
+@pytest.mark.parametrize("mode", ["maxx", "[max]"])
+def test_a_wrong_mode_of_the_metric_is_one_problem_and_not_the_plateaus_too(
+    mode: str, given: list[str]
+) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        settings(OWN, "metric.name=val_f1", f"metric.mode={mode}", f"+{WATCHING}=val_f1", *given)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["metric.mode"]
+
+
 def test_two_watched_metrics_of_opposite_modes_are_each_watched_in_their_own() -> None:
     both = f"+{WATCHING}={{choices: [val_loss, val_accuracy]}}"
     assert plateau_mode(settings(both)) is None
