@@ -184,7 +184,7 @@ class LiveDisplay:
         self._tally.add(new)
         for finished in new:
             if why := last_line(finished):
-                self.say(f"trial {finished.trial} failed: {why}")
+                self.say(f"trial {finished.trial} {finished.outcome}: {why}")
         self._live.update(self.render(snapshot), refresh=True)
 
     def say(self, line: str) -> None:
@@ -244,9 +244,10 @@ def _running_table(running: list[Running], width: int) -> Table:
 
 
 def last_line(finished: Finished) -> str:
-    """What a failed trial died of, in a line; nothing for the others."""
+    """Why a trial failed, or diverged without any value, in a line; nothing for the others."""
     lines = (finished.reason or "").strip().splitlines()
-    return lines[-1] if finished.outcome in (FAILED, CRASHED) and lines else ""
+    has_no_value = finished.outcome == DIVERGED and finished.value is None
+    return lines[-1] if lines and (has_no_value or finished.outcome in (FAILED, CRASHED)) else ""
 
 
 def described(recipe: dict[str, object] | None) -> str:

@@ -71,6 +71,34 @@ def test_a_terminal_shows_the_runs_at_work_with_their_last_evaluation() -> None:
     assert "lr=0.1" in shown
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_trial_that_failed_or_never_had_a_value_says_why(is_terminal: bool) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=200, force_terminal=is_terminal, color_system=None)
+    display = (LiveDisplay if is_terminal else PlainDisplay)(console, MetricSettings(), [])
+    new = [
+        Finished(k, k, k, k, 0, outcome, value, reason, 1.0, RECIPE, None)
+        for k, (outcome, value, reason) in enumerate(
+            [
+                ("failed", None, "Traceback\n  a frame\nKeyError: 'x'"),
+                ("diverged", None, "none of the evaluations has a finite val_f1"),
+                ("diverged", 9.0, "diverged at step 40"),
+                ("complete", 0.5, None),
+            ]
+        )
+    ]
+    with display:
+        display.update(Snapshot(4, [], "open", None, False, []), new)
+    shown = text.getvalue()
+    assert "KeyError: 'x'" in shown
+    assert "a finite val_f1" in shown
+    assert "at step 40" not in shown
+    assert "a frame" not in shown
+    if is_terminal:
+        assert "trial 0 failed: KeyError" in shown
+        assert "trial 1 diverged: none of" in shown
+
+
 def test_the_time_left_is_by_the_clock_and_not_said_before_a_trial_is_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
