@@ -13,7 +13,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.errors import OwnCodeError, UserError, in_short
 from lrsearch.hints import unknown
 
 
@@ -158,9 +158,15 @@ def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> 
 
 
 def _failed(what: str, error: BaseException) -> str:
-    """That something of the user's failed, with the traceback from its own frames on."""
+    """That something of the user's failed, of what, and the traceback from its own frames on.
+
+    What was raised comes first: the frames that follow may be many, torch's among them.
+    """
     frames = error.__traceback__ and error.__traceback__.tb_next
     while frames is not None and "importlib" in frames.tb_frame.f_code.co_filename:
         frames = frames.tb_next
     lines = traceback.format_exception(type(error), error, frames)
-    return f"{what} failed:\n{''.join(lines).rstrip()}"
+    # Of a SyntaxError the line of code comes first; notes follow what was raised.
+    only = traceback.format_exception_only(error)
+    raised = in_short(only[-1] if isinstance(error, SyntaxError) else only[0])
+    return f"{what} failed: {raised}\n{''.join(lines).rstrip()}"

@@ -79,6 +79,7 @@ def test_a_missing_attribute_is_answered_with_the_closest_one(write: Write) -> N
         ("import mine_not_installed\n", ModuleNotFoundError),
         ("from pathlib import NoSuchThing\n", ImportError),
         ("1 / 0\n", ZeroDivisionError),
+        ("def f(:\n", SyntaxError),
     ],
 )
 def test_an_error_inside_the_users_module_is_shown_with_its_own_frames(
@@ -87,7 +88,7 @@ def test_an_error_inside_the_users_module_is_shown_with_its_own_frames(
     write("mine_broken", text)
     with pytest.raises(OwnCodeError, match="model: importing mine_broken failed") as caught:
         load_target("mine_broken.Net", "model")
-    assert f"{error.__name__}: " in str(caught.value)
+    assert str(caught.value).startswith(f"model: importing mine_broken failed: {error.__name__}: ")
     assert "mine_broken.py" in str(caught.value)
     assert "importlib" not in str(caught.value)
 

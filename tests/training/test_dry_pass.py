@@ -122,11 +122,26 @@ def test_what_the_model_raises_is_told_with_the_shape_of_its_inputs() -> None:
         dry_pass(task(model))
 
 
+def test_what_was_raised_is_told_before_the_frames_that_led_there() -> None:
+    class Embeds(Model):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(nn.Embedding(3, 1)(7 + x.long()))
+
+    with pytest.raises(OwnCodeError) as caught:
+        dry_pass(task(Embeds()))
+    first, *frames = str(caught.value).splitlines()
+    assert first.endswith("failed: IndexError: index out of range in self")
+    assert frames[0].startswith("Traceback")
+    assert any("in forward" in line for line in frames)
+
+
 def test_what_building_the_model_raises_is_told() -> None:
     def build() -> Task:
         raise KeyError("width")
 
-    with pytest.raises(OwnCodeError, match=r"model: mine.Net failed:[\s\S]*KeyError: 'width'"):
+    with pytest.raises(
+        OwnCodeError, match=r"^model: mine\.Net failed: KeyError: 'width'\nTraceback"
+    ):
         dry_pass_of(build, "mine.Net")
 
 
