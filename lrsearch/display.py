@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrsearch.analysis.side_words import side_words
+from lrsearch.analysis.words import plural
 from lrsearch.config.settings import MetricSettings
 from lrsearch.recipe import Recipe
 from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
@@ -204,7 +205,7 @@ class LiveDisplay:
         counts = f" ({tally.counts()})" if tally.counts() else ""
         head.add_row(
             ProgressBar(total=max(snapshot.total, 1), completed=done, width=30),
-            f"{done}/{snapshot.total} trials{counts}, {len(snapshot.running)} running, "
+            f"{done}/{plural(snapshot.total, 'trial')}{counts}, {len(snapshot.running)} running, "
             f"{tally.time_left(snapshot.total)} left",
         )
         parts: list[Table | Text] = [head]

@@ -20,6 +20,7 @@ from lrsearch.analysis.confirmed import (
 )
 from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.tables import trials_csv
+from lrsearch.analysis.words import plural
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.confirm.result import Confirmation
@@ -85,7 +86,7 @@ def conclude(
         to_come = still_to_come(study.confirm, study.done, study.total)
         console.print(f"  not confirmed yet. {to_come}", markup=False, soft_wrap=True)
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
-    console.print(f"{len(finished)} trials ({tally(finished)}) in {seconds} of work")
+    console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
     place = shlex.quote(f"storage.url={shown}")
     console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)

@@ -12,9 +12,10 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:,.0f}" if "e+" in text else text
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def plural(count: float, noun: str) -> str:
+    """`1 trial`, `2 trials`, `0.5 epochs`."""
+    written = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{written} {noun}{'' if count == 1 else 's'}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import sentence
+from lrsearch.analysis.words import plural, sentence
 from lrsearch.display import duration, number
 from lrsearch.export import script_words
 from lrsearch.shell import command, name_word
@@ -39,7 +39,7 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
     if trial.state == DONE and trial.seconds is not None:
         words.append(f"after {duration(trial.seconds)}")
     if trial.curve:
-        words.append(f"{trial.curve[-1].epoch:g} epochs")
+        words.append(plural(trial.curve[-1].epoch, "epoch"))
     if trial.device:
         words.append(f"on {_plain(trial.device)}")
     parts = [", ".join(words), _picture(trial, study)]
@@ -57,7 +57,8 @@ def _progress(study: StudyData) -> str:
     counts = ", ".join(
         f"{count} {str(name).replace('_', ' ')}" for name, count in outcomes.most_common()
     )
-    ended = f"{study.done} of {study.total} trials have ended"
+    has = "has" if study.total == 1 else "have"
+    ended = f"{study.done} of {plural(study.total, 'trial')} {has} ended"
     return f"{ended}{f' ({counts})' if counts else ''} in {duration(study.seconds)} of wall clock."
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Settings
 from lrsearch.display import make_console
 from lrsearch.entry.compose import load_settings
@@ -174,7 +175,8 @@ def _connections(connection: Connection, settings: Settings) -> Iterator[Finding
 
     workers = len(places(settings.workers, settings.train.device, settings.train.threads))
     needed = _CONNECTIONS_EACH * (workers + 1)
-    said = f"{used} of {most} in use; {workers} workers here take up to {needed}"
+    take = "takes" if workers == 1 else "take"
+    said = f"{used} of {most} in use; {plural(workers, 'worker')} here {take} up to {needed}"
     if needed > most - used:
         yield problem(
             "connections",
@@ -233,10 +235,12 @@ def check_devices(settings: Settings) -> Iterator[Finding]:
         yield problem("device", str(error))
         return
     where = places(settings.workers, settings.train.device, settings.train.threads)
-    yield ok("device", f"{name_of(device)}; {len(where)} workers: {where[0].name}, ...")
+    more = ", ..." if len(where) > 1 else ""
+    yield ok("device", f"{name_of(device)}; {plural(len(where), 'worker')}: {where[0].name}{more}")
     cores = available_cores()
     if device.type == "cpu" and len(where) * settings.train.threads > cores:
-        yield warning("device", f"{len(where)} workers share {cores} cores: they slow each other")
+        said = f"{plural(len(where), 'worker')} of {plural(settings.train.threads, 'thread')} on"
+        yield warning("device", f"{said} {plural(cores, 'core')}: they slow each other")
 
 
 def check_data(settings: Settings) -> Iterator[Finding]:

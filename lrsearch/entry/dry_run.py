@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from lrsearch.analysis.words import the_best
+from lrsearch.analysis.words import plural, the_best
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Settings
 from lrsearch.data.parts import TensorPart
@@ -84,7 +84,7 @@ def dry_run(settings: Settings) -> int:
         console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
         console.print(plan_told(plan), markup=False, soft_wrap=True)
     where = places(settings.workers, settings.train.device, settings.train.threads)
-    console.print(f"\n[bold]{len(units)} trials[/] by {len(where)} workers")
+    console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(where), 'worker')}")
     runs = 0
     if settings.confirm is not None:
         top, seeds = min(settings.confirm.top, len(units)), settings.confirm.seeds
@@ -99,8 +99,9 @@ def dry_run(settings: Settings) -> int:
     )
     for size, cost in sorted(costs.items()):
         console.print(
-            f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, {cost.steps} steps, "
-            f"{duration(cost.trial_seconds)} a trial, {cost.memory / 2**20:.0f} MiB a worker"
+            f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, "
+            f"{plural(cost.steps, 'step')}, {duration(cost.trial_seconds)} a trial, "
+            f"{cost.memory / 2**20:.0f} MiB a worker"
         )
     if plan is not None:
         steps = plan.ramps * plan.steps // len(plan.batch_sizes)

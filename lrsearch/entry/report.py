@@ -9,6 +9,7 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
+from lrsearch.analysis.words import plural
 from lrsearch.display import make_console
 from lrsearch.entry.asked import output_folder
 from lrsearch.entry.places import read_here
@@ -71,7 +72,7 @@ def _write(path: Path, page: str) -> None:
 def _say(console: Console, study: StudyData, path: Path) -> None:
     size = path.stat().st_size / 1e6
     console.print(
-        f"{path}  {size:.1f} MB, {study.done} of {study.total} trials of {study.name}; "
+        f"{path}  {size:.1f} MB, {study.done} of {plural(study.total, 'trial')} of {study.name}; "
         f"open it in any browser, no network needed",
         markup=False,
         soft_wrap=True,

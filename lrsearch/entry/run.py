@@ -313,10 +313,11 @@ def _announce(
     console: Console, settings: Settings, info: DataInfo | None, study: OpenStudy
 ) -> None:
     done = study.queue.counts()[DONE]
-    state = f"goes on at {done} of {study.total}" if study.resumed else f"{study.total}"
+    trials = plural(study.total, "trial")
+    state = f"goes on at {done} of {trials}" if study.resumed else trials
     what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
     console.print(
-        f"[bold]{escape(study.name)}[/]: {state} trials, {settings.sampler.name} sampler, "
+        f"[bold]{escape(study.name)}[/]: {state}, {settings.sampler.name} sampler, "
         f"{settings.pruner.name} pruner, {what}; in {redacted(settings.storage_url)}",
         soft_wrap=True,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from lrsearch.analysis.words import plural
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.config.words import WORDS
@@ -117,7 +118,7 @@ def _other_length(record: Mapping[str, Any], settings: Settings) -> str | None:
     old, new = settings_from({**record["config"], **RUNTIME}).train, settings.train
     if (old.epochs, old.steps) == (new.epochs, new.steps):
         return None
-    return f"{old.steps} steps" if old.steps else f"{old.epochs:g} epochs"
+    return plural(old.steps, "step") if old.steps else plural(old.epochs, "epoch")
 
 
 class _Printed:

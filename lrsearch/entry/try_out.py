@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from lrsearch.analysis.words import plural
 from lrsearch.entry.asked import (
     asked,
     given_values,
@@ -48,7 +49,7 @@ def try_setting(arguments: Sequence[str]) -> None:
             print(f"{branch}={option} is fixed with it, because {name} is {option}'s")
         print(
             f"what it leaves out is suggested by the sampler; the study now has "
-            f"{queue.total()} trials"
+            f"{plural(queue.total(), 'trial')}"
         )
         if row.state != OPEN:
             print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData, shown_curves
+from lrsearch.analysis.words import plural
 from lrsearch.figures.curves import rated
 from lrsearch.figures.parallel import how_many_bold
 from lrsearch.range_test.result import RangeTest
@@ -24,7 +25,7 @@ def curves(study: StudyData) -> str:
     if shown == total:
         return "Validation of every trial, by scheduler."
     return (
-        f"Validation of {shown} of {total} trials, by scheduler: the best "
+        f"Validation of {shown} of {plural(total, 'trial')}, by scheduler: the best "
         f"{min(shown // 2, len(study.ranked))}, and others spread evenly over the search."
     )
 

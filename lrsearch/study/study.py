@@ -215,9 +215,9 @@ def _resized(queue: Queue, units: Sequence[tuple[Mapping[str, Any], int]]) -> li
         return []
     left = queue.trim(wanted)
     if left == before:
-        return [f"not cut to {wanted} trials: {left} have begun"]
+        return [f"not cut to {wanted}: {left} trials have begun"]
     begun = ", since these have begun" if left > wanted else ""
-    return [f"cut from {before} to {left} trials{begun}"]
+    return [f"cut from {before} trials to {left}{begun}"]
 
 
 def checkpoints_url(settings: Settings) -> str:

@@ -49,7 +49,7 @@ def test_the_note_of_a_trial_says_how_and_why_it_ended(sweep: ToldSweep) -> None
     running = sweep.begin()
     study = read_study(sweep.database, "digits")
     note = trial_note(study.trial(failed.trial_number), study)
-    assert note.startswith("**failed**, after 1.5s, 1 epochs, on cpu")
+    assert note.startswith("**failed**, after 1.5s, 1 epoch, on cpu")
     assert "````text\nTraceback\n```\n<b>ValueError</b>\n````" in note
     assert "scheduler:" in note
     assert trial_note(study.trial(running.trial_number), study).startswith("**running**")

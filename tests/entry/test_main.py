@@ -265,6 +265,12 @@ def test_a_dry_run_refuses_the_places_that_the_sweep_refuses(
     assert [one.name for one in tmp_path.iterdir()] == ["taken"]
 
 
+def test_a_single_one_is_counted_in_the_singular(command: Command) -> None:
+    _, out, error = command("+sweep=digits", "study.n_trials=1", "workers=1", "dry_run=true")
+    assert error == ""
+    assert "1 trial by 1 worker\n" in out
+
+
 def test_a_dry_run_confirms_no_more_than_there_are(command: Command) -> None:
     _, out, _ = command("+sweep=digits", "dry_run=true", "study.n_trials=2", "confirm.top=3")
     assert "then the best 2 again on 5 fresh seeds: up to 10 runs" in out

@@ -51,7 +51,7 @@ def test_a_waiting_one_is_neither_cut_nor_in_the_way_of_more(command: Command, s
     assert code == 0, error
     assert "extended from 6 to 9 trials" in out
     _, out, _ = command("submit", *AGAIN, "study.n_trials=7")
-    assert "cut from 9 to 7 trials" in out
+    assert "cut from 9 trials to 7" in out
     assert (queue().planned(), queue().total()) == (7, 9)
 
 

@@ -112,7 +112,7 @@ def test_a_larger_budget_extends_and_a_smaller_one_cuts(open_with: Open) -> None
     study = open_with("study.n_trials=25")
     assert (study.total, study.notes) == (25, ("extended from 20 to 25 trials",))
     study = open_with("study.n_trials=4")
-    assert (study.total, study.notes) == (4, ("cut from 25 to 4 trials",))
+    assert (study.total, study.notes) == (4, ("cut from 25 trials to 4",))
 
 
 def test_what_has_begun_is_not_cut_and_that_is_said(open_with: Open, database: Database) -> None:
@@ -122,9 +122,9 @@ def test_what_has_begun_is_not_cut_and_that_is_said(open_with: Open, database: D
     study = open_with("study.n_trials=2")
     assert (study.total, study.notes) == (
         3,
-        ("cut from 20 to 3 trials, since these have begun",),
+        ("cut from 20 trials to 3, since these have begun",),
     )
-    assert open_with("study.n_trials=2").notes == ("not cut to 2 trials: 3 have begun",)
+    assert open_with("study.n_trials=2").notes == ("not cut to 2: 3 trials have begun",)
 
 
 @pytest.mark.parametrize(
