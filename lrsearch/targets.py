@@ -16,6 +16,9 @@ from typing import Any
 from lrsearch.errors import OwnCodeError, UserError, in_short
 from lrsearch.hints import unknown
 
+PASSED_ON = (KeyboardInterrupt, GeneratorExit)
+"""What is no error of the user's code: Ctrl-C, and the end of a generator."""
+
 
 def load_target(dotted: str, what: str) -> Any:
     """What a dotted path names; the working directory is importable.
@@ -43,7 +46,9 @@ def load_target(dotted: str, what: str) -> Any:
             f"{what}: there is no module {error.name!r} (for {dotted}); modules are looked for in "
             f"the working directory {here} and among what is installed"
         ) from None
-    except Exception as error:
+    except PASSED_ON:
+        raise
+    except BaseException as error:
         raise OwnCodeError(f"{what}: {_failed(f'importing {path}', error)}") from error
     if not hasattr(module, name):
         public = [one for one in vars(module) if not one.startswith("_")]
@@ -151,9 +156,9 @@ def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> 
     """
     try:
         return function(*positional, **fresh(arguments))
-    except UserError:
+    except (UserError, *PASSED_ON):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code can raise anything
+    except BaseException as error:  # noqa: BLE001 - the user's code can raise anything
         raise OwnCodeError(_failed(dotted, error)) from None
 
 

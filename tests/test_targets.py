@@ -179,3 +179,33 @@ def test_a_function_may_change_the_arguments_it_is_given() -> None:
     mine = [16]
     assert call_own(greedy, "mine.greedy", sizes=mine) == [64, 16]
     assert mine == [16]
+
+
+GROUP = "raise BaseExceptionGroup('several', [SystemExit(3), ValueError('mine')])\n"
+
+
+def test_whatever_class_of_error_the_users_code_raises_is_told_in_words(write: Write) -> None:
+    write("mine_group", GROUP)
+    write("mine_own_class", "class Mine(BaseException): pass\nraise Mine('stop here')\n")
+    write("mine_net", f"class Net:\n    def __init__(self):\n        {GROUP}")
+    with pytest.raises(OwnCodeError, match="importing mine_group failed") as caught:
+        load_target("mine_group.Net", "model")
+    assert "ValueError: mine" in str(caught.value)
+    with pytest.raises(OwnCodeError, match="Mine: stop here"):
+        load_target("mine_own_class.Net", "model")
+    with pytest.raises(OwnCodeError, match="mine_net.Net failed") as caught:
+        call_own(load_target("mine_net.Net", "model"), "mine_net.Net")
+    assert "ValueError: mine" in str(caught.value)
+    assert "targets.py" not in str(caught.value)
+
+
+def test_ctrl_c_in_the_users_code_is_passed_on(write: Write) -> None:
+    write("mine_interrupted", "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load_target("mine_interrupted.Net", "model")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call_own(interrupted, "interrupted")
