@@ -177,7 +177,10 @@ class OwnReport:
     def _next_step(self, given: float | None) -> int:
         if given is None:
             return max(self._count, self._step + 1)
-        step = int(_finite("step", given))
+        number = _finite("step", given)
+        if not number.is_integer():
+            raise UserError(f"report: step must be a whole number, not {number}")
+        step = int(number)
         if not 0 <= step <= MOST_STEPS:
             raise UserError(f"report: step {step} is out of range: it must be 0 to {MOST_STEPS}")
         if step <= self._step:

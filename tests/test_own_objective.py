@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from lrsearch.errors import UserError
 from lrsearch.objective import Objective, build_objective
@@ -45,6 +47,21 @@ def test_a_step_that_is_not_given_comes_after_the_one_before() -> None:
     report(2, 0.6, step=200)
     assert [one.step for one in taken.evaluations] == [1, 100, 101, 200]
     assert [one.epoch for one in taken.evaluations] == [0.5, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize("step", [2, 2.0, np.int32(2), np.float32(2), torch.tensor(2)])
+def test_a_step_is_any_whole_number(step: Any) -> None:
+    taken = Taken()
+    OwnReport(taken, RECIPE)(1, 0.5, step=step)
+    assert taken.evaluations[0].step == 2
+
+
+@pytest.mark.parametrize("step", [2.5, np.float32(0.25), torch.tensor(1.5), -0.5])
+def test_a_step_that_is_not_whole_is_refused(step: Any) -> None:
+    taken = Taken()
+    with pytest.raises(UserError, match=f"step must be a whole number, not {float(step)}"):
+        OwnReport(taken, RECIPE)(1, 0.5, step=step)
+    assert taken.evaluations == []
 
 
 @pytest.mark.parametrize(
