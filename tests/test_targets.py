@@ -193,7 +193,7 @@ def test_whatever_class_of_error_the_users_code_raises_is_told_in_words(write: W
     assert "ValueError: mine" in str(caught.value)
     with pytest.raises(OwnCodeError, match="Mine: stop here"):
         load_target("mine_own_class.Net", "model")
-    with pytest.raises(OwnCodeError, match="mine_net.Net failed") as caught:
+    with pytest.raises(OwnCodeError, match=r"mine_net\.Net failed") as caught:
         call_own(load_target("mine_net.Net", "model"), "mine_net.Net")
     assert "ValueError: mine" in str(caught.value)
     assert "targets.py" not in str(caught.value)
