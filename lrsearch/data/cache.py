@@ -97,6 +97,11 @@ def make_folder(folder: Path) -> None:
 
 def unwritable(path: Path, error: Exception, size: int | None = None) -> UserError:
     """What to say where something of the cache, `size` bytes, cannot be written."""
+    if getattr(error, "errno", None) == errno.EISDIR:
+        return UserError(
+            f"data.cache: {path} is a folder, where lrsearch keeps a file: remove that folder, or "
+            f"name another cache with data.cache=FOLDER or LRSEARCH_CACHE=FOLDER"
+        )
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
     needed = "" if size is None else f"; {size / 2**20:,.0f} MiB are needed"
     return UserError(
@@ -148,6 +153,9 @@ def load_tensors(file: Path, fingerprint: str) -> Tensors:
     Raises DamagedCache.
     """
     try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            # To open a pipe or a device would wait, or read, without an end.
+            raise DamagedCache(f"the cached data {file} are damaged (that is not a regular file)")
         before = _state(file)
         tensors = _mapped(file)
     except FileNotFoundError:

@@ -67,8 +67,11 @@ def _sidecar(spec: DataSpec) -> Path:
 
 
 def _cached(spec: DataSpec) -> DataInfo | None:
+    sidecar = _sidecar(spec)
+    if not sidecar.is_file():  # nor is a pipe or a device ever read
+        return None
     try:
-        info = DataInfo.from_json(json.loads(_sidecar(spec).read_text()))
+        info = DataInfo.from_json(json.loads(sidecar.read_text()))
         # The folder may have been moved, and nothing outside of it is meant.
         file = _file(spec, info.fingerprint)
     except (OSError, ValueError, KeyError, TypeError):

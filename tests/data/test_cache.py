@@ -79,7 +79,23 @@ def with_code(file: Path) -> None:
     torch.save({"train_x": Path("x")}, file)
 
 
-DAMAGE = [shift_labels, cut_off, emptied, of_something_else, with_code, Path.unlink]
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def an_endless_device(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
+def a_link_to_a_folder(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.parent)
+
+
+NO_FILES = [a_pipe, an_endless_device, a_link_to_a_folder]
+DAMAGE = [shift_labels, cut_off, emptied, of_something_else, with_code, Path.unlink, *NO_FILES]
 
 
 def test_what_was_written_is_loaded_and_is_hashed_no_more(file: Path, hashed: list[str]) -> None:
@@ -147,6 +163,31 @@ def test_damaged_data_are_told_and_made_anew_from_the_source(
     caplog.clear()
     open_parts(spec, info)
     assert not caplog.records, "it is whole again"
+
+
+@pytest.mark.parametrize("damage", NO_FILES)
+def test_an_entry_that_is_no_file_is_made_anew(tmp_path: Path, damage: Any) -> None:
+    spec = DataSpec("linear", cache=tmp_path)
+    info = prepare(spec)
+    (entry,) = tmp_path.glob("linear-*.json")
+    damage(entry)
+    assert prepare(spec) == info
+    assert entry.is_file()
+    assert not entry.is_symlink()
+
+
+@pytest.mark.parametrize("ending", ["json", "pt"])
+def test_a_folder_in_the_place_of_a_file_is_to_be_removed(tmp_path: Path, ending: str) -> None:
+    spec = DataSpec("linear", cache=tmp_path)
+    info = prepare(spec)
+    (path,) = tmp_path.glob(f"linear-*.{ending}")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=f"{path} is a folder.*remove that folder"):
+        open_parts(spec, prepare(spec))
+    path.rmdir()
+    assert prepare(spec) == info
+    open_parts(spec, info)
 
 
 def test_damaged_data_whose_source_has_changed_are_refused(tmp_path: Path) -> None:
