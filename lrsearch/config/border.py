@@ -125,7 +125,7 @@ def _settled_sections(
     for name in OWNERS if plain.get("objective") is None else ():
         node = plain.get(name)
         if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
-            given = {key for _, layer in layers if _has(layer, name) for key in layer[name]}
+            given = parts.written_keys(layers, name)
             space = plain["space"] if _has(plain, "space") else {}
             searched = space[name] if _has(space, name) else {}
             tuned = [argument for argument, domain in searched.items() if domain is not None]

@@ -13,7 +13,7 @@ from typing import Any
 
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
+from lrsearch.hints import as_given, unknown
 from lrsearch.targets import Signature, load_target, name_of
 
 ARGUMENTS = "arguments"
@@ -30,6 +30,8 @@ _OWN_TOO = {
     "model": frozenset(),
 }
 """Those that hold for the user's own code, too."""
+OURS = {section: _OWN_TOO[section] | _CATALOGUE[section] for section in _OWN_TOO}
+"""All keys of lrsearch's, by section."""
 _SEARCHED = ("crop", "flip")
 """Those that can be searched."""
 
@@ -62,7 +64,7 @@ def settle_arguments(
             settled[key] = value
         elif key == ARGUMENTS and owners.told is not None and key not in owners.names:
             continue
-        elif problem := owners.problem(key):
+        elif problem := owners.problem(key) or owners.problem_of_two(key, value):
             problems.append(problem)
         elif is_named_alike and key in owners.names:
             own = {**(own or {}), key: value}
@@ -82,7 +84,7 @@ class _Owners:
         self._signature, self._called = Signature.of(function), name_of(function)
         self._section = section
         self.names = {*self._signature.named, *self._signature.leading}
-        self.ours = _OWN_TOO[section] | _CATALOGUE[section]
+        self.ours = OURS[section]
         is_told = isinstance(told, Mapping) and ARGUMENTS not in self.names
         self.told: dict[str, Any] | None = dict(told) if is_told else None
 
@@ -107,6 +109,18 @@ class _Owners:
         return (
             f"{key}: {self._called} has no such argument, and the setting of lrsearch is of the "
             f"catalogue's {self._section} alone (valid: {', '.join(self._valid())})"
+        )
+
+    def problem_of_two(self, name: str, value: Any) -> str | None:
+        """Why an argument of the function cannot be given; None unless `arguments` has it, too."""
+        is_ours = name in self.ours and name not in self.names
+        if is_ours or name not in (self.told or {}):
+            return None
+        key, told = f"{self._section}.{name}", f"{self._section}.{ARGUMENTS}.{name}"
+        other = as_given((self.told or {})[name])
+        return (
+            f"{key}: {self._called} is given this argument twice, {key}={as_given(value)} and "
+            f"{told}={other}: leave one of them out"
         )
 
     def problems_of_search(self, tuned: Collection[str]) -> list[str]:

@@ -28,6 +28,12 @@ Layer = tuple[str, Mapping[str, Any]]
 """Where a part of the configuration comes from (`in sweeps/mine.yaml`), and what it says."""
 
 
+def written_keys(layers: Sequence[Layer], section: str) -> set[str]:
+    """The keys of a section that the user has written."""
+    nodes = [layer.get(section) for _, layer in layers]
+    return {str(key) for node in nodes if isinstance(node, Mapping) for key in node}
+
+
 def study_node(node: Any, sweep: Any, is_new: bool, problems: list[str]) -> dict[str, Any]:
     """The study's section with its name, which is the sweep's unless given.
 

@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrsearch.config.border import settings_from
-from lrsearch.config.parts import Layer
+from lrsearch.config.own_arguments import OURS
+from lrsearch.config.parts import Layer, written_keys
 from lrsearch.config.settings import Settings
 from lrsearch.config.words import WORDS
 from lrsearch.entry.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
@@ -89,17 +90,32 @@ def compose(
         rest = [one for one in parsed if not _chooses(one, groups)]
         values = [_let_in(one) for one in rest if one.key_or_group != "sweep"]
         try:
-            config = hydra.compose(CONFIG_NAME, [*chosen, *values])
+            config = hydra.compose(CONFIG_NAME, [*chosen, *values], return_hydra_config=True)
         except MissingConfigException as error:
             raise ConfigErrors([*problems, _missing(error, name)]) from None
         except (HydraException, OmegaConfBaseException, YamlError) as error:
             raise ConfigErrors([*problems, _in_words(error)]) from None
     OmegaConf.set_struct(config, False)
+    options = config.pop("hydra").runtime.choices
     config["sweep"] = name
     layers: list[Layer] = [(f"in {config_dir}", _own_parts(config_dir, chosen, sweeps.get(name)))]
     if name in sweeps:
         layers.append((f"in {_relative(sweeps[name].path)}", _container(sweeps[name].node)))
-    return config, [*layers, ("on the command line", _mentioned(rest))]
+    layers.append(("on the command line", _mentioned(rest)))
+    for section in OURS:
+        written = written_keys(layers, section)
+        if isinstance(node := config.get(section), DictConfig) and "_target_" in written:
+            _drop_replaced(node, section, str(options.get(section)), written)
+    return config, layers
+
+
+def _drop_replaced(node: DictConfig, section: str, option: str, written: set[str]) -> None:
+    """Take out the arguments of the part of the catalogue that a target of the user's replaces."""
+    file = conf_folder() / section / f"{option}.yaml"
+    part = read_file(file) if file.is_file() else {}
+    for key, value in part.items():
+        if key not in written | OURS[section] and node.get(key) == value:
+            del node[key]
 
 
 def _own_parts(

@@ -47,6 +47,10 @@ class Net:
     def __init__(self, name="small", width=4):
         pass
 
+class Hidden:
+    def __init__(self, hidden=()):
+        pass
+
 class Open:
     def __init__(self, **more):
         pass
@@ -63,9 +67,8 @@ def mine(own_folder: Path) -> Iterator[None]:
 
 
 def settings(target: str, *overrides: str, section: str = "data") -> Settings:
-    hidden = ["~model.hidden"] if section == "model" else []
     target = f"{section}._target_=mine_arguments.{target}"
-    return load_settings(["+sweep=digits", target, *hidden, *overrides])
+    return load_settings(["+sweep=digits", target, *overrides])
 
 
 def problems(target: str, *overrides: str, section: str = "data") -> str:
@@ -156,6 +159,59 @@ def test_a_model_is_given_a_name_of_its_own() -> None:
     )
     told = settings("Open", "+model.arguments={name: large}", section="model").model
     assert dict(told.arguments) == {"name": "large"}
+
+
+@pytest.mark.parametrize(
+    ("section", "target", "overrides", "name"),
+    [
+        ("model", "Net", ["+model.arguments={name: q}", "model.name=z"], "name"),
+        ("model", "Net", ["+model.arguments={width: 2}", "model.width=3"], "width"),
+        ("model", "Open", ["+model.arguments={depth: 2}", "model.depth=2"], "depth"),
+        ("data", "load", ["+data.arguments={n: 2}", "data.n=3"], "n"),
+        ("data", "crops", ["+data.arguments={crop: 2}", "data.crop=3"], "crop"),
+    ],
+)
+def test_one_argument_has_one_value(
+    section: str, target: str, overrides: list[str], name: str
+) -> None:
+    said = problems(target, *overrides, section=section)
+    assert f"{section}.{name}: {target} is given this argument twice" in said
+    assert f"{section}.arguments.{name}=" in said
+
+
+def test_a_name_of_lrsearch_and_an_argument_of_that_name_are_two_things() -> None:
+    data = settings("anything", "+data.arguments={crop: 6}", "data.crop=2").data
+    assert (dict(data.arguments), data.crop) == ({"crop": 6}, 2)
+
+
+@pytest.mark.parametrize("written", ["model._target_={}", "model={{_target_: {}}}"])
+@pytest.mark.parametrize("target", ["Net", "Open", "Hidden"])
+def test_arguments_of_a_replaced_part_of_the_catalogue_go(written: str, target: str) -> None:
+    made = load_settings(["+sweep=digits", written.format(f"mine_arguments.{target}")])
+    assert dict(made.model.arguments) == {}
+    assert "hidden" not in made.plain["model"]
+    data = load_settings(["+sweep=digits", "data=linear", "data._target_=mine_arguments.plain"])
+    assert dict(data.data.arguments) == {}
+
+
+def test_what_the_user_has_written_beside_a_target_counts() -> None:
+    made = settings("Hidden", "model.hidden=[8]", section="model")
+    assert dict(made.model.arguments) == {"hidden": [8]}
+    assert "model.hidden: 'hidden' is unknown" in problems(
+        "Net", "model.hidden=[8]", section="model"
+    )
+    sweep = Path("sweeps/mine.yaml")
+    sweep.parent.mkdir(exist_ok=True)
+    sweep.write_text("model: {_target_: mine_arguments.Net, hidden: [8]}\n")
+    with pytest.raises(ConfigErrors, match=r"model\.hidden: 'hidden' is unknown"):
+        load_settings(["+sweep=mine"])
+    Path("parts/model").mkdir(parents=True)
+    Path("parts/model/base.yaml").write_text("width: 6\n")
+    Path("parts/model/net.yaml").write_text(
+        "defaults: [base, _self_]\n_target_: mine_arguments.Net\n"
+    )
+    made = load_settings(["+sweep=digits", "model=net"], config_dir="parts")
+    assert dict(made.model.arguments) == {"width": 6}
 
 
 def test_what_is_stored_reads_the_same_without_the_users_code() -> None:
