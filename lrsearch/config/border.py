@@ -13,7 +13,7 @@ from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
 from lrsearch.config.secrets import check_credentials
-from lrsearch.config.sections import mapping, own_target, section
+from lrsearch.config.sections import mapping, own_target, section, with_numbers
 from lrsearch.config.settings import (
     ConfirmSettings,
     MetricSettings,
@@ -22,6 +22,7 @@ from lrsearch.config.settings import (
     StudySettings,
 )
 from lrsearch.config.storage import storage_url
+from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors
 from lrsearch.hints import as_given, closest, unknown
 from lrsearch.space.parse import parse_space, settle_kinds
@@ -58,6 +59,10 @@ def settings_from(
     problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
     if is_new:
         plain = {**plain, **_settled_sections(plain, layers, defaults or {}, problems)}
+    else:
+        sections = {**_SECTIONS, "data": DataSpec}
+        numbers = {key: with_numbers(plain[key], sections[key]) for key in sections if key in plain}
+        plain = {**plain, **numbers}
     nodes = {key: plain.get(key) for key in TOP_LEVEL}
     space = mapping("space", nodes["space"], problems)
     settle_kinds(space, [layer["space"] for _, layer in layers if _has(layer, "space")])

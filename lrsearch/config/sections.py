@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import keyword
@@ -31,10 +32,10 @@ def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
     numbers = _numbers(typing.cast(Any, cls))
-    flags = {key for key, value in node.items() if isinstance(value, bool) and key in numbers}
-    wrong += [f"{path}.{key}: {as_given(node[key])} is not a number" for key in sorted(flags)]
+    others = {k for k, value in node.items() if isinstance(value, bool | str) and k in numbers}
+    wrong += [f"{path}.{key}: {as_given(node[key])} is not a number" for key in sorted(others)]
     problems.extend(wrong)
-    good = {k: v for k, v in node.items() if k in names and k not in flags}
+    good = {k: v for k, v in node.items() if k in names and k not in others}
     adapter = _adapter(typing.cast(Any, cls))
     try:
         return typing.cast(T, adapter.validate_python(good))
@@ -54,12 +55,30 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 @functools.cache
 def _numbers(cls: Any) -> set[str]:
-    """The fields that hold a number and nothing else. Pydantic would take true for 1."""
+    """The fields that hold a number and nothing else. Pydantic would take true, or '1', for 1."""
     hints = typing.get_type_hints(cls)
     kinds = {name: set(typing.get_args(hint) or [hint]) for name, hint in hints.items()}
     return {
         name for name, of in kinds.items() if of & {int, float} and of <= {int, float, NoneType}
     }
+
+
+def with_numbers(node: Any, cls: type) -> Any:
+    """A section in which text stands for numbers, as earlier versions took and stored it."""
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        key: _number(value) if key in _numbers(typing.cast(Any, cls)) else value
+        for key, value in node.items()
+    }
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
 
 
 def _in_words(path: str, detail: ErrorDetails) -> str:

@@ -453,6 +453,37 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
     ]
 
 
+NUMBERS = {
+    "study": ("n_trials", "timeout", "seed", "priority", "warm_start_trials"),
+    "train": ("epochs", "micro_batch", "threads", "checkpoint_every", "keep_best"),
+    "data": ("validation", "split_seed", "crop"),
+    "queue": ("lease", "max_attempts", "stall_timeout"),
+    "coupling": ("reference",),
+    "confirm": ("top", "seeds"),
+}
+
+
+@pytest.mark.parametrize("section", NUMBERS)
+def test_text_is_no_number(section: str) -> None:
+    keys = [f"{section}.{key}" for key in NUMBERS[section]]
+    for text in ("2", "1e1", "many"):
+        found = problems("+sweep=digits", *(f"++{key}='{text}'" for key in keys))
+        assert {f"{key}: {text!r} is not a number" for key in keys} <= set(found)
+
+
+def test_text_is_no_number_of_steps() -> None:
+    assert problems("+sweep=digits", "train.steps='2'") == ["train.steps: '2' is not a number"]
+
+
+def test_a_stored_study_whose_numbers_are_text_is_read() -> None:
+    made = settings("study.n_trials=7", "train.epochs=2.5")
+    stored = {**made.plain, **RUNTIME}
+    stored["study"] = {**stored["study"], "n_trials": "7"}
+    stored["train"] = {**stored["train"], "epochs": "2.5"}
+    again = settings_from(stored)
+    assert (again.study.n_trials, again.train.epochs) == (7, 2.5)
+
+
 def test_families_cannot_share_a_grid() -> None:
     found = problems("+sweep=digits", "sampler=grid", "study.balance=families")
     assert any(line.startswith("study.balance: a grid has every combination") for line in found)
