@@ -219,6 +219,14 @@ class GuardedOutput:
         except OSError as error:
             self._lost(error)
 
+    def close(self) -> None:
+        """Flush: the standard output stays open, whoever closes it, since others write to it."""
+        self.flush()
+
+    def reopen(self, stream: TextIO) -> None:
+        """Write to this stream from now on."""
+        self._stream = stream
+
     def _lost(self, error: OSError) -> None:
         if not self._expendable or isinstance(error, BrokenPipeError):
             raise error

@@ -112,7 +112,7 @@ class Attempts:
         stop in other ways.
         """
         try:
-            with surroundings_kept(), self._stall.training():
+            with self._stall.training(), surroundings_kept():
                 result = train()
             value = values.value()
         except Pruned:

@@ -15,11 +15,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
+
+from lrsearch.redaction import GuardedOutput
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
@@ -29,15 +30,58 @@ Setting = tuple[Callable[[], Any], Callable[[Any], object]]
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
     """Put back the handlers by which a worker is told to stop."""
-    with _put_back([] if _is_beside() else [_handler(number) for number in _SIGNALS]):
+    handlers = [] if _is_beside() else [_handler(number) for number in _SIGNALS]
+    with _put_back(handlers), _one_process():
         yield
 
 
 @contextlib.contextmanager
 def surroundings_kept() -> Iterator[None]:
     """Put back all that one training could leave behind for the next, the signals included."""
-    with signals_kept(), _put_back(_settings()):
+    with signals_kept(), _put_back(_settings()), _outputs_kept(), _one_process():
         yield
+
+
+@contextlib.contextmanager
+def _one_process() -> Iterator[None]:
+    """End a copy of this process that was forked in the block and leaves it.
+
+    It would go on as a second worker, with the connections and the lease of the first.
+    """
+    own = os.getpid()
+    code = 0
+    try:
+        yield
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        raise
+    finally:
+        if os.getpid() != own:
+            os._exit(code)
+
+
+@contextlib.contextmanager
+def _outputs_kept() -> Iterator[None]:
+    """Put back what the standard output and error write to, a worker's log, if it was closed."""
+    copies: dict[int, int] = {}
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            copies[number] = os.dup(number)
+    try:
+        yield
+    finally:
+        for number, copy in copies.items():
+            with contextlib.suppress(OSError):
+                if not _is_open_on(number, copy):
+                    os.dup2(copy, number)
+                os.close(copy)
+
+
+def _is_open_on(number: int, copy: int) -> bool:
+    try:
+        return os.path.sameopenfile(number, copy)
+    except OSError:  # it is closed
+        return False
 
 
 @contextlib.contextmanager
@@ -87,7 +131,7 @@ def _attribute(owner: Any, name: str) -> Setting:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
 
-def _stream(name: str) -> Setting:
+def _stream(name: str, number: int) -> Setting:
     def read() -> tuple[TextIO, bool]:
         stream = getattr(sys, name)
         return stream, stream.closed
@@ -95,9 +139,13 @@ def _stream(name: str) -> Setting:
     def write(before: tuple[TextIO, bool]) -> None:
         stream, was_closed = before
         # One that was closed in between would fail whoever writes to it next.
-        closed_since = stream.closed and not was_closed
-        nowhere = Path(os.devnull)
-        setattr(sys, name, nowhere.open("w") if closed_since else stream)
+        if stream.closed and not was_closed:
+            again = os.fdopen(number, "w", 1, errors="backslashreplace", closefd=False)
+            if isinstance(stream, GuardedOutput):
+                stream.reopen(again)  # handlers of the log hold it, too
+            else:
+                stream = again
+        setattr(sys, name, stream)
 
     return read, write
 
@@ -124,7 +172,8 @@ def _settings() -> list[Setting]:
         (gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable()),
         (sys.getrecursionlimit, sys.setrecursionlimit),
         (os.getcwd, os.chdir),
-        *(_stream(name) for name in ("stdout", "stderr")),
+        _stream("stdout", 1),
+        _stream("stderr", 2),
         (_alarm_is_set, lambda _: signal.setitimer(signal.ITIMER_REAL, 0)),
     ]
 
