@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Collection
@@ -167,11 +168,17 @@ def _failed(what: str, error: BaseException) -> str:
 
     What was raised comes first: the frames that follow may be many, torch's among them.
     """
-    frames = error.__traceback__ and error.__traceback__.tb_next
-    while frames is not None and "importlib" in frames.tb_frame.f_code.co_filename:
+    frames = error.__traceback__
+    while frames is not None and _is_between(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    lines = traceback.format_exception(type(error), error, frames)
+    # Where all frames are lrsearch's, they are what there is to see.
+    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
     # Of a SyntaxError the line of code comes first; notes follow what was raised.
     only = traceback.format_exception_only(error)
     raised = in_short(only[-1] if isinstance(error, SyntaxError) else only[0])
     return f"{what} failed: {raised}\n{''.join(lines).rstrip()}"
+
+
+def _is_between(file: str) -> bool:
+    """Whether it is code of Python's import, or lrsearch's own that calls the user's."""
+    return "importlib" in file or file.startswith(f"{Path(__file__).parent}{os.sep}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from lrsearch.errors import OwnCodeError, UserError
-from lrsearch.targets import call_own, check_arguments, load_target
+from lrsearch.targets import call_own, check_arguments, load_target, name_of
 
 Write = Callable[[str, str], None]
 
@@ -209,3 +210,15 @@ def test_ctrl_c_in_the_users_code_is_passed_on(write: Write) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         call_own(interrupted, "interrupted")
+
+
+def test_frames_of_lrsearch_before_the_users_are_left_out() -> None:
+    class Nameless:
+        @property
+        def __name__(self) -> str:
+            raise ValueError("mine")
+
+    with pytest.raises(OwnCodeError, match="name failed") as caught:
+        call_own(name_of, "mine.name", Nameless())
+    assert __file__ in str(caught.value)
+    assert inspect.getfile(name_of) not in str(caught.value)
