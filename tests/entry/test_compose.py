@@ -65,7 +65,14 @@ def choices() -> list[dict[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize(
+    "sweep",
+    # The others differ in little, and there are a hundred and more combinations.
+    [
+        one if one in ("digits", "finetune") else pytest.param(one, marks=pytest.mark.slow)
+        for one in SWEEPS
+    ],
+)
 @pytest.mark.parametrize("parts", choices(), ids=lambda parts: "-".join(parts.values()))
 def test_every_sweep_composes_with_every_option_of_every_group(
     sweep: str, parts: dict[str, str]

@@ -165,6 +165,7 @@ def test_the_configuration_is_shown_resolved_by_sweep(command: Command, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # test_redaction.py looks at each command in short
 def test_no_way_of_showing_the_configuration_shows_a_password(command: Command) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/db"
     for arguments in (

@@ -193,7 +193,7 @@ gammas = st.floats(0.05, 1.0)
 durations = st.one_of(
     st.floats(0.0, 1.0).map(lambda share: round(share, 4)),
     st.floats(0.0, 6.0).map(lambda epochs: f"{epochs:.2f}ep"),
-    st.integers(1, 70).map(lambda steps: f"{steps}st"),
+    st.integers(1, 45).map(lambda steps: f"{steps}st"),
 )
 formulas = st.sampled_from(sorted(_FORMULAS))
 ROUND = st.sampled_from([0, 0.25, 0.5, 1, "0ep", "1ep", "5st"])
@@ -248,7 +248,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 @st.composite
 def times(draw: st.DrawFn) -> tuple[Time, float | str]:
     """A length, and the warm-up as it is written."""
-    steps = draw(st.integers(1, 50))
+    steps = draw(st.integers(1, 32))
     per_epoch, per_evaluation = draw(st.integers(1, 60)), draw(st.integers(1, steps))
     written = draw(st.just(0) | durations)
     warmup = 0

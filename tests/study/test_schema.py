@@ -222,6 +222,7 @@ def test_tables_of_other_names_are_no_hindrance(either_url: str) -> None:
     studies.close()
 
 
+@pytest.mark.slow
 def test_optunas_tables_of_an_older_version_are_upgraded_whatever_kills_it(tmp_path: Path) -> None:
     def make_older(url: str) -> None:
         studies, _ = open_both(url)
