@@ -36,6 +36,9 @@ class Collected(list[Evaluation]):
     def rewind(self, epoch: float) -> int:
         return len(self) + 1
 
+    def progress(self) -> None:
+        """Nobody watches here."""
+
 
 def objective_of(plan: Plan, *overrides: str) -> Objective:
     """The objective of a sweep with these settings on the plan's device and data."""
