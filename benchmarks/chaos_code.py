@@ -92,7 +92,7 @@ def load(bad=0):
     y = x[:, :3].argmax(1)
     return (x[:1000], y[:1000]), (x[1000:], y[1000:])
 '''
-# The formula holds for the steps of large batches, and of the middle one, at which formulas are
+# The formula holds for the steps of large batches, and of the first choice, at which formulas are
 # looked at beforehand; batches of 16 have too many.
 _GOOD, _BAD_DATA, _BAD_FORMULA = (
     {"batch_size": 128, "data.bad": 0}, {"batch_size": 128, "data.bad": 1},
@@ -166,7 +166,7 @@ def recipe_errors(folder: Path) -> Cost:
     code = arena.run(
         "+sweep=digits", "sampler=random", "pruner=none", f"study.name={NAME}", "workers=1",
         "train.epochs=2", "data={_target_: chaos_data.load}", "space.data={bad: {choices: [0, 1]}}",
-        "space.batch_size={choices: [16, 64, 128]}", "space.scheduler.only=[lambda]",
+        "space.batch_size={choices: [64, 16, 128]}", "space.scheduler.only=[lambda]",
         'space.scheduler.lambda.formula="log(100 - step) / 5"', *_try_first(trials),
     )  # fmt: skip
     if code:
