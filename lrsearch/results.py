@@ -18,7 +18,7 @@ from lrsearch.analysis.confirmed import (
     progress_words,
     still_to_come,
 )
-from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
 from lrsearch.analysis.words import plural
 from lrsearch.config.ranges import with_ranges
@@ -75,16 +75,8 @@ def conclude(
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
     _print_best(console, settings, best[0], found)
-    if found is not None and found.winner is not None:
-        for line in confirmed_lines(found, study.record.get("data")):
-            console.print(f"  {line}", markup=False, soft_wrap=True)
-    elif found is not None and found.work_left:
-        console.print(f"  not confirmed yet: {progress_words(found)}", markup=False)
-    elif found is not None:
-        console.print("  not confirmed: a run of each candidate broke on fresh seeds")
-    elif study.confirm is not None:
-        to_come = still_to_come(study.confirm, study.done, study.total)
-        console.print(f"  not confirmed yet. {to_come}", markup=False, soft_wrap=True)
+    for line in _confirmation(study):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
     shown = redacted(settings.storage_url)
@@ -119,6 +111,20 @@ def conclude(
         markup=False,
     )
     return 0 if complete and not failed else 1
+
+
+def _confirmation(study: StudyData) -> list[str]:
+    """Lines on how the best was confirmed, or why it is not; none where nobody asked for it."""
+    found = study.confirmation
+    if found is not None and found.winner is not None:
+        return list(confirmed_lines(found, study.record.get("data")))
+    if found is not None and found.work_left:
+        return [f"not confirmed yet: {progress_words(found)}"]
+    if found is not None:
+        return ["not confirmed: a run of each candidate broke on fresh seeds"]
+    if study.confirm is not None:
+        return [f"not confirmed yet. {still_to_come(study.confirm, study.done, study.total)}"]
+    return []
 
 
 def _written(

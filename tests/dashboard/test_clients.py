@@ -37,9 +37,10 @@ def test_the_client_is_whom_the_last_trusted_proxy_heard_from(
 
 
 @given(st.text(), st.text())
-def test_no_header_makes_it_fail(peer: str, forwarded: str) -> None:
-    client_of(peer, forwarded, PROXIES)
-    client_of("10.0.0.1", forwarded, PROXIES)
+def test_a_header_of_anything_counts_from_a_trusted_proxy_alone(peer: str, forwarded: str) -> None:
+    assert client_of(peer, forwarded, PROXIES) == client_of(peer, None, PROXIES)
+    found = client_of("10.0.0.1", forwarded, PROXIES)
+    assert (found is None) == all(not hop.strip().strip('"') for hop in forwarded.split(","))
 
 
 def test_a_proxy_that_is_no_address_is_bad_input() -> None:

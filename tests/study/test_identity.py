@@ -175,7 +175,7 @@ def test_what_sqlite_itself_writes_to_the_file_is_no_replacement(url: str) -> No
             other.execute("INSERT INTO notes VALUES ('a')")
             other.commit()
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        worker.renew(claim)
+        assert not worker.renew(claim).hand_back
     shop.close()
 
 
