@@ -12,7 +12,7 @@ from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.schedules.durations import Duration, Length
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.schedules.plan import Call, Plan
+from lrsearch.schedules.plan import ScheduleInputs, TorchCall
 from lrsearch.yaml_text import to_yaml
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ class Recipe:
 
     # Building
 
-    def call(self, length: Length) -> tuple[Call, int]:
+    def call(self, length: Length) -> tuple[TorchCall, int]:
         """The torch scheduler that the recipe means at this length, and its steps of warm-up."""
         warmup = length.warmup_steps(Duration.parse(self.warmup))
-        plan = Plan(self.scheduler.arguments, self.lr, length, warmup)
-        return FAMILIES[self.scheduler.name].call(plan), warmup
+        inputs = ScheduleInputs(self.scheduler.arguments, self.lr, length, warmup)
+        return FAMILIES[self.scheduler.name].call(inputs), warmup
 
     def optimizer_call(self) -> tuple[str, dict[str, Any]]:
         """The class of torch.optim and its arguments."""
@@ -135,7 +135,8 @@ class Recipe:
         """The schedule on an optimizer, for a training of this length."""
         from lrsearch.schedules.schedule import Schedule
 
-        return Schedule(optimizer, *self.call(length))
+        call, warmup = self.call(length)
+        return Schedule(optimizer, call, lr=self.lr, total_steps=length.steps, warmup_steps=warmup)
 
     def preview(self, length: Length, losses: Sequence[float] | None = None) -> Preview:
         """The rate at each step without training: `length.steps + 1` of them.

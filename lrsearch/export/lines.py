@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.plan import Call, StepFunction
+from lrsearch.schedules.plan import StepFunction, TorchCall
 
 
 def optimizer_lines(recipe: Recipe) -> list[str]:
@@ -25,7 +25,7 @@ def optimizer_lines(recipe: Recipe) -> list[str]:
     ]
 
 
-def torch_call(call: Call) -> str:
+def torch_call(call: TorchCall) -> str:
     return f"torch.optim.lr_scheduler.{call.scheduler}(optimizer, {arguments_text(call.arguments)})"
 
 
@@ -120,7 +120,7 @@ def step_lines(amp: str) -> list[str]:
     ]
 
 
-def schedule_lines(call: Call, warmup: int, recipe: Recipe, amp: str) -> list[str]:
+def schedule_lines(call: TorchCall, warmup: int, recipe: Recipe, amp: str) -> list[str]:
     main = [] if call.monitor is not None else ["scheduler.step()"]
     if warmup:
         lines = [
@@ -139,7 +139,7 @@ def schedule_lines(call: Call, warmup: int, recipe: Recipe, amp: str) -> list[st
     return ["if not skipped:", *(f"    {line}" for line in lines)]
 
 
-def plateau_lines(call: Call, warmup: int, recipe: Recipe) -> list[str]:
+def plateau_lines(call: TorchCall, warmup: int, recipe: Recipe) -> list[str]:
     if call.monitor is None:
         return []
     threshold = call.arguments["threshold"]

@@ -25,7 +25,7 @@ from lrsearch.export.sources import source_of
 from lrsearch.export.template import EVALUATE, MAIN, OWN, STREAMED, fill, imports
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.plan import Call
+from lrsearch.schedules.plan import TorchCall
 from lrsearch.targets import load_target
 from lrsearch.training.losses import (
     LOSSES,
@@ -238,7 +238,7 @@ class _Script:
         if warmup:
             first = "first_rates = [group['lr'] for group in optimizer.param_groups]"
             ramp = torch_call(
-                Call("LinearLR", {"start_factor": 1 / (warmup + 1), "total_iters": warmup})
+                TorchCall("LinearLR", {"start_factor": 1 / (warmup + 1), "total_iters": warmup})
             )
             warm_lines = [
                 f"# A linear ramp over {warmup} steps comes first.",

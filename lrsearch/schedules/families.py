@@ -1,8 +1,8 @@
 """The scheduler families: what each takes, and the torch.optim.lr_scheduler call it becomes.
 
-To add one: write a function from `Plan` to `Call` and enter it in FAMILIES. `lr` is always the
-peak. `final`, `base` and the factors of `piecewise` are shares of it, so a family keeps its shape
-when the rate changes.
+To add one: write a function from `ScheduleInputs` to `TorchCall` and enter it in FAMILIES. `lr` is
+always the peak. `final`, `base` and the factors of `piecewise` are shares of it, so a family keeps
+its shape when the rate changes.
 """
 
 from __future__ import annotations
@@ -16,132 +16,138 @@ from lrsearch.metric_mode import mode_of
 from lrsearch.parameters import Parameter
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.formula import Formula
-from lrsearch.schedules.plan import Call, Plan, StepFunction
+from lrsearch.schedules.plan import ScheduleInputs, StepFunction, TorchCall
 
 
 @dataclass(frozen=True)
 class Family:
     """A scheduler family of the catalogue."""
 
-    call: Callable[[Plan], Call]
+    call: Callable[[ScheduleInputs], TorchCall]
     parameters: Mapping[str, Parameter]
     help: str
 
 
-def _constant(plan: Plan) -> Call:
-    return Call("ConstantLR", {"factor": 1.0, "total_iters": 0})
+def _constant(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall("ConstantLR", {"factor": 1.0, "total_iters": 0})
 
 
-def _step(plan: Plan) -> Call:
-    return Call("StepLR", {"step_size": plan.in_steps(plan["step_size"]), "gamma": plan["gamma"]})
+def _step(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall(
+        "StepLR", {"step_size": inputs.in_steps(inputs["step_size"]), "gamma": inputs["gamma"]}
+    )
 
 
-def _multistep(plan: Plan) -> Call:
-    milestones = sorted(max(1, plan.moment(when)) for when in plan["milestones"])
-    return Call("MultiStepLR", {"milestones": milestones, "gamma": plan["gamma"]})
+def _multistep(inputs: ScheduleInputs) -> TorchCall:
+    milestones = sorted(max(1, inputs.moment(when)) for when in inputs["milestones"])
+    return TorchCall("MultiStepLR", {"milestones": milestones, "gamma": inputs["gamma"]})
 
 
-def _exponential(plan: Plan) -> Call:
-    return Call("ExponentialLR", {"gamma": plan["gamma"] ** (1 / plan.in_steps(plan["every"]))})
+def _exponential(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall(
+        "ExponentialLR", {"gamma": inputs["gamma"] ** (1 / inputs.in_steps(inputs["every"]))}
+    )
 
 
-def _cosine(plan: Plan) -> Call:
-    return Call("CosineAnnealingLR", {"T_max": plan.steps, "eta_min": plan.lr * plan["final"]})
+def _cosine(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall(
+        "CosineAnnealingLR", {"T_max": inputs.steps, "eta_min": inputs.lr * inputs["final"]}
+    )
 
 
-def _cosine_restarts(plan: Plan) -> Call:
-    return Call(
+def _cosine_restarts(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall(
         "CosineAnnealingWarmRestarts",
         {
-            "T_0": plan.in_steps(plan["T_0"]),
-            "T_mult": plan["T_mult"],
-            "eta_min": plan.lr * plan["final"],
+            "T_0": inputs.in_steps(inputs["T_0"]),
+            "T_mult": inputs["T_mult"],
+            "eta_min": inputs.lr * inputs["final"],
         },
     )
 
 
-def _linear(plan: Plan) -> Call:
-    return Call(
+def _linear(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall(
         "LinearLR",
-        {"start_factor": 1.0, "end_factor": plan["final"], "total_iters": plan.steps},
+        {"start_factor": 1.0, "end_factor": inputs["final"], "total_iters": inputs.steps},
     )
 
 
-def _polynomial(plan: Plan) -> Call:
-    return Call("PolynomialLR", {"total_iters": plan.steps, "power": plan["power"]})
+def _polynomial(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall("PolynomialLR", {"total_iters": inputs.steps, "power": inputs["power"]})
 
 
-def _plateau(plan: Plan) -> Call:
-    monitor = plan["monitor"]
-    mode = mode_of(monitor) if plan["mode"] == "auto" else plan["mode"]
+def _plateau(inputs: ScheduleInputs) -> TorchCall:
+    monitor = inputs["monitor"]
+    mode = mode_of(monitor) if inputs["mode"] == "auto" else inputs["mode"]
     if mode is None:
         raise UserError(
             f"plateau.mode: the name {monitor} does not say whether more of it is better: "
             f"give min or max"
         )
-    return Call(
+    return TorchCall(
         "ReduceLROnPlateau",
         {
             "mode": mode,
-            "factor": plan["factor"],
+            "factor": inputs["factor"],
             # torch cuts after more than `patience` bad evaluations.
-            "patience": plan.length.in_evaluations(Duration.parse(plan["patience"])),
-            "threshold": plan["threshold"],
-            "cooldown": plan["cooldown"],
-            "min_lr": plan.lr * plan["final"],
+            "patience": inputs.length.in_evaluations(Duration.parse(inputs["patience"])),
+            "threshold": inputs["threshold"],
+            "cooldown": inputs["cooldown"],
+            "min_lr": inputs.lr * inputs["final"],
             "eps": 0.0,
         },
         monitor=monitor,
     )
 
 
-def _lambda(plan: Plan) -> Call:
-    source = Formula(str(plan["formula"])).of_step(
-        plan.length.steps_per_epoch, plan.length.steps, offset=plan.warmup_steps
+def _lambda(inputs: ScheduleInputs) -> TorchCall:
+    source = Formula(str(inputs["formula"])).of_step(
+        inputs.length.steps_per_epoch, inputs.length.steps, offset=inputs.warmup_steps
     )
     # A rate below zero or not finite would climb the loss: cut off, not trained.
-    return Call("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
+    return TorchCall("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
 
 
-def _multiplicative(plan: Plan) -> Call:
-    source = Formula(str(plan["factor"])).of_step(
-        plan.length.steps_per_epoch, plan.length.steps, offset=plan.warmup_steps
+def _multiplicative(inputs: ScheduleInputs) -> TorchCall:
+    source = Formula(str(inputs["factor"])).of_step(
+        inputs.length.steps_per_epoch, inputs.length.steps, offset=inputs.warmup_steps
     )
-    every = plan.in_steps(plan["every"])
-    return Call(
+    every = inputs.in_steps(inputs["every"])
+    return TorchCall(
         "MultiplicativeLR",
         {"lr_lambda": StepFunction(f"max(0.0, {source}) if step % {every} == 0 else 1.0")},
     )
 
 
-def _cyclic(plan: Plan) -> Call:
-    up, down = plan.in_steps(plan["step_size_up"]), plan.in_steps(plan["step_size_down"])
-    return Call(
+def _cyclic(inputs: ScheduleInputs) -> TorchCall:
+    up, down = inputs.in_steps(inputs["step_size_up"]), inputs.in_steps(inputs["step_size_down"])
+    return TorchCall(
         "CyclicLR",
         {
-            "base_lr": plan.lr * plan["base"],
-            "max_lr": plan.lr,
+            "base_lr": inputs.lr * inputs["base"],
+            "max_lr": inputs.lr,
             "step_size_up": up,
             "step_size_down": down,
-            "mode": plan["mode"],
-            "gamma": plan["gamma"] ** (1 / (up + down)),
+            "mode": inputs["mode"],
+            "gamma": inputs["gamma"] ** (1 / (up + down)),
             "cycle_momentum": False,
         },
     )
 
 
-def _one_cycle(plan: Plan) -> Call:
-    return Call(
+def _one_cycle(inputs: ScheduleInputs) -> TorchCall:
+    return TorchCall(
         "OneCycleLR",
         {
-            "max_lr": plan.lr,
+            "max_lr": inputs.lr,
             # torch counts rates, not steps: the rate after the last step is one more, and the
             # peak comes at pct_start * total_steps - 1.
-            "total_steps": plan.steps + 1,
-            "pct_start": (plan["pct_start"] * plan.steps + 1) / (plan.steps + 1),
-            "anneal_strategy": plan["anneal_strategy"],
-            "div_factor": plan["div_factor"],
-            "final_div_factor": plan["final_div_factor"],
+            "total_steps": inputs.steps + 1,
+            "pct_start": (inputs["pct_start"] * inputs.steps + 1) / (inputs.steps + 1),
+            "anneal_strategy": inputs["anneal_strategy"],
+            "div_factor": inputs["div_factor"],
+            "final_div_factor": inputs["final_div_factor"],
             "cycle_momentum": False,
         },
     )
@@ -154,22 +160,24 @@ _DECAY_SHAPES = {
 }
 
 
-def _wsd(plan: Plan) -> Call:
-    decay = min(plan.in_steps(plan["decay"]), plan.steps)
-    stable = plan.steps - decay
-    shape = _DECAY_SHAPES[plan["shape"]].format(x=f"min(1.0, (step - {stable}) / {decay})")
-    final = plan["final"]
+def _wsd(inputs: ScheduleInputs) -> TorchCall:
+    decay = min(inputs.in_steps(inputs["decay"]), inputs.steps)
+    stable = inputs.steps - decay
+    shape = _DECAY_SHAPES[inputs["shape"]].format(x=f"min(1.0, (step - {stable}) / {decay})")
+    final = inputs["final"]
     decayed = shape if final == 0 else f"{final!r} + {1 - final!r} * {shape}"
-    return Call("LambdaLR", {"lr_lambda": StepFunction(f"1.0 if step <= {stable} else {decayed}")})
+    return TorchCall(
+        "LambdaLR", {"lr_lambda": StepFunction(f"1.0 if step <= {stable} else {decayed}")}
+    )
 
 
-def _inverse_sqrt(plan: Plan) -> Call:
-    scale = plan.in_steps(plan["timescale"])
-    return Call("LambdaLR", {"lr_lambda": StepFunction(f"sqrt({scale} / ({scale} + step))")})
+def _inverse_sqrt(inputs: ScheduleInputs) -> TorchCall:
+    scale = inputs.in_steps(inputs["timescale"])
+    return TorchCall("LambdaLR", {"lr_lambda": StepFunction(f"sqrt({scale} / ({scale} + step))")})
 
 
-def _piecewise(plan: Plan) -> Call:
-    points = [(plan.moment(when), float(factor)) for when, factor in plan["points"]]
+def _piecewise(inputs: ScheduleInputs) -> TorchCall:
+    points = [(inputs.moment(when), float(factor)) for when, factor in inputs["points"]]
     # Points of one step stay in the order given: the rate jumps there from the first to the last.
     points.sort(key=lambda point: point[0])
     source = repr(points[-1][1])
@@ -178,7 +186,7 @@ def _piecewise(plan: Plan) -> Call:
             slope = f"{before!r} + {after - before!r} * (step - {start}) / {end - start}"
             source = f"{slope} if step < {end} else {source}"
     source = f"{points[0][1]!r} if step < {points[0][0]} else {source}"
-    return Call("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
+    return TorchCall("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
 
 
 _FINAL = Parameter("float", 0.0, 0.0, 1.0, help="last rate as a share of the peak")

@@ -12,7 +12,7 @@ from lrsearch.schedules.formula import of_step_alone
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScheduleInputs:
     """What a family needs to know: its parameters, the peak rate, and the time it has."""
 
     parameters: Mapping[str, Any]
@@ -57,7 +57,7 @@ def _compiled(source: str) -> Callable[[int], float]:
 
 
 @dataclass(frozen=True)
-class Call:
+class TorchCall:
     """A class of torch.optim.lr_scheduler and its arguments, ready to be built or printed."""
 
     scheduler: str

@@ -3,91 +3,167 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch.optim import lr_scheduler
 
-from lrsearch.schedules.plan import Call
+from lrsearch.errors import UserError
+from lrsearch.schedules.plan import TorchCall
 
 # torch calls the state of a scheduler `dict[str, Any]`.
 State = dict[str, Any]
 
 
-class Schedule:
-    """Drives `optimizer.param_groups[i]["lr"]`.
+class Schedule(lr_scheduler.LRScheduler):
+    """The learning-rate scheduler of a recipe; drives `optimizer.param_groups[i]["lr"]`.
 
     Call `step()` after each optimizer step and `evaluated(metrics)` after each evaluation. torch's
     SequentialLR refuses ReduceLROnPlateau and replays constructors, so the warm-up stands before
     the scheduler here: it ramps linearly to the scheduler's own first rate, and the scheduler
     (its patience, too) starts when the ramp ends.
 
-    Groups other than the first follow it, times their `lr_factor` (1 when absent).
+    The first group has the peak rate `lr`. The others keep their ratio to it: their `lr_factor`
+    where they have one, or else the ratio of the rates (`initial_lr` before `lr`) that the groups
+    have when the schedule is built. Raises UserError where the first of these is zero and another
+    is not.
+
+    After `total_steps` steps the last rate is held.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, call: Call, warmup_steps: int = 0) -> None:
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        call: TorchCall,
+        *,
+        lr: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+    ) -> None:
+        # As torch's own SequentialLR does, this leaves LRScheduler.__init__ to the schedulers
+        # that it is made of: it would take a step.
         self.optimizer = optimizer
         self.monitor = call.monitor
+        self.total_steps = total_steps
         self.warmup_steps = warmup_steps
-        self.steps = 0
+        self.last_epoch = 0
+        self._step_count = 1
         groups = optimizer.param_groups
-        self._factors = [float(group.get("lr_factor", 1.0)) for group in groups]
-        self._threshold = float(call.arguments.get("threshold", 0.0))
+        self._factors = _factors(groups)
+        for group in groups:
+            # What an earlier schedule left in the groups is not for this one to start from.
+            group.pop("initial_lr", None)
+        self._set_rates(lr)
+        self.base_lrs = list(self.rates)
         self._main: Any = getattr(lr_scheduler, call.scheduler)(optimizer, **call.arguments)
-        self._first_rates = [float(group["lr"]) for group in groups]
+        self._threshold = float(getattr(self._main, "threshold", 0.0))
+        self._first_rate = float(groups[0]["lr"])
         self._warmup: lr_scheduler.LinearLR | None = None
         if warmup_steps:
             # The first step trains at 1/(n+1) of the rate, not at zero.
             self._warmup = lr_scheduler.LinearLR(
                 optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps
             )
-        self._follow()
+        self._set_rates(groups[0]["lr"])
+        for group, factor in zip(groups[1:], self._factors[1:], strict=True):
+            # A later schedule on this optimizer finds the same proportions.
+            if "initial_lr" in groups[0]:
+                group["initial_lr"] = groups[0]["initial_lr"] * factor / self._factors[0]
 
     @property
     def rates(self) -> list[float]:
         """The learning rate of each parameter group, as the optimizer holds it now."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
-    def step(self) -> None:
-        """To be called after each optimizer step."""
-        self.steps += 1
-        if self._warmup is not None and self.steps <= self.warmup_steps:
+    def step(self, metrics: SupportsFloat | Mapping[str, float] | None = None) -> None:
+        """Advance by one optimizer step; given metrics, only take note of them as `evaluated` does.
+
+        A number is the value of the watched metric. Steps beyond the end change nothing, and the
+        first of them warns.
+        """
+        if metrics is not None:
+            self.evaluated(metrics)
+            return
+        self.last_epoch += 1
+        self._step_count += 1
+        if self.last_epoch > self.total_steps:
+            if self.last_epoch == self.total_steps + 1:
+                warnings.warn(
+                    f"the schedule was built for {self.total_steps} steps and is stepped beyond "
+                    f"its end: it holds its last rate, {self.rates[0]:.4g}",
+                    stacklevel=2,
+                )
+        elif self._warmup is not None and self.last_epoch <= self.warmup_steps:
             self._warmup.step()
-            if self.steps == self.warmup_steps:
-                # Exactly the rate from which the scheduler's recursion starts.
-                for group, rate in zip(self.optimizer.param_groups, self._first_rates, strict=True):
-                    group["lr"] = rate
+            # At its end exactly the rate from which the scheduler's recursion starts.
+            is_over = self.last_epoch == self.warmup_steps
+            self._set_rates(self._first_rate if is_over else self._leading_rate)
         elif self.monitor is None:
             self._main.step()
-        self._follow()
+            self._set_rates(self._leading_rate)
 
-    def evaluated(self, metrics: Mapping[str, float]) -> None:
-        """To be called after each evaluation. Raises KeyError without the watched metric."""
-        if self.monitor is not None and self.steps >= self.warmup_steps:
-            self._main.threshold = self._threshold_now()
-            self._main.step(metrics[self.monitor])
-            self._follow()
+    def evaluated(self, metrics: SupportsFloat | Mapping[str, float]) -> None:
+        """Take note of an evaluation: of all its metrics by name, or of the watched one's value.
+
+        Only a schedule with a `monitor` makes use of it. Raises KeyError without that metric.
+        """
+        if self.monitor is None or not self.warmup_steps <= self.last_epoch <= self.total_steps:
+            return
+        value = metrics[self.monitor] if isinstance(metrics, Mapping) else metrics
+        self._main.threshold = self._threshold_now()
+        self._main.step(value)
+        self._set_rates(self._leading_rate)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The rate of each parameter group at this step."""
+        return list(self.rates)
 
     def state_dict(self) -> State:
         """All that `load_state_dict` needs; plain values, loadable with `weights_only=True`."""
         return {
-            "steps": self.steps,
-            "first_rates": self._first_rates,
+            "last_epoch": self.last_epoch,
+            "first_rate": self._first_rate,
             "main": self._main.state_dict(),
             "warmup": None if self._warmup is None else self._warmup.state_dict(),
             "rates": self.rates,
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Goes on where `state_dict` was taken, on the same recipe and length."""
-        self.steps = state["steps"]
-        self._first_rates = state["first_rates"]
-        self._main.load_state_dict(state["main"])
+        """Continue where `state_dict` was taken, on the same recipe and length."""
+        self.last_epoch = state["last_epoch"]
+        self._step_count = self.last_epoch + 1
+        self._first_rate = state["first_rate"]
+        # Copies, because CyclicLR takes items out of what it is given.
+        self._main.load_state_dict(dict(state["main"]))
         if self._warmup is not None:
-            self._warmup.load_state_dict(state["warmup"])
+            self._warmup.load_state_dict(dict(state["warmup"]))
         for group, rate in zip(self.optimizer.param_groups, state["rates"], strict=True):
-            group["lr"] = rate
+            _set_rate(group, rate)
+        self._last_lr = list(self.rates)
+
+    def __setstate__(self, state: State) -> None:
+        """Restore a copy or a pickled schedule."""
+        self.__dict__.update(state)
+        scheduler: Any
+        for scheduler in (self._main, self._warmup):
+            # At their second step torch's schedulers look for a mark that they made on
+            # `optimizer.step`, and warn. A copy of an optimizer does not have it.
+            if getattr(scheduler, "_step_count", None) == 1:
+                scheduler._step_count = 2
+
+    @property
+    def _leading_rate(self) -> Any:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def _set_rates(self, lr: Any) -> None:
+        """Give the first group this rate, and the others theirs in proportion."""
+        groups = self.optimizer.param_groups
+        _set_rate(groups[0], lr)
+        for group, factor in zip(groups[1:], self._factors[1:], strict=True):
+            _set_rate(group, groups[0]["lr"] * factor / self._factors[0])
+        self._last_lr = list(self.rates)
 
     def _threshold_now(self) -> float:
         """The threshold for torch's `best * (1 - threshold)`, so that it means what it should.
@@ -98,7 +174,30 @@ class Schedule:
         threshold, best = self._threshold, self._main.best
         return math.copysign(threshold, best) if math.isfinite(best) else threshold
 
-    def _follow(self) -> None:
-        groups = self.optimizer.param_groups
-        for group, factor in zip(groups[1:], self._factors[1:], strict=True):
-            group["lr"] = groups[0]["lr"] * factor / self._factors[0]
+
+def _factors(groups: list[dict[str, Any]]) -> list[float]:
+    """The rate of each group in proportion to that of the others."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    first = float(groups[0].get("lr_factor", 1.0))
+    factors = []
+    for group, rate in zip(groups, rates, strict=True):
+        if "lr_factor" in group:
+            factors.append(float(group["lr_factor"]))
+        elif rate == rates[0]:
+            factors.append(first)
+        elif rates[0] == 0:
+            raise UserError(
+                f"the optimizer's parameter groups have the rates {rates}: the schedule sets the "
+                f"first one and keeps the others in proportion to it, so the first must not be 0"
+            )
+        else:
+            factors.append(first * (rate / rates[0]))
+    return factors
+
+
+def _set_rate(group: dict[str, Any], rate: Any) -> None:
+    """Set a group's rate; a tensor keeps its identity, for a compiled optimizer step holds it."""
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate

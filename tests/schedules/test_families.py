@@ -290,10 +290,10 @@ def test_a_resume_in_mid_schedule_continues_exactly(
 
     def advance(optimizer: torch.optim.Optimizer, schedule: Schedule, to: int) -> list[float]:
         rates = []
-        while schedule.steps < to:
+        while schedule.last_epoch < to:
             optimizer.step()
             schedule.step()
-            if schedule.steps % 10 == 0:
+            if schedule.last_epoch % 10 == 0:
                 schedule.evaluated({"val_loss": 1.0})
             rates.append(schedule.rates[0])
         return rates
