@@ -173,8 +173,8 @@ class TrainingObjective:
 
     def _check_arguments(self) -> None:
         """Names the wrong arguments before a trial fails of them."""
-        model, shared = self.settings.model, self.settings.space.shared
-        tuned = {name.removeprefix("model."): None for name in shared if name.startswith("model.")}
+        model = self.settings.model
+        tuned = dict.fromkeys(self.settings.space.tuned("model"))
         cls = model_class(model.name, model.own)
         check_model(cls, model.name, model.own, {**model.arguments, **tuned}, self._info)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.space.names import ParameterName
 from lrsearch.study.tables import PRUNED
 
 
@@ -20,7 +21,7 @@ def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
             if "name" in value:
                 columns[name] = owner
             inner = {key: item for key, item in value.items() if key != "name"}
-            columns |= {f"{owner}.{key}": item for key, item in inner.items()}
+            columns |= {str(ParameterName(key, owner)): item for key, item in inner.items()}
         else:
             columns[name] = value
     return columns

@@ -18,7 +18,8 @@ from lrsearch.recipe import COMMON
 from lrsearch.schedules.durations import Duration, Length
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
-from lrsearch.space.space import OWNERS
+from lrsearch.space.names import OWNERS, ParameterName
+from lrsearch.space.space import Space
 
 NEAR = 0.1
 LEAST_COMPLETE = 10
@@ -149,7 +150,7 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
         )
         side = _side(share)
         if side is not None:
-            edge = _edge(one, side, same, len(have), largest)
+            edge = _edge(one, settings.space, side, same, len(have), largest)
             if _no_difference(edge, length):
                 continue
             near.append(edge)
@@ -165,6 +166,7 @@ def _side(share: float) -> Literal["low", "high"] | None:
 
 def _edge(
     one: Asked,
+    space: Space,
     side: Literal["low", "high"],
     places: tuple[float, ...],
     complete: int,
@@ -177,7 +179,7 @@ def _edge(
         side=side,
         end=float(getattr(one.domain, side)),
         wider=_wider(one, side, largest.get(one.name, math.inf)),
-        key=f"{_path(one.name)}.{side}",
+        key=f"{space.config_key(one.name)}.{side}",
         complete=complete,
         top=sum(_side(place) == side for place in places),
         top_of=len(places),
@@ -251,8 +253,8 @@ def _bounds(stored: str) -> tuple[float, float]:
 
 def _parameter(stored: str) -> Parameter:
     """What the catalogue knows of a parameter."""
-    owner, _, name = stored.rpartition(".")
-    name = "lr" if name == "lr_ref" else name
+    parsed = ParameterName.parse(stored)
+    owner, name = parsed.owner, parsed.argument
     if owner in OWNERS:
         return _FREE
     known: dict[str, Any] = dict(COMMON)
@@ -262,14 +264,3 @@ def _parameter(stored: str) -> Parameter:
         known = {**OPTIMIZERS[optimizer].parameters, **known}
     parameter: Parameter = known.get(name, _FREE)
     return parameter
-
-
-def _path(stored: str) -> str:
-    """Where a parameter stands in the configuration."""
-    owner, _, name = stored.rpartition(".")
-    name = "lr" if name == "lr_ref" else name
-    if owner in OPTIMIZERS:
-        return f"space.optimizer.{owner}.{name}"
-    if owner in FAMILIES:
-        return f"space.scheduler.{owner}.{name}"
-    return f"space.{owner}.{name}" if owner else f"space.{name}"

@@ -14,6 +14,7 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import listed, number, percent, plural
 from lrsearch.config.settings import Settings
 from lrsearch.recipe import Recipe
+from lrsearch.space.names import ParameterName
 from lrsearch.study.tables import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED
 
 _BEYOND = 1.1
@@ -231,7 +232,7 @@ def _reached(
 def _end(recipe: Recipe, settings: Settings) -> float:
     """The highest learning rate that the space has for the rest of a recipe."""
     for one in asked(settings.space, recipe):
-        if one.name.rpartition(".")[2] in ("lr", "lr_ref"):
+        if ParameterName.parse(one.name).is_rate:
             scale = recipe.lr / one.value if one.value else 1.0  # of a rate coupled to the batch
             return scale * float(max(one.domain.ends()))
     return recipe.lr

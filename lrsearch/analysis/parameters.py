@@ -10,9 +10,10 @@ from typing import Any
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
-from lrsearch.recipe import COMMON, Recipe
+from lrsearch.recipe import Recipe
 from lrsearch.space.domains import Domain, FloatRange, IntRange, PowersOfTwo
-from lrsearch.space.space import OWNERS, Space
+from lrsearch.space.names import ParameterName
+from lrsearch.space.space import Space
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,11 @@ def asked(space: Space, recipe: Recipe) -> tuple[Asked, ...]:
     found: list[Asked] = []
 
     def choose(name: str, domain: Domain) -> Any:
-        found.append(Asked(name, domain, _value(recipe, name)))
+        found.append(Asked(name, domain, ParameterName.parse(name).value_in(recipe)))
         return found[-1].value
 
     space.recipe(choose)
     return tuple(found)
-
-
-def _value(recipe: Recipe, stored: str) -> Any:
-    owner, _, name = stored.rpartition(".")
-    if stored in ("optimizer", "scheduler"):
-        return getattr(recipe, stored).name
-    if owner in OWNERS:
-        return getattr(recipe, owner)[name]
-    if name in COMMON or name == "lr_ref":
-        return getattr(recipe, name)
-    part = recipe.scheduler if owner == recipe.scheduler.name else recipe.optimizer
-    return part.arguments[name]
 
 
 def is_log(domain: Domain) -> bool:

@@ -10,11 +10,11 @@ from typing import Any
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.models import MODELS
+from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.targets import load_target
 from lrsearch.training.settings import Target
 
-_OWNERS = ("model", "data")
 _SILENT = frozenset({"Optional", "Union", "None", "typing", "t"})
 """Words of an annotation that say nothing of the kind of number."""
 
@@ -47,21 +47,21 @@ def settle_types(space: dict[str, Any], model: Target | None, data: DataSpec | N
 
 def _ranges(space: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Owner, argument and node of each range of an argument, nested or with a dotted name."""
-    found = []
-    for name, node in space.items():
-        owner, _, argument = str(name).partition(".")
-        if owner not in _OWNERS or not isinstance(node, dict):
-            continue
-        inner = {argument: node} if argument else node
-        found += [
-            (owner, str(key), one)
-            for key, one in inner.items()
-            if isinstance(one, dict)
-            and {"low", "high"} <= one.keys()
-            and one.get("value") is None
-            and one.get("choices") is None
-        ]
-    return found
+    nodes = []
+    for key, node in space.items():
+        name = ParameterName.parse(str(key))
+        if name.owner in OWNERS:
+            nodes.append((name, node))
+        elif key in OWNERS and isinstance(node, dict):
+            nodes += [(ParameterName(str(inner), key), one) for inner, one in node.items()]
+    return [
+        (name.owner, name.argument, node)
+        for name, node in nodes
+        if isinstance(node, dict)
+        and {"low", "high"} <= node.keys()
+        and node.get("value") is None
+        and node.get("choices") is None
+    ]
 
 
 def _types_of_model(model: Target | None) -> dict[str, str]:

@@ -22,8 +22,7 @@ def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
     trial to trial, and nothing is checked.
     """
     domain = settings.space.shared.get("batch_size")
-    tuned = {name for name in settings.space.shared if name.startswith("data.")}
-    if tuned - {"data.crop", "data.flip"} or domain is None:
+    if settings.space.tuned("data").keys() - {"crop", "flip"} or domain is None:
         return settings
     large = [size for size in domain.ends() if size > n_train]
     if not large:

@@ -25,8 +25,9 @@ from lrsearch.config.storage import storage_url
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors
 from lrsearch.hints import as_given, closest, unknown
+from lrsearch.space.names import OWNERS
 from lrsearch.space.parse import parse_space, settle_kinds
-from lrsearch.space.space import OWNERS, Coupling
+from lrsearch.space.space import Coupling
 from lrsearch.training.settings import TrainSettings
 
 TOP_LEVEL = (

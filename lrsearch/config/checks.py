@@ -138,9 +138,7 @@ def check_model_values(space: Space, model: Target, problems: list[str]) -> None
     kind = MODELS[model.name]
     values = {f"model.{key}": [value] for key, value in model.arguments.items()}
     values |= {
-        f"space.{name}": domain.ends()
-        for name, domain in space.shared.items()
-        if name.startswith("model.")
+        f"space.model.{name}": domain.ends() for name, domain in space.tuned("model").items()
     }
     for path, tried in values.items():
         argument = path.rpartition(".")[2]
@@ -173,10 +171,12 @@ def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]
         valid["model"] = [*MODELS[model.name].arguments]
     if data.target is None:
         valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
-    for name in space.shared:
-        owner, _, argument = name.partition(".")
-        if owner in valid and argument not in valid[owner]:
-            problems.append(f"space.{name}: {unknown(argument, valid[owner])}")
+    for owner, arguments in valid.items():
+        problems.extend(
+            f"space.{owner}.{name}: {unknown(name, arguments)}"
+            for name in space.tuned(owner)
+            if name not in arguments
+        )
 
 
 def check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:

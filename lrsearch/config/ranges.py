@@ -10,6 +10,7 @@ from typing import Any
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
 from lrsearch.space.domains import AUTO
+from lrsearch.space.names import ParameterName
 
 
 def with_ranges(settings: Settings, ranges: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -28,7 +29,7 @@ def with_ranges(settings: Settings, ranges: Mapping[str, Mapping[str, Any]]) -> 
 def _filled(space: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     filled: dict[str, Any] = copy.deepcopy(dict(space))
     for name, domain in found.items():
-        optimizer, _, _ = name.rpartition(".")
+        optimizer = ParameterName.parse(name).owner
         if not optimizer:
             filled["lr"] = dict(domain)
             continue

@@ -24,7 +24,7 @@ from lrsearch.entry.run import check_here, check_trial, with_data
 from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
-from lrsearch.space.domains import as_written
+from lrsearch.space.names import as_written
 from lrsearch.study.database import open_existing
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start

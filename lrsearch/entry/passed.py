@@ -58,8 +58,7 @@ def _call(
 
 def _searched(settings: Settings, owner: str) -> Collection[str]:
     """The names of the function's arguments that are searched."""
-    names = [name for name in settings.space.shared if name.startswith(f"{owner}.")]
-    found = dict.fromkeys((name.partition(".")[2] for name in names), 0)
+    found = dict.fromkeys(settings.space.tuned(owner), 0)
     # One that is lrsearch's own, such as `crop`, is not passed to the function.
     if owner == "data":
         of_function = settings.data.with_arguments(found).arguments

@@ -23,6 +23,7 @@ from lrsearch.recipe import COMMON, Part, Recipe
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.space.domains import STAND_IN
+from lrsearch.space.names import ParameterName
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ def _sorted(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     arguments: dict[str, Any] = {}
     problems = []
     for key, value in given.items():
-        argument = key.removeprefix(f"{name}.")  # as a sweep's spaces name it
+        parsed = ParameterName.parse(key)
+        argument = parsed.argument if parsed.owner == name else key  # as a sweep's spaces name it
         if key == "scheduler":
             continue
         if argument in parameters:

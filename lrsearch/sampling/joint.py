@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,11 @@ from lrsearch.sampling.units import (
     snapped,
     to_unit,
 )
+from lrsearch.space.names import BRANCHES, OWNERS, ParameterName
 from lrsearch.space.space import Space
 
-BRANCHES = ("optimizer", "scheduler")
-_SHARED = frozenset({*COMMON, "lr_ref", "log2_batch_size", "final", "weight_decay", "momentum"})
-_TEMPERATURE = {"lr": 1.0, "batch_size": -1.0, "log2_batch_size": -1.0, "momentum": -1.0}
+_SHARED = frozenset({*COMMON, "final", "weight_decay", "momentum"})
+_TEMPERATURE = {"lr": 1.0, "batch_size": -1.0, "momentum": -1.0}
 _INACTIVE = 0.5
 
 
@@ -96,10 +96,10 @@ class JointSpace:
         """
         weights = np.zeros(len(self.keys))
         for name, distribution in parameters.items():
-            sign = _TEMPERATURE.get(_key(name))
+            sign = _temperature_sign(name)
             if sign is not None and isinstance(distribution, FloatDistribution | IntDistribution):
                 low, high = ends(name, distribution)
-                if name.startswith("log2_"):
+                if ParameterName.parse(name).is_log2:
                     weights[self.column(name)] = sign * math.log(2) * (high - low)
                 elif distribution.log or counts_by_memory(name, distribution):
                     weights[self.column(name)] = sign * (high - low)
@@ -251,6 +251,16 @@ def _parameters(space: Space, branches: Mapping[str, str]) -> dict[str, BaseDist
     return {name: one for name, one in recorder.found.items() if not one.single()}
 
 
-def _key(name: str) -> str:
-    own = name.rpartition(".")[2]
-    return own if own in _SHARED and not name.startswith(("model.", "data.")) else name
+def _key(stored: str) -> str:
+    """The column of a parameter: without its owner where all branches share it."""
+    name = ParameterName.parse(stored)
+    is_shared = name.argument in _SHARED and name.owner not in OWNERS
+    return str(replace(name, owner="")) if is_shared else stored
+
+
+def _temperature_sign(stored: str) -> float | None:
+    """The exponent of a parameter in the temperature; None where it has no part in it."""
+    name = ParameterName.parse(stored)
+    if name.is_reference or name.owner in OWNERS:
+        return None
+    return _TEMPERATURE.get(name.argument)

@@ -14,6 +14,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from lrsearch.space.names import ParameterName
+
 Array = NDArray[np.float64]
 
 
@@ -46,7 +48,8 @@ def chosen_index(distribution: CategoricalDistribution, share: float) -> int:
 
 def counts_by_memory(name: str, distribution: FloatDistribution | IntDistribution) -> bool:
     """Momentum counts by the steps it remembers, 1 / (1 - momentum)."""
-    return name.rpartition(".")[2] == "momentum" and distribution.high < 1 and not distribution.step
+    is_momentum = ParameterName.parse(name).argument == "momentum"
+    return is_momentum and distribution.high < 1 and not distribution.step
 
 
 def ends(name: str, distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:

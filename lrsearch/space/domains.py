@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lrsearch.hints import as_given
+from lrsearch.space.names import ParameterName
 
 AUTO = "auto"
 """Instead of a learning rate's range: the range test finds it."""
 STAND_IN = 0.1
 """The learning rate in previews, where its range is still to be found."""
-_EXPONENT = "log2_"
-"""Before the names of those that are stored by their exponent."""
-
-
-def as_written(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a trial as users write them: `batch_size=128` for `log2_batch_size=7`."""
-    return {
-        name.removeprefix(_EXPONENT): 1 << value if name.startswith(_EXPONENT) else value
-        for name, value in parameters.items()
-    }
 
 
 class Suggester(Protocol):
@@ -176,14 +167,17 @@ class PowersOfTwo:
     low: int
     high: int
 
+    def _stored_name(self, name: str) -> str:
+        return str(ParameterName.parse(name).as_log2())
+
     def _exponents(self) -> tuple[int, int]:
         return self.low.bit_length() - 1, self.high.bit_length() - 1
 
     def suggest(self, trial: Suggester, name: str) -> int:
-        return 1 << trial.suggest_int(f"{_EXPONENT}{name}", *self._exponents())
+        return 1 << trial.suggest_int(self._stored_name(name), *self._exponents())
 
     def stored(self, name: str, value: Any) -> dict[str, Any]:
-        return {f"{_EXPONENT}{name}": int(value).bit_length() - 1}
+        return {self._stored_name(name): int(value).bit_length() - 1}
 
     def sample(self, rng: random.Random) -> int:
         return rng.choice(self.grid())

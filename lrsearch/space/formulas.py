@@ -10,6 +10,7 @@ from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.schedules.plan import StepFunction
 from lrsearch.space.domains import Choices, Domain, Fixed
+from lrsearch.space.names import ParameterName
 from lrsearch.space.space import Space
 
 _STEPS = 1000
@@ -47,10 +48,10 @@ def _problem(
     value: Any,
     all_steps: bool,
 ) -> str | None:
-    given = {"scheduler": option, f"{option}.{name}": value}
+    given = {"scheduler": option, str(ParameterName(name, option)): value}
 
     def choose(stored: str, domain: Domain) -> Any:
-        if stored.rpartition(".")[2] == "warmup":
+        if ParameterName.parse(stored).argument == "warmup":
             return domain.ends()[0]
         return given.get(stored, domain.middle())
 

@@ -11,8 +11,9 @@ from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.schedules.families import FAMILIES
 from lrsearch.space.domains import AUTO, Auto, Domain
+from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.parse_domain import FREE, RANGE_KEYS, parse_domain
-from lrsearch.space.space import OWNERS, Coupling, Space, give_each_its_own
+from lrsearch.space.space import Coupling, Space, give_each_its_own
 
 Catalogue = Mapping[str, Mapping[str, Parameter]]
 
@@ -127,14 +128,14 @@ def _parse_shared(
     top: dict[str, Any] = {}
     owned: dict[str, Any] = {}
     for name, node in plain.items():
-        owner, _, argument = str(name).partition(".")
-        if owner in OWNERS and argument:
+        parsed = ParameterName.parse(str(name))
+        if parsed.owner in OWNERS and not parsed.is_log2:
             owned[name] = node
-        elif owner in OWNERS and isinstance(node, Mapping):
-            owned |= {f"{owner}.{inner}": domain for inner, domain in node.items()}
-        elif owner in OWNERS and node is not None:
+        elif name in OWNERS and isinstance(node, Mapping):
+            owned |= {str(ParameterName(str(key), name)): one for key, one in node.items()}
+        elif name in OWNERS and node is not None:
             problems.append(
-                f"space.{owner}: {as_given(node)} is not a mapping of the {owner}'s arguments"
+                f"space.{name}: {as_given(node)} is not a mapping of the {name}'s arguments"
             )
         elif name not in ("optimizer", "scheduler", *OWNERS):
             top[name] = node

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.hints import as_given
-from lrsearch.recipe import COMMON, Recipe
+from lrsearch.recipe import Recipe
 from lrsearch.space.domains import Domain
-from lrsearch.space.space import OWNERS, Space
+from lrsearch.space.names import ParameterName
+from lrsearch.space.space import Space
 
 
 def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
@@ -22,7 +23,11 @@ def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
     problems: list[str] = []
 
     def choose(name: str, domain: Domain) -> Any:
-        value = _value_of(recipe, name, space)
+        stored = ParameterName.parse(name)
+        if stored.is_reference:
+            value = recipe.lr / space.coupling.factor(recipe.batch_size)
+        else:
+            value = stored.value_in(recipe)
         if problem := domain.problem(value):
             problems.append(f"{name}: {problem}")
             return domain.ends()[0]
@@ -33,23 +38,6 @@ def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
     if not problems:
         problems += _differences(_flat(recipe.to_dict()), _flat(rebuilt.to_dict()))
     return parameters, problems
-
-
-def _value_of(recipe: Recipe, name: str, space: Space) -> Any:
-    """What the recipe has for a stored name such as `lr`, `adamw.lr_ref`, `cosine.final`."""
-    if name == "optimizer":
-        return recipe.optimizer.name
-    if name == "scheduler":
-        return recipe.scheduler.name
-    owner, _, argument = name.rpartition(".")
-    if owner in OWNERS:
-        return getattr(recipe, owner).get(argument)
-    if argument == "lr_ref":
-        return recipe.lr / space.coupling.factor(recipe.batch_size)
-    if argument in COMMON:
-        return getattr(recipe, argument)
-    part = recipe.scheduler if owner == recipe.scheduler.name else recipe.optimizer
-    return part.arguments.get(argument)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -12,12 +12,12 @@ from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import COMMON, Part, Recipe
 from lrsearch.space.domains import Auto, Choices, Domain, Fixed, Suggester
+from lrsearch.space.names import OWNERS, ParameterName
 
 Chooser = Callable[[str, Domain], Any]
 """Takes a parameter's stored name and its domain, and settles on a value."""
 
 Options = Mapping[str, Mapping[str, Domain]]
-OWNERS = ("model", "data")
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,25 @@ class Space:
         own: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
         overridden = {*self.optimizer[optimizer], *self.scheduler[scheduler]}
 
-        def settle(name: str, stored: str, domain: Domain, part: dict[str, Any]) -> None:
-            if name == "lr" and self.coupling.rule != "none":
-                common["lr_ref"] = choose(f"{stored}_ref", domain)
+        def settle(name: ParameterName, domain: Domain, part: dict[str, Any]) -> None:
+            argument = name.argument
+            if name.is_rate and self.coupling.rule != "none":
+                common["lr_ref"] = choose(str(name.as_reference()), domain)
             else:
-                (common if name in COMMON else part)[name] = choose(stored, domain)
+                (common if argument in COMMON else part)[argument] = choose(str(name), domain)
 
-        for name, domain in self.shared.items():
-            owner, _, argument = name.partition(".")
-            if argument:
-                own[owner][argument] = choose(name, domain)
-            elif name not in overridden and (name in COMMON or name in taken):
-                settle(name, name, domain, parts[optimizer])
+        for stored, domain in self.shared.items():
+            name = ParameterName.parse(stored)
+            if name.owner:
+                own[name.owner][name.argument] = choose(stored, domain)
+            elif stored not in overridden and (stored in COMMON or stored in taken):
+                settle(name, domain, parts[optimizer])
         for option, domains in (
             (optimizer, self.optimizer[optimizer]),
             (scheduler, self.scheduler[scheduler]),
         ):
-            for name, domain in domains.items():
-                settle(name, f"{option}.{name}", domain, parts[option])
+            for argument, domain in domains.items():
+                settle(ParameterName(argument, option), domain, parts[option])
         if "lr_ref" in common:
             common["lr"] = common["lr_ref"] * self.coupling.factor(common["batch_size"])
         return Recipe(
@@ -143,10 +144,23 @@ class Space:
         for optimizer, own in self.optimizer.items():
             name, domain = ("lr", self.shared.get("lr"))
             if "lr" in own:
-                name, domain = f"{optimizer}.lr", own["lr"]
+                name, domain = str(ParameterName("lr", optimizer)), own["lr"]
             if isinstance(domain, Auto):
                 found[name] = optimizer
         return found
+
+    def tuned(self, owner: str) -> dict[str, Domain]:
+        """The searched arguments of `model` or `data`, by their own names."""
+        names = {stored: ParameterName.parse(stored) for stored in self.shared}
+        return {name.argument: self.shared[s] for s, name in names.items() if name.owner == owner}
+
+    def config_key(self, stored: str) -> str:
+        """The key under which a configuration has a parameter: `space.optimizer.adamw.lr`."""
+        name = ParameterName.parse(stored)
+        branch = "optimizer." if name.owner in self.optimizer else ""
+        branch = "scheduler." if name.owner in self.scheduler else branch
+        owner = f"{branch}{name.owner}." if name.owner else ""
+        return f"space.{owner}{name.argument}"
 
     def names(self) -> list[str]:
         """The stored names of all parameters, of every branch."""
@@ -227,7 +241,11 @@ class Space:
 
     def _not_here(self, name: str, reached: Sequence[str]) -> str:
         """That a setting has no such parameter; another optimizer or scheduler may have it."""
-        elsewhere = [one for one in self.names() if one == name or one.endswith(f".{name}")]
+        elsewhere = [
+            stored
+            for stored in self.names()
+            if stored == name or ParameterName.parse(stored).argument == name
+        ]
         advice = closest(name, reached)
         if elsewhere and not {*elsewhere} & {*reached}:
             advice = f": {elsewhere[0]} goes with another optimizer or scheduler"

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
+from lrsearch.space.names import ParameterName
 from lrsearch.study.tables import (
     COMPLETE,
     DONE,
@@ -76,13 +77,12 @@ def keep_ranges(session: Session, study_id: int, test: Mapping[str, Any]) -> Non
     row = session.get_one(StudyRow, study_id, populate_existing=True)
     settings = settings_from({**row.config, **RUNTIME})
     given = session.scalars(select(UnitRow.params).where(UnitRow.study_id == study_id)).all()
-    ref = "" if settings.space.coupling.rule == "none" else "_ref"
+    is_coupled = settings.space.coupling.rule != "none"
     ranges = {}
     for name, one in test["ranges"].items():
+        stored = str(ParameterName.parse(name).as_reference()) if is_coupled else name
         tried = [
-            params[name + ref]
-            for params in (*given, *settings.study.try_first)
-            if name + ref in params
+            params[stored] for params in (*given, *settings.study.try_first) if stored in params
         ]
         ranges[name] = {
             **one, "low": min([one["low"], *tried]), "high": max([one["high"], *tried]),

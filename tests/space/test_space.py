@@ -14,7 +14,8 @@ from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo, as_written
+from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo
+from lrsearch.space.names import as_written
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling, Space
 
@@ -391,3 +392,18 @@ def test_an_optuna_trial_gets_a_recipe_that_its_stored_parameters_give_again(
     trial = study.ask()
     recipe = space.suggest(trial)
     assert suggest(space, **trial.params)[0] == recipe
+
+
+@pytest.mark.parametrize(
+    ("stored", "key"),
+    [
+        ("lr_ref", "space.lr"),
+        ("log2_batch_size", "space.batch_size"),
+        ("sgd.lr_ref", "space.optimizer.sgd.lr"),
+        ("cosine.final", "space.scheduler.cosine.final"),
+        ("model.lr_ref", "space.model.lr_ref"),
+        ("log2_model.width", "space.model.width"),
+    ],
+)
+def test_each_stored_name_has_its_key_in_the_configuration(stored: str, key: str) -> None:
+    assert parse().config_key(stored) == key
