@@ -32,12 +32,13 @@ from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Running
+from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.engine import connect
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import COMPLETE, DONE, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies
 
 EVALUATIONS = 25
@@ -122,8 +123,9 @@ def fill(url: str, finished: int) -> int:
                  "state": TrialState.COMPLETE} for n in numbers
             ])  # fmt: skip
             session.execute(insert(UnitRow), [
-                {"study_id": study_id, "number": n, "seed": n, "state": DONE, "params": {},
-                 "outcome": COMPLETE, "trial_id": n + 1, "trial_number": n, "attempts": 1,
+                {"study_id": study_id, "number": n, "seed": n, "state": WorkState.DONE,
+                 "params": {},
+                 "outcome": Outcome.COMPLETE, "trial_id": n + 1, "trial_number": n, "attempts": 1,
                  "deaths": 0, "value": float(values[n, -1]), "finish_order": n + 1,
                  "recipe": RECIPE}
                 for n in numbers
@@ -240,7 +242,7 @@ def claim_all(claims: Claims, seconds: float, number: int, all_here: Barrier) ->
         if claim is None:
             break
         moments.append(time.perf_counter())
-        claims.finish(claim, Outcome("pruned", 1.0), 0.0)
+        claims.finish(claim, Ending("pruned", 1.0), 0.0)
     return moments
 
 
@@ -266,7 +268,7 @@ def evaluate(
         values.append(float(random.random()))
         waits.append(one_evaluation(pruner, claims, claim, count, values))
         time.sleep(max(0.0, 1.0 - (time.perf_counter() - started)))
-    claims.finish(claim, Outcome("pruned", 1.0), 0.0)
+    claims.finish(claim, Ending("pruned", 1.0), 0.0)
     return waits
 
 

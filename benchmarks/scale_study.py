@@ -36,36 +36,36 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
+from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
 from lrsearch.study.study import load_row, open_study
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DIVERGED,
-    DONE,
-    FAILED,
-    OUT_OF_MEMORY,
-    PRUNED,
-    EpochRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
 from lrsearch.study.trials import UNIT, Studies
 
 INFO = DataInfo(
     name="mnist", fingerprint="0" * 64, input_shape=(1, 28, 28), n_classes=10, n_train=55_000,
     n_validation=5_000, n_test=10_000, fallback_reason=None, wanted="mnist", file=None,
 )  # fmt: skip
-SHARES = {COMPLETE: 0.78, PRUNED: 0.15, DIVERGED: 0.04, OUT_OF_MEMORY: 0.02, FAILED: 0.008,
-          CRASHED: 0.002}  # fmt: skip
+SHARES = {
+    Outcome.COMPLETE: 0.78,
+    Outcome.PRUNED: 0.15,
+    Outcome.DIVERGED: 0.04,
+    Outcome.OUT_OF_MEMORY: 0.02,
+    Outcome.FAILED: 0.008,
+    Outcome.CRASHED: 0.002,
+}
 LARGE, SMALL = "large", "small"
 OPEN_UNITS = 5
 """Not begun yet: what a worker finds."""
 SMALL_TRIALS = 320
 """So many that a suggestion for the small study imports all that one for the large one needs."""
 _BATCH = 500
-_STATES = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, CRASHED: TrialState.FAIL}
+_STATES = {
+    Outcome.COMPLETE: TrialState.COMPLETE,
+    Outcome.FAILED: TrialState.FAIL,
+    Outcome.CRASHED: TrialState.FAIL,
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -165,6 +165,15 @@ class Made:
     steps: int
     """Of an evaluation."""
 
+    @property
+    def has_diverged(self) -> bool:
+        return self.outcome == Outcome.DIVERGED
+
+    @property
+    def reason(self) -> str | None:
+        went_well = self.outcome in (Outcome.COMPLETE, Outcome.PRUNED)
+        return None if went_well else f"it {self.outcome}"
+
 
 def made_trial(
     settings: Settings, random: np.random.Generator, number: int, evaluations: int
@@ -176,9 +185,9 @@ def made_trial(
     final = 0.05 + 0.1 * math.log10(recipe.lr / best) ** 2 + 0.02 * random.random()
     outcome = str(random.choice(list(SHARES), p=list(SHARES.values())))
     length = evaluations
-    if outcome != COMPLETE:
+    if outcome != Outcome.COMPLETE:
         length = int(random.integers(evaluations // 5, max(evaluations // 2, 2)))
-    if outcome == OUT_OF_MEMORY:
+    if outcome == Outcome.OUT_OF_MEMORY:
         length = 0
     over = np.arange(1, length + 1) / evaluations
     noise = 1 + 0.05 * random.normal(size=length)
@@ -228,14 +237,14 @@ def write_trials(
         update(UnitRow),
         [
             {
-                "unit_id": unit, "state": DONE, "outcome": one.outcome, "attempts": 1,
+                "unit_id": unit, "state": WorkState.DONE, "outcome": one.outcome, "attempts": 1,
                 "owner": f"host{one.number % 8}/{one.number % 64}/1.00", "device": "cpu",
                 "trial_id": ids[one.number], "trial_number": one.number,
                 "recipe": one.recipe.to_dict(), "finish_order": one.number + 1, "seconds": 60.0,
                 "value": float(one.values[-1]) if len(one.values) else None,
-                "reason": None if one.outcome in (COMPLETE, PRUNED) else f"it {one.outcome}",
-                "end_step": len(one.values) * one.steps if one.outcome == DIVERGED else None,
-                "end_lr": one.recipe.lr if one.outcome == DIVERGED else None,
+                "reason": one.reason,
+                "end_step": len(one.values) * one.steps if one.has_diverged else None,
+                "end_lr": one.recipe.lr if one.has_diverged else None,
                 "finished_at": begun + timedelta(minutes=one.number),
             }
             for unit, one in zip(units, made, strict=True)
@@ -278,7 +287,7 @@ def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list
             for key, value in attributes.items()
         ],
     )
-    works = -1.0 if one.outcome in (COMPLETE, PRUNED) else 1.0
+    works = -1.0 if one.outcome in (Outcome.COMPLETE, Outcome.PRUNED) else 1.0
     yield (
         models.TrialSystemAttributeModel,
         [
@@ -286,7 +295,7 @@ def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list
         ],
     )
     finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-    if len(one.values) and one.outcome not in (FAILED, CRASHED):
+    if len(one.values) and one.outcome not in (Outcome.FAILED, Outcome.CRASHED):
         yield models.TrialValueModel, [
             {
                 "trial_id": trial_id, "objective": 0, "value": float(one.values[-1]),
@@ -306,7 +315,7 @@ def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list
     yield EpochRow, [
         {
             "trial_id": trial_id, "study_id": study_id, "step": (k + 1) * one.steps,
-            "evaluation": k + 1, "value": float(value), "complete": one.outcome == COMPLETE,
+            "evaluation": k + 1, "value": float(value), "complete": one.outcome == Outcome.COMPLETE,
             "bracket": None, "progress": (k + 1) / whole,
             "rate_left": left[k] if known else None, "epoch": float(k + 1),
             "train_loss": 0.9 * float(value), "val_loss": float(value),

@@ -20,19 +20,8 @@ from lrsearch.analysis.side_words import side_words
 from lrsearch.analysis.words import plural
 from lrsearch.config.settings import MetricSettings
 from lrsearch.recipe import Recipe
+from lrsearch.states import Outcome, RunKind, WorkState, in_words
 from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DIVERGED,
-    DONE,
-    DROPPED,
-    FAILED,
-    OUT_OF_MEMORY,
-    PRUNED,
-    RANGE_TEST,
-    TEST,
-)
 
 _TRIALS_FOR_A_PACE = 4
 _NUMBER_WIDTH = 9
@@ -81,7 +70,7 @@ class _Tally:
 
     def time_left(self, total: int) -> str:
         """At the pace since the first trial began; none before a few ended, one of them whole."""
-        whole = any(finished.outcome == COMPLETE for finished in self._new)
+        whole = any(finished.outcome == Outcome.COMPLETE for finished in self._new)
         if len(self._new) < _TRIALS_FOR_A_PACE or not whole:
             return "…"
         pace = (monotonic() - self._began) / len(self._new)
@@ -89,14 +78,8 @@ class _Tally:
 
     def counts(self) -> str:
         outcomes = Counter(finished.outcome for finished in self.finished)
-        words = {
-            PRUNED: "pruned",
-            DIVERGED: "diverged",
-            OUT_OF_MEMORY: "out of memory",
-            FAILED: "failed",
-            CRASHED: "crashed",
-        }
-        return ", ".join(f"{outcomes[key]} {word}" for key, word in words.items() if outcomes[key])
+        early = [outcome for outcome in Outcome if outcome != Outcome.COMPLETE]
+        return ", ".join(f"{outcomes[key]} {in_words(key)}" for key in early if outcomes[key])
 
 
 class PlainDisplay:
@@ -133,30 +116,31 @@ class PlainDisplay:
 
         That one was dropped is told when all have ended: until then it may be needed after all.
         """
-        going_on = {run.kind for run in side_runs if run.state != DONE}
+        going_on = {run.kind for run in side_runs if run.state != WorkState.DONE}
         done = {
             (run.kind, run.number): run
             for run in side_runs
-            if run.state == DONE and not (run.outcome == DROPPED and run.kind in going_on)
+            if run.state == WorkState.DONE
+            and not (run.outcome == Outcome.DROPPED and run.kind in going_on)
         }
         told = set(done) if self._told is None else set(self._told)
         for key, run in done.items():
-            if key in told or run.kind == RANGE_TEST:
+            if key in told or run.kind == RunKind.RANGE_TEST:
                 continue
             told.add(key)
             place = f"[{run.kind}]"
-            if run.outcome != DROPPED:
+            if run.outcome != Outcome.DROPPED:
                 place = f"[{run.kind} {self._place(run, told, side_runs)}]"
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
-            what = "on the test part" if run.kind == TEST else f"again, seed {run.seed}"
+            what = "on the test part" if run.kind == RunKind.TEST else f"again, seed {run.seed}"
             self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}")
         self._told = set(done)
 
     @staticmethod
     def _place(run: SideRun, told: set[tuple[str, int]], side_runs: list[SideRun]) -> str:
         """`7/14`: of the runs that were not dropped."""
-        mine = [one for one in side_runs if one.kind == run.kind and one.outcome != DROPPED]
+        mine = [one for one in side_runs if one.kind == run.kind and one.outcome != Outcome.DROPPED]
         return f"{sum((one.kind, one.number) in told for one in mine)}/{len(mine)}"
 
     def say(self, line: str) -> None:
@@ -247,8 +231,12 @@ def _running_table(running: list[Running], width: int) -> Table:
 def last_line(finished: Finished) -> str:
     """Why a trial failed, or diverged without any value, in a line; nothing for the others."""
     lines = (finished.reason or "").strip().splitlines()
-    has_no_value = finished.outcome == DIVERGED and finished.value is None
-    return lines[-1] if lines and (has_no_value or finished.outcome in (FAILED, CRASHED)) else ""
+    has_no_value = finished.outcome == Outcome.DIVERGED and finished.value is None
+    return (
+        lines[-1]
+        if lines and (has_no_value or finished.outcome in (Outcome.FAILED, Outcome.CRASHED))
+        else ""
+    )
 
 
 def described(recipe: dict[str, object] | None) -> str:

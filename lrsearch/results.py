@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,13 @@ from lrsearch.files import write_whole
 from lrsearch.recipe import Recipe
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word
+from lrsearch.states import Outcome, StudyState, in_words
 from lrsearch.study.confirmed import confirmed_first
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.provenance import versions
 from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import fallback_warning
-from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
 from lrsearch.yaml_text import to_yaml
 
 _TOP = 10
@@ -59,7 +60,7 @@ def conclude(
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     snapshot = progress.snapshot()
-    failed = snapshot.state == FAILED
+    failed = snapshot.state == StudyState.FAILED
     if snapshot.stopped:
         console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
     found = study.confirmation
@@ -223,16 +224,12 @@ def _print_best(
 
 def tally(finished: list[Finished]) -> str:
     """`3 completed, 2 pruned`."""
-    words = {
-        COMPLETE: "completed",
-        PRUNED: "pruned",
-        DIVERGED: "diverged",
-        OUT_OF_MEMORY: "out of memory",
-        FAILED: "failed",
-        CRASHED: "crashed",
-    }
-    counts = {key: sum(one.outcome == key for one in finished) for key in words}
-    return ", ".join(f"{counts[key]} {word}" for key, word in words.items() if counts[key])
+    counts = Counter(one.outcome for one in finished)
+    return ", ".join(
+        f"{counts[key]} {'completed' if key == Outcome.COMPLETE else in_words(key)}"
+        for key in Outcome
+        if counts[key]
+    )
 
 
 def _table(settings: Settings, best: list[Finished], found: Confirmation | None) -> str:

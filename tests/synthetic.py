@@ -14,7 +14,7 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.recipe import Part, Recipe
-from lrsearch.study.tables import COMPLETE, DIVERGED, DONE
+from lrsearch.states import Outcome, WorkState
 
 INFO = DataInfo(
     name="digits", fingerprint="abc123", input_shape=(1, 8, 8), n_classes=10, n_train=1078,
@@ -45,12 +45,16 @@ def recipe(lr: float = 0.1, batch_size: int = 32, scheduler: str = "cosine", **m
 
 
 def trial(
-    number: int, used: Recipe | None, value: float | None, outcome: str = COMPLETE, **more: Any
+    number: int,
+    used: Recipe | None,
+    value: float | None,
+    outcome: str = Outcome.COMPLETE,
+    **more: Any,
 ) -> TrialData:
     """A trial that has ended; its curve has `epochs` points that fall to the value."""
-    epochs = more.pop("epochs", 5 if outcome == COMPLETE else 2)
+    epochs = more.pop("epochs", 5 if outcome == Outcome.COMPLETE else 2)
     ended = TrialData(
-        number=number, trial_id=100 + number, unit=number, seed=1000 + number, state=DONE,
+        number=number, trial_id=100 + number, unit=number, seed=1000 + number, state=WorkState.DONE,
         outcome=outcome, value=value, reason=None, end_step=None, end_lr=None, seconds=10.0,
         owner="host/1/1.00", device="cpu", attempts=1, deaths=0, order=number + 1,
         finished_at=None, recipe=used, curve=_curve(used, value, epochs),
@@ -106,7 +110,7 @@ def sampled(
         loss = value(used) + rng.gauss(0.0, noise)
         diverged = used.optimizer.name == "sgd" and used.lr > 0.8
         trials.append(
-            trial(number, used, None, DIVERGED, end_step=3, end_lr=used.lr, epochs=0)
+            trial(number, used, None, Outcome.DIVERGED, end_step=3, end_lr=used.lr, epochs=0)
             if diverged
             else trial(number, used, loss, epochs=epochs)
         )

@@ -9,11 +9,11 @@ from typing import Any
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
+from lrsearch.states import Outcome
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.study import open_study
-from lrsearch.study.tables import COMPLETE
 from lrsearch.study.trials import Studies
 
 INFO = DataInfo(
@@ -66,7 +66,7 @@ class ToldSweep:
     def trial(
         self,
         value: float | None = 0.5,
-        outcome: str = COMPLETE,
+        outcome: str = Outcome.COMPLETE,
         evaluations: int = 3,
         reason: str | None = None,
     ) -> Claim:
@@ -74,7 +74,7 @@ class ToldSweep:
         claim = self.begin()
         for number in range(1, evaluations + 1):
             self.evaluate(claim, number, (value or 1.0) + evaluations - number)
-        self.claims.finish(claim, Outcome(outcome, value, reason), 1.5)
+        self.claims.finish(claim, Ending(outcome, value, reason), 1.5)
         return claim
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lrsearch.analysis.study_data import Point, StudyData, TrialData
 from lrsearch.space.names import ParameterName
-from lrsearch.study.tables import PRUNED
+from lrsearch.states import Outcome
 
 
 def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def reason_of(study: StudyData, trial: TrialData) -> str | None:
 
     Of a pruned one its last evaluation is, and the pruner of the study.
     """
-    if trial.outcome != PRUNED or trial.reason or not trial.curve:
+    if trial.outcome != Outcome.PRUNED or trial.reason or not trial.curve:
         return trial.reason
     last, metric = trial.curve[-1], study.metric.name
     value = "unknown" if last.value is None else f"{last.value:.4g}"

@@ -8,7 +8,7 @@ from typing import Any
 from lrsearch.analysis.words import chance, confirming, listed, number, plural, sentence, the_best
 from lrsearch.config.settings import ConfirmSettings
 from lrsearch.confirm.result import Candidate, Confirmation
-from lrsearch.study.tables import COMPLETE, DONE
+from lrsearch.states import Outcome, WorkState
 
 
 def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str:
@@ -29,7 +29,7 @@ def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str
 
 def progress_words(found: Confirmation) -> str:
     """`confirming the best 3: 4 of 9 runs`."""
-    if found.is_finished and found.test is not None and found.test.state != DONE:
+    if found.is_finished and found.test is not None and found.test.state != WorkState.DONE:
         return "testing the confirmed winner"
     return confirming(len(found.found), found.done, len(found.wanted))
 
@@ -150,7 +150,7 @@ def score_words(found: Confirmation, data: Mapping[str, Any] | None) -> str:
         return "There is no test score: lrsearch does not know the test data of your own objective."
     if not data.get("n_test"):
         return "There is no test score: these data have no test part."
-    if test is not None and test.outcome not in (None, COMPLETE):
+    if test is not None and test.outcome not in (None, Outcome.COMPLETE):
         why = (test.reason or "").strip().splitlines()[-1:]
         return f"There is no test score: the test {test.outcome} ({''.join(why)})."
     return "The test score is not there yet."

@@ -12,10 +12,10 @@ import numpy as np
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import listed, number, plural
-from lrsearch.study.tables import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED
+from lrsearch.states import Outcome
 
 LEAST_TRIES = 3
-_TRIED = (COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY)
+_TRIED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
 _ADAPTIVE = ("tpe", "gp", "cmaes")
 
 
@@ -232,7 +232,7 @@ def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
     limit = min if study.metric.mode == "min" else max
     return [
         limit(trial.value, worst)
-        if trial.outcome in (COMPLETE, PRUNED) and trial.value is not None
+        if trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED) and trial.value is not None
         else worst
         for trial in trials
     ]

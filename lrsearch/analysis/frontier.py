@@ -15,7 +15,7 @@ from lrsearch.analysis.words import listed, number, percent, plural
 from lrsearch.config.settings import Settings
 from lrsearch.recipe import Recipe
 from lrsearch.space.names import ParameterName
-from lrsearch.study.tables import COMPLETE, DIVERGED, OUT_OF_MEMORY, PRUNED
+from lrsearch.states import Outcome
 
 _BEYOND = 1.1
 
@@ -169,16 +169,16 @@ def find_frontier(study: StudyData, settings: Settings) -> Frontier:
     for trial in study.trials:
         if trial.recipe is None:
             continue
-        if trial.outcome == OUT_OF_MEMORY:
+        if trial.outcome == Outcome.OUT_OF_MEMORY:
             memory[trial.recipe.batch_size] += 1
-        if trial.outcome in (COMPLETE, PRUNED, DIVERGED):
+        if trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED):
             key = (trial.recipe.optimizer.name, trial.recipe.batch_size)
             groups[key].append((trial, trial.recipe))
     ended = [pair for group in groups.values() for pair in group]
     nothing = frozenset(
         trial.number
         for trial, _ in ended
-        if trial.outcome != DIVERGED and learned_nothing(trial, study, settings)
+        if trial.outcome != Outcome.DIVERGED and learned_nothing(trial, study, settings)
     )
     borders = [_border(*key, groups[key], nothing) for key in sorted(groups)]
     return Frontier(
@@ -189,7 +189,7 @@ def find_frontier(study: StudyData, settings: Settings) -> Frontier:
             sorted(
                 trial.end_step
                 for trial in study.trials
-                if trial.outcome == DIVERGED and trial.end_step is not None
+                if trial.outcome == Outcome.DIVERGED and trial.end_step is not None
             )
         ),
         out_of_memory=tuple(sorted(memory.items())),
@@ -218,7 +218,7 @@ def _reached(
                 (
                     recipe.lr
                     for trial, recipe in mine
-                    if trial.outcome != DIVERGED and trial.number not in nothing
+                    if trial.outcome != Outcome.DIVERGED and trial.number not in nothing
                 ),
                 default=None,
             ),
@@ -244,11 +244,11 @@ def _border(
     trials: list[tuple[TrialData, Recipe]],
     nothing: Collection[int],
 ) -> Border:
-    diverged = [recipe.lr for trial, recipe in trials if trial.outcome == DIVERGED]
+    diverged = [recipe.lr for trial, recipe in trials if trial.outcome == Outcome.DIVERGED]
     survived = [
         recipe.lr
         for trial, recipe in trials
-        if trial.outcome != DIVERGED and trial.number not in nothing
+        if trial.outcome != Outcome.DIVERGED and trial.number not in nothing
     ]
     return Border(
         optimizer=optimizer,

@@ -8,24 +8,10 @@ from dataclasses import dataclass
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.analysis.words import hours, listed, number, percent, plural
 from lrsearch.config.settings import Settings
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DIVERGED,
-    DONE,
-    FAILED,
-    OUT_OF_MEMORY,
-    PRUNED,
-    RUNNING,
-)  # fmt: skip
+from lrsearch.states import Outcome, WorkState, in_words
 
-OUTCOMES = {
-    COMPLETE: "complete",
-    PRUNED: "pruned",
-    DIVERGED: "diverged",
-    OUT_OF_MEMORY: "out of memory",
-    FAILED: "failed",
-    CRASHED: "crashed",
+OUTCOMES: dict[str, str] = {
+    outcome: in_words(outcome) for outcome in Outcome if outcome != Outcome.DROPPED
 }
 """In the order in which they are shown, with their words."""
 _CAUSES = 5
@@ -136,20 +122,20 @@ class Spent:
 
 def count_spent(study: StudyData, settings: Settings) -> Spent:
     """Adds up what the trials of a study have cost."""
-    done = [trial for trial in study.trials if trial.state == DONE]
+    done = [trial for trial in study.trials if trial.state == WorkState.DONE]
     by_outcome: dict[str, list[TrialData]] = defaultdict(list)
     for trial in done:
-        by_outcome[trial.outcome or FAILED].append(trial)
+        by_outcome[trial.outcome or Outcome.FAILED].append(trial)
     ended = {words: by_outcome[key] for key, words in OUTCOMES.items() if key in by_outcome}
     return Spent(
         total=study.total,
-        running=sum(trial.state == RUNNING for trial in study.trials),
+        running=sum(trial.state == WorkState.RUNNING for trial in study.trials),
         outcomes=tuple((words, len(trials)) for words, trials in ended.items()),
         epochs=tuple((words, sum(map(_trained, trials))) for words, trials in ended.items()),
         full_epochs=sum(_full(trial, study, settings) for trial in done),
         pruned_epochs=sum(
             max(0.0, _full(trial, study, settings) - _trained(trial))
-            for trial in by_outcome.get(PRUNED, [])
+            for trial in by_outcome.get(Outcome.PRUNED, [])
         ),
         spared=sum(trial.spared_at is not None and trial.is_complete for trial in done),
         wrongly=_wrongly_pruned(study),
@@ -157,8 +143,11 @@ def count_spent(study: StudyData, settings: Settings) -> Spent:
         wall_seconds=study.seconds,
         deaths=sum(trial.deaths for trial in study.trials),
         causes=tuple(
-            Counter(_cause(t) for key in (FAILED, CRASHED) for t in by_outcome.get(key, []))
-            .most_common()
+            Counter(
+                _cause(trial)
+                for key in (Outcome.FAILED, Outcome.CRASHED)
+                for trial in by_outcome.get(key, [])
+            ).most_common()
         ),
     )  # fmt: skip
 

@@ -16,10 +16,11 @@ from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
+from lrsearch.states import Outcome, WorkState
 from lrsearch.study.confirmed import confirmed_first, read_confirmation
 from lrsearch.study.database import Database
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import COMPLETE, DONE, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
 
 MOST_CURVES = 500
 """The most trials whose curves are read for figures."""
@@ -82,7 +83,7 @@ class TrialData:
     @property
     def is_complete(self) -> bool:
         """Whether it ran to its end: only such a trial can be best."""
-        return self.outcome == COMPLETE and self.value is not None
+        return self.outcome == Outcome.COMPLETE and self.value is not None
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,13 @@ class StudyData:
     @property
     def done(self) -> int:
         """How many trials have ended."""
-        return sum(trial.state == DONE for trial in self.trials)
+        return sum(trial.state == WorkState.DONE for trial in self.trials)
 
     @property
     def shown_state(self) -> str:
         """As people and programs are told: all of a study that is done has ended."""
         left = self.confirmation is not None and self.confirmation.work_left
-        return DONE if self.done == self.total and not left else self.state
+        return WorkState.DONE if self.done == self.total and not left else self.state
 
     def trial(self, number: int) -> TrialData:
         """A trial by its number. Raises UserError naming the valid ones."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from lrsearch.states import Outcome, WorkState, in_words
+
 if TYPE_CHECKING:
     from lrsearch.confirm.model import Estimate
-
-# As in `lrsearch_side_runs`.
-_DONE, _COMPLETE, _DROPPED = "done", "complete", "dropped"
 
 HOPELESS = 0.02
 """A candidate that is the best with a probability below this is trained no more."""
@@ -84,12 +83,12 @@ class Confirmation:
     @property
     def wanted(self) -> Sequence[Run]:
         """The runs that have been or are to be trained: without those that are not needed."""
-        return [run for run in self.runs if run.outcome != _DROPPED]
+        return [run for run in self.runs if run.outcome != Outcome.DROPPED]
 
     @property
     def done(self) -> int:
         """How many of them have ended."""
-        return sum(run.state == _DONE for run in self.wanted)
+        return sum(run.state == WorkState.DONE for run in self.wanted)
 
     @property
     def is_finished(self) -> bool:
@@ -99,7 +98,7 @@ class Confirmation:
     @property
     def work_left(self) -> bool:
         """Whether a run, or the test, is still to come."""
-        return not self.is_finished or (self.test is not None and self.test.state != _DONE)
+        return not self.is_finished or (self.test is not None and self.test.state != WorkState.DONE)
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -110,14 +109,14 @@ class Confirmation:
             trial: {
                 run.seed: run.value
                 for run in self.runs
-                if run.trial == trial and run.outcome == _COMPLETE and run.value is not None
+                if run.trial == trial and run.outcome == Outcome.COMPLETE and run.value is not None
             }
             for trial in self.found
         }
         broken = broken_candidates(self.runs)
         alive = {trial: known for trial, known in values.items() if known and trial not in broken}
         estimates = estimate(alive, self.mode) if alive else {}
-        dropped = {run.trial for run in self.runs if run.outcome == _DROPPED}
+        dropped = {run.trial for run in self.runs if run.outcome == Outcome.DROPPED}
         listed = [
             Candidate(
                 trial=trial,
@@ -202,10 +201,12 @@ class Confirmation:
 def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
     """How runs that did not come to their end have ended, by candidate."""
     ended: dict[int, Counter[str]] = {}
-    totals = Counter(run.trial for run in runs if run.state == _DONE and run.outcome != _DROPPED)
+    totals = Counter(
+        run.trial for run in runs if run.state == WorkState.DONE and run.outcome != Outcome.DROPPED
+    )
     for run in runs:
-        if run.state == _DONE and run.outcome not in (_COMPLETE, _DROPPED):
-            ended.setdefault(run.trial, Counter())[str(run.outcome).replace("_", " ")] += 1
+        if run.state == WorkState.DONE and run.outcome not in (Outcome.COMPLETE, Outcome.DROPPED):
+            ended.setdefault(run.trial, Counter())[in_words(str(run.outcome))] += 1
     return {
         trial: f"{', '.join(f'{n} {how}' for how, n in counts.items())} of {totals[trial]}"
         for trial, counts in ended.items()

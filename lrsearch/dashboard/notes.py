@@ -12,7 +12,7 @@ from lrsearch.analysis.words import plural, sentence
 from lrsearch.display import duration, number
 from lrsearch.export import script_words
 from lrsearch.shell import command, name_word
-from lrsearch.study.tables import DONE, OPEN
+from lrsearch.states import StudyState, WorkState, in_words
 from lrsearch.study.trials import picture_id
 
 _BETTER = {"min": "lower is better", "max": "higher is better"}
@@ -23,7 +23,7 @@ def study_note(study: StudyData, findings: Sequence[str]) -> str:
     parts = [f"# {_plain(study.name)}", _progress(study)]
     if description := study.config.get("description"):
         parts.insert(1, _plain(str(description)))
-    if study.stopped and study.state != OPEN:
+    if study.stopped and study.state != StudyState.OPEN:
         parts.append(f"It was {_plain(study.state)}:\n\n{_fenced(study.stopped)}")
     parts += ["## The best recipe", _best(study)]
     if findings:
@@ -33,10 +33,10 @@ def study_note(study: StudyData, findings: Sequence[str]) -> str:
 
 def trial_note(trial: TrialData, study: StudyData) -> str:
     """How a trial ended and why, and its recipe. It depends on the trial alone."""
-    outcome = (trial.outcome or trial.state).replace("_", " ")
+    outcome = in_words(trial.outcome or trial.state)
     value = "" if trial.value is None else f", {_plain(study.metric.name)} {number(trial.value)}"
     words = [f"**{outcome}**{value}"]
-    if trial.state == DONE and trial.seconds is not None:
+    if trial.state == WorkState.DONE and trial.seconds is not None:
         words.append(f"after {duration(trial.seconds)}")
     if trial.curve:
         words.append(plural(trial.curve[-1].epoch, "epoch"))
@@ -53,7 +53,7 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
 
 
 def _progress(study: StudyData) -> str:
-    outcomes = Counter(trial.outcome for trial in study.trials if trial.state == DONE)
+    outcomes = Counter(trial.outcome for trial in study.trials if trial.state == WorkState.DONE)
     counts = ", ".join(
         f"{count} {str(name).replace('_', ' ')}" for name, count in outcomes.most_common()
     )

@@ -21,9 +21,10 @@ from lrsearch.dashboard import attributes
 from lrsearch.dashboard.notes import study_note, trial_note
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import LrsearchError, UserError
+from lrsearch.states import WorkState
 from lrsearch.study.database import Database
 from lrsearch.study.outages import passes
-from lrsearch.study.tables import RUNNING, EpochRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import EpochRow, SideRunRow, StudyRow, UnitRow
 
 INTERVAL = 10.0
 """Seconds between two looks at the database."""
@@ -116,7 +117,7 @@ def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
     evaluations = (
         select(UnitRow.study_id, func.count())
         .join(EpochRow, EpochRow.trial_id == UnitRow.trial_id)
-        .where(UnitRow.state == RUNNING)  # those of the others do not change any more
+        .where(UnitRow.state == WorkState.RUNNING)  # those of the others do not change any more
     )
     side_runs = select(SideRunRow.study_id, SideRunRow.state, func.count(), func.sum(
         SideRunRow.attempts)).group_by(SideRunRow.study_id, SideRunRow.state).order_by(

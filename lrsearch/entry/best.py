@@ -20,10 +20,10 @@ from lrsearch.entry.asked import Asked, asked, no_more, print_json, stored_setti
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
 from lrsearch.shell import command, name_word
+from lrsearch.states import Outcome
 from lrsearch.study.confirmed import best_number, read_confirmation
 from lrsearch.study.progress import Finished, Progress
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import COMPLETE
 
 USAGE = "best NAME [--trial N] [storage.url=...]"
 Format = Literal["text", "yaml", "python", "json"]
@@ -102,7 +102,7 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
         return Stored(settings, info, trial, True, confirmation, to_come)
     trial = progress.ended(wanted)
     if trial is not None:
-        if trial.outcome != COMPLETE or trial.value is None:
+        if trial.outcome != Outcome.COMPLETE or trial.value is None:
             raise UserError(
                 f"trial {wanted} of {where.name} is {trial.outcome}: only one that has run to "
                 f"its end has a value to be repeated"

@@ -10,10 +10,10 @@ from lrsearch.entry.asked import shown_place
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.shell import command, name_word
+from lrsearch.states import WorkState
 from lrsearch.study.database import Database, existing, open_existing
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus, status_of
-from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.workers.here import Here
 
 
@@ -42,9 +42,9 @@ def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStat
 
 def _is_done(study: StudyStatus, verb: str) -> bool:
     """Whether all of a study has ended; says so."""
-    if study.shown_state == DONE:
+    if study.shown_state == WorkState.DONE:
         print(f"{study.name} is done: there is nothing to {verb}")
-    return study.shown_state == DONE
+    return study.shown_state == WorkState.DONE
 
 
 def pause_study(arguments: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ def pause_study(arguments: Sequence[str]) -> None:
         if _is_done(study, "pause"):
             return
         queue.pause()
-        running = at_work(study.counts[RUNNING], study.side_counts[RUNNING])
+        running = at_work(study.counts[WorkState.RUNNING], study.side_counts[WorkState.RUNNING])
         print(
             f"{study.name} is paused: its workers hand {running} back\n"
             f"to go on: {command('resume', name_word(study.name))}{shown_place(here)}"
@@ -70,9 +70,9 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
             print(f"{plural(again, 'failed trial')} {'is' if again == 1 else 'are'} open again")
         queue.open()
         counts, work = queue.counts(), queue.work()
-        left = waiting(counts[OPEN], work[OPEN] - counts[OPEN])
-        print(f"{study.name} is open: {left}, {work[RUNNING]} running")
-        if work[OPEN]:
+        left = waiting(counts[WorkState.OPEN], work[WorkState.OPEN] - counts[WorkState.OPEN])
+        print(f"{study.name} is open: {left}, {work[WorkState.RUNNING]} running")
+        if work[WorkState.OPEN]:
             print(
                 f"workers take them; to start one: "
                 f"{command('worker', '--sweep', study.name)}{shown_place(here)}"
@@ -96,7 +96,7 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
         if _is_done(study, "stop"):
             return
         queue.stop("stopped by hand", hand_back=now)
-        trials, side_runs = study.counts[RUNNING], study.side_counts[RUNNING]
+        trials, side_runs = study.counts[WorkState.RUNNING], study.side_counts[WorkState.RUNNING]
         one = trials + side_runs == 1
         back, on = ("is", "goes on to its end") if one else ("are", "go on to their end")
         end = f"{back} handed back" if now else on

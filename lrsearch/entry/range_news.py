@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Self
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import Display
+from lrsearch.states import Outcome, RunKind
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Finished, Snapshot
 from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import COMPLETE, RANGE_TEST
 
 if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
@@ -45,7 +45,10 @@ class TellsRanges:
         self._told = False
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        done = (one.kind == RANGE_TEST and one.outcome == COMPLETE for one in snapshot.side_runs)
+        done = (
+            one.kind == RunKind.RANGE_TEST and one.outcome == Outcome.COMPLETE
+            for one in snapshot.side_runs
+        )
         if not self._told and any(done):
             self._told = True
             found = found_ranges(load_row(self._database, self._name).record)

@@ -32,6 +32,7 @@ from lrsearch.redaction import redacted
 from lrsearch.results import conclude
 from lrsearch.shell import command, name_word
 from lrsearch.space.formulas import formula_problems
+from lrsearch.states import WorkState
 from lrsearch.study.database import Database, absolute, refuse_file
 from lrsearch.study.progress import Progress
 from lrsearch.study.ranges import found_ranges
@@ -42,7 +43,6 @@ from lrsearch.study.study import (
     load_row,
     open_study,
 )
-from lrsearch.study.tables import DONE, OPEN, RUNNING
 from lrsearch.study.trials import Studies
 from lrsearch.training.losses import misfit
 from lrsearch.workers.here import Here
@@ -80,7 +80,7 @@ def run(settings: Settings, command: str) -> int:
             markup=False,
             soft_wrap=True,
         )
-    elif running := study.queue.work()[RUNNING]:
+    elif running := study.queue.work()[WorkState.RUNNING]:
         are = "is" if running == 1 else "are"
         console.print(f"{plural(running, 'run')} {are} still run by workers elsewhere")
     studies.close()
@@ -146,9 +146,9 @@ def submit(settings: Settings) -> int:
     console = make_console()
     settings, info, plan = _checked(settings, console)
     settings, studies, _, study = _store(settings, info, plan, console)
-    trials = study.total - study.queue.counts()[DONE]
+    trials = study.total - study.queue.counts()[WorkState.DONE]
     work = study.queue.work()
-    side_runs = work[OPEN] + work[RUNNING] - trials
+    side_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
     here = f"storage.url={redacted(absolute(settings.storage_url))}"
     place = shown_place(Here(settings.storage_url, settings.checkpoints_url))
     console.print(
@@ -312,7 +312,7 @@ def _prepare_logger(console: Console, settings: Settings) -> None:
 def _announce(
     console: Console, settings: Settings, info: DataInfo | None, study: OpenStudy
 ) -> None:
-    done = study.queue.counts()[DONE]
+    done = study.queue.counts()[WorkState.DONE]
     trials = plural(study.total, "trial")
     state = f"goes on at {done} of {trials}" if study.resumed else trials
     what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"

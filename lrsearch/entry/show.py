@@ -17,9 +17,9 @@ from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
 from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title, value_curve
 from lrsearch.pictures.text import paper, text_plot
+from lrsearch.states import WorkState
 from lrsearch.study.confirmed import best_number
 from lrsearch.study.progress import Progress
-from lrsearch.study.tables import DONE
 
 SHOW = "show NAME TRIAL [storage.url=...]"
 COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"
@@ -51,7 +51,7 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
             print()
             print("\n".join(_evaluations(trial, study.metric.name)))
         else:
-            console.print("no evaluation yet" if trial.state != DONE else "no evaluation")
+            console.print("no evaluation yet" if trial.state != WorkState.DONE else "no evaluation")
         if reason := reason_of(study, trial):
             console.print("\n[bold]why it ended[/]")
             console.print(reason.rstrip(), markup=False, soft_wrap=True)

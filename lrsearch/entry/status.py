@@ -19,13 +19,13 @@ from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError, in_short
 from lrsearch.redaction import redacted
+from lrsearch.states import StudyState, WorkState
 from lrsearch.study.confirmed import read_confirmation
 from lrsearch.study.database import Database, open_existing
 from lrsearch.study.outages import passes
 from lrsearch.study.progress import Progress, Running
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, StudyStatus, status_of
-from lrsearch.study.tables import DONE, OPEN, RUNNING
 
 USAGE = "status [NAME] [storage.url=...]"
 _INTERVAL = 2.0
@@ -81,8 +81,9 @@ def _say(console: Console, line: str) -> None:
 def _line(study: StudyStatus) -> str:
     counts = study.counts
     return (
-        f"{study.name:24} {study.shown_state:8} {counts[DONE]}/{sum(counts.values())} done, "
-        f"{counts[RUNNING]} running, {counts[OPEN]} open"
+        f"{study.name:24} {study.shown_state:8} "
+        f"{counts[WorkState.DONE]}/{sum(counts.values())} done, "
+        f"{counts[WorkState.RUNNING]} running, {counts[WorkState.OPEN]} open"
         + _side_words(study)
         + (f", priority {study.priority}" if study.priority else "")
     )
@@ -91,19 +92,20 @@ def _line(study: StudyStatus) -> str:
 def _side_words(study: StudyStatus) -> str:
     """What is done of the runs outside the budget; nothing where there are none."""
     total = sum(study.side_counts.values())
-    return f"; {study.side_counts[DONE]}/{total} side runs done" if total else ""
+    return f"; {study.side_counts[WorkState.DONE]}/{total} side runs done" if total else ""
 
 
 def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
     """Why it is not open, why some hosts leave it alone, and whether nobody works on it."""
     lines = []
-    if study.stopped and study.state != OPEN:
+    if study.stopped and study.state != StudyState.OPEN:
         lines.append(f"    {in_short(study.stopped)}")
     for host, reason in study.refusals.items():
         lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
     if _lacks_workers(database, study):
         trials, side_runs = (
-            counts[OPEN] + counts[RUNNING] for counts in (study.counts, study.side_counts)
+            counts[WorkState.OPEN] + counts[WorkState.RUNNING]
+            for counts in (study.counts, study.side_counts)
         )
         left = waiting(trials, side_runs)
         lines.append(f"    {left}, {start_a_worker(study.name, place)}")
@@ -112,8 +114,8 @@ def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
 
 def _lacks_workers(database: Database, study: StudyStatus) -> bool:
     """Whether it is open, with trials to do, and no live worker has any of them."""
-    left = study.work[OPEN] + study.work[RUNNING]
-    is_open = study.state == OPEN and left > 0
+    left = study.work[WorkState.OPEN] + study.work[WorkState.RUNNING]
+    is_open = study.state == StudyState.OPEN and left > 0
     return is_open and not Shelf(database.session).running_now(study.study_id)
 
 
@@ -204,7 +206,9 @@ def _watch(database: Database, names: Sequence[str], place: str) -> int:
 def _is_over(study: StudyStatus) -> bool:
     """Whether nothing runs and nothing will without a person."""
     work = study.work
-    return not work[RUNNING] and (study.state != OPEN or not work[OPEN])
+    return not work[WorkState.RUNNING] and (
+        study.state != StudyState.OPEN or not work[WorkState.OPEN]
+    )
 
 
 def _watch_one(console: Console, database: Database, study: StudyStatus, place: str) -> None:
@@ -283,6 +287,11 @@ def _table(studies: Sequence[StudyStatus]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for study in studies:
         counts = study.counts
-        cells = (counts[DONE], counts[RUNNING], counts[OPEN], study.priority)
+        cells = (
+            counts[WorkState.DONE],
+            counts[WorkState.RUNNING],
+            counts[WorkState.OPEN],
+            study.priority,
+        )
         table.add_row(Text(study.name), study.shown_state, *map(str, cells))
     return table

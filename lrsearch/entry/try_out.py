@@ -16,10 +16,10 @@ from lrsearch.entry.asked import (
 )
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.shell import command, name_word
+from lrsearch.states import StudyState
 from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import OPEN
 
 USAGE = "try NAME lr=0.1 scheduler=cosine ... [storage.url=...]"
 
@@ -51,7 +51,7 @@ def try_setting(arguments: Sequence[str]) -> None:
             f"what it leaves out is suggested by the sampler; the study now has "
             f"{plural(queue.total(), 'trial')}"
         )
-        if row.state != OPEN:
+        if row.state != StudyState.OPEN:
             print(
                 f"{where.name} is {row.state}; to go on: "
                 f"{command('resume', name_word(where.name))}{where.place}"

@@ -21,7 +21,7 @@ from lrsearch.figures.style import (
     wants_log,
 )  # fmt: skip
 from lrsearch.recipe import Recipe
-from lrsearch.study.tables import COMPLETE, DIVERGED, FAILED, PRUNED
+from lrsearch.states import Outcome
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -128,7 +128,7 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
                 mode="lines",
                 name=f"{fit.optimizer}: exponent {fit.exponent:.2f} "
                 f"({fit.low:.2f} to {fit.high:.2f})",
-                line={"color": OUTCOME_COLOURS[DIVERGED], "width": 2.5},
+                line={"color": OUTCOME_COLOURS[Outcome.DIVERGED], "width": 2.5},
             )
         )
     figure.update_xaxes(_size_axis({recipe.batch_size for _, recipe in complete}))
@@ -144,9 +144,9 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
         return None
     figure = new_figure("batch size (samples a step)", "learning rate (peak)")
     kinds = {
-        "survived": (OUTCOME_COLOURS[COMPLETE], "circle-open"),
-        "learned nothing": (OUTCOME_COLOURS[FAILED], "triangle-down"),
-        "diverged": (OUTCOME_COLOURS[DIVERGED], "x"),
+        "survived": (OUTCOME_COLOURS[Outcome.COMPLETE], "circle-open"),
+        "learned nothing": (OUTCOME_COLOURS[Outcome.FAILED], "triangle-down"),
+        "diverged": (OUTCOME_COLOURS[Outcome.DIVERGED], "x"),
     }
     sizes: set[int] = set()
     rates: list[float] = []
@@ -178,9 +178,9 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
 
 
 def _fate(trial: TrialData, frontier: Frontier) -> str | None:
-    if trial.outcome == DIVERGED:
+    if trial.outcome == Outcome.DIVERGED:
         return "diverged"
-    if trial.outcome not in (COMPLETE, PRUNED):
+    if trial.outcome not in (Outcome.COMPLETE, Outcome.PRUNED):
         return None
     return "learned nothing" if trial.number in frontier.nothing else "survived"
 

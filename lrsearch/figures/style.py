@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.study.tables import COMPLETE, CRASHED, DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+from lrsearch.states import Outcome
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -30,13 +30,13 @@ _GRID = "rgba(128, 128, 128, 0.25)"
 BEST_TO_WORST = [[0.0, "#e3b505"], [0.5, GREY], [1.0, BLUE]]
 """From yellow to blue, neither of which is lost on white or on black."""
 
-OUTCOME_COLOURS = {
-    COMPLETE: GREEN,
-    PRUNED: SKY,
-    DIVERGED: VERMILLION,
-    OUT_OF_MEMORY: PINK,
-    FAILED: ORANGE,
-    CRASHED: GREY,
+OUTCOME_COLOURS: dict[str, str] = {
+    Outcome.COMPLETE: GREEN,
+    Outcome.PRUNED: SKY,
+    Outcome.DIVERGED: VERMILLION,
+    Outcome.OUT_OF_MEMORY: PINK,
+    Outcome.FAILED: ORANGE,
+    Outcome.CRASHED: GREY,
 }
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.loggers.catalogue import LoggedTrial
-from lrsearch.study.tables import COMPLETE, CRASHED, FAILED
+from lrsearch.states import Outcome
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -75,7 +75,11 @@ class Log:
         if value is not None:
             self._send(metrics=[Metric(f"trial_{metric}", value, int(1000 * time.time()), 0)])
         self.close()
-        status = {COMPLETE: "FINISHED", FAILED: "FAILED", CRASHED: "FAILED"}.get(outcome, "KILLED")
+        status = "KILLED"
+        if outcome == Outcome.COMPLETE:
+            status = "FINISHED"
+        elif outcome in (Outcome.FAILED, Outcome.CRASHED):
+            status = "FAILED"
         self._client.set_terminated(self._run, status=status)
 
     def close(self) -> None:

@@ -11,10 +11,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lrsearch.forecast import Forecaster, History, Scale
+from lrsearch.states import Outcome
 
 _MOMENTS = 20
 """Unfinished trials are judged at multiples of this part of a training, not at each evaluation."""
-_BROKEN = ("diverged", "out_of_memory")
+_BROKEN = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)

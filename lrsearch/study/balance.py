@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import Settings
-from lrsearch.study.tables import DONE, EpochRow, StudyRow, UnitRow
+from lrsearch.states import WorkState
+from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
 
 _LEAST = 0.1
 """Of a whole training: what a trial costs at least that ended before its first evaluation. Else a
@@ -74,6 +75,10 @@ class FamilyBalance:
             family = recipe["scheduler"]["name"] if recipe else params.get("scheduler")
             if family not in spent:
                 continue  # its family is not settled yet, or no longer in the space
-            cost = reached.get(trial_id, _LEAST * self.whole) if state == DONE else self.whole
+            cost = (
+                reached.get(trial_id, _LEAST * self.whole)
+                if state == WorkState.DONE
+                else self.whole
+            )
             spent[family] += cost
         return spent

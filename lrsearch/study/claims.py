@@ -14,13 +14,14 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
+from lrsearch.states import WorkState
 from lrsearch.study import trials
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.clock import ticked
-from lrsearch.study.endings import Outcome, crash, end, open_again
+from lrsearch.study.endings import Ending, crash, end, open_again
 from lrsearch.study.leasing import Leasing, Orders, release
 from lrsearch.study.suggestions import Chosen
-from lrsearch.study.tables import DONE, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
 
 Row = dict[str, Any]
 """The columns of an EpochRow: what can be written again after a transaction that failed."""
@@ -85,7 +86,7 @@ class Claims:
                 row.params = {**row.params, **self.balance.next(session, self.study_id)}
             row.trial_id, row.trial_number = trials.create(session, self.study_id, row.number)
         else:
-            trials.set_state(session, row.trial_id, "running")
+            trials.set_running(session, row.trial_id)
         return Claim(
             unit_id=row.unit_id,
             number=row.number,
@@ -158,7 +159,7 @@ class Claims:
         with self.session() as session:
             return Orders(orders.hand_back, prune=decide(session))
 
-    def finish(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
+    def finish(self, claim: Claim, outcome: Ending, seconds: float) -> None:
         """The unit is done. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             end(session, self.study_id, claim.unit_id, outcome, seconds)
@@ -169,7 +170,7 @@ class Claims:
             found = session.execute(
                 select(UnitRow.state, UnitRow.attempts).where(UnitRow.unit_id == claim.unit_id)
             ).first()  # None where the study has been deleted
-            return found is not None and tuple(found) == (DONE, claim.attempt)
+            return found is not None and tuple(found) == (WorkState.DONE, claim.attempt)
 
     def is_over(self, claim: Claim) -> bool:
         """Whether anybody has ended the unit, or deleted its study."""
@@ -179,7 +180,7 @@ class Claims:
         """The unit is open again: it was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             release(session, UnitRow, claim.unit_id, claim.attempt)
-            trials.set_state(session, claim.trial_id, "waiting")
+            trials.set_waiting(session, claim.trial_id)
 
     def died(self, claim: Claim, cause: str) -> None:
         """The unit has ended this worker: it is open again, or ended where it ends too many.

@@ -10,18 +10,9 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
+from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.study.confirmed import read_confirmation
-from lrsearch.study.tables import (
-    COMPLETE,
-    CONFIRM,
-    DONE,
-    DROPPED,
-    OPEN,
-    TEST,
-    SideRunRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import SideRunRow, StudyRow, UnitRow
 
 
 def advance(session: Session, study_id: int) -> None:
@@ -37,8 +28,8 @@ def advance(session: Session, study_id: int) -> None:
         .execution_options(populate_existing=True)
     ).one()
     units = select(func.count()).where(UnitRow.study_id == study_id)
-    left = session.scalar(units.where(UnitRow.state != DONE))
-    if study.state != OPEN or left or not session.scalar(units):
+    left = session.scalar(units.where(UnitRow.state != WorkState.DONE))
+    if study.state != StudyState.OPEN or left or not session.scalar(units):
         return
     wanted = study.config.get("confirm")
     if wanted is None:
@@ -51,7 +42,7 @@ def advance(session: Session, study_id: int) -> None:
 
 def _untouched(study_id: int) -> ColumnElement[bool]:
     """The runs of the confirmation that nobody has begun."""
-    mine = (SideRunRow.study_id == study_id) & (SideRunRow.kind == CONFIRM)
+    mine = (SideRunRow.study_id == study_id) & (SideRunRow.kind == RunKind.CONFIRM)
     return mine & (SideRunRow.attempts == 0)
 
 
@@ -62,13 +53,13 @@ def _plan(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
     complete = session.execute(
         select(UnitRow.trial_number, UnitRow.value, UnitRow.recipe).where(
             UnitRow.study_id == study.study_id,
-            UnitRow.outcome == COMPLETE,
+            UnitRow.outcome == Outcome.COMPLETE,
             UnitRow.value.is_not(None),
         )
     )
     found = [Found(trial or 0, value or 0.0, recipe or {}) for trial, value, recipe in complete]
     mode = MetricSettings(**study.config["metric"]).mode
-    runs = _side_runs(session, study.study_id, CONFIRM)
+    runs = _side_runs(session, study.study_id, RunKind.CONFIRM)
     there = {(run.trial_number, run.seed) for run in runs}
     number = max((run.number for run in runs), default=-1)
     for seed in fresh_seeds(study.config["study"]["seed"], wanted.seeds):
@@ -79,7 +70,7 @@ def _plan(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
             session.add(
                 SideRunRow(
                     study_id=study.study_id,
-                    kind=CONFIRM,
+                    kind=RunKind.CONFIRM,
                     number=number,
                     trial_number=one.trial,
                     recipe=dict(one.recipe),
@@ -98,8 +89,8 @@ def _sift(session: Session, study_id: int) -> None:
     hopeless = SideRunRow.trial_number.in_(found.hopeless if found is not None else ())
     # By condition, not by what was read: another worker may just be claiming one.
     for which, before, after, outcome in (
-        (hopeless, OPEN, DONE, DROPPED),
-        (~hopeless, DONE, OPEN, None),
+        (hopeless, WorkState.OPEN, WorkState.DONE, Outcome.DROPPED),
+        (~hopeless, WorkState.DONE, WorkState.OPEN, None),
     ):
         session.execute(
             update(SideRunRow)
@@ -116,17 +107,17 @@ def _plan_test(session: Session, study: StudyRow) -> None:
         return
     of = [
         run
-        for run in _side_runs(session, study.study_id, CONFIRM)
-        if run.trial_number == winner.trial and run.outcome == COMPLETE
+        for run in _side_runs(session, study.study_id, RunKind.CONFIRM)
+        if run.trial_number == winner.trial and run.outcome == Outcome.COMPLETE
     ]
     numbers = [run.number for run in of]
-    earlier = _side_runs(session, study.study_id, TEST)
+    earlier = _side_runs(session, study.study_id, RunKind.TEST)
     if earlier and (earlier[-1].result or {}).get("runs") == numbers:
         return
     session.add(
         SideRunRow(
             study_id=study.study_id,
-            kind=TEST,
+            kind=RunKind.TEST,
             number=len(earlier),
             trial_number=winner.trial,
             recipe=of[0].recipe,

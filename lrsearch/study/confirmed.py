@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import MetricSettings
-from lrsearch.study.tables import CONFIRM, DONE, TEST, SideRunRow, StudyRow, UnitRow
+from lrsearch.states import RunKind, WorkState
+from lrsearch.study.tables import SideRunRow, StudyRow, UnitRow
 
 if TYPE_CHECKING:
     from lrsearch.confirm.result import Confirmation, WinnerTest
@@ -22,11 +23,13 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
     """None where nothing was to be confirmed."""
     rows = session.scalars(
         select(SideRunRow)
-        .where(SideRunRow.study_id == study_id, SideRunRow.kind.in_((CONFIRM, TEST)))
+        .where(
+            SideRunRow.study_id == study_id, SideRunRow.kind.in_((RunKind.CONFIRM, RunKind.TEST))
+        )
         .order_by(SideRunRow.number)
         .execution_options(populate_existing=True)
     ).all()
-    runs = [row for row in rows if row.kind == CONFIRM]
+    runs = [row for row in rows if row.kind == RunKind.CONFIRM]
     if not runs:
         return None
     from lrsearch.confirm.result import Confirmation, Run
@@ -38,7 +41,7 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
     values = session.execute(
         select(UnitRow.trial_number, UnitRow.value).where(mine, UnitRow.trial_number.in_(trials))
     )
-    ended = select(func.count()).where(mine, UnitRow.state == DONE)
+    ended = select(func.count()).where(mine, UnitRow.state == WorkState.DONE)
     return Confirmation(
         metric=metric.name,
         mode=metric.mode,
@@ -47,7 +50,7 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
         runs=[
             Run(row.trial_number or 0, row.seed, row.state, row.outcome, row.value) for row in runs
         ],
-        test=_test([row for row in rows if row.kind == TEST]),
+        test=_test([row for row in rows if row.kind == RunKind.TEST]),
     )
 
 

@@ -9,27 +9,17 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.states import Outcome, WorkState
 from lrsearch.study import trials
 from lrsearch.study.clock import ticked
 from lrsearch.study.confirmation import advance
 from lrsearch.study.leasing import Row, key, release
 from lrsearch.study.ranges import stop_without_ranges
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DONE,
-    FAILED,
-    OPEN,
-    RUNNING,
-    EpochRow,
-    SideRunRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import EpochRow, SideRunRow, StudyRow, UnitRow
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ending:
     """How a unit ended."""
 
     outcome: str
@@ -42,7 +32,7 @@ class Outcome:
 
 
 def end(
-    session: Session, study_id: int, unit_id: int, outcome: Outcome, seconds: float | None
+    session: Session, study_id: int, unit_id: int, outcome: Ending, seconds: float | None
 ) -> None:
     """The unit is done, and so is its trial."""
     # The study's row is locked until the end of the transaction: no order is given twice.
@@ -56,7 +46,7 @@ def end(
         update(UnitRow)
         .where(UnitRow.unit_id == unit_id)
         .values(
-            state=DONE,
+            state=WorkState.DONE,
             leased_until=None,
             outcome=outcome.outcome,
             value=outcome.value,
@@ -71,7 +61,7 @@ def end(
         .returning(UnitRow.trial_id)
     )
     assert trial_id is not None, "a claimed unit has a trial"
-    if outcome.outcome == COMPLETE:
+    if outcome.outcome == Outcome.COMPLETE:
         session.execute(update(EpochRow).where(EpochRow.trial_id == trial_id).values(complete=True))
     shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
     last = session.execute(
@@ -92,7 +82,7 @@ def end_side_run(
     session: Session,
     study_id: int,
     side_run_id: int,
-    outcome: Outcome,
+    outcome: Ending,
     seconds: float | None,
     **found: Mapping[str, Any],
 ) -> None:
@@ -103,7 +93,7 @@ def end_side_run(
         update(SideRunRow)
         .where(SideRunRow.side_run_id == side_run_id)
         .values(
-            state=DONE,
+            state=WorkState.DONE,
             leased_until=None,
             outcome=outcome.outcome,
             value=outcome.value,
@@ -126,7 +116,7 @@ def crash(session: Session, row: UnitRow | SideRunRow, cause: str | None = None)
     if cause is not None:
         reason += f"; the last: {cause}"
     if isinstance(row, SideRunRow):
-        crashed = Outcome(CRASHED, reason=reason)
+        crashed = Ending(Outcome.CRASHED, reason=reason)
         end_side_run(session, row.study_id, row.side_run_id, crashed, None)
         return
     last = session.scalar(
@@ -135,7 +125,7 @@ def crash(session: Session, row: UnitRow | SideRunRow, cause: str | None = None)
         .order_by(EpochRow.evaluation.desc())
         .limit(1)
     )
-    end(session, row.study_id, row.unit_id, Outcome(CRASHED, last, reason), None)
+    end(session, row.study_id, row.unit_id, Ending(Outcome.CRASHED, last, reason), None)
 
 
 def bury(
@@ -155,7 +145,7 @@ def bury(
         with session_of() as session:
             running = session.execute(
                 select(key(table), table.owner, table.attempts).where(
-                    table.study_id == study_id, table.state == RUNNING
+                    table.study_id == study_id, table.state == WorkState.RUNNING
                 )
             ).all()
         for row_id, _, attempt in [one for one in running if one[1] and is_dead(one[1])]:
@@ -182,7 +172,7 @@ def open_again(
     if row.deaths >= max_attempts:
         crash(session, row, cause)
     elif isinstance(row, UnitRow) and row.trial_id is not None:
-        trials.set_state(session, row.trial_id, "waiting")
+        trials.set_waiting(session, row.trial_id)
 
 
 def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
@@ -192,16 +182,16 @@ def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
         for unit in units:
             unit.finish_order = None
             if unit.trial_id is not None:
-                trials.set_state(session, unit.trial_id, "waiting")
+                trials.set_waiting(session, unit.trial_id)
         return len(units) + len(_reopen_failed(session, SideRunRow, study_id))
 
 
 def _reopen_failed(session: Session, table: type[Row], study_id: int) -> Sequence[Row]:
     return session.scalars(
         update(table)
-        .where(table.study_id == study_id, table.outcome.in_((FAILED, CRASHED)))
+        .where(table.study_id == study_id, table.outcome.in_((Outcome.FAILED, Outcome.CRASHED)))
         .values(
-            state=OPEN,
+            state=WorkState.OPEN,
             owner=None,
             deaths=0,
             outcome=None,

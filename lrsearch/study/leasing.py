@@ -16,8 +16,9 @@ from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, not_, se
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
+from lrsearch.states import StudyState, WorkState
 from lrsearch.study.clock import database_now
-from lrsearch.study.tables import DONE, OPEN, RUNNING, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import SideRunRow, StudyRow, UnitRow
 
 Row = TypeVar("Row", bound=UnitRow | SideRunRow)
 
@@ -64,16 +65,16 @@ class Leasing(Generic[Row]):
         """
         following = (
             select(self._id)
-            .where(self.table.study_id == self.study_id, self.table.state == OPEN, *which)
+            .where(self.table.study_id == self.study_id, self.table.state == WorkState.OPEN, *which)
             .order_by(order)
         )
         # Repeated outside: on a database without row locks two may have read the same row.
-        first = (self._id == _first(following)) & (self.table.state == OPEN)
+        first = (self._id == _first(following)) & (self.table.state == WorkState.OPEN)
         return self._take(session, first, deaths=0)
 
     def take_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
         """The same for the row whose lease ran out first: its owner has died, or fallen silent."""
-        expired = (self.table.state == RUNNING) & not_(holds(self.table))
+        expired = (self.table.state == WorkState.RUNNING) & not_(holds(self.table))
         following = (
             select(self._id)
             .where(self.table.study_id == self.study_id, expired, *which)
@@ -89,9 +90,9 @@ class Leasing(Generic[Row]):
         state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
         return session.scalar(
             update(self.table)
-            .where(which, state.scalar_subquery() == OPEN)
+            .where(which, state.scalar_subquery() == StudyState.OPEN)
             .values(
-                state=RUNNING,
+                state=WorkState.RUNNING,
                 owner=self.owner,
                 leased_until=database_now() + self.terms.lease,
                 attempts=self.table.attempts + 1,
@@ -113,7 +114,7 @@ class Leasing(Generic[Row]):
                 .where(
                     self._id == row_id,
                     self.table.attempts == attempt,
-                    self.table.state == RUNNING,
+                    self.table.state == WorkState.RUNNING,
                 )
                 .values(leased_until=database_now() + self.terms.lease)
                 .returning(hand_back.scalar_subquery())
@@ -126,7 +127,7 @@ class Leasing(Generic[Row]):
         """Whether anybody has ended it, or deleted its study."""
         with self.session() as session:
             state = session.scalar(select(self.table.state).where(self._id == row_id))
-            return state is None or state == DONE
+            return state is None or state == WorkState.DONE
 
 
 def holds(table: type[Row]) -> ColumnElement[bool]:
@@ -151,8 +152,8 @@ def release(
     """The row is open again, with so many deaths more; None where another has it, or it is done."""
     return session.scalar(
         update(table)
-        .where(key(table) == row_id, table.attempts == attempt, table.state == RUNNING)
-        .values(state=OPEN, owner=None, leased_until=None, deaths=table.deaths + deaths)
+        .where(key(table) == row_id, table.attempts == attempt, table.state == WorkState.RUNNING)
+        .values(state=WorkState.OPEN, owner=None, leased_until=None, deaths=table.deaths + deaths)
         .returning(table)
     )
 

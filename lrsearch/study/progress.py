@@ -8,16 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.study.tables import (
-    COMPLETE,
-    DONE,
-    RANGE_TEST,
-    RUNNING,
-    EpochRow,
-    SideRunRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.states import Outcome, RunKind, WorkState
+from lrsearch.study.tables import EpochRow, SideRunRow, StudyRow, UnitRow
 
 
 @dataclass(frozen=True)
@@ -104,24 +96,28 @@ class Snapshot:
         return [
             run.as_running()
             for run in self.side_runs
-            if run.state == RUNNING and run.kind != RANGE_TEST
+            if run.state == WorkState.RUNNING and run.kind != RunKind.RANGE_TEST
         ]
 
     @property
     def range_test(self) -> SideRun | None:
         """The range test, as long as trials wait for it."""
-        tests = (run for run in self.side_runs if run.kind == RANGE_TEST and run.state != DONE)
+        tests = (
+            run
+            for run in self.side_runs
+            if run.kind == RunKind.RANGE_TEST and run.state != WorkState.DONE
+        )
         return next(tests, None)
 
     @property
     def side_done(self) -> int:
         """How many side runs have ended."""
-        return sum(run.state == DONE for run in self.side_runs)
+        return sum(run.state == WorkState.DONE for run in self.side_runs)
 
     @property
     def owners(self) -> list[str]:
         """Those who are at work."""
-        side = [run.owner or "" for run in self.side_runs if run.state == RUNNING]
+        side = [run.owner or "" for run in self.side_runs if run.state == WorkState.RUNNING]
         return [*(one.owner for one in self.running), *side]
 
 
@@ -137,7 +133,7 @@ class Progress:
         latest = (
             select(EpochRow.trial_id, func.max(EpochRow.step).label("step"))
             .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
-            .where(UnitRow.study_id == self._study_id, UnitRow.state == RUNNING)
+            .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.RUNNING)
             .group_by(EpochRow.trial_id)
             .subquery()
         )
@@ -155,7 +151,7 @@ class Progress:
                     EpochRow,
                     (EpochRow.trial_id == latest.c.trial_id) & (EpochRow.step == latest.c.step),
                 )
-                .where(UnitRow.study_id == self._study_id, UnitRow.state == RUNNING)
+                .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.RUNNING)
                 .order_by(UnitRow.number)
             ).all()
         running = [
@@ -175,7 +171,7 @@ class Progress:
     def side_runs(self) -> list[SideRun]:
         """The runs outside the budget, in the order in which they were added."""
         row = SideRunRow
-        is_running = case((row.state == RUNNING, row.result), else_=None)
+        is_running = case((row.state == WorkState.RUNNING, row.result), else_=None)
         with self._session() as session:
             return [
                 SideRun(*columns)
@@ -199,7 +195,7 @@ class Progress:
 
     def count_ended(self) -> int:
         """How many trials have ended."""
-        ended = (UnitRow.study_id == self._study_id) & (UnitRow.state == DONE)
+        ended = (UnitRow.study_id == self._study_id) & (UnitRow.state == WorkState.DONE)
         with self._session() as session:
             return session.scalar(select(func.count()).where(ended)) or 0
 
@@ -208,7 +204,7 @@ class Progress:
         with self._session() as session:
             rows = session.execute(
                 select(*columns)
-                .where(UnitRow.study_id == self._study_id, UnitRow.state == DONE, which)
+                .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.DONE, which)
                 .order_by(UnitRow.finish_order, UnitRow.unit_id)
             ).all()
         return [
@@ -236,7 +232,7 @@ class Progress:
                 select(UnitRow.trial_number, UnitRow.value)
                 .where(
                     UnitRow.study_id == self._study_id,
-                    UnitRow.outcome == COMPLETE,
+                    UnitRow.outcome == Outcome.COMPLETE,
                     UnitRow.value.is_not(None),
                 )
                 .order_by(order, UnitRow.finish_order, UnitRow.unit_id)
@@ -256,5 +252,5 @@ class Progress:
 
 def ranked(finished: list[Finished], mode: str) -> list[Finished]:
     """The complete trials, the best first. Only these can be shown as best."""
-    complete = [f for f in finished if f.outcome == COMPLETE and f.value is not None]
+    complete = [f for f in finished if f.outcome == Outcome.COMPLETE and f.value is not None]
     return sorted(complete, key=lambda f: f.value or 0.0, reverse=mode == "max")

@@ -9,21 +9,11 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.seeds import derived_seed
+from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.study.clock import ticked
 from lrsearch.study.confirmation import advance
 from lrsearch.study.ranges import try_again
-from lrsearch.study.tables import (
-    CRASHED,
-    DONE,
-    FAILED,
-    OPEN,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    SideRunRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import SideRunRow, StudyRow, UnitRow
 
 FAILURES_IN_A_ROW = 3
 """So many failed trials one after the other stop the sweep."""
@@ -101,7 +91,7 @@ class Queue:
         """Open and without a trial: one that was handed back has a trial that must be finished."""
         return (
             UnitRow.study_id == self.study_id,
-            UnitRow.state == OPEN,
+            UnitRow.state == WorkState.OPEN,
             UnitRow.trial_id.is_(None),
         )
 
@@ -122,14 +112,14 @@ class Queue:
                 .group_by(table.state)
             )
             found = {str(state): int(count) for state, count in rows}
-            return {OPEN: 0, RUNNING: 0, DONE: 0} | found
+            return {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0} | found
 
     def outcomes(self) -> dict[str, int]:
         """How many units have ended in which way."""
         with self._session() as session:
             rows = session.execute(
                 select(UnitRow.outcome, func.count())
-                .where(UnitRow.study_id == self.study_id, UnitRow.state == DONE)
+                .where(UnitRow.study_id == self.study_id, UnitRow.state == WorkState.DONE)
                 .group_by(UnitRow.outcome)
             )
             return {str(outcome): int(count) for outcome, count in rows}
@@ -144,18 +134,20 @@ class Queue:
                 select(UnitRow.outcome, UnitRow.reason)
                 .where(
                     UnitRow.study_id == self.study_id,
-                    UnitRow.state == DONE,
-                    UnitRow.outcome != CRASHED,
+                    UnitRow.state == WorkState.DONE,
+                    UnitRow.outcome != Outcome.CRASHED,
                 )
                 .order_by(UnitRow.finish_order.desc())
                 .limit(FAILURES_IN_A_ROW)
             ).all()
-            if len(last) < FAILURES_IN_A_ROW or any(outcome != FAILED for outcome, _ in last):
+            if len(last) < FAILURES_IN_A_ROW or any(
+                outcome != Outcome.FAILED for outcome, _ in last
+            ):
                 return None
             reason = str(last[0][1])
             self._set_state(
                 session,
-                FAILED,
+                StudyState.FAILED,
                 f"{FAILURES_IN_A_ROW} trials failed in a row; the last:\n{reason}",
                 hand_back=True,
             )
@@ -164,19 +156,19 @@ class Queue:
     def open(self) -> None:
         """Workers may claim."""
         with self._session.begin() as session:
-            self._set_state(session, OPEN, None, hand_back=False)
+            self._set_state(session, StudyState.OPEN, None, hand_back=False)
             try_again(session, self.study_id)
             advance(session, self.study_id)
 
     def pause(self) -> None:
         """Running trials are handed back, and nothing is claimed until the study is opened."""
         with self._session.begin() as session:
-            self._set_state(session, PAUSED, "paused", hand_back=True)
+            self._set_state(session, StudyState.PAUSED, "paused", hand_back=True)
 
     def stop(self, reason: str, hand_back: bool) -> None:
         """Nothing more is claimed; running trials end, or are handed back."""
         with self._session.begin() as session:
-            self._set_state(session, STOPPED, reason, hand_back)
+            self._set_state(session, StudyState.STOPPED, reason, hand_back)
 
     def _set_state(self, session: Session, state: str, reason: str | None, hand_back: bool) -> None:
         session.execute(

@@ -12,16 +12,8 @@ from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.space.names import ParameterName
-from lrsearch.study.tables import (
-    COMPLETE,
-    DONE,
-    OPEN,
-    RANGE_TEST,
-    STOPPED,
-    SideRunRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.states import Outcome, RunKind, StudyState, WorkState
+from lrsearch.study.tables import SideRunRow, StudyRow, UnitRow
 
 RECORD_KEY = "range_test"
 """Under which a study's record has its range test."""
@@ -31,31 +23,33 @@ def ask_for_ranges(session: Session, settings: Settings, study_id: int) -> None:
     """Adds the side run that finds the ranges, where the settings leave any to be found."""
     if settings.space.to_find and session.scalar(_range_tests(study_id)) is None:
         seed = settings.study.seed
-        session.add(SideRunRow(study_id=study_id, kind=RANGE_TEST, number=0, seed=seed))
+        session.add(SideRunRow(study_id=study_id, kind=RunKind.RANGE_TEST, number=0, seed=seed))
 
 
 def try_again(session: Session, study_id: int) -> None:
     """Opens a range test that has failed: whoever goes on with the study wants it."""
     row = session.scalar(_range_tests(study_id))
-    if row is not None and row.state == DONE and row.outcome != COMPLETE:
-        row.state, row.owner, row.deaths = OPEN, None, 0
+    if row is not None and row.state == WorkState.DONE and row.outcome != Outcome.COMPLETE:
+        row.state, row.owner, row.deaths = WorkState.OPEN, None, 0
         row.outcome = row.reason = row.finished_at = None
 
 
 def stop_without_ranges(session: Session, study_id: int) -> None:
     """Stops a study whose range test has found nothing: no trial can follow."""
     row = session.scalar(_range_tests(study_id).execution_options(populate_existing=True))
-    if row is None or row.state != DONE or row.outcome == COMPLETE:
+    if row is None or row.state != WorkState.DONE or row.outcome == Outcome.COMPLETE:
         return
     session.execute(
         update(StudyRow)
         .where(StudyRow.study_id == study_id)
-        .values(state=STOPPED, stopped=f"the range test has {row.outcome}: {row.reason}")
+        .values(state=StudyState.STOPPED, stopped=f"the range test has {row.outcome}: {row.reason}")
     )
 
 
 def _range_tests(study_id: int) -> Select[SideRunRow]:
-    return select(SideRunRow).where(SideRunRow.study_id == study_id, SideRunRow.kind == RANGE_TEST)
+    return select(SideRunRow).where(
+        SideRunRow.study_id == study_id, SideRunRow.kind == RunKind.RANGE_TEST
+    )
 
 
 def found_ranges(record: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

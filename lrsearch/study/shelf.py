@@ -11,22 +11,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.errors import UserError
 from lrsearch.hints import closest
 from lrsearch.redaction import redacted
+from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.study.clock import database_now
 from lrsearch.study.database import Database
 from lrsearch.study.leasing import holds
-from lrsearch.study.tables import (
-    DONE,
-    DROPPED,
-    OPEN,
-    RUNNING,
-    EpochRow,
-    RefusalRow,
-    SideRunRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import EpochRow, RefusalRow, SideRunRow, StudyRow, UnitRow
 
-_NONE = {OPEN: 0, RUNNING: 0, DONE: 0}
+_NONE = {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0}
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,9 @@ class StudyStatus:
     @property
     def shown_state(self) -> str:
         """As people and programs are told: all of a study that is done has ended."""
-        return DONE if self.work[DONE] == sum(self.work.values()) else self.state
+        return (
+            WorkState.DONE if self.work[WorkState.DONE] == sum(self.work.values()) else self.state
+        )
 
 
 def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserError:
@@ -95,7 +88,7 @@ def _counted(session: Session, table: type[UnitRow | SideRunRow]) -> dict[int, d
     counted: dict[int, dict[str, int]] = {}
     for study_id, state, count in session.execute(
         select(table.study_id, table.state, func.count())
-        .where(or_(table.outcome.is_(None), table.outcome != DROPPED))
+        .where(or_(table.outcome.is_(None), table.outcome != Outcome.DROPPED))
         .group_by(table.study_id, table.state)
     ):
         counted.setdefault(study_id, {})[state] = count
@@ -112,13 +105,13 @@ class Shelf:
         """Open studies with work left, by priority, then the oldest first; or only one by name."""
         left = [
             select(table.state)
-            .where(table.study_id == StudyRow.study_id, table.state != DONE)
+            .where(table.study_id == StudyRow.study_id, table.state != WorkState.DONE)
             .exists()
             for table in (UnitRow, SideRunRow)
         ]
         query = (
             select(StudyRow.study_id, StudyRow.name, StudyRow.runs)
-            .where(StudyRow.state == OPEN, or_(*left))
+            .where(StudyRow.state == StudyState.OPEN, or_(*left))
             .order_by(StudyRow.priority.desc(), StudyRow.study_id)
         )
         if only is not None:
@@ -156,7 +149,7 @@ class Shelf:
                 session.scalar(
                     select(func.count()).where(
                         table.study_id == study_id,
-                        table.state == RUNNING,
+                        table.state == WorkState.RUNNING,
                         holds(table),
                     )
                 )

@@ -11,9 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.study.endings import Outcome, crash, end_side_run, open_again
+from lrsearch.states import WorkState
+from lrsearch.study.endings import Ending, crash, end_side_run, open_again
 from lrsearch.study.leasing import Leasing, Orders, release
-from lrsearch.study.tables import DONE, SideRunRow
+from lrsearch.study.tables import SideRunRow
 
 _DEFAULT_TERMS = QueueSettings()
 
@@ -86,7 +87,7 @@ class SideClaims:
     def finish(
         self,
         claim: SideClaim,
-        outcome: Outcome,
+        outcome: Ending,
         result: Mapping[str, Any],
         seconds: float,
         also: Callable[[Session], None] | None = None,
@@ -107,7 +108,7 @@ class SideClaims:
                     SideRunRow.side_run_id == claim.side_run_id
                 )
             ).first()  # None where the study has been deleted
-            return found is not None and tuple(found) == (DONE, claim.attempt)
+            return found is not None and tuple(found) == (WorkState.DONE, claim.attempt)
 
     def is_over(self, claim: SideClaim) -> bool:
         """Whether anybody has ended the side run, or deleted its study."""

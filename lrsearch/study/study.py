@@ -21,6 +21,7 @@ from lrsearch.errors import UserError, in_short
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word
 from lrsearch.space.parse_domain import type_of_numbers
+from lrsearch.states import StudyState
 from lrsearch.study.confirmation import advance
 from lrsearch.study.database import Database, beside
 from lrsearch.study.leasing import LONGEST_LEASE
@@ -29,7 +30,7 @@ from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.queue import Queue
 from lrsearch.study.ranges import ask_for_ranges, found_ranges, try_again
 from lrsearch.study.shelf import no_such_study
-from lrsearch.study.tables import FAILED, OPEN, PAUSED, STOPPED, StudyRow
+from lrsearch.study.tables import StudyRow
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ _FREE_KEYS = frozenset(
 )  # fmt: skip
 
 
-_HALTED = {PAUSED: "paused", STOPPED: "stopped ({})", FAILED: "stopped by failures"}
+_HALTED: dict[str, str] = {
+    StudyState.PAUSED: "paused",
+    StudyState.STOPPED: "stopped ({})",
+    StudyState.FAILED: "stopped by failures",
+}
 """How a study that is not open is told; `{}` is the reason."""
 
 
@@ -175,7 +180,7 @@ def _resume(
         for key in ("sampler", "pruner")
         if now[key] != last[key]
     ]
-    if row.state != OPEN:
+    if row.state != StudyState.OPEN:
         notes.append(f"no longer {_HALTED[row.state].format(in_short(row.stopped or ''))}")
     queue = Queue(database.session, row.study_id)
     units = plan_units(settings, WarmStart.from_json(row.record.get("warm_start")).parameters)
@@ -195,7 +200,7 @@ def _resume(
         if settings.checkpoints_url is not None:
             record["checkpoints"] = checkpoints_url(settings)
         stored.config, stored.record = dict(settings.plain), record
-        stored.priority, stored.state = settings.study.priority, OPEN
+        stored.priority, stored.state = settings.study.priority, StudyState.OPEN
         stored.stopped, stored.hand_back = None, False
         session.flush()
         advance(session, row.study_id)

@@ -20,32 +20,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from lrsearch.states import StudyState, WorkState
 from lrsearch.study.storable import MeasuredJSON, StorableJSON, StorableText
 
 SCHEMA_VERSION = 3
-
-# States of a unit or a side run.
-OPEN, RUNNING, DONE = "open", "running", "done"
-
-# States of a study, besides OPEN. A paused one goes on after `resume`; a stopped one is over, until
-# it is run or submitted again.
-PAUSED, STOPPED = "paused", "stopped"
-
-# Outcomes of a unit or a side run that is done. A crashed one has ended its workers, a failed one
-# has raised.
-COMPLETE, PRUNED, DIVERGED, OUT_OF_MEMORY, FAILED, CRASHED = (
-    "complete",
-    "pruned",
-    "diverged",
-    "out_of_memory",
-    "failed",
-    "crashed",
-)
-# Of side runs alone: one that is no longer needed was not begun.
-DROPPED = "dropped"
-
-# Kinds of side runs.
-CONFIRM, TEST, RANGE_TEST = "confirm", "test", "range_test"
 
 
 class Base(DeclarativeBase):
@@ -97,7 +75,9 @@ class StudyRow(Base):
     """When `seconds` was last added to, by the database's clock."""
     finished: Mapped[int] = mapped_column(Integer, default=0)
     """How many units are done; numbers them in the order in which they finish."""
-    state: Mapped[str] = mapped_column(String(16), default=OPEN, server_default=OPEN, index=True)
+    state: Mapped[str] = mapped_column(
+        String(16), default=StudyState.OPEN, server_default=StudyState.OPEN, index=True
+    )
     """Workers claim nothing unless it is open."""
     stopped: Mapped[str | None] = mapped_column(StorableText, default=None)
     """Why it was paused or stopped."""
@@ -109,7 +89,7 @@ class Leased:
     """What units and side runs have in common: work that one owner has at a time."""
 
     study_id: Mapped[int] = mapped_column(ForeignKey("lrsearch_studies.study_id"), index=True)
-    state: Mapped[str] = mapped_column(String(16), default=OPEN, index=True)
+    state: Mapped[str] = mapped_column(String(16), default=WorkState.OPEN, index=True)
     seed: Mapped[int] = mapped_column(Integer)
     owner: Mapped[str | None] = mapped_column(String(255), default=None)
     """The worker that has it; of one that is done, the one that finished it."""

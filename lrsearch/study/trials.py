@@ -27,13 +27,13 @@ from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from lrsearch.states import Outcome
 from lrsearch.study.database import unusable
 from lrsearch.study.engine import engine_options
 from lrsearch.study.optuna_tables import make_tables, open_storage
 from lrsearch.study.optuna_trials import ColumnStorage
 from lrsearch.study.storable import storable
 from lrsearch.study.suggestions import Chosen, Suggestions
-from lrsearch.study.tables import COMPLETE, CRASHED, FAILED, PRUNED
 
 UNIT = "lrsearch:unit"
 """The user attribute of a trial that names its unit."""
@@ -176,10 +176,18 @@ def pictured(artifact_id: str) -> int | None:
     return number if number < _LARGEST_TRIAL_ID else None
 
 
-def set_state(session: Session, trial_id: int, state: Literal["running", "waiting"]) -> None:
-    """Running, or waiting: one that was handed back. Takes away how it had ended, if it had."""
+def set_running(session: Session, trial_id: int) -> None:
+    """Mark a trial as running; remove how it had ended, if it had."""
+    _go_on(session, trial_id, TrialState.RUNNING)
+
+
+def set_waiting(session: Session, trial_id: int) -> None:
+    """Mark a trial as waiting for a worker; remove how it had ended, if it had."""
+    _go_on(session, trial_id, TrialState.WAITING)
+
+
+def _go_on(session: Session, trial_id: int, wanted: TrialState) -> None:
     trials, attributes = models.TrialModel, models.TrialUserAttributeModel
-    wanted = TrialState.RUNNING if state == "running" else TrialState.WAITING
     session.execute(
         update(trials)
         .where(trials.trial_id == trial_id)
@@ -254,9 +262,11 @@ def end(
 ) -> None:
     """Ends the trial, with a constraint that tells samplers whether the setting works."""
     trials = models.TrialModel
-    state = {COMPLETE: TrialState.COMPLETE, FAILED: TrialState.FAIL, CRASHED: TrialState.FAIL}.get(
-        outcome, TrialState.PRUNED
-    )
+    state = TrialState.PRUNED
+    if outcome == Outcome.COMPLETE:
+        state = TrialState.COMPLETE
+    elif outcome in (Outcome.FAILED, Outcome.CRASHED):
+        state = TrialState.FAIL
     trial = session.get_one(trials, trial_id)
     trial.state, trial.datetime_complete = state, datetime.now()
     if value is not None and state != TrialState.FAIL:
@@ -264,7 +274,7 @@ def end(
         session.add(
             models.TrialValueModel(trial_id=trial_id, objective=0, value=stored, value_type=kind)
         )
-    works = outcome in (COMPLETE, PRUNED)
+    works = outcome in (Outcome.COMPLETE, Outcome.PRUNED)
     session.add(
         models.TrialSystemAttributeModel(
             trial_id=trial_id, key=_CONSTRAINT, value_json=json.dumps(-1.0 if works else 1.0)

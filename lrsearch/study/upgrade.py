@@ -13,12 +13,12 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from lrsearch.errors import UserError
 from lrsearch.redaction import redacted
+from lrsearch.states import Outcome
 from lrsearch.study.database import no_tables, refuse_file, stored_version, unusable
 from lrsearch.study.identity import add_identity
 from lrsearch.study.optuna_tables import upgrade_tables
 from lrsearch.study.schema import Step, changing, migrate
 from lrsearch.study.tables import (
-    COMPLETE,
     SCHEMA_VERSION,
     EpochRow,
     RefusalRow,
@@ -123,7 +123,7 @@ def _fill_epochs(connection: Connection) -> None:
                     study_id=study_id,
                     evaluation=count,
                     value=values.get(metric),
-                    complete=outcome == COMPLETE,
+                    complete=outcome == Outcome.COMPLETE,
                 )
             )
 

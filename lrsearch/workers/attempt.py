@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
 from lrsearch.objective import Objective
-from lrsearch.study import tables
-from lrsearch.study.endings import Outcome
+from lrsearch.states import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import (
     Contact,
@@ -104,7 +104,7 @@ class Attempts:
 
         return asked
 
-    def run_attempt(self, train: Callable[[], T], values: Values) -> tuple[Outcome, T | None]:
+    def run_attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
         """Train; return how it ended, with which of the reported `values`, and the result.
 
         Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced. All else that is raised,
@@ -116,23 +116,23 @@ class Attempts:
                 result = train()
             value = values.value()
         except Pruned:
-            return Outcome(tables.PRUNED, values.last), None
+            return Ending(Outcome.PRUNED, values.last), None
         except Diverged as error:
-            return Outcome(tables.DIVERGED, values.last, str(error), error.step, error.lr), None
+            return Ending(Outcome.DIVERGED, values.last, str(error), error.step, error.lr), None
         except OutOfMemory as error:
-            return Outcome(
-                tables.OUT_OF_MEMORY, values.last, str(error), error.step, error.lr
+            return Ending(
+                Outcome.OUT_OF_MEMORY, values.last, str(error), error.step, error.lr
             ), None
         except NeverANumber as error:
             # Samplers are to learn that it is worse than any trial with a value.
-            return Outcome(tables.DIVERGED, reason=str(error)), None
+            return Ending(Outcome.DIVERGED, reason=str(error)), None
         except _NO_ENDINGS:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's code can raise anything
-            return Outcome(tables.FAILED, reason=traceback_of(error)), None
-        return Outcome(tables.COMPLETE, value), result
+            return Ending(Outcome.FAILED, reason=traceback_of(error)), None
+        return Ending(Outcome.COMPLETE, value), result
 
-    def finish(self, outcome: Outcome, write: Callable[[Outcome], None]) -> Outcome:
+    def finish(self, outcome: Ending, write: Callable[[Ending], None]) -> Ending:
         """Write how an attempt ended; where its values are refused, that it failed of that.
 
         Returns what was written. Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced.
@@ -142,7 +142,7 @@ class Attempts:
         except _NO_ENDINGS:
             raise
         except Exception as error:  # noqa: BLE001 - drivers raise errors of their own
-            refused = Outcome(tables.FAILED, reason=traceback_of(error))
+            refused = Ending(Outcome.FAILED, reason=traceback_of(error))
         else:
             return outcome
         self.until_stopped(lambda: write(refused))

@@ -19,12 +19,12 @@ from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
 from lrsearch.files import new_file
 from lrsearch.shell import command, name_word
+from lrsearch.states import StudyState, WorkState
 from lrsearch.study.endings import bury
 from lrsearch.study.outages import passes
 from lrsearch.study.owners import host_name, is_dead
 from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import FAILED, OPEN, PAUSED, RUNNING, STOPPED
 from lrsearch.workers.heartbeat import Heard
 from lrsearch.workers.here import Here
 from lrsearch.workers.places import Place
@@ -82,7 +82,9 @@ class Launcher:
         self._started = 0
         self._early_deaths = 0
         self._seen = 0
-        self._snapshot = Snapshot(total=0, running=[], state=OPEN, stopped=None, hand_back=False)
+        self._snapshot = Snapshot(
+            total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
+        )
         self._told: set[str] = set()
 
     def run(self, timeout: float | None) -> None:
@@ -126,10 +128,10 @@ class Launcher:
             return not (self.interrupts and not self._workers)
         if self._workers:
             return True
-        if self.interrupts or self._snapshot.state in (STOPPED, FAILED):
+        if self.interrupts or self._snapshot.state in (StudyState.STOPPED, StudyState.FAILED):
             return False
         counts = self.queue.work()
-        return bool(counts[OPEN] or counts[RUNNING])
+        return bool(counts[WorkState.OPEN] or counts[WorkState.RUNNING])
 
     def _look(self, timeout: float | None) -> None:
         """Shows what has happened, and minds the time."""
@@ -141,11 +143,11 @@ class Launcher:
         if new or self._snapshot.side_done > side_done:
             self._early_deaths = 0
         self.display.update(self._snapshot, new)
-        if self._snapshot.state == PAUSED:
+        if self._snapshot.state == StudyState.PAUSED:
             self._say_once(f"paused; to go on: {command('resume', name_word(self.name))}")
         if timeout is not None and self.queue.tick() >= timeout:
             self.timed_out = True
-            if self._snapshot.state == OPEN:
+            if self._snapshot.state == StudyState.OPEN:
                 self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
 
     def _say_once(self, line: str) -> None:
@@ -160,14 +162,14 @@ class Launcher:
     def _hire(self) -> None:
         """A worker for each open unit or side run that none of ours is about to claim."""
         idle_places = len(self.where) - len(self._workers)
-        if not idle_places or self._snapshot.state != OPEN:
+        if not idle_places or self._snapshot.state != StudyState.OPEN:
             return
         counts = self.queue.work()
         busy = {owner.rsplit("/", 1)[0] for owner in self._snapshot.owners}
         names = [f"{host_name()}/{worker.process.pid}" for worker in self._workers]
         idle = sum(name not in busy for name in names)
-        wanted = counts[OPEN] - idle
-        if not self._workers and counts[RUNNING]:
+        wanted = counts[WorkState.OPEN] - idle
+        if not self._workers and counts[WorkState.RUNNING]:
             wanted = max(wanted, 1)  # to take over what others may leave behind
         for _ in range(max(0, min(idle_places, wanted))):
             taken = {worker.slot for worker in self._workers}

@@ -19,6 +19,7 @@ from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word
+from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database, unusable, why
@@ -28,7 +29,7 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf, Waiting
 from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.study import find_row, load_row
-from lrsearch.study.tables import DONE, OPEN, RANGE_TEST, StudyRow
+from lrsearch.study.tables import StudyRow
 from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
@@ -106,9 +107,9 @@ class Service:
         refused = {study.study_id for study in waiting if self._is_refused(study)}
         said = []
         for study in self._shelf.statuses():
-            if self._only not in (None, study.name) or study.shown_state == DONE:
+            if self._only not in (None, study.name) or study.shown_state == WorkState.DONE:
                 continue
-            if study.state != OPEN:
+            if study.state != StudyState.OPEN:
                 again = command("resume", name_word(study.name))
                 said.append(f"{study.name} is {study.state}; to go on: {again}")
             elif study.study_id in refused:
@@ -218,7 +219,7 @@ class _Workers:
         """Brings one unit or side run to its end; false when there is none."""
         if self.units.settings.space.to_find:
             # Nothing can be suggested yet. Once the range is found, this study is loaded again.
-            first = self.side_runs.claims.claim(take_over, RANGE_TEST)
+            first = self.side_runs.claims.claim(take_over, RunKind.RANGE_TEST)
             if first is not None:
                 self.side_runs.run(first)
             return first is not None

@@ -11,11 +11,11 @@ from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
-from lrsearch.study.endings import Outcome
+from lrsearch.states import Outcome, RunKind
+from lrsearch.study.endings import Ending
 from lrsearch.study.outages import refusals_in_words
 from lrsearch.study.ranges import keep_ranges
 from lrsearch.study.side_runs import SideClaim, SideClaims
-from lrsearch.study.tables import COMPLETE, CONFIRM, FAILED, RANGE_TEST, TEST
 from lrsearch.training.loop import Evaluation, Stopped
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
 from lrsearch.workers.lease import Lease
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lrsearch.range_test.result import RangeTest
 
 Result = Mapping[str, Any]
-Kind = Callable[[SideClaim, Lease, Checkpoints], tuple[Outcome, Result]]
+Kind = Callable[[SideClaim, Lease, Checkpoints], tuple[Ending, Result]]
 
 
 class SideWorker:
@@ -37,9 +37,9 @@ class SideWorker:
     def __init__(self, attempts: Attempts, claims: SideClaims) -> None:
         self.attempts, self.claims = attempts, claims
         self._kinds: dict[str, Kind] = {
-            CONFIRM: self._confirm,
-            TEST: self._test,
-            RANGE_TEST: self._range_test,
+            RunKind.CONFIRM: self._confirm,
+            RunKind.TEST: self._test,
+            RunKind.RANGE_TEST: self._range_test,
         }
 
     def run(self, claim: SideClaim) -> None:
@@ -73,22 +73,20 @@ class SideWorker:
     def _metric(self, kind: str) -> str:
         """What the value of a run of this kind is."""
         metric = self.attempts.settings.metric.name
-        return _on_test(metric) if kind == TEST else metric
+        return _on_test(metric) if kind == RunKind.TEST else metric
 
-    def _finish(
-        self, claim: SideClaim, outcome: Outcome, result: Result, seconds: float
-    ) -> Outcome:
+    def _finish(self, claim: SideClaim, outcome: Ending, result: Result, seconds: float) -> Ending:
         """Writes how the run ended and its result; how it ended by what was written."""
 
         def keep(session: Session) -> None:
             keep_ranges(session, self.claims.study_id, result)
 
-        def write(ended: Outcome) -> None:
+        def write(ended: Ending) -> None:
             if self.claims.is_finished(claim):
                 return  # and the answer was lost
             if ended is not outcome:  # the result was refused
                 self.claims.finish(claim, ended, claim.result, seconds)
-            elif claim.kind == RANGE_TEST and ended.outcome == COMPLETE:
+            elif claim.kind == RunKind.RANGE_TEST and ended.outcome == Outcome.COMPLETE:
                 # Kept in the study's own row, where every reader of its space looks.
                 self.claims.finish(claim, ended, {}, seconds, also=keep)
             else:
@@ -98,7 +96,7 @@ class SideWorker:
 
     def _confirm(
         self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
-    ) -> tuple[Outcome, Result]:
+    ) -> tuple[Ending, Result]:
         """A trial's recipe again, on another seed; its weights are kept for the test."""
         attempts, should_stop = self.attempts, self.attempts.should_stop(lease)
         report = SideReport(attempts.settings.metric, self.claims, claim, lease, should_stop)
@@ -116,7 +114,7 @@ class SideWorker:
 
     def _range_test(
         self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
-    ) -> tuple[Outcome, Result]:
+    ) -> tuple[Ending, Result]:
         """The ranges of learning rates, before the first trial. It is soon run again from start."""
         from lrsearch.workers.range_finder import find_ranges
 
@@ -133,14 +131,14 @@ class SideWorker:
 
         outcome, test = attempts.run_attempt(find, _NoValues())
         if unclear:  # no traceback is needed
-            outcome = Outcome(FAILED, reason=str(unclear[0]))
+            outcome = Ending(Outcome.FAILED, reason=str(unclear[0]))
         return outcome, {} if test is None else test.to_json()
 
     def _test(
         self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
-    ) -> tuple[Outcome, Result]:
+    ) -> tuple[Ending, Result]:
         """The weights of the confirmed winner's runs on the test part."""
-        attempts, scored = self.attempts, _Scores(self._metric(TEST))
+        attempts, scored = self.attempts, _Scores(self._metric(RunKind.TEST))
         runs: Sequence[int] = claim.result["runs"]
         progress = lease.stall.progress
 
@@ -155,16 +153,16 @@ class SideWorker:
                 raise UserError("the weights of the confirmed runs are not in storage.checkpoints")
 
         outcome, _ = attempts.run_attempt(test, scored)
-        if outcome.outcome == COMPLETE:
+        if outcome.outcome == Outcome.COMPLETE:
             attempts.store.drop_confirmed(attempts.folder, keep=runs)
         return outcome, {**claim.result, "scores": scored.found}
 
 
 def _name(claim: SideClaim) -> str:
     """What the worker's log calls it."""
-    if claim.kind == CONFIRM:
+    if claim.kind == RunKind.CONFIRM:
         return f"trial {claim.trial_number} on fresh seed {claim.seed}"
-    return {TEST: "test of the winner", RANGE_TEST: "range test"}[claim.kind]
+    return "test of the winner" if claim.kind == RunKind.TEST else "range test"
 
 
 def _on_test(metric: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from lrsearch.study.endings import Outcome
+from lrsearch.states import in_words
+from lrsearch.study.endings import Ending
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +26,11 @@ class WorkLog:
         again = f" (attempt {attempt})" if attempt > 1 else ""
         self._say(f"{self.what}{again}", how)
 
-    def ends(self, outcome: Outcome, seconds: float) -> None:
+    def ends(self, outcome: Ending, seconds: float) -> None:
         """How, after so many seconds here."""
         reason = "" if outcome.reason is None else f" ({outcome.reason.strip().splitlines()[-1]})"
         value = "" if outcome.value is None else f", {self.metric} {outcome.value:.4g}"
-        ending = outcome.outcome.replace("_", " ")
+        ending = in_words(outcome.outcome)
         self._say(self.what, f"{ending}{reason}{value}, after {seconds:.1f} s")
 
     def handed_back(self) -> None:

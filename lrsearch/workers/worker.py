@@ -16,9 +16,9 @@ from lrsearch.pruning.rules import Pruner
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
-from lrsearch.study import tables
+from lrsearch.states import Outcome
 from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.progress import Progress
 from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
@@ -140,19 +140,19 @@ class Worker:
         order = Order(self.settings.space, history, claim.params, seed, unit_seed)
         return build_sampler(sampler.name, sampler.arguments, order)
 
-    def _finish(self, claim: Claim, outbox: Outbox, outcome: Outcome, seconds: float) -> Outcome:
+    def _finish(self, claim: Claim, outbox: Outbox, outcome: Ending, seconds: float) -> Ending:
         """Writes how the trial ended; what was written."""
 
-        def write(ended: Outcome) -> None:
+        def write(ended: Ending) -> None:
             if self.claims.is_finished(claim):
                 return  # it was taken, but the answer was lost
             outbox.flush()
-            if ended.outcome != tables.FAILED:
+            if ended.outcome != Outcome.FAILED:
                 outbox.check()
             self.claims.finish(claim, ended, seconds)
 
         ended = self.attempts.finish(outcome, write)
-        if ended.outcome == tables.FAILED:
+        if ended.outcome == Outcome.FAILED:
             self.attempts.until_stopped(self.attempts.queue.stop_after_failures)
         return ended
 

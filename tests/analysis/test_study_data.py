@@ -18,7 +18,7 @@ from lrsearch.analysis.study_data import (
 )
 from lrsearch.errors import UserError
 from lrsearch.figures.study import CURVES, RATES, study_figures
-from lrsearch.study.tables import DIVERGED, PRUNED
+from lrsearch.states import Outcome
 
 EVALUATIONS = 7
 
@@ -38,8 +38,8 @@ def filled(url: str) -> ToldSweep:
     sweep = ToldSweep(url, 12)
     for number in range(8):
         sweep.trial(0.5 + number / 10, evaluations=EVALUATIONS)
-    sweep.trial(3.0, PRUNED, evaluations=2)
-    sweep.trial(None, DIVERGED, evaluations=0)
+    sweep.trial(3.0, Outcome.PRUNED, evaluations=2)
+    sweep.trial(None, Outcome.DIVERGED, evaluations=0)
     return sweep
 
 

@@ -12,7 +12,7 @@ from served_dashboard import Server, clean_environment, serving
 from told_sweep import ToldSweep
 
 from lrsearch.dashboard.refresh import stale
-from lrsearch.study.tables import DIVERGED
+from lrsearch.states import Outcome
 
 PATIENCE = 60_000  # milliseconds; the dashboard looks for news every few seconds
 REASON = "the loss is not finite at step 3 (learning rate 0.5)"
@@ -35,7 +35,7 @@ def sweep(folder: Path) -> Iterator[ToldSweep]:
     sweep = ToldSweep(f"sqlite:///{folder}/lrsearch.db", 12)
     for value in (0.5, 0.25, 0.75, 0.6, 0.4):
         sweep.trial(value)
-    sweep.trial(1e-9, DIVERGED, reason=REASON)
+    sweep.trial(1e-9, Outcome.DIVERGED, reason=REASON)
     sweep.begin()
     yield sweep
     sweep.close()

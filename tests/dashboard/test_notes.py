@@ -12,7 +12,7 @@ from told_sweep import ToldSweep
 from lrsearch.analysis.study_data import read_study
 from lrsearch.dashboard import notes
 from lrsearch.dashboard.notes import study_note, trial_note
-from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY
+from lrsearch.states import Outcome
 from lrsearch.study.trials import picture_id
 
 
@@ -25,7 +25,7 @@ def test_the_note_of_a_study_says_how_far_it_is_what_is_best_and_how_to_run_it(
 ) -> None:
     sweep.trial(0.5)
     best = sweep.trial(0.25)
-    sweep.trial(1e-9, DIVERGED)
+    sweep.trial(1e-9, Outcome.DIVERGED)
     note = the_note(sweep, "cosine was best")
     assert "3 of 6 trials have ended (2 complete, 1 diverged)" in note
     assert f"Trial {best.trial_number}: val\\_loss 0.25" in note
@@ -37,15 +37,17 @@ def test_the_note_of_a_study_says_how_far_it_is_what_is_best_and_how_to_run_it(
 
 
 def test_a_study_in_which_nothing_has_completed_has_no_best_recipe(sweep: ToldSweep) -> None:
-    sweep.trial(1e-9, DIVERGED)
-    sweep.trial(None, OUT_OF_MEMORY, evaluations=0)
+    sweep.trial(1e-9, Outcome.DIVERGED)
+    sweep.trial(None, Outcome.OUT_OF_MEMORY, evaluations=0)
     note = the_note(sweep)
     assert "No trial has completed yet" in note
     assert "1e-09" not in note
 
 
 def test_the_note_of_a_trial_says_how_and_why_it_ended(sweep: ToldSweep) -> None:
-    failed = sweep.trial(None, FAILED, evaluations=1, reason="Traceback\n```\n<b>ValueError</b>")
+    failed = sweep.trial(
+        None, Outcome.FAILED, evaluations=1, reason="Traceback\n```\n<b>ValueError</b>"
+    )
     running = sweep.begin()
     study = read_study(sweep.database, "digits")
     note = trial_note(study.trial(failed.trial_number), study)
@@ -79,9 +81,8 @@ def test_no_text_leaves_its_block_of_code(text: str) -> None:
 
 
 def test_the_note_of_a_confirmed_study_leads_with_what_was_confirmed(url: str) -> None:
-    from lrsearch.study.endings import Outcome
+    from lrsearch.study.endings import Ending
     from lrsearch.study.side_runs import SideClaims
-    from lrsearch.study.tables import COMPLETE
 
     sweep = ToldSweep(url, 2, "confirm.top=2", "confirm.seeds=2")
     sweep.trial(0.25)
@@ -91,7 +92,7 @@ def test_the_note_of_a_confirmed_study_leads_with_what_was_confirmed(url: str) -
     for value in (0.4, 0.26, 0.41, 0.27):
         claim = side.claim(take_over=False)
         assert claim is not None
-        side.finish(claim, Outcome(COMPLETE, value), {}, 1.0)
+        side.finish(claim, Ending(Outcome.COMPLETE, value), {}, 1.0)
     note = the_note(sweep)
     assert "Trial 0, confirmed: val\\_loss" in note
     assert "on fresh seeds, mean of 2 runs (lower is better)" in note

@@ -16,7 +16,7 @@ from told_sweep import ToldSweep
 
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.pictures import Artifacts
-from lrsearch.study.tables import DIVERGED
+from lrsearch.states import Outcome
 from lrsearch.study.trials import picture_id, pictured
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -30,7 +30,7 @@ def artifacts(url: str, tmp_path: Path) -> Iterator[Artifacts]:
 
 
 def test_every_trial_has_its_picture_from_the_start(sweep: ToldSweep, artifacts: Artifacts) -> None:
-    done, diverged = sweep.trial(), sweep.trial(None, DIVERGED, evaluations=0)
+    done, diverged = sweep.trial(), sweep.trial(None, Outcome.DIVERGED, evaluations=0)
     running = sweep.begin()
     storage = optuna.storages.RDBStorage(sweep.url)
     for claim in (done, diverged, running):

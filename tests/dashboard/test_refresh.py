@@ -16,9 +16,9 @@ from told_sweep import ToldSweep
 from lrsearch.dashboard import refresh as module
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.refresh import Refresher, refresh, stale
+from lrsearch.states import Outcome
 from lrsearch.study.database import Database
 from lrsearch.study.endings import reopen_failed
-from lrsearch.study.tables import FAILED
 from lrsearch.study.trials import Studies
 
 FIGURES = {
@@ -97,7 +97,7 @@ def stop(sweep: ToldSweep) -> None:
 
 @pytest.mark.parametrize("change", [finish_one, ToldSweep.begin, fail_and_reopen, stop])
 def test_every_change_is_seen(sweep: ToldSweep, change: Callable[[ToldSweep], object]) -> None:
-    sweep.trial(None, FAILED)
+    sweep.trial(None, Outcome.FAILED)
     refresh_all(sweep.database)
     change(sweep)
     assert refresh_all(sweep.database) == ["digits"]

@@ -12,7 +12,7 @@ import pytest
 from served_dashboard import Server, clean_environment, serving
 from told_sweep import ToldSweep
 
-from lrsearch.study.tables import DIVERGED, FAILED, OUT_OF_MEMORY, PRUNED
+from lrsearch.states import Outcome
 from lrsearch.study.trials import picture_id
 
 TINY = 1e-9
@@ -25,16 +25,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("shown")
     url = f"sqlite:///{path}/lrsearch.db"
     mixed = ToldSweep(url, 8)
-    for outcome in (DIVERGED, OUT_OF_MEMORY, PRUNED, FAILED):
+    for outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY, Outcome.PRUNED, Outcome.FAILED):
         mixed.trial(TINY, outcome)
     mixed.trial(0.5), mixed.trial(0.25)
     mixed.begin()
     hopeless = ToldSweep(url, 3, "study.name=hopeless")
-    for outcome in (DIVERGED, OUT_OF_MEMORY):
+    for outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY):
         hopeless.trial(TINY, outcome)
-    hopeless.trial(None, DIVERGED, evaluations=0)
+    hopeless.trial(None, Outcome.DIVERGED, evaluations=0)
     highest = ToldSweep(url, 3, "study.name=highest", "metric.name=val_accuracy", "metric.mode=max")
-    highest.trial(0.75), highest.trial(0.5), highest.trial(1e9, DIVERGED)
+    highest.trial(0.75), highest.trial(0.5), highest.trial(1e9, Outcome.DIVERGED)
     for sweep in (mixed, hopeless, highest):
         sweep.close()
     return path

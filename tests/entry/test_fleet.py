@@ -18,7 +18,7 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.engine import connect
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import open_study
@@ -53,7 +53,7 @@ def test_status_lists_the_studies_and_what_is_done(command: Command, claims: Cla
     assert code == 0
     assert "digits" in out
     assert "0/3 done, 1 running, 2 open" in out
-    claims.finish(claim, Outcome("complete", 0.5), 1.0)
+    claims.finish(claim, Ending("complete", 0.5), 1.0)
     claims.claim(take_over=False)
     code, out, _ = command("status", "digits")
     assert "1 complete" in out
@@ -80,7 +80,7 @@ def test_what_is_done_is_neither_paused_nor_stopped(
     command: Command, claims: Claims, verb: str
 ) -> None:
     while claim := claims.claim(take_over=False):
-        claims.finish(claim, Outcome("complete", 0.5), 1.0)
+        claims.finish(claim, Ending("complete", 0.5), 1.0)
     code, out, _ = command(verb, "digits")
     assert (code, out) == (0, f"digits is done: there is nothing to {verb}\n")
     assert state() == "open"
@@ -89,7 +89,7 @@ def test_what_is_done_is_neither_paused_nor_stopped(
 def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Claims) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
-    claims.finish(claim, Outcome("failed", reason="no disk"), 1.0)
+    claims.finish(claim, Ending("failed", reason="no disk"), 1.0)
     assert "open: 2 trials wait" in command("resume", "digits")[1]
     _, out, _ = command("resume", "digits", "--retry-failed")
     assert "1 failed trial is open again" in out

@@ -14,7 +14,7 @@ from lrsearch.config.settings import QueueSettings
 from lrsearch.pictures.curves import RATES_NOTE
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.queue import Queue
 
 
@@ -56,9 +56,9 @@ def test_where_and_why_a_trial_ended_is_shown(command: Command, swept: Path) -> 
     Queue(database.session, study_id).add([({}, 1), ({}, 2), ({}, 3)], first=6)
     claims = Claims(database.session, study_id, "far-away/1/1.00", QueueSettings())
     for outcome in (
-        Outcome("diverged", None, "the loss is nan", step=17, lr=0.25),
-        Outcome("failed", None, "Traceback [most recent]:\nValueError: [a] bug"),
-        Outcome("complete", 2.5, spared_at=3),
+        Ending("diverged", None, "the loss is nan", step=17, lr=0.25),
+        Ending("failed", None, "Traceback [most recent]:\nValueError: [a] bug"),
+        Ending("complete", 2.5, spared_at=3),
     ):
         claim = claims.claim(take_over=False)
         assert claim is not None

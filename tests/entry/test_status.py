@@ -13,7 +13,7 @@ from lrsearch.config.settings import QueueSettings
 from lrsearch.entry import status
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.queue import Queue
 from lrsearch.study.study import load_row
 
@@ -69,7 +69,7 @@ def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
     def work(seconds: float) -> None:
         claim = open_unit.claim(take_over=False)
         assert claim is not None
-        open_unit.finish(claim, Outcome("failed", reason="no disk"), 1.0)
+        open_unit.finish(claim, Ending("failed", reason="no disk"), 1.0)
 
     monkeypatch.setattr(status, "time", SimpleNamespace(sleep=work))
     code, out, _ = command("status", "digits", "--watch")
@@ -85,7 +85,7 @@ def test_watching_all_shows_each_change_and_ends_with_the_last(
     def work(seconds: float) -> None:
         claim = open_unit.claim(take_over=False)
         assert claim is not None
-        open_unit.finish(claim, Outcome("failed", reason="no disk"), 1.0)
+        open_unit.finish(claim, Ending("failed", reason="no disk"), 1.0)
 
     monkeypatch.setattr(status, "time", SimpleNamespace(sleep=work))
     code, out, _ = command("status", "--watch")

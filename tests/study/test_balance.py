@@ -11,10 +11,10 @@ from told_sweep import ToldSweep, digits
 
 from lrsearch.entry.compose import load_settings
 from lrsearch.space.space import Space
+from lrsearch.states import Outcome
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.endings import Outcome
-from lrsearch.study.tables import COMPLETE, DIVERGED, PRUNED
+from lrsearch.study.endings import Ending
 
 WHOLE = 5
 FAMILIES = ["constant", "cosine", "linear"]
@@ -53,8 +53,10 @@ class Balanced(ToldSweep):
         """As many epochs; fewer than the whole is pruned, none has diverged at once."""
         for number in range(1, epochs + 1):
             self.evaluate(claim, number, 1.0)
-        outcome = COMPLETE if epochs == WHOLE else PRUNED if epochs else DIVERGED
-        self.claims.finish(claim, Outcome(outcome, 1.0), 1.0)
+        outcome = (
+            Outcome.COMPLETE if epochs == WHOLE else Outcome.PRUNED if epochs else Outcome.DIVERGED
+        )
+        self.claims.finish(claim, Ending(outcome, 1.0), 1.0)
 
     def spent(self) -> dict[str, float]:
         with self.database.session() as session:

@@ -13,23 +13,12 @@ from shop import TERMS, Shop
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.endings import Outcome, bury, reopen_failed
+from lrsearch.study.endings import Ending, bury, reopen_failed
 from lrsearch.study.leasing import LONGEST_LEASE, LeaseLost
 from lrsearch.study.shelf import Shelf
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DIVERGED,
-    DONE,
-    FAILED,
-    OPEN,
-    PRUNED,
-    RUNNING,
-    EpochRow,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
 from lrsearch.study.trials import UNIT
 
 
@@ -78,7 +67,7 @@ def test_units_are_claimed_in_order_each_once_and_each_with_a_trial(shop: Units)
     assert (dict(first.params), first.seed, first.attempt, first.is_new) == (
         {"lr": 0.1}, 11, 1, True,
     )  # fmt: skip
-    assert shop.queue.counts() == {OPEN: 0, RUNNING: 3, DONE: 0}
+    assert shop.queue.counts() == {WorkState.OPEN: 0, WorkState.RUNNING: 3, WorkState.DONE: 0}
     trials = shop.optuna().trials
     assert [trial.number for trial in trials] == [0, 1, 2]
     assert [trial.user_attrs[UNIT] for trial in trials] == [0, 1, 2]
@@ -128,14 +117,14 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: Units) -> None:
         lambda: late.record(claim, [row(shop, claim, 3)]),
         lambda: late.record(claim, [], replace_from=1),
         lambda: late.started(claim, {}, {"lr": 9}, "cpu", {"lr": 9.0}),
-        lambda: late.finish(claim, Outcome(COMPLETE, 0.0), 1.0),
+        lambda: late.finish(claim, Ending(Outcome.COMPLETE, 0.0), 1.0),
         lambda: late.give_back(claim),
     )
     for write in writes:
         with pytest.raises(LeaseLost):
             write()
     unit = shop.row(claim)
-    assert (unit.state, unit.owner, unit.recipe) == (RUNNING, "d/1/1.00", None)
+    assert (unit.state, unit.owner, unit.recipe) == (WorkState.RUNNING, "d/1/1.00", None)
     assert unit.leased_until == before
     assert shop.steps(claim) == [10, 20]
     trial = shop.optuna().trials[0]
@@ -143,7 +132,7 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: Units) -> None:
     assert trial.intermediate_values == {1: 0.5, 2: 0.5}
     assert "lr" not in trial.user_attrs
     assert not late.is_over(claim)  # what it has written is deleted by whoever ends the trial
-    current.finish(taken, Outcome(COMPLETE, 0.5), 1.0)
+    current.finish(taken, Ending(Outcome.COMPLETE, 0.5), 1.0)
     assert late.is_over(claim)
 
 
@@ -211,9 +200,14 @@ def test_a_unit_that_ends_its_workers_is_given_up_with_what_is_known(shop: Units
     shop.expire(claim)
     assert shop.worker("e").claim(take_over=True) is None
     unit = shop.row(claim)
-    assert (unit.state, unit.outcome, unit.value, unit.deaths) == (DONE, CRASHED, 0.75, 3)
+    assert (unit.state, unit.outcome, unit.value, unit.deaths) == (
+        WorkState.DONE,
+        Outcome.CRASHED,
+        0.75,
+        3,
+    )
     assert shop.optuna().trials[0].state == TrialState.FAIL
-    assert shop.optuna().trials[0].user_attrs["status"] == CRASHED
+    assert shop.optuna().trials[0].user_attrs["status"] == Outcome.CRASHED
 
 
 def test_a_unit_that_ends_its_worker_is_open_again_and_each_death_counts_once(
@@ -223,12 +217,12 @@ def test_a_unit_that_ends_its_worker_is_open_again_and_each_death_counts_once(
     worker.died(claim, "it hangs")
     worker.died(claim, "it hangs")
     bury(shop.database.session, shop.study_id, lambda owner: True, TERMS.max_attempts)
-    assert (shop.row(claim).state, shop.row(claim).deaths) == (OPEN, 1)
+    assert (shop.row(claim).state, shop.row(claim).deaths) == (WorkState.OPEN, 1)
     assert shop.optuna().trials[0].state == TrialState.WAITING
     _, again = shop.claim("b")
     assert (again.number, again.trial_id, again.attempt) == (0, claim.trial_id, 2)
     worker.died(claim, "it hangs")  # another has it
-    assert (shop.row(claim).state, shop.row(claim).deaths) == (RUNNING, 1)
+    assert (shop.row(claim).state, shop.row(claim).deaths) == (WorkState.RUNNING, 1)
 
 
 def test_a_unit_that_ends_too_many_is_given_up_with_what_ended_the_last(shop: Units) -> None:
@@ -237,7 +231,7 @@ def test_a_unit_that_ends_too_many_is_given_up_with_what_ended_the_last(shop: Un
         assert (claim.number, claim.attempt) == (0, attempt)
         worker.died(claim, f"hung the {attempt}. time")
     unit = shop.row(claim)
-    assert (unit.state, unit.outcome, unit.deaths) == (DONE, CRASHED, 3)
+    assert (unit.state, unit.outcome, unit.deaths) == (WorkState.DONE, Outcome.CRASHED, 3)
     assert "hung the 3. time" in str(unit.reason)
     assert shop.claim("a")[1].number == 1
 
@@ -250,7 +244,7 @@ def test_the_dead_are_buried_at_once_and_their_units_opened(shop: Units) -> None
     _, claim = shop.claim("dead")
     shop.claim("alive")
     bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts)
-    assert shop.queue.counts() == {OPEN: 2, RUNNING: 1, DONE: 0}
+    assert shop.queue.counts() == {WorkState.OPEN: 2, WorkState.RUNNING: 1, WorkState.DONE: 0}
     assert shop.row(claim).deaths == 1
     assert shop.optuna().trials[0].state == TrialState.WAITING
     shop.claim("dead")
@@ -312,10 +306,10 @@ CHOSEN = {
 @pytest.mark.parametrize(
     ("outcome", "state", "value", "constraint"),
     [
-        (COMPLETE, TrialState.COMPLETE, 0.5, -1.0),
-        (PRUNED, TrialState.PRUNED, 0.5, -1.0),
-        (DIVERGED, TrialState.PRUNED, 0.5, 1.0),
-        (FAILED, TrialState.FAIL, None, 1.0),
+        (Outcome.COMPLETE, TrialState.COMPLETE, 0.5, -1.0),
+        (Outcome.PRUNED, TrialState.PRUNED, 0.5, -1.0),
+        (Outcome.DIVERGED, TrialState.PRUNED, 0.5, 1.0),
+        (Outcome.FAILED, TrialState.FAIL, None, 1.0),
     ],
 )
 def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
@@ -325,7 +319,7 @@ def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
     worker, claim = shop.claim("a")
     worker.started(claim, CHOSEN, {"lr": 0.01}, "cpu", {"lr": 0.01, "seed": 11})
     worker.record(claim, [row(shop, claim, 1, 0.75), row(shop, claim, 2, 0.5)])
-    worker.finish(claim, Outcome(outcome, value=0.5, reason="why", step=3, lr=0.1), 1.23456)
+    worker.finish(claim, Ending(outcome, value=0.5, reason="why", step=3, lr=0.1), 1.23456)
 
     study = shop.optuna()
     theirs = study.ask({name: distribution for name, (_, distribution) in CHOSEN.items()})
@@ -356,10 +350,10 @@ def test_optuna_reads_a_finished_trial_as_if_it_had_made_it_itself(
 def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends(
     shop: Units,
 ) -> None:
-    for outcome in (COMPLETE, PRUNED):
+    for outcome in (Outcome.COMPLETE, Outcome.PRUNED):
         worker, claim = shop.claim("a")
         worker.record(claim, [row(shop, claim, 1)])
-        worker.finish(claim, Outcome(outcome, 0.5), 1.0)
+        worker.finish(claim, Ending(outcome, 0.5), 1.0)
         assert worker.is_finished(claim)
     with shop.database.session() as session:
         complete = list(session.scalars(select(EpochRow.complete).order_by(EpochRow.trial_id)))
@@ -370,14 +364,14 @@ def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends
 
 def test_failed_trials_can_be_tried_again_under_their_own_numbers(shop: Units) -> None:
     worker, claim = shop.claim("a")
-    worker.finish(claim, Outcome(FAILED, reason="no disk"), 1.0)
+    worker.finish(claim, Ending(Outcome.FAILED, reason="no disk"), 1.0)
     worker, fine = shop.claim("a")
-    worker.finish(fine, Outcome(COMPLETE, 1.0), 1.0)
+    worker.finish(fine, Ending(Outcome.COMPLETE, 1.0), 1.0)
     assert reopen_failed(shop.database.session, shop.study_id) == 1
     assert shop.optuna().trials[0].state == TrialState.WAITING
     worker, again = shop.claim("b")
     assert again.trial_number == claim.trial_number
-    worker.finish(again, Outcome(COMPLETE, 0.5), 1.0)
+    worker.finish(again, Ending(Outcome.COMPLETE, 0.5), 1.0)
     first = shop.optuna().trials[0]
     assert "epochs" not in first.user_attrs
     assert (first.state, first.value) == (TrialState.COMPLETE, 0.5)

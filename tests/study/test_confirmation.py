@@ -9,12 +9,13 @@ from sqlalchemy import select
 from told_sweep import INFO, ToldSweep, digits
 
 from lrsearch.analysis.study_data import read_study
+from lrsearch.states import Outcome, RunKind
 from lrsearch.study.confirmed import read_confirmation
-from lrsearch.study.endings import Outcome, reopen_failed
+from lrsearch.study.endings import Ending, reopen_failed
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.side_runs import SideClaim, SideClaims
 from lrsearch.study.study import open_study
-from lrsearch.study.tables import COMPLETE, CONFIRM, DIVERGED, FAILED, PRUNED, TEST, SideRunRow
+from lrsearch.study.tables import SideRunRow
 
 WANTED = ("confirm.top=2", "confirm.seeds=3")
 
@@ -30,7 +31,7 @@ class Confirmed(ToldSweep):
         for value in values:
             self.trial(value)
 
-    def rows(self, kind: str = CONFIRM) -> list[SideRunRow]:
+    def rows(self, kind: str = RunKind.CONFIRM) -> list[SideRunRow]:
         with self.database.session() as session:
             query = select(SideRunRow).where(SideRunRow.kind == kind)
             return list(session.scalars(query.order_by(SideRunRow.side_run_id)))
@@ -40,9 +41,9 @@ class Confirmed(ToldSweep):
         assert claim is not None
         return claim
 
-    def run(self, value: float | None, outcome: str = COMPLETE) -> SideClaim:
+    def run(self, value: float | None, outcome: str = Outcome.COMPLETE) -> SideClaim:
         claim = self.claim()
-        self.side.finish(claim, Outcome(outcome, value), claim.result, 1.0)
+        self.side.finish(claim, Ending(outcome, value), claim.result, 1.0)
         return claim
 
     def again(self, *overrides: str, n_trials: int = 3) -> None:
@@ -69,7 +70,7 @@ def test_the_best_are_planned_on_the_same_fresh_seeds_when_the_last_trial_ends(
     assert [row.number for row in rows] == list(range(6))
     assert rows[0].seed == rows[1].seed != rows[2].seed == rows[3].seed
     assert claim.seed not in {row.seed for row in rows}
-    assert {row.kind for row in rows} == {CONFIRM}
+    assert {row.kind for row in rows} == {RunKind.CONFIRM}
 
 
 def test_they_change_neither_the_number_of_trials_nor_optunas(sweep: Confirmed) -> None:
@@ -89,8 +90,8 @@ def test_nothing_is_planned_unless_it_is_asked_for(url: str) -> None:
 
 
 def test_a_pruned_or_diverged_trial_is_no_candidate(sweep: Confirmed) -> None:
-    sweep.trial(0.01, PRUNED)
-    sweep.trial(0.02, DIVERGED)
+    sweep.trial(0.01, Outcome.PRUNED)
+    sweep.trial(0.02, Outcome.DIVERGED)
     sweep.trial(0.5)
     assert {row.trial_number for row in sweep.rows()} == {2}
 
@@ -99,7 +100,7 @@ def test_a_study_that_was_stopped_is_confirmed_when_it_is_opened_again(sweep: Co
     sweep.search((0.3, 0.1))
     last = sweep.begin()
     sweep.queue.stop("by hand", hand_back=False)
-    sweep.claims.finish(last, Outcome(COMPLETE, 0.2), 1.0)
+    sweep.claims.finish(last, Ending(Outcome.COMPLETE, 0.2), 1.0)
     assert sweep.rows() == []
     sweep.queue.open()
     assert len(sweep.rows()) == 6
@@ -113,9 +114,9 @@ def test_the_clearly_worse_lose_the_runs_that_nobody_has_begun(sweep: Confirmed)
         sweep.run(value)
     begun = sweep.claim()
     assert (begun.trial_number, sweep.rows()[3].state) == (2, "running")
-    sweep.side.finish(begun, Outcome(COMPLETE, 0.92), {}, 1.0)
+    sweep.side.finish(begun, Ending(Outcome.COMPLETE, 0.92), {}, 1.0)
     rows = sweep.rows()
-    assert [row.outcome for row in rows] == [COMPLETE] * 4 + [None, "dropped"]
+    assert [row.outcome for row in rows] == [Outcome.COMPLETE] * 4 + [None, "dropped"]
     sweep.run(0.1)
     with sweep.database.session() as session:
         found = read_confirmation(session, sweep.study_id)
@@ -127,15 +128,15 @@ def test_the_clearly_worse_lose_the_runs_that_nobody_has_begun(sweep: Confirmed)
 
 def test_a_candidate_that_breaks_is_not_trained_on(sweep: Confirmed) -> None:
     sweep.search()
-    sweep.run(None, DIVERGED)
+    sweep.run(None, Outcome.DIVERGED)
     assert [row.outcome for row in sweep.rows() if row.trial_number == 1] == [
-        DIVERGED, "dropped", "dropped",
+        Outcome.DIVERGED, "dropped", "dropped",
     ]  # fmt: skip
 
 
 def test_a_failed_run_that_is_tried_again_brings_its_candidate_back(sweep: Confirmed) -> None:
     sweep.search()
-    sweep.run(None, FAILED)
+    sweep.run(None, Outcome.FAILED)
     assert reopen_failed(sweep.database.session, sweep.study_id) == 1
     sweep.queue.open()
     assert [row.state for row in sweep.rows()] == ["open"] * 6
@@ -145,13 +146,13 @@ def test_the_winner_alone_is_tested_once_when_all_runs_have_ended(sweep: Confirm
     sweep.search()
     for value in (0.20, 0.10, 0.22, 0.11, 0.21):
         sweep.run(value)
-        assert sweep.rows(TEST) == []
+        assert sweep.rows(RunKind.TEST) == []
     sweep.run(0.12)
-    (test,) = sweep.rows(TEST)
+    (test,) = sweep.rows(RunKind.TEST)
     assert (test.trial_number, test.result) == (2, {"runs": [1, 3, 5]})
     sweep.run(0.2)
     sweep.queue.open()
-    assert len(sweep.rows(TEST)) == 1
+    assert len(sweep.rows(RunKind.TEST)) == 1
     assert Shelf(sweep.database.session).waiting() == []
 
 
@@ -166,9 +167,11 @@ def test_raising_it_on_a_finished_study_adds_the_runs_that_are_missing(sweep: Co
     assert [row.number for row in rows] == list(range(12))
     for value in (0.5, 0.2, 0.1, 0.19):
         sweep.run(value)
-    while (claim := sweep.side.claim(False, CONFIRM)) is not None:
-        sweep.side.finish(claim, Outcome(COMPLETE, 0.2), claim.result, 1.0)
-    assert len(sweep.rows(TEST)) == 2  # other runs than before: the test part is opened again
+    while (claim := sweep.side.claim(False, RunKind.CONFIRM)) is not None:
+        sweep.side.finish(claim, Ending(Outcome.COMPLETE, 0.2), claim.result, 1.0)
+    assert (
+        len(sweep.rows(RunKind.TEST)) == 2
+    )  # other runs than before: the test part is opened again
 
 
 def test_a_confirmation_can_be_asked_for_and_taken_back_later(url: str) -> None:
@@ -178,7 +181,7 @@ def test_a_confirmation_can_be_asked_for_and_taken_back_later(url: str) -> None:
     assert len(sweep.rows()) == 6
     sweep.run(0.1)
     sweep.again()
-    assert [row.outcome for row in sweep.rows()] == [COMPLETE]
+    assert [row.outcome for row in sweep.rows()] == [Outcome.COMPLETE]
     sweep.again(*WANTED)
     assert len(sweep.rows()) == 6
     sweep.close()

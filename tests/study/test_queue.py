@@ -6,22 +6,12 @@ import pytest
 from sqlalchemy import update
 
 from lrsearch.config.settings import QueueSettings
+from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DONE,
-    FAILED,
-    OPEN,
-    PAUSED,
-    RUNNING,
-    STOPPED,
-    StudyRow,
-    UnitRow,
-)
+from lrsearch.study.tables import StudyRow, UnitRow
 from lrsearch.study.trials import Studies
 
 
@@ -66,7 +56,7 @@ def test_studies_do_not_see_each_others_units(
 def test_a_smaller_budget_takes_away_untouched_units_alone(queue: Queue, claims: Claims) -> None:
     claims.claim(take_over=False)
     assert queue.trim(0) == 1
-    assert queue.counts() == {OPEN: 0, RUNNING: 1, DONE: 0}
+    assert queue.counts() == {WorkState.OPEN: 0, WorkState.RUNNING: 1, WorkState.DONE: 0}
 
 
 def test_a_unit_that_was_handed_back_keeps_its_trial_and_is_not_taken_away(
@@ -85,28 +75,34 @@ def test_a_unit_that_was_handed_back_keeps_its_trial_and_is_not_taken_away(
 def finish(claims: Claims, outcome: str, reason: str) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
-    claims.finish(claim, Outcome(outcome, reason=reason), seconds=1.0)
+    claims.finish(claim, Ending(outcome, reason=reason), seconds=1.0)
 
 
 def test_three_failures_in_a_row_stop_the_study_with_the_last_cause(
     database: Database, study_id: int, queue: Queue, claims: Claims
 ) -> None:
     queue.add([({}, k) for k in range(5)], first=3)
-    for outcome in (FAILED, FAILED, COMPLETE, FAILED, FAILED):
+    for outcome in (
+        Outcome.FAILED,
+        Outcome.FAILED,
+        Outcome.COMPLETE,
+        Outcome.FAILED,
+        Outcome.FAILED,
+    ):
         finish(claims, outcome, "early")
         assert queue.stop_after_failures() is None
-    finish(claims, FAILED, "no such layer")
+    finish(claims, Outcome.FAILED, "no such layer")
     assert queue.stop_after_failures() == "no such layer"
     found, reason, hand_back = state(database, study_id)
-    assert (found, hand_back) == (FAILED, True)
+    assert (found, hand_back) == (Outcome.FAILED, True)
     assert "no such layer" in str(reason)
     assert claims.claim(take_over=True) is None
-    assert queue.counts()[OPEN] == 2
+    assert queue.counts()[WorkState.OPEN] == 2
 
 
 def test_trials_that_end_their_workers_do_not_stop_the_study(queue: Queue, claims: Claims) -> None:
     for _ in range(3):
-        finish(claims, CRASHED, "died")
+        finish(claims, Outcome.CRASHED, "died")
     assert queue.stop_after_failures() is None
 
 
@@ -117,7 +113,7 @@ def test_a_paused_study_gives_nothing_out_until_it_is_opened(
     assert claim is not None
     assert not claims.renew(claim).hand_back
     queue.pause()
-    assert state(database, study_id)[0] == PAUSED
+    assert state(database, study_id)[0] == StudyState.PAUSED
     assert claims.claim(take_over=True) is None
     assert claims.renew(claim).hand_back
     queue.open()
@@ -131,10 +127,10 @@ def test_a_stopped_study_lets_its_trials_end_or_asks_for_them_back(
     claim = claims.claim(take_over=False)
     assert claim is not None
     queue.stop("enough", hand_back)
-    assert state(database, study_id) == (STOPPED, "enough", hand_back)
+    assert state(database, study_id) == (StudyState.STOPPED, "enough", hand_back)
     assert claims.renew(claim).hand_back == hand_back
-    claims.finish(claim, Outcome(COMPLETE, 1.0), 1.0)
-    assert queue.outcomes() == {COMPLETE: 1}
+    claims.finish(claim, Ending(Outcome.COMPLETE, 1.0), 1.0)
+    assert queue.outcomes() == {Outcome.COMPLETE: 1}
 
 
 def test_wall_clock_counts_the_time_in_which_somebody_works(
@@ -156,7 +152,7 @@ def test_wall_clock_counts_the_time_in_which_somebody_works(
 
 
 def test_units_are_counted_by_state(database: Database, queue: Queue) -> None:
-    assert queue.counts() == {OPEN: 3, RUNNING: 0, DONE: 0}
+    assert queue.counts() == {WorkState.OPEN: 3, WorkState.RUNNING: 0, WorkState.DONE: 0}
     with database.session() as session:
         assert session.query(UnitRow).count() == queue.total() == 3
 
@@ -169,7 +165,7 @@ def test_the_start_and_the_end_of_a_trial_are_signs_of_work(
     claims.started(claim, {}, {}, "cpu", {})
     with database.session.begin() as session:
         session.execute(update(StudyRow).values(ticked_at=StudyRow.ticked_at - 5.0))
-    claims.finish(claim, Outcome(COMPLETE, 1.0), 1.0)
+    claims.finish(claim, Ending(Outcome.COMPLETE, 1.0), 1.0)
     assert queue.spent() == pytest.approx(5.0, abs=3.0)
 
 

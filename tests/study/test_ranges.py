@@ -10,14 +10,15 @@ from told_sweep import INFO, digits
 
 from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
+from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.study import study as study_module
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.plan import plan_units
 from lrsearch.study.ranges import found_ranges, keep_ranges
 from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.study import OpenStudy, load_row, open_study
-from lrsearch.study.tables import COMPLETE, FAILED, OPEN, RANGE_TEST, STOPPED, SideRunRow
+from lrsearch.study.tables import SideRunRow
 from lrsearch.study.trials import Studies
 
 AUTO = ("space.lr=auto", "study.n_trials=3")
@@ -44,11 +45,11 @@ class Stored:
     def space(self) -> dict[str, Any]:
         return dict(load_row(self.database, "digits").config["space"])
 
-    def end(self, outcome: Outcome, test: dict[str, Any] | None = None) -> None:
+    def end(self, outcome: Ending, test: dict[str, Any] | None = None) -> None:
         """Claims the range test and ends it."""
         study_id = load_row(self.database, "digits").study_id
         claims = SideClaims(self.database.session, study_id, "far-away/1/1.00")
-        claim = claims.claim(False, RANGE_TEST)
+        claim = claims.claim(False, RunKind.RANGE_TEST)
         assert claim is not None
         claims.finish(
             claim, outcome, {}, 1.0,
@@ -72,14 +73,14 @@ def test_it_is_asked_for_once_however_often_the_study_is_submitted(stored: Store
     stored.open(*AUTO)
     stored.open(*AUTO)
     (one,) = stored.side_runs()
-    assert (one.kind, one.state, one.number) == (RANGE_TEST, OPEN, 0)
+    assert (one.kind, one.state, one.number) == (RunKind.RANGE_TEST, WorkState.OPEN, 0)
     assert stored.space()["lr"] == "auto"
 
 
 def test_what_is_found_is_the_space_of_every_later_reader(stored: Stored) -> None:
     stored.open(*AUTO)
     before = load_row(stored.database, "digits")
-    stored.end(Outcome(COMPLETE), TEST)
+    stored.end(Ending(Outcome.COMPLETE), TEST)
     row = load_row(stored.database, "digits")
     assert row.config["space"]["lr"] == RANGE
     assert found_ranges(row.record) == {"lr": RANGE}
@@ -89,12 +90,12 @@ def test_what_is_found_is_the_space_of_every_later_reader(stored: Stored) -> Non
 
 def test_going_on_with_the_same_command_keeps_what_was_found(stored: Stored) -> None:
     stored.open(*AUTO)
-    stored.end(Outcome(COMPLETE), TEST)
+    stored.end(Ending(Outcome.COMPLETE), TEST)
     again = stored.open(*AUTO, "study.n_trials=5")
     assert (again.resumed, again.total) == (True, 5)
     assert stored.space()["lr"] == RANGE
     (one,) = stored.side_runs()
-    assert one.outcome == COMPLETE
+    assert one.outcome == Outcome.COMPLETE
     with pytest.raises(UserError, match=r"space.lr.high: was 0.5, is 0.7"):
         stored.open("study.n_trials=3", "space.lr={low: 1e-3, high: 0.7, log: true}")
 
@@ -105,7 +106,7 @@ def test_nothing_is_lost_where_it_ends_while_the_study_is_submitted_again(
     stored.open(*AUTO)
 
     def meanwhile(*arguments: Any) -> Any:
-        stored.end(Outcome(COMPLETE), TEST)
+        stored.end(Ending(Outcome.COMPLETE), TEST)
         return plan_units(*arguments)
 
     monkeypatch.setattr(study_module, "plan_units", meanwhile)
@@ -118,7 +119,7 @@ def test_nothing_is_lost_where_it_ends_while_the_study_is_submitted_again(
 
 def test_the_range_is_wide_enough_for_what_is_tried_first(stored: Stored) -> None:
     stored.open(*AUTO, "study.try_first=[{lr: 2.0},{lr: 1e-5},{adamw.lr: 1e-3}]")
-    stored.end(Outcome(COMPLETE), TEST)
+    stored.end(Ending(Outcome.COMPLETE), TEST)
     assert stored.space()["lr"] == {"low": 1e-5, "high": 2.0, "log": True}
     assert found_ranges(load_row(stored.database, "digits").record)["lr"]["high"] == 2.0
 
@@ -127,21 +128,21 @@ def test_with_a_coupling_it_is_the_rate_at_the_reference_that_is_tried_first(
     stored: Stored,
 ) -> None:
     stored.open(*AUTO, "coupling.rule=sqrt", "study.try_first=[{lr_ref: 2.0}]")
-    stored.end(Outcome(COMPLETE), TEST)
+    stored.end(Ending(Outcome.COMPLETE), TEST)
     assert stored.space()["lr"]["high"] == 2.0
 
 
 def test_one_that_fails_stops_the_study_until_somebody_goes_on_with_it(stored: Stored) -> None:
     study = stored.open(*AUTO)
-    stored.end(Outcome(FAILED, reason="the loss of sgd falls nowhere"))
+    stored.end(Ending(Outcome.FAILED, reason="the loss of sgd falls nowhere"))
     row = load_row(stored.database, "digits")
-    assert row.state == STOPPED
+    assert row.state == StudyState.STOPPED
     assert row.stopped == "the range test has failed: the loss of sgd falls nowhere"
     study.queue.open()  # as `resume` does
-    assert stored.side_runs()[0].state == OPEN
-    assert load_row(stored.database, "digits").state == OPEN
-    stored.end(Outcome(FAILED, reason="again"))
+    assert stored.side_runs()[0].state == WorkState.OPEN
+    assert load_row(stored.database, "digits").state == WorkState.OPEN
+    stored.end(Ending(Outcome.FAILED, reason="again"))
     stored.open(*AUTO)
-    assert stored.side_runs()[0].state == OPEN
-    stored.end(Outcome(COMPLETE), TEST)
+    assert stored.side_runs()[0].state == WorkState.OPEN
+    stored.end(Ending(Outcome.COMPLETE), TEST)
     assert stored.space()["lr"] == RANGE

@@ -8,19 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from shop import TERMS, Shop
 
-from lrsearch.study.endings import Outcome, bury, reopen_failed
+from lrsearch.states import Outcome, WorkState
+from lrsearch.study.endings import Ending, bury, reopen_failed
 from lrsearch.study.leasing import LeaseLost
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.side_runs import SideClaims
-from lrsearch.study.tables import (
-    COMPLETE,
-    CRASHED,
-    DONE,
-    FAILED,
-    OPEN,
-    RUNNING,
-    SideRunRow,
-)
+from lrsearch.study.tables import SideRunRow
 
 
 class SideRuns(Shop[SideClaims]):
@@ -104,14 +97,14 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: SideRuns) -> None:
         lambda: late.renew(claim),
         lambda: late.started(claim, "cpu"),
         lambda: late.record(claim, {}),
-        lambda: late.finish(claim, Outcome(COMPLETE, 0.0), {}, 1.0),
+        lambda: late.finish(claim, Ending(Outcome.COMPLETE, 0.0), {}, 1.0),
         lambda: late.give_back(claim),
     ):
         with pytest.raises(LeaseLost):
             write()
     row = shop.row(claim)
     assert (row.state, row.owner, row.device, row.result) == (
-        RUNNING, "d/1/1.00", None, {"curve": [1.0]},
+        WorkState.RUNNING, "d/1/1.00", None, {"curve": [1.0]},
     )  # fmt: skip
 
 
@@ -125,7 +118,7 @@ def test_one_that_ends_its_workers_is_given_up(shop: SideRuns) -> None:
     shop.expire(claim)
     assert shop.worker("e").claim(take_over=True) is None
     row = shop.row(claim)
-    assert (row.state, row.outcome, row.deaths) == (DONE, CRASHED, 3)
+    assert (row.state, row.outcome, row.deaths) == (WorkState.DONE, Outcome.CRASHED, 3)
     assert "3 times" in str(row.reason)
 
 
@@ -137,7 +130,7 @@ def test_one_that_ends_its_worker_is_open_again_and_in_the_end_given_up(shop: Si
         worker.died(claim, "it hangs")
         assert shop.row(claim).deaths == attempt
     row = shop.row(claim)
-    assert (row.state, row.outcome) == (DONE, CRASHED)
+    assert (row.state, row.outcome) == (WorkState.DONE, Outcome.CRASHED)
     assert "it hangs" in str(row.reason)
 
 
@@ -149,8 +142,8 @@ def test_those_of_the_dead_are_opened_at_once(shop: SideRuns) -> None:
         return owner.startswith("dead")
 
     bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts)
-    assert (shop.row(claim).state, shop.row(claim).deaths) == (OPEN, 1)
-    assert shop.row(other).state == RUNNING
+    assert (shop.row(claim).state, shop.row(claim).deaths) == (WorkState.OPEN, 1)
+    assert shop.row(other).state == WorkState.RUNNING
     _, again = shop.claim("dead")
     bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts, blame=False)
     assert (again.side_run_id, shop.row(again).deaths) == (claim.side_run_id, 1)
@@ -169,18 +162,18 @@ def test_one_that_is_finished_keeps_what_it_has_found(shop: SideRuns) -> None:
     worker, claim = shop.claim("a")
     worker.started(claim, "cpu")
     assert not worker.is_finished(claim)
-    worker.finish(claim, Outcome(COMPLETE, 0.25), {"curve": [0.5, 0.25]}, 1.5)
+    worker.finish(claim, Ending(Outcome.COMPLETE, 0.25), {"curve": [0.5, 0.25]}, 1.5)
     assert worker.is_finished(claim)
     row = shop.row(claim)
     assert (row.outcome, row.value, row.result, row.seconds, row.device) == (
-        COMPLETE, 0.25, {"curve": [0.5, 0.25]}, 1.5, "cpu",
+        Outcome.COMPLETE, 0.25, {"curve": [0.5, 0.25]}, 1.5, "cpu",
     )  # fmt: skip
     assert row.finished_at is not None
 
 
 def test_failed_ones_can_be_tried_again_and_they_make_no_trial(shop: SideRuns) -> None:
     worker, claim = shop.claim("a")
-    worker.finish(claim, Outcome(FAILED, reason="no disk"), {}, 1.0)
+    worker.finish(claim, Ending(Outcome.FAILED, reason="no disk"), {}, 1.0)
     assert reopen_failed(shop.database.session, shop.study_id) == 1
     _, again = shop.claim("b")
     assert again.side_run_id == claim.side_run_id

@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import text, update
 
 from lrsearch.errors import UserError
+from lrsearch.states import StudyState
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
 from lrsearch.study.engine import connect
 from lrsearch.study.progress import Progress
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import SCHEMA_VERSION, STOPPED, VersionRow
+from lrsearch.study.tables import SCHEMA_VERSION, VersionRow
 from lrsearch.study.trials import Studies
 from lrsearch.study.upgrade import upgrade
 
@@ -84,7 +85,7 @@ def test_what_was_stored_is_kept_and_work_goes_on(old_url: str) -> None:
     progress = Progress(database.session, 1)
     assert [(one.trial, one.value) for one in progress.finished()] == [(0, 0.9)]
     snapshot = progress.snapshot()
-    assert (snapshot.state, snapshot.stopped) == (STOPPED, "three failures")
+    assert (snapshot.state, snapshot.stopped) == (StudyState.STOPPED, "three failures")
     rows = progress.epochs(1)
     assert [(row.evaluation, row.value, row.complete) for row in rows] == [
         (1, 0.8, True), (2, 0.9, True),

@@ -12,7 +12,7 @@ from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
-from lrsearch.study.endings import Outcome
+from lrsearch.study.endings import Ending
 from lrsearch.study.study import OpenStudy, load_row, open_study
 from lrsearch.study.tables import UnitRow
 from lrsearch.study.trials import Studies
@@ -43,7 +43,7 @@ def earlier(open_with: Open, database: Database, url: str) -> OpenStudy:
         assert claim is not None
         recipe = space.recipe(lambda name, domain, w=one: w.get(name, domain.ends()[0]))
         claims.started(claim, {}, recipe.to_dict(), "cpu", {})
-        claims.finish(claim, Outcome("complete", 1.0 - 0.1 * k), 1.0)
+        claims.finish(claim, Ending("complete", 1.0 - 0.1 * k), 1.0)
     return study
 
 

@@ -12,11 +12,12 @@ from sqlalchemy import select, update
 
 from lrsearch.analysis.rate_ranges import range_test_of
 from lrsearch.analysis.study_data import read_study
+from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.study.database import Database
 from lrsearch.study.progress import Progress
 from lrsearch.study.side_runs import SideClaims
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import OPEN, RANGE_TEST, STOPPED, SideRunRow
+from lrsearch.study.tables import SideRunRow
 
 QUICK = (
     "+sweep=digits", "train.epochs=4", "pruner=none", "sampler=random", "study.n_trials=4",
@@ -72,7 +73,7 @@ def test_while_another_worker_has_it_no_trial_begins_and_nobody_does_it_twice(
 ) -> None:
     study_id = submit()
     other = SideClaims(database.session, study_id, "far-away/1/1.00")
-    claim = other.claim(False, RANGE_TEST)
+    claim = other.claim(False, RunKind.RANGE_TEST)
     assert claim is not None
     serve(stop_after=10)
     assert rates(database, study_id) == []
@@ -97,7 +98,7 @@ def test_a_worker_that_is_told_to_stop_hands_it_back(database: Database) -> None
     study_id = submit()
     serve(stop_after=8)
     one = side_run(database)
-    assert (one.state, one.owner) == (OPEN, None)
+    assert (one.state, one.owner) == (WorkState.OPEN, None)
     assert load_row(database, "digits").config["space"]["lr"] == "auto"
     serve()
     assert len(rates(database, study_id)) == 4
@@ -117,7 +118,7 @@ def test_a_model_that_learns_at_no_rate_stops_the_study_with_the_reason(
     serve()
     assert rates(database, study_id) == []
     row = load_row(database, "digits")
-    assert row.state == STOPPED
+    assert row.state == StudyState.STOPPED
     assert "the loss of sgd falls at no learning rate" in str(row.stopped)
     assert "Traceback" not in str(row.stopped)
 

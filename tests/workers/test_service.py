@@ -16,6 +16,7 @@ from local_worker import URL, own_lines, serve
 from sqlalchemy import update
 
 from lrsearch.errors import UserError
+from lrsearch.states import WorkState
 from lrsearch.study.database import Database
 from lrsearch.study.leasing import Orders
 from lrsearch.study.progress import Progress
@@ -23,7 +24,7 @@ from lrsearch.study.queue import Queue
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.sqlite import DatabaseReplaced
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import OPEN, StudyRow, UnitRow
+from lrsearch.study.tables import StudyRow, UnitRow
 from lrsearch.workers import service
 from lrsearch.workers.here import Here
 from lrsearch.workers.reporter import Outbox
@@ -90,7 +91,7 @@ def test_a_worker_whose_database_was_replaced_ends_and_leaves_the_new_one_as_it_
         serve(until_empty=until_empty)
     new = Database(URL)
     assert ends(new, renewed[0]) == []
-    assert Queue(new.session, renewed[0]).counts()[OPEN] == 2
+    assert Queue(new.session, renewed[0]).counts()[WorkState.OPEN] == 2
     new.close()
 
 
