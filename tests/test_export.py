@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script
+from lrsearch.export.templates import environment
 from lrsearch.objective import build_objective
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.families import FAMILIES
@@ -50,10 +52,18 @@ def both(
     tuned = prepare(settings.data.with_arguments(recipe.data))
     text = best_script(settings, tuned, record)
     Path("best.py").write_text(text)
+    check_names("best.py")
     runpy.run_path("best.py", run_name="__main__")
     name, printed = capsys.readouterr().out.splitlines()[-1].split()
     assert name == settings.metric.name
     return value, float(printed), text
+
+
+def check_names(script: str) -> None:
+    """Each name that a script uses is defined, and each import is used."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--quiet", "--select", "F"]
+    done = subprocess.run([*command, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("warmup", [0, "7st"])
@@ -116,6 +126,38 @@ def test_the_users_own_code_is_imported_and_seeded_alike(
     )  # fmt: skip
     assert printed == value
     assert "from exported_own import Net" in text
+
+
+def test_own_code_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("exported_named.py").write_text(
+        "import torch\n"
+        "def load_data(n=80):\n"
+        "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+        "    return (x[:64], x[:64, 0].long() % 3), (x[64:], x[64:, 0].long() % 3)\n"
+        "def build_model():\n"
+        "    return torch.nn.Linear(3, 3)\n"
+        "def order(outputs, targets):\n"
+        "    return outputs.mean()\n"
+    )
+    Path("exported_other.py").write_text(
+        "def order(outputs, targets):\n    return outputs.square().mean()\n"
+    )
+    metrics = "{a: {_target_: exported_named.order}, b: {_target_: exported_other.order}}"
+    value, printed, _ = both(
+        capsys, "data._target_=exported_named.load_data", "~model.hidden", "metric.mode=min",
+        "model._target_=exported_named.build_model", f"train.metrics={metrics}",
+        "metric.name=val_b",
+    )  # fmt: skip
+    assert printed == value
+
+
+def test_the_script_of_a_pretrained_model_defines_what_it_uses() -> None:
+    settings = load_settings(["+sweep=digits", "model=resnet18"])
+    recipe = Recipe(0.1, 64, Part("sgd"), Part("cosine"))
+    Path("best.py").write_text(
+        best_script(settings, prepare(settings.data), hostile_record("s", recipe))
+    )
+    check_names("best.py")
 
 
 def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
@@ -387,6 +429,31 @@ def test_no_text_breaks_the_script_of_an_own_objective(text: str) -> None:
     changed = dataclasses.replace(settings, objective=target)
     found = run_script(best_script(changed, None, hostile_record(text, recipe)))
     assert found["RECIPE"] == recipe.to_dict()
+    assert found["ARGUMENTS"] == {"a": text, text: 2}
+
+
+def test_a_script_calls_an_own_objective_as_a_worker_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("shop_report.py").write_text(
+        "def report(recipe, report, seed, epochs, n):\n"
+        "    report(1, recipe.lr * n, seed=seed, epochs=epochs)\n"
+    )
+    settings = load_settings(["+sweep=digits", "train.epochs=3"])
+    target = Target("shop_report.report", {"n": 4, "seed": 7}, own=True)
+    recipe = Recipe(lr=0.5, batch_size=64, optimizer=Part("sgd"), scheduler=Part("cosine"))
+    changed = dataclasses.replace(settings, objective=target)
+    Path("best.py").write_text(best_script(changed, None, hostile_record("s", recipe)))
+    check_names("best.py")
+    runpy.run_path("best.py", run_name="__main__")
+    assert capsys.readouterr().out == "1 2.0 {'seed': 7, 'epochs': 3}\n"
+
+
+def test_a_template_puts_out_nothing_but_source() -> None:
+    page = environment().from_string("x = {{ value }}")
+    with pytest.raises(TypeError, match="without a filter"):
+        page.render(value="1; import os")
+    assert environment().from_string("{{ value | literal }}").render(value="1") == "'1'"
 
 
 def run_script(script: str) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Renders the templates of this folder to Python scripts.
+
+Values enter a script through the filters alone: whatever else a template puts out is an error, so
+that no text of a configuration can become code.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lrsearch.export.names import Names, needed_imports, taken_names
+from lrsearch.export.source_text import SourceText, call_text, docstring, literal, source_of
+
+_COPIED = {
+    path.rpartition(".")[2]: path
+    for path in (
+        "lrsearch.seeds.derived_seed",
+        "lrsearch.training.batches.order",
+        "lrsearch.training.batches.augmented",
+        "lrsearch.training.precision.precision_of",
+        "lrsearch.training.precision.in_precision",
+        "lrsearch.training.shapes.alike",
+        "lrsearch.training.shapes.numbers",
+        "lrsearch.training.shapes.class_indices",
+        "lrsearch.training.shapes.class_targets",
+        "lrsearch.data.values.as_tensor",
+        "lrsearch.data.own.as_targets",
+        "lrsearch.data.sources.split",
+        "lrsearch.data.sources.normalise",
+    )
+}
+"""The functions of lrsearch that a template may copy, by name."""
+
+
+def render(template: str, context: Callable[[Names], Mapping[str, Any]]) -> str:
+    """Render a template whose context takes the names of what it imports from `Names`.
+
+    The first rendering shows which names the script itself uses; the second imports what it needs,
+    under names that are free.
+    """
+    page = environment().get_template(template)
+    draft = page.render(context(names := Names()), imports=[], names=names)
+    names = Names(taken_names(draft))
+    imports = needed_imports(draft)
+    return page.render(context(names), imports=imports, names=names)
+
+
+@functools.cache
+def environment() -> Environment:
+    """Return Jinja2's environment of the templates."""
+    made = Environment(
+        loader=PackageLoader("lrsearch.export", "."),
+        undefined=StrictUndefined,
+        autoescape=False,  # it writes Python, not HTML
+        finalize=_only_source,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters = {
+        "literal": literal,
+        "call": call_text,
+        "docstring": docstring,
+        "copied": lambda name: source_of(_COPIED[name]),
+        "indent": made.filters["indent"],
+    }
+    return made
+
+
+def _only_source(value: Any) -> SourceText:
+    if not isinstance(value, SourceText):
+        raise TypeError(f"a template puts out {value!r} without a filter")
+    return value
