@@ -38,7 +38,7 @@ from lrsearch.study.database import Database
 from lrsearch.study.endings import Ending
 from lrsearch.study.engine import connect
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies
 
 EVALUATIONS = 25
@@ -130,7 +130,7 @@ def fill(url: str, finished: int) -> int:
                  "recipe": RECIPE}
                 for n in numbers
             ])  # fmt: skip
-            session.execute(insert(EpochRow), [
+            session.execute(insert(EvaluationRow), [
                 evaluation(study_id, n + 1, k + 1, float(values[n, k]), complete=True)
                 for n in numbers for k in range(EVALUATIONS)
             ])  # fmt: skip

@@ -11,9 +11,9 @@ from gpu_rows import Plan
 from lrsearch.checkpoints.store import Checkpoints, NoCheckpoints
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
+from lrsearch.evaluation import Evaluation
 from lrsearch.objective import Objective, build_objective
 from lrsearch.recipe import Part, Recipe
-from lrsearch.training.loop import Evaluation
 
 RECIPE = Recipe(
     lr=0.05,

@@ -40,7 +40,7 @@ from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
 from lrsearch.study.study import load_row, open_study
-from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.trials import UNIT, Studies
 
 INFO = DataInfo(
@@ -253,7 +253,7 @@ def write_trials(
     tables: dict[Any, list[dict[str, Any]]] = {
         models.TrialParamModel: [], models.TrialUserAttributeModel: [],
         models.TrialSystemAttributeModel: [], models.TrialValueModel: [],
-        models.TrialIntermediateValueModel: [], EpochRow: [],
+        models.TrialIntermediateValueModel: [], EvaluationRow: [],
     }  # fmt: skip
     for one in made:
         for table, rows in rows_of(study_id, ids[one.number], one):
@@ -261,7 +261,7 @@ def write_trials(
     for table, rows in tables.items():
         if rows:
             session.execute(insert(table), rows)
-    return len(tables[EpochRow])
+    return len(tables[EvaluationRow])
 
 
 def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
@@ -312,7 +312,7 @@ def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list
     whole = len(one.rates) - 1
     left = [float(one.rates[k + 1 :].sum() / whole) for k in range(whole)]
     known = one.recipe.scheduler.name != "plateau"
-    yield EpochRow, [
+    yield EvaluationRow, [
         {
             "trial_id": trial_id, "study_id": study_id, "step": (k + 1) * one.steps,
             "evaluation": k + 1, "value": float(value), "complete": one.outcome == Outcome.COMPLETE,

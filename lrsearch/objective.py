@@ -16,6 +16,7 @@ from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.resumable import Resumable
@@ -24,7 +25,7 @@ from lrsearch.seeds import seed_everything
 from lrsearch.space.domains import Domain
 from lrsearch.training import losses
 from lrsearch.training.dry_pass import dry_pass
-from lrsearch.training.loop import Evaluation, Task, Training, autocast_of
+from lrsearch.training.loop import Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.precision import precision_of
 from lrsearch.training.scores import mean_scores

@@ -14,11 +14,12 @@ from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import Settings
 from lrsearch.course import Course
 from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.objective import Report, name_of
 from lrsearch.recipe import Recipe
 from lrsearch.seeds import seed_everything
 from lrsearch.targets import Signature, check_arguments, fresh, load_target
-from lrsearch.training.loop import Diverged, Evaluation
+from lrsearch.training.loop import Diverged
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
 """What the user's function is given where its signature asks for it."""

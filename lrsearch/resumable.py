@@ -13,7 +13,8 @@ import torch
 
 from lrsearch.checkpoints.pace import Pace
 from lrsearch.checkpoints.store import Checkpoints
-from lrsearch.training.loop import Evaluation, Stopped, Task, Training
+from lrsearch.evaluation import Evaluation
+from lrsearch.training.loop import Stopped, Task, Training
 
 if TYPE_CHECKING:
     from lrsearch.objective import Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lrsearch.training.loop import Evaluation
+from lrsearch.evaluation import Evaluation
 
 
 class Collected(list[Evaluation]):

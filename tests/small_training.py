@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from lrsearch.data.parts import Parts, TensorPart
+from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.seeds import seed_everything
-from lrsearch.training.loop import Evaluation, Task
+from lrsearch.training.loop import Task
 from lrsearch.training.losses import accuracy
 from lrsearch.training.settings import TrainSettings
 

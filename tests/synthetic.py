@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
+from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Part, Recipe
 from lrsearch.states import Outcome, WorkState
 
@@ -62,16 +63,17 @@ def trial(
     return replace(ended, **more)
 
 
-def _curve(used: Recipe | None, value: float | None, epochs: int) -> tuple[Point, ...]:
+def _curve(used: Recipe | None, value: float | None, epochs: int) -> tuple[Evaluation, ...]:
     if used is None:
         return ()
     steps = max(1, INFO.n_train // used.batch_size)
     end = 1.0 if value is None else value
     return tuple(
-        Point(
-            evaluation=k, epoch=float(k), step=k * steps, value=end * (1 + 0.1 * (epochs - k)),
-            train_loss=end, val_loss=end, lr_start=used.lr * (1 - (k - 1) / epochs),
-            lr_end=used.lr * (1 - k / epochs), grad_norm=1.0, seconds=1.0, metrics={},
+        Evaluation(
+            index=k, epoch=float(k), step=k * steps, value=end * (1 + 0.1 * (epochs - k)),
+            values={"train_loss": end, "val_loss": end},
+            lr_start=(used.lr * (1 - (k - 1) / epochs),), lr_end=(used.lr * (1 - k / epochs),),
+            grad_norm=1.0, clipped=None, seconds=1.0,
         )
         for k in range(1, epochs + 1)
     )  # fmt: skip

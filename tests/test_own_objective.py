@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.objective import Objective, build_objective
 from lrsearch.own_objective import OwnReport
 from lrsearch.recipe import Part, Recipe
-from lrsearch.training.loop import Diverged, Evaluation
+from lrsearch.training.loop import Diverged
 
 RECIPE = Recipe(0.1, 32, Part("sgd"), Part("constant"))
 

@@ -17,10 +17,11 @@ from lrsearch.checkpoints.pace import Pace
 from lrsearch.checkpoints.store import NoCheckpoints, Store
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
+from lrsearch.evaluation import Evaluation
 from lrsearch.objective import Objective, build_objective
 from lrsearch.recipe import Part, Recipe
 from lrsearch.resumable import Resumable
-from lrsearch.training.loop import Evaluation, Stopped, Training
+from lrsearch.training.loop import Stopped, Training
 from lrsearch.training.settings import TrainSettings
 
 FACTS = {"model": "small", "data": "images"}

@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.evaluation import Evaluation
 from lrsearch.space.names import ParameterName
 from lrsearch.states import Outcome
+from lrsearch.storage.evaluations import to_columns
 
 
 def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,9 +40,7 @@ def reason_of(study: StudyData, trial: TrialData) -> str | None:
     value = "unknown" if last.value is None else f"{last.value:.4g}"
     pruner = study.config.get("pruner", {}).get("name")
     by = f" by the {pruner} pruner" if pruner not in (None, "none") else ""
-    return (
-        f"pruned{by} after evaluation {last.evaluation} at epoch {last.epoch:g}: {metric} {value}"
-    )
+    return f"pruned{by} after evaluation {last.index} at epoch {last.epoch:g}: {metric} {value}"
 
 
 def trial_plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
@@ -57,14 +57,17 @@ def trial_plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
     return dict(finite(plain))
 
 
-def point_plain(point: Point) -> dict[str, Any]:
-    """An evaluation as plain values; what is not finite is None."""
-    return dict(finite({f.name: getattr(point, f.name) for f in dataclasses.fields(point)}))
+def evaluation_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain values, named as in `lrsearch_epochs`.
+
+    A number that is not finite is None.
+    """
+    return dict(finite(to_columns(evaluation)))
 
 
 def trial_document(study: StudyData, trial: TrialData) -> dict[str, Any]:
     """A trial with its evaluations as plain values, fit for JSON."""
-    evaluations = [point_plain(point) for point in trial.curve]
+    evaluations = [evaluation_plain(evaluation) for evaluation in trial.curve]
     return {**trial_plain(study, trial), "evaluations": evaluations}
 
 

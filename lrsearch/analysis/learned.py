@@ -35,6 +35,6 @@ def learned_nothing(trial: TrialData, study: StudyData, settings: Settings) -> b
             return True
         if last < _NEAR_GUESSING * guessing:
             return False
-    values = [point.value for point in trial.curve if point.value is not None]
+    values = [one.value for one in trial.curve if one.value is not None]
     sign = 1.0 if study.metric.mode == "min" else -1.0
     return len(values) > 1 and min(sign * value for value in values[1:]) >= sign * values[0]

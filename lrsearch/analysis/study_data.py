@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -15,12 +14,14 @@ from sqlalchemy.orm import Session
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome, WorkState
+from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.study.confirmed import confirmed_first, read_confirmation
 from lrsearch.study.database import Database
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 
 MOST_CURVES = 500
 """The most trials whose curves are read for figures."""
@@ -28,25 +29,8 @@ MOST_POINTS = 30_000
 """The most evaluations that are read for figures; of longer curves every second one, or third."""
 WHOLE_CURVES = 10
 """So many of the best trials keep every evaluation: their learning rates are drawn."""
-_NO_POINTS: Mapping[int, list[Point]] = {}
+_NO_EVALUATIONS: Mapping[int, list[Evaluation]] = {}
 _BATCH = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One evaluation of a trial, as in `lrsearch_epochs`."""
-
-    evaluation: int
-    epoch: float
-    step: int
-    value: float | None
-    train_loss: float | None
-    val_loss: float | None
-    lr_start: float
-    lr_end: float
-    grad_norm: float | None
-    seconds: float
-    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +60,7 @@ class TrialData:
     finished_at: datetime | None
     recipe: Recipe | None
     """None where it ended before there was one."""
-    curve: tuple[Point, ...]
+    curve: tuple[Evaluation, ...]
     spared_at: int | None = None
     """The evaluation at which it should have been pruned, but was let go on as a check."""
 
@@ -163,17 +147,18 @@ def read_study(
         )
         if not curves or not study.trials:
             return study
-        count = select(func.count()).where(EpochRow.study_id == row.study_id)
+        count = select(func.count()).where(EvaluationRow.study_id == row.study_id)
         if thinned and (
             len(study.trials) > MOST_CURVES or (session.scalar(count) or 0) > MOST_POINTS
         ):
-            points = _thinned(session, study)
+            evaluations = _thinned(session, study)
         else:
-            points = _read_points(session, select(*_POINT).where(_all_of(study)))
+            evaluations = read_evaluations(session, select(*COLUMNS).where(_all_of(study)))
     return replace(
         study,
         trials=tuple(
-            replace(trial, curve=tuple(points.get(trial.trial_id, ()))) for trial in study.trials
+            replace(trial, curve=tuple(evaluations.get(trial.trial_id, ())))
+            for trial in study.trials
         ),
     )
 
@@ -197,8 +182,10 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
                 raise UserError(f"{name} has no trial {number}; there: {known}")
         ids = [unit.trial_id for unit in units]
         total = session.scalar(select(func.count()).where(UnitRow.study_id == row.study_id))
-        points = _read_points(session, select(*_POINT).where(EpochRow.trial_id.in_(ids)))
-        trials = [_trial(unit, points) for unit in units]
+        evaluations = read_evaluations(
+            session, select(*COLUMNS).where(EvaluationRow.trial_id.in_(ids))
+        )
+        trials = [_trial(unit, evaluations) for unit in units]
         return _study(session, row, total or 0, trials)
 
 
@@ -215,10 +202,10 @@ def each_trial(database: Database, study: StudyData) -> Iterator[TrialData]:
     for at in range(0, len(study.trials), _BATCH):
         some = study.trials[at : at + _BATCH]
         with database.session() as session:
-            mine = EpochRow.trial_id.in_([trial.trial_id for trial in some])
-            points = _read_points(session, select(*_POINT).where(mine))
+            mine = EvaluationRow.trial_id.in_([trial.trial_id for trial in some])
+            evaluations = read_evaluations(session, select(*COLUMNS).where(mine))
         for trial in some:
-            yield replace(trial, curve=tuple(points.get(trial.trial_id, ())))
+            yield replace(trial, curve=tuple(evaluations.get(trial.trial_id, ())))
 
 
 def shown_curves(study: StudyData) -> list[TrialData]:
@@ -259,22 +246,6 @@ def _study(session: Session, row: StudyRow, total: int, trials: Sequence[TrialDa
     )
 
 
-_POINT = (
-    EpochRow.trial_id,
-    EpochRow.evaluation,
-    EpochRow.epoch,
-    EpochRow.step,
-    EpochRow.value,
-    EpochRow.train_loss,
-    EpochRow.val_loss,
-    EpochRow.lr_start,
-    EpochRow.lr_end,
-    EpochRow.grad_norm,
-    EpochRow.seconds,
-    EpochRow.metrics,
-)
-
-
 def _all_of(study: StudyData) -> ColumnElement[bool]:
     """The evaluations of a whole study.
 
@@ -282,23 +253,23 @@ def _all_of(study: StudyData) -> ColumnElement[bool]:
     followed to one row after the other, and takes five times as long for most of the table.
     """
     ids = [trial.trial_id for trial in study.trials]
-    among = EpochRow.trial_id.between(min(ids), max(ids))
-    return and_(among, EpochRow.study_id + 0 == study.study_id)
+    among = EvaluationRow.trial_id.between(min(ids), max(ids))
+    return and_(among, EvaluationRow.study_id + 0 == study.study_id)
 
 
-def _thinned(session: Session, study: StudyData) -> dict[int, list[Point]]:
-    """The points of each trial that findings and figures need."""
+def _thinned(session: Session, study: StudyData) -> dict[int, list[Evaluation]]:
+    """The evaluations of each trial that findings and figures need."""
     better = func.min if study.metric.mode == "min" else func.max
     # The first evaluation is kept anyway, and findings hold the best of the others against it.
-    later = case((EpochRow.evaluation > 1, EpochRow.value))
-    last = func.max(EpochRow.evaluation).over(partition_by=EpochRow.trial_id)
-    best = better(later).over(partition_by=EpochRow.trial_id)
+    later = case((EvaluationRow.evaluation > 1, EvaluationRow.value))
+    last = func.max(EvaluationRow.evaluation).over(partition_by=EvaluationRow.trial_id)
+    best = better(later).over(partition_by=EvaluationRow.trial_id)
     shown = [trial.trial_id for trial in shown_curves(study)]
     whole = [trial.trial_id for trial in study.ranked[:WHOLE_CURVES]]
-    among = select(func.count()).where(EpochRow.trial_id.in_(shown))
+    among = select(func.count()).where(EvaluationRow.trial_id.in_(shown))
     every = max(1, -(-(session.scalar(among) or 0) // MOST_POINTS))
     rows = (
-        select(*_POINT[:-1], last.label("last"), best.label("best"))
+        select(*COLUMNS[:-1], last.label("last"), best.label("best"))
         .where(_all_of(study))
         .subquery()
     )
@@ -309,21 +280,11 @@ def _thinned(session: Session, study: StudyData) -> dict[int, list[Point]]:
         and_(rows.c.trial_id.in_(shown), (rows.c.last - rows.c.evaluation) % every == 0),
         rows.c.trial_id.in_(whole),
     )
-    return _read_points(session, select(*rows.c[:-2]).where(kept))
-
-
-def _read_points(session: Session, query: Select[*tuple[Any, ...]]) -> dict[int, list[Point]]:
-    """Points by trial, in order."""
-    curves: dict[int, list[Point]] = defaultdict(list)
-    for trial_id, *values in session.execute(query.execution_options(yield_per=1000)):
-        curves[trial_id].append(Point(*values))
-    for points in curves.values():
-        points.sort(key=lambda point: point.evaluation)
-    return curves
+    return read_evaluations(session, select(*rows.c[:-2]).where(kept))
 
 
 def _trial(
-    unit: Row[*tuple[Any, ...]], points: Mapping[int, list[Point]] = _NO_POINTS
+    unit: Row[*tuple[Any, ...]], evaluations: Mapping[int, list[Evaluation]] = _NO_EVALUATIONS
 ) -> TrialData:
     return TrialData(
         number=unit.trial_number,
@@ -344,6 +305,6 @@ def _trial(
         order=unit.finish_order,
         finished_at=unit.finished_at,
         recipe=None if unit.recipe is None else Recipe.from_dict(unit.recipe),
-        curve=tuple(points.get(unit.trial_id, ())),
+        curve=tuple(evaluations.get(unit.trial_id, ())),
         spared_at=unit.spared_at,
     )

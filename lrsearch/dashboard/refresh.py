@@ -24,7 +24,7 @@ from lrsearch.errors import LrsearchError, UserError
 from lrsearch.states import WorkState
 from lrsearch.study.database import Database
 from lrsearch.study.outages import passes
-from lrsearch.study.tables import EpochRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 INTERVAL = 10.0
 """Seconds between two looks at the database."""
@@ -116,7 +116,7 @@ def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
     units = select(UnitRow.study_id, UnitRow.state, func.count(), func.sum(UnitRow.attempts))
     evaluations = (
         select(UnitRow.study_id, func.count())
-        .join(EpochRow, EpochRow.trial_id == UnitRow.trial_id)
+        .join(EvaluationRow, EvaluationRow.trial_id == UnitRow.trial_id)
         .where(UnitRow.state == WorkState.RUNNING)  # those of the others do not change any more
     )
     side_runs = select(SideRunRow.study_id, SideRunRow.state, func.count(), func.sum(

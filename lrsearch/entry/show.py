@@ -68,7 +68,7 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
         _print_differences(console, study, trials)
         name = study.metric.name
         values = [
-            value_curve(trial, lambda point: point.value, f"trial {trial.number}")
+            value_curve(trial, lambda evaluation: evaluation.value, f"trial {trial.number}")
             for trial in trials
         ]
         rates = [rate_curve(trial, f"trial {trial.number}") for trial in trials]
@@ -128,18 +128,18 @@ def _evaluations(trial: TrialData, metric: str) -> list[str]:
     own = [] if metric in ("val_loss", "train_loss") else [metric]
     names = ["epoch", "step", "train loss", "val loss", *own, "lr", "grad norm", "seconds"]
     rows = [names]
-    for point in trial.curve:
-        value = [number(point.value)] if own else []
+    for evaluation in trial.curve:
+        value = [number(evaluation.value)] if own else []
         rows.append(
             [
-                f"{point.epoch:g}",
-                str(point.step),
-                number(point.train_loss),
-                number(point.val_loss),
+                f"{evaluation.epoch:g}",
+                str(evaluation.step),
+                number(evaluation.train_loss),
+                number(evaluation.val_loss),
                 *value,
-                number(point.lr_end),
-                number(point.grad_norm),
-                f"{point.seconds:.2f}",
+                number(evaluation.lr_end[0]),
+                number(evaluation.grad_norm),
+                f"{evaluation.seconds:.2f}",
             ]
         )
     return aligned(rows)

@@ -23,7 +23,7 @@ from lrsearch.recipe import Recipe
 from lrsearch.yaml_text import read_file
 
 if TYPE_CHECKING:
-    from lrsearch.training.loop import Evaluation
+    from lrsearch.evaluation import Evaluation
 
 USAGE = "train NAME [--trial N] [--epochs M] [storage.url=...], or train best.yaml"
 _KEYS = ("recipe", "seed", "value", "config", "data", "machine")

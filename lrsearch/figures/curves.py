@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from lrsearch.analysis.study_data import (
     MOST_POINTS,
     WHOLE_CURVES,
-    Point,
     StudyData,
     TrialData,
     shown_curves,
 )
+from lrsearch.evaluation import Evaluation
 from lrsearch.figures.style import (
     GREY,
     colour,
@@ -36,7 +36,7 @@ def validation_curves(study: StudyData) -> Figure | None:
     import plotly.graph_objects as go
 
     drawn = [trial for trial in shown_curves(study) if trial.recipe is not None and trial.curve]
-    values = [point.value for trial in drawn for point in trial.curve]
+    values = [evaluation.value for trial in drawn for evaluation in trial.curve]
     if not any(value is not None for value in values):
         return None
     figure = new_figure("epoch", study.metric.name)
@@ -75,16 +75,16 @@ def validation_curves(study: StudyData) -> Figure | None:
 
 
 def _joined(
-    curves: list[tuple[int, tuple[Point, ...]]],
+    curves: list[tuple[int, tuple[Evaluation, ...]]],
 ) -> tuple[list[float | None], list[float | None], list[int | None]]:
     """Epochs, values and trial numbers of curves, with a gap after each."""
     x: list[float | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
-    for number, points in curves:
-        x += [*(rounded(point.epoch) for point in points), None]
-        y += [*(rounded(point.value) for point in points), None]
-        numbers += [*([number] * len(points)), None]
+    for number, evaluations in curves:
+        x += [*(rounded(evaluation.epoch) for evaluation in evaluations), None]
+        y += [*(rounded(evaluation.value) for evaluation in evaluations), None]
+        numbers += [*([number] * len(evaluations)), None]
     return x, y, numbers
 
 
@@ -152,8 +152,8 @@ def held_rates(trial: TrialData) -> tuple[list[int], list[float]]:
     steps: list[int] = []
     rates: list[float] = []
     begun = 0
-    for point in trial.curve:
-        steps += [begun, point.step]
-        rates += [point.lr_start, point.lr_end]
-        begun = point.step
+    for evaluation in trial.curve:
+        steps += [begun, evaluation.step]
+        rates += [evaluation.lr_start[0], evaluation.lr_end[0]]
+        begun = evaluation.step
     return steps, rates

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lrsearch.analysis.study_data import Point, TrialData
+    from lrsearch.analysis.study_data import TrialData
+    from lrsearch.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
     x: list[float] = []
     y: list[float] = []
     before = 0.0
-    for point in trial.curve:
-        x += [before, point.epoch]
-        y += [point.lr_start, point.lr_end]
-        before = point.epoch
+    for evaluation in trial.curve:
+        x += [before, evaluation.epoch]
+        y += [evaluation.lr_start[0], evaluation.lr_end[0]]
+        before = evaluation.epoch
     return Curve(name, x, y, joined=False)
 
 
@@ -47,10 +48,10 @@ def rates_title(trial: TrialData, between: str = ", ") -> str:
 
 
 def value_curve(
-    trial: TrialData, read: Callable[[Point], float | None], name: str = "value"
+    trial: TrialData, read: Callable[[Evaluation], float | None], name: str = "value"
 ) -> Curve:
     """A value of each evaluation over epochs; those that are missing or not finite are left out."""
-    known = [(point.epoch, value) for point in trial.curve if (value := read(point)) is not None]
+    known = [(one.epoch, value) for one in trial.curve if (value := read(one)) is not None]
     finite = [(x, y) for x, y in known if math.isfinite(y)]
     return Curve(name, [x for x, _ in finite], [y for _, y in finite])
 
@@ -58,7 +59,7 @@ def value_curve(
 def loss_curves(trial: TrialData) -> list[Curve]:
     """Training and validation loss; those that have any point."""
     curves = [
-        value_curve(trial, lambda point: point.train_loss, "train loss"),
-        value_curve(trial, lambda point: point.val_loss, "validation loss"),
+        value_curve(trial, lambda evaluation: evaluation.train_loss, "train loss"),
+        value_curve(trial, lambda evaluation: evaluation.val_loss, "validation loss"),
     ]
     return [curve for curve in curves if curve.x]

@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from lrsearch.course import Rates
 from lrsearch.forecast import Peer, Standing, earlier_moment
 from lrsearch.pruning.rules import Group, Mode
-from lrsearch.study.tables import EpochRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, UnitRow
 
 MOST_PEERS = 250
 """More would make a decision slow, and no better."""
 
 # Each evaluation asks these: they are made once, of tables, which is faster than of their classes.
-_epochs, _units = EpochRow.__table__.c, UnitRow.__table__.c
+_epochs, _units = EvaluationRow.__table__.c, UnitRow.__table__.c
 _AROUND = (
     _epochs.study_id == bindparam("study"),
     _epochs.progress > bindparam("low"),
@@ -40,7 +40,7 @@ _PEERS = (
         _units.recipe["batch_size"].as_integer().label("batch_size"),
         _units.recipe[("optimizer", "name")].as_string().label("optimizer"),
     )
-    .join_from(EpochRow.__table__, UnitRow.__table__, _units.trial_id == _epochs.trial_id)
+    .join_from(EvaluationRow.__table__, UnitRow.__table__, _units.trial_id == _epochs.trial_id)
     .where(*_AROUND, _units.trial_id > bindparam("oldest"))
     .order_by(_epochs.evaluation)
 )
@@ -92,11 +92,11 @@ class SqlPeers:
         rows = self._session.execute(
             select(
                 UnitRow.trial_number,
-                func.max(EpochRow.evaluation),
-                func.max(EpochRow.progress),
+                func.max(EvaluationRow.evaluation),
+                func.max(EvaluationRow.progress),
             )
-            .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
-            .where(EpochRow.study_id == self._study_id, EpochRow.complete == false())
+            .join(UnitRow, UnitRow.trial_id == EvaluationRow.trial_id)
+            .where(EvaluationRow.study_id == self._study_id, EvaluationRow.complete == false())
             .group_by(UnitRow.trial_number)
         )
         return {
@@ -135,9 +135,9 @@ class SqlPeers:
 
     def ranked(self, group: Group, mode: Mode, first: int, how_many: int) -> Sequence[float]:
         """Values from rank `first` on, the best one being rank 0; fewer where they end."""
-        best_first = EpochRow.value.asc() if mode == "min" else EpochRow.value.desc()
+        best_first = EvaluationRow.value.asc() if mode == "min" else EvaluationRow.value.desc()
         values = self._session.scalars(
-            select(EpochRow.value)
+            select(EvaluationRow.value)
             .where(*self._members(group))
             .order_by(best_first)
             .offset(first)
@@ -147,12 +147,12 @@ class SqlPeers:
 
     def _members(self, group: Group) -> list[ColumnElement[bool]]:
         members = [
-            EpochRow.study_id == self._study_id,
-            EpochRow.evaluation == group.evaluation,
-            EpochRow.value.is_not(None),
+            EvaluationRow.study_id == self._study_id,
+            EvaluationRow.evaluation == group.evaluation,
+            EvaluationRow.value.is_not(None),
         ]
         if group.complete:
-            members.append(EpochRow.complete == true())
+            members.append(EvaluationRow.complete == true())
         if group.bracket is not None:
-            members.append(EpochRow.bracket == group.bracket)
+            members.append(EvaluationRow.bracket == group.bracket)
         return members

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import Settings
 from lrsearch.states import WorkState
-from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 
 _LEAST = 0.1
 """Of a whole training: what a trial costs at least that ended before its first evaluation. Else a
@@ -61,9 +61,9 @@ class FamilyBalance:
     def spent(self, session: Session, study_id: int) -> dict[str, float]:
         """What each family has spent."""
         furthest = session.execute(
-            select(EpochRow.trial_id, func.max(getattr(EpochRow, self.unit)))
-            .where(EpochRow.study_id == study_id)
-            .group_by(EpochRow.trial_id)
+            select(EvaluationRow.trial_id, func.max(getattr(EvaluationRow, self.unit)))
+            .where(EvaluationRow.study_id == study_id)
+            .group_by(EvaluationRow.trial_id)
         )
         reached = {row[0]: row[1] for row in furthest}
         spent = dict.fromkeys(self.families, 0.0)

@@ -14,17 +14,19 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
+from lrsearch.evaluation import Evaluation
 from lrsearch.states import WorkState
+from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.study import trials
 from lrsearch.study.balance import FamilyBalance
 from lrsearch.study.clock import ticked
 from lrsearch.study.endings import Ending, crash, end, open_again
 from lrsearch.study.leasing import Leasing, Orders, release
 from lrsearch.study.suggestions import Chosen
-from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 
 Row = dict[str, Any]
-"""The columns of an EpochRow: what can be written again after a transaction that failed."""
+"""The columns of an EvaluationRow: what can be written again after a transaction that failed."""
 Decide = Callable[[Session], bool]
 _DEFAULT_TERMS = QueueSettings()
 
@@ -123,15 +125,11 @@ class Claims:
             mine = StudyRow.study_id == self.study_id
             session.execute(update(StudyRow).where(mine).values(ticked()))
 
-    def reported(self, claim: Claim) -> list[tuple[float, float | None]]:
-        """Epoch and value of the trial's evaluations in earlier attempts, in order."""
+    def reported(self, claim: Claim) -> list[Evaluation]:
+        """Return the trial's evaluations in earlier attempts, in order."""
+        query = select(*COLUMNS).where(EvaluationRow.trial_id == claim.trial_id)
         with self.session() as session:
-            rows = session.execute(
-                select(EpochRow.epoch, EpochRow.value)
-                .where(EpochRow.trial_id == claim.trial_id)
-                .order_by(EpochRow.evaluation)
-            )
-            return [(epoch, value) for epoch, value in rows]
+            return read_evaluations(session, query).get(claim.trial_id, [])
 
     def record(
         self,
@@ -147,11 +145,13 @@ class Claims:
         """
         with self._own(claim) as (session, orders):
             if replace_from is not None:
-                mine = EpochRow.trial_id == claim.trial_id
-                session.execute(delete(EpochRow).where(mine, EpochRow.evaluation >= replace_from))
+                mine = EvaluationRow.trial_id == claim.trial_id
+                session.execute(
+                    delete(EvaluationRow).where(mine, EvaluationRow.evaluation >= replace_from)
+                )
                 trials.unreport(session, claim.trial_id, replace_from)
             if rows:
-                session.execute(insert(EpochRow), rows)
+                session.execute(insert(EvaluationRow), rows)
                 values = [(row["evaluation"], row["value"]) for row in rows]
                 trials.report(session, claim.trial_id, values)
         if decide is None:

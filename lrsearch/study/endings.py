@@ -15,7 +15,7 @@ from lrsearch.study.clock import ticked
 from lrsearch.study.confirmation import advance
 from lrsearch.study.leasing import Row, key, release
 from lrsearch.study.ranges import stop_without_ranges
-from lrsearch.study.tables import EpochRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ def end(
     )
     assert trial_id is not None, "a claimed unit has a trial"
     if outcome.outcome == Outcome.COMPLETE:
-        session.execute(update(EpochRow).where(EpochRow.trial_id == trial_id).values(complete=True))
+        session.execute(
+            update(EvaluationRow).where(EvaluationRow.trial_id == trial_id).values(complete=True)
+        )
     shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
     last = session.execute(
-        select(EpochRow.epoch, EpochRow.lr_end)
-        .where(EpochRow.trial_id == trial_id)
-        .order_by(EpochRow.step.desc())
+        select(EvaluationRow.epoch, EvaluationRow.lr_end)
+        .where(EvaluationRow.trial_id == trial_id)
+        .order_by(EvaluationRow.step.desc())
         .limit(1)
     ).first()
     if last is not None:
@@ -120,9 +122,9 @@ def crash(session: Session, row: UnitRow | SideRunRow, cause: str | None = None)
         end_side_run(session, row.study_id, row.side_run_id, crashed, None)
         return
     last = session.scalar(
-        select(EpochRow.value)
-        .where(EpochRow.trial_id == row.trial_id)
-        .order_by(EpochRow.evaluation.desc())
+        select(EvaluationRow.value)
+        .where(EvaluationRow.trial_id == row.trial_id)
+        .order_by(EvaluationRow.evaluation.desc())
         .limit(1)
     )
     end(session, row.study_id, row.unit_id, Ending(Outcome.CRASHED, last, reason), None)

@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.evaluation import Evaluation
 from lrsearch.states import Outcome, RunKind, WorkState
-from lrsearch.study.tables import EpochRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.evaluations import COLUMNS, from_columns
+from lrsearch.study.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,19 @@ class Running:
     train_loss: float | None
     val_loss: float | None
     lr: float | None
+
+    @classmethod
+    def of(cls, unit: UnitRow, last: Evaluation | None) -> Running:
+        """A running trial with its last evaluation, if it has any."""
+        return cls(
+            trial=unit.trial_number,
+            owner=unit.owner or "",
+            recipe=unit.recipe,
+            epoch=None if last is None else last.epoch,
+            train_loss=None if last is None else last.train_loss,
+            val_loss=None if last is None else last.val_loss,
+            lr=None if last is None else last.lr_end[0],
+        )
 
 
 @dataclass(frozen=True)
@@ -131,10 +146,10 @@ class Progress:
     def snapshot(self) -> Snapshot:
         """The total, what runs and how far it is, and why the sweep was stopped, if it was."""
         latest = (
-            select(EpochRow.trial_id, func.max(EpochRow.step).label("step"))
-            .join(UnitRow, UnitRow.trial_id == EpochRow.trial_id)
+            select(EvaluationRow.trial_id, func.max(EvaluationRow.step).label("step"))
+            .join(UnitRow, UnitRow.trial_id == EvaluationRow.trial_id)
             .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.RUNNING)
-            .group_by(EpochRow.trial_id)
+            .group_by(EvaluationRow.trial_id)
             .subquery()
         )
         with self._session() as session:
@@ -145,26 +160,19 @@ class Progress:
             ).one()
             total = session.scalar(select(func.count()).where(UnitRow.study_id == self._study_id))
             rows = session.execute(
-                select(UnitRow, EpochRow)
+                select(UnitRow, *COLUMNS[1:-1])
                 .outerjoin(latest, latest.c.trial_id == UnitRow.trial_id)
                 .outerjoin(
-                    EpochRow,
-                    (EpochRow.trial_id == latest.c.trial_id) & (EpochRow.step == latest.c.step),
+                    EvaluationRow,
+                    (EvaluationRow.trial_id == latest.c.trial_id)
+                    & (EvaluationRow.step == latest.c.step),
                 )
                 .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.RUNNING)
                 .order_by(UnitRow.number)
             ).all()
         running = [
-            Running(
-                trial=unit.trial_number,
-                owner=unit.owner or "",
-                recipe=unit.recipe,
-                epoch=None if last is None else last.epoch,
-                train_loss=None if last is None else last.train_loss,
-                val_loss=None if last is None else last.val_loss,
-                lr=None if last is None else last.lr_end,
-            )
-            for unit, last in rows
+            Running.of(unit, None if columns[0] is None else from_columns(*columns))
+            for unit, *columns in rows
         ]
         return Snapshot(total or 0, running, state, stopped, hand_back, self.side_runs())
 
@@ -239,15 +247,6 @@ class Progress:
                 .limit(count)
             )
             return [(number or 0, value or 0.0) for number, value in rows]
-
-    def epochs(self, trial_id: int) -> list[EpochRow]:
-        """The evaluations of a trial, in order."""
-        with self._session() as session:
-            return list(
-                session.scalars(
-                    select(EpochRow).where(EpochRow.trial_id == trial_id).order_by(EpochRow.step)
-                )
-            )
 
 
 def ranked(finished: list[Finished], mode: str) -> list[Finished]:

@@ -15,7 +15,7 @@ from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.study.clock import database_now
 from lrsearch.study.database import Database
 from lrsearch.study.leasing import holds
-from lrsearch.study.tables import EpochRow, RefusalRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, RefusalRow, SideRunRow, StudyRow, UnitRow
 
 _NONE = {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0}
 
@@ -160,7 +160,7 @@ class Shelf:
     def delete(self, study_id: int) -> None:
         """Removes a study from lrsearch's tables."""
         with self._session.begin() as session:
-            for table in (EpochRow, RefusalRow, SideRunRow, UnitRow, StudyRow):
+            for table in (EvaluationRow, RefusalRow, SideRunRow, UnitRow, StudyRow):
                 session.execute(delete(table).where(table.study_id == study_id))
 
     def refuse(self, study_id: int, host: str, reason: str) -> None:

@@ -149,7 +149,7 @@ class SideRunRow(Leased, Base):
     """What it has found so far: its curve, test scores."""
 
 
-class EpochRow(Base):
+class EvaluationRow(Base):
     """One evaluation of one trial, for any SQL client to plot."""
 
     __tablename__ = "lrsearch_epochs"

@@ -20,7 +20,7 @@ from lrsearch.study.optuna_tables import upgrade_tables
 from lrsearch.study.schema import Step, changing, migrate
 from lrsearch.study.tables import (
     SCHEMA_VERSION,
-    EpochRow,
+    EvaluationRow,
     RefusalRow,
     SideRunRow,
     StudyRow,
@@ -69,7 +69,7 @@ def _to_2(connection: Connection) -> None:
     new: dict[Any, list[str]] = {
         StudyRow: ["runs", "priority", "ticked_at", "state", "hand_back"],
         UnitRow: ["leased_until", "deaths"],
-        EpochRow: ["study_id", "evaluation", "value", "complete", "bracket"],
+        EvaluationRow: ["study_id", "evaluation", "value", "complete", "bracket"],
     }
     for table, names in new.items():
         for name in names:
@@ -87,7 +87,7 @@ def _to_2(connection: Connection) -> None:
     connection.execute(text("update lrsearch_units set state = 'open', owner = null "
                             "where state = 'running'"))  # fmt: skip
     _fill_epochs(connection)
-    for index in EpochRow.__table__.indexes:  # type: ignore[attr-defined]
+    for index in EvaluationRow.__table__.indexes:  # type: ignore[attr-defined]
         if "progress" not in index.columns:  # that came later
             connection.execute(CreateIndex(index))
     connection.execute(CreateIndex(next(
@@ -110,15 +110,20 @@ def _fill_epochs(connection: Connection) -> None:
     for trial_id, study_id, outcome in units:
         metric = studies[study_id]
         rows = connection.execute(
-            select(EpochRow.step, EpochRow.val_loss, EpochRow.train_loss, EpochRow.metrics)
-            .where(EpochRow.trial_id == trial_id)
-            .order_by(EpochRow.step)
+            select(
+                EvaluationRow.step,
+                EvaluationRow.val_loss,
+                EvaluationRow.train_loss,
+                EvaluationRow.metrics,
+            )
+            .where(EvaluationRow.trial_id == trial_id)
+            .order_by(EvaluationRow.step)
         ).all()
         for count, (step, val_loss, train_loss, further) in enumerate(rows, start=1):
             values = {**(further or {}), "val_loss": val_loss, "train_loss": train_loss}
             connection.execute(
-                update(EpochRow)
-                .where(EpochRow.trial_id == trial_id, EpochRow.step == step)
+                update(EvaluationRow)
+                .where(EvaluationRow.trial_id == trial_id, EvaluationRow.step == step)
                 .values(
                     study_id=study_id,
                     evaluation=count,
@@ -132,7 +137,7 @@ def _to_3(connection: Connection) -> None:
     """Runs outside the budget; what forecasts need of an evaluation, a trial that was spared."""
     SideRunRow.__table__.create(connection)  # type: ignore[attr-defined]
     operations = Operations(MigrationContext.configure(connection))
-    new: dict[Any, list[str]] = {EpochRow: ["progress", "rate_left"], UnitRow: ["spared_at"]}
+    new: dict[Any, list[str]] = {EvaluationRow: ["progress", "rate_left"], UnitRow: ["spared_at"]}
     for table, names in new.items():
         for name in names:
             given = table.__table__.c[name]
@@ -146,7 +151,7 @@ def _to_3(connection: Connection) -> None:
         )
     )
     connection.execute(CreateIndex(next(
-        index for index in EpochRow.__table__.indexes  # type: ignore[attr-defined]
+        index for index in EvaluationRow.__table__.indexes  # type: ignore[attr-defined]
         if "progress" in index.columns
     )))  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrsearch.evaluation import Evaluation
 from lrsearch.training.batches import (
     Batch,
     augmentation,
@@ -20,10 +21,10 @@ from lrsearch.training.batches import (
 from lrsearch.training.generators import generator_states, set_generator_states
 from lrsearch.training.precision import explained, precision_of
 from lrsearch.training.scores import mean_scores
-from lrsearch.training.task import Evaluation, OutOfMemory, Stopped, Task
+from lrsearch.training.task import OutOfMemory, Stopped, Task
 from lrsearch.training.watch import WINDOW, Diverged, LossWatch
 
-__all__ = ["Diverged", "Evaluation", "OutOfMemory", "Stopped", "Task", "Training", "train"]
+__all__ = ["Diverged", "OutOfMemory", "Stopped", "Task", "Training", "train"]
 
 
 def train(task: Task) -> Iterator[Evaluation]:

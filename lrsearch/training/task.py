@@ -1,4 +1,4 @@
-"""What one training needs, what its evaluations say, and how it can end early."""
+"""What one training needs, and how it can end early."""
 
 from __future__ import annotations
 
@@ -31,27 +31,6 @@ class OutOfMemory(Exception):
 
 class Stopped(Exception):
     """The training was asked to stop before its end."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found. Rates are those of `optimizer.param_groups`, one a group."""
-
-    index: int
-    epoch: float
-    """Epochs done, counted from the start."""
-    step: int
-    values: Mapping[str, float]
-    """`train_loss` (mean since the last evaluation), `val_loss` and `val_` + each metric."""
-    lr_start: tuple[float, ...]
-    """At the start of the first step since the last evaluation."""
-    lr_end: tuple[float, ...]
-    """After the last step, before a plateau sees this evaluation."""
-    grad_norm: float | None
-    """Mean over the steps it was measured at: all when clipping, else a few."""
-    clipped: float | None
-    """Share of steps whose gradient was clipped; None without clipping."""
-    seconds: float
 
 
 @dataclass

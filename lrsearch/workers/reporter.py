@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import MetricSettings
 from lrsearch.course import Course
 from lrsearch.errors import LrsearchError, UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.loggers.catalogue import TrialLog
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner, Running
+from lrsearch.storage.evaluations import to_columns
 from lrsearch.study.claims import Claim, Claims, Decide, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Trouble, in_words, refusals_in_words, trouble
-from lrsearch.training.loop import Diverged, Evaluation, Stopped
+from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.workers.lease import Lease
 
 
@@ -107,8 +109,8 @@ class Reporter:
         self.should_stop = should_stop
         self.course: Course
         """Of the whole trial; its last evaluation is never pruned."""
-        self.earlier: Sequence[tuple[float, float | None]] = ()
-        """Epoch and value of what earlier attempts reported."""
+        self.earlier: Sequence[Evaluation] = ()
+        """Evaluations that earlier attempts reported."""
         self.spared_at: int | None = None
         """The evaluation at which it should have been pruned, but was let go on as a check."""
         self.values: list[float | None] = []
@@ -116,7 +118,7 @@ class Reporter:
         self.log: TrialLog | None = None
         """Takes each evaluation, too, when all is decided; raises nothing."""
 
-    def begin(self, course: Course, earlier: Sequence[tuple[float, float | None]] = ()) -> None:
+    def begin(self, course: Course, earlier: Sequence[Evaluation] = ()) -> None:
         """Called once, before the first evaluation, with what depends on the recipe."""
         self.course, self.earlier = course, earlier
 
@@ -137,7 +139,7 @@ class Reporter:
                 orders = self.lease.reach(lambda: self.outbox.flush(decide))
         if self.log is not None:
             with self.lease.stall.lengthy():  # it may wait for a server
-                self.log.log(evaluation.step, logged_values(evaluation))
+                self.log.log(evaluation.step, evaluation.scalars())
         if is_last:
             return
         if self.should_stop():
@@ -159,7 +161,7 @@ class Reporter:
     def rewind(self, epoch: float) -> int:
         """Forgets what earlier attempts reported from `epoch` on; the index of what comes next."""
         if self.earlier and not self.values:
-            self.values = [value for at, value in self.earlier if at < epoch]
+            self.values = [one.value for one in self.earlier if one.epoch < epoch]
             self.outbox.replace([], first=len(self.values) + 1)
         return len(self.values) + 1
 
@@ -190,17 +192,16 @@ class Reporter:
 
     def _row(self, evaluation: Evaluation) -> Row:
         """Checks an evaluation and counts it."""
-        value = measured(evaluation, self.metric)
-        self.values.append(value)
+        scored = replace(evaluation, value=measured(evaluation, self.metric))
+        self.values.append(scored.value)
         rates = self.course.rates(evaluation.index)
         return {
             "trial_id": self.claim.trial_id,
             "study_id": self.claims.study_id,
-            "value": value,
             "bracket": self.pruner.bracket(self.claim.number),
             "progress": self.course.progress(evaluation.index),
             "rate_left": None if rates is None else rates.left,
-            **epoch_columns(evaluation),
+            **to_columns(scored),
         }
 
 
@@ -246,37 +247,3 @@ def value_of(values: Sequence[float | None], metric: MetricSettings) -> float | 
     if metric.at == "last":
         return known[-1]
     return min(known) if metric.mode == "min" else max(known)
-
-
-def logged_values(evaluation: Evaluation) -> dict[str, float]:
-    """What a logger gets of an evaluation: its values, and what the optimizer held at its end."""
-    values = {**evaluation.values, "lr": evaluation.lr_end[0], "epoch": evaluation.epoch}
-    if evaluation.grad_norm is not None:
-        values["grad_norm"] = evaluation.grad_norm
-    return values
-
-
-def epoch_columns(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as columns of `lrsearch_epochs`."""
-    values = dict(evaluation.values)
-    columns = {
-        "step": evaluation.step,
-        "evaluation": evaluation.index,
-        "epoch": evaluation.epoch,
-        "train_loss": values.pop("train_loss", None),
-        "val_loss": values.pop("val_loss", None),
-        "lr_start": evaluation.lr_start[0],
-        "lr_end": evaluation.lr_end[0],
-        "grad_norm": evaluation.grad_norm,
-        "seconds": evaluation.seconds,
-    }
-    # JSON has no word for numbers that are not finite.
-    further: dict[str, Any] = {
-        name: value if math.isfinite(value) else None for name, value in values.items()
-    }
-    if evaluation.clipped is not None:
-        further["clipped"] = evaluation.clipped
-    for group in range(1, len(evaluation.lr_end)):
-        further[f"lr_start_{group}"] = evaluation.lr_start[group]
-        further[f"lr_end_{group}"] = evaluation.lr_end[group]
-    return {**columns, "metrics": further}

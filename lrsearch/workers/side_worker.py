@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome, RunKind
+from lrsearch.storage.evaluations import to_point
 from lrsearch.study.endings import Ending
 from lrsearch.study.outages import refusals_in_words
 from lrsearch.study.ranges import keep_ranges
 from lrsearch.study.side_runs import SideClaim, SideClaims
-from lrsearch.training.loop import Evaluation, Stopped
+from lrsearch.training.loop import Stopped
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import measured, value_of
@@ -238,16 +240,7 @@ class SideReport:
         return value_of([point["value"] for point in self.points], self.metric)
 
     def _point(self, evaluation: Evaluation) -> dict[str, Any]:
-        value = measured(evaluation, self.metric)
-        shown = {name: evaluation.values.get(name) for name in ("train_loss", "val_loss")}
-        return {
-            "epoch": evaluation.epoch,
-            "step": evaluation.step,
-            "value": value,
-            # JSON has no word for numbers that are not finite.
-            **{k: v if v is not None and math.isfinite(v) else None for k, v in shown.items()},
-            "lr": evaluation.lr_end[0],
-        }
+        return to_point(replace(evaluation, value=measured(evaluation, self.metric)))
 
 
 class _Scores:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.evaluation import Evaluation
 from lrsearch.forecast import History
 from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
 from lrsearch.pruning.peers import SqlPeers
@@ -115,7 +116,7 @@ class Worker:
             )
         )
 
-    def _begin(self, claim: Claim) -> tuple[Recipe, list[tuple[float, float | None]]]:
+    def _begin(self, claim: Claim) -> tuple[Recipe, list[Evaluation]]:
         """Settles what the trial trains; what earlier attempts have reported."""
         name = self.settings.study.name
         with self.claims.session() as session:

@@ -117,5 +117,8 @@ def test_never_better_than_at_first_is_nothing_unless_it_is_overfitting(
     values: tuple[float, ...], nothing: bool
 ) -> None:
     one = trial(0, recipe(0.1), values[-1], epochs=len(values))
-    curve = [replace(p, value=v, val_loss=v) for p, v in zip(one.curve, values, strict=True)]
+    curve = [
+        replace(evaluation, value=value, values={"val_loss": value})
+        for evaluation, value in zip(one.curve, values, strict=True)
+    ]
     assert bool(frontier_of([replace(one, curve=tuple(curve))]).nothing) == nothing

@@ -66,8 +66,8 @@ def test_a_thinned_study_has_of_each_trial_its_first_best_and_last_evaluation(
     for trial, full in zip(thinned.trials, whole.trials, strict=True):
         assert all(point in full.curve for point in trial.curve)
         if full.curve:
-            ends = {full.curve[0].evaluation, full.curve[-1].evaluation}
-            assert ends <= {point.evaluation for point in trial.curve}
+            ends = {full.curve[0].index, full.curve[-1].index}
+            assert ends <= {point.index for point in trial.curve}
             values = [point.value for point in full.curve[1:] if point.value is not None]
             assert min(values) in [point.value for point in trial.curve]
     assert tuple(each_trial(sweep.database, whole)) == whole.trials

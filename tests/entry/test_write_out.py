@@ -81,7 +81,7 @@ def test_the_document_has_everything_and_only_finite_numbers(command: Command, s
     for plain, trial in zip(document["trials"], study.trials, strict=True):
         assert plain["value"] == trial.value
         for one, point in zip(plain["evaluations"], trial.curve, strict=True):
-            assert (one["train_loss"], one["lr_end"]) == (None, point.lr_end)
+            assert (one["train_loss"], one["lr_end"]) == (None, point.lr_end[0])
     assert command("export", "digits", "--format", "json", "--output", "x.json")[1] == "x.json\n"
     assert json.loads(Path("x.json").read_text()) == document
 

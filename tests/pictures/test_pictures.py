@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch.analysis.study_data import Point, StudyData, TrialData
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.evaluation import Evaluation
 from lrsearch.pictures.curves import Curve, loss_curves, rate_curve
 from lrsearch.pictures.rates import rates_picture
 from lrsearch.pictures.scales import thinned, wants_log
@@ -21,13 +22,14 @@ from lrsearch.pictures.trial import trial_picture
 from lrsearch.recipe import Part, Recipe
 
 
-def point(evaluation: int, loss: float | None = 1.0, **changes: Any) -> Point:
+def evaluation(index: int, loss: float | None = 1.0, **changes: Any) -> Evaluation:
     known: dict[str, Any] = {
-        "evaluation": evaluation, "epoch": float(evaluation), "step": 10 * evaluation,
-        "value": loss, "train_loss": loss, "val_loss": loss, "lr_start": 0.2 / evaluation,
-        "lr_end": 0.1 / evaluation, "grad_norm": None, "seconds": 0.1, "metrics": {},
+        "index": index, "epoch": float(index), "step": 10 * index, "value": loss,
+        "values": {} if loss is None else {"train_loss": loss, "val_loss": loss},
+        "lr_start": (0.2 / index,), "lr_end": (0.1 / index,), "grad_norm": None, "clipped": None,
+        "seconds": 0.1,
     }  # fmt: skip
-    return Point(**(known | changes))
+    return Evaluation(**(known | changes))
 
 
 TRIAL = TrialData(
@@ -35,7 +37,7 @@ TRIAL = TrialData(
     end_step=None, end_lr=None, seconds=1.0, owner="here/1/1.00", device="cpu", attempts=1,
     deaths=0, order=1, finished_at=None,
     recipe=Recipe(0.1, 32, Part("sgd"), Part("cosine")),
-    curve=tuple(point(k, 1.0 / k) for k in range(1, 6)),
+    curve=tuple(evaluation(k, 1.0 / k) for k in range(1, 6)),
 )  # fmt: skip
 STUDY = StudyData(
     study_id=1, name="a $study_ <b>&", state="open", stopped=None,
@@ -76,11 +78,11 @@ def test_one_evaluation_is_no_plot() -> None:
 def test_what_is_missing_or_not_finite_is_left_out() -> None:
     losses = [1.0, None, math.inf, math.nan, 0.5]
     trial = dataclasses.replace(
-        TRIAL, curve=tuple(point(k, loss) for k, loss in enumerate(losses, 1))
+        TRIAL, curve=tuple(evaluation(k, loss) for k, loss in enumerate(losses, 1))
     )
     for curve in loss_curves(trial):
         assert (list(curve.x), list(curve.y)) == ([1.0, 5.0], [1.0, 0.5])
-    assert loss_curves(dataclasses.replace(TRIAL, curve=(point(1, None),))) == []
+    assert loss_curves(dataclasses.replace(TRIAL, curve=(evaluation(1, None),))) == []
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_what_is_missing_or_not_finite_is_left_out() -> None:
     [
         TRIAL.curve,
         (),
-        (point(1),),
-        (point(1, None), point(2, math.nan)),
-        (point(1, 1e30), point(2, 1e-30)),
-        (point(1, lr_start=0.0, lr_end=0.0),),
+        (evaluation(1),),
+        (evaluation(1, None), evaluation(2, math.nan)),
+        (evaluation(1, 1e30), evaluation(2, 1e-30)),
+        (evaluation(1, lr_start=(0.0,), lr_end=(0.0,)),),
     ],
 )
-def test_every_trial_has_a_picture(curve: tuple[Point, ...]) -> None:
+def test_every_trial_has_a_picture(curve: tuple[Evaluation, ...]) -> None:
     trial = dataclasses.replace(TRIAL, curve=curve)
     assert ElementTree.fromstring(trial_picture(trial, STUDY)).tag.endswith("svg")
     assert trial_picture(trial, STUDY, "png").startswith(b"\x89PNG")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from lrsearch.course import Rates
 from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Group, Mode
-from lrsearch.study.tables import Base, EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import Base, EvaluationRow, StudyRow, UnitRow
 
 STUDY = 7
 
@@ -63,7 +63,7 @@ def write(session: Session, trials: Sequence[Known], study_id: int = STUDY) -> N
         for evaluation, value in enumerate(trial.values, start=1)
     ]
     if rows:
-        session.execute(insert(EpochRow), rows)
+        session.execute(insert(EvaluationRow), rows)
 
 
 @given(TRIALS, GROUPS, MODES, st.integers(0, 6), st.integers(1, 3))
@@ -135,7 +135,7 @@ def trial(
     ]
     for evaluation, value in enumerate(values, start=1):
         rows.append(
-            EpochRow(
+            EvaluationRow(
                 trial_id=10 + number,
                 step=evaluation,
                 study_id=STUDY,

@@ -18,7 +18,7 @@ from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Ending, bury, reopen_failed
 from lrsearch.study.leasing import LONGEST_LEASE, LeaseLost
 from lrsearch.study.shelf import Shelf
-from lrsearch.study.tables import EpochRow, StudyRow, UnitRow
+from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.trials import UNIT
 
 
@@ -33,8 +33,8 @@ class Units(Shop[Claims]):
 
     def steps(self, claim: Claim) -> list[int]:
         with self.database.session() as session:
-            found = select(EpochRow.step).where(EpochRow.trial_id == claim.trial_id)
-            return list(session.scalars(found.order_by(EpochRow.step)))
+            found = select(EvaluationRow.step).where(EvaluationRow.trial_id == claim.trial_id)
+            return list(session.scalars(found.order_by(EvaluationRow.step)))
 
     def optuna(self) -> optuna.Study:
         return optuna.load_study(study_name="one", storage=self.url)
@@ -261,7 +261,8 @@ def test_a_unit_that_was_handed_back_goes_on_and_it_counts_against_nobody(shop: 
         worker.renew(claim)
     _, again = shop.claim("b")
     assert (again.number, again.trial_id, again.is_new) == (0, claim.trial_id, False)
-    assert shop.worker("b").reported(again) == [(1.0, 0.5)]
+    (evaluation,) = shop.worker("b").reported(again)
+    assert (evaluation.epoch, evaluation.value) == (1.0, 0.5)
     assert shop.row(claim).deaths == 0
     assert shop.optuna().trials[0].state == TrialState.RUNNING
 
@@ -288,8 +289,8 @@ def test_a_decision_sees_what_has_just_been_written(shop: Units) -> None:
     seen = []
 
     def decide(session: Session) -> bool:
-        mine = EpochRow.trial_id == claim.trial_id
-        seen.append(session.scalar(select(EpochRow.value).where(mine)))
+        mine = EvaluationRow.trial_id == claim.trial_id
+        seen.append(session.scalar(select(EvaluationRow.value).where(mine)))
         return True
 
     assert worker.record(claim, [row(shop, claim, 1, 0.125)], decide=decide).prune
@@ -356,7 +357,9 @@ def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends
         worker.finish(claim, Ending(outcome, 0.5), 1.0)
         assert worker.is_finished(claim)
     with shop.database.session() as session:
-        complete = list(session.scalars(select(EpochRow.complete).order_by(EpochRow.trial_id)))
+        complete = list(
+            session.scalars(select(EvaluationRow.complete).order_by(EvaluationRow.trial_id))
+        )
         orders = list(session.scalars(select(UnitRow.finish_order).order_by(UnitRow.number)))
     assert complete == [True, False]
     assert orders == [1, 2, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from lrsearch.errors import UserError
 from lrsearch.states import StudyState
@@ -12,7 +12,7 @@ from lrsearch.study.database import Database
 from lrsearch.study.engine import connect
 from lrsearch.study.progress import Progress
 from lrsearch.study.queue import Queue
-from lrsearch.study.tables import SCHEMA_VERSION, VersionRow
+from lrsearch.study.tables import SCHEMA_VERSION, EvaluationRow, VersionRow
 from lrsearch.study.trials import Studies
 from lrsearch.study.upgrade import upgrade
 
@@ -86,11 +86,14 @@ def test_what_was_stored_is_kept_and_work_goes_on(old_url: str) -> None:
     assert [(one.trial, one.value) for one in progress.finished()] == [(0, 0.9)]
     snapshot = progress.snapshot()
     assert (snapshot.state, snapshot.stopped) == (StudyState.STOPPED, "three failures")
-    rows = progress.epochs(1)
-    assert [(row.evaluation, row.value, row.complete) for row in rows] == [
+    with database.session() as session:
+        rows = list(session.scalars(select(EvaluationRow).order_by(EvaluationRow.step)))
+    of_first = [row for row in rows if row.trial_id == 1]
+    assert [(row.evaluation, row.value, row.complete) for row in of_first] == [
         (1, 0.8, True), (2, 0.9, True),
     ]  # fmt: skip
-    assert [(row.study_id, row.complete) for row in progress.epochs(2)] == [(1, False)]
+    of_second = [row for row in rows if row.trial_id == 2]
+    assert [(row.study_id, row.complete) for row in of_second] == [(1, False)]
     queue = Queue(database.session, 1)
     queue.open()
     claim = Claims(database.session, 1, "me/1/1.0").claim(take_over=False)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart
+from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Part, Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.training.batches import augmented, order, training_batches
-from lrsearch.training.loop import Diverged, Evaluation, OutOfMemory, Stopped, Task, train
+from lrsearch.training.loop import Diverged, OutOfMemory, Stopped, Task, train
 from lrsearch.training.losses import accuracy, top5_accuracy
 from lrsearch.training.settings import TrainSettings
 

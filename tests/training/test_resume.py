@@ -14,8 +14,9 @@ from small_training import LENGTH, STEPS, images, same_weights, small_task, time
 from torch.utils.data import Dataset, TensorDataset
 
 from lrsearch.data.parts import Parts, StreamedPart
+from lrsearch.evaluation import Evaluation
 from lrsearch.schedules.families import FAMILIES
-from lrsearch.training.loop import Diverged, Evaluation, Stopped, Training
+from lrsearch.training.loop import Diverged, Stopped, Training
 from lrsearch.training.settings import TrainSettings
 
 Weights = dict[str, torch.Tensor]

@@ -16,10 +16,11 @@ from local_worker import serve, submit
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from lrsearch.analysis.study_data import read_study
+from lrsearch.storage.evaluations import to_columns
 from lrsearch.study.database import Database
 from lrsearch.study.outages import DatabaseRefuses
 from lrsearch.study.progress import Finished, Progress
-from lrsearch.study.study import load_row
 from lrsearch.study.tables import SideRunRow
 from lrsearch.workers.surroundings import surroundings_kept
 
@@ -144,12 +145,12 @@ def test_odd_names_and_kinds_of_numbers_can_be_reported(
     (trial,) = work("objective._target_=odd.objective", "study.n_trials=1")
     assert (trial.outcome, trial.value) == ("complete", 0.25)
     database = Database(either_url)
-    progress = Progress(database.session, load_row(database, "own").study_id)
-    first, second = progress.epochs(trial.trial_id or 0)
+    first, second = read_study(database, "own").trial(trial.trial or 0).curve
     database.close()
     assert (first.step, second.step) == (7, 8)
-    long = next(name for name in second.metrics if name.startswith("x"))
-    assert second.metrics == {r"a\udcff": 1.0, r"b\x00": None, "": None, long: 1.0}
+    metrics = to_columns(second)["metrics"]
+    long = next(name for name in metrics if name.startswith("x"))
+    assert metrics == {r"a\udcff": 1.0, r"b\x00": None, "": None, long: 1.0}
     assert len(long) <= 20_000
 
 

@@ -14,11 +14,12 @@ from sqlalchemy.exc import OperationalError
 from lrsearch.config.settings import MetricSettings
 from lrsearch.course import Course
 from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.study.claims import Claim, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
-from lrsearch.training.loop import Diverged, Evaluation, Stopped
+from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NeverANumber, Outbox, Pruned, Reporter
 from lrsearch.workers.stall import StallWatch
@@ -72,10 +73,17 @@ def evaluation(index: int, value: float = 0.5, epoch: float | None = None) -> Ev
     )  # fmt: skip
 
 
+def reported(values: Sequence[float | None]) -> list[Evaluation]:
+    """The evaluations of an earlier attempt, one an epoch, as they are read back."""
+    return [
+        dataclasses.replace(evaluation(index), value=value) for index, value in enumerate(values, 1)
+    ]
+
+
 class Bench:
     """A reporter on a database that can be broken."""
 
-    def __init__(self, earlier: Sequence[tuple[float, float | None]] = (), **metric: Any) -> None:
+    def __init__(self, earlier: Sequence[Evaluation] = (), **metric: Any) -> None:
         self.stored = Stored()
         claims: Any = self.stored
         claim = Claim(1, 0, {}, 5, 1, 3, 0, is_new=not earlier)
@@ -165,7 +173,7 @@ def test_as_the_worst_it_is_no_value_and_the_best_of_the_others_counts(
         bench.report(with_f1(index, value))
     assert [row["value"] for row in bench.stored.rows] == [None, 0.4, 0.2, None]
     assert bench.report.value() == best
-    again = Bench([(1.0, None), (2.0, 0.4)], name="val_f1", mode=mode, nan="worst")
+    again = Bench(reported([None, 0.4]), name="val_f1", mode=mode, nan="worst")
     assert again.report.rewind(3.0) == 3
 
 
@@ -222,7 +230,7 @@ def test_a_metric_that_is_missing_or_no_number_ends_the_trial() -> None:
 
 
 def test_a_checkpoint_says_what_has_been_and_nothing_else_counts() -> None:
-    bench = Bench(earlier=[(1.0, 0.9), (2.0, 0.8), (3.0, 0.7)])
+    bench = Bench(earlier=reported([0.9, 0.8, 0.7]))
     bench.report.restore([evaluation(1, 0.9), evaluation(2, 0.8)])
     bench.report(evaluation(3, 0.6))
     assert bench.stored.indices() == [1, 2, 3]
@@ -230,7 +238,7 @@ def test_a_checkpoint_says_what_has_been_and_nothing_else_counts() -> None:
 
 
 def test_without_a_checkpoint_the_old_rows_go() -> None:
-    bench = Bench(earlier=[(1.0, 0.9), (2.0, 0.8)])
+    bench = Bench(earlier=reported([0.9, 0.8]))
     bench.stored.rows = [{"evaluation": 1}, {"evaluation": 2}]
     bench.report.restore([])
     bench.report(evaluation(1, 0.95))
@@ -244,7 +252,7 @@ def test_without_a_checkpoint_the_old_rows_go() -> None:
 def test_the_users_own_training_goes_on_from_the_epoch_it_reports_first(
     first_epoch: float, index: int, kept: list[float]
 ) -> None:
-    bench = Bench(earlier=[(1.0, 0.9), (2.0, 0.8), (3.0, 0.7)])
+    bench = Bench(earlier=reported([0.9, 0.8, 0.7]))
     bench.stored.rows = [{"evaluation": 1}, {"evaluation": 2}, {"evaluation": 3}]
     assert bench.report.rewind(first_epoch) == index
     bench.report(evaluation(index, 0.5, first_epoch))

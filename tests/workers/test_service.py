@@ -15,6 +15,7 @@ import pytest
 from local_worker import URL, own_lines, serve
 from sqlalchemy import update
 
+from lrsearch.analysis.study_data import read_study
 from lrsearch.errors import UserError
 from lrsearch.states import WorkState
 from lrsearch.study.database import Database
@@ -228,8 +229,7 @@ def test_the_stored_configuration_is_what_is_served(database: Database, submit: 
     submit("stored", "train.epochs=1")
     assert load_row(database, "stored").config["train"]["epochs"] == 1
     serve()
-    progress = Progress(database.session, load_row(database, "stored").study_id)
-    assert [len(progress.epochs(one.trial_id or 0)) for one in progress.finished()] == [1, 1]
+    assert [len(trial.curve) for trial in read_study(database, "stored").trials] == [1, 1]
 
 
 def test_a_module_that_raises_anything_leaves_its_study_alone(

@@ -1,0 +1,52 @@
+"""Evaluation: the one object that training reports, the database keeps and every view reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The measurements of one evaluation of a training.
+
+    Learning rates are those of `optimizer.param_groups`, one per group, the first group first.
+    """
+
+    index: int
+    """Number of this evaluation within its training, from 1."""
+    epoch: float
+    """Epochs done since the start of the training."""
+    step: int
+    """Optimizer steps done since the start of the training."""
+    values: Mapping[str, float]
+    """`train_loss` (mean since the last evaluation), `val_loss`, and `val_` + name per metric."""
+    lr_start: tuple[float, ...]
+    """At the start of the first step since the last evaluation."""
+    lr_end: tuple[float, ...]
+    """After the last step, before a plateau scheduler receives this evaluation."""
+    grad_norm: float | None
+    """Mean over the measured steps: all of them with gradient clipping, a sample without."""
+    clipped: float | None
+    """Share of steps whose gradient was clipped; None without clipping."""
+    seconds: float
+    """Wall-clock time since the last evaluation."""
+    value: float | None = None
+    """Value of the study's metric; None before it is scored, and where it is not finite."""
+
+    @property
+    def train_loss(self) -> float | None:
+        """Training loss; None where it was not reported."""
+        return self.values.get("train_loss")
+
+    @property
+    def val_loss(self) -> float | None:
+        """Validation loss; None where it was not reported."""
+        return self.values.get("val_loss")
+
+    def scalars(self) -> dict[str, float]:
+        """Values by name for a logger, with the first group's rate, epoch and gradient norm."""
+        scalars = {**self.values, "lr": self.lr_end[0], "epoch": self.epoch}
+        if self.grad_norm is not None:
+            scalars["grad_norm"] = self.grad_norm
+        return scalars
