@@ -30,13 +30,13 @@ from sqlalchemy import insert, text
 
 from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Running
 from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.database import Database
 from lrsearch.study.endings import Ending
 from lrsearch.study.engine import connect
+from lrsearch.study.history import open_history
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies
@@ -279,12 +279,9 @@ def one_evaluation(
     course = Course(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
     row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
     started = time.perf_counter()
-    claims.record(
-        claim, [row],
-        decide=lambda session: pruner.should_prune(
-            Running(values, claim.number, course), SqlPeers(session, claims.study_id, "min")
-        ),
-    )  # fmt: skip
+    claims.record(claim, [row])
+    with open_history(claims.session, claims.study_id, "min") as history:
+        pruner.should_prune(Running(values, claim.number, course), history)
     return 1000 * (time.perf_counter() - started)
 
 

@@ -33,12 +33,12 @@ from lrsearch.config.border import RUNTIME, settings_from
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
-from lrsearch.pruning.peers import SqlPeers
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claims
 from lrsearch.study.database import Database
+from lrsearch.study.history import StudyHistory
 from lrsearch.study.study import load_row, open_study
 from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.trials import UNIT, Studies
@@ -356,7 +356,7 @@ def suggestion(database: Database, studies: Studies, name: str) -> float:
     claim = claims.claim(take_over=False)
     assert claim is not None, "a unit is open"
     with database.session() as session:
-        history = SqlPeers(session, row.study_id, settings.metric.mode)
+        history = StudyHistory(session, row.study_id, settings.metric.mode)
         order = Order(settings.space, history, claim.params, settings.study.seed, claim.seed)
         sampler = build_sampler(settings.sampler.name, settings.sampler.arguments, order)
         suggestions = studies.suggestions(name, claim.trial_id, sampler, claim.params)

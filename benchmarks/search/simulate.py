@@ -17,10 +17,10 @@ from problems import Curve, Problem
 from lrsearch.course import Course
 from lrsearch.forecast import Peer, standing
 from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.peers import MOST_PEERS
 from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
+from lrsearch.study.history import MOST_PEERS
 
 
 @dataclass(frozen=True)

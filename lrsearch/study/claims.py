@@ -5,7 +5,7 @@ A unit that has gone to another is not written to: LeaseLost is raised, and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,6 @@ from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 
 Row = dict[str, Any]
 """The columns of an EvaluationRow: what can be written again after a transaction that failed."""
-Decide = Callable[[Session], bool]
 _DEFAULT_TERMS = QueueSettings()
 
 
@@ -136,13 +135,8 @@ class Claims:
         claim: Claim,
         rows: Sequence[Row],
         replace_from: int | None = None,
-        decide: Decide | None = None,
     ) -> Orders:
-        """Writes evaluations; those from `replace_from` on are taken away first.
-
-        `decide` then says whether the trial is to be pruned, in a transaction of its own: on SQLite
-        nobody else can write during the first. Raises LeaseLost.
-        """
+        """Write evaluations; those from `replace_from` on are removed first. Raises LeaseLost."""
         with self._own(claim) as (session, orders):
             if replace_from is not None:
                 mine = EvaluationRow.trial_id == claim.trial_id
@@ -154,10 +148,7 @@ class Claims:
                 session.execute(insert(EvaluationRow), rows)
                 values = [(row["evaluation"], row["value"]) for row in rows]
                 trials.report(session, claim.trial_id, values)
-        if decide is None:
-            return orders
-        with self.session() as session:
-            return Orders(orders.hand_back, prune=decide(session))
+        return orders
 
     def finish(self, claim: Claim, outcome: Ending, seconds: float) -> None:
         """The unit is done. Raises LeaseLost."""

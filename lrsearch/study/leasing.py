@@ -40,7 +40,6 @@ class Orders:
 
     hand_back: bool
     """The study was paused or stopped: running work is to be handed back."""
-    prune: bool = False
 
 
 class Leasing(Generic[Row]):

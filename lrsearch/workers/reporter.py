@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-
-from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import MetricSettings
 from lrsearch.course import Course
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.loggers.catalogue import TrialLog
-from lrsearch.pruning.peers import SqlPeers
-from lrsearch.pruning.rules import Pruner, Running
+from lrsearch.pruning.rules import Peers, Pruner, Running
 from lrsearch.storage.evaluations import to_columns
-from lrsearch.study.claims import Claim, Claims, Decide, Row
+from lrsearch.study.claims import Claim, Claims, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Trouble, in_words, refusals_in_words, trouble
 from lrsearch.training.loop import Diverged, Stopped
@@ -57,18 +55,18 @@ class Outbox:
             self._rows = [row for row in self._rows if row["evaluation"] < first] + list(rows)
             self._replace_from = min(first, self._replace_from or first)
 
-    def flush(self, decide: Decide | None = None) -> Orders:
+    def flush(self) -> Orders:
         """Writes all that waits, and renews the lease.
 
         Raises LeaseLost, database errors, and ValuesRefused where the values are refused: they
         are dropped then, so that the lease can still be renewed and the trial be ended.
         """
         with self._lock:
-            if not self._rows and self._replace_from is None and decide is None:
+            if not self._rows and self._replace_from is None:
                 return self._claims.renew(self._claim)
             rows, first = list(self._rows), self._replace_from
             try:
-                orders = self._claims.record(self._claim, rows, first, decide)
+                orders = self._claims.record(self._claim, rows, first)
             except LeaseLost:
                 raise
             except Exception as error:
@@ -101,9 +99,11 @@ class Reporter:
         lease: Lease,
         outbox: Outbox,
         pruner: Pruner,
+        open_history: Callable[[], AbstractContextManager[Peers]],
         should_stop: Callable[[], bool],
     ) -> None:
         self.metric, self.pruner = metric, pruner
+        self.open_history = open_history
         self.claims, self.claim = claims, claim
         self.lease, self.outbox = lease, outbox
         self.should_stop = should_stop
@@ -131,12 +131,19 @@ class Reporter:
         self.outbox.check()
         self.outbox.add(self._row(evaluation))
         is_last = evaluation.index >= self.course.evaluations
-        decide = None if is_last else self._decide
-        # During an outage the thread beside knocks, not the training.
-        orders = None
+        is_pruned = False
+
+        def write() -> Orders:
+            nonlocal is_pruned
+            orders = self.outbox.flush()
+            # In a transaction of its own: on SQLite nobody else can write during the first.
+            is_pruned = not is_last and self._is_pruned()
+            return orders
+
+        # During an outage the lease's thread tries to reach the database, not the training.
         if not self.lease.cut_off:
             with refusals_in_words():
-                orders = self.lease.reach(lambda: self.outbox.flush(decide))
+                self.lease.reach(write)
         if self.log is not None:
             with self.lease.stall.lengthy():  # it may wait for a server
                 self.log.log(evaluation.step, evaluation.scalars())
@@ -144,7 +151,7 @@ class Reporter:
             return
         if self.should_stop():
             raise Stopped("stopped after an evaluation")
-        if orders is not None and orders.prune:
+        if is_pruned:
             raise Pruned
 
     def progress(self) -> None:
@@ -174,18 +181,19 @@ class Reporter:
         """The trial's value: that of its best or last evaluation. Raises NeverANumber."""
         return value_of(self.values, self.metric)
 
-    def _decide(self, session: Session) -> bool:
+    def _is_pruned(self) -> bool:
+        """Whether the trial ends here; read from what all trials have written."""
         if self.spared_at is not None:
             return False
         known = [value for value in self.values if value is not None]
         if not known:
             return False
-        peers = SqlPeers(session, self.claims.study_id, self.metric.mode)
         worst = max(known) if self.metric.mode == "min" else min(known)
         values = [worst if value is None else value for value in self.values]
         trial = Running(values, self.claim.number, self.course)
-        if not self.pruner.should_prune(trial, peers):
-            return False
+        with self.open_history() as peers:
+            if not self.pruner.should_prune(trial, peers):
+                return False
         if self.pruner.spares(self.claim.number):
             self.spared_at = len(self.values)
         return self.spared_at is None

@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
 from lrsearch.forecast import History
 from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
-from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Pruner
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
@@ -20,6 +20,7 @@ from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.endings import Ending
+from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
 from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
@@ -57,7 +58,14 @@ class Worker:
         checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
         should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(
-            self.settings.metric, self.claims, claim, lease, outbox, self.pruner, should_stop
+            self.settings.metric,
+            self.claims,
+            claim,
+            lease,
+            outbox,
+            self.pruner,
+            self._history,
+            should_stop,
         )
 
         def train() -> None:
@@ -119,8 +127,7 @@ class Worker:
     def _begin(self, claim: Claim) -> tuple[Recipe, list[Evaluation]]:
         """Settles what the trial trains; what earlier attempts have reported."""
         name = self.settings.study.name
-        with self.claims.session() as session:
-            history = SqlPeers(session, self.claims.study_id, self.settings.metric.mode)
+        with self._history() as history:
             suggestions = self.studies.suggestions(
                 name, claim.trial_id, self._sampler(claim, history), claim.params
             )
@@ -133,6 +140,11 @@ class Worker:
             _columns(recipe, claim.seed),
         )
         return recipe, [] if claim.is_new else self.claims.reported(claim)
+
+    def _history(self) -> AbstractContextManager[StudyHistory]:
+        """The other trials of the study, as samplers and pruners see them."""
+        mode = self.settings.metric.mode
+        return open_history(self.claims.session, self.claims.study_id, mode)
 
     def _sampler(self, claim: Claim, history: History) -> BaseSampler:
         """A sampler seeded by the unit, so that a study's trials do not depend on who runs them."""

@@ -11,7 +11,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from shop import TERMS, Shop
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claim, Claims
@@ -282,19 +281,6 @@ def test_evaluations_can_be_written_twice_and_replaced_without_gap_or_duplicate(
     worker.record(claim, [row(shop, claim, 1, 0.25)], replace_from=1)
     assert shop.steps(claim) == [10]
     assert shop.optuna().trials[0].intermediate_values == {1: 0.25}
-
-
-def test_a_decision_sees_what_has_just_been_written(shop: Units) -> None:
-    worker, claim = shop.claim("a")
-    seen = []
-
-    def decide(session: Session) -> bool:
-        mine = EvaluationRow.trial_id == claim.trial_id
-        seen.append(session.scalar(select(EvaluationRow.value).where(mine)))
-        return True
-
-    assert worker.record(claim, [row(shop, claim, 1, 0.125)], decide=decide).prune
-    assert seen == [0.125]
 
 
 CHOSEN = {

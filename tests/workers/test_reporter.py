@@ -6,7 +6,8 @@ import dataclasses
 import math
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -15,7 +16,7 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.pruning.rules import Peers, Pruner, Running
 from lrsearch.study.claims import Claim, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
@@ -38,7 +39,6 @@ class Stored:
         self.failure: Exception | None = None
         self.committed_without_answer = False
         self.orders = Orders(hand_back=False)
-        self.decisions = 0
 
     def renew(self, claim: Claim) -> Orders:
         return self.record(claim, [])
@@ -48,7 +48,6 @@ class Stored:
         claim: Claim,
         rows: Sequence[Row],
         replace_from: int | None = None,
-        decide: Any = None,
     ) -> Orders:
         if self.failure is not None and not self.committed_without_answer:
             raise self.failure
@@ -58,7 +57,6 @@ class Stored:
         assert len(self.indices()) == len(set(self.indices())), "written twice"
         if self.failure is not None:
             raise self.failure
-        self.decisions += decide is not None
         return self.orders
 
     def indices(self) -> list[int]:
@@ -80,6 +78,18 @@ def reported(values: Sequence[float | None]) -> list[Evaluation]:
     ]
 
 
+class Counting(Pruner):
+    """Decides always the same; counts how often it was asked, with what was stored by then."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored, self.prunes = stored, False
+        self.seen: list[list[int]] = []
+
+    def should_prune(self, trial: Running, peers: Peers) -> bool:
+        self.seen.append(self.stored.indices())
+        return self.prunes
+
+
 class Bench:
     """A reporter on a database that can be broken."""
 
@@ -91,9 +101,10 @@ class Bench:
         self.lease = Lease(lambda: claims.renew(claim), Contact(), 60.0, stall)
         self.outbox = Outbox(claims, claim)
         self.stopping = False
+        self.pruner, peers = Counting(self.stored), cast(Peers, None)
         self.report = Reporter(
             MetricSettings(**metric), claims, claim, self.lease, self.outbox,
-            build_pruner("none", {}, 5, "min"), lambda: self.stopping,
+            self.pruner, lambda: nullcontext(peers), lambda: self.stopping,
         )  # fmt: skip
         self.report.begin(Course(5, "sgd", 0.1, 64), earlier)
 
@@ -116,13 +127,13 @@ def test_training_goes_on_through_an_outage_and_nothing_is_lost_or_pruned_meanwh
         bench.report(evaluation(index))
     assert bench.stored.indices() == [1]
     assert bench.lease.cut_off
-    assert bench.stored.decisions == 1
+    assert bench.pruner.seen == [[1]]
     bench.stored.failure = None
     bench.lease.reach(bench.outbox.flush)  # the thread beside the training
     assert bench.stored.indices() == [1, 2, 3]
     bench.report(evaluation(4))
     assert bench.stored.indices() == [1, 2, 3, 4]
-    assert bench.stored.decisions == 2
+    assert bench.pruner.seen == [[1], [1, 2, 3, 4]]
 
 
 def test_what_was_committed_though_the_answer_was_lost_is_not_written_twice() -> None:
@@ -193,7 +204,7 @@ def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
 
 def test_a_pruned_trial_ends_but_never_at_its_last_evaluation() -> None:
     bench = Bench()
-    bench.stored.orders = Orders(hand_back=False, prune=True)
+    bench.pruner.prunes = True
     with pytest.raises(Pruned):
         bench.report(evaluation(1))
     bench.report(evaluation(5))

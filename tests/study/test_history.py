@@ -13,8 +13,8 @@ from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.orm import Session
 
 from lrsearch.course import Rates
-from lrsearch.pruning.peers import SqlPeers
 from lrsearch.pruning.rules import Group, Mode
+from lrsearch.study.history import StudyHistory
 from lrsearch.study.tables import Base, EvaluationRow, StudyRow, UnitRow
 
 STUDY = 7
@@ -75,7 +75,7 @@ def test_counts_and_values_at_ranks(
     with Session(engine) as session:  # rolled back
         write(session, trials)
         write(session, [Known((-1e9,), True, 0)] * 3, study_id=STUDY + 1)
-        peers = SqlPeers(session, STUDY, "min")
+        peers = StudyHistory(session, STUDY, "min")
         assert peers.count(group) == known.count(group)
         found = peers.ranked(group, mode, first, how_many)
         assert list(found) == known.ranked(group, mode, first, how_many)
@@ -105,7 +105,7 @@ def test_an_index_alone_answers_and_nothing_is_sorted(
 
     event.listen(sqlite, "before_cursor_execute", remember)
     with Session(sqlite) as session:
-        peers = SqlPeers(session, STUDY, "min")
+        peers = StudyHistory(session, STUDY, "min")
         peers.count(group)
         peers.ranked(group, "min", 2, 2)
         peers.ranked(group, "max", 2, 2)
@@ -171,7 +171,7 @@ def standings(engine: Engine) -> Iterator[Session]:
 
 
 def test_standings_are_compared_at_the_same_share_of_the_training(standings: Session) -> None:
-    half = SqlPeers(standings, STUDY, "min").at(0.5, 1 / 4)
+    half = StudyHistory(standings, STUDY, "min").at(0.5, 1 / 4)
     assert {peer.number: (peer.standing.value, peer.standing.earlier) for peer in half} == {
         0: (0.8, 0.9),
         1: (0.5, 0.9),
@@ -182,17 +182,17 @@ def test_standings_are_compared_at_the_same_share_of_the_training(standings: Ses
 
 
 def test_more_is_better_where_it_is(standings: Session) -> None:
-    (first, *_) = SqlPeers(standings, STUDY, "max").at(1.0, 1 / 4)
+    (first, *_) = StudyHistory(standings, STUDY, "max").at(1.0, 1 / 4)
     assert (first.standing.value, first.final) == (-0.6, -0.6)
 
 
 def test_how_far_the_others_have_come(standings: Session) -> None:
-    assert SqlPeers(standings, STUDY, "min").reached() == {1: (2, 4), 3: (1, 4)}
+    assert StudyHistory(standings, STUDY, "min").reached() == {1: (2, 4), 3: (1, 4)}
 
 
 def test_all_that_have_begun_count_however_far_they_have_come(standings: Session) -> None:
-    assert SqlPeers(standings, STUDY, "min").begun() == 4
-    assert SqlPeers(standings, STUDY + 1, "min").begun() == 0
+    assert StudyHistory(standings, STUDY, "min").begun() == 4
+    assert StudyHistory(standings, STUDY + 1, "min").begun() == 0
 
 
 def test_of_a_long_study_only_the_latest_trials_are_looked_at(engine: Engine) -> None:
@@ -201,6 +201,6 @@ def test_of_a_long_study_only_the_latest_trials_are_looked_at(engine: Engine) ->
         session.flush()
         session.add_all([row for number in range(253) for row in trial(number, [0.5])])
         session.flush()
-        peers = SqlPeers(session, STUDY, "min")
+        peers = StudyHistory(session, STUDY, "min")
         assert peers.begun() == 250
         assert {peer.number for peer in peers.at(1 / 4, 1 / 4)} == set(range(3, 253))

@@ -1,13 +1,14 @@
-"""What pruning asks about other trials, answered by the indexes of `lrsearch_epochs`."""
+"""The histories of a study's trials, read from the indexes of `lrsearch_epochs`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.course import Rates
 from lrsearch.forecast import Peer, Standing, earlier_moment
@@ -52,7 +53,16 @@ _LATEST = (
 )
 
 
-class SqlPeers:
+@contextmanager
+def open_history(
+    session_of: sessionmaker[Session], study_id: int, mode: Mode
+) -> Iterator[StudyHistory]:
+    """Open the history of a study in a transaction of its own, which ends with the block."""
+    with session_of() as session:
+        yield StudyHistory(session, study_id, mode)
+
+
+class StudyHistory:
     """The trials of a study, as the caller's transaction sees them.
 
     Each question is one statement that reads one index in order, and no more values than asked.
