@@ -7,13 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import TYPE_CHECKING
 
 import numpy
-from task import RECIPES, Task
-
-if TYPE_CHECKING:
-    from overhead import Run
+from task import RECIPES, Task, Trial
 
 RESAMPLES = 10_000
 BUSY = 1.2
@@ -25,7 +21,28 @@ _VERDICTS = {True: "met", False: "NOT MET", None: "not judged"}
 MEAN_TOLERANCE = {"lrsearch": 0.05, "optuna": 0.10, "ray": 0.10}
 RECIPE_TOLERANCE = {"lrsearch": 0.35, "optuna": 0.60, "ray": 0.60}
 
-Measure = Callable[["Run"], float]
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a contestant, in seconds."""
+
+    contestant: str
+    round: int
+    startup: float
+    """From the start of the process to the start of the first trial."""
+    work: float
+    """From the start of the first trial to the end of the last one."""
+    total: float
+    """The whole life of the process."""
+    cpu: float
+    """Processor time of the process and of all it waited for, which Ray's daemons are not among.
+
+    It hardly feels what else runs on the machine: the cross-check of `work` on a busy one.
+    """
+    trials: list[Trial]
+
+
+Measure = Callable[[Run], float]
 
 
 def _work(run: Run) -> float:

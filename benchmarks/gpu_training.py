@@ -12,7 +12,8 @@ from lrsearch.checkpoints.store import Checkpoints, NoCheckpoints
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.evaluation import Evaluation
-from lrsearch.objective import Objective, build_objective
+from lrsearch.objective import build_objective
+from lrsearch.objectives.base import Objective
 from lrsearch.recipe import Part, Recipe
 
 RECIPE = Recipe(

@@ -27,6 +27,7 @@ from pathlib import Path
 import compare
 import task
 import with_lrsearch
+from compare import Run
 from machine import describe_machine
 from task import Task, Trial
 
@@ -67,26 +68,6 @@ CONTESTANTS = {
     "optuna": Contestant(_program("with_optuna.py"), task.collect, slow=True),
     "ray": Contestant(_program("with_ray.py"), task.collect, slow=True),
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a contestant, in seconds."""
-
-    contestant: str
-    round: int
-    startup: float
-    """From the start of the process to the start of the first trial."""
-    work: float
-    """From the start of the first trial to the end of the last one."""
-    total: float
-    """The whole life of the process."""
-    cpu: float
-    """Processor time of the process and of all it waited for, which Ray's daemons are not among.
-
-    It hardly feels what else runs on the machine: the cross-check of `work` on a busy one.
-    """
-    trials: list[Trial]
 
 
 def main() -> None:

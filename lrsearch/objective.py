@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -18,74 +18,20 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.models import build_model, check_model, model_class
+from lrsearch.objectives.base import Objective, Report
+from lrsearch.own_objective import OwnObjective
 from lrsearch.recipe import Recipe
 from lrsearch.resumable import Resumable
 from lrsearch.schedules.durations import Length
 from lrsearch.seeds import seed_everything
 from lrsearch.space.domains import Domain
 from lrsearch.training import losses
+from lrsearch.training.devices import device_label, resolve_device
 from lrsearch.training.dry_pass import dry_pass
 from lrsearch.training.loop import Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.precision import precision_of
 from lrsearch.training.scores import mean_scores
-
-
-class Report(Protocol):
-    """Takes a trial's evaluations."""
-
-    def __call__(self, evaluation: Evaluation) -> None:
-        """Takes the next one; may raise to end the trial."""
-
-    def progress(self) -> None:
-        """Called after each batch of an evaluation: a long one does not stand still."""
-
-    def restore(self, history: Sequence[Evaluation]) -> None:
-        """Called once, before lrsearch's own training: these have been before, and no others."""
-
-    def rewind(self, epoch: float) -> int:
-        """Called once, by the user's training: what was reported before from `epoch` on is void.
-
-        The index of the next evaluation, counted from 1.
-        """
-
-
-class Objective(Protocol):
-    """Runs a recipe to its end, reporting each evaluation."""
-
-    device_name: str
-
-    def run(
-        self,
-        recipe: Recipe,
-        seed: int,
-        report: Report,
-        should_stop: Callable[[], bool],
-        checkpoints: Checkpoints,
-    ) -> Mapping[str, torch.Tensor] | None:
-        """Trains on from the newest of the checkpoints; returns the final weights.
-
-        None for the user's own function, which keeps them itself. Raises what `report` raises,
-        Diverged, OutOfMemory, Stopped, or the user's own error.
-        """
-
-    def course(self, recipe: Recipe) -> Course:
-        """The rates and the number of evaluations of the recipe's whole training."""
-
-    def test(
-        self,
-        recipe: Recipe,
-        weights: Mapping[str, torch.Tensor],
-        progress: Callable[[], None] = lambda: None,
-    ) -> Mapping[str, float] | None:
-        """What a trained model scores on the test part: `test_loss`, `test_accuracy`, ...
-
-        `progress` is called after each batch. None where there is no such part, or lrsearch does
-        not know it.
-        """
-
-    def most_evaluations(self) -> int:
-        """How many evaluations a training has at most, whatever the recipe."""
 
 
 def build_objective(
@@ -99,8 +45,6 @@ def build_objective(
     torch.set_num_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
     if settings.objective is not None:
-        from lrsearch.own_objective import OwnObjective
-
         return OwnObjective(settings, device)
     stored = None if stored_data is None else DataInfo.from_json(stored_data)
     if stored is not None and stored.file is not None and stored.file.exists():
@@ -119,30 +63,6 @@ def build_objective(
     return TrainingObjective(settings, info, device, samples)
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device meant; `auto` is the first GPU, else the CPU. Raises UserError if it is absent."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available[kind]:
-        raise UserError(f"train.device: {name!r} is not on this machine; use train.device=auto")
-    return torch.device(name)
-
-
-def name_of(device: torch.device) -> str:
-    """The device as a record names it: `cpu`, `cuda (NVIDIA H200)`."""
-    if device.type != "cuda":
-        return device.type
-    return f"cuda ({torch.cuda.get_device_name(device)})"
-
-
 class TrainingObjective:
     """lrsearch's own training; the data are put on the device once."""
 
@@ -154,7 +74,7 @@ class TrainingObjective:
         samples: int | None = None,
     ) -> None:
         self.settings, self.device = settings, device
-        self.device_name = name_of(device)
+        self.device_name = device_label(device)
         classes = info.n_classes
         self.loss = losses.build(
             losses.loss_target(settings.train.loss, classes), losses.LOSSES, "train.loss"

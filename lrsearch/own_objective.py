@@ -15,10 +15,11 @@ from lrsearch.config.settings import Settings
 from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.objective import Report, name_of
+from lrsearch.objectives.base import Report
 from lrsearch.recipe import Recipe
 from lrsearch.seeds import seed_everything
 from lrsearch.targets import Signature, check_arguments, fresh, load_target
+from lrsearch.training.devices import device_label
 from lrsearch.training.loop import Diverged
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
@@ -37,7 +38,7 @@ class OwnObjective:
     def __init__(self, settings: Settings, device: torch.device) -> None:
         assert settings.objective is not None
         self.settings, self.device = settings, device
-        self.device_name = name_of(device)
+        self.device_name = device_label(device)
         self.function = load_target(settings.objective.name, "objective")
         check_arguments(
             self.function,

@@ -7,17 +7,15 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from lrsearch.checkpoints.pace import Pace
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
+from lrsearch.objectives.base import Report
 from lrsearch.training.loop import Stopped, Task, Training
-
-if TYPE_CHECKING:
-    from lrsearch.objective import Report
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ import torch
 
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.objective import Objective, build_objective
+from lrsearch.objective import build_objective
+from lrsearch.objectives.base import Objective
 from lrsearch.own_objective import OwnReport
 from lrsearch.recipe import Part, Recipe
 from lrsearch.training.loop import Diverged

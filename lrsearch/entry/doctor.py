@@ -226,7 +226,7 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
 
 def check_devices(settings: Settings) -> Iterator[Finding]:
     """What workers would train on."""
-    from lrsearch.objective import name_of, resolve_device
+    from lrsearch.training.devices import device_label, resolve_device
     from lrsearch.workers.places import available_cores, places
 
     try:
@@ -236,7 +236,9 @@ def check_devices(settings: Settings) -> Iterator[Finding]:
         return
     where = places(settings.workers, settings.train.device, settings.train.threads)
     more = ", ..." if len(where) > 1 else ""
-    yield ok("device", f"{name_of(device)}; {plural(len(where), 'worker')}: {where[0].name}{more}")
+    yield ok(
+        "device", f"{device_label(device)}; {plural(len(where), 'worker')}: {where[0].name}{more}"
+    )
     cores = available_cores()
     if device.type == "cpu" and len(where) * settings.train.threads > cores:
         said = f"{plural(len(where), 'worker')} of {plural(settings.train.threads, 'thread')} on"

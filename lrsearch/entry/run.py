@@ -188,7 +188,7 @@ def check_here(settings: Settings) -> None:
         else:
             _check_folder("storage.checkpoints", Path(url))
     if settings.train.device not in ("auto", "cpu"):  # for these torch need not be asked
-        from lrsearch.objective import resolve_device
+        from lrsearch.training.devices import resolve_device
 
         resolve_device(settings.train.device)
 

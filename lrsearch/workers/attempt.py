@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
-from lrsearch.objective import Objective
+from lrsearch.objectives.base import Objective
 from lrsearch.states import Outcome
 from lrsearch.study.endings import Ending
 from lrsearch.study.leasing import LeaseLost, Orders

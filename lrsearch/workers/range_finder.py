@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
-from lrsearch.objective import Objective, TrainingObjective
+from lrsearch.objective import TrainingObjective
+from lrsearch.objectives.base import Objective
 from lrsearch.range_test.plan import plan_ramps
 from lrsearch.range_test.ramp import run_ramps
 from lrsearch.range_test.result import RangeTest

@@ -1,0 +1,1 @@
+"""What trains a recipe: lrsearch itself, or the user's own function."""
