@@ -29,7 +29,7 @@ from optuna.trial import TrialState
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
@@ -350,7 +350,7 @@ def suggest(url: str) -> None:
 def suggestion(database: Database, studies: Studies, name: str) -> float:
     """Claims a unit and chooses its parameters; seconds until it could train."""
     row = load_row(database, name)
-    settings = settings_from({**row.config, **RUNTIME})
+    settings = stored_settings(row.config)
     claims = Claims(database.session, row.study_id, "somebody/1/1.00", settings.queue)
     started = time.perf_counter()
     claim = claims.claim(take_over=False)

@@ -16,7 +16,6 @@ from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
-from lrsearch.evaluation import Evaluation
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.objectives.base import Objective, Report
 from lrsearch.own_objective import OwnObjective

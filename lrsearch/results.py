@@ -80,7 +80,7 @@ def conclude(
         console.print(f"  {line}", markup=False, soft_wrap=True)
     seconds = duration(sum(one.seconds or 0.0 for one in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
-    shown = redacted(settings.storage_url)
+    shown = redacted(database.url)
     place = shlex.quote(f"storage.url={shown}")
     console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)
 
@@ -107,7 +107,7 @@ def conclude(
         )
     console.print(
         f"{shown}  look at it: {command('dashboard')} "
-        f"{place if shown == settings.storage_url else 'with its URL'}",
+        f"{place if shown == database.url else 'with its URL'}",
         soft_wrap=True,
         markup=False,
     )

@@ -7,7 +7,7 @@ import gc
 import pytest
 
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
+from lrsearch.entry.compose import load_configuration
 from lrsearch.entry.run import open_storage
 from lrsearch.study.study import OpenStudy, open_study
 from lrsearch.workers.here import Here
@@ -19,10 +19,11 @@ URL = "sqlite:///lrsearch.db"
 
 def submit(*overrides: str) -> OpenStudy:
     """Stores the study of a command line, or opens it again."""
-    settings = load_settings(overrides)
-    studies, database = open_storage(settings.storage_url)
+    configuration = load_configuration(overrides)
+    settings, runtime = configuration.settings, configuration.runtime
+    studies, database = open_storage(runtime.storage_url)
     info = None if settings.objective else prepare(settings.data)
-    study = open_study(settings, info, database, studies)
+    study = open_study(settings, info, database, studies, runtime.checkpoints_url)
     studies.close()
     return study
 

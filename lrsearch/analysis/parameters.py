@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.recipe import Recipe
 from lrsearch.space.domains import Domain, FloatRange, IntRange, PowersOfTwo
@@ -35,7 +35,7 @@ def label(value: Any) -> str | float:
 
 def settings_of(study: StudyData) -> Settings:
     """The settings that a study is stored with. Raises ConfigErrors if this lrsearch cannot."""
-    return settings_from({**study.config, **RUNTIME})
+    return stored_settings(study.config)
 
 
 def asked(space: Space, recipe: Recipe) -> tuple[Asked, ...]:

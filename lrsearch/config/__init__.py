@@ -1,1 +1,1 @@
-"""The border: plain configuration in, frozen dataclasses out, every problem at once."""
+"""Configuration: plain mappings in, frozen dataclasses out, every problem at once."""

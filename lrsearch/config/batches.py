@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import with_space
 from lrsearch.config.settings import Settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.space.domains import Choices, Fixed
@@ -34,12 +33,9 @@ def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
     plain = cut_batches(settings.plain, n_train)
     if plain is settings.plain:
         raise ConfigErrors([f"{_KEY}.low: {domain.ends()[0]} is larger than {samples}"])
-    filled = settings_from({**plain, **RUNTIME})
     high = plain["space"]["batch_size"]["high"]
     note = f"{_KEY}: the range ends at {high}, not {large[-1]}: there are {samples}"
-    return dataclasses.replace(
-        settings, space=filled.space, plain=filled.plain, notes=(*settings.notes, note)
-    )
+    return with_space(settings, plain["space"], note)
 
 
 def cut_batches(plain: Mapping[str, Any], n_train: int) -> Mapping[str, Any]:

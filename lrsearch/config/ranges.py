@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import with_space
 from lrsearch.config.settings import Settings
 from lrsearch.space.domains import AUTO
 from lrsearch.space.names import ParameterName
@@ -21,9 +20,7 @@ def with_ranges(settings: Settings, ranges: Mapping[str, Mapping[str, Any]]) -> 
     found = {name: ranges[name] for name in settings.space.to_find if name in ranges}
     if not found:
         return settings
-    plain = {**settings.plain, "space": _filled(settings.plain["space"], found)}
-    filled = settings_from({**plain, **RUNTIME})
-    return dataclasses.replace(settings, space=filled.space, plain=filled.plain)
+    return with_space(settings, _filled(settings.plain["space"], found))
 
 
 def _filled(space: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import keyword
@@ -61,24 +60,6 @@ def _numbers(cls: Any) -> set[str]:
     return {
         name for name, of in kinds.items() if of & {int, float} and of <= {int, float, NoneType}
     }
-
-
-def with_numbers(node: Any, cls: type) -> Any:
-    """A section in which text stands for numbers, as earlier versions took and stored it."""
-    if not isinstance(node, Mapping):
-        return node
-    return {
-        key: _number(value) if key in _numbers(typing.cast(Any, cls)) else value
-        for key, value in node.items()
-    }
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        for kind in (int, float):
-            with contextlib.suppress(ValueError):
-                return kind(value)
-    return value
 
 
 def _in_words(path: str, detail: ErrorDetails) -> str:

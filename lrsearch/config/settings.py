@@ -1,4 +1,4 @@
-"""The settings of a sweep: frozen dataclasses, the only form in which configuration goes inward."""
+"""The settings of a sweep as frozen dataclasses: what is stored with a study, and the rest."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ConfirmSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """One sweep, checked. `plain` is the resolved configuration as stored with the study."""
+    """What a study is stored with, checked; `plain` is the same as a configuration has it."""
 
     sweep: str
     description: str
@@ -90,12 +90,28 @@ class Settings:
     queue: QueueSettings
     confirm: ConfirmSettings | None
     """None: the search's best is taken at its word."""
-    storage_url: str
-    checkpoints_url: str | None
-    """None is beside the database."""
-    workers: int | Literal["auto"]
-    output_dir: str
-    dry_run: bool
     plain: Mapping[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
     """What was settled that the user may not expect, for the screen."""
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """Where and how one command runs a study; not stored with it."""
+
+    storage_url: str = field(repr=False)
+    """The database, with its driver and password."""
+    checkpoints_url: str | None
+    """A folder or an fsspec URL; None is beside the database."""
+    workers: int | Literal["auto"]
+    output_dir: str
+    """The folder in which each study has a folder of its own."""
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that the files and the command line of a sweep say."""
+
+    settings: Settings
+    runtime: RuntimeSettings

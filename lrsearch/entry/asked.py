@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.analysis.columns import finite
-from lrsearch.config.settings import Settings
 from lrsearch.entry.places import read_here
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.redaction import redacted
@@ -91,13 +90,6 @@ def whole_number(word: str, what: str) -> int:
     if not word.isascii() or not word.isdigit():
         raise UserError(f"{what}: {word!r} is not a whole number from 0")
     return int(word)
-
-
-def stored_settings(row: StudyRow) -> Settings:
-    """The settings that a study is stored with."""
-    from lrsearch.config.border import RUNTIME, settings_from
-
-    return settings_from({**row.config, **RUNTIME})
 
 
 def given_values(words: Sequence[str]) -> dict[str, Any]:

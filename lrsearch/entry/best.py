@@ -12,11 +12,12 @@ from lrsearch.analysis.confirmed import (
     progress_words,
     still_to_come,
 )
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described, number
-from lrsearch.entry.asked import Asked, asked, no_more, print_json, stored_settings
+from lrsearch.entry.asked import Asked, asked, no_more, print_json
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
 from lrsearch.shell import command, name_word
@@ -82,7 +83,7 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
     Raises UserError where no trial has completed, or the one named has not.
     """
     row = load_row(where.database, where.name)
-    settings = stored_settings(row)
+    settings = stored_settings(row.config)
     progress = Progress(where.database.session, row.study_id)
     ended, total = progress.count_ended(), progress.snapshot().total
     to_come = still_to_come(settings.confirm, ended, total)

@@ -19,10 +19,10 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lrsearch.config.border import settings_from
+from lrsearch.config.load import new_configuration
 from lrsearch.config.own_arguments import OURS
 from lrsearch.config.parts import Layer, written_keys
-from lrsearch.config.settings import Settings
+from lrsearch.config.settings import Configuration, Settings
 from lrsearch.config.words import WORDS
 from lrsearch.entry.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
 from lrsearch.entry.grammar import as_word, parse_override, quoted, value_of, written
@@ -50,7 +50,12 @@ def register_sweeps() -> dict[str, Sweep]:
 
 
 def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Settings:
-    """The checked settings of a command line such as `["+sweep=mnist", "study.n_trials=50"]`.
+    """The part of `load_configuration` that a study is stored with."""
+    return load_configuration(overrides, config_dir).settings
+
+
+def load_configuration(overrides: Sequence[str], config_dir: str | None = None) -> Configuration:
+    """Read a command line such as `["+sweep=mnist", "study.n_trials=50"]` with its files.
 
     Raises ConfigErrors with every problem of the command line and the files.
     """
@@ -58,14 +63,14 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
     config, layers = compose(overrides, config_dir, problems)
     try:
         plain = _container(config, resolve=True)
-        settings = settings_from(plain, layers, is_new=True, defaults=_defaults(plain))
+        configuration = new_configuration(plain, layers, _defaults(plain))
     except OmegaConfBaseException as error:
         raise ConfigErrors([*problems, _in_words(error)]) from None
     except ConfigErrors as error:
         raise ConfigErrors([*problems, *error.problems]) from None
     if problems:
         raise ConfigErrors(problems)
-    return settings
+    return configuration
 
 
 def compose(
@@ -75,8 +80,8 @@ def compose(
 
     What can be left out of it for now goes to `problems`. Raises ConfigErrors for the rest.
 
-    Hydra stops at the first unknown key, with its own exit code. Here every key is let in, and
-    the border, which knows them all, reports the unknown ones together with the bad values.
+    Hydra stops at the first unknown key, with its own exit code. So every key is let in, and
+    `new_configuration`, which knows them all, reports unknown keys together with bad values.
     """
     sweeps = register_sweeps()
     with _hydra(config_dir) as loader:

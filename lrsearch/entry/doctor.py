@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from sqlalchemy import Connection, text
@@ -16,14 +17,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.analysis.words import plural
-from lrsearch.config.settings import Settings
+from lrsearch.config.settings import Configuration
 from lrsearch.display import make_console
-from lrsearch.entry.compose import load_settings
+from lrsearch.entry.compose import load_configuration
 from lrsearch.errors import UserError
 from lrsearch.folders import for_a_moment
 from lrsearch.redaction import redacted
 from lrsearch.study.database import Database, stored_version, unusable
 from lrsearch.study.engine import connect
+
+if TYPE_CHECKING:
+    from lrsearch.workers.places import Place
 
 _SLOW_ANSWER = 0.05
 _SLOW_STORE = 1.0
@@ -58,8 +62,8 @@ def examine(arguments: Sequence[str]) -> int:
     """Prints what it finds; 1 if anything keeps a sweep from running, else 0."""
     console = make_console()
     named = any(argument.startswith("+sweep=") for argument in arguments)
-    settings = load_settings([*arguments] if named else ["+sweep=digits", *arguments])
-    checks: list[Callable[[Settings], Iterator[Finding]]] = [
+    configuration = load_configuration(arguments if named else ["+sweep=digits", *arguments])
+    checks: list[Callable[[Configuration], Iterator[Finding]]] = [
         check_database, check_checkpoints, check_devices,
     ]  # fmt: skip
     if named:
@@ -67,7 +71,7 @@ def examine(arguments: Sequence[str]) -> int:
     problems = 0
     colours = {"ok": "green", "warning": "yellow", "problem": "bold red"}
     for check in checks:
-        for found in check(settings):
+        for found in check(configuration):
             problems += found.level == "problem"
             mark = f"[{colours[found.level]}]{found.level:8}[/]"
             console.print(mark, end=" ")
@@ -77,9 +81,10 @@ def examine(arguments: Sequence[str]) -> int:
     return 1 if problems else 0
 
 
-def check_database(settings: Settings) -> Iterator[Finding]:
+def check_database(configuration: Configuration) -> Iterator[Finding]:
     """Reachable, writable, of our version, quick, with connections enough."""
-    url, shown = settings.storage_url, redacted(settings.storage_url)
+    url = configuration.runtime.storage_url
+    shown = redacted(url)
     parts = make_url(url)
     sqlite = parts.get_backend_name() == "sqlite"
     if sqlite:
@@ -107,7 +112,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             yield _latency(connection)
             yield from _permissions(connection)
             if not sqlite:
-                yield from _connections(connection, settings)
+                yield from _connections(connection, configuration)
     except UserError as error:
         yield problem("database", str(error))
         return
@@ -166,14 +171,12 @@ def _permissions(connection: Connection) -> Iterator[Finding]:
         yield ok("permissions", "tables can be made and written")
 
 
-def _connections(connection: Connection, settings: Settings) -> Iterator[Finding]:
+def _connections(connection: Connection, configuration: Configuration) -> Iterator[Finding]:
     if connection.dialect.name != "postgresql":
         return
     most = int(connection.execute(text("show max_connections")).scalar_one())
     used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
-    from lrsearch.workers.places import places
-
-    workers = len(places(settings.workers, settings.train.device, settings.train.threads))
+    workers = len(_places(configuration))
     needed = _CONNECTIONS_EACH * (workers + 1)
     take = "takes" if workers == 1 else "take"
     said = f"{used} of {most} in use; {plural(workers, 'worker')} here {take} up to {needed}"
@@ -186,12 +189,13 @@ def _connections(connection: Connection, settings: Settings) -> Iterator[Finding
         yield ok("connections", said)
 
 
-def check_checkpoints(settings: Settings) -> Iterator[Finding]:
+def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
     """The store can be written, read and deleted from; its disk has room."""
     from lrsearch.checkpoints.store import Store
     from lrsearch.study.study import checkpoints_url
 
-    url = checkpoints_url(settings).removeprefix("file://")
+    runtime = configuration.runtime
+    url = checkpoints_url(runtime.storage_url, runtime.checkpoints_url).removeprefix("file://")
     is_folder = "://" not in url
     try:
         with for_a_moment(Path(url)) if is_folder else nullcontext(False) as is_new:
@@ -210,13 +214,13 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
         made = "it is not there yet, and will be made by the first sweep"
         yield (
             ok("checkpoints", made)
-            if settings.checkpoints_url is None
+            if runtime.checkpoints_url is None
             else warning("checkpoints", f"{made}: if it should be on another disk, mount that")
         )
     if free is not None:
         if free < _FEW_BYTES:
             yield warning("checkpoints", f"only {free / 2**20:.0f} MiB are free there")
-        if not settings.storage_url.startswith("sqlite"):
+        if not runtime.storage_url.startswith("sqlite"):
             yield warning(
                 "checkpoints",
                 "a folder of this machine: for several machines give storage.checkpoints a "
@@ -224,36 +228,45 @@ def check_checkpoints(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def check_devices(settings: Settings) -> Iterator[Finding]:
+def check_devices(configuration: Configuration) -> Iterator[Finding]:
     """What workers would train on."""
     from lrsearch.training.devices import device_label, resolve_device
-    from lrsearch.workers.places import available_cores, places
+    from lrsearch.workers.places import available_cores
 
+    train = configuration.settings.train
     try:
-        device = resolve_device(settings.train.device)
+        device = resolve_device(train.device)
     except UserError as error:
         yield problem("device", str(error))
         return
-    where = places(settings.workers, settings.train.device, settings.train.threads)
+    where = _places(configuration)
     more = ", ..." if len(where) > 1 else ""
     yield ok(
         "device", f"{device_label(device)}; {plural(len(where), 'worker')}: {where[0].name}{more}"
     )
     cores = available_cores()
-    if device.type == "cpu" and len(where) * settings.train.threads > cores:
-        said = f"{plural(len(where), 'worker')} of {plural(settings.train.threads, 'thread')} on"
+    if device.type == "cpu" and len(where) * train.threads > cores:
+        said = f"{plural(len(where), 'worker')} of {plural(train.threads, 'thread')} on"
         yield warning("device", f"{said} {plural(cores, 'core')}: they slow each other")
 
 
-def check_data(settings: Settings) -> Iterator[Finding]:
+def _places(configuration: Configuration) -> Sequence[Place]:
+    """Where the workers of this machine would run."""
+    from lrsearch.workers.places import places
+
+    train = configuration.settings.train
+    return places(configuration.runtime.workers, train.device, train.threads)
+
+
+def check_data(configuration: Configuration) -> Iterator[Finding]:
     """The data are here, or can be read."""
     from lrsearch.data.prepare import prepare
 
-    if settings.objective is not None:
+    if configuration.settings.objective is not None:
         yield ok("data", "your own objective reads its own")
         return
     try:
-        info = prepare(settings.data)
+        info = prepare(configuration.settings.data)
     except UserError as error:
         yield problem("data", str(error))
         return

@@ -14,7 +14,7 @@ import psutil
 
 from lrsearch.analysis.words import plural, the_best
 from lrsearch.config.metric import mode_warning
-from lrsearch.config.settings import Settings
+from lrsearch.config.settings import Configuration, Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import duration, make_console
 from lrsearch.entry.passed import passed
@@ -53,12 +53,13 @@ class Cost:
         return self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
 
 
-def dry_run(settings: Settings) -> int:
+def dry_run(configuration: Configuration) -> int:
     """Prints it all; nothing is stored but the cache of the data. The exit code.
 
     Raises what the sweep itself would raise of its settings on this machine.
     """
-    check_here(settings)
+    check_here(configuration)
+    settings, runtime = configuration.settings, configuration.runtime
     console = make_console()
     console.print(to_yaml(dict(settings.plain)), markup=False)
     if doubt := mode_warning(settings.metric, settings.train):
@@ -68,7 +69,7 @@ def dry_run(settings: Settings) -> int:
     for line in (*passed(settings, info), *settings.notes):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
-    units = plan_units(settings, _earlier(settings))
+    units = plan_units(settings, _earlier(settings, runtime.storage_url))
     rng = random.Random(settings.study.seed)
     recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
     console.print(f"[bold]{_RECIPES} recipes of this space[/]")
@@ -83,7 +84,7 @@ def dry_run(settings: Settings) -> int:
     if plan is not None:
         console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
         console.print(plan_told(plan), markup=False, soft_wrap=True)
-    where = places(settings.workers, settings.train.device, settings.train.threads)
+    where = places(runtime.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(where), 'worker')}")
     runs = 0
     if settings.confirm is not None:
@@ -122,11 +123,11 @@ def _step_seconds(costs: Mapping[int, Cost], batch_size: int) -> float:
     return costs[nearest].step_seconds
 
 
-def _earlier(settings: Settings) -> Sequence[Mapping[str, Any]]:
+def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]]:
     """What another study gives this one, as parameters of trials."""
     if settings.study.warm_start is None:
         return ()
-    database = open_existing(settings.storage_url)
+    database = open_existing(storage_url)
     try:
         return warm_start(settings, database).parameters
     finally:

@@ -143,7 +143,7 @@ def _run(arguments: list[str], submit: bool = False) -> int:
 
 def _not_an_option(option: str, arguments: list[str]) -> str:
     """An option that a sweep does not have; the value is repeated where a setting is meant."""
-    from lrsearch.config.border import meant_key
+    from lrsearch.config.load import meant_key
 
     name, equals, value = option.partition("=")
     key = meant_key(name.lstrip("-").replace("-", "_"))
@@ -157,18 +157,18 @@ def _not_an_option(option: str, arguments: list[str]) -> str:
 
 
 def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], submit: bool) -> int:
-    from lrsearch.entry.compose import load_settings
+    from lrsearch.entry.compose import load_configuration
 
-    settings = load_settings(overrides, config_dir)
-    if settings.dry_run:
+    configuration = load_configuration(overrides, config_dir)
+    if configuration.runtime.dry_run:
         from lrsearch.entry.dry_run import dry_run
 
-        return dry_run(settings)
+        return dry_run(configuration)
     from lrsearch.entry import run
 
     if submit:
-        return run.submit(settings)
-    return run.run(settings, command(*map(redacted, arguments)))
+        return run.submit(configuration)
+    return run.run(configuration, command(*map(redacted, arguments)))
 
 
 def _show_config(

@@ -17,7 +17,7 @@ from lrsearch.analysis.words import plural, the_best
 from lrsearch.config.batches import fit_batches
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
-from lrsearch.config.settings import Settings
+from lrsearch.config.settings import Configuration, RuntimeSettings, Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import duration, make_console, make_display
@@ -55,21 +55,23 @@ if TYPE_CHECKING:
 _ASSUMED_SAMPLES = 10_000
 
 
-def run(settings: Settings, command: str) -> int:
+def run(configuration: Configuration, command: str) -> int:
     """Runs a sweep to its end; the exit code. `command` is how to run it again.
 
     0: the budget is spent. 1: it was stopped by failures, or the time was up with nothing done.
     130: interrupted.
     """
     console = make_console()
-    check_here(settings)
-    settings, info, plan = _checked(settings, console)
+    check_here(configuration)
+    runtime = configuration.runtime
+    settings, info, plan = _checked(configuration.settings, console)
+    output = _output(runtime, settings)
     try:
-        settings, studies, database, study = _store(settings, info, plan, console)
-        launcher = _launched(settings, database, study, console)
+        settings, studies, database, study = _store(settings, runtime, info, plan, console)
+        launcher = _launched(settings, runtime, database, study, console)
     except KeyboardInterrupt:  # before the launcher listens for it
         return _stopped(console, command)
-    code = conclude(console, settings, info, database, _output(settings))
+    code = conclude(console, settings, info, database, output)
     _write_down(console, database, study.name)
     if launcher.interrupts:
         code = _stopped(console, command)
@@ -92,15 +94,19 @@ def _stopped(console: Console, command: str) -> int:
     return 130
 
 
-def _output(settings: Settings) -> Path:
-    return Path(settings.output_dir) / settings.study.name
+def _output(runtime: RuntimeSettings, settings: Settings) -> Path:
+    return Path(runtime.output_dir) / settings.study.name
 
 
 def _launched(
-    settings: Settings, database: Database, study: OpenStudy, console: Console
+    settings: Settings,
+    runtime: RuntimeSettings,
+    database: Database,
+    study: OpenStudy,
+    console: Console,
 ) -> Launcher:
     """Has workers run the study to its end, or until they are stopped."""
-    where = places(settings.workers, settings.train.device, settings.train.threads)
+    where = places(runtime.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
     if settings.space.to_find:
@@ -108,14 +114,14 @@ def _launched(
     with shown as display:
         launcher = Launcher(
             study.name,
-            Here(settings.storage_url, settings.checkpoints_url),
+            Here(runtime.storage_url, runtime.checkpoints_url),
             where,
             study.queue,
             database.session,
             settings.queue.max_attempts,
             progress,
             display,
-            _output(settings) / "logs",
+            _output(runtime, settings) / "logs",
         )
         launcher.run(settings.study.timeout)
     return launcher
@@ -141,16 +147,17 @@ def _write_down(console: Console, database: Database, name: str) -> None:
         console.print(f"the dashboard's notes are out of date: {error!r}", markup=False)
 
 
-def submit(settings: Settings) -> int:
+def submit(configuration: Configuration) -> int:
     """Stores a sweep for workers that serve the database, and returns; the exit code."""
     console = make_console()
-    settings, info, plan = _checked(settings, console)
-    settings, studies, _, study = _store(settings, info, plan, console)
+    runtime = configuration.runtime
+    settings, info, plan = _checked(configuration.settings, console)
+    settings, studies, _, study = _store(settings, runtime, info, plan, console)
     trials = study.total - study.queue.counts()[WorkState.DONE]
     work = study.queue.work()
     side_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
-    here = f"storage.url={redacted(absolute(settings.storage_url))}"
-    place = shown_place(Here(settings.storage_url, settings.checkpoints_url))
+    here = f"storage.url={redacted(absolute(runtime.storage_url))}"
+    place = shown_place(Here(runtime.storage_url, runtime.checkpoints_url))
     console.print(
         f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
         f"database:\n"
@@ -175,12 +182,13 @@ def _checked(
     return settings, info, range_test_plan(settings, info)
 
 
-def check_here(settings: Settings) -> None:
-    """What the workers of this machine would stumble over. Raises UserError."""
-    refuse_file(settings.storage_url, write=True)
-    _check_folder("output_dir", _output(settings))
-    if settings.checkpoints_url is not None:
-        url = checkpoints_url(settings)
+def check_here(configuration: Configuration) -> None:
+    """Check what the workers of this machine need. Raises UserError."""
+    settings, runtime = configuration.settings, configuration.runtime
+    refuse_file(runtime.storage_url, write=True)
+    _check_folder("output_dir", _output(runtime, settings))
+    if runtime.checkpoints_url is not None:
+        url = checkpoints_url(runtime.storage_url, runtime.checkpoints_url)
         if "://" in url:
             from lrsearch.checkpoints.places import open_place
 
@@ -205,13 +213,17 @@ def _check_folder(key: str, folder: Path) -> None:
 
 
 def _store(
-    settings: Settings, info: DataInfo | None, plan: RampPlan | None, console: Console
+    settings: Settings,
+    runtime: RuntimeSettings,
+    info: DataInfo | None,
+    plan: RampPlan | None,
+    console: Console,
 ) -> tuple[Settings, Studies, Database, OpenStudy]:
     """Makes the study of the sweep, or finds it."""
-    studies, database = open_storage(settings.storage_url)
-    study = open_study(settings, info, database, studies)
+    studies, database = open_storage(runtime.storage_url)
+    study = open_study(settings, info, database, studies, runtime.checkpoints_url)
     settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
-    _announce(console, settings, info, study)
+    _announce(console, settings, info, study, database.url)
     if plan is not None and settings.space.to_find:
         console.print(f"  {plan_told(plan)}; trials follow", markup=False, soft_wrap=True)
     return settings, studies, database, study
@@ -310,7 +322,7 @@ def _prepare_logger(console: Console, settings: Settings) -> None:
 
 
 def _announce(
-    console: Console, settings: Settings, info: DataInfo | None, study: OpenStudy
+    console: Console, settings: Settings, info: DataInfo | None, study: OpenStudy, url: str
 ) -> None:
     done = study.queue.counts()[WorkState.DONE]
     trials = plural(study.total, "trial")
@@ -318,7 +330,7 @@ def _announce(
     what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
     console.print(
         f"[bold]{escape(study.name)}[/]: {state}, {settings.sampler.name} sampler, "
-        f"{settings.pruner.name} pruner, {what}; in {redacted(settings.storage_url)}",
+        f"{settings.pruner.name} pruner, {what}; in {redacted(url)}",
         soft_wrap=True,
     )
     if settings.confirm is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from lrsearch.analysis.words import plural
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.config.words import WORDS
 from lrsearch.display import make_console, number
@@ -101,21 +101,18 @@ def _record(arguments: Sequence[str], trial: int | None) -> dict[str, Any]:
 def _settings(
     record: Mapping[str, Any], epochs: float | None, device: str | None, data_root: Path | None
 ) -> Settings:
-    config = {**record["config"], **RUNTIME}
-    threads = record["machine"].get("threads", 1)
-    config["train"] = {**(config.get("train") or {}), "threads": threads}
+    train = {"threads": record["machine"].get("threads", 1)}
     if epochs is not None:
-        config["train"] |= {"epochs": epochs, "steps": None}
+        train |= {"epochs": epochs, "steps": None}
     if device is not None:
-        config["train"]["device"] = device
-    if data_root is not None:
-        config["data"] = {**(config.get("data") or {}), "root": str(data_root)}
-    return settings_from(config)
+        train["device"] = device
+    data = {} if data_root is None else {"root": str(data_root)}
+    return stored_settings(record["config"], train=train, data=data)
 
 
 def _other_length(record: Mapping[str, Any], settings: Settings) -> str | None:
     """What the recorded length was, where it is not the one trained now."""
-    old, new = settings_from({**record["config"], **RUNTIME}).train, settings.train
+    old, new = stored_settings(record["config"]).train, settings.train
     if (old.epochs, old.steps) == (new.epochs, new.steps):
         return None
     return plural(old.steps, "step") if old.steps else plural(old.epochs, "epoch")

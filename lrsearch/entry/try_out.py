@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Sequence
 
 from lrsearch.analysis.words import plural
+from lrsearch.config.load import stored_settings
 from lrsearch.entry.asked import (
     asked,
     given_values,
     no_more,
     split_places,
     start_a_worker,
-    stored_settings,
 )
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.shell import command, name_word
@@ -30,7 +30,7 @@ def try_setting(arguments: Sequence[str]) -> None:
     with asked(mine, USAGE) as where:
         no_more(where.words, USAGE)
         row = load_row(where.database, where.name)
-        settings = stored_settings(row)
+        settings = stored_settings(row.config)
         if not words:
             names = ", ".join(settings.space.names())
             raise UserError(f"say what to try: lrsearch {USAGE}; {where.name} has {names}")

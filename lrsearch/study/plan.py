@@ -32,7 +32,7 @@ def plan_units(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) ->
         given += _grid(settings)
         total = len(given) if study.n_trials is None else min(study.n_trials, len(given))
     else:
-        assert study.n_trials is not None, "the border asks for a number"
+        assert study.n_trials is not None, "a configuration has a number for other samplers"
         total = study.n_trials
         # `families` take their turns when they are claimed.
         branches = () if study.balance == "families" else study.balance

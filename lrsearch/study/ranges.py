@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.space.names import ParameterName
@@ -69,7 +69,7 @@ def keep_ranges(session: Session, study_id: int, test: Mapping[str, Any]) -> Non
     # that have loaded the study without ranges will load it again.
     session.execute(update(StudyRow).where(mine).values(runs=StudyRow.runs + 1))
     row = session.get_one(StudyRow, study_id, populate_existing=True)
-    settings = settings_from({**row.config, **RUNTIME})
+    settings = stored_settings(row.config)
     given = session.scalars(select(UnitRow.params).where(UnitRow.study_id == study_id)).all()
     is_coupled = settings.space.coupling.rule != "none"
     ranges = {}

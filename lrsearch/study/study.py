@@ -72,11 +72,16 @@ class OpenStudy:
 
 
 def open_study(
-    settings: Settings, info: DataInfo | None, database: Database, studies: Studies
+    settings: Settings,
+    info: DataInfo | None,
+    database: Database,
+    studies: Studies,
+    checkpoints: str | None = None,
 ) -> OpenStudy:
     """Makes the study with all units of its budget, or resumes it.
 
-    Raises UserError, naming each difference and the two ways out, when the stored study searches
+    `checkpoints` is the folder or URL that was given for them, None where none was. Raises
+    UserError, naming each difference and the two ways out, when the stored study searches
     something else; the stored study is not touched then.
     """
     name = settings.study.name
@@ -84,16 +89,16 @@ def open_study(
     row = None if study_id is None else find_row(database, study_id)
     if study_id is not None and row is None and studies.has_trials(name):
         raise UserError(
-            f"study.name: {name!r} in {redacted(settings.storage_url)} was not made by lrsearch: "
+            f"study.name: {name!r} in {redacted(database.url)} was not made by lrsearch: "
             f"choose another study.name"
         )
     earlier = NOTHING
     if row is None:
         earlier = warm_start(settings, database)
         study_id = studies.create(name, settings.metric.mode, settings.metric.name)
-        row = _create(settings, info, database, study_id, earlier)
+        row = _create(settings, info, database, study_id, earlier, checkpoints)
     if row is not None:  # it was there before, or another process has just made it
-        return _resume(settings, info, database, studies, row)
+        return _resume(settings, info, database, studies, row, checkpoints)
     assert study_id is not None
     studies.annotate(name, _attributes(settings, info))
     queue = Queue(database.session, study_id)
@@ -121,6 +126,7 @@ def _create(
     database: Database,
     study_id: int,
     earlier: WarmStart,
+    checkpoints: str | None,
 ) -> StudyRow | None:
     """Writes the row and all units in one transaction; the row, if another process was first."""
     units = plan_units(settings, earlier.parameters)
@@ -130,7 +136,7 @@ def _create(
         "git": git_revision(),
         "created": _now(),
         "runs": [_run(settings)],
-        "checkpoints": checkpoints_url(settings),
+        "checkpoints": checkpoints_url(database.url, checkpoints),
         "warm_start": earlier.to_json(),
         LONGEST_LEASE: settings.queue.lease,
     }
@@ -159,6 +165,7 @@ def _resume(
     database: Database,
     studies: Studies,
     row: StudyRow,
+    checkpoints: str | None,
 ) -> OpenStudy:
     settings = with_ranges(settings, found_ranges(row.record))
     stored_data = row.record["data"]
@@ -197,8 +204,8 @@ def _resume(
         record = {**stored.record, "runs": [*stored.record["runs"], now], "versions": versions()}
         longest = stored.record.get(LONGEST_LEASE, QueueSettings().lease)
         record[LONGEST_LEASE] = max(longest, settings.queue.lease)
-        if settings.checkpoints_url is not None:
-            record["checkpoints"] = checkpoints_url(settings)
+        if checkpoints is not None:
+            record["checkpoints"] = checkpoints_url(database.url, checkpoints)
         stored.config, stored.record = dict(settings.plain), record
         stored.priority, stored.state = settings.study.priority, StudyState.OPEN
         stored.stopped, stored.hand_back = None, False
@@ -225,15 +232,14 @@ def _resized(queue: Queue, units: Sequence[tuple[Mapping[str, Any], int]]) -> li
     return [f"cut from {before} trials to {left}{begun}"]
 
 
-def checkpoints_url(settings: Settings) -> str:
-    """Where the study's checkpoints lie, as a place that does not depend on the folder one is in.
+def checkpoints_url(storage_url: str, given: str | None) -> str:
+    """The absolute folder, or the URL, of a study's checkpoints.
 
-    By default beside the database file, or in the working directory for a server.
+    Where none is given, beside the database file, or in the working directory for a server.
     """
-    if settings.checkpoints_url is not None:
-        given = settings.checkpoints_url
+    if given is not None:
         return given if "://" in given else str(Path(given).expanduser().absolute())
-    return str(beside(settings.storage_url, "lrsearch-checkpoints"))
+    return str(beside(storage_url, "lrsearch-checkpoints"))
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ def find_ranges(
 
     Raises Stopped, and UserError where a range cannot be told.
     """
-    assert isinstance(objective, TrainingObjective), "the border refuses `auto` for others"
+    assert isinstance(objective, TrainingObjective), "only its trainings have `auto`"
     started = time.perf_counter()
     to_find = settings.space.to_find
     plan = plan_ramps(settings, objective.n_train, list(to_find.values()))

@@ -6,12 +6,11 @@ import gc
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from lrsearch.checkpoints.store import Store
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.loggers.catalogue import build_logger
@@ -166,9 +165,7 @@ class Service:
 
     def _build(self, row: StudyRow) -> _Workers:
         """Imports and calls the user's code: raises anything."""
-        config: dict[str, Any] = {**row.config, **RUNTIME, "storage": {"url": self._here.url}}
-        config["data"] = {**config["data"], **self._here.data}
-        settings = settings_from(config)
+        settings = stored_settings(row.config, data=self._here.data)
         objective = build_objective(settings, row.record["data"])
         pruner = build_pruner(
             settings.pruner.name,

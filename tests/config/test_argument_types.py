@@ -8,7 +8,7 @@ from typing import Any, Optional, Union
 import pytest
 
 from lrsearch.config.argument_types import number_types
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
@@ -63,7 +63,7 @@ def test_the_users_function_decides(mine: Path, argument: str, domain: Any) -> N
     doubtful = argument in ("width", "unknown")
     assert any("whole numbers from 0 to 4" in note for note in checked.notes) == doubtful
     # What is stored has it, so that it is read alike where the user's code is not.
-    assert settings_from({**checked.plain, **RUNTIME}).space == checked.space
+    assert stored_settings(checked.plain).space == checked.space
 
 
 def test_data_are_read_alike(mine: Path) -> None:
@@ -94,9 +94,9 @@ def test_what_cannot_be_imported_is_reported_once() -> None:
 
 
 def test_what_is_stored_keeps_the_type_of_its_numbers() -> None:
-    stored = {**settings().plain, **RUNTIME}
+    stored = dict(settings().plain)
     stored["space"] = {**stored["space"], "model": {"dropout": {"low": 0, "high": 1}}}
-    assert settings_from(stored).space.shared["model.dropout"] == IntRange(0, 1)
+    assert stored_settings(stored).space.shared["model.dropout"] == IntRange(0, 1)
 
 
 def test_a_type_that_the_numbers_say_too_is_no_difference() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import new_configuration, stored_settings
+from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
 
@@ -15,7 +16,14 @@ from lrsearch.errors import ConfigErrors
 def changed(**sections: dict[str, Any]) -> dict[str, Any]:
     """A configuration as it is stored, with other values in some sections."""
     plain = load_settings(["+sweep=digits"]).plain
-    return {**plain, **RUNTIME, **{key: {**plain[key], **new} for key, new in sections.items()}}
+    return {**plain, **{key: {**plain[key], **new} for key, new in sections.items()}}
+
+
+def as_new(stored: dict[str, Any]) -> Settings:
+    """The settings of a new configuration that would be stored like this."""
+    storage = {"url": "sqlite:///lrsearch.db"}
+    runtime = {"storage": storage, "workers": 1, "output_dir": "outputs", "dry_run": False}
+    return new_configuration({**stored, **runtime}).settings
 
 
 @pytest.mark.parametrize(
@@ -32,9 +40,9 @@ def test_what_is_stored_stays_readable_though_nothing_new_may_have_it(
     sections: dict[str, Any], said: str
 ) -> None:
     config = changed(**sections)
-    assert settings_from(config).plain
+    assert stored_settings(config).plain
     with pytest.raises(ConfigErrors, match=said):
-        settings_from(config, is_new=True)
+        as_new(config)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +55,12 @@ def test_what_is_stored_stays_readable_though_nothing_new_may_have_it(
     ],
 )
 def test_what_a_training_can_do_is_taken(sections: dict[str, Any]) -> None:
-    assert settings_from(changed(**sections), is_new=True).plain
+    assert as_new(changed(**sections)).plain
 
 
 def test_only_data_of_ones_own_are_named() -> None:
     with pytest.raises(ConfigErrors, match=r"data\.fingerprint: 'mine' is for streamed Datasets"):
-        settings_from(changed(data={"fingerprint": "mine"}))
+        stored_settings(changed(data={"fingerprint": "mine"}))
 
 
 @pytest.mark.parametrize(
@@ -66,15 +74,15 @@ def test_only_data_of_ones_own_are_named() -> None:
 )
 def test_choices_that_python_takes_for_one_are_refused(choices: list[Any], said: str) -> None:
     sections = {"space": {"data": {"size": {"choices": choices}}}}
-    assert settings_from(changed(**sections)).plain
+    assert stored_settings(changed(**sections)).plain
     with pytest.raises(ConfigErrors, match=re.escape(f"space.data.size.choices: {said}")):
-        settings_from(changed(**sections), is_new=True)
+        as_new(changed(**sections))
 
 
 def test_more_than_ten_thousand_choices_are_refused_everywhere() -> None:
     momentum = {"momentum": [k / 20_000 for k in range(10_001)]}
     config = changed(space={"optimizer": {"only": ["sgd"], "sgd": momentum}})
     with pytest.raises(ConfigErrors, match=r"optimizer.sgd.momentum.choices: 10,001 values are"):
-        settings_from(config, is_new=True)
+        as_new(config)
     momentum["momentum"].pop()
-    assert settings_from(config, is_new=True).plain
+    assert as_new(config).plain

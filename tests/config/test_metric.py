@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
@@ -52,7 +52,7 @@ def test_a_mode_that_is_given_wins_and_is_doubted_where_it_contradicts_the_name(
 def test_a_study_stored_with_a_mode_is_the_same_as_one_that_leaves_it_out() -> None:
     stored = settings("metric.mode=min").plain
     assert differences(stored, settings().plain) == []
-    assert settings_from({**stored, **RUNTIME}).metric.mode == "min"
+    assert stored_settings(stored).metric.mode == "min"
 
 
 # What a plateau watches

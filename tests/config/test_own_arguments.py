@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.passed import passed
@@ -218,7 +218,7 @@ def test_what_is_stored_reads_the_same_without_the_users_code() -> None:
     made = settings("load", "data.name=hard", "data.root=/elsewhere", "data.n=3", "data.crop=1")
     sys.modules.pop("mine_arguments")
     Path("mine_arguments.py").unlink()
-    again = settings_from({**made.plain, **RUNTIME})
+    again = stored_settings(made.plain)
     assert again.data == made.data
     assert again.plain == made.plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lrsearch.config.border import RUNTIME, settings_from
+from lrsearch.config.load import stored_settings
 from lrsearch.config.ranges import with_ranges
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
@@ -35,16 +35,16 @@ def test_optimizers_that_share_it_get_a_range_each() -> None:
     filled = with_ranges(settings, {"sgd.lr": RANGE, "rmsprop.lr": OTHER})
     assert filled.space.to_find == {}
     assert filled.space.optimizer["rmsprop"]["lr"] == FloatRange(1e-5, 0.02, log=True)
-    again = settings_from({**filled.plain, **RUNTIME})
+    again = stored_settings(filled.plain)
     assert again.space == filled.space
 
 
 def test_what_is_found_takes_its_place_in_the_space_and_in_what_is_stored() -> None:
-    settings = load_settings(["+sweep=digits", "space.lr=auto", "workers=3"])
+    settings = load_settings(["+sweep=digits", "space.lr=auto", "train.epochs=3"])
     filled = with_ranges(settings, {"lr": RANGE})
     assert filled.space.shared["lr"] == FloatRange(1e-3, 0.5, log=True)
     assert filled.plain["space"]["lr"] == RANGE
-    assert filled.workers == 3
+    assert filled.train == settings.train
     assert settings.plain["space"]["lr"] == "auto"
     assert with_ranges(filled, {"lr": OTHER}) is filled
 

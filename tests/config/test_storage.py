@@ -9,7 +9,7 @@ from command_line import Run
 from sqlalchemy.engine import make_url
 
 from lrsearch.config.storage import storage_url
-from lrsearch.entry.compose import load_settings
+from lrsearch.entry.compose import load_configuration, load_settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.redaction import redacted
 
@@ -52,9 +52,9 @@ def test_a_password_in_the_url_stays_and_a_file_of_sqlite_needs_none() -> None:
 
 @pytest.mark.usefixtures("password_file")
 def test_a_sweep_gets_it_too_but_not_its_stored_configuration() -> None:
-    settings = load_settings(["+sweep=digits", "storage.url=postgresql://me@host/x"])
-    assert make_url(settings.storage_url).password == PASSWORD
-    assert PASSWORD not in repr(settings.plain)
+    made = load_configuration(["+sweep=digits", "storage.url=postgresql://me@host/x"])
+    assert make_url(made.runtime.storage_url).password == PASSWORD
+    assert PASSWORD not in repr(made)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "one\ntwo\n", "\nlate\n"])

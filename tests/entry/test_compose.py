@@ -9,10 +9,10 @@ import pytest
 import yaml
 from test_yaml_text import hostile_files
 
-from lrsearch.config.border import RUNTIME, settings_from
-from lrsearch.config.settings import Settings
+from lrsearch.config.load import stored_settings
+from lrsearch.config.settings import RuntimeSettings, Settings
 from lrsearch.entry.catalogue import conf_folder, find_sweeps
-from lrsearch.entry.compose import load_settings
+from lrsearch.entry.compose import load_configuration, load_settings
 from lrsearch.entry.run import longer
 from lrsearch.errors import ConfigErrors
 from lrsearch.models import MODELS, model_class
@@ -35,6 +35,10 @@ def problems(*overrides: str) -> list[str]:
     with pytest.raises(ConfigErrors) as refused:
         load_settings(overrides)
     return refused.value.problems
+
+
+def runtime(*overrides: str) -> RuntimeSettings:
+    return load_configuration(["+sweep=digits", *overrides]).runtime
 
 
 def settings(*overrides: str) -> Settings:
@@ -123,14 +127,15 @@ def test_the_arguments_of_a_model_are_known_without_importing_it(name: str) -> N
 
 
 def test_public_names_keep_their_meaning() -> None:
-    checked = settings(
-        "study.n_trials=50", "study.name=try2", "study.timeout=60", "study.seed=3",
+    made = load_configuration([
+        "+sweep=digits", "study.n_trials=50", "study.name=try2", "study.timeout=60", "study.seed=3",
         "train.epochs=2", "workers=4", "storage.url=sqlite:///x.db", "data.root=/tmp/raw",
         "sampler=random", "pruner=asha",
-    )  # fmt: skip
+    ])  # fmt: skip
+    assert (made.runtime.workers, made.runtime.storage_url) == (4, "sqlite:///x.db")
+    checked = made.settings
     assert (checked.study.n_trials, checked.study.name) == (50, "try2")
     assert (checked.study.timeout, checked.study.seed, checked.train.epochs) == (60, 3, 2)
-    assert (checked.workers, checked.storage_url) == (4, "sqlite:///x.db")
     assert checked.data.root == Path("/tmp/raw")
     assert (checked.sampler.name, checked.pruner.name) == ("random", "asha")
 
@@ -138,8 +143,8 @@ def test_public_names_keep_their_meaning() -> None:
 def test_the_environment_sets_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRSEARCH_STORAGE", "sqlite:///env.db")
     monkeypatch.setenv("LRSEARCH_DATA", "/env/data")
-    checked = settings()
-    assert (checked.storage_url, checked.data.root) == ("sqlite:///env.db", Path("/env/data"))
+    assert runtime().storage_url == "sqlite:///env.db"
+    assert settings().data.root == Path("/env/data")
 
 
 def test_the_command_line_beats_the_sweep_and_the_sweep_beats_the_catalogue() -> None:
@@ -296,11 +301,11 @@ def test_unknown_parts_and_bad_values_are_reported_together() -> None:
 
 def test_a_url_needs_no_quotes() -> None:
     url = "postgresql+psycopg://me:p@host/db?sslmode=require&application_name=x"
-    assert settings(f"storage.url={url}").storage_url == url
+    assert runtime(f"storage.url={url}").storage_url == url
 
 
 def test_a_postgresql_url_gets_the_driver_that_is_installed() -> None:
-    url = settings("storage.url=postgresql://me@host/db").storage_url
+    url = runtime("storage.url=postgresql://me@host/db").storage_url
     assert url == "postgresql+psycopg://me@host/db"
 
 
@@ -342,8 +347,8 @@ def test_a_study_name_that_commands_cannot_name_is_a_problem(name: str, said: st
 
 
 def test_the_name_of_a_stored_study_is_taken_as_it_is() -> None:
-    plain = {**settings().plain, **RUNTIME}
-    assert settings_from({**plain, "study": {**plain["study"], "name": "lr=0.1"}}).study.name
+    plain = settings().plain
+    assert stored_settings(plain, study={"name": "lr=0.1"}).study.name == "lr=0.1"
 
 
 # One length
@@ -396,7 +401,7 @@ def test_an_output_folder_must_be_one(nothing: str) -> None:
     (problem,) = problems("+sweep=digits", f"output_dir={nothing}")
     assert problem.startswith("output_dir: ")
     assert "is not a folder" in problem
-    assert settings("output_dir=2026").output_dir == "2026"
+    assert runtime("output_dir=2026").output_dir == "2026"
 
 
 # Passwords
@@ -480,15 +485,6 @@ def test_text_is_no_number(section: str) -> None:
 
 def test_text_is_no_number_of_steps() -> None:
     assert problems("+sweep=digits", "train.steps='2'") == ["train.steps: '2' is not a number"]
-
-
-def test_a_stored_study_whose_numbers_are_text_is_read() -> None:
-    made = settings("study.n_trials=7", "train.epochs=2.5")
-    stored = {**made.plain, **RUNTIME}
-    stored["study"] = {**stored["study"], "n_trials": "7"}
-    stored["train"] = {**stored["train"], "epochs": "2.5"}
-    again = settings_from(stored)
-    assert (again.study.n_trials, again.train.epochs) == (7, 2.5)
 
 
 def test_families_cannot_share_a_grid() -> None:

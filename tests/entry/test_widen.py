@@ -12,7 +12,7 @@ from lrsearch.analysis.edges import find_edges
 from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
+from lrsearch.entry.compose import load_configuration, load_settings
 from lrsearch.entry.widen import widening_command
 
 
@@ -25,9 +25,13 @@ def command(study: StudyData, *places: str) -> str | None:
 
 
 def loaded(line: str) -> Settings:
+    return load_settings(arguments(line))
+
+
+def arguments(line: str) -> list[str]:
     words = shlex.split(line)
     assert words[:3] == ["python", "-m", "lrsearch"]
-    return load_settings(words[3:])
+    return words[3:]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,8 @@ def test_it_is_the_same_study_but_wider_and_begins_with_the_best(
 def test_the_database_is_named_where_it_is_not_the_usual_one() -> None:
     line = command(at_the_edge(), "storage.url=sqlite:////somewhere/x.db")
     assert line is not None
-    assert loaded(line).storage_url == "sqlite:////somewhere/x.db"
+    runtime = load_configuration(arguments(line)).runtime
+    assert runtime.storage_url == "sqlite:////somewhere/x.db"
 
 
 def test_nothing_is_widened_where_nothing_is_at_an_edge() -> None:

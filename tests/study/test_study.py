@@ -12,7 +12,6 @@ from processes import at_one_instant
 from sqlalchemy import select, text, update
 from told_sweep import digits
 
-from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
@@ -45,15 +44,11 @@ Open = Callable[..., OpenStudy]
 
 
 @pytest.fixture
-def open_with(url: str, database: Database, studies: Studies) -> Open:
+def open_with(database: Database, studies: Studies) -> Open:
     def run(*overrides: str, info: DataInfo = INFO) -> OpenStudy:
-        return open_study(settings(url, *overrides), info, database, studies)
+        return open_study(digits(*overrides), info, database, studies)
 
     return run
-
-
-def settings(url: str, *overrides: str) -> Settings:
-    return dataclasses.replace(digits(*overrides), storage_url=url)
 
 
 def test_a_new_study_has_a_unit_for_each_trial_and_a_record_to_repeat_it(
@@ -76,9 +71,9 @@ def test_the_dashboard_finds_what_it_needs_among_the_attributes(open_with: Open,
     assert study.metric_names == ["val_loss"]
 
 
-def test_no_password_is_stored_anywhere(database: Database, studies: Studies, url: str) -> None:
+def test_no_password_is_stored_anywhere(database: Database, studies: Studies) -> None:
     secret = load_settings(["+sweep=digits", "storage.url=postgresql://me:hunter2@host/db"])
-    open_study(dataclasses.replace(secret, storage_url=url), INFO, database, studies)
+    open_study(secret, INFO, database, studies)
     with database.session() as session:
         tables = session.execute(text("select name from sqlite_master where type='table'"))
         for (table,) in tables.all():
@@ -149,8 +144,8 @@ def test_that_a_halt_is_lifted_is_said(
     assert open_with().notes == ()
 
 
-def test_an_extended_study_has_the_units_it_would_have_had_from_the_start(url: str) -> None:
-    short, long = (plan_units(settings(url, f"study.n_trials={n}")) for n in (5, 9))
+def test_an_extended_study_has_the_units_it_would_have_had_from_the_start() -> None:
+    short, long = (plan_units(digits(f"study.n_trials={n}")) for n in (5, 9))
     assert long[:5] == short
     assert len({seed for _, seed in long}) == 9
 
@@ -214,7 +209,7 @@ def test_a_creation_that_was_interrupted_is_completed(open_with: Open, studies: 
 
 
 def test_sweeps_that_make_one_study_at_one_instant_share_its_trials(either_url: str) -> None:
-    chosen = settings(either_url, "study.n_trials=7")
+    chosen = digits("study.n_trials=7")
 
     def begin() -> None:
         studies, database = open_storage(either_url)
@@ -257,21 +252,21 @@ def test_sqlite_lets_readers_and_writers_work_at_once(database: Database) -> Non
         assert connection.execute(text("pragma busy_timeout")).scalar() == 60_000
 
 
-def test_a_grid_is_a_unit_for_each_combination_in_an_order_the_seed_fixes(url: str) -> None:
+def test_a_grid_is_a_unit_for_each_combination_in_an_order_the_seed_fixes() -> None:
     grid = ["sampler=grid", "study.n_trials=null", "space.lr.points=2", "space.warmup=0",
             "space.weight_decay=0", "space.batch_size.choices=[16]", "space.optimizer.only=[adamw]",
             "space.optimizer.adamw.lr.points=3", "space.scheduler.only=[constant,linear]",
             "space.scheduler.linear.final=0"]  # fmt: skip
-    units = plan_units(settings(url, *grid))
+    units = plan_units(digits(*grid))
     assert len(units) == 6
-    assert units == plan_units(settings(url, *grid))
-    assert plan_units(settings(url, *grid, "study.n_trials=4")) == units[:4]
-    assert plan_units(settings(url, *grid, "study.n_trials=400")) == units
+    assert units == plan_units(digits(*grid))
+    assert plan_units(digits(*grid, "study.n_trials=4")) == units[:4]
+    assert plan_units(digits(*grid, "study.n_trials=400")) == units
 
 
-def test_balanced_branches_take_turns_after_what_is_tried_first(url: str) -> None:
+def test_balanced_branches_take_turns_after_what_is_tried_first() -> None:
     first = "study.try_first=[{lr: 0.1, optimizer: sgd}]"
-    units = plan_units(settings(url, "study.balance=[optimizer]", first, "study.n_trials=5"))
+    units = plan_units(digits("study.balance=[optimizer]", first, "study.n_trials=5"))
     assert [params["optimizer"] for params, _ in units] == ["sgd", "sgd", "adamw", "sgd", "adamw"]
     assert units[0][0]["lr"] == 0.1
 

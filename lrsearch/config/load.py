@@ -1,7 +1,12 @@
-"""From plain mappings to `Settings`, with every problem collected and named."""
+"""Read a configuration: plain mappings in, frozen dataclasses out, every problem at once.
+
+A new configuration comes from files and the command line (`new_configuration`); its stored part
+comes back from a study's row or a `best.yaml` (`stored_settings`). Nothing else reads one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -13,16 +18,17 @@ from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
 from lrsearch.config.secrets import check_credentials
-from lrsearch.config.sections import mapping, own_target, section, with_numbers
+from lrsearch.config.sections import mapping, own_target, section
 from lrsearch.config.settings import (
+    Configuration,
     ConfirmSettings,
     MetricSettings,
     QueueSettings,
+    RuntimeSettings,
     Settings,
     StudySettings,
 )
 from lrsearch.config.storage import storage_url
-from lrsearch.data.spec import DataSpec
 from lrsearch.errors import ConfigErrors
 from lrsearch.hints import as_given, closest, unknown
 from lrsearch.space.names import OWNERS
@@ -30,41 +36,78 @@ from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling
 from lrsearch.training.settings import TrainSettings
 
-TOP_LEVEL = (
+STORED = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
-    "coupling", "sampler", "pruner", "logger", "queue", "confirm", "storage", "workers",
-    "output_dir", "dry_run",
+    "coupling", "sampler", "pruner", "logger", "queue", "confirm",
 )  # fmt: skip
-RUNTIME: dict[str, Any] = {
-    "storage": {"url": "sqlite:///lrsearch.db"},
-    "workers": 1,
-    "output_dir": "outputs",
-    "dry_run": False,
-}
-"""What is not stored with a study, with values that stand in for it."""
+RUNTIME = ("storage", "workers", "output_dir", "dry_run")
+TOP_LEVEL = (*STORED, *RUNTIME)
 
 
-def settings_from(
+def new_configuration(
     plain: Mapping[str, Any],
     layers: Sequence[parts.Layer] = (),
-    is_new: bool = False,
     defaults: Mapping[str, Any] | None = None,
-) -> Settings:
-    """The settings of a composed configuration.
+) -> Configuration:
+    """Check a composed configuration and import the user's code that it names.
 
     `layers` are what the user has written, parts, sweep and command line, each with its place, the
-    first one first; `defaults` is what they were merged into. What `is_new` is looked at more
-    closely, and code of the user's is imported: studies that are stored must stay readable. Raises
-    ConfigErrors with a line for each problem: the key, the bad value and the valid ones.
+    first one first; `defaults` is what they were merged into. Raises ConfigErrors with a line for
+    each problem: the key, the bad value and the valid ones.
     """
     problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
-    if is_new:
-        plain = {**plain, **_settled_sections(plain, layers, defaults or {}, problems)}
-    else:
-        sections = {**_SECTIONS, "data": DataSpec}
-        numbers = {key: with_numbers(plain[key], sections[key]) for key in sections if key in plain}
-        plain = {**plain, **numbers}
-    nodes = {key: plain.get(key) for key in TOP_LEVEL}
+    runtime = _runtime({key: plain.get(key) for key in RUNTIME}, problems)
+    stored = {key: node for key, node in plain.items() if key not in RUNTIME}
+    settled = _settled_sections(stored, layers, defaults or {}, problems)
+    settings = _settings({**stored, **settled}, layers, True, problems)
+    return Configuration(settings, runtime)
+
+
+def stored_settings(config: Mapping[str, Any], **sections: Mapping[str, Any]) -> Settings:
+    """Read the settings that a study is stored with.
+
+    `sections` hold keys that have other values in this process: `data={"root": ...}`. What is
+    stored must stay readable, so it is checked less closely than a new configuration, and no code
+    of the user's is imported. Raises ConfigErrors.
+    """
+    changed = {key: {**(config.get(key) or {}), **new} for key, new in sections.items() if new}
+    problems = [_unknown_key(key) for key in config if key not in STORED]
+    return _settings({**config, **changed}, (), False, problems)
+
+
+def with_space(settings: Settings, space: Mapping[str, Any], *notes: str) -> Settings:
+    """The settings of the same study with another space, given as in a configuration.
+
+    Raises ConfigErrors where the rest of the settings does not fit it.
+    """
+    changed = stored_settings({**settings.plain, "space": space})
+    return dataclasses.replace(
+        settings, space=changed.space, plain=changed.plain, notes=(*settings.notes, *notes)
+    )
+
+
+def _runtime(nodes: Mapping[str, Any], problems: list[str]) -> RuntimeSettings:
+    storage = mapping("storage", nodes["storage"], problems)
+    checkpoints, dry_run = storage.get("checkpoints"), nodes["dry_run"]
+    runtime = RuntimeSettings(
+        storage_url=storage_url(storage, problems),
+        checkpoints_url=checkpoints,
+        workers=parts.workers_from(nodes["workers"], problems),
+        output_dir=parts.folder("output_dir", nodes["output_dir"], problems),
+        dry_run=dry_run,
+    )
+    if not isinstance(dry_run, bool):
+        problems.append(f"dry_run: {as_given(dry_run)} is not true or false")
+    check_credentials(nodes["output_dir"], "output_dir", problems)
+    check_credentials(checkpoints, "storage.checkpoints", problems)
+    return runtime
+
+
+def _settings(
+    plain: Mapping[str, Any], layers: Sequence[parts.Layer], is_new: bool, problems: list[str]
+) -> Settings:
+    """Check the stored part; raise ConfigErrors with its problems and those already known."""
+    nodes = {key: plain.get(key) for key in STORED}
     space = mapping("space", nodes["space"], problems)
     settle_kinds(space, [layer["space"] for _, layer in layers if _has(layer, "space")])
     study = parts.study_node(nodes["study"], nodes["sweep"], is_new, problems)
@@ -76,13 +119,12 @@ def settings_from(
     metric = mapping("metric", nodes["metric"], problems)
     settle_mode(metric, train, objective is not None, problems)
     wrong_monitors = settle_monitors(space.get("scheduler"), metric, train)
-    storage = mapping("storage", nodes["storage"], problems)
     model = parts.model_from(nodes["model"], problems)
     data = parts.data_from(nodes["data"], problems)
     if is_new:
-        ours = nodes["objective"] is None
-        notes += settle_types(space, model if ours else None, data if ours else None)
-    found: dict[str, Any] = {
+        is_ours = nodes["objective"] is None
+        notes += settle_types(space, model if is_ours else None, data if is_ours else None)
+    values: dict[str, Any] = {
         "study": section("study", study, StudySettings, problems),
         "train": train,
         "metric": section("metric", metric, MetricSettings, problems),
@@ -95,25 +137,17 @@ def settings_from(
         "space": parse_space(space, coupling or Coupling(), problems),
         "queue": section("queue", nodes["queue"], QueueSettings, problems),
         "confirm": parts.confirm_from(nodes["confirm"], problems),
-        "storage_url": storage_url(storage, problems),
-        "checkpoints_url": storage.get("checkpoints"),
-        "workers": parts.workers_from(nodes["workers"], problems),
-        "dry_run": nodes["dry_run"],
-        "output_dir": parts.folder("output_dir", nodes["output_dir"], problems),
         **{key: str(nodes[key] or "") for key in ("sweep", "description")},
     }
-    if not isinstance(nodes["dry_run"], bool):
-        problems.append(f"dry_run: {as_given(nodes['dry_run'])} is not true or false")
-    check_together(found, problems)
+    check_together(values, problems)
     if is_new:
         problems += wrong_monitors
-        check_values(found, problems)
-        check_credentials({key: plain[key] for key in plain if key != "storage"}, "", problems)
-        check_credentials(storage.get("checkpoints"), "storage.checkpoints", problems)
+        check_values(values, problems)
+        check_credentials(plain, "", problems)
     if problems:
         raise ConfigErrors(problems)
     stored = _stored(plain, study=study, train=train_node, metric=metric, space=space)
-    return Settings(**found, plain=stored, notes=tuple(notes))
+    return Settings(**values, plain=stored, notes=tuple(notes))
 
 
 def _has(layer: Mapping[str, Any], section: str) -> bool:
@@ -126,7 +160,7 @@ def _settled_sections(
     defaults: Mapping[str, Any],
     problems: list[str],
 ) -> dict[str, Any]:
-    """The sections that name code of the user's, each argument with its owner."""
+    """The sections that name the user's code, their arguments told apart from lrsearch's."""
     settled: dict[str, Any] = {}
     for name in OWNERS if plain.get("objective") is None else ():
         node = plain.get(name)
@@ -143,7 +177,7 @@ def _settled_sections(
 
 def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, Any]:
     """What is kept with the study, as it was settled."""
-    stored = {key: value for key, value in plain.items() if key not in RUNTIME}
+    stored = dict(plain)
     stored |= {key: node for key, node in settled.items() if node or key in stored}
     for key in ("data", "model"):
         stored[key] = _without_leftovers(dict(plain.get(key) or {}))
@@ -175,7 +209,7 @@ def _unknown_key(key: str) -> str:
 
 
 def _without_leftovers(node: dict[str, Any]) -> dict[str, Any]:
-    """What the catalogue's choice has left beside the user's own function goes."""
+    """The section without what the catalogue's choice has left beside the user's function."""
     if node.get("_target_") is None:
         return node
     return {key: value for key, value in node.items() if key not in ("name", "fallback")}
