@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -16,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lrsearch.analysis.side_words import side_words
-from lrsearch.analysis.words import plural
+from lrsearch.analysis.auxiliary_runs import auxiliary_work
 from lrsearch.config.settings import MetricSettings
+from lrsearch.formatting import duration, number, plural
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome, RunKind, WorkState, in_words
 from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
@@ -201,7 +200,7 @@ class LiveDisplay:
                     described(tally.best.recipe),
                 )
             )
-        if words := side_words(snapshot.side_runs):
+        if words := auxiliary_work(snapshot.side_runs):
             parts.append(Text(words, style="bold"))
         if running := [*snapshot.running, *snapshot.side_running]:
             parts.append(_running_table(running, self._live.console.width))
@@ -242,24 +241,6 @@ def last_line(finished: Finished) -> str:
 def described(recipe: dict[str, object] | None) -> str:
     """A stored recipe in one line."""
     return "" if recipe is None else Recipe.from_dict(recipe).describe()
-
-
-def number(value: float | None) -> str:
-    """Four digits, or a dash."""
-    return "-" if value is None else f"{value:.4g}"
-
-
-def duration(seconds: float) -> str:
-    """`3.2s`, `4m10s`, `2h05m`."""
-    if not math.isfinite(seconds):
-        return "…"
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m"
 
 
 def _valued(finished: Finished, metric: MetricSettings) -> str:

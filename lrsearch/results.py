@@ -21,17 +21,17 @@ from lrsearch.analysis.confirmed import (
 )
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
-from lrsearch.analysis.words import plural
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
-from lrsearch.display import described, duration, number
+from lrsearch.display import described
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
 from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
+from lrsearch.formatting import duration, number, plural
 from lrsearch.recipe import Recipe
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word

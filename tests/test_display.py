@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from lrsearch.analysis.side_words import side_words
+from lrsearch.analysis.auxiliary_runs import auxiliary_work
 from lrsearch.config.settings import MetricSettings
 from lrsearch.display import LiveDisplay, PlainDisplay, make_console
 from lrsearch.study.progress import Finished, SideRun, Snapshot
@@ -28,15 +28,15 @@ def snapshot(*runs: SideRun) -> Snapshot:
 
 def test_it_says_how_far_the_confirmation_is() -> None:
     runs = [run(0, 4, "done", "complete"), run(1, 9, "running"), run(2, 4, "open")]
-    assert side_words(runs) == "confirming the best 2: 1 of 3 runs"
-    assert side_words([run(0, 4, "open")]) == "confirming the best: 0 of 1 run"
-    assert side_words([run(0, 4, "done"), run(0, 4, "open", kind="test")]) == (
+    assert auxiliary_work(runs) == "confirming the best 2: 1 of 3 runs"
+    assert auxiliary_work([run(0, 4, "open")]) == "confirming the best: 0 of 1 run"
+    assert auxiliary_work([run(0, 4, "done"), run(0, 4, "open", kind="test")]) == (
         "testing the confirmed winner"
     )
-    assert side_words([run(0, 4, "done")]) is None
-    assert side_words([]) is None
+    assert auxiliary_work([run(0, 4, "done")]) is None
+    assert auxiliary_work([]) is None
     dropped = [*runs, run(3, 9, "done", "dropped")]
-    assert side_words(dropped) == "confirming the best 2: 1 of 3 runs"
+    assert auxiliary_work(dropped) == "confirming the best 2: 1 of 3 runs"
 
 
 def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_the_end() -> None:

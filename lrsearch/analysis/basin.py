@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import listed, number, plural
+from lrsearch.formatting import listed, number, plural
 from lrsearch.recipe import Recipe
 
 TOLERANCE = 0.05

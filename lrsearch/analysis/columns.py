@@ -9,6 +9,7 @@ from typing import Any
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
+from lrsearch.formatting import number
 from lrsearch.space.names import ParameterName
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_columns
@@ -37,7 +38,7 @@ def reason_of(study: StudyData, trial: TrialData) -> str | None:
     if trial.outcome != Outcome.PRUNED or trial.reason or not trial.curve:
         return trial.reason
     last, metric = trial.curve[-1], study.metric.name
-    value = "unknown" if last.value is None else f"{last.value:.4g}"
+    value = "unknown" if last.value is None else f"{number(last.value)}"
     pruner = study.config.get("pruner", {}).get("name")
     by = f" by the {pruner} pruner" if pruner not in (None, "none") else ""
     return f"pruned{by} after evaluation {last.index} at epoch {last.epoch:g}: {metric} {value}"

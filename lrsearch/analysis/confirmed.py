@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.analysis.words import chance, confirming, listed, number, plural, sentence, the_best
+from lrsearch.analysis.auxiliary_runs import confirming
 from lrsearch.config.settings import ConfirmSettings
 from lrsearch.confirm.result import Candidate, Confirmation
+from lrsearch.formatting import listed, number, plural, probability, sentence, the_best
 from lrsearch.states import Outcome, WorkState
 
 
@@ -108,7 +109,7 @@ def _probability(found: Confirmation) -> list[str]:
     gap = second.estimate
     return [
         f"It is the best of {plural(len(found.candidates), 'candidate')} with probability "
-        f"{chance(winner.estimate.probability)}; next is trial {second.trial} with "
+        f"{probability(winner.estimate.probability)}; next is trial {second.trial} with "
         f"{value_words(second)}, mean of {plural(len(second.values), 'run')}, "
         f"{number(gap.behind, 2)} worse on the same seeds (95 % interval "
         f"{number(gap.behind_low, 2)} to {number(gap.behind_high, 2)})."

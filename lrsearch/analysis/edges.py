@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from lrsearch.analysis.parameters import Asked, asked, is_log, position
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import listed, number, percent, plural
 from lrsearch.config.settings import Settings
+from lrsearch.formatting import listed, number, percent, plural
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import listed, number, plural
+from lrsearch.formatting import listed, number, plural
 from lrsearch.states import Outcome
 
 LEAST_TRIES = 3

@@ -11,8 +11,8 @@ import numpy as np
 from lrsearch.analysis.learned import learned_nothing
 from lrsearch.analysis.parameters import asked
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import listed, number, percent, plural
 from lrsearch.config.settings import Settings
+from lrsearch.formatting import listed, number, percent, plural
 from lrsearch.recipe import Recipe
 from lrsearch.space.names import ParameterName
 from lrsearch.states import Outcome

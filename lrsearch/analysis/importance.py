@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from lrsearch.analysis.parameters import Asked, asked, label
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import listed, percent, plural
 from lrsearch.config.settings import Settings
+from lrsearch.formatting import listed, percent, plural
 from lrsearch.space.domains import Choices, Domain, FloatRange, IntRange, PowersOfTwo
 
 if TYPE_CHECKING:

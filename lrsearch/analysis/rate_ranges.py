@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import listed, number, percent, plural
+from lrsearch.formatting import listed, number, percent, plural
 from lrsearch.range_test.finding import BELOW_STEEPEST, DECADES, HEADROOM, Finding, Spread
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.result import RangeTest

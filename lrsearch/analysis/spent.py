@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import hours, listed, number, percent, plural
 from lrsearch.config.settings import Settings
+from lrsearch.formatting import duration, listed, number, percent, plural
 from lrsearch.states import Outcome, WorkState, in_words
 
 OUTCOMES: dict[str, str] = {
@@ -77,11 +77,11 @@ class Spent:
         lines = [f"{state}."]
         if not done:
             return lines
-        wall = f", {hours(self.wall_seconds)} of wall clock" if self.wall_seconds else ""
-        by = f"{len(self.workers)} worker process{'' if len(self.workers) == 1 else 'es'}"
+        wall = f", {duration(self.wall_seconds)} of wall clock" if self.wall_seconds else ""
+        by = plural(len(self.workers), "worker process")
         lines.append(
-            f"They trained {number(self.trained_epochs)} epochs in {hours(self.work_seconds)} of "
-            f"work by {by}{wall}."
+            f"They trained {number(self.trained_epochs)} epochs in {duration(self.work_seconds)} "
+            f"of work by {by}{wall}."
         )
         if self.pruned_epochs > 0:
             lines.append(

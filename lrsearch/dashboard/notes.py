@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import plural, sentence
-from lrsearch.display import duration, number
 from lrsearch.export import script_words
+from lrsearch.formatting import duration, number, plural, sentence
 from lrsearch.shell import command, name_word
 from lrsearch.states import StudyState, WorkState, in_words
 from lrsearch.study.trials import picture_id

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from lrsearch.data.spec import DEFAULT_CACHE
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.files import whole_file, write_whole
+from lrsearch.formatting import byte_size
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +104,7 @@ def unwritable(path: Path, error: Exception, size: int | None = None) -> UserErr
             f"name another cache with data.cache=FOLDER or LRSEARCH_CACHE=FOLDER"
         )
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-    needed = "" if size is None else f"; {size / 2**20:,.0f} MiB are needed"
+    needed = "" if size is None else f"; {byte_size(size)} are needed"
     return UserError(
         f"data.cache: cannot write {path} ({reason}{needed}): make room there, or name another "
         f"folder with data.cache=FOLDER or LRSEARCH_CACHE=FOLDER"
@@ -171,7 +172,7 @@ def load_tensors(file: Path, fingerprint: str) -> Tensors:
         if checked.knows(before, fingerprint):  # another process was first
             return tensors
         if before[0] > _TOLD_FROM:
-            print(f"checking the cached data ({before[0] / 2**30:.1f} GiB)", file=sys.stderr)
+            print(f"checking the cached data ({byte_size(before[0])})", file=sys.stderr)
         found = fingerprint_of(tensors)
         if found != fingerprint:
             raise DamagedCache(

@@ -16,10 +16,11 @@ from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.spec import DataInfo
-from lrsearch.display import described, number
+from lrsearch.display import described
 from lrsearch.entry.asked import Asked, asked, no_more, print_json
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
+from lrsearch.formatting import number
 from lrsearch.shell import command, name_word
 from lrsearch.states import Outcome
 from lrsearch.study.confirmed import best_number, read_confirmation

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Configuration
 from lrsearch.display import make_console
 from lrsearch.entry.compose import load_configuration
 from lrsearch.errors import UserError
 from lrsearch.folders import for_a_moment
+from lrsearch.formatting import byte_size, plural
 from lrsearch.redaction import redacted
 from lrsearch.study.database import Database, stored_version, unusable
 from lrsearch.study.engine import connect
@@ -219,7 +219,7 @@ def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
         )
     if free is not None:
         if free < _FEW_BYTES:
-            yield warning("checkpoints", f"only {free / 2**20:.0f} MiB are free there")
+            yield warning("checkpoints", f"only {byte_size(free)} are free there")
         if not runtime.storage_url.startswith("sqlite"):
             yield warning(
                 "checkpoints",

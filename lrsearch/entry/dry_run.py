@@ -12,16 +12,16 @@ from typing import Any
 
 import psutil
 
-from lrsearch.analysis.words import plural, the_best
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Configuration, Settings
 from lrsearch.data.parts import TensorPart
-from lrsearch.display import duration, make_console
+from lrsearch.display import make_console
 from lrsearch.entry.passed import passed
 from lrsearch.entry.preview import to_find
 from lrsearch.entry.range_news import plan_told, range_test_plan
 from lrsearch.entry.run import check_here, check_trial, with_data
 from lrsearch.errors import LrsearchError
+from lrsearch.formatting import byte_size, duration, plural, the_best
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.space.names import as_written
@@ -102,7 +102,7 @@ def dry_run(configuration: Configuration) -> int:
         console.print(
             f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, "
             f"{plural(cost.steps, 'step')}, {duration(cost.trial_seconds)} a trial, "
-            f"{cost.memory / 2**20:.0f} MiB a worker"
+            f"{byte_size(cost.memory)} a worker"
         )
     if plan is not None:
         steps = plan.ramps * plan.steps // len(plan.batch_sizes)
@@ -112,7 +112,7 @@ def dry_run(configuration: Configuration) -> int:
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
         f"{duration(rounds * slowest[1].trial_seconds)} without pruning and start-up, "
-        f"{len(where) * max(c.memory for c in costs.values()) / 2**20:.0f} MiB of memory"
+        f"{byte_size(len(where) * max(c.memory for c in costs.values()))} of memory"
     )
     return 0
 

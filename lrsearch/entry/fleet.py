@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lrsearch.analysis.words import plural
 from lrsearch.entry.asked import shown_place
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
+from lrsearch.formatting import plural
 from lrsearch.shell import command, name_word
 from lrsearch.states import WorkState
 from lrsearch.study.database import Database, existing, open_existing

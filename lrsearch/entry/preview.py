@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lrsearch.analysis.words import listed
 from lrsearch.entry.asked import given_values, print_json
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import write_whole
+from lrsearch.formatting import listed, number
 from lrsearch.hints import unknown
 from lrsearch.parameters import Parameter
 from lrsearch.pictures.curves import Curve
@@ -59,7 +59,8 @@ class Drawn:
         if highest == 0:
             return f"{self.recipe.describe()}: the rate is 0 throughout, so nothing is learned"
         if highest > lr * (1 + 1e-6):
-            return f"{self.recipe.describe()}: the rate goes up to {highest:.4g}, above lr={lr:.4g}"
+            reached = f"the rate goes up to {number(highest)}, above lr={number(lr)}"
+            return f"{self.recipe.describe()}: {reached}"
         return None
 
 

@@ -87,7 +87,8 @@ def _run(settings: Settings, console: Console) -> RangeTest:
 
 
 def _show(test: RangeTest, space: Space) -> None:
-    from lrsearch.display import duration, make_console
+    from lrsearch.display import make_console
+    from lrsearch.formatting import duration
     from lrsearch.pictures.range_test import in_text
     from lrsearch.pictures.text import paper
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
-from lrsearch.analysis.words import plural
 from lrsearch.display import make_console
 from lrsearch.entry.asked import output_folder
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
+from lrsearch.formatting import plural
 from lrsearch.study.database import open_existing
 from lrsearch.study.shelf import Shelf
 

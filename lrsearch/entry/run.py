@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from lrsearch.analysis.words import plural, the_best
 from lrsearch.config.batches import fit_batches
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Configuration, RuntimeSettings, Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
-from lrsearch.display import duration, make_console, make_display
+from lrsearch.display import make_console, make_display
 from lrsearch.entry.asked import shown_place
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.passed import passed
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.folders import for_a_moment
+from lrsearch.formatting import duration, plural, the_best
 from lrsearch.loggers.catalogue import check_logger, prepare_logger
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude

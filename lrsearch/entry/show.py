@@ -11,10 +11,10 @@ from rich.markup import escape
 from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
-from lrsearch.analysis.words import plural
-from lrsearch.display import duration, make_console, number
+from lrsearch.display import make_console
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
+from lrsearch.formatting import duration, number, plural
 from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title, value_curve
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.states import WorkState
@@ -165,7 +165,7 @@ def _print_differences(console: Console, study: StudyData, trials: Sequence[Tria
         ["outcome", *(trial.outcome or trial.state for trial in trials)],
         [study.metric.name, *(number(trial.value) for trial in trials)],
         ["evaluations", *(str(len(trial.curve)) for trial in trials)],
-        ["took", *("-" if t.seconds is None else duration(t.seconds) for t in trials)],
+        ["took", *(duration(t.seconds) for t in trials)],
     ]
     same = []
     for name in names:
@@ -183,4 +183,4 @@ def _cell(column: dict[str, Any], name: str) -> str:
     value = column.get(name)
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from lrsearch.analysis.confirmed import headline, progress_words
 from lrsearch.confirm.result import Confirmation
-from lrsearch.display import described, duration, make_console, make_display, number
+from lrsearch.display import described, make_console, make_display
 from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError, in_short
+from lrsearch.formatting import duration, number
 from lrsearch.redaction import redacted
 from lrsearch.states import StudyState, WorkState
 from lrsearch.study.confirmed import read_confirmation
@@ -84,12 +85,12 @@ def _line(study: StudyStatus) -> str:
         f"{study.name:24} {study.shown_state:8} "
         f"{counts[WorkState.DONE]}/{sum(counts.values())} done, "
         f"{counts[WorkState.RUNNING]} running, {counts[WorkState.OPEN]} open"
-        + _side_words(study)
+        + _auxiliary_runs(study)
         + (f", priority {study.priority}" if study.priority else "")
     )
 
 
-def _side_words(study: StudyStatus) -> str:
+def _auxiliary_runs(study: StudyStatus) -> str:
     """What is done of the runs outside the budget; nothing where there are none."""
     total = sum(study.side_counts.values())
     return f"; {study.side_counts[WorkState.DONE]}/{total} side runs done" if total else ""

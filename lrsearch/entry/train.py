@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lrsearch.analysis.words import plural
 from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.config.words import WORDS
-from lrsearch.display import make_console, number
+from lrsearch.display import make_console
 from lrsearch.entry.asked import asked, no_more
 from lrsearch.entry.best import record_of
 from lrsearch.entry.places import NAME
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.formatting import number, plural
 from lrsearch.hints import as_given
 from lrsearch.recipe import Recipe
 from lrsearch.yaml_text import read_file

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from lrsearch.analysis.words import plural
 from lrsearch.config.load import stored_settings
 from lrsearch.entry.asked import (
     asked,
@@ -15,6 +14,7 @@ from lrsearch.entry.asked import (
     start_a_worker,
 )
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.formatting import plural
 from lrsearch.shell import command, name_word
 from lrsearch.states import StudyState
 from lrsearch.study.queue import Queue

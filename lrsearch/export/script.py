@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Settings
 from lrsearch.data.own import items_seed
 from lrsearch.data.prepare import fallback_spec
@@ -23,6 +22,7 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.export.names import Names
 from lrsearch.export.source_text import CallText, SourceText, source_of
 from lrsearch.export.templates import render
+from lrsearch.formatting import plural
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.targets import load_target

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.figures.style import candidate_colour, new_figure, rounded
+from lrsearch.formatting import number
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -68,6 +69,7 @@ def _add(figure: Figure, one: Candidate, names: dict[int, str], colour: str) -> 
             showlegend=False,
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": "diamond"},
-            hovertemplate=f"{label}: {mean:.4g} ({low:.4g} to {high:.4g})<extra></extra>",
+            hovertemplate=f"{label}: {number(mean)} ({number(low)} to {number(high)})"
+            "<extra></extra>",
         )
     )

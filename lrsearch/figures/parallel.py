@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.analysis.parameters import asked, label, position, settings_of
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.words import number
 from lrsearch.figures.style import colour, new_figure, ordered, rounded
+from lrsearch.formatting import number
 from lrsearch.space.domains import Choices, Domain
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import bisect
 from typing import TYPE_CHECKING
 
-from lrsearch.analysis.words import number
 from lrsearch.figures.style import BLUE, GREEN, ORANGE, PINK, VERMILLION, new_figure, rounded
+from lrsearch.formatting import number
 from lrsearch.range_test.curve import MeanCurve, mean_curves
 from lrsearch.range_test.finding import Spread
 from lrsearch.range_test.result import RangeTest

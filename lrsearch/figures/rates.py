@@ -20,6 +20,7 @@ from lrsearch.figures.style import (
     symbol,
     wants_log,
 )  # fmt: skip
+from lrsearch.formatting import number
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 
@@ -69,7 +70,7 @@ def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
                     opacity=0.5,
                     showlegend=False,
                     hovertemplate=f"within 5 % of the best: {basin.optimizer} with {basin.group}, "
-                    f"a factor of {basin.width:.2g}<extra></extra>",
+                    f"a factor of {number(basin.width, 2)}<extra></extra>",
                 )
             )
     figure.update_xaxes(log_axis(recipe.lr for _, recipe in complete))

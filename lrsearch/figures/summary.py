@@ -8,7 +8,6 @@ from lrsearch.analysis.edges import NEAR, Edges
 from lrsearch.analysis.families import Families
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.spent import OUTCOMES, Spent
-from lrsearch.analysis.words import plural
 from lrsearch.figures.style import (
     BLUE,
     OUTCOME_COLOURS,
@@ -21,6 +20,7 @@ from lrsearch.figures.style import (
     symbol,
     wants_log,
 )  # fmt: skip
+from lrsearch.formatting import plural
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

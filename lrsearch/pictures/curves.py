@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lrsearch.formatting import number
+
 if TYPE_CHECKING:
     from lrsearch.analysis.study_data import TrialData
     from lrsearch.evaluation import Evaluation
@@ -43,7 +45,7 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
 
 def rates_title(trial: TrialData, between: str = ", ") -> str:
     """With the peak of the recipe, which may lie between two evaluations."""
-    peak = "" if trial.recipe is None else f"{between}peak {trial.recipe.lr:.4g}"
+    peak = "" if trial.recipe is None else f"{between}peak {number(trial.recipe.lr)}"
     return f"learning rate{peak}"
 
 

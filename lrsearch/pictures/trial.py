@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lrsearch.formatting import number
 from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title
 from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure, style
 from lrsearch.pictures.scales import wants_log
@@ -27,7 +28,7 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
 
 
 def _title(trial: TrialData, study: StudyData) -> str:
-    value = "" if trial.value is None else f", {study.metric.name} {trial.value:.4g}"
+    value = "" if trial.value is None else f", {study.metric.name} {number(trial.value)}"
     recipe = "" if trial.recipe is None else f"\n{trial.recipe.describe()}"
     return f"{study.name}, trial {trial.number}: {trial.outcome or trial.state}{value}{recipe}"
 

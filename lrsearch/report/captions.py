@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData, shown_curves
-from lrsearch.analysis.words import plural
 from lrsearch.figures.curves import rated
 from lrsearch.figures.parallel import how_many_bold
+from lrsearch.formatting import plural
 from lrsearch.range_test.result import RangeTest
 
 

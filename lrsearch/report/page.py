@@ -11,7 +11,7 @@ from lrsearch import __version__
 from lrsearch.analysis.confirmed import progress_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import number, plural
+from lrsearch.formatting import number, plural
 from lrsearch.report.sections import Section
 
 if TYPE_CHECKING:

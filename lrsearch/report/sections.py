@@ -8,9 +8,9 @@ from lrsearch.analysis import rate_ranges
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.analysis.words import chance, hours, number, plural
 from lrsearch.export import script_words
 from lrsearch.figures import study as figures
+from lrsearch.formatting import duration, number, plural, probability
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
 from lrsearch.shell import command
@@ -120,7 +120,7 @@ def _best_table(study: StudyData) -> Table | None:
             known = one.estimate if one else None
             row[3:3] = [
                 value_words(one) if one else "-",
-                chance(known.probability) if known else "-",
+                probability(known.probability) if known else "-",
             ]
         rows.append((*row, str(trial.seed)))
     return Table(tuple(headers), tuple(rows)) if rows else None
@@ -215,12 +215,15 @@ def _space(found: Findings, widening: str | None) -> Section:
 def _spent(found: Findings) -> Section:
     workers = found.spent.workers
     rows = tuple(
-        (one.name, one.device or "-", str(one.trials), hours(one.seconds))
+        (one.name, one.device or "-", str(one.trials), duration(one.seconds))
         for one in workers[:_MOST_WORKERS]
     )
     if rest := workers[_MOST_WORKERS:]:
         trials, seconds = sum(one.trials for one in rest), sum(one.seconds for one in rest)
-        rows = (*rows, (f"{len(rest)} further worker processes", "", str(trials), hours(seconds)))
+        rows = (
+            *rows,
+            (plural(len(rest), "further worker process"), "", str(trials), duration(seconds)),
+        )
     return Section(
         "spent",
         "What was spent",

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lrsearch.formatting import number
+
 WINDOW = 25
 """Steps between two looks at the device."""
 BLOW_UP = 1e3
@@ -19,7 +21,9 @@ class Diverged(Exception):
 
     def __init__(self, step: int, lr: float, loss: float) -> None:
         self.step, self.lr, self.loss = step, lr, loss
-        super().__init__(f"diverged at step {step}: loss {loss:.4g}, learning rate {lr:.4g}")
+        super().__init__(
+            f"diverged at step {step}: loss {number(loss)}, learning rate {number(lr)}"
+        )
 
 
 class LossWatch:

@@ -12,6 +12,7 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.course import Course
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.evaluation import Evaluation
+from lrsearch.formatting import number
 from lrsearch.loggers.catalogue import TrialLog
 from lrsearch.pruning.rules import Peers, Pruner, Running
 from lrsearch.storage.evaluations import to_columns
@@ -231,11 +232,15 @@ def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
         raise Diverged(evaluation.step, evaluation.lr_end[0], value)
     if metric.nan == "worst":
         return None
-    losses = {name: one for name, one in evaluation.values.items() if name.endswith("_loss")}
+    losses = ", ".join(
+        f"{name} {number(loss)}"
+        for name, loss in evaluation.values.items()
+        if name.endswith("_loss")
+    )
     raise UserError(
         f"the metric {name} is {value:g} at step {evaluation.step}, though the training has not "
-        f"diverged ({', '.join(f'{name} {one:.4g}' for name, one in losses.items())}): mend it, or "
-        f"let such an evaluation count as the worst with metric.nan=worst"
+        f"diverged ({losses}): mend it, or let such an evaluation count as the worst with "
+        f"metric.nan=worst"
     )
 
 

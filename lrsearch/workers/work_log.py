@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from lrsearch.formatting import duration, number
 from lrsearch.states import in_words
 from lrsearch.study.endings import Ending
 
@@ -29,9 +30,9 @@ class WorkLog:
     def ends(self, outcome: Ending, seconds: float) -> None:
         """How, after so many seconds here."""
         reason = "" if outcome.reason is None else f" ({outcome.reason.strip().splitlines()[-1]})"
-        value = "" if outcome.value is None else f", {self.metric} {outcome.value:.4g}"
+        value = "" if outcome.value is None else f", {self.metric} {number(outcome.value)}"
         ending = in_words(outcome.outcome)
-        self._say(self.what, f"{ending}{reason}{value}, after {seconds:.1f} s")
+        self._say(self.what, f"{ending}{reason}{value}, after {duration(seconds)}")
 
     def handed_back(self) -> None:
         """Any worker can go on with it."""

@@ -184,7 +184,7 @@ def test_the_log_says_what_is_served_begun_and_ended(
     assert said[:2] == ["serving all studies of sqlite:///lrsearch.db", "told: cpu"]
     begun, ended = said[2:4]
     assert re.fullmatch(r"told, trial 0: \w+\(.*\) lr=.* batch=.*", begun)
-    assert re.fullmatch(r"told, trial 0: complete, val_loss \d.*, after \d+\.\d s", ended)
+    assert re.fullmatch(r"told, trial 0: complete, val_loss \d.*, after \d+\.\ds", ended)
     assert re.fullmatch(r"told, trial \d on fresh seed \d+: begins", said[6])
     assert re.fullmatch(r"told, test of the winner: complete, test_loss \d.*", said[-2])
     assert said[-1] == "nothing is left to do"

@@ -1,0 +1,36 @@
+"""What the auxiliary runs of a study are doing: its range test, confirmation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lrsearch.formatting import plural, the_best
+from lrsearch.study.progress import SideRun
+from lrsearch.study.tables import CONFIRM, DONE, DROPPED, RANGE_TEST, TEST
+
+
+def auxiliary_work(runs: Iterable[SideRun]) -> str | None:
+    """Describe the unfinished auxiliary runs; None where all have ended.
+
+    For example `confirming the best 3: 4 of 9 runs`.
+    """
+    runs = list(runs)
+    unfinished = {run.kind for run in runs if run.state != DONE}
+    if not unfinished:
+        return None
+    if RANGE_TEST in unfinished:
+        return "range test: finding the range of learning rates"
+    if TEST in unfinished:
+        return "testing the confirmed winner"
+    confirmations = [run for run in runs if run.kind == CONFIRM]
+    # Dropped runs are never trained, so they are not counted.
+    wanted = [run for run in confirmations if run.outcome != DROPPED]
+    if not wanted:
+        return None
+    done = sum(run.state == DONE for run in wanted)
+    return confirming(len({run.trial for run in confirmations}), done, len(wanted))
+
+
+def confirming(candidates: int, done: int, total: int) -> str:
+    """Describe the progress of a confirmation: `confirming the best 3: 4 of 9 runs`."""
+    return f"confirming {the_best(candidates)}: {done} of {plural(total, 'run')}"

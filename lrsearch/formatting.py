@@ -1,0 +1,79 @@
+"""Numbers, durations, sizes and lists as people read them: each rule stands here and nowhere else.
+
+Values in files (CSV, JSON, YAML) are written to the last digit and never pass through here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+_PLAIN_BELOW = 1e7
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Format a number to `digits` significant digits, or `-` for None.
+
+    A whole part of more digits is shown in full (`12,346`) below ten million.
+    """
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text and abs(value) < _PLAIN_BELOW else text
+
+
+def percent(share: float) -> str:
+    """Format a share of one as a whole percentage."""
+    return f"{100 * share:.0f} %"
+
+
+def probability(share: float) -> str:
+    """Format a probability as a whole percentage, never as 0 % or 100 %."""
+    if share > 0.99:
+        return "over 99 %"
+    return "under 1 %" if share < 0.01 else percent(share)
+
+
+def duration(seconds: float | None) -> str:
+    """Format a duration: `3.2s`, `4m10s`, `2h05m`; `-` for None, `unknown` where not finite."""
+    if seconds is None:
+        return "-"
+    if not math.isfinite(seconds):
+        return "unknown"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
+
+
+def byte_size(n_bytes: float) -> str:
+    """Format a number of bytes in MiB, from 10 GiB on in GiB."""
+    mebibytes = n_bytes / 2**20
+    return f"{mebibytes / 1024:,.1f} GiB" if mebibytes >= 10 * 1024 else f"{mebibytes:,.0f} MiB"
+
+
+def plural(count: float, noun: str) -> str:
+    """Format a count with its noun: `1 trial`, `2 trials`, `0.5 epochs`, `3 processes`."""
+    written = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{written} {noun}{ending}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words into a list: `a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def sentence(text: str) -> str:
+    """Begin a text with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def the_best(count: int) -> str:
+    """Name the best `count` trials: `the best 3`, or `the best`."""
+    return f"the best {count}" if count > 1 else "the best"
