@@ -1,3 +1,3 @@
 """lrsearch finds the learning-rate recipe of a PyTorch model."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
