@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: mnist test test-slow bench bench-search chaos clean
+.PHONY: mnist test test-slow docs bench bench-search chaos clean
 
 mnist: $(VENV)/installed
 	$(BIN)/python -m lrsearch +sweep=mnist
@@ -16,6 +16,9 @@ test: $(VENV)/installed-test
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/overhead.py
@@ -39,6 +42,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

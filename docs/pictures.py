@@ -1,7 +1,7 @@
-"""Makes the README's pictures from a real MNIST sweep: docs/running.svg and docs/result.svg.
+"""Makes the pictures of the documentation: docs/running.svg and docs/result.svg.
 
-Run from the top of the checkout: `.venv/bin/python docs/pictures.py` (minutes; LRSEARCH_DATA says
-where MNIST is).
+They show a real MNIST sweep. Run from the top of the checkout: `.venv/bin/python docs/pictures.py`
+(minutes; LRSEARCH_DATA says where MNIST is).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the dashboard and the report from a real MNIST sweep.
+"""Makes the pictures of the dashboard and the report from a real MNIST sweep.
 
 Run from the top of the checkout: `.venv/bin/python docs/screenshots.py [DATABASE]` (minutes, unless
 DATABASE already has the study `mnist`; LRSEARCH_DATA says where MNIST is). It needs Chromium and

@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
+from documentation import REPO, problem
 
-from lrsearch.entry.catalogue import find_sweeps
-from lrsearch.entry.commands import COMMANDS, app
-from lrsearch.entry.compose import load_settings
-
-REPO = Path(__file__).resolve().parent.parent
 GUIDE = (REPO / "docs" / "deploy.md").read_text()
 COMPOSE = yaml.safe_load((REPO / "docker-compose.yml").read_text())
 GPU = yaml.safe_load((REPO / "docker-compose.gpu.yml").read_text())
 DOCKERFILE = (REPO / "Dockerfile").read_text()
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: one for name, one in SERVICES.items() if name != "db"}
-
-
-def problem(arguments: list[str]) -> str | None:
-    """What the command line says against `lrsearch ...`; None if it would run it."""
-    if "=" in arguments[0]:
-        load_settings(arguments)
-        return None
-    name, *rest = arguments
-    if name == "submit":
-        load_settings(rest or ["+sweep=digits"])  # Compose appends what the user gives
-        return None
-    if name not in COMMANDS:
-        return f"{name} is no command"
-    command = typer.main.get_command(app).commands[name]
-    try:
-        command.make_context(name, rest)
-    except Exception as error:  # noqa: BLE001 (Typer's class of it depends on the version)
-        return f"{shlex.join(arguments)}: {error}"
-    for key in (one.partition("=")[2] for one in rest if one.startswith("+sweep=")):
-        assert key in find_sweeps()
-    return None
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The guide docs/your-model.md: its files and commands are run as they are printed."""
+"""The README and the documentation: links, paths, commands, and examples as they are printed."""
 
 from __future__ import annotations
 
@@ -16,39 +16,14 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from documentation import EXAMPLES, PAGES, REPO, SHOWN, Section, problem
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "your-model.md"
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
+from lrsearch.entry.compose import load_settings
 
-
-@dataclass(frozen=True)
-class Section:
-    """An example of the guide: the files of its folder, and its commands in their order."""
-
-    files: dict[str, str]
-    commands: list[str]
-
-
-def _sections() -> dict[str, Section]:
-    found = {}
-    for part in GUIDE.read_text().split("\n## ")[1:]:
-        title = part.partition("\n")[0]
-        blocks = _BLOCK.findall(part)
-        files = {}
-        for language, body in blocks:
-            if language in ("python", "yaml"):
-                match = _FILE.match(body)
-                assert match, f"{title}: a block has no file name on its first line:\n{body}"
-                files[match[1]] = body
-        commands = [
-            line for language, body in blocks if language == "sh" for line in body.split("\n")
-        ]
-        found[title] = Section(files, [line for line in commands if line])
-    return found
-
-
-SECTIONS = _sections()
+GUIDE = {section.title: section for section in EXAMPLES if section.page == "your-model.md"}
+OTHERS = [section for section in EXAMPLES if section.commands and section.page != "your-model.md"]
+_ROOMS = ("lrsearch", "conf", "sweeps", "tests", "benchmarks", "docs")
+_PATH = re.compile(rf"`((?:{'|'.join(_ROOMS)})(?:/[a-z0-9_./-]+)?)`")
 
 
 @dataclass(frozen=True)
@@ -97,7 +72,7 @@ class Folder:
         return record
 
 
-Run = Callable[[str], Folder]
+Run = Callable[[Section], Folder]
 
 
 @pytest.fixture
@@ -119,14 +94,24 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def run_section(title: str) -> Folder:
-        section = SECTIONS[title]
-        for name, text in section.files.items():
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text(text)
+    def run_section(section: Section) -> Folder:
+        section.write(tmp_path)
         return Folder(tmp_path, {command: run_command(command) for command in section.commands})
 
     return run_section
+
+
+@pytest.fixture
+def example(
+    request: pytest.FixtureRequest, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Section:
+    """A section whose files are in the current folder, and nowhere else in this process."""
+    section: Section = request.param
+    section.write(own_folder)
+    for name in section.files:
+        if name.endswith(".py"):  # other sections have modules of the same name
+            monkeypatch.delitem(sys.modules, name.removesuffix(".py"), raising=False)
+    return section
 
 
 def _ended(outcomes: list[str], number: int) -> None:
@@ -136,23 +121,50 @@ def _ended(outcomes: list[str], number: int) -> None:
     assert set(outcomes) <= {"complete", "pruned", "diverged"}
 
 
-def test_every_command_of_the_guide_belongs_to_an_example() -> None:
-    assert [title for title, section in SECTIONS.items() if section.files] == [
-        "Your own model",
-        "Your own data as tensors",
-        "Your own data as Datasets",
-        "Your own loss and metric",
-        "Your own training loop",
-        "The search space",
-    ]
-    links = re.findall(r"\]\((\.\./[^)#]+)\)", GUIDE.read_text())
-    assert links
-    assert all((GUIDE.parent / link).exists() for link in links)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_of_the_repository_that_a_page_names_exists(page: Path) -> None:
+    if page.name == "CHANGELOG.md":
+        pytest.skip("it names what was there at the time")
+    own = {name for example in EXAMPLES if example.page == page.name for name in example.files}
+    for path in set(_PATH.findall(page.read_text())) - own:
+        assert (REPO / path).exists(), path
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (REPO / "docs" / "architecture.md").read_text()
+    rooms = {path.parent.name for path in REPO.glob("lrsearch/*/__init__.py")}
+    assert rooms <= set(re.findall(r"`lrsearch/(\w+)`", text))
+
+
+@pytest.mark.parametrize("section", SHOWN, ids=lambda one: one.name)
+def test_every_command_that_is_shown_is_valid(section: Section) -> None:
+    for arguments in section.shown:
+        assert problem(arguments) is None
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name, indirect=True)
+def test_the_sweeps_of_every_example_are_valid(example: Section) -> None:
+    sweeps = [Path(name).stem for name in example.files if name.endswith(".yaml")]
+    assert sweeps
+    for sweep in sweeps:
+        assert load_settings([f"+sweep={sweep}"]).sweep == sweep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", OTHERS, ids=lambda one: one.name)
+def test_the_commands_of_every_example_run(run: Run, section: Section) -> None:
+    run(section)
 
 
 @pytest.mark.slow
 def test_own_model(run: Run) -> None:
-    folder = run("Your own model")
+    folder = run(GUIDE["Your own model"])
     _ended(folder.outcomes("net"), 4)
     for trial in folder.trials("net"):
         assert 0.0 <= trial.params["model.dropout"] <= 0.5
@@ -173,7 +185,7 @@ def test_own_model(run: Run) -> None:
 
 @pytest.mark.slow
 def test_own_data_as_tensors(run: Run) -> None:
-    folder = run("Your own data as tensors")
+    folder = run(GUIDE["Your own data as tensors"])
     _ended(folder.outcomes("rings"), 3)
     best = folder.best("rings")
     assert best["config"]["data"]["noise"] == 0.2
@@ -187,7 +199,7 @@ def test_own_data_as_tensors(run: Run) -> None:
 
 @pytest.mark.slow
 def test_own_data_as_datasets(run: Run) -> None:
-    folder = run("Your own data as Datasets")
+    folder = run(GUIDE["Your own data as Datasets"])
     _ended(folder.outcomes("sines"), 3)
     data = folder.best("sines")["data"]
     assert data["name"] == "mypkg.load"
@@ -199,7 +211,7 @@ def test_own_data_as_datasets(run: Run) -> None:
 
 @pytest.mark.slow
 def test_own_loss_and_metric(run: Run) -> None:
-    folder = run("Your own loss and metric")
+    folder = run(GUIDE["Your own loss and metric"])
     _ended(folder.outcomes("focal"), 3)
     best = folder.best("focal")
     assert best["metric"] == "val_top2"
@@ -215,7 +227,7 @@ def test_own_loss_and_metric(run: Run) -> None:
 
 @pytest.mark.slow
 def test_own_training_loop(run: Run) -> None:
-    folder = run("Your own training loop")
+    folder = run(GUIDE["Your own training loop"])
     _ended(folder.outcomes("loop"), 4)
     for trial in folder.trials("loop"):
         assert 3 <= trial.params["log2_model.width"] <= 5
@@ -236,7 +248,7 @@ def test_own_training_loop(run: Run) -> None:
 
 @pytest.mark.slow
 def test_search_space(run: Run) -> None:
-    folder = run("The search space")
+    folder = run(GUIDE["The search space"])
     whole = yaml.safe_load(folder.output["python -m lrsearch +sweep=space --cfg job"])
     space = yaml.safe_load(
         folder.output["python -m lrsearch +sweep=space --cfg job --package space"]
