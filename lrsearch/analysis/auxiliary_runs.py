@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lrsearch.formatting import plural, the_best
+from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.study.progress import SideRun
-from lrsearch.study.tables import CONFIRM, DONE, DROPPED, RANGE_TEST, TEST
 
 
 def auxiliary_work(runs: Iterable[SideRun]) -> str | None:
@@ -15,19 +15,19 @@ def auxiliary_work(runs: Iterable[SideRun]) -> str | None:
     For example `confirming the best 3: 4 of 9 runs`.
     """
     runs = list(runs)
-    unfinished = {run.kind for run in runs if run.state != DONE}
+    unfinished = {run.kind for run in runs if run.state != WorkState.DONE}
     if not unfinished:
         return None
-    if RANGE_TEST in unfinished:
+    if RunKind.RANGE_TEST in unfinished:
         return "range test: finding the range of learning rates"
-    if TEST in unfinished:
+    if RunKind.TEST in unfinished:
         return "testing the confirmed winner"
-    confirmations = [run for run in runs if run.kind == CONFIRM]
+    confirmations = [run for run in runs if run.kind == RunKind.CONFIRM]
     # Dropped runs are never trained, so they are not counted.
-    wanted = [run for run in confirmations if run.outcome != DROPPED]
+    wanted = [run for run in confirmations if run.outcome != Outcome.DROPPED]
     if not wanted:
         return None
-    done = sum(run.state == DONE for run in wanted)
+    done = sum(run.state == WorkState.DONE for run in wanted)
     return confirming(len({run.trial for run in confirmations}), done, len(wanted))
 
 

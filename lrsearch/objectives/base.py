@@ -9,8 +9,8 @@ import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.course import Course
+from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
-from lrsearch.training.loop import Evaluation
 
 
 class Report(Protocol):
