@@ -31,6 +31,7 @@ from sqlalchemy import insert, text
 from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Running
+from lrsearch.registry import ComponentConfig
 from lrsearch.states import Outcome, WorkState
 from lrsearch.study.claims import Claim, Claims
 from lrsearch.study.database import Database
@@ -275,7 +276,7 @@ def evaluate(
 def one_evaluation(
     name: str, claims: Claims, claim: Claim, count: int, values: list[float]
 ) -> float:
-    pruner = build_pruner(name, {}, EVALUATIONS, "min")
+    pruner = build_pruner(ComponentConfig(name), EVALUATIONS, "min")
     course = Course(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
     row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
     started = time.perf_counter()

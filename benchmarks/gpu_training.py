@@ -14,13 +14,14 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.evaluation import Evaluation
 from lrsearch.objective import build_objective
 from lrsearch.objectives.base import Objective
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 
 RECIPE = Recipe(
     lr=0.05,
     batch_size=128,
-    optimizer=Part("sgd", {"momentum": 0.9}),
-    scheduler=Part("cosine"),
+    optimizer=ComponentConfig("sgd", {"momentum": 0.9}),
+    scheduler=ComponentConfig("cosine"),
     warmup=0.1,
 )
 

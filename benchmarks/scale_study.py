@@ -358,7 +358,7 @@ def suggestion(database: Database, studies: Studies, name: str) -> float:
     with database.session() as session:
         history = StudyHistory(session, row.study_id, settings.metric.mode)
         order = Order(settings.space, history, claim.params, settings.study.seed, claim.seed)
-        sampler = build_sampler(settings.sampler.name, settings.sampler.arguments, order)
+        sampler = build_sampler(settings.sampler, order)
         suggestions = studies.suggestions(name, claim.trial_id, sampler, claim.params)
         recipe = settings.space.suggest(suggestions)
     claims.started(claim, suggestions.chosen, recipe.to_dict(), "cpu", {})

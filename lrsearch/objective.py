@@ -95,8 +95,7 @@ class TrainingObjective:
         """Names the wrong arguments before a trial fails of them."""
         model = self.settings.model
         tuned = dict.fromkeys(self.settings.space.tuned("model"))
-        cls = model_class(model.name, model.own)
-        check_model(cls, model.name, model.own, {**model.arguments, **tuned}, self._info)
+        check_model(model_class(model), model, {**model.arguments, **tuned}, self._info)
 
     def task(self, recipe: Recipe, seed: int, should_stop: Callable[[], bool]) -> Task:
         """Everything one training of a recipe needs, with a freshly seeded model."""
@@ -164,7 +163,7 @@ class TrainingObjective:
     def _model(self, recipe: Recipe, info: DataInfo) -> torch.nn.Module:
         model = self.settings.model
         arguments = {**model.arguments, **recipe.model}
-        return build_model(model.name, model.own, arguments, info).to(self.device)
+        return build_model(model, arguments, info).to(self.device)
 
     def test(
         self,

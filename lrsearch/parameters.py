@@ -12,13 +12,16 @@ from lrsearch.schedules.formula import Formula
 
 Kind = Literal[
     "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "text",
-    "widths",
+    "widths", "list", "any",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One named argument, from `low` (itself left out with `open_low`) to `high`."""
+    """One named argument, from `low` (itself left out with `open_low`) to `high`.
+
+    null is a value of those whose default is None, unless they are `required`.
+    """
 
     kind: Kind
     default: Any
@@ -27,10 +30,19 @@ class Parameter:
     open_low: bool = False
     choices: tuple[str, ...] = ()
     help: str = ""
+    required: bool = False
+    """Whether it has no default and must be given."""
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, in words; None when it is fine."""
+        if value is None and self.default is None and not self.required:
+            return None
         match self.kind:
+            case "any":
+                return None
+            case "list":
+                is_list = isinstance(value, list | tuple)
+                return None if is_list else f"{as_given(value)} is not a list"
             case "bool":
                 return (
                     None if isinstance(value, bool) else f"{as_given(value)} is not true or false"
@@ -67,6 +79,10 @@ class Parameter:
             bounds += [f"at most {self.high:g}"] if self.high < math.inf else []
             return f"{as_given(value)} is out of range: it must be {' and '.join(bounds)}"
         return None
+
+
+FREE = Parameter("any", None)
+"""A parameter of the user's own code, of which nothing is known."""
 
 
 def _problem_in_time(kind: Kind, value: Any) -> str | None:

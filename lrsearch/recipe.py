@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
 from lrsearch.hints import unknown
 from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import call_of as optimizer_call_of
 from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry, listed
 from lrsearch.schedules.durations import Duration, Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
+from lrsearch.schedules.families import call_of as schedule_call_of
 from lrsearch.schedules.plan import ScheduleInputs, TorchCall
 from lrsearch.yaml_text import to_yaml
 
@@ -21,21 +24,13 @@ if TYPE_CHECKING:
     from lrsearch.schedules.schedule import Schedule
 
 COMMON: dict[str, Parameter] = {
-    "lr": Parameter("float", None, 0.0, open_low=True, help="peak learning rate"),
-    "batch_size": Parameter("int", None, 1, help="samples a step"),
+    "lr": Parameter("float", None, 0.0, open_low=True, help="peak learning rate", required=True),
+    "batch_size": Parameter("int", None, 1, help="samples a step", required=True),
     "warmup": Parameter("duration", 0, help="length of the linear warm-up"),
     "grad_clip": Parameter("float", None, 0.0, open_low=True, help="largest gradient norm"),
     "head_lr_factor": Parameter("float", 1.0, 0.0, help="rate of `model.head` over `lr`"),
 }
 """What every recipe has, whatever its optimizer and scheduler."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """An optimizer or a scheduler: its name in the catalogue and all of its arguments."""
-
-    name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,8 +54,8 @@ class Recipe:
 
     lr: float
     batch_size: int
-    optimizer: Part
-    scheduler: Part
+    optimizer: ComponentConfig
+    scheduler: ComponentConfig
     warmup: float | str = 0
     grad_clip: float | None = None
     head_lr_factor: float = 1.0
@@ -72,12 +67,11 @@ class Recipe:
         problems = [
             f"{name}: {problem}"
             for name, parameter in COMMON.items()
-            if not (parameter.default is None and name == "grad_clip" and self.grad_clip is None)
-            and (problem := parameter.problem(getattr(self, name)))
+            if (problem := parameter.problem(getattr(self, name)))
         ]
-        optimizer, wrong = _complete(self.optimizer, "optimizer", _optimizer_parameters())
+        optimizer, wrong = _complete(self.optimizer, OPTIMIZERS)
         problems += wrong
-        scheduler, wrong = _complete(self.scheduler, "scheduler", _scheduler_parameters())
+        scheduler, wrong = _complete(self.scheduler, SCHEDULERS)
         problems += wrong
         if problems:
             raise UserError("this recipe cannot be built:\n  " + "\n  ".join(problems))
@@ -90,12 +84,14 @@ class Recipe:
         """The torch scheduler that the recipe means at this length, and its steps of warm-up."""
         warmup = length.warmup_steps(Duration.parse(self.warmup))
         inputs = ScheduleInputs(self.scheduler.arguments, self.lr, length, warmup)
-        return FAMILIES[self.scheduler.name].call(inputs), warmup
+        return schedule_call_of(self.scheduler, inputs), warmup
 
     def optimizer_call(self) -> tuple[str, dict[str, Any]]:
-        """The class of torch.optim and its arguments."""
-        kind = OPTIMIZERS[self.optimizer.name]
-        return kind.cls, {"lr": self.lr, **kind.fit(dict(self.optimizer.arguments))}
+        """The dotted path of the optimizer's class, such as `torch.optim.SGD`, and its arguments.
+
+        Of an optimizer of the user's own it is what makes the optimizer, class or function.
+        """
+        return optimizer_call_of(self.optimizer, self.lr)
 
     def build_optimizer(
         self, model: torch.nn.Module | Iterable[torch.nn.Parameter]
@@ -103,12 +99,11 @@ class Recipe:
         """The optimizer over a model's parameters.
 
         Where `head_lr_factor` is not 1, the parameters of `model.head` make a group of their own.
-        Raises UserError if there is no such part.
+        Raises UserError if there is no such part, or an optimizer of the user's own cannot be used.
         """
-        import torch
+        from lrsearch.optimizers.build import build_optimizer
 
-        cls, arguments = self.optimizer_call()
-        return getattr(torch.optim, cls)(self._groups(model), **arguments)  # type: ignore[no-any-return]
+        return build_optimizer(self.optimizer, self._groups(model), self.lr)
 
     def _groups(self, model: torch.nn.Module | Iterable[torch.nn.Parameter]) -> list[Any]:
         import torch
@@ -145,10 +140,12 @@ class Recipe:
         """
         import torch
 
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self.lr)
+        # A scheduler of the user's own may cycle the momentum.
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], self.lr, momentum=0.9)
         schedule = self.build_schedule(optimizer, length)
         if schedule.monitor is not None and losses is None:
-            losses = _assumed_losses(length.evaluations, self.call(length)[0].arguments["mode"])
+            mode = self.call(length)[0].arguments.get("mode", "min")
+            losses = _assumed_losses(length.evaluations, mode)
         rates = [schedule.rates[0]]
         for step in range(1, length.steps + 1):
             optimizer.step()
@@ -159,6 +156,13 @@ class Recipe:
             rates.append(schedule.rates[0])
         return Preview(rates, list(losses) if schedule.monitor and losses else None)
 
+    def rough(self, length: Length, at_most: int) -> Length:
+        """A length of about so many steps, or fewer, whose preview has the rates of this one's.
+
+        The length itself for a class of the user's own: its arguments may count steps.
+        """
+        return length if self.call(length)[0].is_own else length.rough(at_most)
+
     # Serialising
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,8 +170,8 @@ class Recipe:
         plain: dict[str, Any] = {
             "lr": self.lr,
             "batch_size": self.batch_size,
-            "optimizer": {"name": self.optimizer.name, **_plain(self.optimizer.arguments)},
-            "scheduler": {"name": self.scheduler.name, **_plain(self.scheduler.arguments)},
+            "optimizer": self.optimizer.to_dict(),
+            "scheduler": self.scheduler.to_dict(),
             "warmup": self.warmup,
             "grad_clip": self.grad_clip,
         }
@@ -177,7 +181,7 @@ class Recipe:
             plain["lr_ref"] = self.lr_ref
         for name, arguments in (("model", self.model), ("data", self.data)):
             if arguments:
-                plain[name] = _plain(arguments)
+                plain[name] = listed(arguments)
         return plain
 
     @classmethod
@@ -194,8 +198,7 @@ class Recipe:
             raise UserError("this is not a recipe:\n  " + "\n  ".join(problems))
         values = dict(plain)
         for key in ("optimizer", "scheduler"):
-            part = {"name": plain[key]} if isinstance(plain[key], str) else dict(plain[key])
-            values[key] = Part(str(part.pop("name", "")), part)
+            values[key] = ComponentConfig.from_dict(plain[key])
         return cls(**values)
 
     def to_yaml(self) -> str:
@@ -204,8 +207,8 @@ class Recipe:
 
     def describe(self) -> str:
         """One line for people: `sgd lr=0.1 batch=128 cosine(final=0) warmup=0.05`."""
-        optimizer = _differing(self.optimizer, _optimizer_parameters()[self.optimizer.name])
-        scheduler = _differing(self.scheduler, _scheduler_parameters()[self.scheduler.name])
+        optimizer = _differing(self.optimizer, OPTIMIZERS)
+        scheduler = _differing(self.scheduler, SCHEDULERS)
         words = [optimizer, f"lr={self.lr:.4g}", f"batch={self.batch_size}", scheduler]
         if Duration.parse(self.warmup).amount:
             warmup = self.warmup
@@ -222,47 +225,32 @@ class Recipe:
         return " ".join(words)
 
 
-def _optimizer_parameters() -> dict[str, Mapping[str, Parameter]]:
-    return {name: kind.parameters for name, kind in OPTIMIZERS.items()}
-
-
-def _scheduler_parameters() -> dict[str, Mapping[str, Parameter]]:
-    return {name: family.parameters for name, family in FAMILIES.items()}
-
-
 def _complete(
-    part: Part, what: str, catalogue: Mapping[str, Mapping[str, Parameter]]
-) -> tuple[Part, list[str]]:
-    """The part with its defaults filled in, and what is wrong with it."""
-    if part.name not in catalogue:
-        return part, [f"{what}: {unknown(part.name, catalogue)}"]
-    parameters = catalogue[part.name]
-    problems = []
-    for name, value in part.arguments.items():
-        if name not in parameters:
-            problems.append(f"{part.name}: {unknown(name, parameters)}")
-        elif problem := parameters[name].problem(value):
-            problems.append(f"{part.name}.{name}: {problem}")
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    return Part(part.name, _plain(defaults | dict(part.arguments))), problems
+    config: ComponentConfig, registry: Registry[Component]
+) -> tuple[ComponentConfig, list[str]]:
+    """The component with its defaults filled in, and what is wrong with it.
+
+    The user's own code is not imported: recipes are read where it is not installed. Its arguments
+    were checked with the configuration.
+    """
+    if config.own:
+        return replace(config, arguments=listed(config.arguments)), []
+    if config.name not in registry:
+        return config, [f"{registry.noun}: {unknown(config.name, registry)}"]
+    component = registry[config.name]
+    arguments = listed(component.complete(config.arguments))
+    return replace(config, arguments=arguments), component.problems(config.name, config.arguments)
 
 
-def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    plain: Callable[[Any], Any] = lambda value: (  # noqa: E731
-        [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-    )
-    return {name: plain(value) for name, value in arguments.items()}
-
-
-def _differing(part: Part, parameters: Mapping[str, Parameter]) -> str:
+def _differing(config: ComponentConfig, registry: Registry[Component]) -> str:
     """`name(argument=value, ...)` with what differs from the defaults."""
-    defaults = _plain({name: parameter.default for name, parameter in parameters.items()})
+    defaults = {} if config.own else listed(registry[config.name].complete({}))
     words = [
         f"{name}={_short(value)}"
-        for name, value in part.arguments.items()
-        if value != defaults.get(name)
+        for name, value in config.arguments.items()
+        if name not in defaults or value != defaults[name]
     ]
-    return f"{part.name}({', '.join(words)})" if words else part.name
+    return f"{config.name}({', '.join(words)})" if words else config.name
 
 
 def _short(value: Any) -> str:

@@ -1,13 +1,14 @@
-"""The samplers of the catalogue. To add one: a function here and a YAML in conf/sampler."""
+"""The samplers. To add one: a function and an entry in SAMPLERS here, a YAML in conf/sampler."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -31,11 +32,9 @@ class Order:
 
 
 @dataclass(frozen=True)
-class SamplerKind:
-    """A sampler: how it is built for a trial, and its parameters."""
+class Sampler(Component):
+    """A sampler: a function of an `Order` and its parameters that returns an Optuna sampler."""
 
-    build: Callable[..., BaseSampler]
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     enumerates: bool = False
     """Whether the settings are fixed beforehand: every combination of the space once."""
 
@@ -88,38 +87,63 @@ def _cmaes(order: Order, **arguments: Any) -> BaseSampler:
 
 _STARTUP = Parameter("int", 10, 0, help="random trials before the model is used")
 
-SAMPLERS: dict[str, SamplerKind] = {
-    "auto": SamplerKind(
-        _auto,
-        {"n_startup_trials": Parameter("int", 6, 1, help="evenly spread before the model is used")},
-    ),
-    "tpe": SamplerKind(
-        _tpe,
-        {
-            "n_startup_trials": _STARTUP,
-            "n_ei_candidates": Parameter("int", 24, 1, help="candidates weighed for each value"),
-        },
-    ),
-    "random": SamplerKind(_random),
-    "qmc": SamplerKind(
-        _qmc,
-        {"qmc_type": Parameter("choice", "sobol", choices=("sobol", "halton"))},
-    ),
-    "gp": SamplerKind(_gp, {"n_startup_trials": _STARTUP}),
-    "cmaes": SamplerKind(_cmaes, {"n_startup_trials": _STARTUP}),
-    "grid": SamplerKind(_random, enumerates=True),
-}
+SAMPLERS = Registry(
+    "sampler",
+    [
+        Sampler(
+            "auto",
+            _auto,
+            {
+                "n_startup_trials": Parameter(
+                    "int", 6, 1, help="evenly spread before the model is used"
+                )
+            },
+            "a model of all branches together that also learns from curves of pruned trials",
+        ),
+        Sampler(
+            "tpe",
+            _tpe,
+            {
+                "n_startup_trials": _STARTUP,
+                "n_ei_candidates": Parameter(
+                    "int", 24, 1, help="candidates weighed for each value"
+                ),
+            },
+            "Optuna's tree-structured Parzen estimator",
+        ),
+        Sampler("random", _random, help="independent random values"),
+        Sampler(
+            "qmc",
+            _qmc,
+            {
+                "qmc_type": Parameter(
+                    "choice", "sobol", choices=("sobol", "halton"), help="the sequence"
+                )
+            },
+            "a quasi-random sequence that fills the space evenly",
+        ),
+        Sampler("gp", _gp, {"n_startup_trials": _STARTUP}, "Optuna's Gaussian process"),
+        Sampler("cmaes", _cmaes, {"n_startup_trials": _STARTUP}, "CMA-ES, for numeric parameters"),
+        Sampler("grid", _random, help="every combination of the space once", enumerates=True),
+    ],
+    where="sampler",
+)
 
 
-def build_sampler(name: str, arguments: Mapping[str, Any], order: Order) -> BaseSampler:
+def enumerates(config: ComponentConfig) -> bool:
+    """Whether the settings are fixed beforehand; those of a sampler of the user's are not."""
+    return not config.own and SAMPLERS[config.name].enumerates
+
+
+def build_sampler(config: ComponentConfig, order: Order) -> BaseSampler:
     """The sampler of one trial.
 
     Optuna's notes that a part of it is experimental are kept from the screen.
     """
     from optuna.exceptions import ExperimentalWarning
 
-    kind = SAMPLERS[name]
-    defaults = {key: parameter.default for key, parameter in kind.parameters.items()}
+    sampler = SAMPLERS[config.name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return kind.build(order, **{**defaults, **arguments})
+        built: BaseSampler = sampler.load()(order, **sampler.complete(config.arguments))
+        return built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -19,6 +20,8 @@ from lrsearch.hints import unknown
 
 PASSED_ON = (KeyboardInterrupt, GeneratorExit)
 """What is no error of the user's code: Ctrl-C, and the end of a generator."""
+_MISSPELT = 0.9
+"""The likeness from which on a name that `**kwargs` would take is a misspelt argument."""
 
 
 def load_target(dotted: str, what: str) -> Any:
@@ -123,7 +126,9 @@ def check_arguments(
                 f"{what}.{name}: {called} takes it by position alone, and it can only be given by "
                 f"name; name a function of yours that calls {called}"
             )
-        elif name not in named and not signature.is_open:
+        elif name not in named and (
+            not signature.is_open or difflib.get_close_matches(name, named, 1, _MISSPELT)
+        ):
             problems.append(f"{what}.{name}: {unknown(name, named)}")
     problems += [
         f"{what}.{name} is missing: {called} needs it"

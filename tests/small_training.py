@@ -13,7 +13,8 @@ from torch import nn
 
 from lrsearch.data.parts import Parts, TensorPart
 from lrsearch.evaluation import Evaluation
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
 from lrsearch.seeds import seed_everything
 from lrsearch.training.loop import Task
@@ -24,8 +25,8 @@ STEPS = 27
 LENGTH = Length(steps=STEPS, steps_per_epoch=6, steps_per_evaluation=4)
 """Evaluations and epochs end at different steps, and the last step ends neither."""
 OPTIMIZERS = {
-    "sgd": Part("sgd", {"momentum": 0.9, "nesterov": True}),
-    "adamw": Part("adamw"),
+    "sgd": ComponentConfig("sgd", {"momentum": 0.9, "nesterov": True}),
+    "adamw": ComponentConfig("adamw"),
 }
 # Durations that make something happen within so few steps.
 SCHEDULERS: dict[str, dict[str, Any]] = {
@@ -71,7 +72,7 @@ def small_task(
         lr=0.05,
         batch_size=16,
         optimizer=OPTIMIZERS[optimizer],
-        scheduler=Part(scheduler, SCHEDULERS.get(scheduler, {})),
+        scheduler=ComponentConfig(scheduler, SCHEDULERS.get(scheduler, {})),
         warmup=warmup,
         grad_clip=grad_clip,
     )

@@ -14,7 +14,8 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.evaluation import Evaluation
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.states import Outcome, WorkState
 
 INFO = DataInfo(
@@ -41,8 +42,10 @@ def recipe(lr: float = 0.1, batch_size: int = 32, scheduler: str = "cosine", **m
     """A recipe with the rest in the middle of its ranges, but for the warm-up."""
     name = more.pop("optimizer", "sgd")
     inner = {"weight_decay": 1e-4} | ({"momentum": 0.9, "nesterov": True} if name == "sgd" else {})
-    optimizer = Part(name, inner)
-    return Recipe(lr, batch_size, optimizer, Part(scheduler, more.pop("arguments", {})), **more)
+    optimizer = ComponentConfig(name, inner)
+    return Recipe(
+        lr, batch_size, optimizer, ComponentConfig(scheduler, more.pop("arguments", {})), **more
+    )
 
 
 def trial(

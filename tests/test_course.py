@@ -7,13 +7,15 @@ import math
 import pytest
 
 from lrsearch.course import Course
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
 
 
 def recipe(scheduler: str, lr: float = 0.2, warmup: float = 0.0, **arguments: float) -> Recipe:
     return Recipe(
-        lr=lr, batch_size=8, optimizer=Part("sgd"), scheduler=Part(scheduler, arguments),
+        lr=lr, batch_size=8,
+        optimizer=ComponentConfig("sgd"), scheduler=ComponentConfig(scheduler, arguments),
         warmup=warmup,
     )  # fmt: skip
 

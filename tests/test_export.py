@@ -20,9 +20,9 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script
 from lrsearch.export.templates import environment
 from lrsearch.objective import build_objective
-from lrsearch.recipe import Part, Recipe
-from lrsearch.schedules.families import FAMILIES
-from lrsearch.training.settings import Target
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
+from lrsearch.schedules.families import SCHEDULERS
 
 SEED = 5
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -37,8 +37,8 @@ def both(
     known: dict[str, Any] = {
         "lr": 0.05,
         "batch_size": 64,
-        "optimizer": Part("sgd", {"momentum": 0.9}),
-        "scheduler": Part("cosine"),
+        "optimizer": ComponentConfig("sgd", {"momentum": 0.9}),
+        "scheduler": ComponentConfig("cosine"),
     }
     recipe = Recipe(**(known | changes))
     found = Collected()
@@ -67,10 +67,10 @@ def check_names(script: str) -> None:
 
 
 @pytest.mark.parametrize("warmup", [0, "7st"])
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: Any) -> None:
     arguments = {"patience": "1st", "factor": 0.5} if name == "plateau" else {}
-    scheduler = Part(name, arguments)
+    scheduler = ComponentConfig(name, arguments)
     value, printed, _ = both(capsys, "metric.at=last", scheduler=scheduler, warmup=warmup)
     assert printed == value
 
@@ -91,10 +91,10 @@ def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: 
         (["model=cnn", "train.epochs=1"], {"model": {"width": 4, "dropout": 0.2}}),
         (["train.loss.name=cross_entropy", "train.loss.label_smoothing=0.1"], {}),
         ([], {"head_lr_factor": 3.0, "warmup": 0.2, "grad_clip": 1.0}),
-        ([], {"head_lr_factor": 3.0, "scheduler": Part("plateau", {"patience": "1st"})}),
+        ([], {"head_lr_factor": 3.0, "scheduler": ComponentConfig("plateau", {"patience": "1st"})}),
         ([], {"data": {"size": 10}}),
         ([], {"batch_size": 5000}),
-        ([], {"optimizer": Part("adamw"), "lr": 0.003}),
+        ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
     ],
 )
 def test_every_setting(
@@ -153,7 +153,7 @@ def test_own_code_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_script_of_a_pretrained_model_defines_what_it_uses() -> None:
     settings = load_settings(["+sweep=digits", "model=resnet18"])
-    recipe = Recipe(0.1, 64, Part("sgd"), Part("cosine"))
+    recipe = Recipe(0.1, 64, ComponentConfig("sgd"), ComponentConfig("cosine"))
     Path("best.py").write_text(
         best_script(settings, prepare(settings.data), hostile_record("s", recipe))
     )
@@ -171,7 +171,7 @@ def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
     watching = {"patience": "1st", "factor": 0.1, "threshold": 0.05}
     value, printed, _ = both(
         capsys, "metric.at=last", "train.loss={_target_: exported_negative.negative}",
-        "train.epochs=6", scheduler=Part("plateau", watching),
+        "train.epochs=6", scheduler=ComponentConfig("plateau", watching),
     )  # fmt: skip
     assert printed == value
 
@@ -404,8 +404,8 @@ def test_no_text_breaks_the_script_or_runs_in_it(text: str) -> None:
         "a": text, text: 1, "class": [text, {text: (text,)}], "b": math.inf, "c": -math.nan,
     })  # fmt: skip
     Path("shop_model.py").write_text("def Net(**arguments): return arguments\n")
-    recipe = Recipe(lr=0.1, batch_size=64, optimizer=Part("sgd"), scheduler=Part("cosine"),
-                    model={"tuned": text})  # fmt: skip
+    recipe = Recipe(lr=0.1, batch_size=64, optimizer=ComponentConfig("sgd"),
+                    scheduler=ComponentConfig("cosine"), model={"tuned": text})  # fmt: skip
     changed = dataclasses.replace(settings, metric=metric, model=model)
     info = prepare(settings.data)
     script = best_script(changed, info, hostile_record(text, recipe))
@@ -422,10 +422,10 @@ def test_no_text_breaks_the_script_or_runs_in_it(text: str) -> None:
 def test_no_text_breaks_the_script_of_an_own_objective(text: str) -> None:
     objective = {"_target_": "shop_loop.train", "a": text}
     settings = load_settings(["+sweep=digits"])
-    target = Target(objective["_target_"], {"a": text, text: 2}, own=True)
+    target = ComponentConfig.own_code(objective["_target_"], {"a": text, text: 2})
     Path("shop_loop.py").write_text("def train(recipe, report, **arguments): ...\n")
-    recipe = Recipe(lr=0.1, batch_size=64, optimizer=Part("sgd"), scheduler=Part("cosine"),
-                    data={"tuned": text})  # fmt: skip
+    recipe = Recipe(lr=0.1, batch_size=64, optimizer=ComponentConfig("sgd"),
+                    scheduler=ComponentConfig("cosine"), data={"tuned": text})  # fmt: skip
     changed = dataclasses.replace(settings, objective=target)
     found = run_script(best_script(changed, None, hostile_record(text, recipe)))
     assert found["RECIPE"] == recipe.to_dict()
@@ -440,8 +440,10 @@ def test_a_script_calls_an_own_objective_as_a_worker_does(
         "    report(1, recipe.lr * n, seed=seed, epochs=epochs)\n"
     )
     settings = load_settings(["+sweep=digits", "train.epochs=3"])
-    target = Target("shop_report.report", {"n": 4, "seed": 7}, own=True)
-    recipe = Recipe(lr=0.5, batch_size=64, optimizer=Part("sgd"), scheduler=Part("cosine"))
+    target = ComponentConfig.own_code("shop_report.report", {"n": 4, "seed": 7})
+    recipe = Recipe(
+        lr=0.5, batch_size=64, optimizer=ComponentConfig("sgd"), scheduler=ComponentConfig("cosine")
+    )
     changed = dataclasses.replace(settings, objective=target)
     Path("best.py").write_text(best_script(changed, None, hostile_record("s", recipe)))
     check_names("best.py")

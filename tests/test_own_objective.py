@@ -15,10 +15,11 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.objective import build_objective
 from lrsearch.objectives.base import Objective
 from lrsearch.own_objective import OwnReport
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.training.loop import Diverged
 
-RECIPE = Recipe(0.1, 32, Part("sgd"), Part("constant"))
+RECIPE = Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("constant"))
 
 
 class Taken:

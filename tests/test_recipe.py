@@ -13,7 +13,8 @@ from torch import nn
 
 from lrsearch.errors import UserError
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
 
 LENGTH = Length(steps=20, steps_per_epoch=10, steps_per_evaluation=10)
@@ -23,8 +24,8 @@ def recipe(**changes: Any) -> Recipe:
     known: dict[str, Any] = {
         "lr": 0.1,
         "batch_size": 32,
-        "optimizer": Part("sgd", {"momentum": 0.9}),
-        "scheduler": Part("cosine"),
+        "optimizer": ComponentConfig("sgd", {"momentum": 0.9}),
+        "scheduler": ComponentConfig("cosine"),
     }
     return Recipe(**(known | changes))
 
@@ -39,8 +40,8 @@ class TwoLayers(nn.Module):
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_every_optimizer_is_built_with_its_rate_and_takes_a_step(name: str) -> None:
     model = TwoLayers()
-    optimizer = recipe(optimizer=Part(name)).build_optimizer(model)
-    assert type(optimizer).__name__ == OPTIMIZERS[name].cls
+    optimizer = recipe(optimizer=ComponentConfig(name)).build_optimizer(model)
+    assert type(optimizer).__name__ == OPTIMIZERS[name].path.rpartition(".")[2]
     assert [group["lr"] for group in optimizer.param_groups] == [0.1]
     before = model.body.weight.clone()
     model.head(model.body(torch.ones(1, 3))).sum().backward()
@@ -49,13 +50,13 @@ def test_every_optimizer_is_built_with_its_rate_and_takes_a_step(name: str) -> N
 
 
 def test_arguments_of_the_optimizer_reach_it() -> None:
-    part = Part("sgd", {"momentum": 0.7, "nesterov": True, "weight_decay": 0.01})
+    part = ComponentConfig("sgd", {"momentum": 0.7, "nesterov": True, "weight_decay": 0.01})
     group = recipe(optimizer=part).build_optimizer(TwoLayers()).param_groups[0]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.7, True, 0.01)
 
 
 def test_nesterov_without_momentum_is_plain_sgd() -> None:
-    part = Part("sgd", {"momentum": 0.0, "nesterov": True})
+    part = ComponentConfig("sgd", {"momentum": 0.0, "nesterov": True})
     assert recipe(optimizer=part).build_optimizer(TwoLayers()).param_groups[0]["nesterov"] is False
 
 
@@ -89,7 +90,7 @@ def test_a_schedule_drives_the_optimizer_it_was_built_on() -> None:
 
 def test_a_recipe_survives_json_and_yaml() -> None:
     original = recipe(
-        scheduler=Part("multistep", {"milestones": ["5ep", 0.7]}),
+        scheduler=ComponentConfig("multistep", {"milestones": ["5ep", 0.7]}),
         warmup="100st",
         grad_clip=1.0,
         head_lr_factor=3.0,
@@ -102,7 +103,7 @@ def test_a_recipe_survives_json_and_yaml() -> None:
 
 
 def test_defaults_are_written_out_so_that_a_stored_recipe_keeps_its_meaning() -> None:
-    stored = recipe(scheduler=Part("step")).to_dict()
+    stored = recipe(scheduler=ComponentConfig("step")).to_dict()
     assert stored["scheduler"] == {"name": "step", "step_size": 0.3, "gamma": 0.1}
 
 
@@ -124,14 +125,26 @@ def test_a_line_describes_what_differs_from_the_defaults() -> None:
         ({"batch_size": 0}, "batch_size: 0 is out of range"),
         ({"warmup": 30}, "did you mean 30ep"),
         ({"grad_clip": -1.0}, "grad_clip: -1.0 is out of range"),
-        ({"optimizer": Part("sdg")}, "'sdg' is unknown; did you mean sgd?"),
-        ({"optimizer": Part("adam", {"momentum": 0.9})}, "adam: 'momentum' is unknown"),
-        ({"scheduler": Part("step", {"step_size": 30})}, "step.step_size: 30 is above 1"),
-        ({"scheduler": Part("plateau", {"mode": "low"})}, "'low' is not one of auto, min, max"),
-        ({"scheduler": Part("lambda", {"formula": "x"})}, "'x' is unknown in a formula"),
-        ({"scheduler": Part("piecewise", {"points": [[0, -1]]})}, "-1 is not a factor"),
-        ({"scheduler": Part("multistep", {"milestones": 0.5})}, "not a list of durations"),
-        ({"optimizer": Part("adam", {"betas": [0.9, 1.0]})}, "is not two numbers"),
+        ({"optimizer": ComponentConfig("sdg")}, "'sdg' is unknown; did you mean sgd?"),
+        (
+            {"optimizer": ComponentConfig("adam", {"momentum": 0.9})},
+            "adam.momentum: 'momentum' is unknown",
+        ),
+        (
+            {"scheduler": ComponentConfig("step", {"step_size": 30})},
+            "step.step_size: 30 is above 1",
+        ),
+        (
+            {"scheduler": ComponentConfig("plateau", {"mode": "low"})},
+            "'low' is not one of auto, min, max",
+        ),
+        ({"scheduler": ComponentConfig("lambda", {"formula": "x"})}, "'x' is unknown in a formula"),
+        ({"scheduler": ComponentConfig("piecewise", {"points": [[0, -1]]})}, "-1 is not a factor"),
+        (
+            {"scheduler": ComponentConfig("multistep", {"milestones": 0.5})},
+            "not a list of durations",
+        ),
+        ({"optimizer": ComponentConfig("adam", {"betas": [0.9, 1.0]})}, "is not two numbers"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_words(changes: dict[str, Any], said: str) -> None:

@@ -20,7 +20,8 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.evaluation import Evaluation
 from lrsearch.objective import build_objective
 from lrsearch.objectives.base import Objective
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.resumable import Resumable
 from lrsearch.training.loop import Stopped, Training
 from lrsearch.training.settings import TrainSettings
@@ -273,7 +274,10 @@ def objective(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Obj
 
 
 RECIPE = Recipe(
-    lr=0.05, batch_size=64, optimizer=Part("sgd", {"momentum": 0.9}), scheduler=Part("cosine")
+    lr=0.05,
+    batch_size=64,
+    optimizer=ComponentConfig("sgd", {"momentum": 0.9}),
+    scheduler=ComponentConfig("cosine"),
 )
 
 

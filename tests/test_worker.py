@@ -349,7 +349,7 @@ def listeners(monkeypatch: pytest.MonkeyPatch) -> list[Listener]:
         opened.append(Listener(trial))
         return opened[-1]
 
-    monkeypatch.setattr(service, "build_logger", lambda name, arguments: open_log)
+    monkeypatch.setattr(service, "build_logger", lambda config: open_log)
     return opened
 
 

@@ -28,7 +28,7 @@ from lrsearch.data.parts import TensorPart
 from lrsearch.entry.compose import load_settings
 from lrsearch.objective import TrainingObjective, build_objective
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.seeds import derived_seed
 from lrsearch.space.space import Space
 from lrsearch.training.loop import Diverged, Task, train
@@ -42,7 +42,7 @@ OVERRIDES = [
     "+space.scheduler.lambda={}",
     "+space.scheduler.multiplicative={}",
     "+space.scheduler.piecewise={}",
-    f"space.scheduler.only=[{','.join(FAMILIES)}]",
+    f"space.scheduler.only=[{','.join(SCHEDULERS)}]",
 ]
 
 

@@ -11,6 +11,7 @@ from simulate import Memory, Trial, course_of
 
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Running
+from lrsearch.registry import ComponentConfig
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Replayed:
 
 def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: Any) -> Replayed:
     """Runs the trainings in order, as a single worker would, whatever a sampler might do."""
-    memory = Memory(build_pruner(pruner_name, arguments, len(recorded[0].curve.rates), "min"))
+    memory = Memory(
+        build_pruner(ComponentConfig(pruner_name, arguments), len(recorded[0].curve.rates), "min")
+    )
     for number, one in enumerate(recorded):
         trial = one.trial(number)
         memory.trials.append(trial)
@@ -91,7 +94,7 @@ def _among_whole(
 ) -> Iterator[tuple[Trial, Memory]]:
     """Each training as if it were the last to begin, and what is known beside it."""
     evaluations = len(recorded[0].curve.rates)
-    memory = Memory(build_pruner(pruner_name, arguments, evaluations, "min"))
+    memory = Memory(build_pruner(ComponentConfig(pruner_name, arguments), evaluations, "min"))
     others = [one.trial(number) for number, one in enumerate(recorded)]
     for other in others:
         other.reached = len(other.curve.values)

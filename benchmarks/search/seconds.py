@@ -20,6 +20,7 @@ from problems import sampled
 
 from lrsearch.entry.compose import load_settings
 from lrsearch.forecast import Peer, Standing
+from lrsearch.registry import ComponentConfig
 from lrsearch.samplers import Order, build_sampler
 
 GOALS = {50: 0.3, 200: 1.0}
@@ -63,7 +64,7 @@ def main() -> None:
         seconds = []
         for repeat in range(REPEATS):
             order = Order(space, history, {}, 0, repeat)
-            study.sampler = build_sampler("auto", {}, order)
+            study.sampler = build_sampler(ComponentConfig("auto"), order)
             started = time.process_time()
             trial = study.ask()
             space.suggest(trial)

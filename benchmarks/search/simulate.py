@@ -18,6 +18,7 @@ from lrsearch.course import Course
 from lrsearch.forecast import Peer, standing
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
+from lrsearch.registry import ComponentConfig
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.study.history import MOST_PEERS
@@ -131,7 +132,11 @@ def simulate(
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(direction="minimize")
     memory = Memory(
-        build_pruner(contestant.pruner, contestant.pruner_arguments, problem.evaluations, "min")
+        build_pruner(
+            ComponentConfig(contestant.pruner, contestant.pruner_arguments),
+            problem.evaluations,
+            "min",
+        )
     )
 
     def begin() -> tuple[Trial, optuna.Trial]:
@@ -161,7 +166,9 @@ def _begin(
 ) -> tuple[Trial, optuna.Trial]:
     number = len(memory.trials)
     order = Order(problem.space, memory, {}, seed, derived_seed(seed, "sampler", number))
-    study.sampler = build_sampler(contestant.sampler, contestant.sampler_arguments, order)
+    study.sampler = build_sampler(
+        ComponentConfig(contestant.sampler, contestant.sampler_arguments), order
+    )
     asked = study.ask()
     recipe = problem.space.suggest(asked)
     curve = problem.curve(recipe, asked.params)

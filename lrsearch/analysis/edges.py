@@ -6,19 +6,15 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from lrsearch.analysis.parameters import Asked, asked, is_log, position
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.settings import Settings
 from lrsearch.formatting import listed, number, percent, plural
-from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
-from lrsearch.recipe import COMMON
 from lrsearch.schedules.durations import Duration, Length
-from lrsearch.schedules.families import FAMILIES
 from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
-from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.space import Space
 
 NEAR = 0.1
@@ -28,7 +24,6 @@ _MANY = 10_000
 _LOG_STEP = 10.0
 _POWERS_STEP = 4
 _LINEAR_STEP = 0.5
-_FREE = Parameter("float", None)
 _IN_EVALUATIONS = ("plateau.patience",)
 
 
@@ -150,8 +145,8 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
         )
         side = _side(share)
         if side is not None:
-            edge = _edge(one, settings.space, side, same, len(have), largest)
-            if _no_difference(edge, length):
+            edge = _edge(settings.space, one, side, same, len(have), largest)
+            if _no_difference(settings.space, edge, length):
                 continue
             near.append(edge)
         places.append((one.name, same))
@@ -165,8 +160,8 @@ def _side(share: float) -> Literal["low", "high"] | None:
 
 
 def _edge(
-    one: Asked,
     space: Space,
+    one: Asked,
     side: Literal["low", "high"],
     places: tuple[float, ...],
     complete: int,
@@ -178,7 +173,7 @@ def _edge(
         value=float(one.value),
         side=side,
         end=float(getattr(one.domain, side)),
-        wider=_wider(one, side, largest.get(one.name, math.inf)),
+        wider=_wider(space, one, side, largest.get(one.name, math.inf)),
         key=f"{space.config_key(one.name)}.{side}",
         complete=complete,
         top=sum(_side(place) == side for place in places),
@@ -200,21 +195,21 @@ def _chance(domain: FloatRange | IntRange | PowersOfTwo) -> float:
     return sum(itertools.compress(weights, at_ends)) / sum(weights)
 
 
-def _no_difference(edge: Edge, length: Length | None) -> bool:
+def _no_difference(space: Space, edge: Edge, length: Length | None) -> bool:
     """Whether a duration comes to the same number of steps (or evaluations) in a wider range."""
-    if length is None or edge.wider is None or _parameter(edge.name).kind != "duration":
+    if length is None or edge.wider is None or space.parameter(edge.name).kind != "duration":
         return False
     count = length.in_evaluations if edge.name in _IN_EVALUATIONS else length.in_steps
     values = (edge.value, edge.end, edge.wider)
     return len({count(Duration(value, "fraction")) for value in values}) == 1
 
 
-def _wider(one: Asked, side: Literal["low", "high"], largest: float) -> float | None:
+def _wider(space: Space, one: Asked, side: Literal["low", "high"], largest: float) -> float | None:
     """An end further out: ten times as far on a log scale, else by half of the range."""
     domain = one.domain
     assert isinstance(domain, (FloatRange, IntRange, PowersOfTwo))
     low, high = float(domain.low), float(domain.high)
-    bounds = _bounds(one.name)
+    bounds = _bounds(space.parameter(one.name))
     if isinstance(domain, PowersOfTwo):
         step: float = _POWERS_STEP
         while side == "high" and step > 1 and high * step > largest:
@@ -243,24 +238,8 @@ def _whole_steps(end: float, domain: IntRange, side: str) -> float:
     return domain.low + domain.step * (steps if side == "high" else -steps)
 
 
-def _bounds(stored: str) -> tuple[float, float]:
+def _bounds(parameter: Parameter) -> tuple[float, float]:
     """Between which values a parameter makes sense, whatever the space."""
-    parameter = _parameter(stored)
     if parameter.kind == "duration":  # a share of the training
         return 0.0, 1.0
     return parameter.low, parameter.high
-
-
-def _parameter(stored: str) -> Parameter:
-    """What the catalogue knows of a parameter."""
-    parsed = ParameterName.parse(stored)
-    owner, name = parsed.owner, parsed.argument
-    if owner in OWNERS:
-        return _FREE
-    known: dict[str, Any] = dict(COMMON)
-    if owner in FAMILIES:
-        known |= FAMILIES[owner].parameters
-    for optimizer in [owner] if owner in OPTIMIZERS else [*OPTIMIZERS]:
-        known = {**OPTIMIZERS[optimizer].parameters, **known}
-    parameter: Parameter = known.get(name, _FREE)
-    return parameter

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.models import MODELS
+from lrsearch.parameters import Parameter
+from lrsearch.registry import ComponentConfig, parameters_of
 from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.targets import load_target
-from lrsearch.training.settings import Target
-
-_SILENT = frozenset({"Optional", "Union", "None", "typing", "t"})
-"""Words of an annotation that say nothing of the kind of number."""
 
 
-def settle_types(space: dict[str, Any], model: Target | None, data: DataSpec | None) -> list[str]:
+def settle_types(
+    space: dict[str, Any], model: ComponentConfig | None, data: DataSpec | None
+) -> list[str]:
     """Write `type` into the ranges of arguments where the numbers alone say something else.
 
     The type is, in this order: the `type:` given; the one of the catalogue, or the annotation or a
@@ -64,13 +62,12 @@ def _ranges(space: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def _types_of_model(model: Target | None) -> dict[str, str]:
+def _types_of_model(model: ComponentConfig | None) -> dict[str, str]:
     if model is None:
         return {}
-    if model.own:
-        return _types_of_own(model.name, "model")
-    parameters = MODELS[model.name].arguments
-    return {name: one.kind for name, one in parameters.items() if one.kind in ("int", "float")}
+    if model.target is not None:
+        return _types_of_own(model.target, "model")
+    return _number_types(MODELS[model.name].parameters)
 
 
 def _types_of_data(data: DataSpec | None) -> dict[str, str]:
@@ -79,40 +76,16 @@ def _types_of_data(data: DataSpec | None) -> dict[str, str]:
     ours = {"crop": "int"}
     if data.target is not None:
         return ours | _types_of_own(data.target, "data")
-    return ours | number_types(SOURCES[data.name].function)
+    return ours | _number_types(SOURCES[data.name].parameters)
 
 
 def _types_of_own(dotted: str, what: str) -> dict[str, str]:
     """Empty where the user's code cannot be imported: that is reported when it is to be called."""
     try:
-        return number_types(load_target(dotted, what))
+        return _number_types(parameters_of(load_target(dotted, what)))
     except Exception:  # noqa: BLE001 - the user's module can raise anything
         return {}
 
 
-def number_types(function: Callable[..., Any]) -> dict[str, str]:
-    """`int` or `float` for each argument of a function whose annotation or default says so.
-
-    A whole default alone says nothing: many write `dropout=0`.
-    """
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # of some functions in C it is not known
-        return {}
-    found: dict[str, str] = {}
-    for name, parameter in parameters.items():
-        kind = _annotated(parameter.annotation)
-        if kind is None and parameter.annotation is parameter.empty:
-            kind = "float" if type(parameter.default) is float else None
-        if kind is not None:
-            found[name] = kind
-    return found
-
-
-def _annotated(annotation: Any) -> str | None:
-    """Of `int`, `float | None`, `Optional[float]` and the like, as text or as types."""
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    words = set(re.findall(r"\w+", text)) - _SILENT
-    if words == {"int"}:
-        return "int"
-    return "float" if words in ({"float"}, {"int", "float"}) else None
+def _number_types(parameters: Mapping[str, Parameter]) -> dict[str, str]:
+    return {name: one.kind for name, one in parameters.items() if one.kind in ("int", "float")}

@@ -10,17 +10,17 @@ from typing import Any
 
 from lrsearch.config.metric import metric_names
 from lrsearch.config.settings import MetricSettings, StudySettings
-from lrsearch.data.sources import SOURCES, source_arguments
+from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
 from lrsearch.hints import as_given, unknown
 from lrsearch.models import MODELS
-from lrsearch.samplers import SAMPLERS
+from lrsearch.registry import ComponentConfig
+from lrsearch.samplers import enumerates
 from lrsearch.schedules.durations import Duration, Unit
 from lrsearch.space.domains import Choices, Domain, Fixed
 from lrsearch.space.space import Space
-from lrsearch.training.losses import ARGUMENTS
-from lrsearch.training.settings import Target, TrainSettings
+from lrsearch.training.settings import TrainSettings
 
 MOST_CHOICES = 10_000
 _AUGMENTATION = ("crop", "flip")
@@ -53,25 +53,10 @@ def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
         problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
     if found["objective"] is not None:
         return
-    is_fine = train is not None and _is_fine("train", problems)
-    if is_fine:
-        check_measures(train, problems)
-    if is_fine and space:
+    if train is not None and space and _is_fine("train", problems):
         check_warmup(train, space, problems)
     if space and model and not model.own:
         check_model_values(space, model, problems)
-
-
-def check_measures(train: TrainSettings, problems: list[str]) -> None:
-    """The arguments of a loss and of metrics by name."""
-    measures = {} if train.loss is None else {"train.loss": train.loss}
-    measures |= {f"train.metrics.{name}": one for name, one in (train.metrics or {}).items()}
-    for key, target in measures.items():
-        valid = ARGUMENTS.get(target.name, ())
-        for name in () if target.own else target.arguments:
-            if name not in valid:
-                advice = unknown(name, valid) if valid else f"{target.name} takes no arguments here"
-                problems.append(f"{key}.{name}: {advice}")
 
 
 def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:
@@ -133,18 +118,15 @@ def _is_fine(key: str, problems: list[str]) -> bool:
     return not any(re.match(rf"{re.escape(key)}[.: ]", problem) for problem in problems)
 
 
-def check_model_values(space: Space, model: Target, problems: list[str]) -> None:
-    """The values of the arguments of a model of the catalogue, given and tuned."""
-    kind = MODELS[model.name]
-    values = {f"model.{key}": [value] for key, value in model.arguments.items()}
-    values |= {
-        f"space.model.{name}": domain.ends() for name, domain in space.tuned("model").items()
-    }
-    for path, tried in values.items():
-        argument = path.rpartition(".")[2]
-        if argument in kind.arguments:
-            wrong = [problem for value in tried if (problem := kind.problem(argument, value))]
-            problems.extend(f"{path}: {problem}" for problem in wrong)
+def check_model_values(space: Space, model: ComponentConfig, problems: list[str]) -> None:
+    """The values of the arguments of a model by name that are tuned."""
+    parameters = MODELS[model.name].parameters
+    for name, domain in space.tuned("model").items():
+        if name in parameters:
+            wrong = [
+                problem for value in domain.ends() if (problem := parameters[name].problem(value))
+            ]
+            problems.extend(f"space.model.{name}: {problem}" for problem in wrong)
 
 
 def check_metric(
@@ -164,13 +146,13 @@ def check_metric(
             )
 
 
-def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]) -> None:
+def check_tuned(space: Space, data: DataSpec, model: ComponentConfig, problems: list[str]) -> None:
     """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
     valid: dict[str, Sequence[str]] = {}
     if not model.own:
-        valid["model"] = [*MODELS[model.name].arguments]
+        valid["model"] = [*MODELS[model.name].parameters]
     if data.target is None:
-        valid["data"] = [*_AUGMENTATION, *source_arguments(SOURCES[data.name])]
+        valid["data"] = [*_AUGMENTATION, *SOURCES[data.name].parameters]
     for owner, arguments in valid.items():
         problems.extend(
             f"space.{owner}.{name}: {unknown(name, arguments)}"
@@ -179,7 +161,9 @@ def check_tuned(space: Space, data: DataSpec, model: Target, problems: list[str]
         )
 
 
-def check_plan(study: StudySettings, space: Space, sampler: Target, problems: list[str]) -> None:
+def check_plan(
+    study: StudySettings, space: Space, sampler: ComponentConfig, problems: list[str]
+) -> None:
     """The settings tried first, the balance and the grid, against the space."""
     for index, wanted in enumerate(study.try_first):
         try:
@@ -190,7 +174,7 @@ def check_plan(study: StudySettings, space: Space, sampler: Target, problems: li
     for name in () if study.balance == "families" else study.balance:
         if name not in ("optimizer", "scheduler"):
             problems.append(f"study.balance: {unknown(name, ('optimizer', 'scheduler'))}")
-    if SAMPLERS[sampler.name].enumerates:
+    if enumerates(sampler):
         if study.balance:
             problems.append("study.balance: a grid has every combination once; leave it empty")
         try:

@@ -18,7 +18,7 @@ from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
 from lrsearch.config.secrets import check_credentials
-from lrsearch.config.sections import mapping, own_target, section
+from lrsearch.config.sections import mapping, section
 from lrsearch.config.settings import (
     Configuration,
     ConfirmSettings,
@@ -32,6 +32,7 @@ from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors
 from lrsearch.hints import as_given, closest, unknown
 from lrsearch.space.names import OWNERS
+from lrsearch.space.own_options import resolve_own
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling
 from lrsearch.training.settings import TrainSettings
@@ -115,14 +116,16 @@ def _settings(
     notes = parts.settle_length(train_node, layers, problems)
     train = parts.train_from(train_node, problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
-    objective = own_target("objective", nodes["objective"], problems)
+    objective = parts.objective_from(nodes["objective"], problems)
     metric = mapping("metric", nodes["metric"], problems)
     settle_mode(metric, train, objective is not None, problems)
     wrong_monitors = settle_monitors(space.get("scheduler"), metric, train)
     model = parts.model_from(nodes["model"], problems)
     data = parts.data_from(nodes["data"], problems)
+    components = {}
     if is_new:
-        is_ours = nodes["objective"] is None
+        components = resolve_own(space, problems)
+        is_ours = objective is None
         notes += settle_types(space, model if is_ours else None, data if is_ours else None)
     values: dict[str, Any] = {
         "study": section("study", study, StudySettings, problems),
@@ -134,7 +137,7 @@ def _settings(
         "sampler": parts.sampler_from(nodes["sampler"], problems),
         "pruner": parts.pruner_from(nodes["pruner"], problems),
         "logger": parts.logger_from(nodes["logger"], problems),
-        "space": parse_space(space, coupling or Coupling(), problems),
+        "space": parse_space(space, coupling or Coupling(), problems, components),
         "queue": section("queue", nodes["queue"], QueueSettings, problems),
         "confirm": parts.confirm_from(nodes["confirm"], problems),
         **{key: str(nodes[key] or "") for key in ("sweep", "description")},

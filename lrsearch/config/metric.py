@@ -7,7 +7,7 @@ from typing import Any
 
 from lrsearch.config.settings import MetricSettings
 from lrsearch.metric_mode import BETTER, mode_of
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.settings import TrainSettings
 
 _MODES = ("min", "max")
@@ -58,7 +58,7 @@ def settle_monitors(
         return problems
     only = schedulers.get("only") or [*schedulers]
     for option in [only] if isinstance(only, str) else only:
-        family = FAMILIES.get(str(option))
+        family = SCHEDULERS.get(str(option))
         if family is None or "monitor" not in family.parameters:
             continue
         node = schedulers.get(option) or {}

@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.config.own_arguments import ARGUMENTS
-from lrsearch.config.sections import mapping, own_target, section, target
+from lrsearch.config.sections import mapping, section
 from lrsearch.config.settings import ConfirmSettings
-from lrsearch.data.sources import FALLBACKS, SOURCES, source_arguments
+from lrsearch.data.sources import FALLBACKS, SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
 from lrsearch.hints import as_given, unknown
 from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
+from lrsearch.objectives import OBJECTIVES
 from lrsearch.parameters import Parameter
 from lrsearch.pruning.catalogue import PRUNERS, build_pruner
+from lrsearch.registry import TARGET, ComponentConfig, read_own
 from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.durations import Duration
 from lrsearch.training.losses import LOSSES, METRICS
-from lrsearch.training.settings import Target, TrainSettings
+from lrsearch.training.settings import TrainSettings
 
 _LONGEST_NAME = 200
 Layer = tuple[str, Mapping[str, Any]]
@@ -83,13 +85,13 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     before = len(problems)
     node = mapping("train", node, problems)
     if node.get("loss") is not None:
-        node["loss"] = target("train.loss", node["loss"], LOSSES, problems)
+        node["loss"] = LOSSES.read(node["loss"], "train.loss", problems)
     if node.get("metrics") is not None:
         metrics = node["metrics"]
         if isinstance(metrics, list):
             metrics = {name: name for name in metrics}
         node["metrics"] = {
-            name: target(f"train.metrics.{name}", value or name, METRICS, problems)
+            name: METRICS.read(value or name, f"train.metrics.{name}", problems)
             for name, value in mapping("train.metrics", metrics, problems).items()
         }
     if len(problems) > before:
@@ -141,19 +143,14 @@ def _is_device(device: str) -> bool:
     return kind in ("auto", "cpu", "cuda", "mps") and (not index or index.isdigit())
 
 
-def model_from(node: Any, problems: list[str]) -> Target | None:
-    """A model of the catalogue, or the user's own; all of it but the data's sizes."""
+def model_from(node: Any, problems: list[str]) -> ComponentConfig | None:
+    """A model by name, or the user's own; all of it but the data's sizes."""
     node = mapping("model", node, problems)
-    if node.get("_target_") is not None:
+    if node.get(TARGET) is not None:
         node.pop("name", None)
         named_alike = mapping("model.arguments", node.pop(ARGUMENTS, None), problems)
-        return own_target("model", {**node, **named_alike}, problems)
-    model = target("model", node, MODELS, problems)
-    if model is not None:
-        valid = MODELS[model.name].arguments
-        wrong = [key for key in model.arguments if key not in valid]
-        problems.extend(f"model.{key}: {unknown(key, ['name', *valid])}" for key in wrong)
-    return model
+        return read_own({**node, **named_alike}, "model", problems)
+    return MODELS.read(node, "model", problems)
 
 
 _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
@@ -163,23 +160,23 @@ def data_from(node: Any, problems: list[str]) -> DataSpec | None:
     """Where the data come from; arguments of the user's own function are not checked."""
     before = len(problems)
     node = mapping("data", node, problems)
-    dotted = node.pop("_target_", None)
+    dotted = node.pop(TARGET, None)
     own = {key: node.pop(key) for key in [*node] if key not in _DATA_KEYS}
     if dotted is not None:
         own |= mapping("data.arguments", own.pop(ARGUMENTS, None), problems)
-        own_target("data", {"_target_": dotted}, problems)
+        read_own({TARGET: dotted}, "data", problems)
         node["name"], node["fallback"] = str(dotted), None
     elif node.get("name") not in SOURCES:
-        problems.append(f"data: {unknown(node.get('name'), [*SOURCES, '_target_: mypkg.load'])}")
+        problems.append(f"data: {SOURCES.unknown(node.get('name'))}")
     if node.get("fallback") is not None and node["fallback"] not in FALLBACKS:
         problems.append(f"data.fallback: {unknown(node['fallback'], [*FALLBACKS, 'null'])}")
     if dotted is None and node.get("name") in SOURCES:
-        allowed = source_arguments(SOURCES[node["name"]])
-        problems.extend(
-            f"data.{key}: {unknown(key, [*_DATA_KEYS, *allowed])}"
-            for key in own
-            if key not in allowed
-        )
+        source = SOURCES[node["name"]]
+        wrong = [key for key in own if key not in source.parameters]
+        valid = [*_DATA_KEYS, *source.parameters]
+        problems.extend(f"data.{key}: {unknown(key, valid)}" for key in wrong)
+        known = {key: value for key, value in own.items() if key in source.parameters}
+        problems.extend(source.problems("data", known))
     if dotted is None and node.get("fingerprint") is not None:
         problems.append(
             f"data.fingerprint: {as_given(node['fingerprint'])} is for streamed Datasets of your "
@@ -193,50 +190,32 @@ def data_from(node: Any, problems: list[str]) -> DataSpec | None:
     return section("data", known, DataSpec, problems)
 
 
-def _listed(
-    path: str,
-    node: Any,
-    catalogue: Mapping[str, Mapping[str, Parameter]],
-    problems: list[str],
-) -> Target | None:
-    """A sampler, a pruner or a logger, with its arguments checked."""
-    before = len(problems)
-    arguments = mapping(path, node, problems)
-    name = arguments.pop("name", None)
-    if name not in catalogue:
-        problems.append(f"{path}: {unknown(name, catalogue)}")
-        return None
-    for key, value in arguments.items():
-        if key not in catalogue[name]:
-            problems.append(f"{path}.{key}: {unknown(key, catalogue[name])}")
-        elif problem := catalogue[name][key].problem(value):
-            problems.append(f"{path}.{key}: {problem}")
-    return Target(name, arguments) if len(problems) == before else None
+def sampler_from(node: Any, problems: list[str]) -> ComponentConfig | None:
+    """What chooses the settings that are tried."""
+    return SAMPLERS.read(node, "sampler", problems)
 
 
-def sampler_from(node: Any, problems: list[str]) -> Target | None:
-    """A sampler of the catalogue."""
-    catalogue = {name: kind.parameters for name, kind in SAMPLERS.items()}
-    return _listed("sampler", node, catalogue, problems)
-
-
-def pruner_from(node: Any, problems: list[str]) -> Target | None:
-    """A pruner of the catalogue whose arguments go together."""
-    catalogue = {name: kind.parameters for name, kind in PRUNERS.items()}
-    pruner = _listed("pruner", node, catalogue, problems)
-    if pruner is not None:
+def pruner_from(node: Any, problems: list[str]) -> ComponentConfig | None:
+    """What ends trials early; its arguments go together."""
+    pruner = PRUNERS.read(node, "pruner", problems)
+    if pruner is not None and not pruner.own:
         try:
-            build_pruner(pruner.name, pruner.arguments, evaluations=1, mode="min")
+            build_pruner(pruner, evaluations=1, mode="min")
         except UserError as error:  # arguments that are fine one by one, but not together
             problems.append(str(error))
             return None
     return pruner
 
 
-def logger_from(node: Any, problems: list[str]) -> Target | None:
-    """A logger of the catalogue; `none` unless given."""
-    catalogue = {name: kind.parameters if kind else {} for name, kind in LOGGERS.items()}
-    return _listed("logger", node or {"name": "none"}, catalogue, problems)
+def logger_from(node: Any, problems: list[str]) -> ComponentConfig | None:
+    """Where evaluations go besides the database; `none` unless given."""
+    return LOGGERS.read(node or "none", "logger", problems)
+
+
+def objective_from(node: Any, problems: list[str]) -> ComponentConfig | None:
+    """The user's own training; None where lrsearch trains."""
+    found = None if node is None else OBJECTIVES.read(node, "objective", problems)
+    return found if found is not None and found.own else None
 
 
 def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
-import keyword
 import re
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from types import NoneType
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from lrsearch.hints import as_given, unknown
-from lrsearch.training.settings import Target
 
 T = TypeVar("T")
 
@@ -86,36 +84,3 @@ def mapping(path: str, node: Any, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path}: {as_given(node)} is not a mapping")
         return {}
     return dict(node)
-
-
-def target(path: str, node: Any, catalogue: Collection[str], problems: list[str]) -> Target | None:
-    """A function of the catalogue by name, or the user's own by `_target_`."""
-    if isinstance(node, str):
-        node = {"name": node}
-    node = mapping(path, node, problems)
-    if "_target_" in node:
-        return own_target(path, node, problems)
-    name = node.pop("name", None)
-    if name not in catalogue:
-        problems.append(f"{path}: {unknown(name, [*catalogue, '_target_: mypkg.function'])}")
-        return None
-    return Target(str(name), node)
-
-
-def _is_dotted(text: str) -> bool:
-    """Whether `import` takes it: exported scripts import it, too."""
-    words = text.split(".")
-    return len(words) > 1 and all(w.isidentifier() and not keyword.iskeyword(w) for w in words)
-
-
-def own_target(path: str, node: Any, problems: list[str]) -> Target | None:
-    if node is None:
-        return None
-    arguments = mapping(path, node, problems)
-    dotted = arguments.pop("_target_", None)
-    if not isinstance(dotted, str) or not _is_dotted(dotted):
-        problems.append(
-            f"{path}._target_: {as_given(dotted)} is not a dotted path such as mypkg.{path}"
-        )
-        return None
-    return Target(dotted, arguments, own=True)

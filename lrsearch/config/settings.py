@@ -10,8 +10,9 @@ from annotated_types import Ge, Gt
 from pydantic import Strict
 
 from lrsearch.data.spec import DataSpec
+from lrsearch.registry import ComponentConfig
 from lrsearch.space.space import Space
-from lrsearch.training.settings import Target, TrainSettings
+from lrsearch.training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,12 @@ class Settings:
     metric: MetricSettings
     train: TrainSettings
     data: DataSpec
-    model: Target
-    objective: Target | None
+    model: ComponentConfig
+    objective: ComponentConfig | None
     space: Space
-    sampler: Target
-    pruner: Target
-    logger: Target
+    sampler: ComponentConfig
+    pruner: ComponentConfig
+    logger: ComponentConfig
     queue: QueueSettings
     confirm: ConfirmSettings | None
     """None: the search's best is taken at its word."""

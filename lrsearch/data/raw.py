@@ -93,7 +93,8 @@ def _read_present(
     for folder in places:
         if _is_unpacked(files, folder):
             try:
-                return source.function(str(folder), download=False)
+                tensors: tuple[torch.Tensor, ...] = source.load()(str(folder), download=False)
+                return tensors
             except UNPACK_ERRORS as error:
                 where = folder / files.folder
                 if folder == root:
@@ -138,7 +139,7 @@ def _read_archives(
             extract_archive(str(archive), str(to))
         if not _is_unpacked(files, Path(passing)):
             raise EOFError(f"the archives in {root / files.archive_folder} are not complete")
-        tensors = source.function(passing, download=False)
+        tensors: tuple[torch.Tensor, ...] = source.load()(passing, download=False)
         top = Path(files.folder).parts[0]
         # Whole or not at all; if it is there, another process was first.
         with contextlib.suppress(OSError):
@@ -176,7 +177,8 @@ def _download(
                 # torchvision draws a progress bar for each file
                 contextlib.redirect_stderr(io.StringIO()),
             ):
-                return source.function(str(folder), download=True)
+                tensors: tuple[torch.Tensor, ...] = source.load()(str(folder), download=True)
+                return tensors
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
             if is_without_room(error):  # not to be taken for a network that is down
                 raise unwritable(folder, error) from None

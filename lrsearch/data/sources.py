@@ -1,4 +1,4 @@
-"""The registry of data sets.
+"""The data sets. To add one: a function here, an entry in SOURCES, a YAML in conf/data.
 
 The functions from `mnist` to `normalise` are pasted, as they stand, into exported scripts: each is
 short, complete in itself and uses nothing of lrsearch. They return (pool_x, pool_y, test_x,
@@ -7,10 +7,12 @@ test_y); the pool is what is split into training and validation part.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, Registry
 
 if TYPE_CHECKING:
     import torch
@@ -112,16 +114,15 @@ class RawFiles:
 
 
 @dataclass(frozen=True)
-class Source:
-    """One data set of the registry."""
+class Source(Component):
+    """A data set: a function that returns its tensors."""
 
-    function: Callable[..., tuple[torch.Tensor, ...]]
-    validation: int | float
+    validation: int | float = 0.1
     """Size of the validation part unless the user says otherwise."""
-    images: bool
+    images: bool = False
     """Whether the inputs are images (N x C x H x W) and are normalised."""
     files: RawFiles | None = None
-    """None: needs no files; `function` takes only the user's arguments."""
+    """None: needs no files; the function takes only the parameters."""
     size: int | None = None
     channels: int | None = None
     """The shape that a fallback has to take on."""
@@ -145,20 +146,65 @@ _CIFAR10_FILES = RawFiles(
     ("cifar-10-python.tar.gz",),
 )
 
-SOURCES: dict[str, Source] = {
-    "mnist": Source(mnist, 10_000, True, _mnist_files("MNIST"), 28, 1),
-    "fashion_mnist": Source(fashion_mnist, 10_000, True, _mnist_files("FashionMNIST"), 28, 1),
-    "cifar10": Source(cifar10, 5_000, True, _CIFAR10_FILES, 32, 3),
-    "digits": Source(digits, 0.25, True),
-    "linear": Source(linear, 250, False),
-}
-"""Name of a data set to where it comes from."""
+SOURCES = Registry(
+    "data",
+    [
+        Source(
+            "mnist",
+            mnist,
+            help="60,000 + 10,000 handwritten digits, 28 x 28",
+            validation=10_000,
+            images=True,
+            files=_mnist_files("MNIST"),
+            size=28,
+            channels=1,
+        ),
+        Source(
+            "fashion_mnist",
+            fashion_mnist,
+            help="60,000 + 10,000 pictures of clothes, 28 x 28",
+            validation=10_000,
+            images=True,
+            files=_mnist_files("FashionMNIST"),
+            size=28,
+            channels=1,
+        ),
+        Source(
+            "cifar10",
+            cifar10,
+            help="50,000 + 10,000 colour photographs, 32 x 32",
+            validation=5_000,
+            images=True,
+            files=_CIFAR10_FILES,
+            size=32,
+            channels=3,
+        ),
+        Source(
+            "digits",
+            digits,
+            {
+                "size": Parameter("int", 8, 1, help="pixels of a side; interpolated unless 8"),
+                "channels": Parameter("int", 1, 1, help="copies of the grey channel"),
+            },
+            "scikit-learn's 1,797 handwritten digits, 8 x 8; needs no download",
+            validation=0.25,
+            images=True,
+        ),
+        Source(
+            "linear",
+            linear,
+            {
+                "n": Parameter("int", 1000, 1, help="samples for training"),
+                "features": Parameter("int", 5, 1, help="inputs of a sample"),
+                "noise": Parameter("float", 0.2, 0.0, help="standard deviation added to targets"),
+                "seed": Parameter("int", 0, 0, help="of the numbers drawn"),
+            },
+            "linear regression on numbers that are drawn; needs no download",
+            validation=250,
+        ),
+    ],
+    where="data",
+)
 
 FALLBACKS = ("digits",)
 """Sources that need no download and take on any size and number of channels."""
-
-
-def source_arguments(source: Source) -> list[str]:
-    """The arguments of a source that a configuration may give."""
-    names = inspect.signature(source.function).parameters
-    return [name for name in names if name not in ("root", "download")]

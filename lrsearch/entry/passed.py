@@ -8,8 +8,8 @@ from typing import Any
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.models import model_arguments, model_class
+from lrsearch.registry import ComponentConfig
 from lrsearch.targets import Signature, load_target
-from lrsearch.training.settings import Target
 
 
 def passed(settings: Settings, info: DataInfo | None) -> list[str]:
@@ -22,7 +22,7 @@ def passed(settings: Settings, info: DataInfo | None) -> list[str]:
         call = _call(settings.data.target, settings.data.arguments, searched=searched)
         lines.append(f"data: {call}{_augmentation(settings.data)}")
     if settings.model.own and info is not None:
-        cls = model_class(settings.model.name, own=True)
+        cls = model_class(settings.model)
         arguments = model_arguments(cls, settings.model.arguments, info)
         call = _call(settings.model.name, arguments, searched=_searched(settings, "model"))
         lines.append(f"model: {call}")
@@ -37,7 +37,7 @@ def passed(settings: Settings, info: DataInfo | None) -> list[str]:
     return lines
 
 
-def _objective(objective: Target) -> str:
+def _objective(objective: ComponentConfig) -> str:
     from lrsearch.own_objective import OFFERED
 
     named = Signature.of(load_target(objective.name, "objective")).named

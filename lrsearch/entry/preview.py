@@ -19,9 +19,10 @@ from lrsearch.parameters import Parameter
 from lrsearch.pictures.curves import Curve
 from lrsearch.pictures.figure import Kind
 from lrsearch.pictures.text import paper, text_plot
-from lrsearch.recipe import COMMON, Part, Recipe
+from lrsearch.recipe import COMMON, Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Duration
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import STAND_IN
 from lrsearch.space.names import ParameterName
 from lrsearch.training.settings import TrainSettings
@@ -179,15 +180,15 @@ def _of_setting(
 ) -> tuple[str, list[Drawn], list[str]]:
     name = given.get("scheduler")
     if name is None:
-        raise UserError(f"say what to draw: lrsearch {USAGE}; schedulers: {', '.join(FAMILIES)}")
-    if name not in FAMILIES:
-        raise UserError(f"scheduler: {unknown(name, FAMILIES)}")
+        raise UserError(f"say what to draw: lrsearch {USAGE}; schedulers: {', '.join(SCHEDULERS)}")
+    if name not in SCHEDULERS:
+        raise UserError(f"scheduler: {SCHEDULERS.unknown(name)}")
     own, arguments = _sorted(str(name), given)
     recipe = Recipe(
         lr=float(own.get("lr", _DEFAULT_LR)),
         batch_size=1,
-        optimizer=Part("sgd"),
-        scheduler=Part(str(name), arguments),
+        optimizer=ComponentConfig("sgd"),
+        scheduler=ComponentConfig(str(name), arguments),
         warmup=own.get("warmup", 0),
     )
     train = TrainSettings(
@@ -202,7 +203,7 @@ def _of_setting(
 
 def _sorted(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is of the training, and what is of the scheduler. Raises ConfigErrors."""
-    parameters = FAMILIES[name].parameters
+    parameters = SCHEDULERS[name].parameters
     own: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     problems = []

@@ -27,7 +27,8 @@ from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.folders import for_a_moment
 from lrsearch.formatting import duration, plural, the_best
-from lrsearch.loggers.catalogue import check_logger, prepare_logger
+from lrsearch.launchers import LAUNCHERS
+from lrsearch.loggers.catalogue import check_logger, is_on, prepare_logger
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude
 from lrsearch.shell import command, name_word
@@ -44,13 +45,13 @@ from lrsearch.study.study import (
     open_study,
 )
 from lrsearch.study.trials import Studies
-from lrsearch.training.losses import misfit
+from lrsearch.training.losses import LOSSES, METRICS, misfit
 from lrsearch.workers.here import Here
-from lrsearch.workers.launcher import Launcher
 from lrsearch.workers.places import places
 
 if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
+    from lrsearch.workers.launcher import Launcher
 
 _ASSUMED_SAMPLES = 10_000
 
@@ -112,7 +113,7 @@ def _launched(
     if settings.space.to_find:
         shown = TellsRanges(shown, database, study.name)
     with shown as display:
-        launcher = Launcher(
+        launcher: Launcher = LAUNCHERS["local"].load()(
             study.name,
             Here(runtime.storage_url, runtime.checkpoints_url),
             where,
@@ -175,7 +176,7 @@ def _checked(
     settings: Settings, console: Console
 ) -> tuple[Settings, DataInfo | None, RampPlan | None]:
     """Checks what the sweep needs here; nothing is stored."""
-    check_logger(settings.logger.name)
+    check_logger(settings.logger)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
     _prepare_logger(console, settings)
@@ -307,18 +308,20 @@ def _check_measures(settings: Settings, info: DataInfo) -> None:
     if settings.model.own:
         return
     train = settings.train
-    chosen = {"train.loss": train.loss} if train.loss is not None else {}
-    chosen |= {f"train.metrics.{name}": one for name, one in (train.metrics or {}).items()}
-    wrong = {key: misfit(one, info.n_classes, info.n_targets) for key, one in chosen.items()}
+    chosen = {"train.loss": (train.loss, LOSSES)} if train.loss is not None else {}
+    chosen |= {
+        f"train.metrics.{name}": (one, METRICS) for name, one in (train.metrics or {}).items()
+    }
+    wrong = {key: misfit(*one, info.n_classes, info.n_targets) for key, one in chosen.items()}
     if problems := [f"{key}: {problem}" for key, problem in wrong.items() if problem]:
         raise ConfigErrors(problems)
 
 
 def _prepare_logger(console: Console, settings: Settings) -> None:
     logger = settings.logger
-    if logger.name != "none":
+    if is_on(logger):
         console.print(f"evaluations go to {logger.name}, too")
-        prepare_logger(logger.name, logger.arguments, settings.study.name)
+        prepare_logger(logger, settings.study.name)
 
 
 def _announce(

@@ -25,16 +25,15 @@ from lrsearch.export.templates import render
 from lrsearch.formatting import plural
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.targets import load_target
 from lrsearch.training.losses import (
     LOSSES,
     METRICS,
-    dotted,
-    fit_of,
+    MeasureComponent,
     loss_target,
     metric_targets,
 )
-from lrsearch.training.settings import Target
 
 _EVALUATION_SIZE = 1024
 """Samples that are evaluated at a time where no micro-batch is set."""
@@ -59,7 +58,7 @@ def _training(
     spec = settings.data.with_arguments(recipe.data)
     length = train.length(recipe.batch_size, info.n_train)
     batch_size = min(recipe.batch_size, info.n_train)
-    cls, arguments = recipe.optimizer_call()
+    path, arguments = recipe.optimizer_call()
     call, warmup = recipe.call(length)
     own_shapes = settings.model.own or spec.target is not None
     measures = list(_measures(settings, info.n_classes, own_shapes, names))
@@ -82,11 +81,9 @@ def _training(
         "measure_sources": dict.fromkeys(one.source for one in measures if one.source is not None),
         "amp": train.amp,
         "lr": recipe.lr,
-        "optimizer": CallText(names.of(f"torch.optim.{cls}"), arguments),
+        "optimizer": CallText(names.of(path), arguments),
         "head_lr_factor": recipe.head_lr_factor,
-        "scheduler": CallText(
-            names.of(f"torch.optim.lr_scheduler.{call.scheduler}"), call.arguments
-        ),
+        "scheduler": CallText(names.of(call.path), call.arguments),
         "warmup": warmup,
         "monitor": call.monitor,
         "pieces": math.ceil(batch_size / micro_batch),
@@ -145,7 +142,7 @@ def _model(settings: Settings, recipe: Recipe, info: DataInfo, names: Names) -> 
     model = settings.model
     given = {**model.arguments, **recipe.model}
     if model.own:
-        arguments = model_arguments(model_class(model.name, own=True), given, info)
+        arguments = model_arguments(model_class(model), given, info)
         return {"source": None, "build": CallText(names.of(model.name), arguments)}
     path = MODELS[model.name].path
     shape = {"input_shape": info.input_shape, "n_outputs": info.n_outputs}
@@ -180,9 +177,13 @@ def _measures(
 
 
 def _measure(
-    name: str, target: Target, catalogue: Mapping[str, str], own_shapes: bool, names: Names
+    name: str,
+    target: ComponentConfig,
+    registry: Registry[MeasureComponent],
+    own_shapes: bool,
+    names: Names,
 ) -> _Measure:
-    path = dotted(target, catalogue)
+    path = target.target or registry[target.name].path
     is_copied = path.startswith("lrsearch.")
     function = SourceText(path.rpartition(".")[2]) if is_copied else names.of(path)
     return _Measure(
@@ -191,7 +192,7 @@ def _measure(
         source_of(path) if is_copied else None,
         is_class=target.own and inspect.isclass(load_target(path, "train")),
         # What the catalogue's models put out has the shape of the catalogue's targets.
-        fit=fit_of(target.name).__name__ if own_shapes and not target.own else None,
+        fit=registry[target.name].fit if own_shapes and not target.own else None,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.states import Outcome
 
 if TYPE_CHECKING:
@@ -62,7 +63,12 @@ def candidate_colour(place: int) -> str:
 
 
 def _index(family: str) -> int:
-    return [*FAMILIES].index(family)
+    if family in SCHEDULERS:
+        return [*SCHEDULERS].index(family)
+    # One of the user's own: the same in every figure, after those that are known.
+    return len(SCHEDULERS) + zlib.crc32(family.encode()) % (
+        len(_PALETTE) * len(_SYMBOLS) - len(SCHEDULERS)
+    )
 
 
 def ordered(families: Iterable[str]) -> list[str]:

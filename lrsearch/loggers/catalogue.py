@@ -1,17 +1,17 @@
-"""The loggers of the catalogue. To add one: a module, an entry here and a YAML in conf/logger."""
+"""The loggers. To add one: a module, an entry in LOGGERS here, a YAML in conf/logger."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lrsearch.errors import UserError
 from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry
 
 _log = logging.getLogger(__name__)
 
@@ -41,85 +41,108 @@ class TrialLog(Protocol):
         """The trial has ended, or goes on elsewhere."""
 
 
+class NoLog:
+    """A log that keeps nothing."""
+
+    def __init__(self, trial: LoggedTrial) -> None:
+        pass
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def end(self, outcome: str, metric: str, value: float | None) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 @dataclass(frozen=True)
-class LoggerKind:
-    """A logger: a module with `prepare` and `Log`, the package it needs, and its parameters."""
+class Logger(Component):
+    """A logger: a class of `TrialLog`s that is called with the trial and the parameters.
 
-    module: str
-    package: str
-    extra: str
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    A class method `prepare(study, **parameters)` makes what the workers share.
+    """
 
-
-LOGGERS: dict[str, LoggerKind | None] = {
-    "none": None,
-    "tensorboard": LoggerKind(
-        "lrsearch.loggers.tensorboard",
-        "tensorboard",
-        "tensorboard",
-        {"folder": Parameter("text", "outputs", help="where the studies' folders are")},
-    ),
-    "mlflow": LoggerKind(
-        "lrsearch.loggers.mlflow",
-        "mlflow",
-        "mlflow",
-        {
-            "uri": Parameter("text", "", help="tracking server; MLFLOW_TRACKING_URI if empty"),
-            "experiment": Parameter("text", "", help="the study's name if empty"),
-        },
-    ),
-}
+    package: str | None = None
+    """The package that it needs, which the extra of the logger's name installs."""
 
 
-def check_logger(name: str) -> None:
+LOGGERS = Registry(
+    "logger",
+    [
+        Logger("none", NoLog, help="the database alone"),
+        Logger(
+            "tensorboard",
+            "lrsearch.loggers.tensorboard.Log",
+            {"folder": Parameter("text", "outputs", help="where the studies' folders are")},
+            "a folder of events for each trial",
+            package="tensorboard",
+        ),
+        Logger(
+            "mlflow",
+            "lrsearch.loggers.mlflow.Log",
+            {
+                "uri": Parameter("text", "", help="tracking server; MLFLOW_TRACKING_URI if empty"),
+                "experiment": Parameter("text", "", help="the study's name if empty"),
+            },
+            "a run for each trial, in an experiment of the study's name",
+            package="mlflow",
+        ),
+    ],
+    where="logger",
+    leading=1,
+)
+
+
+def is_on(config: ComponentConfig) -> bool:
+    """Whether anything is logged."""
+    return config.own or LOGGERS[config.name].target is not NoLog
+
+
+def check_logger(config: ComponentConfig) -> None:
     """Raises UserError where the package is missing."""
-    kind = LOGGERS[name]
-    if kind is None:
-        return
-    if importlib.util.find_spec(kind.package) is None:
+    package = None if config.own else LOGGERS[config.name].package
+    if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(
-            f"logger={name} needs the package {kind.package}: "
-            f"pip install 'lrsearch[{kind.extra}]', or go without: logger=none"
+            f"logger={config.name} needs the package {package}: "
+            f"pip install 'lrsearch[{config.name}]', or go without: logger=none"
         )
 
 
-def prepare_logger(name: str, arguments: Mapping[str, Any], study: str) -> None:
+def prepare_logger(config: ComponentConfig, study: str) -> None:
     """Makes what the workers will share, before they all want it at once.
 
     Raises UserError where it cannot be had.
     """
-    check_logger(name)
-    kind = LOGGERS[name]
-    if kind is None:
+    check_logger(config)
+    component = LOGGERS.component(config)
+    prepare = getattr(component.load(), "prepare", None)
+    if prepare is None:
         return
     try:
-        importlib.import_module(kind.module).prepare(study, **_complete(kind, arguments))
+        prepare(study, **component.complete(config.arguments))
     except Exception as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
-            f"logger={name} cannot be used: {reason}; go without: logger=none"
+            f"logger={config.name} cannot be used: {reason}; go without: logger=none"
         ) from error
-
-
-def _complete(kind: LoggerKind, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: one.default for key, one in kind.parameters.items()} | dict(arguments)
 
 
 OpenLog = Callable[[LoggedTrial], TrialLog]
 
 
-def build_logger(name: str, arguments: Mapping[str, Any]) -> OpenLog | None:
+def build_logger(config: ComponentConfig) -> OpenLog | None:
     """Opens a log for each trial; None where there is no logger. Raises UserError.
 
     Whatever goes wrong in a log is a warning, once a trial, and the trial goes on without.
     """
-    kind = LOGGERS[name]
-    if kind is None:
+    if not is_on(config):
         return None
-    check_logger(name)
-    log = importlib.import_module(kind.module).Log
-    complete = _complete(kind, arguments)
-    return lambda trial: Careful(lambda: log(trial, **complete))
+    check_logger(config)
+    component = LOGGERS.component(config)
+    log, arguments = component.load(), component.complete(config.arguments)
+    return lambda trial: Careful(lambda: log(trial, **arguments))
 
 
 class Careful:

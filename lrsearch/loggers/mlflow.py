@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 _TAG = "lrsearch.trial"
 
 
-def prepare(study: str, uri: str, experiment: str) -> None:
-    """Makes the store's tables, if it is a database, and the experiment. Raises MLflow's errors."""
-    from mlflow.tracking import MlflowClient
-
-    # A server that is not there is told in seconds: MLflow would try for four minutes.
-    with _environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="10"):
-        _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
-
-
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
     """Variables that hold unless the user has set them."""
@@ -45,6 +36,18 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
 
 class Log:
     """Writes to the tracking server in the background: training does not wait for it."""
+
+    @classmethod
+    def prepare(cls, study: str, uri: str, experiment: str) -> None:
+        """Make the store's tables, if it is a database, and the experiment.
+
+        Raises MLflow's errors.
+        """
+        from mlflow.tracking import MlflowClient
+
+        # A server that is not there is told in seconds: MLflow would try for four minutes.
+        with _environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="10"):
+            _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
 
     def __init__(self, trial: LoggedTrial, uri: str, experiment: str) -> None:
         from mlflow.tracking import MlflowClient

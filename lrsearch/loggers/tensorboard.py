@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def prepare(study: str, folder: str) -> None:
-    """Makes the study's folder. Raises OSError."""
-    _folder(folder, study).mkdir(parents=True, exist_ok=True)
-
-
 def _folder(folder: str, study: str) -> Path:
     return Path(folder).expanduser() / study / "tensorboard"
 
 
 class Log:
     """Writes to FOLDER/STUDY/tensorboard/trial-NUMBER."""
+
+    @classmethod
+    def prepare(cls, study: str, folder: str) -> None:
+        """Makes the study's folder. Raises OSError."""
+        _folder(folder, study).mkdir(parents=True, exist_ok=True)
 
     def __init__(self, trial: LoggedTrial, folder: str) -> None:
         self._trial = trial

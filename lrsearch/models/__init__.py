@@ -1,4 +1,4 @@
-"""The models of the catalogue. To add one: a file here, a line in MODELS, a YAML in conf/model."""
+"""The models. To add one: a file here, an entry in MODELS, a YAML in conf/model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry
 from lrsearch.targets import Signature, check_arguments, fresh, load_target
 
 if TYPE_CHECKING:
@@ -16,70 +17,77 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ModelKind:
-    """A model by its dotted path; `arguments` are known without importing torch."""
+class Model(Component):
+    """A model class; its parameters are known without importing torch."""
 
-    path: str
-    arguments: Mapping[str, Parameter]
     images: bool = False
     """Whether it takes images, channels × height × width, alone."""
-
-    def problem(self, argument: str, value: Any) -> str | None:
-        """What is wrong with the value of an argument; None, too, may be a default."""
-        parameter = self.arguments[argument]
-        return None if value is parameter.default is None else parameter.problem(value)
 
 
 _DROPOUT = Parameter("float", 0.0, 0.0, 1.0, help="share of values that are dropped")
 
-MODELS = {
-    "mlp": ModelKind(
-        "lrsearch.models.mlp.MLP",
-        {"hidden": Parameter("widths", (256, 128), help="of its layers"), "dropout": _DROPOUT},
-    ),
-    "cnn": ModelKind(
-        "lrsearch.models.cnn.CNN",
-        {"width": Parameter("int", 32, 1, help="of the first layer"), "dropout": _DROPOUT},
-        images=True,
-    ),
-    "resnet18": ModelKind(
-        "lrsearch.models.resnet18.ResNet18",
-        {
-            "weights": Parameter("text", None, help="a name of torchvision's, or a file"),
-            "small_images": Parameter("bool", None, help="by their size where it is left out"),
-            "dropout": _DROPOUT,
-        },
-        images=True,
-    ),
-}
+MODELS = Registry(
+    "model",
+    [
+        Model(
+            "mlp",
+            "lrsearch.models.mlp.MLP",
+            {"hidden": Parameter("widths", (256, 128), help="of its layers"), "dropout": _DROPOUT},
+            "a multi-layer perceptron; linear with hidden=[]",
+        ),
+        Model(
+            "cnn",
+            "lrsearch.models.cnn.CNN",
+            {"width": Parameter("int", 32, 1, help="of the first layer"), "dropout": _DROPOUT},
+            "a small convolutional network",
+            images=True,
+        ),
+        Model(
+            "resnet18",
+            "lrsearch.models.resnet18.ResNet18",
+            {
+                "weights": Parameter("text", None, help="a name of torchvision's, or a file"),
+                "small_images": Parameter("bool", None, help="by their size where it is left out"),
+                "dropout": _DROPOUT,
+            },
+            "torchvision's ResNet-18, from scratch or pretrained",
+            images=True,
+        ),
+    ],
+    where="model",
+)
 
 
-def model_class(name: str, own: bool) -> Any:
-    """The class or function behind a name of the catalogue or a dotted path of the user's."""
-    return load_target(name if own else MODELS[name].path, "model")
+def model_class(config: ComponentConfig) -> Any:
+    """The class or function of a model."""
+    return load_target(config.target or MODELS[config.name].path, "model")
 
 
-def build_model(name: str, own: bool, arguments: Mapping[str, Any], info: DataInfo) -> nn.Module:
+def build_model(config: ComponentConfig, arguments: Mapping[str, Any], info: DataInfo) -> nn.Module:
     """A model for these data: what they determine is given where its signature asks for it.
+
+    `arguments` are those of `config` and the tuned ones.
 
     Raises UserError for arguments it does not take, for data it does not take, and for what is no
     model.
     """
     from torch import nn
 
-    cls = model_class(name, own)
-    check_model(cls, name, own, arguments, info)
+    cls = model_class(config)
+    check_model(cls, config, arguments, info)
     model = cls(**fresh(model_arguments(cls, arguments, info)))
     if not isinstance(model, nn.Module):
-        raise UserError(f"model: {name} must return a torch.nn.Module, not {type(model).__name__}")
+        kind = type(model).__name__
+        raise UserError(f"model: {config.name} must return a torch.nn.Module, not {kind}")
     return model
 
 
 def check_model(
-    cls: Any, name: str, own: bool, arguments: Mapping[str, Any], info: DataInfo
+    cls: Any, config: ComponentConfig, arguments: Mapping[str, Any], info: DataInfo
 ) -> None:
     """Raises UserError for arguments or data that the model does not take."""
     check_arguments(cls, arguments, "model", offered=_offered(info))
+    name, own = config.name, config.own
     if not own and info.inputs_are == "complex numbers":
         raise UserError(
             f"model={name} takes real numbers, and the inputs of {info.name} are complex: return "

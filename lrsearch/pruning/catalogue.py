@@ -1,10 +1,8 @@
-"""The pruners of the catalogue. To add one: a rule, an entry here and a YAML in conf/pruner."""
+"""The pruners. To add one: a rule, an entry in PRUNERS here, a YAML in conf/pruner."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from lrsearch.errors import UserError
@@ -19,14 +17,7 @@ from lrsearch.pruning.rules import (
     Pruner,
     Threshold,
 )
-
-
-@dataclass(frozen=True)
-class PrunerKind:
-    """A pruner: how it is built from the mode, the evaluations of a whole trial, and parameters."""
-
-    build: Callable[..., Pruner]
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+from lrsearch.registry import Component, ComponentConfig, Registry
 
 
 def _median(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
@@ -46,7 +37,7 @@ def _hyperband(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
 
 
 def _patient(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
-    return Patient(build_pruner("median", {}, evaluations, mode), mode, **arguments)
+    return Patient(build_pruner(ComponentConfig("median"), evaluations, mode), mode, **arguments)
 
 
 def _schedule_aware(mode: Mode, evaluations: int, **arguments: Any) -> Pruner:
@@ -78,61 +69,86 @@ _WARMUP = Parameter("int", 0, 0, help="the first evaluation at which a trial may
 _FIRST = Parameter("int", 1, 1, help="evaluations before the first cut")
 _MEDIAN = {"n_startup_trials": _STARTUP, "n_warmup_steps": _WARMUP}
 
-PRUNERS: dict[str, PrunerKind] = {
-    "schedule_aware": PrunerKind(
-        _schedule_aware,
-        {
-            "keep": Parameter("float", 0.3, 0.0, 1.0, help="the best share stays, less later"),
-            "good": Parameter(
-                "float", 0.065, 0.0, 1.0, help="a trial may become one of the best such share"
-            ),
-            "chance": Parameter("float", 0.03, 0.0, 1.0, help="of that, above which it goes on"),
-            "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
-        },
-    ),
-    "median": PrunerKind(_median, _MEDIAN),
-    "percentile": PrunerKind(
-        _percentile,
-        {"percentile": Parameter("float", 25.0, 0.0, 100.0, help="the best so many %"), **_MEDIAN},
-    ),
-    "asha": PrunerKind(
-        _asha,
-        {
-            "min_resource": _FIRST,
-            "reduction_factor": Parameter("int", 4, 2, help="one in so many goes on"),
-        },
-    ),
-    "hyperband": PrunerKind(
-        _hyperband,
-        {
-            "min_resource": _FIRST,
-            "reduction_factor": Parameter("int", 3, 2, help="one in so many goes on"),
-        },
-    ),
-    "patient": PrunerKind(
-        _patient,
-        {
-            "patience": Parameter("int", 2, 0, help="evaluations without gain that are forgiven"),
-            "min_delta": Parameter("float", 0.0, 0.0, help="loss that is forgiven, too"),
-        },
-    ),
-    "threshold": PrunerKind(
-        _threshold,
-        {
-            "lower": Parameter("float", None, help="prune below"),
-            "upper": Parameter("float", None, help="prune above"),
-            "n_warmup_steps": _WARMUP,
-        },
-    ),
-    "none": PrunerKind(_none),
-}
+PRUNERS = Registry(
+    "pruner",
+    [
+        Component(
+            "schedule_aware",
+            _schedule_aware,
+            {
+                "keep": Parameter("float", 0.3, 0.0, 1.0, help="the best share stays, less later"),
+                "good": Parameter(
+                    "float", 0.065, 0.0, 1.0, help="a trial may become one of the best such share"
+                ),
+                "chance": Parameter(
+                    "float", 0.03, 0.0, 1.0, help="of that, above which it goes on"
+                ),
+                "spare": Parameter("float", 0.05, 0.0, 1.0, help="share not pruned, as a check"),
+            },
+            "ends trials whose forecast, along their own schedule, will not be among the best",
+        ),
+        Component(
+            "median", _median, _MEDIAN, "ends trials worse than the median at the same evaluation"
+        ),
+        Component(
+            "percentile",
+            _percentile,
+            {
+                "percentile": Parameter("float", 25.0, 0.0, 100.0, help="the best so many %"),
+                **_MEDIAN,
+            },
+            "ends trials that are not among the best percentile at the same evaluation",
+        ),
+        Component(
+            "asha",
+            _asha,
+            {
+                "min_resource": _FIRST,
+                "reduction_factor": Parameter("int", 4, 2, help="one in so many goes on"),
+            },
+            "asynchronous successive halving",
+        ),
+        Component(
+            "hyperband",
+            _hyperband,
+            {
+                "min_resource": _FIRST,
+                "reduction_factor": Parameter("int", 3, 2, help="one in so many goes on"),
+            },
+            "successive halving in several brackets",
+        ),
+        Component(
+            "patient",
+            _patient,
+            {
+                "patience": Parameter(
+                    "int", 2, 0, help="evaluations without gain that are forgiven"
+                ),
+                "min_delta": Parameter("float", 0.0, 0.0, help="loss that is forgiven, too"),
+            },
+            "median, but never while the trial still improves",
+        ),
+        Component(
+            "threshold",
+            _threshold,
+            {
+                "lower": Parameter("float", None, help="prune below"),
+                "upper": Parameter("float", None, help="prune above"),
+                "n_warmup_steps": _WARMUP,
+            },
+            "ends trials outside of given bounds",
+        ),
+        Component("none", _none, help="nothing is pruned"),
+    ],
+    where="pruner",
+)
 
 
-def build_pruner(name: str, arguments: Mapping[str, Any], evaluations: int, mode: Mode) -> Pruner:
+def build_pruner(config: ComponentConfig, evaluations: int, mode: Mode) -> Pruner:
     """The pruner; `evaluations` is how many a whole trial has at most (Hyperband plans with it).
 
     Raises UserError when the arguments do not go together.
     """
-    kind = PRUNERS[name]
-    defaults = {key: parameter.default for key, parameter in kind.parameters.items()}
-    return kind.build(mode, evaluations, **{**defaults, **arguments})
+    component = PRUNERS[config.name]
+    pruner: Pruner = component.load()(mode, evaluations, **component.complete(config.arguments))
+    return pruner

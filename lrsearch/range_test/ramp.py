@@ -9,7 +9,8 @@ from typing import Any
 from lrsearch.objective import TrainingObjective
 from lrsearch.range_test.curve import Ramp, diverged_at
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
 from lrsearch.seeds import derived_seed
 from lrsearch.space.domains import Domain
@@ -56,7 +57,7 @@ def ramp_recipe(space: Space, optimizer: str, batch_size: int, steps: int) -> Re
         lr_ref=None,
         batch_size=batch_size,
         warmup=0,
-        scheduler=Part("lambda", {"formula": rise}),
+        scheduler=ComponentConfig("lambda", {"formula": rise}),
     )
 
 

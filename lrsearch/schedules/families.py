@@ -1,31 +1,22 @@
-"""The scheduler families: what each takes, and the torch.optim.lr_scheduler call it becomes.
+"""The schedulers: what each takes, and the torch.optim.lr_scheduler call it becomes.
 
-To add one: write a function from `ScheduleInputs` to `TorchCall` and enter it in FAMILIES. `lr` is
-always the peak. `final`, `base` and the factors of `piecewise` are shares of it, so a family keeps
-its shape when the rate changes.
+To add one: write a function from `ScheduleInputs` to `TorchCall` and enter it in SCHEDULERS. `lr`
+is always the peak. `final`, `base` and the factors of `piecewise` are shares of it, so a scheduler
+keeps its shape when the rate changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 from lrsearch.errors import UserError
 from lrsearch.metric_mode import mode_of
 from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.formula import Formula
+from lrsearch.schedules.own import own_call
 from lrsearch.schedules.plan import ScheduleInputs, StepFunction, TorchCall
-
-
-@dataclass(frozen=True)
-class Family:
-    """A scheduler family of the catalogue."""
-
-    call: Callable[[ScheduleInputs], TorchCall]
-    parameters: Mapping[str, Parameter]
-    help: str
 
 
 def _constant(inputs: ScheduleInputs) -> TorchCall:
@@ -193,127 +184,173 @@ _FINAL = Parameter("float", 0.0, 0.0, 1.0, help="last rate as a share of the pea
 _GAMMA = Parameter("float", 0.1, 0.0, 1.0, open_low=True, help="factor of each cut")
 _EVERY = Parameter("duration", "1ep", help="how often the factor is applied")
 
-FAMILIES: dict[str, Family] = {
-    "constant": Family(_constant, {}, "the peak rate throughout: the baseline"),
-    "step": Family(
-        _step,
-        {"step_size": Parameter("duration", 0.3, help="time between cuts"), "gamma": _GAMMA},
-        "cut by gamma every step_size",
-    ),
-    "multistep": Family(
-        _multistep,
-        {
-            "milestones": Parameter("durations", (0.5, 0.75), help="when to cut"),
-            "gamma": _GAMMA,
-        },
-        "cut by gamma at each milestone",
-    ),
-    "exponential": Family(
-        _exponential,
-        {
-            "gamma": Parameter("float", 0.95, 0.0, 1.0, open_low=True, help="factor per `every`"),
-            "every": _EVERY,
-        },
-        "smooth exponential decay, by gamma in each `every`",
-    ),
-    "cosine": Family(_cosine, {"final": _FINAL}, "half a cosine from the peak to final"),
-    "cosine_restarts": Family(
-        _cosine_restarts,
-        {
-            "T_0": Parameter("duration", 0.25, help="length of the first cosine"),
-            "T_mult": Parameter("int", 2, 1, 10, help="each cosine is so many times longer"),
-            "final": _FINAL,
-        },
-        "cosines that start again at the peak",
-    ),
-    "linear": Family(_linear, {"final": _FINAL}, "straight line from the peak to final"),
-    "polynomial": Family(
-        _polynomial,
-        {"power": Parameter("float", 2.0, 0.0, 20.0, open_low=True, help="exponent")},
-        "(1 - progress) ** power",
-    ),
-    "plateau": Family(
-        _plateau,
-        {
-            "factor": Parameter("float", 0.1, 0.0, 0.99, open_low=True, help="factor of each cut"),
-            "patience": Parameter("duration", "10ep", help="time without improvement before a cut"),
-            "threshold": Parameter("float", 1e-4, 0.0, 1.0, help="relative gain that counts"),
-            "cooldown": Parameter("int", 0, 0, help="evaluations to wait after a cut"),
-            "final": _FINAL,
-            "monitor": Parameter("text", "val_loss", help="the metric that is watched"),
-            "mode": Parameter(
-                "choice",
-                "auto",
-                choices=("auto", "min", "max"),
-                help="what is better; auto: as the metric's name says",
-            ),
-        },
-        "cut by factor when the validation loss stops improving",
-    ),
-    "lambda": Family(
-        _lambda,
-        {"formula": Parameter("formula", "1 - progress", help="share of the peak")},
-        "a formula of epoch and progress, times the peak",
-    ),
-    "multiplicative": Family(
-        _multiplicative,
-        {"factor": Parameter("formula", "0.95", help="formula of the factor"), "every": _EVERY},
-        "the rate is multiplied by factor every `every`",
-    ),
-    "cyclic": Family(
-        _cyclic,
-        {
-            "base": Parameter("float", 0.1, 0.0, 1.0, help="lowest rate as a share of the peak"),
-            "step_size_up": Parameter("duration", 0.1, help="time from base to peak"),
-            "step_size_down": Parameter("duration", 0.1, help="time from peak to base"),
-            "mode": Parameter(
-                "choice",
-                "triangular",
-                choices=("triangular", "triangular2", "exp_range"),
-                help="what becomes of the peak from cycle to cycle",
-            ),
-            "gamma": Parameter(
-                "float",
-                0.5,
-                0.0,
-                1.0,
-                open_low=True,
-                help="exp_range: factor of the peak per cycle",
-            ),
-        },
-        "up and down between base and peak",
-    ),
-    "one_cycle": Family(
-        _one_cycle,
-        {
-            "pct_start": Parameter("float", 0.3, 0.01, 0.99, help="share of training spent rising"),
-            "anneal_strategy": Parameter("choice", "cos", choices=("cos", "linear"), help="shape"),
-            "div_factor": Parameter("float", 25.0, 1.0, help="peak over first rate"),
-            "final_div_factor": Parameter("float", 1e4, 1.0, help="first rate over last rate"),
-        },
-        "up to the peak, then down far below the start",
-    ),
-    "wsd": Family(
-        _wsd,
-        {
-            "decay": Parameter("duration", 0.2, help="length of the decay at the end"),
-            "shape": Parameter("choice", "linear", choices=tuple(_DECAY_SHAPES), help="its shape"),
-            "final": _FINAL,
-        },
-        "warm-up (if any), stable, then decay",
-    ),
-    "inverse_sqrt": Family(
-        _inverse_sqrt,
-        {"timescale": Parameter("duration", 0.05, help="time after which the rate is 1/sqrt(2)")},
-        "1 / sqrt of time",
-    ),
-    "piecewise": Family(
-        _piecewise,
-        {
-            "points": Parameter(
-                "points", ((0, 1.0), (0.5, 1.0), (1, 0.0)), help="[when, share of the peak], ..."
-            )
-        },
-        "straight lines between points given by hand",
-    ),
-}
+SCHEDULERS = Registry(
+    "scheduler",
+    [
+        Component("constant", _constant, {}, "the peak rate throughout: the baseline"),
+        Component(
+            "step",
+            _step,
+            {"step_size": Parameter("duration", 0.3, help="time between cuts"), "gamma": _GAMMA},
+            "cut by gamma every step_size",
+        ),
+        Component(
+            "multistep",
+            _multistep,
+            {
+                "milestones": Parameter("durations", (0.5, 0.75), help="when to cut"),
+                "gamma": _GAMMA,
+            },
+            "cut by gamma at each milestone",
+        ),
+        Component(
+            "exponential",
+            _exponential,
+            {
+                "gamma": Parameter(
+                    "float", 0.95, 0.0, 1.0, open_low=True, help="factor per `every`"
+                ),
+                "every": _EVERY,
+            },
+            "smooth exponential decay, by gamma in each `every`",
+        ),
+        Component("cosine", _cosine, {"final": _FINAL}, "half a cosine from the peak to final"),
+        Component(
+            "cosine_restarts",
+            _cosine_restarts,
+            {
+                "T_0": Parameter("duration", 0.25, help="length of the first cosine"),
+                "T_mult": Parameter("int", 2, 1, 10, help="each cosine is so many times longer"),
+                "final": _FINAL,
+            },
+            "cosines that start again at the peak",
+        ),
+        Component("linear", _linear, {"final": _FINAL}, "straight line from the peak to final"),
+        Component(
+            "polynomial",
+            _polynomial,
+            {"power": Parameter("float", 2.0, 0.0, 20.0, open_low=True, help="exponent")},
+            "(1 - progress) ** power",
+        ),
+        Component(
+            "plateau",
+            _plateau,
+            {
+                "factor": Parameter(
+                    "float", 0.1, 0.0, 0.99, open_low=True, help="factor of each cut"
+                ),
+                "patience": Parameter(
+                    "duration", "10ep", help="time without improvement before a cut"
+                ),
+                "threshold": Parameter("float", 1e-4, 0.0, 1.0, help="relative gain that counts"),
+                "cooldown": Parameter("int", 0, 0, help="evaluations to wait after a cut"),
+                "final": _FINAL,
+                "monitor": Parameter("text", "val_loss", help="the metric that is watched"),
+                "mode": Parameter(
+                    "choice",
+                    "auto",
+                    choices=("auto", "min", "max"),
+                    help="what is better; auto: as the metric's name says",
+                ),
+            },
+            "cut by factor when the validation loss stops improving",
+        ),
+        Component(
+            "lambda",
+            _lambda,
+            {"formula": Parameter("formula", "1 - progress", help="share of the peak")},
+            "a formula of epoch and progress, times the peak",
+        ),
+        Component(
+            "multiplicative",
+            _multiplicative,
+            {"factor": Parameter("formula", "0.95", help="formula of the factor"), "every": _EVERY},
+            "the rate is multiplied by factor every `every`",
+        ),
+        Component(
+            "cyclic",
+            _cyclic,
+            {
+                "base": Parameter(
+                    "float", 0.1, 0.0, 1.0, help="lowest rate as a share of the peak"
+                ),
+                "step_size_up": Parameter("duration", 0.1, help="time from base to peak"),
+                "step_size_down": Parameter("duration", 0.1, help="time from peak to base"),
+                "mode": Parameter(
+                    "choice",
+                    "triangular",
+                    choices=("triangular", "triangular2", "exp_range"),
+                    help="what becomes of the peak from cycle to cycle",
+                ),
+                "gamma": Parameter(
+                    "float",
+                    0.5,
+                    0.0,
+                    1.0,
+                    open_low=True,
+                    help="exp_range: factor of the peak per cycle",
+                ),
+            },
+            "up and down between base and peak",
+        ),
+        Component(
+            "one_cycle",
+            _one_cycle,
+            {
+                "pct_start": Parameter(
+                    "float", 0.3, 0.01, 0.99, help="share of training spent rising"
+                ),
+                "anneal_strategy": Parameter(
+                    "choice", "cos", choices=("cos", "linear"), help="shape"
+                ),
+                "div_factor": Parameter("float", 25.0, 1.0, help="peak over first rate"),
+                "final_div_factor": Parameter("float", 1e4, 1.0, help="first rate over last rate"),
+            },
+            "up to the peak, then down far below the start",
+        ),
+        Component(
+            "wsd",
+            _wsd,
+            {
+                "decay": Parameter("duration", 0.2, help="length of the decay at the end"),
+                "shape": Parameter(
+                    "choice", "linear", choices=tuple(_DECAY_SHAPES), help="its shape"
+                ),
+                "final": _FINAL,
+            },
+            "warm-up (if any), stable, then decay",
+        ),
+        Component(
+            "inverse_sqrt",
+            _inverse_sqrt,
+            {
+                "timescale": Parameter(
+                    "duration", 0.05, help="time after which the rate is 1/sqrt(2)"
+                )
+            },
+            "1 / sqrt of time",
+        ),
+        Component(
+            "piecewise",
+            _piecewise,
+            {
+                "points": Parameter(
+                    "points",
+                    ((0, 1.0), (0.5, 1.0), (1, 0.0)),
+                    help="[when, share of the peak], ...",
+                )
+            },
+            "straight lines between points given by hand",
+        ),
+    ],
+    where="space.scheduler",
+    leading=1,
+)
+
+
+def call_of(config: ComponentConfig, inputs: ScheduleInputs) -> TorchCall:
+    """The torch scheduler that a recipe's scheduler means."""
+    if config.target is not None:
+        return own_call(config.target, config.durations, inputs)
+    call: TorchCall = SCHEDULERS[config.name].load()(inputs)
+    return call

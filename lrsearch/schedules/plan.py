@@ -1,4 +1,4 @@
-"""What a scheduler family is given, and the torch call that it makes of it."""
+"""What a scheduler is given, and the torch call that it makes of it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lrsearch.errors import UserError
+from lrsearch.hints import as_given
 from lrsearch.schedules.durations import Duration, Length
 from lrsearch.schedules.formula import of_step_alone
+from lrsearch.targets import call_own, load_target
 
 
 @dataclass(frozen=True)
 class ScheduleInputs:
-    """What a family needs to know: its parameters, the peak rate, and the time it has."""
+    """What a scheduler needs to know: its parameters, the peak rate, and the time it has."""
 
     parameters: Mapping[str, Any]
     lr: float
@@ -57,10 +60,49 @@ def _compiled(source: str) -> Callable[[int], float]:
 
 
 @dataclass(frozen=True)
+class FactorFunction:
+    """A function of the scheduler's step that calls the user's `factor(progress, **arguments)`.
+
+    As in a formula, `progress` is the share of the whole training that is over, warm-up included:
+    `(step + offset) / steps`. A factor below zero, or nan, counts as zero.
+    """
+
+    target: str
+    """Dotted path of the user's function."""
+    arguments: Mapping[str, Any]
+    steps: int
+    offset: int
+
+    def __call__(self, step: int) -> float:
+        # Not kept on the object: torch writes an object's attributes into the scheduler's state.
+        function = load_target(self.target, "space.scheduler")
+        progress = (step + self.offset) / self.steps
+        factor = call_own(function, self.target, progress, **self.arguments)
+        try:
+            return max(0.0, float(factor))
+        except (TypeError, ValueError):
+            raise UserError(
+                f"space.scheduler: {self.target} must return a number, the rate as a share of the "
+                f"peak, but for the progress {progress:g} it returns {as_given(factor)}"
+            ) from None
+
+
+@dataclass(frozen=True)
 class TorchCall:
-    """A class of torch.optim.lr_scheduler and its arguments, ready to be built or printed."""
+    """A torch scheduler and its arguments, ready to be built or printed."""
 
     scheduler: str
+    """A class of torch.optim.lr_scheduler, or the dotted path of a class of the user's own."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     monitor: str | None = None
     """The metric that drives it, once an evaluation; None for one that steps each batch."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the class is named by a dotted path."""
+        return "." in self.scheduler
+
+    @property
+    def path(self) -> str:
+        """The dotted path of the class."""
+        return self.scheduler if self.is_own else f"torch.optim.lr_scheduler.{self.scheduler}"

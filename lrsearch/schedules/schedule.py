@@ -11,7 +11,9 @@ import torch
 from torch.optim import lr_scheduler
 
 from lrsearch.errors import UserError
+from lrsearch.schedules.own import build_own
 from lrsearch.schedules.plan import TorchCall
+from lrsearch.targets import call_own
 
 # torch calls the state of a scheduler `dict[str, Any]`.
 State = dict[str, Any]
@@ -57,7 +59,12 @@ class Schedule(lr_scheduler.LRScheduler):
             group.pop("initial_lr", None)
         self._set_rates(lr)
         self.base_lrs = list(self.rates)
-        self._main: Any = getattr(lr_scheduler, call.scheduler)(optimizer, **call.arguments)
+        self._call = call
+        self._main: Any = (
+            build_own(call, optimizer)
+            if call.is_own
+            else getattr(lr_scheduler, call.scheduler)(optimizer, **call.arguments)
+        )
         self._threshold = float(getattr(self._main, "threshold", 0.0))
         self._first_rate = float(groups[0]["lr"])
         self._warmup: lr_scheduler.LinearLR | None = None
@@ -101,8 +108,7 @@ class Schedule(lr_scheduler.LRScheduler):
             is_over = self.last_epoch == self.warmup_steps
             self._set_rates(self._first_rate if is_over else self._leading_rate)
         elif self.monitor is None:
-            self._main.step()
-            self._set_rates(self._leading_rate)
+            self._step_main()
 
     def evaluated(self, metrics: SupportsFloat | Mapping[str, float]) -> None:
         """Take note of an evaluation: of all its metrics by name, or of the watched one's value.
@@ -112,9 +118,9 @@ class Schedule(lr_scheduler.LRScheduler):
         if self.monitor is None or not self.warmup_steps <= self.last_epoch <= self.total_steps:
             return
         value = metrics[self.monitor] if isinstance(metrics, Mapping) else metrics
-        self._main.threshold = self._threshold_now()
-        self._main.step(value)
-        self._set_rates(self._leading_rate)
+        if getattr(self._main, "threshold_mode", None) == "rel":
+            self._main.threshold = self._threshold_now()
+        self._step_main(value)
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """The rate of each parameter group at this step."""
@@ -152,6 +158,19 @@ class Schedule(lr_scheduler.LRScheduler):
             # `optimizer.step`, and warn. A copy of an optimizer does not have it.
             if getattr(scheduler, "_step_count", None) == 1:
                 scheduler._step_count = 2
+
+    def _step_main(self, *metrics: SupportsFloat) -> None:
+        """Step torch's scheduler. Raises UserError where one of the user's own sets no rate."""
+        if not self._call.is_own:
+            self._main.step(*metrics)
+        else:
+            call_own(self._main.step, self._call.path, *metrics)
+            if not 0 <= float(self._leading_rate) < math.inf:
+                raise UserError(
+                    f"space.scheduler: {self._call.path} sets the rate {self.rates[0]} at step "
+                    f"{self.last_epoch}: it must be 0 or more, and finite"
+                )
+        self._set_rates(self._leading_rate)
 
     @property
     def _leading_rate(self) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrsearch.schedules.durations import Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.plan import StepFunction
 from lrsearch.space.domains import Choices, Domain, Fixed
 from lrsearch.space.names import ParameterName
@@ -27,8 +27,10 @@ def formula_problems(
     """
     problems = []
     for option, domains in space.scheduler.items():
+        if option in space.own:
+            continue
         for name, domain in domains.items():
-            parameter = FAMILIES[option].parameters.get(name)
+            parameter = SCHEDULERS[option].parameters.get(name)
             if parameter is None or parameter.kind != "formula":
                 continue
             if not isinstance(domain, Fixed | Choices):

@@ -7,31 +7,40 @@ from typing import Any
 
 from lrsearch.hints import as_given, unknown, word
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import Parameter
+from lrsearch.parameters import FREE, Parameter
 from lrsearch.recipe import COMMON
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.registry import TARGET, Component, ComponentConfig, read_own
 from lrsearch.space.domains import AUTO, Auto, Domain
 from lrsearch.space.names import OWNERS, ParameterName
-from lrsearch.space.parse_domain import FREE, RANGE_KEYS, parse_domain
+from lrsearch.space.own_options import BRANCHES, DURATION, is_duration, is_own, problem_of_name
+from lrsearch.space.parse_domain import RANGE_KEYS, parse_domain
 from lrsearch.space.space import Coupling, Space, give_each_its_own
 
-Catalogue = Mapping[str, Mapping[str, Parameter]]
 
-
-def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str]) -> Space | None:
+def parse_space(
+    plain: Mapping[str, Any],
+    coupling: Coupling,
+    problems: list[str],
+    components: Mapping[str, Component] | None = None,
+) -> Space | None:
     """The space, or None when `problems` got any.
 
     `plain` has a domain a name, nested under `optimizer`, `scheduler`, `model` and `data`.
+    `components` are the user's own optimizers and schedulers, by option; without them the values
+    of their arguments are not checked.
     """
     before = len(problems)
-    optimizers = {name: kind.parameters for name, kind in OPTIMIZERS.items()}
-    schedulers = {name: family.parameters for name, family in FAMILIES.items()}
-    optimizer = _parse_branch(plain, "optimizer", optimizers, problems)
-    scheduler = _parse_branch(plain, "scheduler", schedulers, problems)
+    own: dict[str, ComponentConfig] = {}
+    optimizer = _parse_branch(plain, "optimizer", components or {}, own, problems)
+    scheduler = _parse_branch(plain, "scheduler", components or {}, own, problems)
     shared_kinds = dict(COMMON)
     # Where one is not known, nor are its arguments: no further problems with them.
     is_known = optimizer and _are_known(plain["optimizer"])
+    if components is not None and not {*own} & {*optimizer} <= {*components}:
+        is_known = False  # one that could not be imported
     for option in optimizer if is_known else OPTIMIZERS:
+        if option in own:
+            continue
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
@@ -45,7 +54,7 @@ def parse_space(plain: Mapping[str, Any], coupling: Coupling, problems: list[str
     give_each_its_own(shared, optimizer)
     if len(problems) > before:
         return None
-    return Space(shared, optimizer, scheduler, coupling)
+    return Space(shared, optimizer, scheduler, coupling, own)
 
 
 def settle_kinds(merged: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
@@ -74,16 +83,22 @@ def _kind(key: str) -> str | None:
 
 
 def _are_known(optimizer: Mapping[str, Any]) -> bool:
-    """Whether all that are named are in the catalogue."""
+    """Whether all that are named are known."""
     only = optimizer.get("only") or []
     named = [*optimizer, *(only if isinstance(only, list) else [only])]
-    return all(word(name) in (*OPTIMIZERS, "only") for name in named)
+    own = [name for name, node in optimizer.items() if is_own(node)]
+    return all(word(name) in (*OPTIMIZERS, *own, "only") for name in named)
 
 
 def _parse_branch(
-    plain: Mapping[str, Any], branch: str, catalogue: Catalogue, problems: list[str]
+    plain: Mapping[str, Any],
+    branch: str,
+    components: Mapping[str, Component],
+    own: dict[str, ComponentConfig],
+    problems: list[str],
 ) -> dict[str, dict[str, Domain]]:
-    path = f"space.{branch}"
+    """The options of a branch; those of the user's own are added to `own`."""
+    path, registry = f"space.{branch}", BRANCHES[branch]
     node = plain.get(branch) or {}
     if not isinstance(node, Mapping):
         problems.append(
@@ -94,16 +109,21 @@ def _parse_branch(
     for option, parameters in node.items():
         if option == "only":
             continue
-        if option not in catalogue:
-            problems.append(f"{path}: {unknown(option, [*catalogue, 'only'])}")
+        if is_own(parameters):
+            if option in own:
+                problems.append(f"{path}.{option}: an optimizer has this name: give another one")
+            elif (found := _parse_own(path, option, parameters, components, problems)) is not None:
+                own[option], options[option] = found
+            continue
+        if option not in registry:
+            problems.append(f"{path}: {registry.unknown(option, 'only')}")
             continue
         if not isinstance(parameters or {}, Mapping):
             problems.append(
                 f"{path}.{option}: {as_given(parameters)} is not a mapping of its parameters"
             )
             continue
-        kinds = {**COMMON, **catalogue[option]}
-        del kinds["batch_size"]
+        kinds = {**_COMMON_OF_OPTION, **registry[option].parameters}
         options[option] = _parse_domains(f"{path}.{option}", parameters or {}, kinds, problems)
     only = node.get("only")
     if only is None:
@@ -114,12 +134,46 @@ def _parse_branch(
         problems.append(f"{path}.only: {as_given(only)} is not a list of {branch}s")
         only = []
     only = [word(option) for option in only]
+    known = [*registry, *(str(name) for name, one in node.items() if is_own(one))]
     for option in only:
-        if option not in catalogue:
-            problems.append(f"{path}.only: {unknown(option, catalogue)}")
+        if option not in known:
+            problems.append(f"{path}.only: {unknown(option, known)}")
     if not only:
-        problems.append(f"{path}: no {branch} is left (valid: {', '.join(catalogue)})")
-    return {option: options.get(option, {}) for option in only if option in catalogue}
+        problems.append(f"{path}: no {branch} is left (valid: {', '.join(known)})")
+    return {option: options.get(option, {}) for option in only if option in known}
+
+
+_COMMON_OF_OPTION = {name: one for name, one in COMMON.items() if name != "batch_size"}
+
+
+def _parse_own(
+    path: str,
+    option: str,
+    node: Mapping[str, Any],
+    components: Mapping[str, Component],
+    problems: list[str],
+) -> tuple[ComponentConfig, dict[str, Domain]] | None:
+    """An option of the user's own, and the domains of its arguments."""
+    if problem := problem_of_name(option):
+        problems.append(f"{path}: {problem}")
+        return None
+    config = read_own({TARGET: node[TARGET]}, f"{path}.{option}", problems)
+    if config is None or config.target is None:
+        return None
+    of_signature = components[option].parameters if option in components else {}
+    kinds: dict[str, Parameter] = {}
+    nodes: dict[str, Any] = {}
+    for name, argument in node.items():
+        if name == TARGET:
+            continue
+        nodes[name] = argument
+        kinds[name] = _COMMON_OF_OPTION.get(name, of_signature.get(name, FREE))
+        if is_duration(argument) and "scheduler" in path and name not in COMMON:
+            nodes[name] = {key: value for key, value in argument.items() if key != DURATION}
+            kinds[name] = Parameter("duration", None)
+    domains = _parse_domains(f"{path}.{option}", nodes, kinds, problems)
+    durations = tuple(name for name in domains if is_duration(node[name]))
+    return ComponentConfig(option, {}, config.target, durations), domains
 
 
 def _parse_shared(

@@ -22,9 +22,7 @@ from lrsearch.space.domains import (
 RANGE_KEYS = ("low", "high", "log", "step", "points", "type")
 _DOMAIN_KEYS = ("value", "choices", *RANGE_KEYS)
 _TYPES = ("float", "int", "power_of_two")
-_LIST_KINDS = ("durations", "points", "betas")
-FREE = Parameter("text", None)
-"""A parameter of the user's own code, of which nothing is known."""
+_LIST_KINDS = ("durations", "points", "betas", "list")
 
 
 def parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str]) -> Domain | None:
@@ -55,12 +53,10 @@ def parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str]
         domain = _parse_choices(path, node, problems)
     else:
         domain = Fixed(node)
-    if domain is None or parameter is FREE:
-        return domain
-    optional = parameter.default is None and path.endswith("grad_clip")
+    if domain is None:
+        return None
     for end in domain.ends():
-        problem = None if end is None and optional else parameter.problem(end)
-        if problem:
+        if problem := parameter.problem(end):
             problems.append(f"{path}: {problem}")
             return None
     return domain
@@ -138,7 +134,7 @@ def type_of_numbers(node: Mapping[str, Any]) -> str:
 
 
 def _type_for(parameter: Parameter, node: Mapping[str, Any]) -> str | None:
-    if parameter is FREE:
+    if parameter.kind == "any":
         return type_of_numbers(node)
     return {"float": "float", "duration": "float", "int": "int"}.get(parameter.kind)
 

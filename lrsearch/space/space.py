@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.recipe import COMMON, Part, Recipe
+from lrsearch.parameters import FREE, Parameter
+from lrsearch.recipe import COMMON, Recipe
+from lrsearch.registry import ComponentConfig
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Auto, Choices, Domain, Fixed, Suggester
 from lrsearch.space.names import OWNERS, ParameterName
 
@@ -46,12 +49,15 @@ class Space:
     optimizer: Options
     scheduler: Options
     coupling: Coupling = field(default_factory=Coupling)
+    own: Mapping[str, ComponentConfig] = field(default_factory=dict)
+    """The options that are the user's own code, without arguments."""
 
     def recipe(self, choose: Chooser) -> Recipe:
         """Walks the tree, one choice after the other, and builds the recipe."""
         optimizer = choose("optimizer", branch_domain(self.optimizer))
         scheduler = choose("scheduler", branch_domain(self.scheduler))
-        taken = OPTIMIZERS[optimizer].parameters
+        # What an optimizer of the user's own takes stands among its own domains.
+        taken = {} if optimizer in self.own else OPTIMIZERS[optimizer].parameters
         common: dict[str, Any] = {}
         parts: dict[str, dict[str, Any]] = {optimizer: {}, scheduler: {}}
         own: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
@@ -79,12 +85,15 @@ class Space:
         if "lr_ref" in common:
             common["lr"] = common["lr_ref"] * self.coupling.factor(common["batch_size"])
         return Recipe(
-            optimizer=Part(optimizer, parts[optimizer]),
-            scheduler=Part(scheduler, parts[scheduler]),
+            optimizer=self._config(optimizer, parts[optimizer]),
+            scheduler=self._config(scheduler, parts[scheduler]),
             model=own["model"],
             data=own["data"],
             **common,
         )
+
+    def _config(self, option: str, arguments: Mapping[str, Any]) -> ComponentConfig:
+        return replace(self.own.get(option, ComponentConfig(option)), arguments=arguments)
 
     def suggest(self, trial: Suggester) -> Recipe:
         """The recipe of an Optuna trial."""
@@ -168,6 +177,21 @@ class Space:
         for branches in self._branches({}):
             found |= dict.fromkeys(self._reached(branches))
         return list(found)
+
+    def parameter(self, stored: str) -> Parameter:
+        """What is known of the parameter of a stored name; nothing of the user's own code."""
+        parsed = ParameterName.parse(stored)
+        owner, name = parsed.owner, parsed.argument
+        if owner in OWNERS:
+            return FREE
+        if owner in self.own and name not in COMMON:
+            return Parameter("duration", None) if name in self.own[owner].durations else FREE
+        known: dict[str, Parameter] = dict(COMMON)
+        if owner in SCHEDULERS:
+            known |= SCHEDULERS[owner].parameters
+        for optimizer in [owner] if owner in OPTIMIZERS else [*OPTIMIZERS]:
+            known = {**OPTIMIZERS[optimizer].parameters, **known}
+        return known.get(name, FREE)
 
     def _branches(self, wanted: Mapping[str, Any]) -> list[dict[str, str]]:
         """The pairs of an optimizer and a scheduler that a setting leaves open."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
-from lrsearch.samplers import SAMPLERS
+from lrsearch.samplers import enumerates
 from lrsearch.seeds import derived_seed
 
 LARGEST_GRID = 100_000
@@ -28,7 +28,7 @@ def plan_units(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) ->
     study = settings.study
     given = [settings.space.parameters_for(wanted)[0] for wanted in study.try_first]
     given += [dict(parameters) for parameters in earlier]
-    if SAMPLERS[settings.sampler.name].enumerates:
+    if enumerates(settings.sampler):
         given += _grid(settings)
         total = len(given) if study.n_trials is None else min(study.n_trials, len(given))
     else:

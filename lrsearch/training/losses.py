@@ -4,40 +4,94 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lrsearch.errors import UserError
+from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry
 from lrsearch.targets import call_own, check_arguments, load_target
 from lrsearch.training import shapes
-from lrsearch.training.settings import Target
 
 if TYPE_CHECKING:
     import torch
 
     Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     Fit = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    Measures = Registry["MeasureComponent"]
 
-LOSSES = {
-    "cross_entropy": "torch.nn.functional.cross_entropy",
-    "mse": "torch.nn.functional.mse_loss",
-    "l1": "torch.nn.functional.l1_loss",
-    "smooth_l1": "torch.nn.functional.smooth_l1_loss",
-    "bce_with_logits": "torch.nn.functional.binary_cross_entropy_with_logits",
-}
-METRICS = {
-    "accuracy": "lrsearch.training.losses.accuracy",
-    "top5_accuracy": "lrsearch.training.losses.top5_accuracy",
-    "mae": "torch.nn.functional.l1_loss",
-}
-ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "cross_entropy": ("ignore_index", "label_smoothing"),
-    "smooth_l1": ("beta",),
-}
-"""The arguments that a configuration can give those above; the others have none."""
-_OF_NUMBERS = ("mse", "l1", "smooth_l1", "bce_with_logits", "mae")
-_OF_CLASSES = ("accuracy", "top5_accuracy")
-"""Cross-entropy takes both: numbers are then the classes' probabilities."""
+
+@dataclass(frozen=True)
+class MeasureComponent(Component):
+    """A loss or a metric: a function of (outputs, targets)."""
+
+    of: Literal["classes", "numbers", "both"] = "numbers"
+    """The targets that it is of. What takes both has the classes' probabilities as numbers."""
+    fit: str = "numbers"
+    """The function of `training.shapes` that puts the shapes right."""
+
+
+_CLASSES: dict[str, Any] = {"of": "classes", "fit": "class_indices"}
+LOSSES = Registry(
+    "loss",
+    [
+        MeasureComponent(
+            "cross_entropy",
+            "torch.nn.functional.cross_entropy",
+            {
+                "ignore_index": Parameter("int", -100, help="a class that does not count"),
+                "label_smoothing": Parameter(
+                    "float", 0.0, 0.0, 1.0, help="share of the target spread over all classes"
+                ),
+            },
+            "cross-entropy of classes, or of their probabilities",
+            of="both",
+            fit="class_targets",
+        ),
+        MeasureComponent(
+            "mse", "torch.nn.functional.mse_loss", help="mean squared error of numbers"
+        ),
+        MeasureComponent("l1", "torch.nn.functional.l1_loss", help="mean absolute error"),
+        MeasureComponent(
+            "smooth_l1",
+            "torch.nn.functional.smooth_l1_loss",
+            {
+                "beta": Parameter(
+                    "float", 1.0, 0.0, help="the error from which on it is absolute, not squared"
+                )
+            },
+            "squared near 0, absolute beyond",
+        ),
+        MeasureComponent(
+            "bce_with_logits",
+            "torch.nn.functional.binary_cross_entropy_with_logits",
+            help="binary cross-entropy of each output",
+        ),
+    ],
+    where="train.loss",
+    leading=2,
+)
+METRICS = Registry(
+    "metric",
+    [
+        MeasureComponent(
+            "accuracy",
+            "lrsearch.training.losses.accuracy",
+            help="share of samples whose highest output is the class",
+            **_CLASSES,
+        ),
+        MeasureComponent(
+            "top5_accuracy",
+            "lrsearch.training.losses.top5_accuracy",
+            help="share of samples whose class is among the five highest outputs",
+            **_CLASSES,
+        ),
+        MeasureComponent("mae", "torch.nn.functional.l1_loss", help="mean absolute error"),
+    ],
+    where="train.metrics",
+    leading=2,
+)
 
 
 def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -51,48 +105,50 @@ def top5_accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return (best == targets[:, None]).any(dim=1).float().mean()
 
 
-def loss_target(loss: Target | None, classes: int | None) -> Target:
+def loss_target(loss: ComponentConfig | None, classes: int | None) -> ComponentConfig:
     """The loss that is meant: by default cross-entropy for classes, squared error for numbers."""
-    return loss or Target("mse" if classes is None else "cross_entropy")
+    return loss or ComponentConfig("mse" if classes is None else "cross_entropy")
 
 
-def metric_targets(metrics: Mapping[str, Target] | None, classes: int | None) -> dict[str, Target]:
+def metric_targets(
+    metrics: Mapping[str, ComponentConfig] | None, classes: int | None
+) -> dict[str, ComponentConfig]:
     """The metrics that are meant: by default accuracy for classes, none for numbers."""
     if metrics is None:
-        return {} if classes is None else {"accuracy": Target("accuracy")}
+        return {} if classes is None else {"accuracy": ComponentConfig("accuracy")}
     return dict(metrics)
 
 
-def misfit(target: Target, classes: int | None, numbers: int) -> str | None:
-    """Why a function of the catalogue says nothing of such targets; None where it does.
+def misfit(
+    target: ComponentConfig, registry: Measures, classes: int | None, numbers: int
+) -> str | None:
+    """Why a loss or metric by name says nothing of such targets; None where it does.
 
     `classes` is None where the targets are numbers, `numbers` of them for a sample.
     """
-    if classes is None and target.name == "cross_entropy" and numbers == 1:
+    if target.own:
+        return None
+    of = registry[target.name].of
+    if classes is None and of == "both" and numbers == 1:
         return (
-            "cross_entropy is of classes, and the targets of these data are floating-point "
-            "numbers: return classes as whole numbers, `y.long()`"
+            f"{target.name} is of classes, and the targets of these data are floating-point "
+            f"numbers: return classes as whole numbers, `y.long()`"
         )
-    if classes is None and target.name in _OF_CLASSES:
+    if classes is None and of == "classes":
         return f"{target.name} is of classes, and the targets of these data are numbers"
-    if classes is not None and target.name in _OF_NUMBERS:
+    if classes is not None and of == "numbers":
         return f"{target.name} is of numbers, and the targets of these data are {classes} classes"
     return None
 
 
-def dotted(target: Target, catalogue: Mapping[str, str]) -> str:
-    """The dotted path of a function of the catalogue or of the user's own."""
-    return target.name if target.own else catalogue[target.name]
-
-
-def build(target: Target, catalogue: Mapping[str, str], what: str) -> Measure:
+def build(target: ComponentConfig, registry: Measures, what: str) -> Measure:
     """The measure as a function of (outputs, targets).
 
-    One of the catalogue first puts the shapes right; the user's own gets what there is. A class of
+    One by name first puts the shapes right; the user's own gets what there is. A class of
     the user's, such as `torch.nn.MSELoss`, is instantiated with its arguments. Raises UserError,
     beginning with `what`, when it cannot be imported or does not take its arguments.
     """
-    function = load_target(dotted(target, catalogue), what)
+    function = load_target(target.target or registry[target.name].path, what)
     if inspect.isclass(function):
         check_arguments(function, target.arguments, what)
         measure: Measure = call_own(function, target.name, **target.arguments)
@@ -102,14 +158,13 @@ def build(target: Target, catalogue: Mapping[str, str], what: str) -> Measure:
     check_arguments(function, target.arguments, what, positional=2)
     if target.own:
         return partial(function, **target.arguments) if target.arguments else function
-    return Fitted(function, fit_of(target.name), target.arguments, what)
+    return Fitted(function, fit_of(registry[target.name]), target.arguments, what)
 
 
-def fit_of(name: str) -> Fit:
-    """How a measure of the catalogue has outputs and targets put right."""
-    if name == "cross_entropy":
-        return shapes.class_targets
-    return shapes.class_indices if name in _OF_CLASSES else shapes.numbers
+def fit_of(measure: MeasureComponent) -> Fit:
+    """How a measure by name has outputs and targets put right."""
+    fit: Fit = getattr(shapes, measure.fit)
+    return fit
 
 
 class Fitted:

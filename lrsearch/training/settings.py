@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Duration, Length
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something by name: of the catalogue (`cross_entropy`) or the user's own (`mypkg.loss`)."""
-
-    name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    own: bool = False
-    """Whether `name` is a dotted path to the user's code."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +30,9 @@ class TrainSettings:
     """Steps between two checkpoints, besides those after epochs and at evaluations."""
     keep_best: Annotated[int, Ge(0)] = 1
     """Of how many of the best trials the final weights are kept."""
-    loss: Target | None = None
+    loss: ComponentConfig | None = None
     """None: cross-entropy for classes, mean squared error for numbers."""
-    metrics: Mapping[str, Target] | None = None
+    metrics: Mapping[str, ComponentConfig] | None = None
     """None: accuracy for classes, nothing for numbers."""
 
     def length(self, batch_size: int, n_train: int) -> Length:

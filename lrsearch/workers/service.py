@@ -167,18 +167,13 @@ class Service:
         """Imports and calls the user's code: raises anything."""
         settings = stored_settings(row.config, data=self._here.data)
         objective = build_objective(settings, row.record["data"])
-        pruner = build_pruner(
-            settings.pruner.name,
-            settings.pruner.arguments,
-            objective.most_evaluations(),
-            settings.metric.mode,
-        )
+        pruner = build_pruner(settings.pruner, objective.most_evaluations(), settings.metric.mode)
         session, study_id, me = self._database.session, row.study_id, owner_name()
         store = Store(self._here.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)
         attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
         claims = Claims(session, study_id, me, settings.queue, FamilyBalance.of(settings))
-        open_log = build_logger(settings.logger.name, settings.logger.arguments)
+        open_log = build_logger(settings.logger)
         return _Workers(
             Worker(attempts, pruner, claims, self._studies, open_log),
             SideWorker(attempts, SideClaims(session, study_id, me, settings.queue)),

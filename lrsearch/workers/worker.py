@@ -151,7 +151,7 @@ class Worker:
         sampler, seed = self.settings.sampler, self.settings.study.seed
         unit_seed = derived_seed(seed, "sampler", claim.number)
         order = Order(self.settings.space, history, claim.params, seed, unit_seed)
-        return build_sampler(sampler.name, sampler.arguments, order)
+        return build_sampler(sampler, order)
 
     def _finish(self, claim: Claim, outbox: Outbox, outcome: Ending, seconds: float) -> Ending:
         """Writes how the trial ended; what was written."""

@@ -23,7 +23,7 @@ from small_training import small_task, timeless
 from lrsearch.checkpoints.pace import Pace
 from lrsearch.checkpoints.store import Store
 from lrsearch.resumable import Resumable
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.loop import Training
 from lrsearch.training.settings import TrainSettings
 
@@ -88,7 +88,7 @@ def main(seed: int) -> None:
     told: dict[str, Any] = {}
     # The first optimizer imports a second's worth of torch: not in each process anew.
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    for family in FAMILIES:
+    for family in SCHEDULERS:
         rng = random.Random(f"{seed} {family}")
         whole, killed = Path(family, "whole"), Path(family, "killed")
         whole.mkdir(parents=True)

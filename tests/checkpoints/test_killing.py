@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 
 SCRIPT = Path(__file__).with_name("killing.py")
 
@@ -30,10 +30,10 @@ def test_killed_at_random_points_in_every_scheduler_family(
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert set(told) == set(FAMILIES)
+    assert set(told) == set(SCHEDULERS)
     wrong = {name: one for name, one in told.items() if not one["same_evaluations"]}
     wrong |= {name: one for name, one in told.items() if not one["same_weights"]}
     assert wrong == {}
     assert all(one["kills"] > 0 for one in told.values())
     # The test is of taking over, not of beginning again.
-    assert sum(one["went_on_at"] > 0 for one in told.values()) > len(FAMILIES) // 2
+    assert sum(one["went_on_at"] > 0 for one in told.values()) > len(SCHEDULERS) // 2

@@ -7,11 +7,11 @@ from typing import Any, Optional, Union
 
 import pytest
 
-from lrsearch.config.argument_types import number_types
 from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.registry import parameters_of
 from lrsearch.space.domains import FloatRange, IntRange
 from lrsearch.study.study import differences
 
@@ -114,9 +114,13 @@ def test_what_annotations_and_defaults_say() -> None:
     ):  # fmt: skip
         ...
 
-    found = number_types(function)
+    found = {
+        name: one.kind
+        for name, one in parameters_of(function).items()
+        if one.kind in ("int", "float")
+    }
     assert {name: found.get(name) for name in "abcdefghijk"} == {
         "a": "float", "b": "int", "c": "float", "d": "int", "e": "float", "f": None,
         "g": None, "h": "float", "i": None, "j": None, "k": None,
     }  # fmt: skip
-    assert number_types(print) is not None
+    assert parameters_of(print) is not None

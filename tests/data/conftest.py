@@ -59,7 +59,7 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
         assert source.files is not None
         files = dataclasses.replace(source.files, unpacked=sizes)
         changed = dataclasses.replace(source, files=files, validation=N_VALIDATION)
-        monkeypatch.setitem(SOURCES, "mnist", changed)
+        monkeypatch.setitem(SOURCES.components, "mnist", changed)
         monkeypatch.setattr(MNIST, "resources", resources)
         return root
 

@@ -37,7 +37,7 @@ if preload:
     archives = Path(root).glob("MNIST/raw/*.gz")
     sizes = {path.stem: len(gzip.decompress(path.read_bytes())) for path in archives}
     files = dataclasses.replace(SOURCES[name].files, unpacked=sizes)
-    SOURCES[name] = dataclasses.replace(SOURCES[name], files=files, validation=10)
+    SOURCES.components[name] = dataclasses.replace(SOURCES[name], files=files, validation=10)
 print("ready", flush=True)
 input()
 info = prepare(DataSpec(name, root=Path(root), cache=Path(cache)))

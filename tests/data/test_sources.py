@@ -13,7 +13,6 @@ from lrsearch.data.sources import (
     digits,
     linear,
     normalise,
-    source_arguments,
     split,
 )
 
@@ -103,7 +102,7 @@ def test_linear_data_are_others_for_another_seed() -> None:
 
 
 def test_only_what_does_not_concern_files_can_be_configured() -> None:
-    found = {name: source_arguments(source) for name, source in SOURCES.items()}
+    found = {name: list(source.parameters) for name, source in SOURCES.items()}
     assert found == {
         "mnist": [],
         "fashion_mnist": [],
@@ -116,6 +115,6 @@ def test_only_what_does_not_concern_files_can_be_configured() -> None:
 def test_every_fallback_needs_no_files_and_takes_on_every_shape_that_has_some() -> None:
     for fallback in FALLBACKS:
         assert SOURCES[fallback].files is None
-        assert {"size", "channels"} <= set(source_arguments(SOURCES[fallback]))
+        assert {"size", "channels"} <= set(SOURCES[fallback].parameters)
     for source in SOURCES.values():
         assert (source.files is None) == (source.size is None) == (source.channels is None)

@@ -18,8 +18,9 @@ from lrsearch.errors import ConfigErrors
 from lrsearch.models import MODELS, model_class
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.pruning.catalogue import PRUNERS
+from lrsearch.registry import ComponentConfig
 from lrsearch.samplers import SAMPLERS
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Choices, Fixed, FloatRange
 from lrsearch.study.plan import plan_units
 
@@ -109,7 +110,7 @@ def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_ea
     checked = load_settings(["+sweep=compare"])
     assert set(checked.space.optimizer) == set(OPTIMIZERS)
     # These two need a formula or points of the user's own.
-    assert set(checked.space.scheduler) == set(FAMILIES) - {"multiplicative", "piecewise"}
+    assert set(checked.space.scheduler) == set(SCHEDULERS) - {"multiplicative", "piecewise"}
     pairs = [(p["optimizer"], p["scheduler"]) for p, _ in plan_units(checked)]
     assert {pairs.count(pair) for pair in pairs} == {2}
     assert len(set(pairs)) == len(checked.space.optimizer) * len(checked.space.scheduler)
@@ -118,9 +119,9 @@ def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_ea
 @pytest.mark.parametrize("name", list(MODELS))
 def test_the_arguments_of_a_model_are_known_without_importing_it(name: str) -> None:
     given = {"input_shape", "n_outputs"}
-    signature = inspect.signature(model_class(name, own=False))
+    signature = inspect.signature(model_class(ComponentConfig(name)))
     defaults = {key: one.default for key, one in signature.parameters.items() if key not in given}
-    assert {key: one.default for key, one in MODELS[name].arguments.items()} == defaults
+    assert {key: one.default for key, one in MODELS[name].parameters.items()} == defaults
 
 
 # The command line

@@ -10,9 +10,10 @@ from command_line import Command
 
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 
 ONE = ("scheduler=cosine", "lr=0.1", "warmup=0.05", "epochs=20", "final=0.01")
 
@@ -29,11 +30,13 @@ def test_a_setting_is_drawn_and_says_what_it_assumes(command: Command) -> None:
 
 def test_the_rates_are_those_that_training_will_have(command: Command) -> None:
     (drawn,) = json.loads(command("preview", *ONE, "--steps-per-epoch", "10", "--json")[1])
-    recipe = Recipe(0.1, 1, Part("sgd"), Part("cosine", {"final": 0.01}), warmup=0.05)
+    recipe = Recipe(
+        0.1, 1, ComponentConfig("sgd"), ComponentConfig("cosine", {"final": 0.01}), warmup=0.05
+    )
     assert drawn["rates"] == recipe.preview(Length(200, 10, 10)).rates
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_every_scheduler_can_be_drawn(command: Command, name: str) -> None:
     code, out, _ = command("preview", f"scheduler={name}", "epochs=3")
     assert code == 0

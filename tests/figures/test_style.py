@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrsearch.figures.style import colour, dash, log_axis, ordered, rounded, symbol, wants_log
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 
 WHITE, BLACK = "#ffffff", "#14181c"
 
@@ -26,15 +26,15 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("family", list(SCHEDULERS))
 def test_each_family_can_be_seen_on_the_light_and_on_the_dark_page(family: str) -> None:
     assert contrast(colour(family), WHITE) >= 2.5
     assert contrast(colour(family), BLACK) >= 2.5
 
 
 def test_no_two_families_look_the_same() -> None:
-    assert len({(colour(name), symbol(name)) for name in FAMILIES}) == len(FAMILIES)
-    assert len({(colour(name), dash(name)) for name in FAMILIES}) == len(FAMILIES)
+    assert len({(colour(name), symbol(name)) for name in SCHEDULERS}) == len(SCHEDULERS)
+    assert len({(colour(name), dash(name)) for name in SCHEDULERS}) == len(SCHEDULERS)
 
 
 def test_the_families_of_the_default_sweep_have_colours_of_their_own() -> None:

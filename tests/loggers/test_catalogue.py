@@ -21,6 +21,7 @@ from lrsearch.loggers.catalogue import (
     flat,
     prepare_logger,
 )
+from lrsearch.registry import ComponentConfig
 from lrsearch.study.study import differences
 
 
@@ -47,7 +48,7 @@ class Recorded:
 
 def test_without_a_logger_there_is_nothing_to_call() -> None:
     assert load_settings(["+sweep=digits"]).logger.name == "none"
-    assert build_logger("none", {}) is None
+    assert build_logger(ComponentConfig("none")) is None
 
 
 @pytest.mark.parametrize("name", sorted(LOGGERS))
@@ -80,15 +81,15 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     with pytest.raises(UserError, match=rf"pip install 'lrsearch\[{name}\]'"):
-        check_logger(name)
+        check_logger(ComponentConfig(name))
 
 
 def test_what_cannot_be_used_is_said_before_the_sweep_starts(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="pip install 'lrsearch[tensorboard]'")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="go without: logger=none"):
-        prepare_logger("tensorboard", {"folder": str(tmp_path / "file")}, "digits")
-    prepare_logger("tensorboard", {"folder": str(tmp_path)}, "digits")
+        prepare_logger(ComponentConfig("tensorboard", {"folder": str(tmp_path / "file")}), "digits")
+    prepare_logger(ComponentConfig("tensorboard", {"folder": str(tmp_path)}), "digits")
     assert (tmp_path / "digits" / "tensorboard").is_dir()
 
 

@@ -11,6 +11,7 @@ import pytest
 from lrsearch.errors import UserError
 from lrsearch.loggers import mlflow
 from lrsearch.loggers.catalogue import LoggedTrial, build_logger, prepare_logger
+from lrsearch.registry import ComponentConfig
 
 HPARAMS = {"lr": 0.1, "scheduler": "cosine"}
 
@@ -25,7 +26,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def logged(
     store: str, first: int, last: int, is_new: bool = True, outcome: str | None = None
 ) -> None:
-    open_log = build_logger("mlflow", {"uri": store})
+    open_log = build_logger(ComponentConfig("mlflow", {"uri": store}))
     assert open_log is not None
     log = open_log(LoggedTrial("digits", 1, 3, is_new, HPARAMS))
     for step in range(first, last + 1):
@@ -83,6 +84,6 @@ def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(mlflow, "_experiment_id", experiment_id)
     with pytest.raises(UserError, match=r"logger=mlflow cannot be used: .*go without: logger=none"):
-        prepare_logger("mlflow", {"uri": "http://127.0.0.1:1"}, "digits")
+        prepare_logger(ComponentConfig("mlflow", {"uri": "http://127.0.0.1:1"}), "digits")
     assert tries == ["1"]
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lrsearch.loggers.catalogue import LoggedTrial, build_logger
+from lrsearch.registry import ComponentConfig
 
 pytest.importorskip("tensorboard", reason="pip install 'lrsearch[tensorboard]'")
 
@@ -27,7 +28,7 @@ def events(folder: Path) -> Any:
 
 
 def logged(folder: Path, first: int, last: int, is_new: bool = True, end: bool = False) -> None:
-    open_log = build_logger("tensorboard", {"folder": str(folder)})
+    open_log = build_logger(ComponentConfig("tensorboard", {"folder": str(folder)}))
     assert open_log is not None
     log = open_log(trial(is_new))
     for step in range(first, last + 1):

@@ -17,6 +17,7 @@ from lrsearch.errors import UserError
 from lrsearch.models import MODELS, build_model, model_arguments, model_class
 from lrsearch.models.mlp import MLP
 from lrsearch.models.resnet18 import ResNet18
+from lrsearch.registry import ComponentConfig
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 17, 23)]
 SHAPES = [("mlp", (5,)), ("mlp", (2, 3))] + [(name, shape) for name in MODELS for shape in IMAGES]
@@ -49,8 +50,11 @@ def info(
     )
 
 
+OWN = ComponentConfig.own_code(f"{__name__}.Own")
+
+
 def build(name: str, data: DataInfo | None = None, **arguments: Any) -> nn.Module:
-    return build_model(name, False, arguments, data or info())
+    return build_model(ComponentConfig(name), arguments, data or info())
 
 
 @pytest.fixture(scope="module")
@@ -223,15 +227,17 @@ class Free(nn.Module):
 
 
 def test_a_model_of_the_users_is_given_what_it_asks_for() -> None:
-    model = build_model(f"{__name__}.Own", True, {"width": 3}, info(n_classes=9))
+    model = build_model(OWN, {"width": 3}, info(n_classes=9))
     assert isinstance(model.layer, nn.Linear)
     assert (model.layer.in_features, model.layer.out_features) == (3, 9)
-    assert isinstance(build_model(f"{__name__}.Free", True, {}, info()), nn.Module)
+    assert isinstance(
+        build_model(ComponentConfig.own_code(f"{__name__}.Free"), {}, info()), nn.Module
+    )
 
 
 def test_a_missing_argument_of_the_users_model_is_named() -> None:
     with pytest.raises(UserError, match=r"model\.width is missing: Own needs it"):
-        build_model(f"{__name__}.Own", True, {}, info())
+        build_model(OWN, {}, info())
 
 
 def test_given_arguments_win_over_the_data() -> None:
@@ -241,7 +247,7 @@ def test_given_arguments_win_over_the_data() -> None:
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_every_name_of_the_catalogue_is_a_module(name: str) -> None:
-    assert issubclass(model_class(name, False), nn.Module)
+    assert issubclass(model_class(ComponentConfig(name)), nn.Module)
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.bool, torch.float64])

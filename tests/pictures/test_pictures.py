@@ -19,7 +19,8 @@ from lrsearch.pictures.rates import rates_picture
 from lrsearch.pictures.scales import thinned, wants_log
 from lrsearch.pictures.text import Paper, text_plot
 from lrsearch.pictures.trial import trial_picture
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 
 
 def evaluation(index: int, loss: float | None = 1.0, **changes: Any) -> Evaluation:
@@ -36,7 +37,7 @@ TRIAL = TrialData(
     number=3, trial_id=4, unit=3, seed=5, state="done", outcome="complete", value=0.5, reason=None,
     end_step=None, end_lr=None, seconds=1.0, owner="here/1/1.00", device="cpu", attempts=1,
     deaths=0, order=1, finished_at=None,
-    recipe=Recipe(0.1, 32, Part("sgd"), Part("cosine")),
+    recipe=Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("cosine")),
     curve=tuple(evaluation(k, 1.0 / k) for k in range(1, 6)),
 )  # fmt: skip
 STUDY = StudyData(

@@ -12,6 +12,7 @@ from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.pruning.catalogue import PRUNERS, build_pruner
 from lrsearch.pruning.rules import Halving, Hyperband, Patient, Percentile
+from lrsearch.registry import ComponentConfig
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "pruner"
 
@@ -22,7 +23,7 @@ def test_every_yaml_builds(path: Path, mode: Any) -> None:
     arguments = yaml.safe_load(path.read_text())
     name = arguments.pop("name")
     assert name == path.stem
-    build_pruner(name, arguments, 10, mode)
+    build_pruner(ComponentConfig(name, arguments), 10, mode)
 
 
 def test_every_pruner_has_its_yaml() -> None:
@@ -34,15 +35,19 @@ def test_every_pruner_has_its_yaml() -> None:
 )
 def test_every_parameter_is_taken(name: str, key: str) -> None:
     needed = {"upper": 9} if name == "threshold" else {}
-    usual = build_pruner(name, needed, 10, "min")
+    usual = build_pruner(ComponentConfig(name, needed), 10, "min")
     default = PRUNERS[name].parameters[key].default
     other = {**needed, key: 1 if default is None else default + 1}
-    assert build_pruner(name, other, 10, "min") != usual
+    assert build_pruner(ComponentConfig(name, other), 10, "min") != usual
 
 
 def test_the_defaults() -> None:
     median = Percentile("min", 50.0, n_startup_trials=5, n_warmup_steps=0)
-    built = {name: build_pruner(name, {}, 9, "min") for name in PRUNERS if name != "threshold"}
+    built = {
+        name: build_pruner(ComponentConfig(name), 9, "min")
+        for name in PRUNERS
+        if name != "threshold"
+    }
     assert built["median"] == median
     assert built["percentile"] == Percentile("min", 25.0, 5, 0)
     assert built["asha"] == Halving("min", min_resource=1, reduction_factor=4)

@@ -27,6 +27,7 @@ from optuna.trial import TrialState, create_trial
 from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Halving, Hyperband, Mode, Percentile, Pruner, Running
+from lrsearch.registry import ComponentConfig
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -92,7 +93,7 @@ def test_median(
     mode: Mode, others: list[Known], history: tuple[float, ...], startup: int, warmup: int
 ) -> None:
     arguments = {"n_startup_trials": startup, "n_warmup_steps": warmup}
-    pruner = build_pruner("median", arguments, WHOLE, mode)
+    pruner = build_pruner(ComponentConfig("median", arguments), WHOLE, mode)
     compare(pruner, MedianPruner(**arguments), mode, others, history)
 
 
@@ -102,7 +103,7 @@ def test_percentile(
     mode: Mode, others: list[Known], history: tuple[float, ...], percentile: float
 ) -> None:
     arguments = {"percentile": percentile, "n_startup_trials": 1}
-    pruner = build_pruner("percentile", arguments, WHOLE, mode)
+    pruner = build_pruner(ComponentConfig("percentile", arguments), WHOLE, mode)
     compare(pruner, PercentilePruner(**arguments), mode, others, history)
 
 
@@ -132,7 +133,7 @@ def test_patient(
     min_delta: float,
 ) -> None:
     arguments = {"patience": patience, "min_delta": min_delta}
-    pruner = build_pruner("patient", arguments, WHOLE, mode)
+    pruner = build_pruner(ComponentConfig("patient", arguments), WHOLE, mode)
     compare(pruner, PatientPruner(MedianPruner(), **arguments), mode, others, history)
 
 
@@ -144,7 +145,9 @@ def test_threshold(
 ) -> None:
     bounds = {"lower": min(one, other), "upper": max(one, other)}
     chosen = {key: value for key, value in bounds.items() if which in (key, "both")}
-    pruner = build_pruner("threshold", {**chosen, "n_warmup_steps": warmup}, WHOLE, mode)
+    pruner = build_pruner(
+        ComponentConfig("threshold", {**chosen, "n_warmup_steps": warmup}), WHOLE, mode
+    )
     compare(pruner, ThresholdPruner(**chosen, n_warmup_steps=warmup), mode, [], history)
 
 
@@ -158,7 +161,7 @@ def test_asha(
     mode: Mode, others: list[Known], history: tuple[float, ...], first: int, factor: int
 ) -> None:
     arguments = {"min_resource": first, "reduction_factor": factor}
-    pruner = build_pruner("asha", arguments, WHOLE, mode)
+    pruner = build_pruner(ComponentConfig("asha", arguments), WHOLE, mode)
     oracle = SuccessiveHalvingPruner(**arguments)
     weighed = [rungs(first, factor) for _ in others]
     assert ours(pruner, others, history) == theirs(oracle, mode, others, history, weighed)
@@ -181,7 +184,7 @@ def test_hyperband(
     mode: Mode, others: list[Known], history: tuple[float, ...], first: int, factor: int
 ) -> None:
     arguments = {"min_resource": first, "reduction_factor": factor}
-    pruner = build_pruner("hyperband", arguments, WHOLE, mode)
+    pruner = build_pruner(ComponentConfig("hyperband", arguments), WHOLE, mode)
     assert isinstance(pruner, Hyperband)
     others = [
         Known(other.values, other.complete, pruner.bracket(unit))
@@ -225,7 +228,10 @@ def test_hyperband_with_too_few_evaluations_never_cuts() -> None:
 
 def test_none_lets_everything_go_on() -> None:
     best = [Known((0.0, 0.0), complete=True)] * 9
-    assert ours(build_pruner("none", {}, WHOLE, "min"), best, [1e9, 1e9]) == [False, False]
+    assert ours(build_pruner(ComponentConfig("none"), WHOLE, "min"), best, [1e9, 1e9]) == [
+        False,
+        False,
+    ]
 
 
 class Vanishing(KnownPeers):

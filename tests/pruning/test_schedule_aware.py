@@ -13,6 +13,7 @@ from lrsearch.course import Course, Rates
 from lrsearch.forecast import Peer, Standing, earlier_evaluation
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Mode, Running
+from lrsearch.registry import ComponentConfig
 
 EVALUATIONS = 10
 LATE = Rates(now=0.1, left=0.04, peak=0.1, batch_size=64, optimizer="sgd")
@@ -78,7 +79,7 @@ def pruned(
         [rates.now] * EVALUATIONS if rates else (),
         [rates.left] * EVALUATIONS if known and rates else (),
     )
-    pruner = build_pruner("schedule_aware", arguments, EVALUATIONS, mode)
+    pruner = build_pruner(ComponentConfig("schedule_aware", arguments), EVALUATIONS, mode)
     return pruner.should_prune(
         Running(values, 0, course), Others(peers() if others is None else others, ended_earlier)
     )
@@ -214,8 +215,10 @@ def test_a_plateau_is_compared_with_plateaus() -> None:
 
 
 def test_a_share_of_units_is_spared_the_same_everywhere() -> None:
-    pruner = build_pruner("schedule_aware", {"spare": 0.05}, EVALUATIONS, "min")
+    pruner = build_pruner(ComponentConfig("schedule_aware", {"spare": 0.05}), EVALUATIONS, "min")
     spared = [unit for unit in range(10_000) if pruner.spares(unit)]
     assert 400 < len(spared) < 600
     assert spared == [unit for unit in range(10_000) if pruner.spares(unit)]
-    assert not any(build_pruner("median", {}, 9, "min").spares(unit) for unit in range(100))
+    assert not any(
+        build_pruner(ComponentConfig("median"), 9, "min").spares(unit) for unit in range(100)
+    )

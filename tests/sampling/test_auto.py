@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from lrsearch.forecast import Peer, Standing
 from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.sampling.joint import JointSpace
 from lrsearch.sampling.observations import Observations
@@ -62,7 +63,7 @@ def asked(
 ) -> tuple[optuna.Trial, Recipe]:  # fmt: skip
     number = len(study.get_trials(deepcopy=False))
     order = Order(SPACE, history or History(), given or {}, 3, 1000 * seed + number)
-    study.sampler = build_sampler("auto", arguments, order)
+    study.sampler = build_sampler(ComponentConfig("auto", arguments), order)
     if given:
         study.enqueue_trial(dict(given))
     trial = study.ask()
@@ -186,7 +187,7 @@ def test_a_space_with_nothing_to_choose() -> None:
     study = optuna.create_study()
     for _ in range(9):
         order = Order(fixed, History(), {}, 0, len(study.trials))
-        study.sampler = build_sampler("auto", {}, order)
+        study.sampler = build_sampler(ComponentConfig("auto"), order)
         trial = study.ask()
         study.tell(trial, fixed.suggest(trial).lr)
     assert study.best_value == 0.1

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 
 EXAMPLES = 313  # of each of the 16 families: 5,008 in all
 
@@ -266,7 +267,11 @@ def previewed(
     values: Sequence[float] | None = None,
 ) -> list[float]:
     recipe = Recipe(
-        lr=lr, batch_size=8, optimizer=Part("sgd"), scheduler=Part(name, parameters), warmup=warmup
+        lr=lr,
+        batch_size=8,
+        optimizer=ComponentConfig("sgd"),
+        scheduler=ComponentConfig(name, parameters),
+        warmup=warmup,
     )
     length = Length(time.steps, time.per_epoch, time.per_evaluation)
     return recipe.preview(length, values).rates
@@ -304,4 +309,4 @@ def test_a_plateau_cuts_as_a_replay_of_its_values_does(data: st.DataObject) -> N
 
 
 def test_no_family_is_left_out() -> None:
-    assert {*CLOSED, "plateau"} == set(FAMILIES) == set(PARAMETERS)
+    assert {*CLOSED, "plateau"} == set(SCHEDULERS) == set(PARAMETERS)

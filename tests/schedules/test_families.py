@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from lrsearch.errors import UserError
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.schedule import Schedule
 
 LENGTH = Length(steps=100, steps_per_epoch=10, steps_per_evaluation=10)
@@ -24,7 +25,11 @@ LR = 0.8
 
 def recipe(name: str, warmup: float | str = 0, **parameters: Any) -> Recipe:
     return Recipe(
-        lr=LR, batch_size=8, optimizer=Part("sgd"), scheduler=Part(name, parameters), warmup=warmup
+        lr=LR,
+        batch_size=8,
+        optimizer=ComponentConfig("sgd"),
+        scheduler=ComponentConfig(name, parameters),
+        warmup=warmup,
     )
 
 
@@ -140,10 +145,10 @@ def test_rates(name: str, parameters: dict[str, Any], expected: dict[int, float]
 
 
 def test_every_family_is_in_the_table() -> None:
-    assert {name for name, _, _ in CASES} | {"plateau"} == set(FAMILIES)
+    assert {name for name, _, _ in CASES} | {"plateau"} == set(SCHEDULERS)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "plateau"])
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "plateau"])
 def test_the_peak_of_a_curve_is_the_rate(name: str) -> None:
     assert max(recipe(name).preview(LENGTH).rates) == pytest.approx(LR, rel=2e-3)
 
@@ -156,7 +161,7 @@ def test_one_cycle_peaks_where_pct_start_says() -> None:
 # Warm-up
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "plateau"])
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "plateau"])
 def test_warm_up_ramps_to_the_first_rate_and_then_the_schedule_runs_its_course(name: str) -> None:
     plain = recipe(name).preview(LENGTH).rates
     warm = recipe(name, warmup="20st").preview(LENGTH).rates
@@ -262,7 +267,7 @@ def test_a_plateau_says_which_metric_it_misses() -> None:
 # Groups and resuming
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 @pytest.mark.parametrize("warmup", [0, "15st"])
 def test_the_head_follows_the_body_times_its_factor(name: str, warmup: str | int) -> None:
     groups = [
@@ -278,7 +283,7 @@ def test_the_head_follows_the_body_times_its_factor(name: str, warmup: str | int
         schedule.step()
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 @pytest.mark.parametrize("warmup", [0, "30st"])
 @pytest.mark.parametrize("cut", [13, 30, 57])
 def test_a_resume_in_mid_schedule_continues_exactly(

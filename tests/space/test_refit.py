@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from lrsearch.entry.compose import load_settings
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.space.refit import refit
 from lrsearch.space.space import Space
 
 RECIPE = Recipe(
     lr=0.1, batch_size=64, warmup=0.1,
-    optimizer=Part("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}),
-    scheduler=Part("cosine", {"final": 0.05}),
+    optimizer=ComponentConfig("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}),
+    scheduler=ComponentConfig("cosine", {"final": 0.05}),
 )  # fmt: skip
 
 

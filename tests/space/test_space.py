@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.names import as_written
 from lrsearch.space.parse import parse_space, settle_kinds
@@ -322,7 +322,7 @@ def test_parameters_are_shown_as_they_are_written() -> None:
 
 # Laws
 
-names = st.sampled_from(sorted(FAMILIES))
+names = st.sampled_from(sorted(SCHEDULERS))
 
 
 @st.composite
@@ -357,7 +357,7 @@ def spaces(draw: st.DrawFn) -> Space:
         "batch_size": {"low": 1, "high": 256, "type": "power_of_two"},
         "warmup": {"low": 0.0, "high": draw(st.floats(0, 1))},
         "optimizer": branch(OPTIMIZERS),
-        "scheduler": branch(FAMILIES),
+        "scheduler": branch(SCHEDULERS),
     }
     problems: list[str] = []
     space = parse_space(plain, Coupling(draw(st.sampled_from(["none", "sqrt"]))), problems)

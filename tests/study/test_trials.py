@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from lrsearch.registry import ComponentConfig
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.space.domains import Suggester
 from lrsearch.study import trials
@@ -54,13 +55,13 @@ def test_suggestions_are_those_of_optunas_own_trial(
 ) -> None:
     arguments = {} if sampler in ("random", "qmc") else {"n_startup_trials": 3}
     theirs, ours = filled(url, "theirs"), filled(url, "ours")
-    theirs.sampler = build_sampler(sampler, arguments, order(5, 7))
+    theirs.sampler = build_sampler(ComponentConfig(sampler, arguments), order(5, 7))
     expected = suggest(theirs.ask())
 
     with database.session.begin() as session:
         trial_id, number = trials.create(session, ours._study_id, unit=3)
     assert number == FINISHED
-    built = build_sampler(sampler, arguments, order(5, 7))
+    built = build_sampler(ComponentConfig(sampler, arguments), order(5, 7))
     suggestions = studies.suggestions("ours", trial_id, built, {})
     assert suggest(suggestions) == expected
     assert suggest(suggestions) == expected  # asked again, they stay
@@ -78,13 +79,15 @@ def test_given_parameters_and_those_of_an_earlier_attempt_are_kept(
     with database.session.begin() as session:
         trial_id, _ = trials.create(session, study_id, unit=0)
     first = studies.suggestions(
-        "one", trial_id, build_sampler("random", {}, order(0, 1)), {"lr": 0.25}
+        "one", trial_id, build_sampler(ComponentConfig("random"), order(0, 1)), {"lr": 0.25}
     )
     chosen = suggest(first)
     assert chosen["lr"] == 0.25
     with database.session.begin() as session:
         trials.set_parameters(session, trial_id, first.chosen)
-    again = studies.suggestions("one", trial_id, build_sampler("random", {}, order(0, 99)), {})
+    again = studies.suggestions(
+        "one", trial_id, build_sampler(ComponentConfig("random"), order(0, 99)), {}
+    )
     assert suggest(again) == chosen
 
 

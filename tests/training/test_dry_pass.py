@@ -12,9 +12,10 @@ from small_training import small_task
 from torch import nn
 
 from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.registry import ComponentConfig
 from lrsearch.training.dry_pass import dry_pass as dry_pass_of
 from lrsearch.training.losses import LOSSES, METRICS, build
-from lrsearch.training.settings import Target, TrainSettings
+from lrsearch.training.settings import TrainSettings
 from lrsearch.training.task import Task
 
 SHAPE = 36
@@ -33,7 +34,7 @@ class Model(nn.Module):
 
 
 def named(name: str, catalogue: dict[str, str], key: str = "train.loss") -> Any:
-    return build(Target(name), catalogue, key)
+    return build(ComponentConfig(name), catalogue, key)
 
 
 def task(model: nn.Module | None = None, **changes: Any) -> Task:

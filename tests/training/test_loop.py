@@ -14,7 +14,8 @@ from torch import nn
 
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart
 from lrsearch.evaluation import Evaluation
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
 from lrsearch.training.batches import augmented, order, training_batches
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped, Task, train
@@ -34,7 +35,7 @@ def data(n: int = 96, seed: int = 0) -> TensorPart:
 def task(**changes: Any) -> Task:
     torch.manual_seed(0)
     batch_size = changes.pop("batch_size", 16)
-    scheduler = changes.pop("scheduler", Part("constant"))
+    scheduler = changes.pop("scheduler", ComponentConfig("constant"))
     more = {
         name: changes.pop(name)
         for name in ("warmup", "grad_clip", "head_lr_factor", "optimizer", "lr")
@@ -44,7 +45,7 @@ def task(**changes: Any) -> Task:
         **{
             "lr": 0.1,
             "batch_size": batch_size,
-            "optimizer": Part("sgd"),
+            "optimizer": ComponentConfig("sgd"),
             "scheduler": scheduler,
             **more,
         }
@@ -110,13 +111,13 @@ def test_validation_weighs_samples_equally_and_in_evaluation_mode() -> None:
 
 
 def test_rates_are_those_of_the_optimizer_before_the_first_and_after_the_last_step() -> None:
-    found = list(train(task(scheduler=Part("linear"))))
+    found = list(train(task(scheduler=ComponentConfig("linear"))))
     assert [e.lr_start[0] for e in found] == pytest.approx([0.1, 0.1 * 12 / 18, 0.1 * 6 / 18])
     assert [e.lr_end[0] for e in found] == pytest.approx([0.1 * 12 / 18, 0.1 * 6 / 18, 0.0])
 
 
 def test_a_plateau_cuts_after_an_evaluation_and_the_next_one_starts_lower() -> None:
-    part = Part("plateau", {"patience": "1ep", "factor": 0.5, "mode": "max"})
+    part = ComponentConfig("plateau", {"patience": "1ep", "factor": 0.5, "mode": "max"})
     found = list(train(task(scheduler=part, lr=0.01)))  # a falling loss is bad in mode max
     assert [e.lr_end[0] for e in found] == [0.01, 0.01, 0.01]
     length = Length(steps=30, steps_per_epoch=6, steps_per_evaluation=6)
@@ -133,7 +134,7 @@ def test_groups_have_rates_of_their_own() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.as_tensor(self.head(self.body(x)))
 
-    found = list(train(task(model=Net(), head_lr_factor=5.0, scheduler=Part("cosine"))))
+    found = list(train(task(model=Net(), head_lr_factor=5.0, scheduler=ComponentConfig("cosine"))))
     assert found[0].lr_start == pytest.approx((0.1, 0.5))
     assert found[1].lr_end[1] == pytest.approx(5 * found[1].lr_end[0])
 
@@ -232,7 +233,7 @@ def test_a_loss_that_blows_up_ends_training_in_mid_epoch_with_step_and_rate(bad:
 
     length = Length(steps=1000, steps_per_epoch=500, steps_per_evaluation=500)
     with pytest.raises(Diverged) as ended:
-        list(train(task(loss=loss, length=length, scheduler=Part("linear"))))
+        list(train(task(loss=loss, length=length, scheduler=ComponentConfig("linear"))))
     assert ended.value.step == 31
     assert ended.value.lr == pytest.approx(0.1 * (1000 - 30) / 1000)
     assert calls <= 60  # not the whole epoch
@@ -300,7 +301,11 @@ def test_steps_that_the_scaler_skips_do_not_advance_the_schedule() -> None:
                     out.register_hook(lambda gradient: gradient * float("inf"))
             return out
 
-    one = task(model=Exploding(4, 3), settings=TrainSettings(amp="fp16"), scheduler=Part("linear"))
+    one = task(
+        model=Exploding(4, 3),
+        settings=TrainSettings(amp="fp16"),
+        scheduler=ComponentConfig("linear"),
+    )
     first = next(train(one))
     assert first.step == 6
     assert first.lr_end[0] == pytest.approx(0.1 * (18 - 4) / 18)

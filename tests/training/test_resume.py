@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from lrsearch.data.parts import Parts, StreamedPart
 from lrsearch.evaluation import Evaluation
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.loop import Diverged, Stopped, Training
 from lrsearch.training.settings import TrainSettings
 
@@ -73,7 +73,7 @@ def random_steps(*what: object) -> list[int]:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("warmup", [0, "7st"])
-@pytest.mark.parametrize("scheduler", list(FAMILIES))
+@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
 def test_every_scheduler_goes_on_exactly(scheduler: str, warmup: Any, optimizer: str) -> None:
     case: dict[str, Any] = {"scheduler": scheduler, "warmup": warmup, "optimizer": optimizer}
     assert_same(broken(random_steps(case), **case), straight(**case))

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrsearch.errors import UserError
+from lrsearch.registry import ComponentConfig
 from lrsearch.training.losses import LOSSES, METRICS, build
-from lrsearch.training.settings import Target
 
 N, C = 6, 4
 
 
 def measure(name: str) -> Any:
-    return build(Target(name), LOSSES | METRICS, "train.loss")
+    return build(ComponentConfig(name), LOSSES | METRICS, "train.loss")
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -129,7 +129,9 @@ def test_what_only_looks_like_classes_is_refused() -> None:
 
 
 def test_a_class_is_made_an_instance_with_its_arguments() -> None:
-    loss = build(Target("torch.nn.CrossEntropyLoss", {"label_smoothing": 0.1}, own=True), {}, "l")
+    loss = build(
+        ComponentConfig.own_code("torch.nn.CrossEntropyLoss", {"label_smoothing": 0.1}), {}, "l"
+    )
     expected = nn.functional.cross_entropy(drawn(N, C), CLASSES, label_smoothing=0.1)
     assert torch.equal(loss(drawn(N, C), CLASSES), expected)
 
@@ -137,12 +139,15 @@ def test_a_class_is_made_an_instance_with_its_arguments() -> None:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        (Target("mse", {"beta": 1.0}), "train.loss.beta: 'beta' is unknown"),
-        (Target("torch.nn.MSELoss", {"beta": 1.0}, own=True), "train.loss.beta: 'beta' is unknown"),
-        (Target("smooth_l1", {"target": 1.0}), "train.loss.target: lrsearch itself gives"),
-        (Target("pathlib.Path", own=True), "train.loss: .* cannot be called"),
+        (ComponentConfig("mse", {"beta": 1.0}), "train.loss.beta: 'beta' is unknown"),
+        (
+            ComponentConfig.own_code("torch.nn.MSELoss", {"beta": 1.0}),
+            "train.loss.beta: 'beta' is unknown",
+        ),
+        (ComponentConfig("smooth_l1", {"target": 1.0}), "train.loss.target: lrsearch itself gives"),
+        (ComponentConfig.own_code("pathlib.Path"), "train.loss: .* cannot be called"),
     ],
 )
-def test_what_a_measure_does_not_take_is_refused(target: Target, said: str) -> None:
+def test_what_a_measure_does_not_take_is_refused(target: ComponentConfig, said: str) -> None:
     with pytest.raises(UserError, match=said):
         build(target, LOSSES, "train.loss")

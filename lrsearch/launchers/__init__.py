@@ -1,0 +1,17 @@
+"""How the workers of a sweep are started."""
+
+from __future__ import annotations
+
+from lrsearch.registry import Component, Registry
+
+LAUNCHERS = Registry(
+    "launcher",
+    [
+        Component(
+            "local",
+            "lrsearch.workers.launcher.Launcher",
+            help="processes on this machine, one for each GPU or core",
+        )
+    ],
+    where="launcher",
+)

@@ -1,0 +1,101 @@
+"""The optimizers. To add one: an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lrsearch.parameters import Parameter
+from lrsearch.registry import Component, ComponentConfig, Registry
+
+_MOMENTUM = Parameter("float", 0.0, 0.0, 0.9999, help="momentum")
+_DECAY = Parameter("float", 0.0, 0.0, help="weight decay")
+_EPS = Parameter("float", 1e-8, 0.0, help="added to the denominator")
+_BETAS = Parameter("betas", (0.9, 0.999), help="running averages of gradient and square")
+_ADAM = {"betas": _BETAS, "eps": _EPS, "weight_decay": _DECAY}
+
+
+def _as_given(arguments: dict[str, Any]) -> dict[str, Any]:
+    return arguments
+
+
+def _sgd(arguments: dict[str, Any]) -> dict[str, Any]:
+    # torch refuses Nesterov's momentum where there is no momentum.
+    return arguments | {"nesterov": arguments["nesterov"] and arguments["momentum"] > 0}
+
+
+@dataclass(frozen=True)
+class Optimizer(Component):
+    """An optimizer class. Its parameters are the arguments besides `lr`, which a recipe gives."""
+
+    fit: Callable[[dict[str, Any]], dict[str, Any]] = _as_given
+    """Changes the arguments so that the class takes them."""
+
+
+OPTIMIZERS = Registry(
+    "optimizer",
+    [
+        Optimizer(
+            "sgd",
+            "torch.optim.SGD",
+            {
+                "momentum": _MOMENTUM,
+                "nesterov": Parameter("bool", False, help="Nesterov's momentum"),
+                "weight_decay": _DECAY,
+            },
+            "stochastic gradient descent, with momentum",
+            fit=_sgd,
+        ),
+        Optimizer("adam", "torch.optim.Adam", _ADAM, "Adam, weight decay as an L2 penalty"),
+        Optimizer(
+            "adamw",
+            "torch.optim.AdamW",
+            _ADAM | {"weight_decay": Parameter("float", 0.01, 0.0, help="decoupled weight decay")},
+            "Adam with decoupled weight decay",
+        ),
+        Optimizer("nadam", "torch.optim.NAdam", _ADAM, "Adam with Nesterov's momentum"),
+        Optimizer("radam", "torch.optim.RAdam", _ADAM, "rectified Adam"),
+        Optimizer("adamax", "torch.optim.Adamax", _ADAM, "Adam with the infinity norm"),
+        Optimizer(
+            "rmsprop",
+            "torch.optim.RMSprop",
+            {
+                "alpha": Parameter("float", 0.99, 0.0, 1.0, help="smoothing"),
+                "eps": _EPS,
+                "momentum": _MOMENTUM,
+                "weight_decay": _DECAY,
+            },
+            "gradients over a running average of their size",
+        ),
+        Optimizer(
+            "adagrad",
+            "torch.optim.Adagrad",
+            {
+                "eps": Parameter("float", 1e-10, 0.0, help="added to the denominator"),
+                "weight_decay": _DECAY,
+            },
+            "gradients over the root of the sum of their squares",
+        ),
+        Optimizer(
+            "adadelta",
+            "torch.optim.Adadelta",
+            {
+                "rho": Parameter("float", 0.9, 0.0, 1.0, help="smoothing"),
+                "eps": Parameter("float", 1e-6, 0.0, help="added to the denominator"),
+                "weight_decay": _DECAY,
+            },
+            "gradients scaled by running averages of themselves and of the steps",
+        ),
+    ],
+    where="space.optimizer",
+    leading=1,
+)
+
+
+def call_of(config: ComponentConfig, lr: float) -> tuple[str, dict[str, Any]]:
+    """The dotted path of the optimizer class that a recipe means, and its arguments."""
+    if config.target is not None:
+        return config.target, {"lr": lr, **config.arguments}
+    component = OPTIMIZERS[config.name]
+    return component.path, {"lr": lr, **component.fit(component.complete(config.arguments))}

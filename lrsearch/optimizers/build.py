@@ -1,0 +1,76 @@
+"""Builds the optimizer of a recipe, and says which optimizers of the user's own can be used.
+
+One of the user's own is a subclass of torch.optim.Optimizer or a function that returns one. It is
+called with the parameter groups, `lr`, and the arguments of the recipe.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.errors import UserError
+from lrsearch.optimizers import call_of
+from lrsearch.registry import Component, ComponentConfig
+from lrsearch.targets import Signature, call_own, load_target
+
+if TYPE_CHECKING:
+    import torch
+
+GIVEN = "lr"
+"""The argument that lrsearch gives by name."""
+
+
+def check_class(component: Component, path: str) -> None:
+    """Raise UserError, beginning with `path`, where a user's optimizer cannot be used.
+
+    It must take `lr`, and its class must not need a closure. Of a function that returns an
+    optimizer the class is known when it is built.
+    """
+    function = component.load()
+    signature = Signature.of(function)
+    if GIVEN not in signature.named and not signature.is_open:
+        raise UserError(
+            f"{path}: {component.path} does not take {GIVEN}, the rate that is searched: name a "
+            f"function of yours that takes it"
+        )
+    if problem := _closure_problem(function):
+        raise UserError(f"{path}: {component.path} {problem}")
+
+
+def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> torch.optim.Optimizer:
+    """The optimizer over parameters, or groups of them.
+
+    Raises UserError where user code cannot be imported, or makes no optimizer that can be used.
+    """
+    import torch
+
+    path, arguments = call_of(config, lr)
+    function = load_target(path, "optimizer")
+    if config.target is None:
+        built: torch.optim.Optimizer = function(groups, **arguments)
+        return built
+    optimizer = call_own(function, path, groups, **arguments)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        kind = type(optimizer).__name__
+        raise UserError(f"optimizer: {path} must return a torch.optim.Optimizer, not {kind}")
+    if problem := _closure_problem(type(optimizer)):
+        raise UserError(f"optimizer: {path} {problem}")
+    return optimizer
+
+
+def _closure_problem(cls: Any) -> str | None:
+    """Why an optimizer class cannot be used: lrsearch calls `step()` without a closure."""
+    step = getattr(cls, "step", None) if inspect.isclass(cls) else None
+    if step is None:
+        return None
+    try:
+        parameters = list(inspect.signature(step).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return None
+    if not any(one.name == "closure" and one.default is one.empty for one in parameters):
+        return None
+    return (
+        "needs a closure: its step() computes the loss again, several times a batch, and a "
+        "training here computes it once; use an optimizer whose step() can be called without one"
+    )

@@ -1,0 +1,79 @@
+"""Schedulers of the user's own, named by a dotted path.
+
+Either a function `factor(progress, **arguments)` that returns the rate as a share of the peak, or a
+subclass of torch's `LRScheduler`, which is stepped after each optimizer step. A subclass of
+`ReduceLROnPlateau` is shown `val_loss` after each evaluation instead.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from lrsearch.errors import UserError, in_short
+from lrsearch.schedules.durations import Duration
+from lrsearch.schedules.plan import FactorFunction, ScheduleInputs, TorchCall
+from lrsearch.targets import call_own, load_target
+
+if TYPE_CHECKING:
+    import torch
+
+_WHERE = "space.scheduler"
+
+
+def own_call(target: str, durations: Collection[str], inputs: ScheduleInputs) -> TorchCall:
+    """The torch scheduler of the user's function or class at the dotted path `target`.
+
+    `inputs.parameters` are its arguments. Those named in `durations` are durations, and become
+    steps; of a subclass of `ReduceLROnPlateau`, evaluations.
+
+    Raises UserError where it is neither, or cannot be imported.
+    """
+    found = load_target(target, _WHERE)
+    count = inputs.length.in_steps
+    monitor = None
+    if inspect.isclass(found):
+        from torch.optim import lr_scheduler
+
+        if not issubclass(found, lr_scheduler.LRScheduler):
+            raise UserError(
+                f"{_WHERE}: {target} is a class, but not a subclass of "
+                f"torch.optim.lr_scheduler.LRScheduler: name such a class, or a function "
+                f"factor(progress) that returns the rate as a share of the peak"
+            )
+        if issubclass(found, lr_scheduler.ReduceLROnPlateau):
+            count, monitor = inputs.length.in_evaluations, "val_loss"
+    arguments = {
+        name: count(Duration.parse(value)) if name in durations else value
+        for name, value in inputs.parameters.items()
+    }
+    if inspect.isclass(found):
+        return TorchCall(target, arguments, monitor)
+    factor = FactorFunction(target, arguments, inputs.length.steps, inputs.warmup_steps)
+    return TorchCall("LambdaLR", {"lr_lambda": factor})
+
+
+def build_own(
+    call: TorchCall, optimizer: torch.optim.Optimizer
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The scheduler of the user's own class on an optimizer.
+
+    Raises OwnCodeError where that fails, and UserError where its state could not be loaded again.
+    """
+    import torch
+
+    scheduler = call_own(load_target(call.path, _WHERE), call.path, optimizer, **call.arguments)
+    file = io.BytesIO()
+    try:
+        torch.save(scheduler.state_dict(), file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - pickle raises what the user's objects raise
+        raise UserError(
+            f"{_WHERE}: a training with {call.path} could not be resumed: its state_dict() must "
+            f"hold plain values and tensors alone ({type(error).__name__}: {in_short(str(error))})"
+        ) from None
+    built: torch.optim.lr_scheduler.LRScheduler = scheduler
+    return built
