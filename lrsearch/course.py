@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from lrsearch.errors import LrsearchError
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Duration, Length
 
 _STEPS = 1000
 """Enough to know the rates by; more only cost time."""
+_MOST_STEPS = 200_000
+"""Of a scheduler whose rates are known by taking each step alone: some seconds."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,12 @@ class Course:
         course = cls(
             length.evaluations, recipe.optimizer.name, recipe.lr, recipe.batch_size, warmup
         )
-        rough = length.rough(_STEPS)
         try:
+            rough = recipe.rough(length, _STEPS)
+            if rough.steps > _MOST_STEPS:
+                return course
             preview = recipe.preview(rough)
-        except (ArithmeticError, ValueError):
+        except (ArithmeticError, ValueError, LrsearchError):
             return course  # the training itself will say what is wrong
         if preview.assumed_losses is not None:
             return course

@@ -177,8 +177,8 @@ def _download(
                 # torchvision draws a progress bar for each file
                 contextlib.redirect_stderr(io.StringIO()),
             ):
-                tensors: tuple[torch.Tensor, ...] = source.load()(str(folder), download=True)
-                return tensors
+                read: tuple[torch.Tensor, ...] = source.load()(str(folder), download=True)
+                return read
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
             if is_without_room(error):  # not to be taken for a network that is down
                 raise unwritable(folder, error) from None

@@ -20,12 +20,13 @@ from lrsearch.data.raw import unpacked_root
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.export.names import Names
-from lrsearch.export.source_text import CallText, SourceText, source_of
+from lrsearch.export.source_text import CallText, SourceText, call_text, source_of
 from lrsearch.export.templates import render
 from lrsearch.formatting import plural
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig, Registry
+from lrsearch.schedules.plan import FactorFunction, TorchCall
 from lrsearch.targets import load_target
 from lrsearch.training.losses import (
     LOSSES,
@@ -83,7 +84,7 @@ def _training(
         "lr": recipe.lr,
         "optimizer": CallText(names.of(path), arguments),
         "head_lr_factor": recipe.head_lr_factor,
-        "scheduler": CallText(names.of(call.path), call.arguments),
+        "scheduler": _scheduler(call, names),
         "warmup": warmup,
         "monitor": call.monitor,
         "pieces": math.ceil(batch_size / micro_batch),
@@ -91,6 +92,21 @@ def _training(
         "evaluation_size": train.micro_batch or _EVALUATION_SIZE,
         "metric": settings.metric,
     }
+
+
+def _scheduler(call: TorchCall, names: Names) -> CallText:
+    """The call of the scheduler; a factor of the user's own is imported."""
+    arguments = {
+        key: _factor(value, names) if isinstance(value, FactorFunction) else value
+        for key, value in call.arguments.items()
+    }
+    return CallText(names.of(call.path), arguments)
+
+
+def _factor(function: FactorFunction, names: Names) -> SourceText:
+    progress = f"(step + {function.offset}) / {function.steps}"
+    factor = call_text(CallText(names.of(function.target), function.arguments), progress)
+    return SourceText(f"lambda step: max(0.0, float({factor}))")
 
 
 def _summary(recipe: Recipe, record: Mapping[str, Any]) -> list[str]:

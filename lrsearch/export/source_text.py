@@ -31,6 +31,8 @@ class CallText:
 def literal(value: Any) -> SourceText:
     """Return the Python literal of a value of a configuration, whatever text it holds."""
     match value:
+        case SourceText():
+            text = value
         case StepFunction():
             text = f"lambda step: {value.source}"
         case bool() | int() | str() | None:

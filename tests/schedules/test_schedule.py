@@ -14,9 +14,10 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrsearch.errors import UserError
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.schedule import Schedule
 
 LENGTH = Length(steps=40, steps_per_epoch=10, steps_per_evaluation=10)
@@ -35,7 +36,11 @@ def recipe(name: str, warmup: float | str = 0, **parameters: Any) -> Recipe:
     if name == "plateau":
         parameters = {"patience": "1ep", "factor": 0.5} | parameters
     return Recipe(
-        lr=LR, batch_size=8, optimizer=Part("sgd"), scheduler=Part(name, parameters), warmup=warmup
+        lr=LR,
+        batch_size=8,
+        optimizer=ComponentConfig("sgd"),
+        scheduler=ComponentConfig(name, parameters),
+        warmup=warmup,
     )
 
 
@@ -63,7 +68,7 @@ def advance(schedule: Schedule, to: int = LENGTH.steps) -> list[list[float]]:
 # What torch and the frameworks ask of a scheduler
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_it_is_a_scheduler_of_torch_that_steps_with_the_optimizer(name: str) -> None:
     """Trainers ask for the class, and step one that is no ReduceLROnPlateau after each step."""
     schedule = start(name)
@@ -74,7 +79,7 @@ def test_it_is_a_scheduler_of_torch_that_steps_with_the_optimizer(name: str) -> 
 
 
 @pytest.mark.parametrize("warmup", WARMUPS)
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_a_loop_that_only_steps_sees_the_rates_of_the_preview(
     name: str, warmup: float | str
 ) -> None:
@@ -92,7 +97,7 @@ def test_a_loop_that_only_steps_sees_the_rates_of_the_preview(
 
 
 @pytest.mark.parametrize("value", [1.0, torch.tensor(1.0), {"val_loss": 1.0, "val_accuracy": 0.5}])
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_a_step_with_metrics_tells_them_and_does_not_advance(name: str, value: Any) -> None:
     """As Lightning does with a scheduler that is marked as one that reduces on a plateau."""
     schedule, other = start(name), start(name)
@@ -142,7 +147,7 @@ def test_a_step_before_the_optimizers_first_one_is_warned_of() -> None:
 # Resuming and copying
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 @pytest.mark.parametrize("warmup", WARMUPS)
 @pytest.mark.parametrize("cut", [0, 4, 9, 23, 40])
 def test_a_saved_state_continues_exactly_and_can_be_loaded_again(
@@ -162,7 +167,7 @@ def test_a_saved_state_continues_exactly_and_can_be_loaded_again(
         assert advance(resumed) == whole[cut:]
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 @pytest.mark.parametrize("warmup", WARMUPS)
 @pytest.mark.parametrize("cut", [0, 4, 23])
 def test_a_copy_and_a_pickled_one_continue_exactly(
@@ -177,7 +182,7 @@ def test_a_copy_and_a_pickled_one_continue_exactly(
         assert advance(one) == rest
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_a_state_taken_is_not_changed_by_what_comes_after(name: str) -> None:
     schedule = start(name, "9st")
     advance(schedule, 15)
@@ -191,7 +196,7 @@ def test_a_state_taken_is_not_changed_by_what_comes_after(name: str) -> None:
 
 
 @pytest.mark.parametrize("warmup", WARMUPS)
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_beyond_its_end_a_schedule_holds_its_last_rate_and_warns_once(
     name: str, warmup: float | str
 ) -> None:
@@ -209,7 +214,7 @@ def test_beyond_its_end_a_schedule_holds_its_last_rate_and_warns_once(
 # Several groups
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 @pytest.mark.parametrize("warmup", WARMUPS)
 def test_groups_keep_the_ratio_of_their_rates(name: str, warmup: float | str) -> None:
     """The first has the recipe's rate, whatever rate its optimizer was made with."""
@@ -221,7 +226,7 @@ def test_groups_keep_the_ratio_of_their_rates(name: str, warmup: float | str) ->
         assert frozen == 0.0
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_a_second_schedule_on_an_optimizer_is_as_good_as_the_first(name: str) -> None:
     """The ratio comes from the rates before any schedule; a warm-up has the first at zero."""
     optimizer = sgd(1e-5, 1e-3)
@@ -239,7 +244,7 @@ def test_a_first_group_without_a_rate_is_refused() -> None:
         recipe("cosine").build_schedule(sgd(0.0, 0.1), LENGTH)
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_a_rate_that_is_a_tensor_is_set_in_place(name: str) -> None:
     """A compiled optimizer step would not see another tensor."""
     rate = torch.tensor(LR)
