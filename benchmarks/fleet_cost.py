@@ -28,7 +28,6 @@ from optuna.trial import TrialState
 from postgres import serve
 from sqlalchemy import insert, text
 
-from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Running
 from lrsearch.registry import ComponentConfig
@@ -41,6 +40,7 @@ from lrsearch.study.history import open_history
 from lrsearch.study.queue import Queue
 from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.trials import Studies
+from lrsearch.trajectory import LrTrajectory
 
 EVALUATIONS = 25
 """Of a whole trial."""
@@ -277,12 +277,12 @@ def one_evaluation(
     name: str, claims: Claims, claim: Claim, count: int, values: list[float]
 ) -> float:
     pruner = build_pruner(ComponentConfig(name), EVALUATIONS, "min")
-    course = Course(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
+    trajectory = LrTrajectory(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
     row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
     started = time.perf_counter()
     claims.record(claim, [row])
     with open_history(claims.session, claims.study_id, "min") as history:
-        pruner.should_prune(Running(values, claim.number, course), history)
+        pruner.should_prune(Running(values, claim.number, trajectory), history)
     return 1000 * (time.perf_counter() - started)
 
 

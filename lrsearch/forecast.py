@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lrsearch.course import Rates
+from lrsearch.trajectory import Rates
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,6 @@ import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import Settings
-from lrsearch.course import Course
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
@@ -31,6 +30,7 @@ from lrsearch.training.loop import Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.precision import precision_of
 from lrsearch.training.scores import mean_scores
+from lrsearch.trajectory import LrTrajectory
 
 
 def build_objective(
@@ -192,9 +192,9 @@ class TrainingObjective:
             progress,
         )
 
-    def course(self, recipe: Recipe) -> Course:
+    def trajectory(self, recipe: Recipe) -> LrTrajectory:
         self._data_for(recipe)
-        return Course.of(recipe, self._length(recipe.batch_size))
+        return LrTrajectory.of(recipe, self._length(recipe.batch_size))
 
     def most_evaluations(self) -> int:
         sizes = self.settings.space.shared["batch_size"].ends()

@@ -12,7 +12,6 @@ import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import Settings
-from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Report
@@ -21,6 +20,7 @@ from lrsearch.seeds import seed_everything
 from lrsearch.targets import Signature, check_arguments, fresh, load_target
 from lrsearch.training.devices import device_label
 from lrsearch.training.loop import Diverged
+from lrsearch.trajectory import LrTrajectory
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
 """What the user's function is given where its signature asks for it."""
@@ -81,9 +81,11 @@ class OwnObjective:
             raise UserError("the objective never called report(epoch, val_loss)")
         return None
 
-    def course(self, recipe: Recipe) -> Course:
+    def trajectory(self, recipe: Recipe) -> LrTrajectory:
         # What the function makes of the recipe's schedule is its own affair.
-        return Course(self.most_evaluations(), recipe.optimizer.name, recipe.lr, recipe.batch_size)
+        return LrTrajectory(
+            self.most_evaluations(), recipe.optimizer.name, recipe.lr, recipe.batch_size
+        )
 
     def test(
         self,

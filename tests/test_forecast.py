@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsearch.course import Rates
 from lrsearch.forecast import Forecast, Forecaster, Scale, Standing, standing, unsteadiness
+from lrsearch.trajectory import Rates
 
 SEEDS = st.integers(0, 10_000)
 

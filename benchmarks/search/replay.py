@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from problems import Curve
-from simulate import Memory, Trial, course_of
+from simulate import Memory, Trial, trajectory_of
 
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Running
@@ -26,8 +26,8 @@ class Recorded:
 
     def trial(self, number: int) -> Trial:
         """A trial that will go through it."""
-        course = course_of(self.curve, self.optimizer, self.batch_size, self.warmup)
-        return Trial(number, self.curve, course)
+        trajectory = trajectory_of(self.curve, self.optimizer, self.batch_size, self.warmup)
+        return Trial(number, self.curve, trajectory)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Replayed:
     @property
     def epochs(self) -> float:
         """Spent, as a share of what all whole trainings take."""
-        whole = sum(trial.course.evaluations for trial in self.trials)
+        whole = sum(trial.trajectory.evaluations for trial in self.trials)
         return sum(trial.reached for trial in self.trials) / whole
 
 
@@ -86,7 +86,7 @@ def ends_among(
 
 def _moments(trial: Trial) -> range:
     """All that it has reached but the last one of a whole training."""
-    return range(1, min(len(trial.curve.values) + 1, trial.course.evaluations))
+    return range(1, min(len(trial.curve.values) + 1, trial.trajectory.evaluations))
 
 
 def _among_whole(
@@ -107,4 +107,4 @@ def _among_whole(
 
 def _is_ended_at(trial: Trial, moment: int, memory: Memory) -> bool:
     trial.reached = moment
-    return memory.pruner.should_prune(Running(trial.values, trial.number, trial.course), memory)
+    return memory.pruner.should_prune(Running(trial.values, trial.number, trial.trajectory), memory)

@@ -14,7 +14,6 @@ import optuna
 from optuna.trial import TrialState
 from problems import Curve, Problem
 
-from lrsearch.course import Course
 from lrsearch.forecast import Peer, standing
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
@@ -22,6 +21,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.study.history import MOST_PEERS
+from lrsearch.trajectory import LrTrajectory
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Trial:
 
     number: int
     curve: Curve
-    course: Course
+    trajectory: LrTrajectory
     reached: int = 0
     state: str = "running"
     spared: bool = False
@@ -56,20 +56,22 @@ class Trial:
             self.state = "diverged"
             return
         self.reached += 1
-        if self.reached == self.course.evaluations:
+        if self.reached == self.trajectory.evaluations:
             self.state = "complete"
         elif not self.spared and memory.pruner.should_prune(
-            Running(self.values, self.number, self.course), memory
+            Running(self.values, self.number, self.trajectory), memory
         ):
             self.spared = memory.pruner.spares(self.number)
             self.state = "running" if self.spared else "pruned"
 
 
-def course_of(curve: Curve, optimizer: str, batch_size: int, warmup: float = 0.0) -> Course:
+def trajectory_of(
+    curve: Curve, optimizer: str, batch_size: int, warmup: float = 0.0
+) -> LrTrajectory:
     """What is known of a recorded training before it begins."""
-    course = Course(len(curve.rates), optimizer, max(curve.rates), batch_size, warmup)
+    trajectory = LrTrajectory(len(curve.rates), optimizer, max(curve.rates), batch_size, warmup)
     rates = [curve.rates[0], *curve.rates]
-    return course.with_rates(rates, range(1, len(rates)))
+    return trajectory.with_rates(rates, range(1, len(rates)))
 
 
 class Memory(Peers):
@@ -82,11 +84,11 @@ class Memory(Peers):
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
         found = []
         for trial in self.trials[-MOST_PEERS:]:
-            evaluations = trial.course.evaluations
+            evaluations = trial.trajectory.evaluations
             last = min(math.floor((progress + spacing / 2) * evaluations - 1e-9), trial.reached)
             if last >= 1 and last / evaluations > progress - spacing / 2:
                 final = trial.curve.values[-1] if trial.state == "complete" else None
-                at = standing(trial.curve.values[:last], trial.course.rates(last), 1.0)
+                at = standing(trial.curve.values[:last], trial.trajectory.rates(last), 1.0)
                 found.append(Peer(trial.number, at, final))
         return found
 
@@ -95,7 +97,7 @@ class Memory(Peers):
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
         return {
-            trial.number: (trial.reached, trial.course.evaluations)
+            trial.number: (trial.reached, trial.trajectory.evaluations)
             for trial in self.trials
             if trial.state != "complete" and trial.reached
         }
@@ -172,7 +174,7 @@ def _begin(
     asked = study.ask()
     recipe = problem.space.suggest(asked)
     curve = problem.curve(recipe, asked.params)
-    trial = Trial(number, curve, course_of(curve, recipe.optimizer.name, recipe.batch_size))
+    trial = Trial(number, curve, trajectory_of(curve, recipe.optimizer.name, recipe.batch_size))
     memory.trials.append(trial)
     return trial, asked
 

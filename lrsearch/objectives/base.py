@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 
 from lrsearch.checkpoints.store import Checkpoints
-from lrsearch.course import Course
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
+from lrsearch.trajectory import LrTrajectory
 
 
 class Report(Protocol):
@@ -51,7 +51,7 @@ class Objective(Protocol):
         Diverged, OutOfMemory, Stopped, or the user's own error.
         """
 
-    def course(self, recipe: Recipe) -> Course:
+    def trajectory(self, recipe: Recipe) -> LrTrajectory:
         """The rates and the number of evaluations of the recipe's whole training."""
 
     def test(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lrsearch.course import Course
 from lrsearch.forecast import History
 from lrsearch.seeds import derived_seed
+from lrsearch.trajectory import LrTrajectory
 
 Mode = Literal["min", "max"]
 
@@ -46,7 +46,7 @@ class Running:
     values: Sequence[float]
     """At the evaluations 1 to now, one at least, all finite."""
     unit: int
-    course: Course
+    trajectory: LrTrajectory
 
 
 class Pruner(Protocol):

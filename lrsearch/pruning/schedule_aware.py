@@ -63,13 +63,13 @@ class ScheduleAware(Pruner):
         return derived_seed("spare", unit) % 10_000 < self.spare * 10_000
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        now, course = len(trial.values), trial.course
-        progress = course.progress(now)
-        if not max(_FIRST_SHARE, course.warmup) - 1e-9 <= progress < _LAST_SHARE:
+        now, trajectory = len(trial.values), trial.trajectory
+        progress = trajectory.progress(now)
+        if not max(_FIRST_SHARE, trajectory.warmup) - 1e-9 <= progress < _LAST_SHARE:
             return False
-        known = peers.at(progress, 1 / course.evaluations)
+        known = peers.at(progress, 1 / trajectory.evaluations)
         sign = 1.0 if self.mode == "min" else -1.0
-        mine = standing(trial.values, course.rates(now), sign)
+        mine = standing(trial.values, trajectory.rates(now), sign)
         stratum = [peer for peer in known if _distance(mine, peer.standing) <= _STRATUM]
         begun = peers.begun()
         keep = self._kept(progress) * max(begun / max(len(known), 1), 1.0)

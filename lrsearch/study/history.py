@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, select, true
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.course import Rates
 from lrsearch.forecast import Peer, Standing, earlier_moment
 from lrsearch.pruning.rules import Group, Mode
 from lrsearch.study.tables import EvaluationRow, UnitRow
+from lrsearch.trajectory import Rates
 
 MOST_PEERS = 250
 """More would make a decision slow, and no better."""

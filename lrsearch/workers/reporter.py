@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from lrsearch.config.settings import MetricSettings
-from lrsearch.course import Course
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.formatting import number
@@ -20,6 +19,7 @@ from lrsearch.study.claims import Claim, Claims, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Trouble, in_words, refusals_in_words, trouble
 from lrsearch.training.loop import Diverged, Stopped
+from lrsearch.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
 
 
@@ -108,7 +108,7 @@ class Reporter:
         self.claims, self.claim = claims, claim
         self.lease, self.outbox = lease, outbox
         self.should_stop = should_stop
-        self.course: Course
+        self.trajectory: LrTrajectory
         """Of the whole trial; its last evaluation is never pruned."""
         self.earlier: Sequence[Evaluation] = ()
         """Evaluations that earlier attempts reported."""
@@ -119,9 +119,9 @@ class Reporter:
         self.log: TrialLog | None = None
         """Takes each evaluation, too, when all is decided; raises nothing."""
 
-    def begin(self, course: Course, earlier: Sequence[Evaluation] = ()) -> None:
+    def begin(self, trajectory: LrTrajectory, earlier: Sequence[Evaluation] = ()) -> None:
         """Called once, before the first evaluation, with what depends on the recipe."""
-        self.course, self.earlier = course, earlier
+        self.trajectory, self.earlier = trajectory, earlier
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric.
@@ -131,7 +131,7 @@ class Reporter:
         self.lease.stall.reported()
         self.outbox.check()
         self.outbox.add(self._row(evaluation))
-        is_last = evaluation.index >= self.course.evaluations
+        is_last = evaluation.index >= self.trajectory.evaluations
         is_pruned = False
 
         def write() -> Orders:
@@ -191,7 +191,7 @@ class Reporter:
             return False
         worst = max(known) if self.metric.mode == "min" else min(known)
         values = [worst if value is None else value for value in self.values]
-        trial = Running(values, self.claim.number, self.course)
+        trial = Running(values, self.claim.number, self.trajectory)
         with self.open_history() as peers:
             if not self.pruner.should_prune(trial, peers):
                 return False
@@ -203,12 +203,12 @@ class Reporter:
         """Checks an evaluation and counts it."""
         scored = replace(evaluation, value=measured(evaluation, self.metric))
         self.values.append(scored.value)
-        rates = self.course.rates(evaluation.index)
+        rates = self.trajectory.rates(evaluation.index)
         return {
             "trial_id": self.claim.trial_id,
             "study_id": self.claims.study_id,
             "bracket": self.pruner.bracket(self.claim.number),
-            "progress": self.course.progress(evaluation.index),
+            "progress": self.trajectory.progress(evaluation.index),
             "rate_left": None if rates is None else rates.left,
             **to_columns(scored),
         }

@@ -105,7 +105,7 @@ class SideWorker:
 
         def train() -> None:
             recipe = Recipe.from_dict(claim.recipe or {})
-            report.evaluations = attempts.objective.course(recipe).evaluations
+            report.evaluations = attempts.objective.trajectory(recipe).evaluations
             run = attempts.objective.run
             weights = run(recipe, claim.seed, report, should_stop, checkpoints)
             if weights is not None and lease.is_sure():

@@ -99,7 +99,7 @@ class Worker:
         """All of an attempt that depends on the trial's recipe or on the user's code."""
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
         log.begins(recipe.describe(), claim.attempt)
-        reporter.begin(self.objective.course(recipe), earlier)
+        reporter.begin(self.objective.trajectory(recipe), earlier)
         reporter.log = self._open_log(claim, recipe)
         weights = self.objective.run(
             recipe, claim.seed, reporter, reporter.should_stop, checkpoints

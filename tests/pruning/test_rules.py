@@ -24,10 +24,10 @@ from optuna.pruners import (
 )
 from optuna.trial import TrialState, create_trial
 
-from lrsearch.course import Course
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Halving, Hyperband, Mode, Percentile, Pruner, Running
 from lrsearch.registry import ComponentConfig
+from lrsearch.trajectory import LrTrajectory
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -41,7 +41,7 @@ def ours(
     """What the rule says after each evaluation of a trial."""
     return [
         pruner.should_prune(
-            Running(history[:now], unit, Course(WHOLE, "sgd", 0.1, 64)),
+            Running(history[:now], unit, LrTrajectory(WHOLE, "sgd", 0.1, 64)),
             KnownPeers([*others, Known(tuple(history[:now]), bracket=pruner.bracket(unit))]),
         )
         for now in range(1, len(history) + 1)
@@ -244,7 +244,9 @@ class Vanishing(KnownPeers):
 @pytest.mark.parametrize("rule", [Percentile("min", 50.0, 1, 0), Halving("min", 1, 2)])
 def test_a_trial_whose_peers_are_gone_goes_on(rule: Pruner) -> None:
     others = [Known((0.0,), complete=True)] * 9
-    assert rule.should_prune(Running([1.0], 0, Course(WHOLE, "sgd", 0.1, 64)), KnownPeers(others))
+    assert rule.should_prune(
+        Running([1.0], 0, LrTrajectory(WHOLE, "sgd", 0.1, 64)), KnownPeers(others)
+    )
     assert not rule.should_prune(
-        Running([1.0], 0, Course(WHOLE, "sgd", 0.1, 64)), Vanishing(others)
+        Running([1.0], 0, LrTrajectory(WHOLE, "sgd", 0.1, 64)), Vanishing(others)
     )

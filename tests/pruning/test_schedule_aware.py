@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from known_trials import KnownPeers
 
-from lrsearch.course import Course, Rates
 from lrsearch.forecast import Peer, Standing, earlier_evaluation
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Mode, Running
 from lrsearch.registry import ComponentConfig
+from lrsearch.trajectory import LrTrajectory, Rates
 
 EVALUATIONS = 10
 LATE = Rates(now=0.1, left=0.04, peak=0.1, batch_size=64, optimizer="sgd")
@@ -70,7 +70,7 @@ def pruned(
     curve = value + 0.05 * moments[::-1] / since_earlier + jumps * (moments % 2)
     values = (sign * curve).tolist()
     known = rates is not None
-    course = Course(
+    trajectory = LrTrajectory(
         EVALUATIONS,
         "sgd",
         0.1,
@@ -81,7 +81,7 @@ def pruned(
     )
     pruner = build_pruner(ComponentConfig("schedule_aware", arguments), EVALUATIONS, mode)
     return pruner.should_prune(
-        Running(values, 0, course), Others(peers() if others is None else others, ended_earlier)
+        Running(values, 0, trajectory), Others(peers() if others is None else others, ended_earlier)
     )
 
 

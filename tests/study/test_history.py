@@ -12,10 +12,10 @@ from known_trials import MODES, VALUES, Known, KnownPeers
 from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.orm import Session
 
-from lrsearch.course import Rates
 from lrsearch.pruning.rules import Group, Mode
 from lrsearch.study.history import StudyHistory
 from lrsearch.study.tables import Base, EvaluationRow, StudyRow, UnitRow
+from lrsearch.trajectory import Rates
 
 STUDY = 7
 

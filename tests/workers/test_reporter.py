@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from lrsearch.config.settings import MetricSettings
-from lrsearch.course import Course
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.pruning.rules import Peers, Pruner, Running
@@ -21,6 +20,7 @@ from lrsearch.study.claims import Claim, Row
 from lrsearch.study.leasing import LeaseLost, Orders
 from lrsearch.study.outages import Contact
 from lrsearch.training.loop import Diverged, Stopped
+from lrsearch.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NeverANumber, Outbox, Pruned, Reporter
 from lrsearch.workers.stall import StallWatch
@@ -106,7 +106,7 @@ class Bench:
             MetricSettings(**metric), claims, claim, self.lease, self.outbox,
             self.pruner, lambda: nullcontext(peers), lambda: self.stopping,
         )  # fmt: skip
-        self.report.begin(Course(5, "sgd", 0.1, 64), earlier)
+        self.report.begin(LrTrajectory(5, "sgd", 0.1, 64), earlier)
 
 
 def test_each_evaluation_is_a_row_with_all_that_is_known() -> None:

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from lrsearch.course import Course
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
+from lrsearch.trajectory import LrTrajectory
 
 
 def recipe(scheduler: str, lr: float = 0.2, warmup: float = 0.0, **arguments: float) -> Recipe:
@@ -38,15 +38,15 @@ LENGTH = Length(steps=400, steps_per_epoch=100, steps_per_evaluation=100)
 def test_what_is_still_to_come_is_the_area_under_the_rest_of_the_schedule(
     scheduler: str, shares: list[float]
 ) -> None:
-    course = Course.of(recipe(scheduler), LENGTH)
-    assert course.evaluations == 4
-    found = [course.rates(evaluation) for evaluation in range(1, 5)]
+    trajectory = LrTrajectory.of(recipe(scheduler), LENGTH)
+    assert trajectory.evaluations == 4
+    found = [trajectory.rates(evaluation) for evaluation in range(1, 5)]
     assert [rates.share_left for rates in found if rates] == pytest.approx(shares, abs=2e-3)
 
 
 def test_rates_are_those_of_the_optimizer() -> None:
-    course = Course.of(recipe("linear", lr=0.4), LENGTH)
-    rates = course.rates(3)
+    trajectory = LrTrajectory.of(recipe("linear", lr=0.4), LENGTH)
+    rates = trajectory.rates(3)
     assert rates is not None
     assert (rates.now, rates.peak, rates.optimizer) == (pytest.approx(0.1), 0.4, "sgd")
     assert rates.peak_per_sample == 0.4 / 8
@@ -57,24 +57,24 @@ def test_a_long_training_is_looked_at_roughly(steps: int) -> None:
     whole = Length(steps=steps, steps_per_epoch=steps // 10, steps_per_evaluation=steps // 10)
     rough = whole.rough(1000)
     assert rough.steps <= 1000
-    course = Course.of(recipe("cosine", warmup=0.1), whole)
-    short = Course.of(recipe("cosine", warmup=0.1), Length(1000, 100, 100))
-    assert course.warmup == pytest.approx(0.1, abs=1e-4)
-    assert list(course.left)[:10] == pytest.approx(list(short.left), rel=0.02, abs=1e-3)
+    trajectory = LrTrajectory.of(recipe("cosine", warmup=0.1), whole)
+    short = LrTrajectory.of(recipe("cosine", warmup=0.1), Length(1000, 100, 100))
+    assert trajectory.warmup == pytest.approx(0.1, abs=1e-4)
+    assert list(trajectory.left)[:10] == pytest.approx(list(short.left), rel=0.02, abs=1e-3)
 
 
 def test_durations_in_steps_keep_their_share_in_a_rough_look() -> None:
     long = Length(steps=100_000, steps_per_epoch=10_000, steps_per_evaluation=10_000)
-    by_steps = Course.of(recipe("step", step_size="50000st", gamma=0.1), long)  # type: ignore[arg-type]
-    by_share = Course.of(recipe("step", step_size=0.5, gamma=0.1), long)
+    by_steps = LrTrajectory.of(recipe("step", step_size="50000st", gamma=0.1), long)  # type: ignore[arg-type]
+    by_share = LrTrajectory.of(recipe("step", step_size=0.5, gamma=0.1), long)
     assert list(by_steps.left) == pytest.approx(list(by_share.left))
 
 
 def test_nobody_knows_the_rates_of_a_plateau() -> None:
-    course = Course.of(recipe("plateau"), LENGTH)
-    assert (course.evaluations, course.rates(2)) == (4, None)
+    trajectory = LrTrajectory.of(recipe("plateau"), LENGTH)
+    assert (trajectory.evaluations, trajectory.rates(2)) == (4, None)
 
 
 def test_evaluations_beyond_the_plan_are_the_end() -> None:
-    course = Course(4, "sgd", 0.1, 64)
-    assert [course.progress(evaluation) for evaluation in (1, 4, 6)] == [0.25, 1.0, 1.0]
+    trajectory = LrTrajectory(4, "sgd", 0.1, 64)
+    assert [trajectory.progress(evaluation) for evaluation in (1, 4, 6)] == [0.25, 1.0, 1.0]
