@@ -1,4 +1,4 @@
-"""What the screen shows of a running sweep: a live display, or plain lines."""
+"""Display of a running sweep: a live table, or plain lines."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Display(Protocol):
     """Shows snapshots of a sweep."""
 
     interval: float
-    """Seconds between two of them; each costs the workers a little."""
+    """Seconds between two updates; each costs the workers some time."""
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        """Shows what has happened since the last call."""
+        """Show what has happened since the last call."""
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
 
     def __enter__(self) -> Self: ...
 
@@ -44,7 +44,7 @@ class Display(Protocol):
 
 
 class _Tally:
-    """What both displays count."""
+    """Counts and estimates that both displays show."""
 
     def __init__(self, metric: MetricSettings, finished: Iterable[Finished]) -> None:
         self.metric = metric
@@ -58,17 +58,17 @@ class _Tally:
         return best[0] if best else None
 
     def look(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        """Lets the clock begin with the first trial: the start-up and a range test are no pace."""
+        """Start the clock at the first trial: start-up and range test do not count for the pace."""
         if not (self._new or new or snapshot.running):
             self._began = monotonic()
 
     def add(self, new: list[Finished]) -> None:
-        """Takes the trials that have just ended."""
+        """Add the trials that have just ended."""
         self.finished.extend(new)
         self._new.extend(new)
 
     def time_left(self, total: int) -> str:
-        """At the pace since the first trial began; none before a few ended, one of them whole."""
+        """Estimate the time left from the pace so far; `…` while too few trials have ended."""
         whole = any(finished.outcome == Outcome.COMPLETE for finished in self._new)
         if len(self._new) < _TRIALS_FOR_A_PACE or not whole:
             return "…"
@@ -91,8 +91,8 @@ class PlainDisplay:
     ) -> None:
         self._console = console
         self._tally = _Tally(metric, finished)
-        self._told: set[tuple[str, int]] | None = None
-        """The side runs whose end has been told; None before the first look."""
+        self._printed: set[tuple[str, int]] | None = None
+        """Auxiliary runs whose end has been printed; None before the first update."""
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         self._tally.look(snapshot, new)
@@ -108,12 +108,12 @@ class PlainDisplay:
             )
             if why := last_line(finished):
                 self.say(f"    {why}")
-        self._tell(snapshot.side_runs)
+        self._print_ended(snapshot.side_runs)
 
-    def _tell(self, side_runs: list[SideRun]) -> None:
-        """A line for each side run that has ended since the last look.
+    def _print_ended(self, side_runs: list[SideRun]) -> None:
+        """Print a line for each auxiliary run that has ended since the last update.
 
-        That one was dropped is told when all have ended: until then it may be needed after all.
+        A dropped run is printed when all have ended: until then it may still be needed.
         """
         going_on = {run.kind for run in side_runs if run.state != WorkState.DONE}
         done = {
@@ -122,25 +122,29 @@ class PlainDisplay:
             if run.state == WorkState.DONE
             and not (run.outcome == Outcome.DROPPED and run.kind in going_on)
         }
-        told = set(done) if self._told is None else set(self._told)
+        printed = set(done) if self._printed is None else set(self._printed)
         for key, run in done.items():
-            if key in told or run.kind == RunKind.RANGE_TEST:
+            if key in printed or run.kind == RunKind.RANGE_TEST:
                 continue
-            told.add(key)
+            printed.add(key)
             place = f"[{run.kind}]"
             if run.outcome != Outcome.DROPPED:
-                place = f"[{run.kind} {self._place(run, told, side_runs)}]"
+                place = f"[{run.kind} {self._place(run, printed, side_runs)}]"
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
             what = "on the test part" if run.kind == RunKind.TEST else f"again, seed {run.seed}"
             self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}")
-        self._told = set(done)
+        self._printed = set(done)
 
     @staticmethod
-    def _place(run: SideRun, told: set[tuple[str, int]], side_runs: list[SideRun]) -> str:
-        """`7/14`: of the runs that were not dropped."""
-        mine = [one for one in side_runs if one.kind == run.kind and one.outcome != Outcome.DROPPED]
-        return f"{sum((one.kind, one.number) in told for one in mine)}/{len(mine)}"
+    def _place(run: SideRun, printed: set[tuple[str, int]], side_runs: list[SideRun]) -> str:
+        """Return how many of the wanted runs of a kind have ended: `7/14`."""
+        wanted = [
+            other
+            for other in side_runs
+            if other.kind == run.kind and other.outcome != Outcome.DROPPED
+        ]
+        return f"{sum((other.kind, other.number) in printed for other in wanted)}/{len(wanted)}"
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -153,7 +157,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A table that is drawn again in place: progress, what runs, the best so far."""
+    """A table redrawn in place: progress, running trials, the best so far."""
 
     interval = 0.5
 
@@ -182,7 +186,7 @@ class LiveDisplay:
         self._live.stop()
 
     def render(self, snapshot: Snapshot) -> Group:
-        """The display as it is drawn."""
+        """Return the display as a renderable."""
         tally, done = self._tally, len(self._tally.finished)
         head = Table.grid(padding=(0, 1))
         counts = f" ({tally.counts()})" if tally.counts() else ""
@@ -208,27 +212,27 @@ class LiveDisplay:
 
 
 def _running_table(running: list[Running], width: int) -> Table:
-    """The recipe alone is cut where the terminal is narrow."""
+    """Return the table of running trials; a narrow terminal cuts only the recipe."""
     numbers = ("trial", "epoch", "train", "val", "lr")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True, width=_NUMBER_WIDTH)
     left = max(10, width - len(numbers) * (_NUMBER_WIDTH + 2) - 2)
     table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=left)
-    for one in running[:20]:
+    for row in running[:20]:
         table.add_row(
-            "-" if one.trial is None else str(one.trial),
-            "-" if one.epoch is None else f"{one.epoch:g}",
-            number(one.train_loss),
-            number(one.val_loss),
-            number(one.lr),
-            escape(described(one.recipe)),
+            "-" if row.trial is None else str(row.trial),
+            "-" if row.epoch is None else f"{row.epoch:g}",
+            number(row.train_loss),
+            number(row.val_loss),
+            number(row.lr),
+            escape(described(row.recipe)),
         )
     return table
 
 
 def last_line(finished: Finished) -> str:
-    """Why a trial failed, or diverged without any value, in a line; nothing for the others."""
+    """Return in one line why a trial failed or diverged without a value; else an empty string."""
     lines = (finished.reason or "").strip().splitlines()
     has_no_value = finished.outcome == Outcome.DIVERGED and finished.value is None
     return (
@@ -239,7 +243,7 @@ def last_line(finished: Finished) -> str:
 
 
 def described(recipe: dict[str, object] | None) -> str:
-    """A stored recipe in one line."""
+    """Describe a stored recipe in one line."""
     return "" if recipe is None else Recipe.from_dict(recipe).describe()
 
 
@@ -248,11 +252,11 @@ def _valued(finished: Finished, metric: MetricSettings) -> str:
 
 
 def make_display(console: Console, metric: MetricSettings, finished: Iterable[Finished]) -> Display:
-    """The display that suits the console."""
+    """Create the display that suits the console."""
     cls = LiveDisplay if console.is_terminal else PlainDisplay
     return cls(console, metric, finished)
 
 
 def make_console() -> Console:
-    """The terminal; lines are as long as they are where it is a file or a pipe."""
+    """Create a console; lines are not wrapped where the output is a file or a pipe."""
     return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000)

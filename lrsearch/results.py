@@ -54,7 +54,7 @@ def conclude(
     database: Database,
     output: Path,
 ) -> int:
-    """Prints the result and writes `best.yaml`, `best.py` and `trials.csv`; the exit code."""
+    """Print the result, write `best.yaml`, `best.py` and `trials.csv`, and return the exit code."""
     study = read_study(database, settings.study.name, thinned=True)
     settings = with_ranges(settings, found_ranges(study.record))
     progress = Progress(database.session, study.study_id)
@@ -63,8 +63,10 @@ def conclude(
     failed = snapshot.state == StudyState.FAILED
     if snapshot.stopped:
         console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
-    found = study.confirmation
-    best = confirmed_first(ranked(finished, settings.metric.mode), lambda trial: trial.trial, found)
+    confirmation = study.confirmation
+    best = confirmed_first(
+        ranked(finished, settings.metric.mode), lambda trial: trial.trial, confirmation
+    )
     if not best:
         console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
         table = output / "trials.csv"
@@ -75,19 +77,19 @@ def conclude(
         return 1
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
-    _print_best(console, settings, best[0], found)
+    _print_best(console, settings, best[0], confirmation)
     for line in _confirmation(study):
         console.print(f"  {line}", markup=False, soft_wrap=True)
-    seconds = duration(sum(one.seconds or 0.0 for one in finished))
+    seconds = duration(sum(trial.seconds or 0.0 for trial in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
     shown = redacted(database.url)
     place = shlex.quote(f"storage.url={shown}")
-    console.print(_table(settings, best[:_TOP], found), markup=False, soft_wrap=True)
+    console.print(_table(settings, best[:_TOP], confirmation), markup=False, soft_wrap=True)
 
     @functools.cache
     def recorded() -> tuple[DataInfo | None, dict[str, Any]]:
         own = info_of(settings, info, best[0])
-        return own, best_record(settings, own, best[0], found)
+        return own, best_record(settings, own, best[0], confirmation)
 
     # Last of all: what is on the screen by now no full disk takes back.
     files: dict[Path, Callable[[], str | Iterable[str]]] = {
@@ -115,13 +117,13 @@ def conclude(
 
 
 def _confirmation(study: StudyData) -> list[str]:
-    """Lines on how the best was confirmed, or why it is not; none where nobody asked for it."""
-    found = study.confirmation
-    if found is not None and found.winner is not None:
-        return list(confirmed_lines(found, study.record.get("data")))
-    if found is not None and found.work_left:
-        return [f"not confirmed yet: {progress_words(found)}"]
-    if found is not None:
+    """Return lines on the confirmation of the best trial; none where none was configured."""
+    confirmation = study.confirmation
+    if confirmation is not None and confirmation.winner is not None:
+        return list(confirmed_lines(confirmation, study.record.get("data")))
+    if confirmation is not None and confirmation.work_left:
+        return [f"not confirmed yet: {progress_words(confirmation)}"]
+    if confirmation is not None:
         return ["not confirmed: a run of each candidate broke on fresh seeds"]
     if study.confirm is not None:
         return [f"not confirmed yet. {still_to_come(study.confirm, study.done, study.total)}"]
@@ -131,7 +133,7 @@ def _confirmation(study: StudyData) -> list[str]:
 def _written(
     console: Console, settings: Settings, files: Mapping[Path, Callable[[], str | Iterable[str]]]
 ) -> bool:
-    """Writes files of the result; where one cannot be, says so, and where its content is."""
+    """Write the files of the result; return False, with a message, if one cannot be written."""
     try:
         for path, content in files.items():
             write_whole(path, content())
@@ -150,7 +152,7 @@ def _written(
 
 
 def info_of(settings: Settings, info: DataInfo | None, trial: Finished) -> DataInfo | None:
-    """The data of a trial: those of the study, unless arguments of theirs were tuned.
+    """Return the data of a trial: those of the study, unless arguments of the data were tuned.
 
     Raises UserError where tuned ones cannot be read here.
     """
@@ -171,7 +173,7 @@ def best_record(
     best: Finished,
     confirmation: Confirmation | None = None,
 ) -> dict[str, Any]:
-    """Everything that is needed to run a trial, the best or another one, again.
+    """Return everything that is needed to train a trial again.
 
     Of a confirmed winner, what fresh seeds say of it, too.
     """
@@ -203,12 +205,12 @@ def best_record(
 
 
 def _print_best(
-    console: Console, settings: Settings, best: Finished, found: Confirmation | None
+    console: Console, settings: Settings, best: Finished, confirmation: Confirmation | None
 ) -> None:
     name, at = settings.metric.name, settings.metric.at
     value = f"{name} {number(best.value)} ({at} evaluation)"
-    if found is not None and found.winner is not None:
-        value = f"confirmed: {headline(found)}"
+    if confirmation is not None and confirmation.winner is not None:
+        value = f"confirmed: {headline(confirmation)}"
     console.print(
         f"[bold green]best[/] trial {best.trial}{',' if 'confirmed' in value else ':'} "
         f"{escape(value)}\n  {escape(described(best.recipe))}",
@@ -224,7 +226,7 @@ def _print_best(
 
 def tally(finished: list[Finished]) -> str:
     """`3 completed, 2 pruned`."""
-    counts = Counter(one.outcome for one in finished)
+    counts = Counter(trial.outcome for trial in finished)
     return ", ".join(
         f"{counts[key]} {'completed' if key == Outcome.COMPLETE else in_words(key)}"
         for key in Outcome
@@ -232,17 +234,21 @@ def tally(finished: list[Finished]) -> str:
     )
 
 
-def _table(settings: Settings, best: list[Finished], found: Confirmation | None) -> str:
+def _table(settings: Settings, best: list[Finished], confirmation: Confirmation | None) -> str:
     """The best trials, a line each; only complete ones can be compared by their values."""
     name = settings.metric.name
     width = max(len(name), 9)
-    fresh = {one.trial: one.estimate for one in found.candidates} if found is not None else {}
+    fresh = (
+        {candidate.trial: candidate.estimate for candidate in confirmation.candidates}
+        if confirmation is not None
+        else {}
+    )
     rows = [f"{'trial':>5}  {name:>{width}}  {'on fresh seeds  ' if fresh else ''}recipe"]
-    for one in best:
-        known = fresh.get(one.trial or 0)
+    for trial in best:
+        known = fresh.get(trial.trial or 0)
         mean = f"{number(known.mean if known else None):>14}  " if fresh else ""
-        value = f"{number(one.value):>{width}}"
-        rows.append(f"{one.trial:>5}  {value}  {mean}{described(one.recipe)}")
+        value = f"{number(trial.value):>{width}}"
+        rows.append(f"{trial.trial:>5}  {value}  {mean}{described(trial.recipe)}")
     return "\n".join(rows)
 
 

@@ -24,7 +24,7 @@ class Basin:
     optimizer: str
     by: By
     group: str
-    """Name of the scheduler, or the batch size."""
+    """Scheduler name or batch size that the trials share."""
     best: float
     complete: int
     good: int
@@ -34,7 +34,7 @@ class Basin:
     """Least and largest learning rate of the good trials."""
     open_low: bool
     open_high: bool
-    """Whether no smaller (larger) rate was tried: the basin may go on there."""
+    """Whether no smaller (larger) rate was tried, so that the basin may extend further."""
 
     @property
     def width(self) -> float | None:
@@ -45,12 +45,12 @@ class Basin:
 
     @property
     def title(self) -> str:
-        """Which trials these are."""
+        """Name of the group of trials."""
         what = self.group if self.by == "scheduler" else f"batch size {self.group}"
         return f"{self.optimizer} with {what}"
 
     def sentence(self) -> str:
-        """In plain words; for one whose width is known."""
+        """Return the finding in a plain sentence; the width must be known."""
         least = "at least " if self.open_low or self.open_high else ""
         return (
             f"{self.title}: {least}a factor of {number(self.width or 1.0, 2)} "
@@ -61,14 +61,14 @@ class Basin:
 
 @dataclass(frozen=True)
 class Basins:
-    """The basins per scheduler and per batch size, of each optimizer apart."""
+    """Basins per optimizer and scheduler, and per optimizer and batch size."""
 
     rows: tuple[Basin, ...]
     fixed: float | None
     """The learning rate where all trials had the same one."""
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if self.fixed is not None:
             return [
                 f"Every trial had the learning rate {number(self.fixed)}: how sensitive training "
@@ -94,7 +94,7 @@ class Basins:
 
 
 def find_basins(study: StudyData) -> Basins:
-    """The basins of a study."""
+    """Find the learning-rate basins of a study."""
     tried = [(trial, trial.recipe) for trial in study.trials if trial.recipe is not None]
     rates = {recipe.lr for _, recipe in tried}
     rows: list[Basin] = []

@@ -1,4 +1,4 @@
-"""A confirmation in plain words."""
+"""A confirmation in plain sentences."""
 
 from __future__ import annotations
 
@@ -28,87 +28,99 @@ def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str
     return f"Once the search has ended, {again}"
 
 
-def progress_words(found: Confirmation) -> str:
+def progress_words(confirmation: Confirmation) -> str:
     """`confirming the best 3: 4 of 9 runs`."""
-    if found.is_finished and found.test is not None and found.test.state != WorkState.DONE:
+    if (
+        confirmation.is_finished
+        and confirmation.test is not None
+        and confirmation.test.state != WorkState.DONE
+    ):
         return "testing the confirmed winner"
-    return confirming(len(found.found), found.done, len(found.wanted))
+    return confirming(len(confirmation.found), confirmation.done, len(confirmation.wanted))
 
 
-def value_words(one: Candidate) -> str:
+def value_words(candidate: Candidate) -> str:
     """`0.0735 (95 % interval 0.0711 to 0.0759)`; a dash without a value."""
-    if one.estimate is None:
-        return one.broken or "-"
-    low, high = number(one.estimate.low), number(one.estimate.high)
-    return f"{number(one.estimate.mean)} (95 % interval {low} to {high})"
+    if candidate.estimate is None:
+        return candidate.broken or "-"
+    low, high = number(candidate.estimate.low), number(candidate.estimate.high)
+    return f"{number(candidate.estimate.mean)} (95 % interval {low} to {high})"
 
 
-def headline(found: Confirmation) -> str:
+def headline(confirmation: Confirmation) -> str:
     """The confirmed value of the winner, in a line without its recipe."""
-    winner = found.winner
+    winner = confirmation.winner
     assert winner is not None, "asked for where there is one"
     return (
-        f"{found.metric} {value_words(winner)} on fresh seeds, "
+        f"{confirmation.metric} {value_words(winner)} on fresh seeds, "
         f"mean of {plural(len(winner.values), 'run')}"
     )
 
 
-def confirmed_lines(found: Confirmation, data: Mapping[str, Any] | None) -> list[str]:
-    """What else there is to say of a confirmed winner. `data` are those of the study's record."""
+def confirmed_lines(confirmation: Confirmation, data: Mapping[str, Any] | None) -> list[str]:
+    """Return further lines on a confirmed winner. `data` is that of the study's record."""
     return [
-        *_probability(found),
-        f"{sentence(optimistic(found))}.",
-        *_others(found),
-        score_words(found, data),
+        *_probability(confirmation),
+        f"{sentence(optimistic(confirmation))}.",
+        *_others(confirmation),
+        score_words(confirmation, data),
     ]
 
 
-def optimistic(found: Confirmation) -> str:
+def optimistic(confirmation: Confirmation) -> str:
     """What the search had said of the winner, whether that held, and how much of the leader's lead
     was luck.
     """
-    winner = found.winner
+    winner = confirmation.winner
     assert winner is not None, "asked for where there is one"
-    said = f"found in the search: {number(winner.found)}{_held(found, winner)}"
-    if winner.trial != found.leader:
-        leader = next(one for one in found.candidates if one.trial == found.leader)
+    said = f"found in the search: {number(winner.found)}{_held(confirmation, winner)}"
+    if winner.trial != confirmation.leader:
+        leader = next(
+            candidate
+            for candidate in confirmation.candidates
+            if candidate.trial == confirmation.leader
+        )
         said += f"; its best, trial {leader.trial}, had {number(leader.found)}"
-        said += _held(found, leader)
-    if found.lead is None or found.luck is None:
+        said += _held(confirmation, leader)
+    if confirmation.lead is None or confirmation.luck is None:
         return said
-    then, now = found.lead
-    others = "the other candidate" if len(found.candidates) == 2 else "the mean of the others"
+    then, now = confirmation.lead
+    others = (
+        "the other candidate" if len(confirmation.candidates) == 2 else "the mean of the others"
+    )
     fresh = f"ahead by {number(now, 2)}" if now >= 0 else f"behind by {number(-now, 2)}"
-    luck = number(found.luck, 2) if found.luck > 0 else "none"
+    luck = number(confirmation.luck, 2) if confirmation.luck > 0 else "none"
     return (
         f"{said}; luck in its lead: {luck} (in the search ahead of {others} by "
         f"{number(then, 2)}, on fresh seeds {fresh})"
     )
 
 
-def _held(found: Confirmation, one: Candidate) -> str:
-    """Whether the value of the search was too good, in brackets."""
-    if one.estimate is None:
+def _held(confirmation: Confirmation, candidate: Candidate) -> str:
+    """Return, in brackets, whether the value of the search was too good."""
+    if candidate.estimate is None:
         return ""
-    worse = (one.estimate.mean - one.found) * (1 if found.mode == "min" else -1)
+    worse = (candidate.estimate.mean - candidate.found) * (1 if confirmation.mode == "min" else -1)
     if worse <= 0:
         return " (it held: fresh seeds were no worse)"
-    if found.tried == 1:
+    if confirmation.tried == 1:
         return f" (fresh seeds were worse by {number(worse, 2)})"
-    which = "the best" if one.trial == found.leader else "one of the best"
-    return f" (optimistic: {which} of {found.tried})"
+    which = "the best" if candidate.trial == confirmation.leader else "one of the best"
+    return f" (optimistic: {which} of {confirmation.tried})"
 
 
-def _probability(found: Confirmation) -> list[str]:
-    rivals = [one for one in found.candidates[1:] if one.estimate is not None]
-    winner = found.winner
+def _probability(confirmation: Confirmation) -> list[str]:
+    rivals = [
+        candidate for candidate in confirmation.candidates[1:] if candidate.estimate is not None
+    ]
+    winner = confirmation.winner
     if winner is None or winner.estimate is None or not rivals:
         return []
     second = rivals[0]
     assert second.estimate is not None
     gap = second.estimate
     return [
-        f"It is the best of {plural(len(found.candidates), 'candidate')} with probability "
+        f"It is the best of {plural(len(confirmation.candidates), 'candidate')} with probability "
         f"{probability(winner.estimate.probability)}; next is trial {second.trial} with "
         f"{value_words(second)}, mean of {plural(len(second.values), 'run')}, "
         f"{number(gap.behind, 2)} worse on the same seeds (95 % interval "
@@ -116,10 +128,14 @@ def _probability(found: Confirmation) -> list[str]:
     ]
 
 
-def _others(found: Confirmation) -> list[str]:
-    """Who was given up, and who broke."""
+def _others(confirmation: Confirmation) -> list[str]:
+    """Name the candidates that were given up and those whose runs failed."""
     lines = []
-    given_up = [f"trial {one.trial}" for one in found.candidates if one.given_up and not one.broken]
+    given_up = [
+        f"trial {candidate.trial}"
+        for candidate in confirmation.candidates
+        if candidate.given_up and not candidate.broken
+    ]
     if given_up:
         was = "was" if len(given_up) == 1 else "were"
         lines.append(
@@ -127,17 +143,17 @@ def _others(found: Confirmation) -> list[str]:
             f"probability below 2 % of being the best)."
         )
     lines += [
-        f"Trial {one.trial} cannot be relied on: on fresh seeds, {one.broken} runs did not come to "
-        f"their end."
-        for one in found.candidates
-        if one.broken
+        f"Trial {candidate.trial} cannot be relied on: on fresh seeds, {candidate.broken} runs did "
+        f"not come to their end."
+        for candidate in confirmation.candidates
+        if candidate.broken
     ]
     return lines
 
 
-def score_words(found: Confirmation, data: Mapping[str, Any] | None) -> str:
+def score_words(confirmation: Confirmation, data: Mapping[str, Any] | None) -> str:
     """The test score of the winner, or why there is none."""
-    test = found.test
+    test = confirmation.test
     if test is not None and test.means:
         scores = ", ".join(f"{name} {number(value)}" for name, value in test.means.items())
         opened = (

@@ -32,31 +32,31 @@ class Edge:
     """A parameter whose best value lies within 10 % of an end of its range."""
 
     name: str
-    """As stored."""
+    """Stored name of the parameter."""
     value: float
     side: Literal["low", "high"]
     end: float
     wider: float | None
-    """A new end that lies further out; None where nothing lies beyond."""
+    """Suggested new end of the range; None where the parameter allows no wider range."""
     key: str
-    """Of the configuration: `space.optimizer.adamw.lr.high`."""
+    """Configuration key of the end: `space.optimizer.adamw.lr.high`."""
     complete: int
-    """Complete trials that have the parameter."""
+    """Number of complete trials that have the parameter."""
     top: int
     top_of: int
     """Of the best so many of them, how many lie at this end, too."""
     chance: float
-    """That a value drawn at random lies so near to either end."""
+    """Probability that a value drawn at random lies as near to either end."""
 
     @property
     def override(self) -> str | None:
-        """What widens the range, for the command line; None with too few trials, too."""
+        """Override that widens the range; None if impossible, and with too few trials."""
         if self.wider is None or self.complete < LEAST_COMPLETE:
             return None
         return f"{self.key}={self.wider:.10g}"
 
     def sentence(self) -> str:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         end = "lower" if self.side == "low" else "upper"
         text = (
             f"The best {self.name}, {number(self.value)}, lies at the {end} edge of its range "
@@ -74,7 +74,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Edges:
-    """The ranges of the best recipe, and those at whose edge it lies."""
+    """Positions of the best trials in their ranges, and the parameters that lie at an edge."""
 
     places: tuple[tuple[str, tuple[float, ...]], ...]
     """Parameters that have a range, and where in it (0 to 1) the best trials lie, best first."""
@@ -89,11 +89,11 @@ class Edges:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What widens all of them."""
+        """Command-line overrides that widen all ranges at whose edge the best value lies."""
         return tuple(edge.override for edge in self.near if edge.override is not None)
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if not self.checked:
             return ["There is no complete trial with a parameter that has a range to check."]
         if not self.near:
@@ -120,12 +120,12 @@ class Edges:
 
 
 def find_edges(study: StudyData, settings: Settings) -> Edges:
-    """Compares the best recipe with the space, on a log scale where the search uses one."""
+    """Compare the best recipe with the space, on a log scale where the search uses one."""
     best = study.ranked[0] if study.ranked else None
     if best is None or best.recipe is None:
         return Edges((), ())
     trials = [
-        {one.name: one for one in asked(settings.space, trial.recipe)}
+        {parameter.name: parameter for parameter in asked(settings.space, trial.recipe)}
         for trial in study.ranked
         if trial.recipe is not None
     ]
@@ -135,21 +135,21 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
     if n_train is not None and settings.objective is None:
         length = settings.train.length(best.recipe.batch_size, int(n_train))
     places, near = [], []
-    for one in asked(settings.space, best.recipe):
-        share = position(one.domain, one.value)
+    for parameter in asked(settings.space, best.recipe):
+        share = position(parameter.domain, parameter.value)
         if share is None:
             continue
-        have = [trial[one.name] for trial in trials if one.name in trial]
+        have = [trial[parameter.name] for trial in trials if parameter.name in trial]
         same = tuple(
             place for it in have[:_TOP] if (place := position(it.domain, it.value)) is not None
         )
         side = _side(share)
         if side is not None:
-            edge = _edge(settings.space, one, side, same, len(have), largest)
+            edge = _edge(settings.space, parameter, side, same, len(have), largest)
             if _no_difference(settings.space, edge, length):
                 continue
             near.append(edge)
-        places.append((one.name, same))
+        places.append((parameter.name, same))
     return Edges(tuple(places), tuple(near), len(trials))
 
 
@@ -161,29 +161,29 @@ def _side(share: float) -> Literal["low", "high"] | None:
 
 def _edge(
     space: Space,
-    one: Asked,
+    parameter: Asked,
     side: Literal["low", "high"],
     places: tuple[float, ...],
     complete: int,
     largest: Mapping[str, float],
 ) -> Edge:
-    assert isinstance(one.domain, (FloatRange, IntRange, PowersOfTwo))
+    assert isinstance(parameter.domain, (FloatRange, IntRange, PowersOfTwo))
     return Edge(
-        name=one.name,
-        value=float(one.value),
+        name=parameter.name,
+        value=float(parameter.value),
         side=side,
-        end=float(getattr(one.domain, side)),
-        wider=_wider(space, one, side, largest.get(one.name, math.inf)),
-        key=f"{space.config_key(one.name)}.{side}",
+        end=float(getattr(parameter.domain, side)),
+        wider=_wider(space, parameter, side, largest.get(parameter.name, math.inf)),
+        key=f"{space.config_key(parameter.name)}.{side}",
         complete=complete,
         top=sum(_side(place) == side for place in places),
         top_of=len(places),
-        chance=_chance(one.domain),
+        chance=_chance(parameter.domain),
     )
 
 
 def _chance(domain: FloatRange | IntRange | PowersOfTwo) -> float:
-    """The share of the values of a range that lie within 10 % of either end."""
+    """Return the share of the values of a range that lie within 10 % of either end."""
     step = 1 if isinstance(domain, PowersOfTwo) else domain.step
     if step is None or (domain.high - domain.low) / step > _MANY:
         return 2 * NEAR
@@ -196,7 +196,7 @@ def _chance(domain: FloatRange | IntRange | PowersOfTwo) -> float:
 
 
 def _no_difference(space: Space, edge: Edge, length: Length | None) -> bool:
-    """Whether a duration comes to the same number of steps (or evaluations) in a wider range."""
+    """Return whether widening the range of a duration gives the same number of steps."""
     if length is None or edge.wider is None or space.parameter(edge.name).kind != "duration":
         return False
     count = length.in_evaluations if edge.name in _IN_EVALUATIONS else length.in_steps
@@ -204,12 +204,14 @@ def _no_difference(space: Space, edge: Edge, length: Length | None) -> bool:
     return len({count(Duration(value, "fraction")) for value in values}) == 1
 
 
-def _wider(space: Space, one: Asked, side: Literal["low", "high"], largest: float) -> float | None:
-    """An end further out: ten times as far on a log scale, else by half of the range."""
-    domain = one.domain
+def _wider(
+    space: Space, parameter: Asked, side: Literal["low", "high"], largest: float
+) -> float | None:
+    """Return an end further out: ten times as far on a log scale, else by half of the range."""
+    domain = parameter.domain
     assert isinstance(domain, (FloatRange, IntRange, PowersOfTwo))
     low, high = float(domain.low), float(domain.high)
-    bounds = _bounds(space.parameter(one.name))
+    bounds = _bounds(space.parameter(parameter.name))
     if isinstance(domain, PowersOfTwo):
         step: float = _POWERS_STEP
         while side == "high" and step > 1 and high * step > largest:
@@ -239,7 +241,7 @@ def _whole_steps(end: float, domain: IntRange, side: str) -> float:
 
 
 def _bounds(parameter: Parameter) -> tuple[float, float]:
-    """Between which values a parameter makes sense, whatever the space."""
+    """Return the limits of a parameter that hold for every space."""
     if parameter.kind == "duration":  # a share of the training
         return 0.0, 1.0
     return parameter.low, parameter.high

@@ -21,15 +21,15 @@ _ADAPTIVE = ("tpe", "gp", "cmaes")
 
 @dataclass(frozen=True)
 class Family:
-    """What one scheduler family has come to."""
+    """Results of one scheduler family."""
 
     name: str
     tries: int
-    """Trials that ended, but for failed and crashed ones."""
+    """Number of ended trials, without failed and crashed ones."""
     epochs: float
-    """Trained, of all its trials."""
+    """Epochs trained by all its trials."""
     values: tuple[float, ...]
-    """Of the complete trials, the best first."""
+    """Values of the complete trials, the best first."""
     expected: float | None
     """Expected best at `Families.share`; None with too few tries."""
     spread: float | None
@@ -61,16 +61,16 @@ class Families:
 
     @property
     def share(self) -> str:
-        """At what each family is judged."""
+        """The tuning budget at which the families are compared, in words."""
         return "equal epochs" if self.balanced else f"{self.equal_tries} tries"
 
     @property
     def compared(self) -> tuple[Family, ...]:
-        """Those with enough tries."""
+        """Families with enough tries to be compared."""
         return tuple(row for row in self.rows if row.expected is not None)
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if not self.rows:
             return ["No trial has ended yet, so no scheduler families can be compared."]
         lines = self._compared()

@@ -1,4 +1,4 @@
-"""Everything that a study has found out, in numbers and in words."""
+"""All findings of a study, in numbers and in sentences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Findings:
     """The findings of a study, each with its own `sentences()`."""
 
     warning: str | None
-    """Set where other data stood in for those that were asked for."""
+    """Warning that other data than the configured ones were used; None if they were not."""
     winner: Winner
     families: Families
     basins: Basins
@@ -53,7 +53,7 @@ class Findings:
 
 
 def findings(study: StudyData) -> Findings:
-    """Works all findings out. Raises ConfigErrors where this lrsearch cannot read the study."""
+    """Compute all findings. Raises ConfigErrors where this version cannot read the study."""
     settings = settings_of(study)
     return Findings(
         warning=stand_in_warning(study),
@@ -70,7 +70,7 @@ def findings(study: StudyData) -> Findings:
 
 
 def stand_in_warning(study: StudyData) -> str | None:
-    """That other data stand in for those that were asked for; None where they do not."""
+    """Return a warning if other data than the configured ones were used; else None."""
     data = study.record.get("data")
     if not data or not data.get("fallback_reason"):
         return None

@@ -1,4 +1,4 @@
-"""Where training breaks: which learning rates diverged, or learned nothing, and when."""
+"""Learning rates at which training diverged or learned nothing, and when."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ _BEYOND = 1.1
 
 @dataclass(frozen=True)
 class Border:
-    """The border for one optimizer at one batch size."""
+    """Border of divergence of one optimizer at one batch size."""
 
     optimizer: str
     batch_size: int
     diverged: int
     trials: int
-    """That ended by themselves: complete, pruned or diverged."""
+    """Number of trials that completed, were pruned or diverged."""
     lowest_diverged: float | None
     highest_survived: float | None
-    """Learning rates; one that learned nothing has not survived."""
+    """Learning rates. A trial that learned nothing counts as not survived."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How far up the learning rates of one optimizer were tried."""
+    """Highest learning rates tried with one optimizer."""
 
     optimizer: str
     trials: int
     highest: float
-    """Tried."""
+    """Highest learning rate tried."""
     learned: float | None
-    """The highest that learned something."""
+    """Highest learning rate at which a trial learned something; None if none did."""
     nothing: tuple[float, ...]
-    """Those that did not diverge, but learned nothing, in order."""
+    """Learning rates that neither diverged nor learned anything, in ascending order."""
     end: float
-    """The highest of the space."""
+    """Highest learning rate of the search space."""
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """Where training breaks."""
+    """Learning rates at which training fails."""
 
     borders: tuple[Border, ...]
     diverged: int
     trials: int
     steps: tuple[int, ...]
-    """At which the trials diverged, in order."""
+    """Steps at which trials diverged, in ascending order."""
     out_of_memory: tuple[tuple[int, int], ...]
     """Batch sizes at which memory ran out, and how often."""
     reached: tuple[Reach, ...]
@@ -66,7 +66,7 @@ class Frontier:
     """The numbers of the trials that did not diverge, but learned nothing."""
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if not self.trials and not self.out_of_memory:
             return ["No trial has ended yet, so where training breaks is not known."]
         lines = self._diverged() if self.diverged else []
@@ -82,9 +82,9 @@ class Frontier:
     def _learned_nothing(self) -> str:
         """How, and at which rates."""
         where = [
-            f"{_span(one.nothing)} with {one.optimizer} ({plural(len(one.nothing), 'trial')})"
-            for one in self.reached
-            if one.nothing
+            f"{_span(reach.nothing)} with {reach.optimizer} ({plural(len(reach.nothing), 'trial')})"
+            for reach in self.reached
+            if reach.nothing
         ]
         return (
             f"learned nothing, ending no better than by guessing or than at the first "
@@ -94,9 +94,9 @@ class Frontier:
     def _some_learned_nothing(self) -> list[str]:
         """Where none diverged."""
         learned = [
-            f"{number(one.learned, 2)} with {one.optimizer}"
-            for one in self.reached
-            if one.learned is not None
+            f"{number(reach.learned, 2)} with {reach.optimizer}"
+            for reach in self.reached
+            if reach.learned is not None
         ]
         lines = [
             f"None of {plural(self.trials, 'trial')} diverged, but {len(self.nothing)} "
@@ -108,14 +108,14 @@ class Frontier:
 
     def _none_diverged(self) -> list[str]:
         tried = [
-            f"{number(one.highest, 2)} with {one.optimizer} ({plural(one.trials, 'trial')})"
-            for one in self.reached
+            f"{number(reach.highest, 2)} with {reach.optimizer} ({plural(reach.trials, 'trial')})"
+            for reach in self.reached
         ]
         beyond = [
-            f"with {one.optimizer} to {number(one.end, 2)}, {number(one.end / one.highest, 2)} "
-            f"times as far"
-            for one in self.reached
-            if one.end > _BEYOND * one.highest
+            f"with {reach.optimizer} to {number(reach.end, 2)}, "
+            f"{number(reach.end / reach.highest, 2)} times as far"
+            for reach in self.reached
+            if reach.end > _BEYOND * reach.highest
         ]
         if self.nothing:
             lines = self._some_learned_nothing()
@@ -163,7 +163,7 @@ class Frontier:
 
 
 def find_frontier(study: StudyData, settings: Settings) -> Frontier:
-    """The borders of divergence, of each optimizer and batch size apart."""
+    """Find the border of divergence for each optimizer and batch size."""
     groups: dict[tuple[str, int], list[tuple[TrialData, Recipe]]] = defaultdict(list)
     memory: dict[int, int] = defaultdict(int)
     for trial in study.trials:
@@ -212,29 +212,30 @@ def _reached(
     return tuple(
         Reach(
             optimizer=optimizer,
-            trials=len(mine),
-            highest=max(recipe.lr for _, recipe in mine),
+            trials=len(tried),
+            highest=max(recipe.lr for _, recipe in tried),
             learned=max(
                 (
                     recipe.lr
-                    for trial, recipe in mine
+                    for trial, recipe in tried
                     if trial.outcome != Outcome.DIVERGED and trial.number not in nothing
                 ),
                 default=None,
             ),
-            nothing=tuple(sorted(recipe.lr for trial, recipe in mine if trial.number in nothing)),
-            end=max(_end(recipe, settings) for _, recipe in mine),
+            nothing=tuple(sorted(recipe.lr for trial, recipe in tried if trial.number in nothing)),
+            end=max(_end(recipe, settings) for _, recipe in tried),
         )
-        for optimizer, mine in sorted(recipes.items())
+        for optimizer, tried in sorted(recipes.items())
     )
 
 
 def _end(recipe: Recipe, settings: Settings) -> float:
-    """The highest learning rate that the space has for the rest of a recipe."""
-    for one in asked(settings.space, recipe):
-        if ParameterName.parse(one.name).is_rate:
-            scale = recipe.lr / one.value if one.value else 1.0  # of a rate coupled to the batch
-            return scale * float(max(one.domain.ends()))
+    """Return the highest learning rate of the space, given the rest of a recipe."""
+    for parameter in asked(settings.space, recipe):
+        if ParameterName.parse(parameter.name).is_rate:
+            # Of a rate that is coupled to the batch size; 1 otherwise.
+            scale = recipe.lr / parameter.value if parameter.value else 1.0
+            return scale * float(max(parameter.domain.ends()))
     return recipe.lr
 
 

@@ -32,12 +32,12 @@ class Importance:
     shares: tuple[tuple[str, float], ...]
     """Stored name of a parameter, and its share; together 1."""
     top: int
-    """The best so many trials, which the others are held against."""
+    """Number of best trials that are compared with all others."""
     unjudged: tuple[str, ...] = ()
     """Parameters that too few trials had: branches that were rarely tried."""
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if self.complete < LEAST_COMPLETE:
             return [
                 f"{plural(self.complete, 'complete trial')} are too few to tell what mattered; it "
@@ -74,14 +74,17 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
     if complete < LEAST_COMPLETE:
         return Importance(complete, (), top)
     trials = [
-        (trial.value, {one.name: one for one in asked(settings.space, trial.recipe)})
+        (
+            trial.value,
+            {parameter.name: parameter for parameter in asked(settings.space, trial.recipe)},
+        )
         for trial in study.ranked
         if trial.recipe is not None
     ]
     seen: dict[str, list[str | float]] = defaultdict(list)
     for _, parameters in trials:
-        for one in parameters.values():
-            seen[one.name].append(label(one.value))
+        for parameter in parameters.values():
+            seen[parameter.name].append(label(parameter.value))
     varied = {name: len(values) for name, values in seen.items() if len(set(values)) > 1}
     judged = {name for name, count in varied.items() if count >= LEAST_COMPLETE}
     unjudged = tuple(name for name in varied if name not in judged)
@@ -106,7 +109,7 @@ def _evaluate(
     from optuna.trial import FrozenTrial, TrialState
 
     class Given(InMemoryStorage):
-        """A storage that holds these trials as they are; Optuna's copies each of them twice."""
+        """Storage that holds the given trials; Optuna's own copies each of them twice."""
 
         def get_all_trials(self, *_: object, **__: object) -> list[FrozenTrial]:
             return given
@@ -114,9 +117,9 @@ def _evaluate(
     given = []
     for number, (value, parameters) in enumerate(trials):
         chosen = {
-            name: (label(one.value), distribution)
-            for name, one in parameters.items()
-            if name in judged and (distribution := _distribution(one.domain)) is not None
+            name: (label(parameter.value), distribution)
+            for name, parameter in parameters.items()
+            if name in judged and (distribution := _distribution(parameter.domain)) is not None
         }
         given.append(
             FrozenTrial(

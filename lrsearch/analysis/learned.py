@@ -9,7 +9,7 @@ from lrsearch.config.settings import Settings
 
 _LIKE_GUESSING = 0.98
 _NEAR_GUESSING = 0.5
-"""Of the loss of guessing. Below it a loss that rises again is overfitting."""
+"""Share of the loss of guessing below which a loss that rises again is overfitting."""
 
 
 def guessing_loss(study: StudyData, settings: Settings) -> float | None:
@@ -22,10 +22,10 @@ def guessing_loss(study: StudyData, settings: Settings) -> float | None:
 
 
 def learned_nothing(trial: TrialData, study: StudyData, settings: Settings) -> bool:
-    """Whether it ended no better than by guessing, or was never better than when first looked at.
+    """Return whether a trial ended no better than guessing, or never improved after the start.
 
-    The second is told by the metric, and does not count for a training that has a low loss: that
-    one has learned all in the beginning.
+    The second is judged by the metric, and only where the loss is not low: a training of low loss
+    has learned everything before its first evaluation.
     """
     if not trial.curve:
         return False
@@ -35,6 +35,6 @@ def learned_nothing(trial: TrialData, study: StudyData, settings: Settings) -> b
             return True
         if last < _NEAR_GUESSING * guessing:
             return False
-    values = [one.value for one in trial.curve if one.value is not None]
+    values = [evaluation.value for evaluation in trial.curve if evaluation.value is not None]
     sign = 1.0 if study.metric.mode == "min" else -1.0
     return len(values) > 1 and min(sign * value for value in values[1:]) >= sign * values[0]

@@ -1,4 +1,4 @@
-"""Which parameters of the space a recipe was asked for, by the names they are stored under."""
+"""Parameters of the space that a recipe has values of, by their stored names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lrsearch.space.space import Space
 
 @dataclass(frozen=True)
 class Asked:
-    """A parameter of a recipe: what it could be, and what it is."""
+    """A searched parameter of a recipe: its domain and its value."""
 
     name: str
     """As stored: `lr`, `adamw.lr`, `cosine.final`, `model.dropout`."""
@@ -39,7 +39,7 @@ def settings_of(study: StudyData) -> Settings:
 
 
 def asked(space: Space, recipe: Recipe) -> tuple[Asked, ...]:
-    """The parameters of a recipe, in the order in which the space asks for them."""
+    """Return the searched parameters of a recipe, in the order of the space."""
     found: list[Asked] = []
 
     def choose(name: str, domain: Domain) -> Any:

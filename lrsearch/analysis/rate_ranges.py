@@ -1,4 +1,4 @@
-"""What a range test has found, in words and numbers."""
+"""Results of a range test, in sentences and table rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADERS = ("optimizer", "batch size", "falls fastest at", "trains up to", "diver
 
 
 def range_test_of(study: StudyData) -> RangeTest | None:
-    """The one that a study has begun with, if any."""
+    """Return the range test that a study began with; None if there was none."""
     plain = study.record.get(RECORD_KEY)
     return None if plain is None else RangeTest.from_json(plain)
 
@@ -34,38 +34,38 @@ def sentences(test: RangeTest) -> list[str]:
 
 
 def _of_optimizer(test: RangeTest, optimizer: str) -> str:
-    mine = [one for one in test.findings if one.optimizer == optimizer]
-    falling = [one for one in mine if one.falls]
+    findings = [finding for finding in test.findings if finding.optimizer == optimizer]
+    falling = [finding for finding in findings if finding.falls]
     suggested = test.suggested(optimizer)
     if suggested is None:
         return (
             f"{optimizer}: the loss falls at no learning rate from {number(LOW)} to {number(HIGH)} "
             f"within a ramp: it says nothing about the range."
         )
-    steepest = _between([one.steepest.value for one in falling if one.steepest])
-    silent = [str(one.batch_size) for one in mine if not one.falls]
+    steepest = _between([finding.steepest.value for finding in falling if finding.steepest])
+    silent = [str(finding.batch_size) for finding in findings if not finding.falls]
     but = f" Nothing was learnt at batch size {listed(silent)}." if silent else ""
     what = "range" if test.coupling.rule == "none" else f"range at batch {test.coupling.reference}"
     return (
-        f"{optimizer} at batch size {listed([str(one.batch_size) for one in falling])}: the loss "
-        f"falls fastest at a learning rate of {steepest}, and {_ends(falling)}; {what}: "
+        f"{optimizer} at batch size {listed([str(finding.batch_size) for finding in falling])}: "
+        f"the loss falls fastest at a learning rate of {steepest}, and {_ends(falling)}; {what}: "
         f"{number(suggested.low, 2)} to {number(suggested.high, 2)}.{but}"
     )
 
 
 def _ends(falling: list[Finding]) -> str:
-    """Up to which rates they train."""
-    known = [one.largest.value for one in falling if one.largest]
+    """Return up to which learning rates training works, in words."""
+    known = [finding.largest.value for finding in falling if finding.largest]
     if not known:
         return f"it trains up to {number(HIGH)}, the highest that was tried"
     text = f"it trains up to {_between(known)}"
-    free = [str(one.batch_size) for one in falling if one.largest is None]
+    free = [str(finding.batch_size) for finding in falling if finding.largest is None]
     if free:
         text += f" (at batch size {listed(free)} up to {number(HIGH)}, the highest that was tried)"
     apart = [
-        f"at batch size {one.batch_size} {_disagree(one.largest)}"
-        for one in falling
-        if one.largest and one.largest.disagrees
+        f"at batch size {finding.batch_size} {_disagree(finding.largest)}"
+        for finding in falling
+        if finding.largest and finding.largest.disagrees
     ]
     return f"{text} ({'; '.join(apart)}; the smaller counts)" if apart else text
 
@@ -111,7 +111,7 @@ def _spread(spread: Spread | None, otherwise: str) -> str:
 
 
 def plan_sentence(plan: RampPlan) -> str:
-    """What a range test is going to do."""
+    """Describe the planned range test."""
     sizes = listed([str(size) for size in plan.batch_sizes])
     return (
         f"{plural(plan.ramps, 'ramp')} of at most {plural(plan.steps, 'step')} "

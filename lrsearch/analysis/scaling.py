@@ -41,7 +41,7 @@ class Fit:
         return float(self.scale * batch_size**self.exponent)
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         double, least, most = (2.0**power for power in (self.exponent, self.low, self.high))
         sizes = ", ".join(str(size) for size, _, _ in self.points)
         lines = [
@@ -64,18 +64,18 @@ class Fit:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The fits that the trials allow."""
+    """Fits of the best learning rate over the batch size."""
 
     fits: tuple[Fit, ...]
     too_few: tuple[str, ...]
     """Optimizers without enough trials at enough batch sizes."""
     batch_sizes: tuple[int, ...]
-    """Of all trials."""
+    """Batch sizes of all trials."""
     rule: str
     """How the space ties the learning rate to the batch size."""
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if len(self.batch_sizes) == 1:
             return [
                 f"Every trial had the batch size {self.batch_sizes[0]}: how the learning rate "
@@ -96,7 +96,7 @@ class Scaling:
 
 
 def fit_scaling(study: StudyData) -> Scaling:
-    """Fits the exponent for each optimizer apart: their learning rates mean different things."""
+    """Fit the exponent for each optimizer; rates of different optimizers are not comparable."""
     tried = [trial.recipe for trial in study.trials if trial.recipe is not None]
     found: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     sign = 1.0 if study.metric.mode == "min" else -1.0

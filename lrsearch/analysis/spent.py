@@ -21,7 +21,7 @@ _SAYS_NOTHING = 0.5
 
 @dataclass(frozen=True)
 class Worker:
-    """What one worker did: the trials that it ended."""
+    """Work of one worker: the trials that it ended."""
 
     name: str
     device: str | None
@@ -31,24 +31,24 @@ class Worker:
 
 @dataclass(frozen=True)
 class Spent:
-    """What was spent."""
+    """Cost of a study."""
 
     total: int
     running: int
     outcomes: tuple[tuple[str, int], ...]
-    """Words of an outcome, and how many trials ended so."""
+    """Name of each outcome and its number of trials."""
     epochs: tuple[tuple[str, float], ...]
-    """The same, with the epochs that they trained."""
+    """Name of each outcome and the epochs its trials trained."""
     full_epochs: float
-    """What all trials that ended would have trained, had each run to its end."""
+    """Epochs of all ended trials, had each run to its end."""
     pruned_epochs: float
-    """What pruned trials left out."""
+    """Epochs that pruning saved."""
     spared: int
     """Trials that should have been pruned, but were let run to their end as a check."""
     wrongly: int
-    """Those of them that became the best of all until then."""
+    """Number of spared trials that became the best so far."""
     workers: tuple[Worker, ...]
-    """The busiest first."""
+    """Workers, by time worked, the longest first."""
     wall_seconds: float
     deaths: int
     """Workers that died, or fell silent, with a trial."""
@@ -57,16 +57,16 @@ class Spent:
 
     @property
     def trained_epochs(self) -> float:
-        """Of all trials that ended."""
+        """Epochs of all trials that ended."""
         return sum(epochs for _, epochs in self.epochs)
 
     @property
     def work_seconds(self) -> float:
-        """Summed over the workers."""
+        """Seconds of work, summed over the workers."""
         return sum(worker.seconds for worker in self.workers)
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         done = sum(count for _, count in self.outcomes)
         counts = listed([f"{count} {words}" for words, count in self.outcomes])
         state = f"{done} of {plural(self.total, 'trial')} have ended" + (
@@ -121,7 +121,7 @@ class Spent:
 
 
 def count_spent(study: StudyData, settings: Settings) -> Spent:
-    """Adds up what the trials of a study have cost."""
+    """Sum up the cost of a study's trials."""
     done = [trial for trial in study.trials if trial.state == WorkState.DONE]
     by_outcome: dict[str, list[TrialData]] = defaultdict(list)
     for trial in done:
@@ -153,7 +153,7 @@ def count_spent(study: StudyData, settings: Settings) -> Spent:
 
 
 def _wrongly_pruned(study: StudyData) -> int:
-    """How many of those that were spared became the best of all that had ended by then."""
+    """Count the spared trials that became the best of all that had ended by then."""
     wrong, best, sign = 0, float("inf"), 1.0 if study.metric.mode == "min" else -1.0
     for trial in sorted(study.by_value, key=lambda trial: trial.order or 0):
         value = sign * (trial.value or 0.0)

@@ -1,4 +1,4 @@
-"""A study with its trials and curves, read at once for whoever looks at it."""
+"""A study with its trials and evaluations, read in one pass for every view."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ MOST_CURVES = 500
 MOST_POINTS = 30_000
 """The most evaluations that are read for figures; of longer curves every second one, or third."""
 WHOLE_CURVES = 10
-"""So many of the best trials keep every evaluation: their learning rates are drawn."""
+"""Number of best trials that keep every evaluation, since their learning rates are drawn."""
 _NO_EVALUATIONS: Mapping[int, list[Evaluation]] = {}
 _BATCH = 200
 
 
 @dataclass(frozen=True)
 class TrialData:
-    """A unit that somebody has begun, with its trial."""
+    """A trial that has begun, with its place in the plan."""
 
     number: int
-    """As in the dashboard."""
+    """Number of the trial, as in the dashboard."""
     trial_id: int
     unit: int
     seed: int
@@ -56,7 +56,7 @@ class TrialData:
     attempts: int
     deaths: int
     order: int | None
-    """Counts the trials in the order in which they finished, from 1."""
+    """Position among the finished trials, from 1."""
     finished_at: datetime | None
     recipe: Recipe | None
     """None where it ended before there was one."""
@@ -72,7 +72,7 @@ class TrialData:
 
 @dataclass(frozen=True)
 class StudyData:
-    """A study at a moment. `trials` are in the order of their numbers."""
+    """Snapshot of a study. `trials` are in the order of their numbers."""
 
     study_id: int
     name: str
@@ -85,16 +85,16 @@ class StudyData:
     total: int
     trials: tuple[TrialData, ...]
     confirmation: Confirmation | None = None
-    """None where nothing was to be confirmed."""
+    """None where no confirmation was configured."""
 
     @property
     def metric(self) -> MetricSettings:
-        """What was optimised."""
+        """The metric that is optimised."""
         return MetricSettings(**self.config["metric"])
 
     @property
     def confirm(self) -> ConfirmSettings | None:
-        """What is to be confirmed once the search has ended."""
+        """Settings of the confirmation after the search; None without one."""
         stored = self.config.get("confirm")
         return None if stored is None else ConfirmSettings(**stored)
 
@@ -117,12 +117,12 @@ class StudyData:
 
     @property
     def shown_state(self) -> str:
-        """As people and programs are told: all of a study that is done has ended."""
+        """State to show: `done` once all trials and the confirmation have ended."""
         left = self.confirmation is not None and self.confirmation.work_left
         return WorkState.DONE if self.done == self.total and not left else self.state
 
     def trial(self, number: int) -> TrialData:
-        """A trial by its number. Raises UserError naming the valid ones."""
+        """Return a trial by its number. Raises UserError naming the valid ones."""
         for trial in self.trials:
             if trial.number == number:
                 return trial
@@ -133,7 +133,7 @@ class StudyData:
 def read_study(
     database: Database, name: str, curves: bool = True, thinned: bool = False
 ) -> StudyData:
-    """Reads a study; without `curves` they are empty. Raises UserError listing those there are.
+    """Read a study; without `curves` they are empty. Raises UserError listing the studies.
 
     `thinned` is enough for findings and figures: of a study with more than MOST_CURVES trials or
     MOST_POINTS evaluations each trial keeps its first, best and last evaluation, some trials more
@@ -164,7 +164,7 @@ def read_study(
 
 
 def read_trials(database: Database, name: str, numbers: Collection[int]) -> StudyData:
-    """Reads some trials of a study by their numbers, with their curves; the others are left out.
+    """Read some trials of a study by their numbers, with their curves.
 
     Raises UserError naming the valid ones for a trial that is not there.
     """
@@ -190,7 +190,7 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
 
 
 def trial_count(database: Database, name: str) -> int:
-    """How many trials of a study somebody has begun. Raises UserError listing the studies."""
+    """Count the trials of a study that have begun. Raises UserError listing the studies."""
     row = load_row(database, name)
     begun = (UnitRow.study_id == row.study_id) & UnitRow.trial_id.is_not(None)
     with database.session() as session:
@@ -198,20 +198,20 @@ def trial_count(database: Database, name: str) -> int:
 
 
 def each_trial(database: Database, study: StudyData) -> Iterator[TrialData]:
-    """The trials of a study with their whole curves, one by one; a few are read at a time."""
+    """Yield the trials of a study with their whole curves, read in batches."""
     for at in range(0, len(study.trials), _BATCH):
         some = study.trials[at : at + _BATCH]
         with database.session() as session:
-            mine = EvaluationRow.trial_id.in_([trial.trial_id for trial in some])
-            evaluations = read_evaluations(session, select(*COLUMNS).where(mine))
+            of_some = EvaluationRow.trial_id.in_([trial.trial_id for trial in some])
+            evaluations = read_evaluations(session, select(*COLUMNS).where(of_some))
         for trial in some:
             yield replace(trial, curve=tuple(evaluations.get(trial.trial_id, ())))
 
 
 def shown_curves(study: StudyData) -> list[TrialData]:
-    """The trials whose curves are drawn, in the order of their numbers: all, or MOST_CURVES.
+    """Return the trials whose curves are drawn, by number: all, or MOST_CURVES.
 
-    Of more than that the best half of so many, and others that are spread evenly over the search.
+    If there are more, half are the best trials and half are spread evenly over the search.
     """
     if len(study.trials) <= MOST_CURVES:
         return list(study.trials)

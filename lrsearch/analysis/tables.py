@@ -20,12 +20,12 @@ _IN_MEMORY = 1 << 20
 
 
 def trials_csv(study: StudyData, trials: Iterable[TrialData]) -> Iterator[str]:
-    """A row a trial: how it went, its recipe in columns, and at the end why it ended early."""
+    """Return one row per trial: outcome, recipe in columns, and last why it ended early."""
     return _table((_trial_row(study, trial) for trial in trials), _FIRST, last=["reason"])
 
 
 def epochs_csv(trials: Iterable[TrialData]) -> Iterator[str]:
-    """A row an evaluation, further metrics in columns of their own."""
+    """Return one row per evaluation, further metrics in columns of their own."""
     return _table((row for trial in trials for row in _epoch_rows(trial)), ["trial"])
 
 
@@ -44,7 +44,7 @@ def _trial_row(study: StudyData, trial: TrialData) -> dict[str, Any]:
 
 
 class _Line:
-    """A file for one line: what is written is the answer."""
+    """File-like object that returns what is written to it."""
 
     def write(self, text: str) -> str:
         return text

@@ -33,7 +33,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best complete trial, and what speaks for and against it."""
+    """The best complete trial and the evidence for and against it."""
 
     metric: MetricSettings
     complete: int
@@ -47,17 +47,17 @@ class Winner:
     data: Mapping[str, Any] | None
     """The study's data as its record has them; None for one's own objective."""
     to_come: str
-    """How the luck in it will be known, while nothing is confirmed."""
+    """Sentence on how the luck in the search will be measured."""
 
     @property
     def gap(self) -> float | None:
-        """By how much the best is ahead, at least 0."""
+        """Lead of the best over the runner-up, at least 0."""
         if self.best is None or self.runner_up is None:
             return None
         return abs((self.best.value or 0.0) - (self.runner_up.value or 0.0))
 
     def sentences(self) -> list[str]:
-        """In plain words."""
+        """Return the finding in plain sentences."""
         if self.best is None or self.best.recipe is None or self.best.value is None:
             return ["No trial has run to its end, so there is no recipe to recommend."]
         found = self.confirmation
@@ -70,7 +70,7 @@ class Winner:
         return self._of_search()
 
     def _of_search(self) -> list[str]:
-        """What the search alone can say."""
+        """Return what the search alone shows, without a confirmation."""
         assert self.best is not None
         assert self.best.recipe is not None
         assert self.best.value is not None
@@ -133,7 +133,7 @@ def find_winner(study: StudyData) -> Winner:
     close = 0
     if best is not None and best.value is not None:
         reach = CLOSE * abs(best.value)
-        close = sum(abs((one.value or 0.0) - best.value) <= reach for one in ranked[1:])
+        close = sum(abs((trial.value or 0.0) - best.value) <= reach for trial in ranked[1:])
     return Winner(
         metric=study.metric,
         complete=len(ranked),

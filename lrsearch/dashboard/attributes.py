@@ -1,8 +1,8 @@
 """Notes and figures as Optuna's dashboard keeps them: system attributes of a study.
 
 Its own functions write one attribute at a time and read all of them after each: for the notes of a
-thousand trials that takes minutes. Here all that has changed goes in one transaction. What this
-module takes for granted is tested against the dashboard's own reading.
+thousand trials that takes minutes. Here all changes go in one transaction. What this module assumes
+of the dashboard's format is tested against the dashboard's own reading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from lrsearch.study.tables import StudyRow
 
 OWN_FIGURES = "lrsearch-"
-"""What the ids of lrsearch's figures begin with: all others are somebody else's."""
+"""Prefix of the ids of lrsearch's figures; figures with other ids are never touched."""
 KEPT_BELOW = "\n\n---\n*lrsearch writes what stands above this line.*\n"
 _MARK = "lrsearch:shown"
 _FIGURES = "dashboard:plot_data:"
@@ -28,7 +28,7 @@ _PIECE = 60_000  # characters; MySQL's texts end at 65,535 bytes
 
 Attributes = dict[str, Any]
 Changes = dict[str, Any]
-"""Attributes to set; those that are None are to go."""
+"""Attributes to set; an attribute that is None is to be deleted."""
 
 
 def read(session: Session, study_id: int) -> Attributes:
@@ -42,7 +42,7 @@ def read(session: Session, study_id: int) -> Attributes:
 
 
 def marks(session: Session) -> dict[int, str]:
-    """For each study what it was like when it was last written down; see `marked`."""
+    """Return the fingerprint of each study when it was last written; see `marked`."""
     rows = session.execute(
         select(Attribute.study_id, Attribute.value_json)
         .join(StudyRow, StudyRow.study_id == Attribute.study_id)  # which the index is by
@@ -52,12 +52,12 @@ def marks(session: Session) -> dict[int, str]:
 
 
 def marked(mark: str) -> Changes:
-    """Remembers what the study was like when it was written down."""
+    """Return the change that stores a study's fingerprint."""
     return {_MARK: mark}
 
 
 def write(session: Session, study_id: int, changes: Changes) -> None:
-    """Raises IntegrityError if another process has just set one of them."""
+    """Write changes. Raises IntegrityError if another process has just set one of them."""
     for keys in _batches(sorted(changes)):
         session.execute(
             delete(Attribute).where(Attribute.study_id == study_id, Attribute.key.in_(keys))
@@ -72,9 +72,9 @@ def write(session: Session, study_id: int, changes: Changes) -> None:
 
 
 def note(stored: Attributes, body: str, trial_id: int | None = None) -> Changes:
-    """What has to change for a study's or trial's note to begin with `body`.
+    """Return the changes that make a study's or trial's note begin with `body`.
 
-    What somebody has added below the line stays. A note without the line is not ours.
+    Text that a user added below the line stays. A note without the line is not changed.
     """
     owner = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
     current = _text(stored, f"{owner}note_str:")
@@ -87,7 +87,7 @@ def note(stored: Attributes, body: str, trial_id: int | None = None) -> Changes:
 
 
 def old_notes(stored: Attributes, noted: Collection[int]) -> Changes:
-    """What has to change for trials that are not `noted` to have no note, but for edited ones.
+    """Return the changes that delete the notes of trials outside `noted`, but for edited ones.
 
     The dashboard looks through all notes for each trial of a page: as each trial is the latest
     once, a page would otherwise take longer with the square of the trials.
@@ -103,7 +103,7 @@ def old_notes(stored: Attributes, noted: Collection[int]) -> Changes:
 
 
 def figures(stored: Attributes, drawn: Mapping[str, str]) -> Changes:
-    """What has to change for the study to have these figures, as JSON by their ids."""
+    """Return the changes that give the study these figures, as JSON by their ids."""
     changes: Changes = {
         key: None
         for key in stored
@@ -115,7 +115,7 @@ def figures(stored: Attributes, drawn: Mapping[str, str]) -> Changes:
 
 
 def _changes(stored: Attributes, prefix: str, text: str) -> Changes:
-    """A text under `prefix0`, `prefix1`, ...; nothing where it is there already."""
+    """Return the changes that store a text as `prefix0`, `prefix1`, ...; none if it is stored."""
     if _text(stored, prefix) == text:
         return {}
     starts = range(0, len(text), _PIECE)
@@ -134,5 +134,5 @@ def _text(stored: Attributes, prefix: str) -> str:
 
 
 def _batches(keys: list[str], size: int = 500) -> list[list[str]]:
-    """Databases take only so many values in a statement."""
+    """Split keys into batches: databases limit the number of values in a statement."""
     return [keys[at : at + size] for at in range(0, len(keys), size)]

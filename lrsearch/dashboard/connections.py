@@ -66,7 +66,9 @@ class _Channel(HTTPChannel):
         if self._direct is not None:
             return self._direct
         requests = [*self.requests, self.request]
-        headers = next((one.headers for one in requests if one and one.headers_finished), {})
+        headers = next(
+            (request.headers for request in requests if request and request.headers_finished), {}
+        )
         return client_of(self.addr[0], headers.get("X_FORWARDED_FOR"), self.server.proxies)
 
     def received(self, data: bytes) -> bool:

@@ -18,7 +18,7 @@ _BETTER = {"min": "lower is better", "max": "higher is better"}
 
 
 def study_note(study: StudyData, findings: Sequence[str]) -> str:
-    """How far the study is, its best recipe, how to run it, and what has been found."""
+    """Return a study's note: progress, best recipe, how to run it, and the findings."""
     parts = [f"# {_plain(study.name)}", _progress(study)]
     if description := study.config.get("description"):
         parts.insert(1, _plain(str(description)))
@@ -31,7 +31,7 @@ def study_note(study: StudyData, findings: Sequence[str]) -> str:
 
 
 def trial_note(trial: TrialData, study: StudyData) -> str:
-    """How a trial ended and why, and its recipe. It depends on the trial alone."""
+    """Return a trial's note: outcome, reason and recipe. It depends on the trial alone."""
     outcome = in_words(trial.outcome or trial.state)
     value = "" if trial.value is None else f", {_plain(study.metric.name)} {number(trial.value)}"
     words = [f"**{outcome}**{value}"]
@@ -96,18 +96,18 @@ def _best(study: StudyData) -> str:
 
 
 def _picture(trial: TrialData, study: StudyData) -> str:
-    """By the address at which the dashboard serves it."""
+    """Return the Markdown of a trial's picture, by its address in the dashboard."""
     address = f"/artifacts/{study.study_id}/{trial.trial_id}/{picture_id(trial.trial_id)}"
     return f"![Losses and learning rate of trial {trial.number}]({address})"
 
 
 def _plain(text: str) -> str:
-    """Text as it stands: nothing in it is Markdown or HTML."""
+    """Escape Markdown and HTML in a text."""
     return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(text.split()))
 
 
 def _fenced(text: str, language: str = "text") -> str:
-    """A block of code; its fence is longer than any in the text."""
+    """Return a code block whose fence is longer than any in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"

@@ -9,7 +9,7 @@ from lrsearch.study.engine import connect
 
 
 class OwnTables:
-    """Finds lrsearch's tables as soon as a sweep has made them; looking never makes them."""
+    """Opens lrsearch's tables once a sweep has created them; never creates them."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -27,6 +27,6 @@ class OwnTables:
         return self._database
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Return all connections."""
         if self._engine is not None:
             self._engine.dispose()

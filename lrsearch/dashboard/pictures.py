@@ -1,4 +1,4 @@
-"""The pictures of trials: artifacts that are drawn when somebody looks, and never stored."""
+"""Pictures of trials as artifacts: drawn on request, never stored."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Artifacts:
         return io.BytesIO(self._picture(trial_id))
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Keeps what somebody uploads."""
+        """Store an uploaded artifact."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._files.write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
-        """Removes the file, if it is here: the study that is being deleted goes either way."""
+        """Remove the file if it exists; a missing one does not stop the deletion of a study."""
         if pictured(artifact_id) is None and (self._folder / artifact_id).is_file():
             self._files.remove(artifact_id)
 

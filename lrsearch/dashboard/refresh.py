@@ -1,7 +1,7 @@
-"""Keeps what lrsearch adds to the dashboard up to date: notes and figures of the studies.
+"""Refreshes the notes and figures that lrsearch adds to the dashboard.
 
-Whoever looks pays: the dashboard's own process does it, and a sweep once at its end. What a study
-was like is remembered beside its notes, so that of several dashboards one draws each change.
+The dashboard's process does it, and a sweep once at its end. The fingerprint of what a study
+showed is stored beside its notes, so that only one of several dashboards draws each change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lrsearch.study.outages import passes
 from lrsearch.study.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 INTERVAL = 10.0
-"""Seconds between two looks at the database."""
+"""Seconds between two queries of the database."""
 # Trials with a note. For each trial of a page the dashboard looks through all notes: of a study
 # with many trials fewer have one.
 _NOTED, _FEWEST_NOTED, _LOOKS = 200, 20, 200_000
@@ -46,7 +46,7 @@ _LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}
 
 
 def stale(database: Database) -> dict[str, str]:
-    """The studies that have changed since they were last written down, and what they are like."""
+    """Return the fingerprints of studies that changed since they were last written, by name."""
     with database.session() as session:
         shown = attributes.marks(session)
         return {
@@ -59,7 +59,7 @@ def stale(database: Database) -> dict[str, str]:
 def refresh(
     database: Database, name: str, mark: str, pause: Callable[[], object] = lambda: None
 ) -> None:
-    """Writes a study's notes and figures. Raises database errors.
+    """Write a study's notes and figures. Raises database errors.
 
     `pause` is called between steps of a second or so beside thousands of trials.
     """
@@ -94,7 +94,7 @@ def refresh(
 
 
 def _noted(study: StudyData) -> list[TrialData]:
-    """The trials that get a note: the best, then the latest."""
+    """Return the trials that get a note: the best, then the latest."""
     latest = sorted(study.trials, key=lambda trial: trial.number, reverse=True)
     count = min(_NOTED, max(_FEWEST_NOTED, _LOOKS // max(1, len(latest))))
     chosen = {trial.number: trial for trial in [*study.ranked[: count // 2], *latest]}
@@ -102,7 +102,7 @@ def _noted(study: StudyData) -> list[TrialData]:
 
 
 def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
-    """Name and fingerprint of every study: it changes with all that is shown of it."""
+    """Return name and fingerprint of every study; a fingerprint changes with all that is shown."""
     facts: dict[int, list[object]] = {}
     names = {}
     for row in session.execute(

@@ -14,36 +14,40 @@ if TYPE_CHECKING:
 _SEARCH = "in the search"
 
 
-def runs_by_seed(found: Confirmation | None) -> Figure | None:
-    """A line a candidate over the seeds, then its mean and interval; None before there are runs."""
-    if found is None or not any(one.values for one in found.candidates):
+def runs_by_seed(confirmation: Confirmation | None) -> Figure | None:
+    """Draw a line per candidate over the seeds, its mean and interval; None without a run."""
+    if confirmation is None or not any(candidate.values for candidate in confirmation.candidates):
         return None
-    seeds = list(dict.fromkeys(run.seed for run in found.runs))
+    seeds = list(dict.fromkeys(run.seed for run in confirmation.runs))
     names = {seed: f"seed {place}" for place, seed in enumerate(seeds, 1)}
-    figure = new_figure("training", found.metric)
-    for place, one in enumerate(found.candidates):
-        _add(figure, one, names, candidate_colour(place))
-    means = [_mean(one) for one in found.candidates if one.estimate is not None]
+    figure = new_figure("training", confirmation.metric)
+    for place, candidate in enumerate(confirmation.candidates):
+        _add(figure, candidate, names, candidate_colour(place))
+    means = [
+        _mean(candidate) for candidate in confirmation.candidates if candidate.estimate is not None
+    ]
     figure.update_xaxes(
         type="category", categoryorder="array", categoryarray=[_SEARCH, *names.values(), *means]
     )
     return figure
 
 
-def _mean(one: Candidate) -> str:
-    """Where its mean stands: side by side, so that no interval hides another."""
-    return f"mean of {one.trial}"
+def _mean(candidate: Candidate) -> str:
+    """Category of a candidate's mean; one each, so that no interval hides another."""
+    return f"mean of {candidate.trial}"
 
 
-def _add(figure: Figure, one: Candidate, names: dict[int, str], colour: str) -> None:
+def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: str) -> None:
     import plotly.graph_objects as go
 
-    label = f"trial {one.trial}"
-    known = [(name, one.values[seed]) for seed, name in names.items() if seed in one.values]
+    label = f"trial {candidate.trial}"
+    known = [
+        (name, candidate.values[seed]) for seed, name in names.items() if seed in candidate.values
+    ]
     figure.add_trace(
         go.Scatter(
             x=[_SEARCH, *(name for name, _ in known)],
-            y=[rounded(one.found), *(rounded(value) for _, value in known)],
+            y=[rounded(candidate.found), *(rounded(value) for _, value in known)],
             name=label,
             legendgroup=label,
             mode="lines+markers",
@@ -52,12 +56,12 @@ def _add(figure: Figure, one: Candidate, names: dict[int, str], colour: str) -> 
             hovertemplate=f"{label}, %{{x}}: %{{y}}<extra></extra>",
         )
     )
-    if one.estimate is None:
+    if candidate.estimate is None:
         return
-    mean, low, high = one.estimate.mean, one.estimate.low, one.estimate.high
+    mean, low, high = candidate.estimate.mean, candidate.estimate.low, candidate.estimate.high
     figure.add_trace(
         go.Scatter(
-            x=[_mean(one)],
+            x=[_mean(candidate)],
             y=[rounded(mean)],
             error_y={
                 "type": "data",

@@ -32,7 +32,7 @@ _MANY = 200
 
 
 def validation_curves(study: StudyData) -> Figure | None:
-    """The metric over the epochs, coloured by scheduler; None without evaluations."""
+    """Draw the metric over epochs, coloured by scheduler; None without evaluations."""
     import plotly.graph_objects as go
 
     drawn = [trial for trial in shown_curves(study) if trial.recipe is not None and trial.curve]
@@ -43,12 +43,12 @@ def validation_curves(study: StudyData) -> Figure | None:
     # What is read thinned has the first and the best evaluation of each trial besides.
     every = max(1, -(-len(values) // (MOST_POINTS + 2 * len(drawn))))
     for family in ordered(trial.recipe.scheduler.name for trial in drawn if trial.recipe):
-        mine = [t for t in drawn if t.recipe is not None and t.recipe.scheduler.name == family]
+        members = [t for t in drawn if t.recipe is not None and t.recipe.scheduler.name == family]
         # Counted from the end: the last evaluation is always drawn.
-        points = [(trial.number, trial.curve[::-1][::every][::-1]) for trial in mine]
+        points = [(trial.number, trial.curve[::-1][::every][::-1]) for trial in members]
         # A curve of one point would be a line without length.
-        lines = [one for one in points if len(one[1]) > 1]
-        single = [one for one in points if len(one[1]) == 1]
+        lines = [line for line in points if len(line[1]) > 1]
+        single = [line for line in points if len(line[1]) == 1]
         for some, mode in ((lines, "lines"), (single, "markers")):
             if not some:
                 continue
@@ -77,7 +77,7 @@ def validation_curves(study: StudyData) -> Figure | None:
 def _joined(
     curves: list[tuple[int, tuple[Evaluation, ...]]],
 ) -> tuple[list[float | None], list[float | None], list[int | None]]:
-    """Epochs, values and trial numbers of curves, with a gap after each."""
+    """Join curves into one: epochs, values and trial numbers, with a gap after each curve."""
     x: list[float | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
@@ -89,12 +89,12 @@ def _joined(
 
 
 def rated(study: StudyData) -> list[TrialData]:
-    """The best trials, whose learning rates are drawn."""
+    """Return the best trials, whose learning rates are drawn."""
     return [trial for trial in study.ranked if trial.recipe is not None and trial.curve][:TOP]
 
 
 def rate_curves(study: StudyData) -> Figure | None:
-    """The learning rate over the steps of the best trials; None without a complete one.
+    """Draw the learning rate over the steps of the best trials; None without a complete trial.
 
     Only the rates at both ends of each evaluation's steps are known here, so these are markers.
     """
@@ -148,7 +148,7 @@ def rate_curves(study: StudyData) -> Figure | None:
 
 
 def held_rates(trial: TrialData) -> tuple[list[int], list[float]]:
-    """Steps, and the rates that the optimizer held there: at both ends of each evaluation."""
+    """Return steps and learning rates at the start and end of each evaluation's steps."""
     steps: list[int] = []
     rates: list[float] = []
     begun = 0

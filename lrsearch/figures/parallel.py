@@ -22,7 +22,7 @@ _TOP_SHARE, _MOST_BOLD = 0.1, 10
 
 
 def how_many_bold(complete: int) -> int:
-    """How many of the best of so many complete trials are drawn bold."""
+    """Return the number of best trials that are drawn bold."""
     return min(_MOST_BOLD, math.ceil(_TOP_SHARE * complete))
 
 
@@ -92,11 +92,11 @@ def _axes(study: StudyData, trials: list[TrialData], first: tuple[str, ...]) -> 
     domains: dict[str, Domain] = {}
     for trial in trials:
         assert trial.recipe is not None
-        for one in asked(space, trial.recipe):
-            place = _place(one.domain, one.value)
+        for parameter in asked(space, trial.recipe):
+            place = _place(parameter.domain, parameter.value)
             if place is not None:
-                places.setdefault(one.name, {})[trial.number] = place
-                domains[one.name] = one.domain
+                places.setdefault(parameter.name, {})[trial.number] = place
+                domains[parameter.name] = parameter.domain
     most = [name for name in places if 2 * len(places[name]) >= len(trials)]
     most.sort(key=lambda name: first.index(name) if name in first else len(first))
     return [
@@ -121,7 +121,7 @@ def _short(value: Any) -> str:
 
 
 def _values(study: StudyData, trials: list[TrialData]) -> _Axis:
-    """The value itself, as the last axis, by place: 1 is the best."""
+    """Return the axis of the metric: rank of each trial, 1 for the best, 0 for the worst."""
     last = max(1, len(trials) - 1)
     places = {trial.number: 1 - k / last for k, trial in enumerate(trials)}
     return _Axis(study.metric.name, "worst", "best", places)

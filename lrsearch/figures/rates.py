@@ -44,12 +44,12 @@ def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
     figure = new_figure("learning rate (peak)", study.metric.name)
     values = [trial.value for trial, _ in complete]
     for family in ordered(recipe.scheduler.name for _, recipe in complete):
-        mine = [(t, r) for t, r in complete if r.scheduler.name == family]
+        members = [(t, r) for t, r in complete if r.scheduler.name == family]
         figure.add_trace(
             go.Scatter(
-                x=[rounded(recipe.lr) for _, recipe in mine],
-                y=[rounded(trial.value) for trial, _ in mine],
-                customdata=[[t.number, r.optimizer.name, r.batch_size] for t, r in mine],
+                x=[rounded(recipe.lr) for _, recipe in members],
+                y=[rounded(trial.value) for trial, _ in members],
+                customdata=[[t.number, r.optimizer.name, r.batch_size] for t, r in members],
                 name=family,
                 mode="markers",
                 marker={"color": colour(family), "symbol": symbol(family), "size": 7,
@@ -94,20 +94,20 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
     optimizers = sorted({recipe.optimizer.name for _, recipe in complete})
     last = max(1, len(complete) - 1)
     for k, optimizer in enumerate(optimizers):
-        mine = [
+        members = [
             (place, t, r) for place, (t, r) in enumerate(complete) if r.optimizer.name == optimizer
         ]
         figure.add_trace(
             go.Scatter(
-                x=[_jittered(trial, recipe) for _, trial, recipe in mine],
-                y=[rounded(recipe.lr) for _, _, recipe in mine],
-                customdata=[[t.number, r.batch_size, rounded(t.value)] for _, t, r in mine],
+                x=[_jittered(trial, recipe) for _, trial, recipe in members],
+                y=[rounded(recipe.lr) for _, _, recipe in members],
+                customdata=[[t.number, r.batch_size, rounded(t.value)] for _, t, r in members],
                 name=optimizer,
                 mode="markers",
                 marker={
                     "symbol": symbols[k % len(symbols)],
                     "size": 9,
-                    "color": [rounded(100 * place / last, 3) for place, _, _ in mine],
+                    "color": [rounded(100 * place / last, 3) for place, _, _ in members],
                     "cmin": 0,
                     "cmax": 100,
                     "colorscale": BEST_TO_WORST,
@@ -138,7 +138,7 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
 
 
 def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
-    """What survived and what did not, by batch size and rate; None where all survived."""
+    """Draw which trials survived, by batch size and rate; None where all did."""
     import plotly.graph_objects as go
 
     if not frontier.diverged and not frontier.nothing:
@@ -152,18 +152,18 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
     sizes: set[int] = set()
     rates: list[float] = []
     for name, (shade, marker) in kinds.items():
-        mine = [(t, t.recipe) for t in study.trials if t.recipe and _fate(t, frontier) == name]
-        if not mine:
+        members = [(t, t.recipe) for t in study.trials if t.recipe and _fate(t, frontier) == name]
+        if not members:
             continue
-        sizes |= {recipe.batch_size for _, recipe in mine}
-        rates += [recipe.lr for _, recipe in mine]
+        sizes |= {recipe.batch_size for _, recipe in members}
+        rates += [recipe.lr for _, recipe in members]
         figure.add_trace(
             go.Scatter(
-                x=[_jittered(trial, recipe) for trial, recipe in mine],
-                y=[rounded(recipe.lr) for _, recipe in mine],
+                x=[_jittered(trial, recipe) for trial, recipe in members],
+                y=[rounded(recipe.lr) for _, recipe in members],
                 customdata=[
                     [t.number, r.optimizer.name, f" at step {t.end_step}" if t.end_step else ""]
-                    for t, r in mine
+                    for t, r in members
                 ],
                 name=name,
                 mode="markers",
@@ -195,6 +195,6 @@ def _size_axis(sizes: set[int]) -> dict[str, Any]:
 
 
 def _jittered(trial: TrialData, recipe: Recipe) -> float | None:
-    """The batch size, a little moved so that trials do not hide each other; always the same way."""
+    """Shift a batch size a little, by trial number, so that markers do not hide each other."""
     golden = (trial.number * 0.6180339887498949) % 1 - 0.5
     return rounded(recipe.batch_size * math.exp(2 * _JITTER * golden))

@@ -28,7 +28,7 @@ FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT, CONFIRMED = (
 
 
 def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
-    """The figures that the dashboard shows, too; one that has nothing to show is left out."""
+    """Draw the figures of report and dashboard; a figure without data is left out."""
     return _drawn(
         {
             CURVES: validation_curves(study),
@@ -42,7 +42,7 @@ def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
 
 
 def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
-    """These, and what only the report shows."""
+    """Draw these and the figures that only the report shows."""
     important = tuple(name for name, _ in findings.importance.shares)
     return study_figures(study, findings) | _drawn(
         {

@@ -47,17 +47,17 @@ def colour(family: str) -> str:
 
 
 def symbol(family: str) -> str:
-    """The marker: tells apart families that share a colour."""
+    """Marker of a scheduler family: distinguishes families that share a colour."""
     return _SYMBOLS[_index(family) // len(_PALETTE)]
 
 
 def dash(family: str) -> str:
-    """The line: likewise."""
+    """Line style of a scheduler family: distinguishes families that share a colour."""
     return _DASHES[_index(family) // len(_PALETTE)]
 
 
 def candidate_colour(place: int) -> str:
-    """The colour of one of a few things that have no family: vivid ones first."""
+    """Colour of the `place`-th of a few items without a scheduler family, vivid colours first."""
     vivid = (BLUE, ORANGE, GREEN, WINE, SKY, VERMILLION, OLIVE, PINK, GREY)
     return vivid[place % len(vivid)]
 
@@ -77,7 +77,7 @@ def ordered(families: Iterable[str]) -> list[str]:
 
 
 def new_figure(x: str, y: str, **layout: Any) -> Figure:
-    """An empty figure with titles on its axes; colours that do on white and on black."""
+    """Create an empty figure with axis titles, legible on white and on black."""
     import plotly.graph_objects as go
 
     axis = {
@@ -108,7 +108,7 @@ def new_figure(x: str, y: str, **layout: Any) -> Figure:
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """So many significant digits, which keeps pages small; None for what cannot be drawn."""
+    """Round to significant digits, which keeps pages small; None for what cannot be drawn."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{digits}g}")

@@ -30,7 +30,7 @@ _MOST_BOXED = 200
 
 
 def importance_bars(importance: Importance) -> Figure | None:
-    """A bar a parameter, the most important on top; None where there is nothing to show."""
+    """Draw one bar per parameter, the most important on top; None without shares."""
     import plotly.graph_objects as go
 
     if not importance.shares:

@@ -20,12 +20,12 @@ _TAG = "lrsearch.trial"
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
     """Variables that hold unless the user has set them."""
-    mine = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(mine)
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in mine:
+        for name in added:
             del os.environ[name]
 
 

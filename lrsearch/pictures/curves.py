@@ -1,4 +1,4 @@
-"""What is drawn of a trial: its rates and losses over epochs, without gaps that are not there."""
+"""Curves of a trial over epochs: learning rate, losses and metric."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
 
 
 def rates_title(trial: TrialData, between: str = ", ") -> str:
-    """With the peak of the recipe, which may lie between two evaluations."""
+    """Title of a learning-rate plot, with the recipe's peak rate."""
     peak = "" if trial.recipe is None else f"{between}peak {number(trial.recipe.lr)}"
     return f"learning rate{peak}"
 
@@ -53,7 +53,11 @@ def value_curve(
     trial: TrialData, read: Callable[[Evaluation], float | None], name: str = "value"
 ) -> Curve:
     """A value of each evaluation over epochs; those that are missing or not finite are left out."""
-    known = [(one.epoch, value) for one in trial.curve if (value := read(one)) is not None]
+    known = [
+        (evaluation.epoch, value)
+        for evaluation in trial.curve
+        if (value := read(evaluation)) is not None
+    ]
     finite = [(x, y) for x, y in known if math.isfinite(y)]
     return Curve(name, [x for x, _ in finite], [y for _, y in finite])
 

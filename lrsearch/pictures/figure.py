@@ -1,4 +1,4 @@
-"""What every picture shares: colours, lines, and how it becomes a file.
+"""Colours, lines and file encoding that all pictures share.
 
 Matplotlib's object interface alone: `pyplot` keeps a global state, which threads would share.
 """
@@ -28,22 +28,22 @@ def new_figure(width: float = 8.0, height: float = 4.5) -> Figure:
 
 
 def entitle(axes: Axes, title: str) -> None:
-    """A title as it stands: `$` in a name is not the beginning of a formula."""
+    """Set a title literally: `$` in a name does not begin a formula."""
     axes.set_title(title, fontsize=9, parse_math=False, loc="left", wrap=True)
 
 
 def colour(index: int) -> str:
-    """The colour of the curve at `index`; after the last they begin again."""
+    """Colour of the curve at `index`; the colours repeat after the last."""
     return COLOURS[index % len(COLOURS)]
 
 
 def style(index: int) -> str:
-    """The line of the curve at `index`: another one each time the colours begin again."""
+    """Line style of the curve at `index`: changes each time the colours repeat."""
     return STYLES[index // len(COLOURS) % len(STYLES)]
 
 
 def encoded(figure: Figure, kind: Kind) -> bytes:
-    """The figure as a file's content; the same figure gives the same text, but for ids."""
+    """Encode a figure as the content of a file; equal figures give equal text, but for ids."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
     figure.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata)

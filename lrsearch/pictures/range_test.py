@@ -36,7 +36,7 @@ def as_file(test: RangeTest, title: str, kind: Kind) -> bytes:
     figure = new_figure(height=1.0 + 3.0 * count)
     plots = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for axes, optimizer in zip(plots, test.optimizers, strict=True):
-        curves = [one for one in mean_curves(test.ramps) if one.optimizer == optimizer]
+        curves = [curve for curve in mean_curves(test.ramps) if curve.optimizer == optimizer]
         for index, curve in enumerate(curves):
             axes.plot(
                 curve.rates, curve.losses, label=f"batch {curve.batch_size}", color=colour(index)

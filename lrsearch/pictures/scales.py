@@ -1,4 +1,4 @@
-"""Which scale suits a set of values, and how they are thinned for the eye."""
+"""Linear or logarithmic scale, ticks, and thinning of points."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ _MARKERS = "*+ox#@%&$~"
 
 @dataclass(frozen=True)
 class Paper:
-    """What is drawn on: columns, and whether colours are in place."""
+    """Width of the output in columns, and whether it shows colours."""
 
     width: int = _PIPED_WIDTH
     coloured: bool = False
 
 
 def paper() -> Paper:
-    """That of the standard output: the terminal's, or 80 columns without colours."""
+    """Return the paper of standard output: the terminal's, or 80 columns without colours."""
     if not sys.stdout.isatty():
         return Paper()
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
@@ -48,7 +48,7 @@ def text_plot(
     height: int = 16,
     log_x: bool = False,
 ) -> str:
-    """The title, the curves in one plot, a legend; or a line that says there is nothing to draw."""
+    """Draw a title, the curves in one plot and a legend; or say that there is nothing to draw."""
     drawn = [curve for curve in curves if curve.x]
     if not drawn:
         return f"{title}: nothing to draw yet"
@@ -124,7 +124,7 @@ def _legend(names: Sequence[tuple[str, str]], width: int) -> list[str]:
 
 
 def _marker(index: int, curves: int, coloured: bool) -> str:
-    """Fine dots where colours, or nothing, need to be told apart; else a character a curve."""
+    """Return fine dots where one curve or colours suffice; else one character per curve."""
     if curves == 1 or (coloured and curves <= len(_COLOURS)):
         return "braille"
     return _character(index)

@@ -1,1 +1,1 @@
-"""The report: one page with everything that a study has found out."""
+"""The report: one page with all findings of a study."""

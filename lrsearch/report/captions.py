@@ -1,4 +1,4 @@
-"""What stands below the figures: only what is in them."""
+"""Captions of the figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrsearch.range_test.result import RangeTest
 
 
 def confirmed(study: StudyData) -> str:
-    """Of the runs by seed."""
+    """Caption of the runs by seed."""
     shrunk = "" if study.confirmation is None else f" of the {len(study.confirmation.found)} best"
     return (
         f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
@@ -20,7 +20,7 @@ def confirmed(study: StudyData) -> str:
 
 
 def curves(study: StudyData) -> str:
-    """Of the validation curves."""
+    """Caption of the validation curves."""
     total, shown = len(study.trials), len(shown_curves(study))
     if shown == total:
         return "Validation of every trial, by scheduler."
@@ -31,7 +31,7 @@ def curves(study: StudyData) -> str:
 
 
 def rates(study: StudyData) -> str:
-    """Of the learning rates."""
+    """Caption of the learning rates."""
     count = len(rated(study))
     text = "Learning rate of the best trial" if count == 1 else _of_best(count)
     return (
@@ -46,7 +46,7 @@ def _of_best(count: int) -> str:
 
 
 def families(found: Findings) -> str:
-    """Of the values by scheduler family."""
+    """Caption of the values by scheduler family."""
     text = "Values of the complete trials of each family"
     if not found.families.compared:
         return f"{text}."
@@ -54,7 +54,7 @@ def families(found: Findings) -> str:
 
 
 def basins(found: Findings) -> str:
-    """Of the values by learning rate."""
+    """Caption of the values by learning rate."""
     text = "Complete trials by learning rate"
     if not any(row.by == "scheduler" and row.width is not None for row in found.basins.rows):
         return f"{text}."
@@ -62,7 +62,7 @@ def basins(found: Findings) -> str:
 
 
 def rate_map(found: Findings) -> str:
-    """Of the trials by batch size and learning rate."""
+    """Caption of the trials by batch size and learning rate."""
     text = (
         "Complete trials by batch size (a little spread out) and learning rate; yellow is best, "
         "blue worst"
@@ -71,7 +71,7 @@ def rate_map(found: Findings) -> str:
 
 
 def ramps(test: RangeTest) -> str:
-    """Of the range test."""
+    """Caption of the range test."""
     text = (
         "Short trainings whose learning rate rises by a factor each step, the mean of the seeds. "
         "Diamonds: the loss falls fastest; crosses: the largest rate that trains"
@@ -80,14 +80,14 @@ def ramps(test: RangeTest) -> str:
 
 
 def ranges(found: Findings) -> str:
-    """Of the places in the ranges."""
+    """Caption of the positions in the ranges."""
     most = max((len(places) for _, places in found.edges.places), default=0)
     who = "best trial lies in its" if most == 1 else f"{most} best trials lie in their"
     return f"Where the {who} ranges; shaded: within 10 % of an end."
 
 
 def parallel(study: StudyData) -> str:
-    """Of the parallel coordinates."""
+    """Caption of the parallel coordinates."""
     count = how_many_bold(len(study.ranked))
     who = "the best is bold" if count == 1 else f"the best {count} are bold"
     return (
@@ -97,6 +97,6 @@ def parallel(study: StudyData) -> str:
 
 
 def spent(found: Findings) -> str:
-    """Of the epochs."""
+    """Caption of the epochs by outcome."""
     text = "Epochs trained, by how the trials ended"
     return f"{text}, and those that pruning saved." if found.spent.pruned_epochs > 0 else f"{text}."

@@ -58,7 +58,7 @@ def _embedded(figure: Figure) -> str:
 
 
 def unfinished(study: StudyData) -> str | None:
-    """Says that the study is not over; None when it is."""
+    """Return a note that the study is unfinished; None when it has ended."""
     if study.done >= study.total:
         found = study.confirmation
         if found is None or not found.work_left:

@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Code:
-    """Something to copy; long text is folded away."""
+    """Code to copy; long text is collapsed."""
 
     title: str
     text: str
