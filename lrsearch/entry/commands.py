@@ -8,13 +8,34 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lrsearch.entry import completion as complete
 from lrsearch.entry import study_commands
 from lrsearch.entry.study_commands import Names
 from lrsearch.redaction import redacted
 
 
-class RedactedErrors(TyperGroup):
-    """Commands whose usage errors are redacted before they are broken into lines of a box."""
+class Commands(TyperGroup):
+    """The commands, beside the default one, whose words are completed, too.
+
+    Usage errors are redacted before they are broken into lines of a box.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return what a word may become: a command, or what `run` and `submit` take."""
+        words = ctx.meta[_WORDS]
+        if incomplete.startswith("-"):
+            return [complete.Word(name) for name in _OPTIONS if name.startswith(incomplete)]
+        found = complete.setting_words(words, incomplete)
+        if words:
+            return [complete.Word(word) for word in found]
+        if not incomplete:  # all settings would hide the commands
+            found = [word for word in found if word.startswith("+")]
+        hydras = [name for name in _DEFAULT if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, incomplete), *map(complete.Word, [*hydras, *found])]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -25,9 +46,13 @@ class RedactedErrors(TyperGroup):
             raise
 
 
+_WORDS = "lrsearch.words"
+_DEFAULT = ("run", "submit")
+"""Commands with Hydra's arguments, which do not go through Typer."""
+_OPTIONS = ("--help", "--version", "--cfg")
+
 app = typer.Typer(
-    cls=RedactedErrors,
-    add_completion=False,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="lrsearch finds the learning-rate recipe of a PyTorch model.",
@@ -54,6 +79,7 @@ def train(
         typer.Argument(
             metavar="NAME|FILE [storage.url=...]",
             help="a study, or a best.yaml that a sweep has written",
+            autocompletion=complete.studies,
         ),
     ] = None,
     trial: Annotated[
@@ -75,8 +101,12 @@ def train(
 @app.command()
 def worker(
     places: Places = None,
-    sweep: Annotated[str | None, typer.Option(help="serve this study alone")] = None,
-    until_empty: Annotated[bool, typer.Option(help="end when there is nothing left")] = False,
+    sweep: Annotated[
+        str | None, typer.Option(help="serve this study alone", autocompletion=complete.studies)
+    ] = None,
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="end when there is nothing left")
+    ] = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -103,7 +133,9 @@ def pause(names: Names = None) -> None:
 @app.command()
 def resume(
     names: Names = None,
-    retry_failed: Annotated[bool, typer.Option(help="try failed trials again, too")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="try failed trials again, too")
+    ] = False,
 ) -> None:
     """Go on with a study that was paused or stopped."""
     from lrsearch.entry.fleet import resume_study
@@ -114,7 +146,7 @@ def resume(
 @app.command()
 def stop(
     names: Names = None,
-    now: Annotated[bool, typer.Option(help="hand running trials back at once")] = False,
+    now: Annotated[bool, typer.Option("--now", help="hand running trials back at once")] = False,
 ) -> None:
     """Let a study's running trials end, and start no more."""
     from lrsearch.entry.fleet import stop_study
@@ -125,7 +157,7 @@ def stop(
 @app.command()
 def delete(
     names: Names = None,
-    yes: Annotated[bool, typer.Option(help="really")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="really")] = False,
 ) -> None:
     """Delete a study: its trials, evaluations and checkpoints."""
     from lrsearch.entry.fleet import delete_study
@@ -136,7 +168,10 @@ def delete(
 @app.command()
 def doctor(
     settings: Annotated[
-        list[str] | None, typer.Argument(help="+sweep=NAME and any key=value, as for a sweep")
+        list[str] | None,
+        typer.Argument(
+            help="+sweep=NAME and any key=value, as for a sweep", autocompletion=complete.settings
+        ),
     ] = None,
 ) -> None:
     """Check the database, the checkpoints, the data and the devices, and say what to do.
@@ -206,7 +241,9 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME [storage.url=...] [output_dir=...]", help="the study, and its database"
+            metavar="NAME [storage.url=...] [output_dir=...]",
+            help="the study, and its database",
+            autocompletion=complete.studies,
         ),
     ] = None,
     output: Annotated[
@@ -229,5 +266,5 @@ _NAMED = {
     if command.callback is not None
 }
 COMMANDS = tuple(_NAMED)
-SHOWN = ("run", "submit", *(name for name, command in _NAMED.items() if not command.hidden))
+SHOWN = (*_DEFAULT, *(name for name, command in _NAMED.items() if not command.hidden))
 """The commands that a user types."""

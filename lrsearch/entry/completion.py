@@ -1,107 +1,98 @@
-"""`completion`: scripts that complete the command line in a shell, and the words they ask for."""
+"""The words that the command line can be completed with: studies, sweeps and settings.
+
+Typer makes the scripts for the shells and asks these functions; they import no more than they need.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
 
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
 from lrsearch.shell import name_word
 
-_OF_A_STUDY = (
-    "status", "best", "show", "compare", "export", "train", "try", "report",
-    "pause", "resume", "stop", "delete",
-)  # fmt: skip
-_OF_A_SWEEP = ("run", "submit", "doctor", "preview", "range-test")
+VARIABLE = "_LRSEARCH_COMPLETE"
+"""The environment variable by which a shell's script asks for words."""
 _PATIENCE = 2
 """Seconds that a shell waits for a server's studies."""
-
-# Bash splits words at the `=` of `+sweep=mnist`; what is completed is the word as it was typed.
-_BASH = r"""_lrsearch() {
-    local line="${COMP_LINE:0:COMP_POINT}" words word tail found
-    read -r -a words <<< "$line"
-    [[ "$line" == *[[:space:]] ]] && words+=("")
-    word="${words[-1]}"
-    tail="$word"
-    [[ "$COMP_WORDBREAKS" == *=* && "$word" == *=* ]] && tail="${word##*=}"
-    COMPREPLY=()
-    while IFS= read -r found; do
-        [[ -n "$found" ]] && COMPREPLY+=("$(printf %q "${found:${#word}-${#tail}}")")
-    done < <("${words[0]}" complete -- "${words[@]:1}" 2>/dev/null)
-}
-complete -o bashdefault -o default -F _lrsearch lrsearch
-"""
-_ZSH = r"""#compdef lrsearch
-_lrsearch() {
-    local -a found
-    found=("${(@f)$(lrsearch complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    found=("${(@)found:#}")
-    if (( $#found )); then compadd -- "${found[@]}"; else _files; fi
-}
-compdef _lrsearch lrsearch
-"""
-_FISH = r"""function __lrsearch_words
-    set -l typed (commandline -opc) (commandline -ct)
-    lrsearch complete -- $typed[2..-1] 2>/dev/null
-end
-complete -c lrsearch -a '(__lrsearch_words)'
-"""
-_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+_SWEEP = "+sweep"
 
 
-def print_script(shell: str) -> None:
-    """The script for a shell. Raises UserError for another one."""
-    if shell not in _SCRIPTS:
-        raise UserError(f"shell {unknown(shell, _SCRIPTS)}")
-    print(_SCRIPTS[shell], end="")
+@dataclass(frozen=True)
+class Word:
+    """A word to offer, with what Typer's classes for the shells read of it."""
+
+    value: str
+    help: str | None = None
 
 
-def print_words(words: Sequence[str]) -> None:
-    """What the last of the words may become, a line each; nothing where that is unknown."""
-    *before, typed = words or [""]
-    for word in _known(before, typed):
-        if word.startswith(typed):
-            print(word)
+def studies(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the studies of the default database for the first argument of a command."""
+    return [] if _arguments(ctx) else list(_stored_studies())
 
 
-def _known(before: Sequence[str], typed: str) -> list[str]:
-    from lrsearch.entry.commands import SHOWN
-
-    command = before[0] if before else None
-    if typed.startswith("-"):
-        return _options(command)
-    sweeps = _sweeps() if command is None or command in _OF_A_SWEEP else []
-    if command is None:
-        return sorted(SHOWN) + sweeps
-    if command in _OF_A_STUDY and len(before) == 1:
-        return _studies()
-    if command == "completion" and len(before) == 1:
-        return list(_SCRIPTS)
-    return [] if any(word in sweeps for word in before) else sweeps
+def settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return sweeps and settings for a command's list of `key=value`."""
+    return setting_words(_arguments(ctx), incomplete)
 
 
-def _sweeps() -> list[str]:
-    from lrsearch.entry.catalogue import find_sweeps
-
-    names = [name for name, sweep in find_sweeps().items() if sweep.problem is None]
-    return [f"+sweep={name}" for name in names if name.isprintable()]
+def _arguments(ctx: typer.Context) -> Sequence[str]:
+    """The command's arguments without a name, as far as they are typed."""
+    return next((value for value in ctx.params.values() if isinstance(value, (list, tuple))), ())
 
 
-def _options(command: str | None) -> list[str]:
-    """The long options of a command."""
-    from typer.main import get_command
+def setting_words(before: Sequence[str], typed: str) -> list[str]:
+    """Return what a word of settings may become, behind those before it.
 
-    from lrsearch.entry.commands import app
+    Bash passes `+sweep=mn` as three words; what it replaces is the last one.
+    """
+    keys = _settings()
+    before, prefix = list(before), ""
+    if before[-1:] == ["="]:
+        prefix = "".join(before[-2:])
+        before = before[:-2]
+    elif typed == "" and before and before[-1] in keys:
+        prefix = f"{before.pop()}="  # the word is `=`, which Typer leaves out
+    given = {word.partition("=")[0] for word in before}
+    words = [
+        f"{key}={value}" for key, values in keys.items() if key not in given for value in values
+    ]
+    start = prefix + typed
+    return [word[len(prefix) :] for word in words if word.startswith(start)]
 
-    group = get_command(app)
-    found = getattr(group, "commands", {}).get(command)
-    if found is None:
-        return ["--help", "--version", "--cfg"]
-    options = [option for parameter in found.params for option in parameter.opts]
-    return sorted({"--help", *(option for option in options if option.startswith("--"))})
+
+def _settings() -> dict[str, list[str]]:
+    """The keys of the configuration, and values to offer: the sweeps, the catalogue, defaults."""
+    from lrsearch.entry.catalogue import conf_folder, find_sweeps
+    from lrsearch.yaml_text import read_file
+
+    sweeps = [name for name, sweep in find_sweeps().items() if sweep.problem is None]
+    known = {_SWEEP: [name for name in sweeps if name.isprintable()]}
+    for folder in sorted(path for path in conf_folder().iterdir() if path.is_dir()):
+        known[folder.name] = sorted(path.stem for path in folder.glob("*.yaml"))
+    config = read_file(conf_folder() / "config.yaml")
+    hidden = ("defaults", "hydra", "description")
+    defaults = {key: value for key, value in config.items() if key not in hidden}
+    return known | {key: [value] for key, value in _leaves(defaults)}
 
 
-def _studies() -> list[str]:
+def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and their defaults, as they are typed."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        elif isinstance(value, str) and "${" in value:
+            yield f"{above}{key}", ""
+        elif isinstance(value, bool) or value is None:
+            yield f"{above}{key}", {None: "null", True: "true", False: "false"}[value]
+        else:
+            yield f"{above}{key}", str(value)
+
+
+def _stored_studies() -> Iterator[str]:
     """The studies of the default database; none where it cannot be read at once."""
     from sqlalchemy import create_engine, select
     from sqlalchemy.engine import make_url
@@ -119,6 +110,6 @@ def _studies() -> list[str]:
         )
         with engine.connect() as connection:
             names = connection.scalars(select(StudyRow.name).order_by(StudyRow.study_id))
-            return [name_word(name) for name in names if name.isprintable()]
+            yield from (name_word(name) for name in names if name.isprintable())
     except (SQLAlchemyError, UserError, ImportError):
-        return []
+        return

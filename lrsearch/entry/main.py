@@ -86,7 +86,11 @@ def _complain(message: str) -> None:
 
 def _dispatch(arguments: list[str]) -> int:
     from lrsearch.entry.commands import COMMANDS, app
+    from lrsearch.entry.completion import VARIABLE
 
+    if VARIABLE in os.environ:  # a shell's script asks for words, and shows all that is written
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the process ends
+        app([], prog_name="lrsearch")
     if arguments[:1] == ["--version"]:
         print(f"lrsearch {__version__}")
         return 0

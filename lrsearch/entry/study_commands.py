@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer.completion import shell_complete
 
+from lrsearch.entry import completion as complete
 from lrsearch.errors import UserError
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME] [storage.url=...]", help="the study, and its database"),
+    typer.Argument(
+        metavar="[NAME] [storage.url=...]",
+        help="the study, and its database",
+        autocompletion=complete.studies,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="for programs: JSON on standard output")]
 
@@ -53,7 +59,11 @@ def best(
 def show(
     trial: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME TRIAL [storage.url=...]", help="a study, and a trial of it"),
+        typer.Argument(
+            metavar="NAME TRIAL [storage.url=...]",
+            help="a study, and a trial of it",
+            autocompletion=complete.studies,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +79,11 @@ def show(
 def compare(
     trials: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME TRIAL TRIAL ... [storage.url=...]", help="trials of a study"),
+        typer.Argument(
+            metavar="NAME TRIAL TRIAL ... [storage.url=...]",
+            help="trials of a study",
+            autocompletion=complete.studies,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -108,6 +122,7 @@ def try_(
         typer.Argument(
             metavar="NAME key=value ... [storage.url=...]",
             help="a study, and a setting as in study.try_first",
+            autocompletion=complete.studies,
         ),
     ] = None,
 ) -> None:
@@ -127,6 +142,7 @@ def preview(
             metavar="+sweep=NAME | scheduler=NAME key=value ...",
             help="a sweep, with any key=value; or lr, warmup, epochs, steps, eval_every and the "
             "scheduler's own parameters",
+            autocompletion=complete.settings,
         ),
     ] = None,
     steps_per_epoch: Annotated[
@@ -147,7 +163,11 @@ def preview(
 def range_test(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="+sweep=NAME key=value ...", help="a sweep, with any key=value"),
+        typer.Argument(
+            metavar="+sweep=NAME key=value ...",
+            help="a sweep, with any key=value",
+            autocompletion=complete.settings,
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="a picture, too: .png or .svg")] = None,
     as_json: AsJson = False,
@@ -174,21 +194,13 @@ def sweeps(as_json: AsJson = False) -> None:
     list_sweeps(as_json)
 
 
-def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish")]) -> None:
-    """Print a script that completes commands, studies and sweeps in a shell.
+def completion(ctx: typer.Context, shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print a script that completes commands, studies, sweeps and settings in a shell.
 
     Example: source <(lrsearch completion bash)
     """
-    from lrsearch.entry.completion import print_script
-
-    print_script(shell)
-
-
-def complete(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What the last word may become: for the scripts of `completion`."""
-    from lrsearch.entry.completion import print_words
-
-    print_words(words or [])
+    root = ctx.find_root()
+    shell_complete(root.command, {}, root.info_name or "", complete.VARIABLE, f"source_{shell}")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -203,4 +215,3 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="range-test")(range_test)
     app.command()(sweeps)
     app.command()(completion)
-    app.command(hidden=True)(complete)
