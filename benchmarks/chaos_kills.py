@@ -183,19 +183,13 @@ def upgrade(folder: Path, plain: Undisturbed, how_many: int, rng: random.Random)
 
 
 def age(database: Path) -> None:
-    """Makes a database one of the version before side runs: what an upgrade must put back."""
+    """Make a database one whose Optuna tables are a step behind: what an upgrade must bring back.
+
+    lrsearch's own tables have had one version only.
+    """
     with closing(sqlite3.connect(database)) as connection:
-        for (index,) in connection.execute(
-            "select name from sqlite_master where type = 'index' and tbl_name = 'lrsearch_epochs' "
-            "and sql like '%progress%'"
-        ).fetchall():
-            connection.execute(f"drop index {index}")
-        for table, column in (
-            ("epochs", "progress"), ("epochs", "rate_left"), ("units", "spared_at"),
-        ):  # fmt: skip
-            connection.execute(f"alter table lrsearch_{table} drop column {column}")
-        connection.execute("drop table lrsearch_side_runs")
-        connection.execute("update lrsearch_version set version = 2")
+        connection.execute("drop index ix_trials_study_id")
+        connection.execute("update alembic_version set version_num = 'v3.0.0.d'")
         connection.commit()
 
 

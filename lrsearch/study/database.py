@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.errors import UserError
 from lrsearch.redaction import learn, redacted
 from lrsearch.study.engine import connect
-from lrsearch.study.identity import add_identity, has_identity, watch
+from lrsearch.study.identity import watch
 from lrsearch.study.outages import persist
 from lrsearch.study.schema import changing, foreign_tables
 from lrsearch.study.sqlite import BUSY_SECONDS, fault_of, file_of
-from lrsearch.study.tables import SCHEMA_VERSION, Base, VersionRow
+from lrsearch.study.tables import SCHEMA_VERSION, Base, IdentityRow, VersionRow
 
 
 def absolute(url: str) -> str:
@@ -96,16 +96,16 @@ class Database:
         file = file_of(self.url)
         if file is None or file.exists():
             with self.engine.connect() as connection:
-                version = stored_version(connection)
-                if version not in (None, SCHEMA_VERSION) or has_identity(connection):
+                if stored_version(connection) is not None:
                     return
         with changing(self.url) as connection:
-            if stored_version(connection) is None:
-                if tables := foreign_tables(connection, Base.metadata):
-                    raise foreign(self.url, tables)
-                Base.metadata.create_all(connection)
-                connection.execute(insert(VersionRow).values(version=SCHEMA_VERSION))
-            add_identity(connection)
+            if stored_version(connection) is not None:
+                return  # another process was first
+            if tables := foreign_tables(connection, Base.metadata):
+                raise foreign(self.url, tables)
+            Base.metadata.create_all(connection)
+            connection.execute(insert(VersionRow).values(version=SCHEMA_VERSION))
+            connection.execute(insert(IdentityRow))
 
     def _check(self) -> None:
         with self.engine.connect() as connection:

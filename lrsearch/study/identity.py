@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.exc import DBAPIError
 
 from lrsearch.study.sqlite import DatabaseReplaced, file_of, open_file
@@ -29,31 +29,12 @@ def watch(engine: Engine, url: str, shown: str) -> None:
     `shown` is the URL as it may be shown.
     """
     with engine.connect() as connection:
-        known = _identity(connection)
+        known = connection.scalars(select(IdentityRow.identity)).one()
     file = file_of(url)
     if file is not None:
         event.listen(engine, "begin", _FileCheck(file, known))
-    elif known is not None:
+    else:
         event.listen(engine, "begin", _ServerCheck(shown, known))
-
-
-def has_identity(connection: Connection) -> bool:
-    """Whether the database has its number."""
-    return _identity(connection) is not None
-
-
-def add_identity(connection: Connection) -> None:
-    """Give the database its number, if it has none."""
-    IdentityRow.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
-    if connection.scalar(select(IdentityRow.identity)) is None:
-        connection.execute(insert(IdentityRow))
-
-
-def _identity(connection: Connection) -> str | None:
-    """The number; None for a database of an lrsearch that gave none."""
-    if not inspect(connection).has_table(_TABLE):
-        return None
-    return connection.scalar(select(IdentityRow.identity))
 
 
 class _ServerCheck:
@@ -79,7 +60,7 @@ class _ServerCheck:
 class _FileCheck:
     """Compares the inode and, where the file was written to, the number of a SQLite database."""
 
-    def __init__(self, file: Path, known: str | None) -> None:
+    def __init__(self, file: Path, known: str) -> None:
         self._file, self._known = file, known
         seen = file.stat()
         self._inode = (seen.st_dev, seen.st_ino)
@@ -98,7 +79,7 @@ class _FileCheck:
                 return
             # Written to: by SQLite, which does so seldom (WAL), or by another program.
             try:
-                is_same = self._known is None or self._read() == self._known
+                is_same = self._read() == self._known
             except sqlite3.Error:
                 return  # it cannot be read at the moment: the next transaction looks again
             if is_same:

@@ -136,7 +136,7 @@ class Shelf:
                     counts=_NONE | units.get(row.study_id, {}),
                     side_counts=_NONE | side_runs.get(row.study_id, {}),
                     refusals=refusals.get(row.study_id, {}),
-                    checkpoints=str(row.record.get("checkpoints", "lrsearch-checkpoints")),
+                    checkpoints=row.record["checkpoints"],
                 )
                 for row in session.scalars(select(StudyRow).order_by(StudyRow.study_id))
             ]

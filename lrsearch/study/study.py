@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from lrsearch import __version__
 from lrsearch.config.batches import cut_batches
 from lrsearch.config.ranges import with_ranges
-from lrsearch.config.settings import QueueSettings, Settings
+from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
 from lrsearch.redaction import redacted
@@ -190,7 +190,7 @@ def _resume(
     if row.state != StudyState.OPEN:
         notes.append(f"no longer {_HALTED[row.state].format(in_short(row.stopped or ''))}")
     queue = Queue(database.session, row.study_id)
-    units = plan_units(settings, WarmStart.from_json(row.record.get("warm_start")).parameters)
+    units = plan_units(settings, WarmStart.from_json(row.record["warm_start"]).parameters)
     if now["sampler"] != last["sampler"]:
         queue.replan(units)
     notes += _resized(queue, units)
@@ -202,8 +202,7 @@ def _resume(
         settings = with_ranges(settings, found_ranges(stored.record))
         try_again(session, row.study_id)
         record = {**stored.record, "runs": [*stored.record["runs"], now], "versions": versions()}
-        longest = stored.record.get(LONGEST_LEASE, QueueSettings().lease)
-        record[LONGEST_LEASE] = max(longest, settings.queue.lease)
+        record[LONGEST_LEASE] = max(stored.record[LONGEST_LEASE], settings.queue.lease)
         if checkpoints is not None:
             record["checkpoints"] = checkpoints_url(database.url, checkpoints)
         stored.config, stored.record = dict(settings.plain), record

@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from lrsearch.states import StudyState, WorkState
 from lrsearch.study.storable import MeasuredJSON, StorableJSON, StorableText
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 1
 
 
 class Base(DeclarativeBase):

@@ -16,12 +16,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
 from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, open_existing
 from lrsearch.study.outages import passes
 from lrsearch.study.shelf import Shelf
 from lrsearch.study.sqlite import DatabaseReplaced
 from lrsearch.study.tables import UnitRow
-from lrsearch.study.trials import Studies
 
 
 class Units(Shop[Claims]):
@@ -177,20 +175,3 @@ def test_what_sqlite_itself_writes_to_the_file_is_no_replacement(url: str) -> No
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert not worker.renew(claim).hand_back
     shop.close()
-
-
-def test_a_database_without_a_number_goes_on_and_is_given_one_by_the_next_sweep(
-    either_url: str,
-) -> None:
-    shop = Units(either_url)
-    with shop.database.session.begin() as session:
-        session.execute(text("DROP TABLE lrsearch_identity"))
-    shop.close()
-    database = open_existing(either_url)
-    assert [study.name for study in Shelf(database.session).waiting()] == ["one"]
-    database.close()
-    studies = Studies(either_url)
-    made = Database(either_url, studies.engine)
-    with made.session() as session:
-        assert session.scalar(text("SELECT count(*) FROM lrsearch_identity")) == 1
-    studies.close()
