@@ -30,16 +30,16 @@ from sqlalchemy import insert, text
 
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Running
+from lrsearch.queue.claims import Claim, Claims
+from lrsearch.queue.endings import Ending
+from lrsearch.queue.queue import Queue
 from lrsearch.registry import ComponentConfig
 from lrsearch.states import Outcome, WorkState
-from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.database import Database
-from lrsearch.study.endings import Ending
-from lrsearch.study.engine import connect
+from lrsearch.storage.database import Database
+from lrsearch.storage.engine import connect
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.history import open_history
-from lrsearch.study.queue import Queue
-from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
-from lrsearch.study.trials import Studies
 from lrsearch.trajectory import LrTrajectory
 
 EVALUATIONS = 25

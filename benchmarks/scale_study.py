@@ -33,15 +33,15 @@ from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
+from lrsearch.queue.claims import Claims
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.states import Outcome, WorkState
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import UNIT, Studies
+from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.history import StudyHistory
 from lrsearch.study.study import load_row, open_study
-from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
-from lrsearch.study.trials import UNIT, Studies
 
 INFO = DataInfo(
     name="mnist", fingerprint="0" * 64, input_shape=(1, 28, 28), n_classes=10, n_train=55_000,

@@ -19,7 +19,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.display import LiveDisplay
 from lrsearch.entry.compose import load_settings
 from lrsearch.results import conclude
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
 

@@ -21,7 +21,7 @@ from served_dashboard import clean_environment, serving  # noqa: E402
 
 from lrsearch.analysis.study_data import StudyData, read_study  # noqa: E402
 from lrsearch.dashboard.refresh import refresh  # noqa: E402
-from lrsearch.study.database import Database  # noqa: E402
+from lrsearch.storage.database import Database  # noqa: E402
 
 DOCS = REPO / "docs"
 SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")

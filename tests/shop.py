@@ -7,13 +7,13 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import update
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.database import Database
-from lrsearch.study.leasing import key
-from lrsearch.study.queue import Queue
-from lrsearch.study.side_runs import SideClaim, SideClaims
-from lrsearch.study.tables import SideRunRow, StudyRow, UnitRow
-from lrsearch.study.trials import Studies
+from lrsearch.queue.auxiliary_claims import SideClaim, SideClaims
+from lrsearch.queue.claims import Claim, Claims
+from lrsearch.queue.leasing import key
+from lrsearch.queue.queue import Queue
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
 
 TERMS = QueueSettings(lease=60.0, max_attempts=3)
 Worker = TypeVar("Worker", Claims, SideClaims)

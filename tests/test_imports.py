@@ -1,4 +1,4 @@
-"""Dependencies point one way: entry → study and workers → objective → training."""
+"""Dependencies point one way, at the level of rooms, imports within functions included."""
 
 from __future__ import annotations
 
@@ -50,13 +50,22 @@ FORBIDDEN = {
     "pictures": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
                  "lrsearch.config", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry",
                  "matplotlib.pyplot"),
-    "study": ("torch", "hydra", "lrsearch.objective", "lrsearch.workers", "lrsearch.entry"),
+    "study": ("torch", "hydra", "lrsearch.objective"),
     "pruning": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
                 "lrsearch.objective", "lrsearch.training", "lrsearch.workers", "lrsearch.entry"),
-    "range_test": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.workers",
-                   "lrsearch.entry", "lrsearch.analysis"),
-    "range_test/curve.py": ("torch", "lrsearch.objective", "lrsearch.training"),
-    "range_test/result.py": ("torch", "lrsearch.objective", "lrsearch.training"),
+    "range_test": ("optuna", "hydra", "lrsearch.analysis"),
+    "range_test/curve.py": ("torch", "sqlalchemy", "lrsearch.objective", "lrsearch.training",
+                            "lrsearch.study"),
+    "range_test/finding.py": ("torch", "sqlalchemy", "lrsearch.study"),
+    "range_test/plan.py": ("torch", "sqlalchemy", "lrsearch.study"),
+    "range_test/result.py": ("torch", "sqlalchemy", "lrsearch.objective", "lrsearch.training",
+                             "lrsearch.study"),
+    "confirm": ("optuna", "hydra", "lrsearch.analysis"),
+    "confirm/model.py": ("torch", "sqlalchemy", "lrsearch.study"),
+    "confirm/plan.py": ("torch", "sqlalchemy", "lrsearch.study"),
+    "confirm/result.py": ("torch", "sqlalchemy", "lrsearch.study"),
+    "storage": ("torch", "hydra", "lrsearch.config", "lrsearch.objective"),
+    "queue": ("torch", "hydra", "lrsearch.objective"),
     "sampling": ("torch", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.objective",
                  "lrsearch.workers", "lrsearch.entry", "lrsearch.pruning"),
     "forecast.py": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.pruning"),
@@ -64,14 +73,15 @@ FORBIDDEN = {
                       "lrsearch.pruning"),
     "evaluation.py": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch"),
     "formatting.py": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch"),
-    "storage": ("torch", "hydra", "lrsearch.training", "lrsearch.objective", "lrsearch.workers",
-                "lrsearch.entry"),
     "objectives": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.entry",
                    "lrsearch.workers"),
     "objective.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.entry"),
     "recipe.py": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training"),
-    "workers": ("hydra", "lrsearch.dashboard", "lrsearch.entry"),
+    "workers": ("hydra", "lrsearch.dashboard"),
 }  # fmt: skip
+
+LAYERS = (("storage",), ("range_test", "confirm"), ("queue",), ("study",), ("workers",), ("entry",))
+"""The rooms of studies, the lowest first: each may import those below it alone."""
 
 
 ROOMS_IN_A_CIRCLE = [
@@ -91,17 +101,35 @@ def modules(room: str) -> list[Path]:
     return [path] if path.suffix else sorted(path.glob("*.py"))
 
 
-@pytest.mark.parametrize("room", sorted(FORBIDDEN))
-def test_a_room_imports_nothing_that_lies_behind_it(room: str) -> None:
-    wrong = [
+def imports_of(room: str, forbidden: set[str]) -> list[str]:
+    """What the modules of a room import of the forbidden ones."""
+    return [
         f"{module.name} imports {name}"
         for module in modules(room)
         for name in sorted(imported(module))
-        for forbidden in FORBIDDEN[room]
-        if name == forbidden or name.startswith(f"{forbidden}.")
+        for one in forbidden
+        if name == one or name.startswith(f"{one}.")
     ]
+
+
+@pytest.mark.parametrize("room", sorted(FORBIDDEN))
+def test_a_room_imports_nothing_that_lies_behind_it(room: str) -> None:
+    forbidden = set(FORBIDDEN[room])
+    if "lrsearch.study" in forbidden:  # nor what it is built on
+        forbidden |= {"lrsearch.queue", "lrsearch.storage"}
     assert modules(room)
-    assert wrong == []
+    assert imports_of(room, forbidden) == []
+
+
+@pytest.mark.parametrize(("height", "layer"), list(enumerate(LAYERS)))
+def test_a_room_of_studies_imports_those_below_it_alone(
+    height: int, layer: tuple[str, ...]
+) -> None:
+    for room in layer:
+        beside = [other for other in layer if other != room]
+        above = [other for higher in LAYERS[height + 1 :] for other in higher]
+        forbidden = {f"lrsearch.{other}" for other in (*beside, *above)}
+        assert imports_of(room, forbidden) == []
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.name)
@@ -133,9 +161,9 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
                 users[package].add(path.relative_to(PACKAGE).as_posix())
     assert all(user.startswith("entry/") for user in users["hydra"])
     assert users["optuna"] == {
-        "study/trials.py", "study/optuna_trials.py", "study/optuna_tables.py", "samplers.py",
-        "dashboard/server.py",
-        "study/suggestions.py", "dashboard/attributes.py", "dashboard/pictures.py",
+        "storage/optuna_bridge.py", "storage/optuna_trials.py", "storage/optuna_tables.py",
+        "storage/suggestions.py", "samplers.py", "dashboard/server.py",
+        "dashboard/attributes.py", "dashboard/pictures.py",
         "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
         "sampling/observations.py", "sampling/units.py",
     }  # fmt: skip

@@ -19,7 +19,7 @@ from lrsearch.loggers.catalogue import LoggedTrial
 from lrsearch.objective import TrainingObjective, build_objective
 from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.workers import service
 

@@ -9,12 +9,12 @@ from typing import Any
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
+from lrsearch.queue.claims import Claim, Claims
+from lrsearch.queue.endings import Ending
 from lrsearch.states import Outcome
-from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.database import Database
-from lrsearch.study.endings import Ending
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.study.study import open_study
-from lrsearch.study.trials import Studies
 
 INFO = DataInfo(
     name="digits", fingerprint="abc", input_shape=(1, 8, 8), n_classes=10, n_train=1078,

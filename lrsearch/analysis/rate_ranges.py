@@ -7,7 +7,7 @@ from lrsearch.formatting import listed, number, percent, plural
 from lrsearch.range_test.finding import BELOW_STEEPEST, DECADES, HEADROOM, Finding, Spread
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.result import RangeTest
-from lrsearch.study.ranges import RECORD_KEY
+from lrsearch.range_test.stored import RECORD_KEY
 
 HEADERS = ("optimizer", "batch size", "falls fastest at", "trains up to", "diverges at")
 

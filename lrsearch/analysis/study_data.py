@@ -12,16 +12,16 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
+from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome, WorkState
+from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
-from lrsearch.study.confirmed import confirmed_first, read_confirmation
-from lrsearch.study.database import Database
+from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import EvaluationRow, StudyRow, UnitRow
 
 MOST_CURVES = 500
 """The most trials whose curves are read for figures."""

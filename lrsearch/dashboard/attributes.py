@@ -16,7 +16,7 @@ from optuna.storages._rdb.models import StudySystemAttributeModel as Attribute
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from lrsearch.study.tables import StudyRow
+from lrsearch.storage.tables import StudyRow
 
 OWN_FIGURES = "lrsearch-"
 """Prefix of the ids of lrsearch's figures; figures with other ids are never touched."""

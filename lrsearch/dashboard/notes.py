@@ -12,7 +12,7 @@ from lrsearch.export import script_words
 from lrsearch.formatting import duration, number, plural, sentence
 from lrsearch.shell import command, name_word
 from lrsearch.states import StudyState, WorkState, in_words
-from lrsearch.study.trials import picture_id
+from lrsearch.storage.optuna_bridge import picture_id
 
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 

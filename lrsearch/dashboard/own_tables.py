@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from lrsearch.study.database import Database, stored_version
-from lrsearch.study.engine import connect
+from lrsearch.storage.database import Database, stored_version
+from lrsearch.storage.engine import connect
 
 
 class OwnTables:

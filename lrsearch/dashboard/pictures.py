@@ -13,8 +13,8 @@ from sqlalchemy import select
 from lrsearch.analysis.study_data import read_trials
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import UserError
-from lrsearch.study.tables import StudyRow, UnitRow
-from lrsearch.study.trials import pictured
+from lrsearch.storage.optuna_bridge import pictured
+from lrsearch.storage.tables import StudyRow, UnitRow
 
 
 class Artifacts:

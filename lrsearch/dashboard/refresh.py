@@ -22,9 +22,9 @@ from lrsearch.dashboard.notes import study_note, trial_note
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.states import WorkState
-from lrsearch.study.database import Database
-from lrsearch.study.outages import passes
-from lrsearch.study.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.database import Database
+from lrsearch.storage.outages import passes
+from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 INTERVAL = 10.0
 """Seconds between two queries of the database."""

@@ -15,9 +15,9 @@ from lrsearch.dashboard.access import Guard, Rules
 from lrsearch.dashboard.compression import compressed
 from lrsearch.dashboard.connections import THREADS, Limits, Server
 from lrsearch.errors import UserError
-from lrsearch.study.database import unusable
-from lrsearch.study.engine import engine_options
-from lrsearch.study.sqlite import file_of
+from lrsearch.storage.database import unusable
+from lrsearch.storage.engine import engine_options
+from lrsearch.storage.sqlite import file_of
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -70,8 +70,8 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     import optuna
     import optuna_dashboard
 
-    from lrsearch.study.optuna_tables import make_tables, open_storage, require_tables
-    from lrsearch.study.optuna_trials import ColumnStorage
+    from lrsearch.storage.optuna_tables import make_tables, open_storage, require_tables
+    from lrsearch.storage.optuna_trials import ColumnStorage
 
     # What Optuna warns of while it draws a page helps nobody who watches the terminal.
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -15,8 +15,8 @@ from lrsearch.entry.places import read_here
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.redaction import redacted
 from lrsearch.shell import command
-from lrsearch.study.database import Database, open_existing
-from lrsearch.study.tables import StudyRow
+from lrsearch.storage.database import Database, open_existing
+from lrsearch.storage.tables import StudyRow
 from lrsearch.workers.here import Here
 
 

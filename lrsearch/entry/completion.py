@@ -99,8 +99,8 @@ def _stored_studies() -> Iterator[str]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from lrsearch.entry.places import read_here
-    from lrsearch.study.database import existing
-    from lrsearch.study.tables import StudyRow
+    from lrsearch.storage.database import existing
+    from lrsearch.storage.tables import StudyRow
 
     try:
         url = existing(read_here([])[0].url)

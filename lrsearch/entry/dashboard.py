@@ -17,7 +17,7 @@ from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.redaction import redacted
-from lrsearch.study.database import beside, existing
+from lrsearch.storage.database import beside, existing
 
 _PASSWORD = "LRSEARCH_DASHBOARD_PASSWORD"
 

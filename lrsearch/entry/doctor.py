@@ -23,8 +23,8 @@ from lrsearch.errors import UserError
 from lrsearch.folders import for_a_moment
 from lrsearch.formatting import byte_size, plural
 from lrsearch.redaction import redacted
-from lrsearch.study.database import Database, stored_version, unusable
-from lrsearch.study.engine import connect
+from lrsearch.storage.database import Database, stored_version, unusable
+from lrsearch.storage.engine import connect
 
 if TYPE_CHECKING:
     from lrsearch.workers.places import Place

@@ -25,7 +25,7 @@ from lrsearch.formatting import byte_size, duration, plural, the_best
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
 from lrsearch.space.names import as_written
-from lrsearch.study.database import open_existing
+from lrsearch.storage.database import open_existing
 from lrsearch.study.plan import plan_units
 from lrsearch.study.warm_start import warm_start
 from lrsearch.training.loop import Diverged, Task, train

@@ -9,11 +9,11 @@ from lrsearch.entry.asked import shown_place
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.formatting import plural
+from lrsearch.queue.queue import Queue
 from lrsearch.shell import command, name_word
 from lrsearch.states import WorkState
-from lrsearch.study.database import Database, existing, open_existing
-from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf, StudyStatus, status_of
+from lrsearch.storage.database import Database, existing, open_existing
+from lrsearch.study.index import Shelf, StudyStatus, status_of
 from lrsearch.workers.here import Here
 
 
@@ -64,7 +64,7 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
     """`resume`."""
     with _study(arguments) as (database, here, study, queue):
         if retry_failed:
-            from lrsearch.study.endings import reopen_failed
+            from lrsearch.queue.endings import reopen_failed
 
             again = reopen_failed(database.session, study.study_id)
             print(f"{plural(again, 'failed trial')} {'is' if again == 1 else 'are'} open again")
@@ -124,7 +124,7 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
             )
         queue.stop("being deleted", hand_back=True)
         from lrsearch.checkpoints.store import Store
-        from lrsearch.study.trials import Studies
+        from lrsearch.storage.optuna_bridge import Studies
 
         store = Store(here.checkpoints or study.checkpoints)
         store.delete(f"{study.name}-{study.study_id}")
@@ -137,7 +137,7 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
 
 def upgrade_tables(arguments: Sequence[str]) -> None:
     """`upgrade`."""
-    from lrsearch.study.upgrade import upgrade
+    from lrsearch.storage.upgrade import upgrade
 
     here, names = read_here(arguments)
     if names:

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _silence_output()
         sys.exit(1)
     except Exception as error:
-        from lrsearch.study.outages import Trouble, in_words, trouble
+        from lrsearch.storage.outages import Trouble, in_words, trouble
 
         found = trouble(error)
         if found is Trouble.ACCESS:

@@ -65,8 +65,8 @@ def serve_here(
     here, names = read_here(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
-    from lrsearch.study.database import open_existing
-    from lrsearch.study.sqlite import file_of
+    from lrsearch.storage.database import open_existing
+    from lrsearch.storage.sqlite import file_of
     from lrsearch.workers.service import serve
 
     if file_of(here.url) is not None:  # a worker may be there before the first sweep, on a server

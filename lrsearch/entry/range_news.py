@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Self
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import Display
+from lrsearch.range_test.stored import found_ranges
 from lrsearch.states import Outcome, RunKind
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Snapshot
-from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import load_row
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 from lrsearch.formatting import plural
-from lrsearch.study.database import open_existing
-from lrsearch.study.shelf import Shelf
+from lrsearch.storage.database import open_existing
+from lrsearch.study.index import Shelf
 
 _DEFAULT_URL = "sqlite:///lrsearch.db"
 

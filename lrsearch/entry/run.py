@@ -29,14 +29,15 @@ from lrsearch.folders import for_a_moment
 from lrsearch.formatting import duration, plural, the_best
 from lrsearch.launchers import LAUNCHERS
 from lrsearch.loggers.catalogue import check_logger, is_on, prepare_logger
+from lrsearch.range_test.stored import found_ranges
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude
 from lrsearch.shell import command, name_word
 from lrsearch.space.formulas import formula_problems
 from lrsearch.states import WorkState
-from lrsearch.study.database import Database, absolute, refuse_file
+from lrsearch.storage.database import Database, absolute, refuse_file
+from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.study.progress import Progress
-from lrsearch.study.ranges import found_ranges
 from lrsearch.study.study import (
     OpenStudy,
     checkpoints_url,
@@ -44,7 +45,6 @@ from lrsearch.study.study import (
     load_row,
     open_study,
 )
-from lrsearch.study.trials import Studies
 from lrsearch.training.losses import LOSSES, METRICS, misfit
 from lrsearch.workers.here import Here
 from lrsearch.workers.places import places

@@ -11,6 +11,7 @@ from rich.markup import escape
 from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
+from lrsearch.confirm.read import best_number
 from lrsearch.display import make_console
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
@@ -18,7 +19,6 @@ from lrsearch.formatting import duration, number, plural
 from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title, value_curve
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.states import WorkState
-from lrsearch.study.confirmed import best_number
 from lrsearch.study.progress import Progress
 
 SHOW = "show NAME TRIAL [storage.url=...]"

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrsearch.analysis.confirmed import headline, progress_words
+from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.display import described, make_console, make_display
 from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
@@ -19,14 +20,13 @@ from lrsearch.entry.fleet import waiting
 from lrsearch.entry.places import read_here
 from lrsearch.errors import UserError, in_short
 from lrsearch.formatting import duration, number
+from lrsearch.queue.queue import Queue
 from lrsearch.redaction import redacted
 from lrsearch.states import StudyState, WorkState
-from lrsearch.study.confirmed import read_confirmation
-from lrsearch.study.database import Database, open_existing
-from lrsearch.study.outages import passes
+from lrsearch.storage.database import Database, open_existing
+from lrsearch.storage.outages import passes
+from lrsearch.study.index import Shelf, StudyStatus, status_of
 from lrsearch.study.progress import Progress, Running
-from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf, StudyStatus, status_of
 
 USAGE = "status [NAME] [storage.url=...]"
 _INTERVAL = 2.0

@@ -15,10 +15,10 @@ from lrsearch.entry.asked import (
 )
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.formatting import plural
+from lrsearch.queue.queue import Queue
 from lrsearch.shell import command, name_word
 from lrsearch.states import StudyState
-from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf
+from lrsearch.study.index import Shelf
 from lrsearch.study.study import load_row
 
 USAGE = "try NAME lr=0.1 scheduler=cosine ... [storage.url=...]"

@@ -32,7 +32,7 @@ def literal(value: Any) -> SourceText:
     """Return the Python literal of a value of a configuration, whatever text it holds."""
     match value:
         case SourceText():
-            text = value
+            return value
         case StepFunction():
             text = f"lambda step: {value.source}"
         case bool() | int() | str() | None:

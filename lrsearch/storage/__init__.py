@@ -1,1 +1,1 @@
-"""The database: its tables, and what is written to and read from them."""
+"""The database: tables, engines, clock, outages, versions, and the bridge to Optuna."""

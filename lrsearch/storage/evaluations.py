@@ -15,7 +15,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from lrsearch.evaluation import Evaluation
-from lrsearch.study.tables import EvaluationRow
+from lrsearch.storage.tables import EvaluationRow
 
 COLUMNS = (
     EvaluationRow.trial_id,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.forecast import Peer, Standing, earlier_moment
 from lrsearch.pruning.rules import Group, Mode
-from lrsearch.study.tables import EvaluationRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, UnitRow
 from lrsearch.trajectory import Rates
 
 MOST_PEERS = 250

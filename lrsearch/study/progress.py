@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.evaluation import Evaluation
 from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.storage.evaluations import COLUMNS, from_columns
-from lrsearch.study.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 
 @dataclass(frozen=True)

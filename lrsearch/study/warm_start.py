@@ -9,14 +9,14 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from lrsearch.config.settings import MetricSettings, Settings
+from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
 from lrsearch.space.refit import refit
-from lrsearch.study.confirmed import confirmed_first, read_confirmation
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
+from lrsearch.storage.tables import StudyRow
+from lrsearch.study.index import no_such_study
 from lrsearch.study.progress import Progress, ranked
-from lrsearch.study.shelf import no_such_study
-from lrsearch.study.tables import StudyRow
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,19 @@ from typing import Any, Protocol, TypeVar
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
 from lrsearch.objectives.base import Objective
+from lrsearch.queue.endings import Ending
+from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.queue.queue import Queue
 from lrsearch.states import Outcome
-from lrsearch.study.endings import Ending
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import (
+from lrsearch.storage.outages import (
     Contact,
     DatabaseRefuses,
     passes,
     persist,
     refusals_in_words,
 )
-from lrsearch.study.queue import Queue
-from lrsearch.study.sqlite import DatabaseReplaced
-from lrsearch.study.storable import storable_text
+from lrsearch.storage.sqlite import DatabaseReplaced
+from lrsearch.storage.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NeverANumber, Pruned

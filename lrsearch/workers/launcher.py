@@ -18,13 +18,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
 from lrsearch.files import new_file
+from lrsearch.queue.endings import bury
+from lrsearch.queue.owners import host_name, is_dead
+from lrsearch.queue.queue import Queue
 from lrsearch.shell import command, name_word
 from lrsearch.states import StudyState, WorkState
-from lrsearch.study.endings import bury
-from lrsearch.study.outages import passes
-from lrsearch.study.owners import host_name, is_dead
+from lrsearch.storage.outages import passes
 from lrsearch.study.progress import Progress, Snapshot
-from lrsearch.study.queue import Queue
 from lrsearch.workers.heartbeat import Heard
 from lrsearch.workers.here import Here
 from lrsearch.workers.places import Place

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Contact, passes
+from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.storage.outages import Contact, passes
 from lrsearch.workers.stall import StallWatch
 
 LONGEST_INTERVAL = 5.0

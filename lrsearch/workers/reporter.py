@@ -14,10 +14,10 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.formatting import number
 from lrsearch.loggers.catalogue import TrialLog
 from lrsearch.pruning.rules import Peers, Pruner, Running
+from lrsearch.queue.claims import Claim, Claims, Row
+from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.storage.evaluations import to_columns
-from lrsearch.study.claims import Claim, Claims, Row
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Trouble, in_words, refusals_in_words, trouble
+from lrsearch.storage.outages import Trouble, in_words, refusals_in_words, trouble
 from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease

@@ -16,20 +16,20 @@ from lrsearch.errors import LrsearchError, UserError
 from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.queue.auxiliary_claims import SideClaims
+from lrsearch.queue.balance import FamilyBalance
+from lrsearch.queue.claims import Claims
+from lrsearch.queue.owners import host_name, owner_name
+from lrsearch.queue.queue import Queue
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word
 from lrsearch.states import RunKind, StudyState, WorkState
-from lrsearch.study.balance import FamilyBalance
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database, unusable, why
-from lrsearch.study.outages import Contact, Waits, passes, persist, refusals_in_words
-from lrsearch.study.owners import host_name, owner_name
-from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf, Waiting
-from lrsearch.study.side_runs import SideClaims
+from lrsearch.storage.database import Database, unusable, why
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.outages import Contact, Waits, passes, persist, refusals_in_words
+from lrsearch.storage.tables import StudyRow
+from lrsearch.study.index import Shelf, Waiting
 from lrsearch.study.study import find_row, load_row
-from lrsearch.study.tables import StudyRow
-from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
 from lrsearch.workers.side_worker import SideWorker

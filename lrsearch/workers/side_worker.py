@@ -11,13 +11,13 @@ from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
+from lrsearch.queue.auxiliary_claims import SideClaim, SideClaims
+from lrsearch.queue.endings import Ending
+from lrsearch.range_test.stored import keep_ranges
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome, RunKind
 from lrsearch.storage.evaluations import to_point
-from lrsearch.study.endings import Ending
-from lrsearch.study.outages import refusals_in_words
-from lrsearch.study.ranges import keep_ranges
-from lrsearch.study.side_runs import SideClaim, SideClaims
+from lrsearch.storage.outages import refusals_in_words
 from lrsearch.training.loop import Stopped
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
 from lrsearch.workers.lease import Lease
@@ -118,7 +118,7 @@ class SideWorker:
         self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
     ) -> tuple[Ending, Result]:
         """The ranges of learning rates, before the first trial. It is soon run again from start."""
-        from lrsearch.workers.range_finder import find_ranges
+        from lrsearch.range_test.run import find_ranges
 
         attempts, should_stop = self.attempts, self.attempts.should_stop(lease)
 

@@ -6,8 +6,8 @@ import logging
 from dataclasses import dataclass
 
 from lrsearch.formatting import duration, number
+from lrsearch.queue.endings import Ending
 from lrsearch.states import in_words
-from lrsearch.study.endings import Ending
 
 _log = logging.getLogger(__name__)
 

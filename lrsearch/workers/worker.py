@@ -14,15 +14,15 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.forecast import History
 from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
 from lrsearch.pruning.rules import Pruner
+from lrsearch.queue.claims import Claim, Claims
+from lrsearch.queue.endings import Ending
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome
-from lrsearch.study.claims import Claim, Claims
-from lrsearch.study.endings import Ending
+from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
-from lrsearch.study.trials import Studies
 from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
 from lrsearch.workers.reporter import Outbox, Reporter, ValuesRefused
 from lrsearch.workers.work_log import WorkLog

@@ -13,9 +13,9 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch.dashboard import attributes
-from lrsearch.study.database import Database
-from lrsearch.study.tables import StudyRow
-from lrsearch.study.trials import Studies
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.tables import StudyRow
 
 LONG = "é" * 150_000
 

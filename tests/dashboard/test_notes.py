@@ -13,7 +13,7 @@ from lrsearch.analysis.study_data import read_study
 from lrsearch.dashboard import notes
 from lrsearch.dashboard.notes import study_note, trial_note
 from lrsearch.states import Outcome
-from lrsearch.study.trials import picture_id
+from lrsearch.storage.optuna_bridge import picture_id
 
 
 def the_note(sweep: ToldSweep, *findings: str) -> str:
@@ -81,8 +81,8 @@ def test_no_text_leaves_its_block_of_code(text: str) -> None:
 
 
 def test_the_note_of_a_confirmed_study_leads_with_what_was_confirmed(url: str) -> None:
-    from lrsearch.study.endings import Ending
-    from lrsearch.study.side_runs import SideClaims
+    from lrsearch.queue.auxiliary_claims import SideClaims
+    from lrsearch.queue.endings import Ending
 
     sweep = ToldSweep(url, 2, "confirm.top=2", "confirm.seeds=2")
     sweep.trial(0.25)

@@ -17,7 +17,7 @@ from told_sweep import ToldSweep
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.pictures import Artifacts
 from lrsearch.states import Outcome
-from lrsearch.study.trials import picture_id, pictured
+from lrsearch.storage.optuna_bridge import picture_id, pictured
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

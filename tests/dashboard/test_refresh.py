@@ -16,10 +16,10 @@ from told_sweep import ToldSweep
 from lrsearch.dashboard import refresh as module
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.refresh import Refresher, refresh, stale
+from lrsearch.queue.endings import reopen_failed
 from lrsearch.states import Outcome
-from lrsearch.study.database import Database
-from lrsearch.study.endings import reopen_failed
-from lrsearch.study.trials import Studies
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import Studies
 
 FIGURES = {
     "lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr", "lrsearch-map",

@@ -13,7 +13,7 @@ from served_dashboard import Server, clean_environment, serving
 from told_sweep import ToldSweep
 
 from lrsearch.states import Outcome
-from lrsearch.study.trials import picture_id
+from lrsearch.storage.optuna_bridge import picture_id
 
 TINY = 1e-9
 """A loss better than any other, in trials that must never be best for it."""

@@ -16,7 +16,7 @@ from told_sweep import ToldSweep
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.dashboard.notes import study_note
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 from command_line import Command, run_sweep
 
 from lrsearch.analysis.study_data import StudyData, read_study
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 
 pytestmark = pytest.mark.slow  # a whole sweep; what it is made of has tests of its own
 

@@ -16,11 +16,11 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
-from lrsearch.study.endings import Ending
-from lrsearch.study.engine import connect
-from lrsearch.study.shelf import Shelf
+from lrsearch.queue.claims import Claims
+from lrsearch.queue.endings import Ending
+from lrsearch.storage.database import Database
+from lrsearch.storage.engine import connect
+from lrsearch.study.index import Shelf
 from lrsearch.study.study import open_study
 
 URL = "sqlite:///lrsearch.db"

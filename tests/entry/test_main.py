@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from lrsearch.entry import run
 from lrsearch.entry.compose import load_settings
-from lrsearch.study.tables import StudyRow
+from lrsearch.storage.tables import StudyRow
 from lrsearch.workers.launcher import Launcher
 from lrsearch.yaml_text import to_yaml
 

@@ -12,10 +12,10 @@ from sqlalchemy import text
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.config.settings import QueueSettings
 from lrsearch.pictures.curves import RATES_NOTE
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
-from lrsearch.study.endings import Ending
-from lrsearch.study.queue import Queue
+from lrsearch.queue.claims import Claims
+from lrsearch.queue.endings import Ending
+from lrsearch.queue.queue import Queue
+from lrsearch.storage.database import Database
 
 
 @pytest.fixture

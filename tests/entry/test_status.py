@@ -11,10 +11,10 @@ from command_line import Command
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.entry import status
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
-from lrsearch.study.endings import Ending
-from lrsearch.study.queue import Queue
+from lrsearch.queue.claims import Claims
+from lrsearch.queue.endings import Ending
+from lrsearch.queue.queue import Queue
+from lrsearch.storage.database import Database
 from lrsearch.study.study import load_row
 
 

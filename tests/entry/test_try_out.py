@@ -9,10 +9,10 @@ from command_line import Command, Run
 from sqlalchemy import select
 
 from lrsearch.analysis.study_data import read_study
-from lrsearch.study.database import Database
-from lrsearch.study.queue import Queue
+from lrsearch.queue.queue import Queue
+from lrsearch.storage.database import Database
+from lrsearch.storage.tables import UnitRow
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import UnitRow
 
 AGAIN = ("+sweep=digits", "train.epochs=3", "pruner=none", "workers=1")
 

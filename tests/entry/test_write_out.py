@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.tables import _table
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 
 
 def refuse(constant: str) -> None:

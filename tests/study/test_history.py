@@ -13,8 +13,8 @@ from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.orm import Session
 
 from lrsearch.pruning.rules import Group, Mode
+from lrsearch.storage.tables import Base, EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.history import StudyHistory
-from lrsearch.study.tables import Base, EvaluationRow, StudyRow, UnitRow
 from lrsearch.trajectory import Rates
 
 STUDY = 7

@@ -16,16 +16,16 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
+from lrsearch.queue.claims import Claims
+from lrsearch.queue.leasing import LONGEST_LEASE
+from lrsearch.queue.queue import Queue
 from lrsearch.redaction import learn
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
-from lrsearch.study.leasing import LONGEST_LEASE
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.tables import RefusalRow, StudyRow, UnitRow
+from lrsearch.study.index import Shelf
 from lrsearch.study.plan import plan_units
-from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf
 from lrsearch.study.study import OpenStudy, load_row, open_study
-from lrsearch.study.tables import RefusalRow, StudyRow, UnitRow
-from lrsearch.study.trials import Studies
 
 INFO = DataInfo(
     name="digits",

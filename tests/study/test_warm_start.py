@@ -10,12 +10,12 @@ from told_sweep import INFO, digits
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
-from lrsearch.study.claims import Claims
-from lrsearch.study.database import Database
-from lrsearch.study.endings import Ending
+from lrsearch.queue.claims import Claims
+from lrsearch.queue.endings import Ending
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.tables import UnitRow
 from lrsearch.study.study import OpenStudy, load_row, open_study
-from lrsearch.study.tables import UnitRow
-from lrsearch.study.trials import Studies
 
 Open = Callable[..., OpenStudy]
 

@@ -11,8 +11,8 @@ import pytest
 from local_worker import own_lines
 from sqlalchemy.exc import OperationalError
 
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Contact
+from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.storage.outages import Contact
 from lrsearch.training.loop import Stopped
 from lrsearch.workers.attempt import bring_to_end
 from lrsearch.workers.lease import Lease

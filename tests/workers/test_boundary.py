@@ -17,11 +17,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import read_study
+from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import to_columns
-from lrsearch.study.database import Database
-from lrsearch.study.outages import DatabaseRefuses
+from lrsearch.storage.outages import DatabaseRefuses
+from lrsearch.storage.tables import SideRunRow
 from lrsearch.study.progress import Finished, Progress
-from lrsearch.study.tables import SideRunRow
 from lrsearch.workers.surroundings import surroundings_kept
 
 OWN = ("train.epochs=2", "pruner=none", "sampler=random", "study.name=own")

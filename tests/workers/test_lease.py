@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Contact
+from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.storage.outages import Contact
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.stall import StallWatch
 

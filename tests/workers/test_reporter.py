@@ -16,9 +16,9 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.pruning.rules import Peers, Pruner, Running
-from lrsearch.study.claims import Claim, Row
-from lrsearch.study.leasing import LeaseLost, Orders
-from lrsearch.study.outages import Contact
+from lrsearch.queue.claims import Claim, Row
+from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.storage.outages import Contact
 from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease

@@ -17,15 +17,15 @@ from sqlalchemy import update
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.errors import UserError
+from lrsearch.queue.leasing import Orders
+from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
-from lrsearch.study.database import Database
-from lrsearch.study.leasing import Orders
+from lrsearch.storage.database import Database
+from lrsearch.storage.sqlite import DatabaseReplaced
+from lrsearch.storage.tables import StudyRow, UnitRow
+from lrsearch.study.index import Shelf
 from lrsearch.study.progress import Progress
-from lrsearch.study.queue import Queue
-from lrsearch.study.shelf import Shelf
-from lrsearch.study.sqlite import DatabaseReplaced
 from lrsearch.study.study import load_row
-from lrsearch.study.tables import StudyRow, UnitRow
 from lrsearch.workers import service
 from lrsearch.workers.here import Here
 from lrsearch.workers.reporter import Outbox

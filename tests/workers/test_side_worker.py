@@ -20,7 +20,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.objective import TrainingObjective, build_objective
 from lrsearch.recipe import Recipe
-from lrsearch.study.database import Database
+from lrsearch.storage.database import Database
 
 Work = Callable[..., StudyData]
 

@@ -1,0 +1,91 @@
+"""A study's confirmation, read from its side runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from lrsearch.config.settings import MetricSettings
+from lrsearch.states import RunKind, WorkState
+from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+
+if TYPE_CHECKING:
+    from lrsearch.confirm.result import Confirmation, WinnerTest
+    from lrsearch.study.progress import Progress
+
+T = TypeVar("T")
+
+
+def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
+    """None where nothing was to be confirmed."""
+    rows = session.scalars(
+        select(SideRunRow)
+        .where(
+            SideRunRow.study_id == study_id, SideRunRow.kind.in_((RunKind.CONFIRM, RunKind.TEST))
+        )
+        .order_by(SideRunRow.number)
+        .execution_options(populate_existing=True)
+    ).all()
+    runs = [row for row in rows if row.kind == RunKind.CONFIRM]
+    if not runs:
+        return None
+    from lrsearch.confirm.result import Confirmation, Run
+
+    config = session.scalar(select(StudyRow.config).where(StudyRow.study_id == study_id)) or {}
+    metric = MetricSettings(**config["metric"])
+    mine = UnitRow.study_id == study_id
+    trials = {row.trial_number for row in runs}
+    values = session.execute(
+        select(UnitRow.trial_number, UnitRow.value).where(mine, UnitRow.trial_number.in_(trials))
+    )
+    ended = select(func.count()).where(mine, UnitRow.state == WorkState.DONE)
+    return Confirmation(
+        metric=metric.name,
+        mode=metric.mode,
+        found={number or 0: value or 0.0 for number, value in values},
+        tried=session.scalar(ended) or 0,
+        runs=[
+            Run(row.trial_number or 0, row.seed, row.state, row.outcome, row.value) for row in runs
+        ],
+        test=_test([row for row in rows if row.kind == RunKind.TEST]),
+    )
+
+
+def confirmed_first(
+    ranked: Sequence[T], number: Callable[[T], int | None], confirmation: Confirmation | None
+) -> list[T]:
+    """Trials ranked by what the search found, with those first that were confirmed, in that order.
+
+    As they are while the confirmation is not finished, or has no winner.
+    """
+    if confirmation is None or confirmation.winner is None:
+        return list(ranked)
+    order = {one.trial: place for place, one in enumerate(confirmation.candidates)}
+    return sorted(ranked, key=lambda trial: order.get(number(trial) or 0, len(order)))
+
+
+def best_number(progress: Progress, mode: str, confirmation: Confirmation | None) -> int | None:
+    """The best trial: the confirmed one, else that of the search; None before one is complete."""
+    if confirmation is not None and confirmation.winner is not None:
+        return confirmation.winner.trial
+    return next((number for number, _ in progress.best(1, mode)), None)
+
+
+def _test(rows: list[SideRunRow]) -> WinnerTest | None:
+    """The latest."""
+    from lrsearch.confirm.result import WinnerTest
+
+    if not rows:
+        return None
+    row = rows[-1]
+    return WinnerTest(
+        trial=row.trial_number or 0,
+        state=row.state,
+        outcome=row.outcome,
+        reason=row.reason,
+        scores=(row.result or {}).get("scores", []),
+        opened=len(rows),
+    )

@@ -1,0 +1,167 @@
+"""Work that one owner has at a time: taken, renewed, handed back and taken over by these rules.
+
+Units and side runs are such work, a row each. Every write is one short transaction that begins by
+renewing the lease of (row, attempt). The first statement writes, so that SQLite waits its turn
+instead of failing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, not_, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.config.settings import QueueSettings
+from lrsearch.states import StudyState, WorkState
+from lrsearch.storage.clock import database_now
+from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+
+Row = TypeVar("Row", bound=UnitRow | SideRunRow)
+
+
+LONGEST_LEASE = "longest_lease"
+"""In a study's record: the seconds of its longest `queue.lease` so far, which workers that loaded
+it before a change may still hold."""
+_CLOCK_CORRECTION = 5.0
+"""Seconds by which a clock may be set back without voiding the leases of all that work."""
+
+
+class LeaseLost(Exception):
+    """The work is another worker's now."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker hears when it writes."""
+
+    hand_back: bool
+    """The study was paused or stopped: running work is to be handed back."""
+
+
+class Leasing(Generic[Row]):
+    """One worker's hold on the rows of a study in one table."""
+
+    def __init__(
+        self,
+        table: type[Row],
+        session: sessionmaker[Session],
+        study_id: int,
+        owner: str,
+        terms: QueueSettings,
+    ) -> None:
+        self.table, self.session = table, session
+        self.study_id, self.owner, self.terms = study_id, owner, terms
+        self._id = key(table)
+
+    def take_open(self, session: Session, order: Any, *which: ColumnElement[bool]) -> Row | None:
+        """The first open row, now this owner's; None when there is none, or the study is not open.
+
+        `which` narrows the choice.
+        """
+        following = (
+            select(self._id)
+            .where(self.table.study_id == self.study_id, self.table.state == WorkState.OPEN, *which)
+            .order_by(order)
+        )
+        # Repeated outside: on a database without row locks two may have read the same row.
+        first = (self._id == _first(following)) & (self.table.state == WorkState.OPEN)
+        return self._take(session, first, deaths=0)
+
+    def take_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
+        """The same for the row whose lease ran out first: its owner has died, or fallen silent."""
+        expired = (self.table.state == WorkState.RUNNING) & not_(holds(self.table))
+        following = (
+            select(self._id)
+            .where(self.table.study_id == self.study_id, expired, *which)
+            .order_by(self.table.leased_until)
+        )
+        # That a lease is void because the clock was set back is no sign that its owner died.
+        died = case((self.table.leased_until < database_now(), 1), else_=0)
+        return self._take(session, (self._id == _first(following)) & expired, died)
+
+    def _take(
+        self, session: Session, which: ColumnElement[bool], deaths: int | ColumnElement[int]
+    ) -> Row | None:
+        state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
+        return session.scalar(
+            update(self.table)
+            .where(which, state.scalar_subquery() == StudyState.OPEN)
+            .values(
+                state=WorkState.RUNNING,
+                owner=self.owner,
+                leased_until=database_now() + self.terms.lease,
+                attempts=self.table.attempts + 1,
+                deaths=self.table.deaths + deaths,
+            )
+            .returning(self.table)
+        )
+
+    @contextmanager
+    def own(self, row_id: int, attempt: int) -> Iterator[tuple[Session, Orders]]:
+        """A transaction in which the row is certainly this worker's, its lease renewed.
+
+        Raises LeaseLost and changes nothing where the row has gone to another.
+        """
+        hand_back = select(StudyRow.hand_back).where(StudyRow.study_id == self.study_id)
+        with self.session.begin() as session:
+            row = session.execute(
+                update(self.table)
+                .where(
+                    self._id == row_id,
+                    self.table.attempts == attempt,
+                    self.table.state == WorkState.RUNNING,
+                )
+                .values(leased_until=database_now() + self.terms.lease)
+                .returning(hand_back.scalar_subquery())
+            ).first()
+            if row is None:
+                raise LeaseLost
+            yield session, Orders(hand_back=bool(row[0]))
+
+    def is_over(self, row_id: int) -> bool:
+        """Whether anybody has ended it, or deleted its study."""
+        with self.session() as session:
+            state = session.scalar(select(self.table.state).where(self._id == row_id))
+            return state is None or state == WorkState.DONE
+
+
+def holds(table: type[Row]) -> ColumnElement[bool]:
+    """Whether the lease of a row is valid.
+
+    It has not run out, and does not end later than the longest one that anybody may hold on the
+    study and that is renewed now: such a lease was given before the clock was set back. (An owner
+    that lives renews it within seconds.)
+    """
+    longest = (
+        select(StudyRow.record[LONGEST_LEASE].as_float())
+        .where(StudyRow.study_id == table.study_id)
+        .scalar_subquery()
+    )
+    latest = database_now() + func.coalesce(longest, QueueSettings().lease) + _CLOCK_CORRECTION
+    return table.leased_until.between(database_now(), latest)
+
+
+def release(
+    session: Session, table: type[Row], row_id: int, attempt: int, deaths: int = 0
+) -> Row | None:
+    """The row is open again, with so many deaths more; None where another has it, or it is done."""
+    return session.scalar(
+        update(table)
+        .where(key(table) == row_id, table.attempts == attempt, table.state == WorkState.RUNNING)
+        .values(state=WorkState.OPEN, owner=None, leased_until=None, deaths=table.deaths + deaths)
+        .returning(table)
+    )
+
+
+def key(table: type[Row]) -> Any:
+    """The column of the primary key."""
+    return table.__mapper__.primary_key[0]
+
+
+def _first(query: Select[Any]) -> ScalarSelect[Any]:
+    """The first row, skipping those that others are just taking."""
+    return query.limit(1).with_for_update(skip_locked=True).scalar_subquery()

@@ -1,0 +1,198 @@
+"""The queue of a study's budget units: what keeps the total, whoever works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.confirm.runs import advance
+from lrsearch.range_test.stored import try_again
+from lrsearch.seeds import derived_seed
+from lrsearch.states import Outcome, StudyState, WorkState
+from lrsearch.storage.clock import ticked
+from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+
+FAILURES_IN_A_ROW = 3
+"""So many failed trials one after the other stop the sweep."""
+
+
+class Queue:
+    """The units of one study. Each method is one short transaction."""
+
+    def __init__(self, session: sessionmaker[Session], study_id: int) -> None:
+        self._session = session
+        self.study_id = study_id
+
+    def add(self, units: Iterable[tuple[Mapping[str, Any], int]], first: int = 0) -> None:
+        """Adds open units, numbered from `first`, each with given parameters and a seed."""
+        with self._session.begin() as session:
+            self.add_to(session, self.study_id, units, first)
+
+    def add_by_hand(self, params: Mapping[str, Any], seed: int) -> int:
+        """Adds an open unit that is claimed before all others; its number, below 0.
+
+        It counts on top of the plan, whose units are numbered from 0: that is extended and cut
+        as if this one were not there.
+        """
+        with self._session.begin() as session:
+            # The study's row is locked until the end of the transaction: no number is given twice.
+            mine = StudyRow.study_id == self.study_id
+            session.execute(update(StudyRow).where(mine).values(priority=StudyRow.priority))
+            lowest = select(func.min(UnitRow.number)).where(UnitRow.study_id == self.study_id)
+            number = min(0, session.scalar(lowest) or 0) - 1
+            unit = (params, derived_seed(seed, "try", number))
+            self.add_to(session, self.study_id, [unit], number)
+        return number
+
+    @staticmethod
+    def add_to(
+        session: Session,
+        study_id: int,
+        units: Iterable[tuple[Mapping[str, Any], int]],
+        first: int = 0,
+    ) -> None:
+        """The same in a transaction of the caller's."""
+        session.add_all(
+            UnitRow(study_id=study_id, number=first + k, params=dict(params), seed=seed)
+            for k, (params, seed) in enumerate(units)
+        )
+
+    def total(self) -> int:
+        """The number of units."""
+        with self._session() as session:
+            mine = select(func.count()).where(UnitRow.study_id == self.study_id)
+            return session.scalar(mine) or 0
+
+    def planned(self) -> int:
+        """The number of units without those added by hand."""
+        with self._session() as session:
+            mine = (UnitRow.study_id == self.study_id) & (UnitRow.number >= 0)
+            return session.scalar(select(func.count()).where(mine)) or 0
+
+    def trim(self, total: int) -> int:
+        """Takes away untouched units of the plan from number `total` on; how many are left."""
+        with self._session.begin() as session:
+            session.execute(delete(UnitRow).where(*self._untouched(), UnitRow.number >= total))
+        return self.planned()
+
+    def replan(self, units: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+        """Gives untouched units the parameters of a new plan, where the sampler has changed."""
+        with self._session.begin() as session:
+            untouched = session.scalars(
+                select(UnitRow).where(*self._untouched(), UnitRow.number.between(0, len(units) - 1))
+            )
+            for row in untouched:
+                row.params = dict(units[row.number][0])
+
+    def _untouched(self) -> tuple[ColumnElement[bool], ...]:
+        """Open and without a trial: one that was handed back has a trial that must be finished."""
+        return (
+            UnitRow.study_id == self.study_id,
+            UnitRow.state == WorkState.OPEN,
+            UnitRow.trial_id.is_(None),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many units are in each state."""
+        return self._counts(UnitRow)
+
+    def work(self) -> dict[str, int]:
+        """How many units and side runs together are in each state."""
+        units, side_runs = self._counts(UnitRow), self._counts(SideRunRow)
+        return {state: count + side_runs[state] for state, count in units.items()}
+
+    def _counts(self, table: type[UnitRow | SideRunRow]) -> dict[str, int]:
+        with self._session() as session:
+            rows = session.execute(
+                select(table.state, func.count())
+                .where(table.study_id == self.study_id)
+                .group_by(table.state)
+            )
+            found = {str(state): int(count) for state, count in rows}
+            return {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0} | found
+
+    def outcomes(self) -> dict[str, int]:
+        """How many units have ended in which way."""
+        with self._session() as session:
+            rows = session.execute(
+                select(UnitRow.outcome, func.count())
+                .where(UnitRow.study_id == self.study_id, UnitRow.state == WorkState.DONE)
+                .group_by(UnitRow.outcome)
+            )
+            return {str(outcome): int(count) for outcome, count in rows}
+
+    def stop_after_failures(self) -> str | None:
+        """Stops the study when the last trials to finish have all failed; the last one's reason.
+
+        Those that ended their workers do not count: it may be the machine.
+        """
+        with self._session.begin() as session:
+            last = session.execute(
+                select(UnitRow.outcome, UnitRow.reason)
+                .where(
+                    UnitRow.study_id == self.study_id,
+                    UnitRow.state == WorkState.DONE,
+                    UnitRow.outcome != Outcome.CRASHED,
+                )
+                .order_by(UnitRow.finish_order.desc())
+                .limit(FAILURES_IN_A_ROW)
+            ).all()
+            if len(last) < FAILURES_IN_A_ROW or any(
+                outcome != Outcome.FAILED for outcome, _ in last
+            ):
+                return None
+            reason = str(last[0][1])
+            self._set_state(
+                session,
+                StudyState.FAILED,
+                f"{FAILURES_IN_A_ROW} trials failed in a row; the last:\n{reason}",
+                hand_back=True,
+            )
+            return reason
+
+    def open(self) -> None:
+        """Workers may claim."""
+        with self._session.begin() as session:
+            self._set_state(session, StudyState.OPEN, None, hand_back=False)
+            try_again(session, self.study_id)
+            advance(session, self.study_id)
+
+    def pause(self) -> None:
+        """Running trials are handed back, and nothing is claimed until the study is opened."""
+        with self._session.begin() as session:
+            self._set_state(session, StudyState.PAUSED, "paused", hand_back=True)
+
+    def stop(self, reason: str, hand_back: bool) -> None:
+        """Nothing more is claimed; running trials end, or are handed back."""
+        with self._session.begin() as session:
+            self._set_state(session, StudyState.STOPPED, reason, hand_back)
+
+    def _set_state(self, session: Session, state: str, reason: str | None, hand_back: bool) -> None:
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.study_id == self.study_id)
+            .values(state=state, stopped=reason, hand_back=hand_back)
+        )
+
+    def spent(self) -> float:
+        """Seconds of wall clock in which anybody has worked on the study."""
+        with self._session() as session:
+            mine = select(StudyRow.seconds).where(StudyRow.study_id == self.study_id)
+            return session.scalar(mine) or 0.0
+
+    def tick(self) -> float:
+        """Adds the time since the last tick of anybody, unless it is too long ago; the sum."""
+        mine = StudyRow.study_id == self.study_id
+        with self._session.begin() as session:
+            statement = update(StudyRow).where(mine).values(ticked()).returning(StudyRow.seconds)
+            return float(session.scalar(statement) or 0.0)
+
+    def rest(self) -> None:
+        """Nobody works on the study for now: the time until the next tick is not counted."""
+        with self._session.begin() as session:
+            session.execute(
+                update(StudyRow).where(StudyRow.study_id == self.study_id).values(ticked_at=None)
+            )

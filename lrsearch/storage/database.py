@@ -1,0 +1,173 @@
+"""The connection to the database: one engine for Optuna's tables and lrsearch's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.errors import UserError
+from lrsearch.redaction import learn, redacted
+from lrsearch.storage.engine import connect
+from lrsearch.storage.identity import watch
+from lrsearch.storage.outages import persist
+from lrsearch.storage.schema import changing, foreign_tables
+from lrsearch.storage.sqlite import BUSY_SECONDS, fault_of, file_of
+from lrsearch.storage.tables import SCHEMA_VERSION, Base, IdentityRow, VersionRow
+
+
+def absolute(url: str) -> str:
+    """The URL, the path of a SQLite file from the root: it holds in every folder."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite":
+        return url
+    file = Path(parts.database or "").absolute()
+    return parts.set(database=str(file)).render_as_string(hide_password=False)
+
+
+def existing(url: str) -> str:
+    """The URL itself. Raises UserError where it names no file that can be read."""
+    file = file_of(url)
+    if file is not None and not file.exists():
+        raise UserError(
+            f"storage.url: there is no database {redacted(url)}; a sweep makes it, or give "
+            f"storage.url=... of another"
+        )
+    refuse_file(url, write=False)
+    return url
+
+
+def refuse_file(url: str, write: bool) -> None:
+    """Raise UserError where a SQLite file cannot be read, or not written to with `write`."""
+    if fault := fault_of(url, write):
+        raise UserError(f"storage.url: cannot use the database {redacted(url)}: {fault}")
+
+
+def beside(url: str, folder: str) -> Path:
+    """A folder beside the database's file, or in the working directory for a server."""
+    parts = make_url(url)
+    file = Path(parts.database or "") if parts.get_backend_name() == "sqlite" else Path("x")
+    return (file.parent / folder).absolute()
+
+
+def unusable(url: str, error: Exception) -> UserError:
+    """What to raise for an error that came with opening a database; without the password."""
+    return UserError(f"storage.url: cannot use the database {redacted(url)}: {why(url, error)}")
+
+
+def why(url: str, error: BaseException) -> str:
+    """What a database says is wrong, in a line, without the password."""
+    learn(url)
+    reason = (str(getattr(error, "orig", None) or error).strip() or repr(error)).splitlines()[0]
+    return redacted(reason)
+
+
+class Database:
+    """An engine over `url` and sessions on lrsearch's tables, made if they are missing.
+
+    A worker gives the engine of Optuna's storage: both together take two connections at most.
+    Without `make` nothing is written: for commands on what is there already. Raises UserError,
+    without the password, when the database cannot be reached, has no tables of lrsearch or those of
+    another version, or has another program's tables of these names. Its sessions raise
+    DatabaseReplaced once another database is in its place.
+    """
+
+    def __init__(self, url: str, engine: Engine | None = None, make: bool = True) -> None:
+        self.url = url
+        refuse_file(url, write=make)
+        try:
+            self.engine = engine or connect(url, read=not make)
+            if make:
+                self._make()
+            self._check()
+            if make and file_of(url) is not None:
+                _let_readers_in(self.engine)
+            watch(self.engine, url, redacted(url))
+        except (DBAPIError, ImportError) as error:
+            raise unusable(url, error) from error
+        self.session: sessionmaker[Session] = sessionmaker(self.engine)
+
+    def _make(self) -> None:
+        file = file_of(self.url)
+        if file is None or file.exists():
+            with self.engine.connect() as connection:
+                if stored_version(connection) is not None:
+                    return
+        with changing(self.url) as connection:
+            if stored_version(connection) is not None:
+                return  # another process was first
+            if tables := foreign_tables(connection, Base.metadata):
+                raise foreign(self.url, tables)
+            Base.metadata.create_all(connection)
+            connection.execute(insert(VersionRow).values(version=SCHEMA_VERSION))
+            connection.execute(insert(IdentityRow))
+
+    def _check(self) -> None:
+        with self.engine.connect() as connection:
+            version = stored_version(connection)
+        if version is None:
+            raise no_tables(self.url)
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"storage.url: {redacted(self.url)} has lrsearch tables of version {version}, "
+                f"this lrsearch needs {SCHEMA_VERSION}: "
+                + (
+                    "python -m lrsearch upgrade brings them up to date"
+                    if version < SCHEMA_VERSION
+                    else "use a newer lrsearch"
+                )
+            )
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        self.engine.dispose()
+
+
+def open_existing(url: str) -> Database:
+    """The database with its tables, which must be there already. Raises UserError."""
+    return Database(existing(url), make=False)
+
+
+def _let_readers_in(engine: Engine) -> None:
+    """Have a SQLite file keep a log (WAL), so that reading and writing need not wait in turn."""
+    patience = time.monotonic() + BUSY_SECONDS
+
+    def set_mode() -> None:
+        with engine.connect() as connection:
+            # Kept in the file. For this lock SQLite itself does not wait.
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+    def wait(seconds: float) -> bool:
+        time.sleep(seconds)
+        return time.monotonic() > patience
+
+    persist(set_mode, wait)
+
+
+def stored_version(connection: Connection) -> int | None:
+    """The version of lrsearch's tables; None where there are none."""
+    if not inspect(connection).has_table(VersionRow.__tablename__):
+        return None
+    return connection.scalar(select(VersionRow.version))
+
+
+def no_tables(url: str) -> UserError:
+    """What to raise for a database without the tables."""
+    return UserError(
+        f"storage.url: {redacted(url)} has no tables of lrsearch; a sweep makes them, or give "
+        f"storage.url=... of another"
+    )
+
+
+def foreign(url: str, tables: Sequence[str]) -> UserError:
+    """What to raise for a database with another program's tables of our names."""
+    named = ", ".join(map(repr, tables))
+    return UserError(
+        f"storage.url: {redacted(url)} belongs to another program, whose {named} would be in the "
+        f"way of lrsearch's or Optuna's; nothing was changed: give lrsearch a database of its own"
+    )

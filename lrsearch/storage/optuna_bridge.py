@@ -1,0 +1,283 @@
+"""All use of Optuna's storage: its studies, and its rows of our trials.
+
+lrsearch's own tables are the truth. Optuna's rows, which the dashboard reads, are written in the
+same transactions, so that the two never differ. Optuna has no public way to do that: what this
+module takes for granted of Optuna's tables is tested against Optuna's own reading of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal
+
+import optuna
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
+from optuna.trial import TrialState
+from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from lrsearch.states import Outcome
+from lrsearch.storage.database import unusable
+from lrsearch.storage.engine import engine_options
+from lrsearch.storage.optuna_tables import make_tables, open_storage
+from lrsearch.storage.optuna_trials import ColumnStorage
+from lrsearch.storage.storable import storable
+from lrsearch.storage.suggestions import Chosen, Suggestions
+
+UNIT = "lrsearch:unit"
+"""The user attribute of a trial that names its unit."""
+_ENDING = ("status", "reason", "seconds", "epochs", "final lr")
+_LARGEST_TRIAL_ID = 1 << 63
+_CONSTRAINT = f"{_CONSTRAINTS_KEY}:works"
+
+
+def quiet_optuna() -> None:
+    """Keeps Optuna's own lines and experimental warnings off the screen; ours say it once."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+
+
+class _SamplerStorage(ColumnStorage):
+    """Reads of many trials what samplers look at, and no more."""
+
+    attributes = ("status",)
+    only_last = True
+
+
+class Studies:
+    """Optuna's studies in a database."""
+
+    def __init__(self, url: str) -> None:
+        quiet_optuna()
+        try:
+            make_tables(url)
+            self._rdb = open_storage(_SamplerStorage, url, engine_options(url))
+        except (DBAPIError, ImportError) as error:
+            raise unusable(url, error) from error
+        self._storage = optuna.storages.get_storage(self._rdb)
+
+    @property
+    def engine(self) -> Engine:
+        """For lrsearch's own tables: both together take two connections at most."""
+        return self._rdb.engine
+
+    def find(self, name: str) -> int | None:
+        """The id of a study; None when there is none of that name."""
+        try:
+            return self._storage.get_study_id_from_name(name)
+        except KeyError:
+            return None
+
+    def create(self, name: str, mode: Literal["min", "max"], metric: str) -> int:
+        """Makes a study, or finds the one another process has just made; its id."""
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=name,
+            direction="minimize" if mode == "min" else "maximize",
+            load_if_exists=True,
+        )
+        study.set_metric_names([metric])
+        return study._study_id
+
+    def has_trials(self, name: str) -> bool:
+        """Whether a study has any trial."""
+        study = optuna.load_study(study_name=name, storage=self._storage)
+        return bool(study.get_trials(deepcopy=False))
+
+    def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Sets user attributes of a study, for the dashboard."""
+        study = optuna.load_study(study_name=name, storage=self._storage)
+        for key, value in attributes.items():
+            if study.user_attrs.get(key) != storable(value):
+                study.set_user_attr(key, storable(value))
+
+    def delete(self, name: str) -> None:
+        """Removes a study with all its trials."""
+        optuna.delete_study(study_name=name, storage=self._storage)
+
+    def suggestions(
+        self,
+        name: str,
+        trial_id: int,
+        sampler: optuna.samplers.BaseSampler,
+        given: Mapping[str, Any],
+    ) -> Suggestions:
+        """What `sampler` suggests for a trial; `given` parameters are not asked for."""
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
+        # Past the cache: a failed trial may have been opened again.
+        frozen = self._rdb.get_trial(trial_id)
+        sampler.before_trial(study, frozen)
+        return Suggestions(study, frozen, given)
+
+    def close(self) -> None:
+        """Gives all connections back."""
+        self._rdb.remove_session()
+        self._rdb.engine.dispose()
+
+
+# Optuna's rows of a trial, written in a transaction of the caller's.
+
+
+def create(session: Session, study_id: int, unit: int) -> tuple[int, int]:
+    """A new running trial that carries its unit from birth; its id and number."""
+    studies, trials = models.StudyModel, models.TrialModel
+    # Numbers are counted: whoever makes a trial waits for the one before.
+    session.execute(
+        select(studies.study_id).where(studies.study_id == study_id).with_for_update()
+    ).one()
+    number = session.scalar(select(func.count()).where(trials.study_id == study_id)) or 0
+    trial = trials(
+        study_id=study_id,
+        number=number,
+        state=TrialState.RUNNING,
+        datetime_start=datetime.now(),
+    )
+    session.add(trial)
+    session.flush()
+    trial_id: int = trial.trial_id  # type: ignore[assignment]
+    annotate(session, trial_id, {UNIT: unit}, new=True)
+    # From birth: whoever has once read a finished trial, as the dashboard does, reads it no more.
+    key, meta = _picture(trial_id, number)
+    system = models.TrialSystemAttributeModel
+    session.add(system(trial_id=trial_id, key=key, value_json=json.dumps(meta)))
+    return trial_id, number
+
+
+def _picture(trial_id: int, number: int) -> tuple[str, str]:
+    """Optuna's record of an artifact: the trial's picture, which the dashboard draws when asked."""
+    name = f"trial-{number}.png"
+    artifact = ArtifactMeta(picture_id(trial_id), name, "image/png", encoding=None)
+    return f"{ARTIFACTS_ATTR_PREFIX}{artifact.artifact_id}", json.dumps(asdict(artifact))
+
+
+def picture_id(trial_id: int) -> str:
+    """The artifact's id. Optuna's own are random UUIDs of version 4: this is none."""
+    return str(uuid.UUID(int=trial_id))
+
+
+def pictured(artifact_id: str) -> int | None:
+    """The trial that an artifact is the picture of; None for any other artifact."""
+    try:
+        number = uuid.UUID(artifact_id).int
+    except ValueError:
+        return None
+    return number if number < _LARGEST_TRIAL_ID else None
+
+
+def set_running(session: Session, trial_id: int) -> None:
+    """Mark a trial as running; remove how it had ended, if it had."""
+    _go_on(session, trial_id, TrialState.RUNNING)
+
+
+def set_waiting(session: Session, trial_id: int) -> None:
+    """Mark a trial as waiting for a worker; remove how it had ended, if it had."""
+    _go_on(session, trial_id, TrialState.WAITING)
+
+
+def _go_on(session: Session, trial_id: int, wanted: TrialState) -> None:
+    trials, attributes = models.TrialModel, models.TrialUserAttributeModel
+    session.execute(
+        update(trials)
+        .where(trials.trial_id == trial_id)
+        .values(state=wanted, _datetime_complete_utc=None)
+    )
+    session.execute(
+        delete(attributes).where(attributes.trial_id == trial_id, attributes.key.in_(_ENDING))
+    )
+    values, system = models.TrialValueModel, models.TrialSystemAttributeModel
+    session.execute(delete(values).where(values.trial_id == trial_id))
+    session.execute(delete(system).where(system.trial_id == trial_id, system.key == _CONSTRAINT))
+
+
+def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:
+    """The trial's parameters, all of them."""
+    table = models.TrialParamModel
+    session.execute(delete(table).where(table.trial_id == trial_id))
+    session.add_all(
+        table(
+            trial_id=trial_id,
+            param_name=name,
+            param_value=distribution.to_internal_repr(value),
+            distribution_json=distribution_to_json(distribution),
+        )
+        for name, (value, distribution) in chosen.items()
+    )
+
+
+def annotate(
+    session: Session, trial_id: int, attributes: Mapping[str, Any], new: bool = False
+) -> None:
+    """Sets user attributes, columns in the dashboard; `new` ones replace none."""
+    table = models.TrialUserAttributeModel
+    if not new:
+        mine = table.trial_id == trial_id
+        session.execute(delete(table).where(mine, table.key.in_(attributes)))
+    session.add_all(
+        table(trial_id=trial_id, key=key, value_json=json.dumps(storable(value)))
+        for key, value in attributes.items()
+    )
+
+
+def report(session: Session, trial_id: int, values: Iterable[tuple[int, float | None]]) -> None:
+    """The values of evaluations, counted from 1."""
+    table = models.TrialIntermediateValueModel
+    rows = []
+    for evaluation, value in values:
+        stored, kind = table.intermediate_value_to_stored_repr(math.nan if value is None else value)
+        rows.append(
+            {
+                "trial_id": trial_id,
+                "step": evaluation,
+                "intermediate_value": stored,
+                "intermediate_value_type": kind,
+            }
+        )
+    session.execute(insert(table), rows)
+
+
+def unreport(session: Session, trial_id: int, first: int) -> None:
+    """Takes the values back from evaluation `first` on."""
+    table = models.TrialIntermediateValueModel
+    session.execute(delete(table).where(table.trial_id == trial_id, table.step >= first))
+
+
+def end(
+    session: Session,
+    trial_id: int,
+    outcome: str,
+    value: float | None,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Ends the trial, with a constraint that tells samplers whether the setting works."""
+    trials = models.TrialModel
+    state = TrialState.PRUNED
+    if outcome == Outcome.COMPLETE:
+        state = TrialState.COMPLETE
+    elif outcome in (Outcome.FAILED, Outcome.CRASHED):
+        state = TrialState.FAIL
+    trial = session.get_one(trials, trial_id)
+    trial.state, trial.datetime_complete = state, datetime.now()
+    if value is not None and state != TrialState.FAIL:
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        session.add(
+            models.TrialValueModel(trial_id=trial_id, objective=0, value=stored, value_type=kind)
+        )
+    works = outcome in (Outcome.COMPLETE, Outcome.PRUNED)
+    session.add(
+        models.TrialSystemAttributeModel(
+            trial_id=trial_id, key=_CONSTRAINT, value_json=json.dumps(-1.0 if works else 1.0)
+        )
+    )
+    annotate(session, trial_id, {"status": outcome, **attributes})
