@@ -31,6 +31,8 @@ COMMON: dict[str, Parameter] = {
     "head_lr_factor": Parameter("float", 1.0, 0.0, help="rate of `model.head` over `lr`"),
 }
 """What every recipe has, whatever its optimizer and scheduler."""
+_MOST_STEPS = 200_000
+"""Of a training whose rates are known only by taking each step: that takes some seconds."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,15 @@ class Recipe:
             rates.append(schedule.rates[0])
         return Preview(rates, list(losses) if schedule.monitor and losses else None)
 
-    def rough(self, length: Length, at_most: int) -> Length:
-        """A length of about so many steps, or fewer, whose preview has the rates of this one's.
+    def rough(self, length: Length, at_most: int) -> Length | None:
+        """A length of about `at_most` steps, or fewer, whose preview has the rates of this one's.
 
-        The length itself for a class of the user's own: its arguments may count steps.
+        For a class of the user's own it is the length itself, because its arguments may count
+        steps; None where a preview of that would take too long.
         """
-        return length if self.call(length)[0].is_own else length.rough(at_most)
+        if not self.call(length)[0].is_own:
+            return length.rough(at_most)
+        return length if length.steps <= _MOST_STEPS else None
 
     # Serialising
 

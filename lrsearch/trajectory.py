@@ -15,10 +15,6 @@ _STEPS = 1000
 """Steps of the rough preview of a schedule: more cost time and change little."""
 
 
-_MOST_STEPS = 200_000
-"""Limit for a scheduler whose rates are known only by taking each step: some seconds."""
-
-
 @dataclass(frozen=True)
 class Rates:
     """The schedule at one evaluation, as learning rates."""
@@ -74,7 +70,7 @@ class LrTrajectory:
         )
         try:
             rough = recipe.rough(length, _STEPS)
-            if rough.steps > _MOST_STEPS:
+            if rough is None:
                 return trajectory
             preview = recipe.preview(rough)
         except (ArithmeticError, ValueError, LrsearchError):

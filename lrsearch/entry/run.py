@@ -33,7 +33,7 @@ from lrsearch.range_test.stored import found_ranges
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude
 from lrsearch.shell import command, name_word
-from lrsearch.space.formulas import formula_problems
+from lrsearch.space.formulas import schedule_problems
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database, absolute, refuse_file
 from lrsearch.storage.optuna_bridge import Studies
@@ -293,7 +293,7 @@ def _check_formulas(settings: Settings, info: DataInfo | None) -> None:
     """The formulas of the space, step by step. Raises ConfigErrors."""
     own_loop = info is None  # nobody knows how long its trainings are
     n_train = _ASSUMED_SAMPLES if info is None else info.n_train
-    problems = formula_problems(
+    problems = schedule_problems(
         settings.space, lambda size: settings.train.length(size, n_train), all_steps=not own_loop
     )
     if problems:

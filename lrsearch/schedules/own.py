@@ -20,7 +20,7 @@ from lrsearch.targets import call_own, load_target
 if TYPE_CHECKING:
     import torch
 
-_WHERE = "space.scheduler"
+_WHERE = "scheduler"
 
 
 def own_call(target: str, durations: Collection[str], inputs: ScheduleInputs) -> TorchCall:

@@ -75,14 +75,14 @@ class FactorFunction:
 
     def __call__(self, step: int) -> float:
         # Not kept on the object: torch writes an object's attributes into the scheduler's state.
-        function = load_target(self.target, "space.scheduler")
+        function = load_target(self.target, "scheduler")
         progress = (step + self.offset) / self.steps
         factor = call_own(function, self.target, progress, **self.arguments)
         try:
             return max(0.0, float(factor))
         except (TypeError, ValueError):
             raise UserError(
-                f"space.scheduler: {self.target} must return a number, the rate as a share of the "
+                f"scheduler: {self.target} must return a number, the rate as a share of the "
                 f"peak, but for the progress {progress:g} it returns {as_given(factor)}"
             ) from None
 

@@ -167,7 +167,7 @@ class Schedule(lr_scheduler.LRScheduler):
             call_own(self._main.step, self._call.path, *metrics)
             if not 0 <= float(self._leading_rate) < math.inf:
                 raise UserError(
-                    f"space.scheduler: {self._call.path} sets the rate {self.rates[0]} at step "
+                    f"scheduler: {self._call.path} sets the rate {self.rates[0]} at step "
                     f"{self.last_epoch}: it must be 0 or more, and finite"
                 )
         self._set_rates(self._leading_rate)

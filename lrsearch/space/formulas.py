@@ -1,4 +1,4 @@
-"""Formulas of a space that cannot be computed at some step of a training."""
+"""Schedules of a space that cannot be computed at some step: formulas, and the user's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from lrsearch.errors import UserError
 from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.plan import StepFunction
@@ -17,17 +18,20 @@ _STEPS = 1000
 """At most so many steps are looked at, evenly spaced from the first to the last."""
 
 
-def formula_problems(
+def schedule_problems(
     space: Space, length_of: Callable[[int], Length], all_steps: bool = True
 ) -> list[str]:
-    """A line for each formula that raises, as `1/epoch` does in epoch 0.
+    """A line for each formula that raises, as `1/epoch` does in epoch 0, and each own scheduler.
 
     `length_of` gives the length of a training with a batch size. The shortest warm-up counts,
     because a formula begins after it. Without `all_steps` only its first step is looked at.
+
+    Raises OwnCodeError where a scheduler of the user's own raises.
     """
     problems = []
     for option, domains in space.scheduler.items():
         if option in space.own:
+            problems += _problems_of_own(space, length_of, option)
             continue
         for name, domain in domains.items():
             parameter = SCHEDULERS[option].parameters.get(name)
@@ -40,6 +44,31 @@ def formula_problems(
                 if problem:
                     problems.append(f"space.scheduler.{option}.{name}: {value!r} {problem}")
     return problems
+
+
+def _problems_of_own(space: Space, length_of: Callable[[int], Length], option: str) -> list[str]:
+    """What is wrong with a scheduler of the user's own, at the ends of its domains and between."""
+    picks: tuple[Callable[[Domain], Any], ...] = (
+        lambda domain: domain.ends()[0],
+        lambda domain: domain.middle(),
+        lambda domain: domain.ends()[-1],
+    )
+    problems: dict[str, None] = {}
+    for pick in picks:
+
+        def choose(stored: str, domain: Domain, pick: Callable[[Domain], Any] = pick) -> Any:
+            if stored == "scheduler":
+                return option
+            return pick(domain) if stored.startswith(f"{option}.") else domain.middle()
+
+        recipe = space.recipe(choose)
+        try:
+            length = recipe.rough(length_of(recipe.batch_size), _STEPS)
+            if length is not None:
+                recipe.preview(length)
+        except UserError as error:
+            problems[f"space.scheduler.{option}: {str(error).removeprefix('scheduler: ')}"] = None
+    return [*problems]
 
 
 def _problem(

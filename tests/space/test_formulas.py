@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lrsearch.schedules.durations import Length
-from lrsearch.space.formulas import formula_problems
+from lrsearch.space.formulas import schedule_problems
 from lrsearch.space.parse import parse_space
 from lrsearch.space.space import Coupling, Space
 
@@ -44,25 +44,25 @@ def length(batch_size: int) -> Length:
     ],
 )
 def test_a_formula_that_cannot_be_computed_is_told_with_the_step(given: Space, said: str) -> None:
-    (problem,) = formula_problems(given, length)
+    (problem,) = schedule_problems(given, length)
     assert problem.startswith("space.scheduler.lambda.formula: ")
     assert said in problem
 
 
 def test_the_first_factor_of_a_multiplicative_schedule_is_that_of_step_1() -> None:
-    assert formula_problems(space("multiplicative", factor={"value": "1/step"}), length) == []
+    assert schedule_problems(space("multiplicative", factor={"value": "1/step"}), length) == []
     each_step = {"every": {"value": "1st"}, "factor": {"value": "1/(step-1)"}}
-    (problem,) = formula_problems(space("multiplicative", **each_step), length)
+    (problem,) = schedule_problems(space("multiplicative", **each_step), length)
     assert "'1/(step-1)' cannot be computed at step 1, epoch 0" in problem
 
 
 def test_a_formula_begins_after_the_warm_up() -> None:
     long = space(warmup={"low": 0.2, "high": 0.4}, formula={"value": "1/epoch"})
-    assert formula_problems(long, length) == []
+    assert schedule_problems(long, length) == []
     short = space(warmup={"low": 0.1, "high": 0.4}, formula={"value": "1/epoch"})
-    assert len(formula_problems(short, length)) == 1
+    assert len(schedule_problems(short, length)) == 1
 
 
 def test_of_a_loop_of_ones_own_the_first_step_alone_is_known() -> None:
     late = space(formula={"value": "1 / (epoch - 3)"})
-    assert formula_problems(late, length, all_steps=False) == []
+    assert schedule_problems(late, length, all_steps=False) == []
