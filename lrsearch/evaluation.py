@@ -31,6 +31,8 @@ class Evaluation:
     """Share of steps whose gradient was clipped; None without clipping."""
     seconds: float
     """Wall-clock time since the last evaluation."""
+    groups: tuple[str, ...] = ("default",)
+    """Names of the parameter groups."""
     value: float | None = None
     """Value of the study's metric; None before it is scored, and where it is not finite."""
 
@@ -45,8 +47,13 @@ class Evaluation:
         return self.values.get("val_loss")
 
     def scalars(self) -> dict[str, float]:
-        """Values by name for a logger, with the first group's rate, epoch and gradient norm."""
+        """Values by name for a logger, with the rates, the epoch and the gradient norm.
+
+        `lr` is the first group's rate, `lr_` + name that of each further parameter group.
+        """
         scalars = {**self.values, "lr": self.lr_end[0], "epoch": self.epoch}
+        for name, rate in zip(self.groups[1:], self.lr_end[1:], strict=True):
+            scalars[f"lr_{name}"] = rate
         if self.grad_norm is not None:
             scalars["grad_norm"] = self.grad_norm
         return scalars

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
+from lrsearch.group_rules import GroupRule, parse_rules, regex_problem
 from lrsearch.hints import unknown
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.optimizers import call_of as optimizer_call_of
@@ -28,7 +29,6 @@ COMMON: dict[str, Parameter] = {
     "batch_size": Parameter("int", None, 1, help="samples a step", required=True),
     "warmup": Parameter("duration", 0, help="length of the linear warm-up"),
     "grad_clip": Parameter("float", None, 0.0, open_low=True, help="largest gradient norm"),
-    "head_lr_factor": Parameter("float", 1.0, 0.0, help="rate of `model.head` over `lr`"),
 }
 """What every recipe has, whatever its optimizer and scheduler."""
 _MOST_STEPS = 200_000
@@ -51,7 +51,9 @@ class Recipe:
     """A learning-rate recipe. Durations are relative until `Length` is known.
 
     `lr` is the peak rate of the first parameter group; `lr_ref` the rate at the reference batch
-    size where the two are coupled. `model` and `data` hold tuned arguments of the user's own.
+    size where the two are coupled. `groups` are the rules of parameter groups, `freeze` a regular
+    expression for the names of parameters that do not train. `model` and `data` hold tuned
+    arguments of the user's own.
     """
 
     lr: float
@@ -60,8 +62,9 @@ class Recipe:
     scheduler: ComponentConfig
     warmup: float | str = 0
     grad_clip: float | None = None
-    head_lr_factor: float = 1.0
     lr_ref: float | None = None
+    groups: tuple[GroupRule, ...] = ()
+    freeze: str | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,6 +78,14 @@ class Recipe:
         problems += wrong
         scheduler, wrong = _complete(self.scheduler, SCHEDULERS)
         problems += wrong
+        taken = OPTIMIZERS[optimizer.name].parameters if optimizer.name in OPTIMIZERS else {}
+        problems += [
+            f"groups: {rule.name}: {one}"
+            for rule in (self.groups if taken else ())
+            for one in rule.problems(taken)
+        ]
+        if self.freeze is not None and (problem := regex_problem(self.freeze)):
+            problems.append(f"freeze: {problem}")
         if problems:
             raise UserError("this recipe cannot be built:\n  " + "\n  ".join(problems))
         object.__setattr__(self, "optimizer", optimizer)
@@ -98,35 +109,40 @@ class Recipe:
     def build_optimizer(
         self, model: torch.nn.Module | Iterable[torch.nn.Parameter]
     ) -> torch.optim.Optimizer:
-        """The optimizer over a model's parameters.
+        """Build the optimizer over a model's parameters, in the groups that the recipe asks for.
 
-        Where `head_lr_factor` is not 1, the parameters of `model.head` make a group of their own.
-        Raises UserError if there is no such part, or an optimizer of the user's own cannot be used.
+        Parameters that the recipe freezes are frozen in the model, too. A rule needs the model:
+        with parameters alone there is one group. Raises UserError for a rule that matches nothing,
+        or where an optimizer of the user's own cannot be used.
         """
-        from lrsearch.optimizers.build import build_optimizer
-
-        return build_optimizer(self.optimizer, self._groups(model), self.lr)
-
-    def _groups(self, model: torch.nn.Module | Iterable[torch.nn.Parameter]) -> list[Any]:
         import torch
 
-        if not isinstance(model, torch.nn.Module):
-            return list(model)
-        if self.head_lr_factor == 1.0:
-            return [p for p in model.parameters() if p.requires_grad]
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        head = [p for name, p in named if name.startswith("head.")]
-        body = [p for name, p in named if not name.startswith("head.")]
-        if not head or not body:
+        from lrsearch.optimizers.build import build_optimizer
+
+        if isinstance(model, torch.nn.Module):
+            groups = self.parameter_groups(model)
+            given: list[Any] = [{k: v for k, v in g.items() if k != "param_names"} for g in groups]
+        elif self.groups or self.freeze is not None:
             raise UserError(
-                f"head_lr_factor is {self.head_lr_factor:g}, but {type(model).__name__} has no "
-                f"part named `head` beside others: name the last layer `head`, or use 1"
+                "this recipe has parameter groups or frozen parameters, which go by their names: "
+                "give build_optimizer the model, not its parameters"
             )
-        rate = self.lr * self.head_lr_factor
-        return [
-            {"params": body, "name": "body", "lr_factor": 1.0},
-            {"params": head, "name": "head", "lr_factor": self.head_lr_factor, "lr": rate},
-        ]
+        else:
+            given = list(model)
+        return build_optimizer(self.optimizer, given, self.lr)
+
+    def parameter_groups(self, model: torch.nn.Module) -> list[dict[str, Any]]:
+        """The parameter groups of a model, as `torch.optim` takes them, with `param_names`.
+
+        Freezes what the recipe freezes. Raises UserError for a rule that matches nothing.
+        """
+        from lrsearch import parameter_groups
+
+        if self.freeze is not None:
+            parameter_groups.check_freeze(model, self.freeze)
+            parameter_groups.freeze(model, self.freeze)
+        parameter_groups.check_rules(model, self.groups)
+        return parameter_groups.parameter_groups(model, self.groups, self.lr)
 
     def build_schedule(self, optimizer: torch.optim.Optimizer, length: Length) -> Schedule:
         """The schedule on an optimizer, for a training of this length."""
@@ -180,10 +196,12 @@ class Recipe:
             "warmup": self.warmup,
             "grad_clip": self.grad_clip,
         }
-        if self.head_lr_factor != 1.0:
-            plain["head_lr_factor"] = self.head_lr_factor
         if self.lr_ref is not None:
             plain["lr_ref"] = self.lr_ref
+        if self.groups:
+            plain["groups"] = [listed(rule.to_dict()) for rule in self.groups]
+        if self.freeze is not None:
+            plain["freeze"] = self.freeze
         for name, arguments in (("model", self.model), ("data", self.data)):
             if arguments:
                 plain[name] = listed(arguments)
@@ -199,9 +217,11 @@ class Recipe:
             for key in ("lr", "batch_size", "optimizer", "scheduler")
             if key not in plain
         ]
+        every = {k: one for kind in OPTIMIZERS.values() for k, one in kind.parameters.items()}
+        groups = parse_rules("groups", plain.get("groups"), every, problems)
         if problems:
             raise UserError("this is not a recipe:\n  " + "\n  ".join(problems))
-        values = dict(plain)
+        values = {**plain, "groups": groups}
         for key in ("optimizer", "scheduler"):
             values[key] = ComponentConfig.from_dict(plain[key])
         return cls(**values)
@@ -220,8 +240,9 @@ class Recipe:
             words.append(f"warmup={warmup if isinstance(warmup, str) else format(warmup, '.3g')}")
         if self.grad_clip is not None:
             words.append(f"clip={self.grad_clip:.3g}")
-        if self.head_lr_factor != 1.0:
-            words.append(f"head×{self.head_lr_factor:.3g}")
+        words += [_rule_words(rule) for rule in self.groups]
+        if self.freeze is not None:
+            words.append(f"freeze={self.freeze}")
         words += [
             f"{owner}.{name}={_short(value)}"
             for owner, arguments in (("model", self.model), ("data", self.data))
@@ -256,6 +277,13 @@ def _differing(config: ComponentConfig, registry: Registry[Component]) -> str:
         if name not in defaults or value != defaults[name]
     ]
     return f"{config.name}({', '.join(words)})" if words else config.name
+
+
+def _rule_words(rule: GroupRule) -> str:
+    """`head(lr_factor=5)` with what differs from the defaults."""
+    defaults = {name: parameter.default for name, parameter in rule.kind.parameters.items()}
+    words = [f"{k}={_short(v)}" for k, v in rule.arguments.items() if v != defaults.get(k)]
+    return f"{rule.name}({', '.join(words)})" if words else rule.name
 
 
 def _short(value: Any) -> str:

@@ -168,13 +168,13 @@ def test_own_model(run: Run) -> None:
     _ended(folder.outcomes("net"), 4)
     for trial in folder.trials("net"):
         assert 0.0 <= trial.params["model.dropout"] <= 0.5
-        assert 1.5 <= trial.params["head_lr_factor"] <= 10.0
+        assert 1.5 <= trial.params["groups.head.lr_factor"] <= 10.0
     best = folder.best("net")
     assert best["config"]["model"]["_target_"] == "mypkg.Net"
     assert set(best["recipe"]["model"]) == {"dropout"}
     # Two rates: that of `head` is a multiple of the other.
     for _, metrics, lr in folder.evaluations("net"):
-        assert 1.5 * lr <= metrics["lr_end_1"] * (1 + 1e-9)
+        assert 1.5 * lr <= metrics["lr_end_head"] * (1 + 1e-9)
     script = (folder.path / "outputs/net/best.py").read_text()
     assert "from mypkg import Net" in script
     assert re.search(r"Net\(input_shape=\(1, 8, 8\), n_outputs=10, width=32, dropout=", script)

@@ -19,6 +19,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script
 from lrsearch.export.templates import environment
+from lrsearch.group_rules import GroupRule
 from lrsearch.objective import build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
@@ -26,6 +27,11 @@ from lrsearch.schedules.families import SCHEDULERS
 
 SEED = 5
 pytestmark = pytest.mark.usefixtures("own_folder")
+
+HEAD = GroupRule("head", "head", None, {"lr_factor": 3.0})
+DECAY = GroupRule("no_decay", "no_decay", None, {"weight_decay": 0.0})
+LAYERS = GroupRule("layer_decay", "layer_decay", None, {"decay": 0.7})
+MINE = GroupRule("mine", None, r"^body\.4", {"lr_factor": 0.5, "betas": [0.8, 0.99]})
 
 
 def both(
@@ -90,8 +96,20 @@ def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: 
         (["data.crop=1", "data.flip=true"], {}),
         (["model=cnn", "train.epochs=1"], {"model": {"width": 4, "dropout": 0.2}}),
         (["train.loss.name=cross_entropy", "train.loss.label_smoothing=0.1"], {}),
-        ([], {"head_lr_factor": 3.0, "warmup": 0.2, "grad_clip": 1.0}),
-        ([], {"head_lr_factor": 3.0, "scheduler": ComponentConfig("plateau", {"patience": "1st"})}),
+        ([], {"groups": (HEAD, DECAY), "warmup": 0.2, "grad_clip": 1.0}),
+        ([], {"groups": (HEAD,), "scheduler": ComponentConfig("plateau", {"patience": "1st"})}),
+        (
+            ["model=cnn", "train.epochs=1"],
+            {
+                "model": {"width": 4},
+                "groups": (LAYERS, DECAY, MINE),
+                "freeze": r"^body\.[01]\.",
+                "optimizer": ComponentConfig("adamw"),
+                "lr": 0.003,
+            },
+        ),
+        (["metric.at=last"], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
+        ([], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
         ([], {"data": {"size": 10}}),
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),

@@ -12,6 +12,7 @@ import yaml
 from torch import nn
 
 from lrsearch.errors import UserError
+from lrsearch.group_rules import GroupRule
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
@@ -60,17 +61,42 @@ def test_nesterov_without_momentum_is_plain_sgd() -> None:
     assert recipe(optimizer=part).build_optimizer(TwoLayers()).param_groups[0]["nesterov"] is False
 
 
-def test_a_head_factor_gives_the_head_a_group_of_its_own() -> None:
-    optimizer = recipe(head_lr_factor=10.0).build_optimizer(TwoLayers())
+HEAD = GroupRule("head", "head", None, {"lr_factor": 10.0})
+
+
+def test_a_rule_makes_a_group_of_the_optimizer() -> None:
+    optimizer = recipe(groups=(HEAD,)).build_optimizer(TwoLayers())
     assert [(group["name"], group["lr"]) for group in optimizer.param_groups] == [
-        ("body", 0.1),
+        ("default", 0.1),
         ("head", 1.0),
     ]
 
 
-def test_a_head_factor_needs_a_head() -> None:
-    with pytest.raises(UserError, match="name the last layer `head`"):
-        recipe(head_lr_factor=10.0).build_optimizer(nn.Linear(2, 2))
+def test_rules_and_frozen_parameters_need_the_model() -> None:
+    model = TwoLayers()
+    for made in (recipe(groups=(HEAD,)), recipe(freeze="body")):
+        with pytest.raises(UserError, match="give build_optimizer the model"):
+            made.build_optimizer(model.parameters())
+    assert len(recipe().build_optimizer(model.parameters()).param_groups[0]["params"]) == 4
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_optimizer_takes_a_group_that_is_empty(name: str) -> None:
+    rule = GroupRule("all", None, ".", {"lr_factor": 0.5})
+    model = TwoLayers()
+    optimizer = recipe(optimizer=ComponentConfig(name), groups=(rule,)).build_optimizer(model)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [0, 4]
+    before = model.body.weight.clone()
+    model.head(model.body(torch.ones(1, 3))).sum().backward()
+    optimizer.step()
+    assert not torch.equal(before, model.body.weight)
+
+
+def test_a_frozen_part_is_frozen_in_the_model() -> None:
+    model = TwoLayers()
+    optimizer = recipe(freeze=r"^body\.").build_optimizer(model)
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
+    assert len(optimizer.param_groups[0]["params"]) == 2
 
 
 def test_frozen_parameters_are_left_out() -> None:
@@ -93,7 +119,8 @@ def test_a_recipe_survives_json_and_yaml() -> None:
         scheduler=ComponentConfig("multistep", {"milestones": ["5ep", 0.7]}),
         warmup="100st",
         grad_clip=1.0,
-        head_lr_factor=3.0,
+        groups=(HEAD, GroupRule("mine", None, "^body", {"weight_decay": 0.0})),
+        freeze="bias$",
         lr_ref=0.05,
         model={"dropout": 0.1},
         data={"noise": 0.2},
@@ -115,6 +142,9 @@ def test_a_recipe_cannot_be_changed() -> None:
 def test_a_line_describes_what_differs_from_the_defaults() -> None:
     words = recipe(warmup=0.05, model={"dropout": 0.25}).describe()
     assert words == "sgd(momentum=0.9) lr=0.1 batch=32 cosine warmup=0.05 model.dropout=0.25"
+    faster = GroupRule("head", "head", None, {"lr_factor": 5.0})
+    grouped = recipe(groups=(faster, GroupRule("no_decay", "no_decay")), freeze="^body")
+    assert grouped.describe().endswith("cosine head(lr_factor=5) no_decay freeze=^body")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +181,14 @@ def test_what_cannot_be_built_is_refused_in_words(changes: dict[str, Any], said:
     with pytest.raises(UserError) as refused:
         recipe(**changes)
     assert said in str(refused.value)
+
+
+def test_a_rule_that_does_not_fit_the_optimizer_is_refused() -> None:
+    rule = GroupRule("mine", None, "^body", {"betas": [0.9, 0.99]})
+    with pytest.raises(UserError, match="groups: mine: betas: 'betas' is unknown"):
+        recipe(groups=(rule,))
+    with pytest.raises(UserError, match=r"freeze: '\(' is not a regular expression"):
+        recipe(freeze="(")
 
 
 def test_unknown_and_missing_keys_of_a_stored_recipe_are_named_together() -> None:

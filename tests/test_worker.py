@@ -248,14 +248,15 @@ def test_the_best_evaluation_counts_by_default(sweep_folder: Path) -> None:
 
 def test_every_evaluation_is_a_row_for_any_sql_client(work: Work, query: Query) -> None:
     work(
-        "+sweep=digits", *QUICK, "pruner=none", "space.grad_clip=1.0", "space.head_lr_factor=2.0"
+        "+sweep=digits", *QUICK, "pruner=none", "space.grad_clip=1.0",
+        "train.groups=[{use: head, lr_factor: 2.0}]",
     )  # fmt: skip
     rows = query(
         "select count(*), min(epoch), max(epoch), sum(train_loss is null), sum(val_loss is null), "
         "sum(lr_start > 0), sum(grad_norm > 0), sum(seconds > 0), "
         "sum(json_extract(metrics, '$.val_accuracy') between 0 and 1), "
         "sum(json_extract(metrics, '$.clipped') between 0 and 1), "
-        "sum(abs(json_extract(metrics, '$.lr_start_1') - 2 * lr_start) < 1e-9) "
+        "sum(abs(json_extract(metrics, '$.lr_start_head') - 2 * lr_start) < 1e-9) "
         "from lrsearch_epochs"
     )
     assert rows == [(18, 1.0, 3.0, 0, 0, 18, 18, 18, 18, 18, 18)]

@@ -10,7 +10,7 @@ from typing import Any
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
 from lrsearch.formatting import number
-from lrsearch.space.names import ParameterName
+from lrsearch.space.names import GROUPS, ParameterName
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_columns
 
@@ -25,6 +25,10 @@ def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
                 columns[name] = owner
             inner = {key: item for key, item in value.items() if key != "name"}
             columns |= {str(ParameterName(key, owner)): item for key, item in inner.items()}
+        elif name == "groups":
+            for rule in map(dict, value):
+                owner = f"{GROUPS}.{rule.pop('use', None) or rule.pop('name')}"
+                columns |= {str(ParameterName(key, owner)): item for key, item in rule.items()}
         else:
             columns[name] = value
     return columns

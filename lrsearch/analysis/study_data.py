@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, null, or_, select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.settings import ConfirmSettings, MetricSettings
@@ -268,8 +268,13 @@ def _thinned(session: Session, study: StudyData) -> dict[int, list[Evaluation]]:
     whole = [trial.trial_id for trial in study.ranked[:WHOLE_CURVES]]
     among = select(func.count()).where(EvaluationRow.trial_id.in_(shown))
     every = max(1, -(-(session.scalar(among) or 0) // MOST_POINTS))
+    # The rates of parameter groups, for the trials whose rates are drawn.
+    has_groups = bool((study.config.get("train") or {}).get("groups"))
+    rates = (
+        case((EvaluationRow.trial_id.in_(whole), EvaluationRow.metrics)) if has_groups else null()
+    )
     rows = (
-        select(*COLUMNS[:-1], last.label("last"), best.label("best"))
+        select(*COLUMNS[:-1], rates.label("metrics"), last.label("last"), best.label("best"))
         .where(_all_of(study))
         .subquery()
     )

@@ -13,10 +13,12 @@ from lrsearch.config.settings import ConfirmSettings
 from lrsearch.data.sources import FALLBACKS, SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
+from lrsearch.group_rules import parse_rules, regex_problem
 from lrsearch.hints import as_given, unknown
 from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
+from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.pruning.catalogue import PRUNERS, build_pruner
 from lrsearch.registry import TARGET, ComponentConfig, read_own
@@ -97,6 +99,11 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     if len(problems) > before:
         node.pop("loss", None)
         node.pop("metrics", None)
+    arguments = {k: one for kind in OPTIMIZERS.values() for k, one in kind.parameters.items()}
+    node["groups"] = parse_rules("train.groups", node.get("groups"), arguments, problems)
+    if node.get("freeze") is not None and (problem := regex_problem(node["freeze"])):
+        problems.append(f"train.freeze: {problem}")
+        del node["freeze"]
     if (every := node.get("eval_every")) is not None:
         problem = Parameter("duration", None).problem(every)
         if problem or Duration.parse(every).amount <= 0:

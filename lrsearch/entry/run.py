@@ -271,12 +271,14 @@ def check_trial(settings: Settings, info: DataInfo | None) -> None:
 def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
     """Imports the user's code, checks its arguments and runs a few samples through its model.
 
-    What is of the catalogue alone was checked with the configuration, without torch.
+    So are rules of parameter groups. What is of the catalogue alone was checked with the
+    configuration, without torch.
     """
     train = settings.train
     targets = [settings.model, settings.objective, train.loss, *(train.metrics or {}).values()]
     is_own = any(target is not None and target.own for target in targets)
-    if is_own or (info is not None and settings.data.target is not None):
+    has_rules = settings.objective is None and (train.groups or train.freeze is not None)
+    if is_own or has_rules or (info is not None and settings.data.target is not None):
         from lrsearch.objective import TrainingObjective, build_objective
         from lrsearch.training.dry_pass import SAMPLES
         from lrsearch.training.memory import free_unused

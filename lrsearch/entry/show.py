@@ -10,13 +10,21 @@ from rich.markup import escape
 
 from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
 from lrsearch.analysis.confirmed import value_words
+from lrsearch.analysis.group_rates import group_rates
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
 from lrsearch.confirm.read import best_number
 from lrsearch.display import make_console
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
 from lrsearch.formatting import duration, number, plural
-from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title, value_curve
+from lrsearch.pictures.curves import (
+    RATES_NOTE,
+    loss_curves,
+    rate_curve,
+    rate_curves,
+    rates_title,
+    value_curve,
+)
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.states import WorkState
 from lrsearch.study.progress import Progress
@@ -44,7 +52,7 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
             if len(trial.curve) > 1:
                 print(text_plot(loss_curves(trial), "loss", on))
                 print()
-                print(text_plot([rate_curve(trial)], rates_title(trial), on))
+                print(text_plot(rate_curves(trial), rates_title(trial), on))
                 print(RATES_NOTE)
             else:
                 print("one evaluation: nothing to plot")
@@ -126,9 +134,10 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
 def _evaluations(trial: TrialData, metric: str) -> list[str]:
     """A line an evaluation; the metric has a column of its own where it is not a loss."""
     own = [] if metric in ("val_loss", "train_loss") else [metric]
-    names = ["epoch", "step", "train loss", "val loss", *own, "lr", "grad norm", "seconds"]
-    rows = [names]
-    for evaluation in trial.curve:
+    rates = group_rates(trial)
+    lr = ["lr", *(f"lr {name}" for name in list(rates)[1:])]
+    rows = [["epoch", "step", "train loss", "val loss", *own, *lr, "grad norm", "seconds"]]
+    for index, evaluation in enumerate(trial.curve):
         value = [number(evaluation.value)] if own else []
         rows.append(
             [
@@ -137,7 +146,7 @@ def _evaluations(trial: TrialData, metric: str) -> list[str]:
                 number(evaluation.train_loss),
                 number(evaluation.val_loss),
                 *value,
-                number(evaluation.lr_end[0]),
+                *(number(pairs[index][1]) for pairs in rates.values()),
                 number(evaluation.grad_norm),
                 f"{evaluation.seconds:.2f}",
             ]

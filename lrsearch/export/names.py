@@ -12,11 +12,12 @@ _STANDARD = {
     **{
         name: f"import {name}"
         for name in (
-            "contextlib", "functools", "hashlib", "inspect", "math", "random", "sys",
+            "contextlib", "functools", "hashlib", "inspect", "math", "random", "re", "sys",
             "tempfile",
         )
     },
     "Any": "from typing import Any",
+    "GroupRule": "from types import SimpleNamespace as GroupRule",
     "HTTPException": "from http.client import HTTPException",
     "Sequence": "from collections.abc import Sequence",
     "UnpicklingError": "from pickle import UnpicklingError",

@@ -23,6 +23,7 @@ from lrsearch.export.names import Names
 from lrsearch.export.source_text import CallText, SourceText, call_text, source_of
 from lrsearch.export.templates import render
 from lrsearch.formatting import plural
+from lrsearch.group_rules import GroupRule
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig, Registry
@@ -82,8 +83,9 @@ def _training(
         "measure_sources": dict.fromkeys(one.source for one in measures if one.source is not None),
         "amp": train.amp,
         "lr": recipe.lr,
+        "freeze": recipe.freeze,
+        "rules": [_rule(rule) for rule in recipe.groups],
         "optimizer": CallText(names.of(path), arguments),
-        "head_lr_factor": recipe.head_lr_factor,
         "scheduler": _scheduler(call, names),
         "warmup": warmup,
         "monitor": call.monitor,
@@ -92,6 +94,11 @@ def _training(
         "evaluation_size": train.micro_batch or _EVALUATION_SIZE,
         "metric": settings.metric,
     }
+
+
+def _rule(rule: GroupRule) -> CallText:
+    facts = {"name": rule.name, "use": rule.use, "match": rule.match}
+    return CallText(SourceText("GroupRule"), {**facts, "arguments": dict(rule.arguments)})
 
 
 def _scheduler(call: TorchCall, names: Names) -> CallText:

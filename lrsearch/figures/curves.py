@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lrsearch.analysis.group_rates import group_rates
 from lrsearch.analysis.study_data import (
     MOST_POINTS,
     WHOLE_CURVES,
@@ -107,21 +108,27 @@ def rate_curves(study: StudyData) -> Figure | None:
     rates: list[float] = []
     for place, trial in enumerate(best, 1):
         assert trial.recipe is not None
-        steps, held = held_rates(trial)
-        rates += held
         family = trial.recipe.scheduler.name
-        figure.add_trace(
-            go.Scatter(
-                x=steps,
-                y=[rounded(rate) for rate in held],
-                name=f"{place}. {family} (trial {trial.number})",
-                mode="lines+markers",
-                line={"color": colour(family), "dash": "dot", "width": 1},
-                marker={"symbol": symbol(family), "size": 9 if place == 1 else 5},
-                hovertemplate=f"trial {trial.number}, {family}, peak "
-                f"{rounded(trial.recipe.lr)}<br>step %{{x}}: %{{y}}<extra></extra>",
+        for index, (group, held) in enumerate(held_rates(trial).items()):
+            rates += held
+            also = f", {group}" if index else ""
+            figure.add_trace(
+                go.Scatter(
+                    x=held_steps(trial),
+                    y=[rounded(rate) for rate in held],
+                    name=f"{place}. {family} (trial {trial.number}{also})",
+                    # One click shows or hides all groups of a trial; of the others than the best
+                    # those with the schedule's own rate are shown first.
+                    legendgroup=f"trial {trial.number}",
+                    showlegend=index == 0 or place == 1,
+                    visible=None if index == 0 or place == 1 else "legendonly",
+                    mode="lines+markers",
+                    line={"color": colour(family), "dash": "dot", "width": 1},
+                    marker={"symbol": symbol(family), "size": 9 if place == 1 else 5},
+                    hovertemplate=f"trial {trial.number}, {family}{also}, peak "
+                    f"{rounded(trial.recipe.lr)}<br>step %{{x}}: %{{y}}<extra></extra>",
+                )
             )
-        )
     first = best[0]
     assert first.recipe is not None
     rates.append(first.recipe.lr)
@@ -147,13 +154,15 @@ def rate_curves(study: StudyData) -> Figure | None:
     return figure
 
 
-def held_rates(trial: TrialData) -> tuple[list[int], list[float]]:
-    """Return steps and learning rates at the start and end of each evaluation's steps."""
-    steps: list[int] = []
-    rates: list[float] = []
-    begun = 0
-    for evaluation in trial.curve:
-        steps += [begun, evaluation.step]
-        rates += [evaluation.lr_start[0], evaluation.lr_end[0]]
-        begun = evaluation.step
-    return steps, rates
+def held_steps(trial: TrialData) -> list[int]:
+    """Return the steps at which rates are known: both ends of each evaluation's steps."""
+    ends = [evaluation.step for evaluation in trial.curve]
+    return [step for pair in zip([0, *ends], ends, strict=False) for step in pair]
+
+
+def held_rates(trial: TrialData) -> dict[str, list[float]]:
+    """Return the rates held there by parameter group, the schedule's own first."""
+    return {
+        name: [rate for pair in pairs for rate in pair]
+        for name, pairs in group_rates(trial).items()
+    }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lrsearch.analysis.group_rates import group_rates
 from lrsearch.formatting import number
 
 if TYPE_CHECKING:
@@ -41,6 +42,21 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
         y += [evaluation.lr_start[0], evaluation.lr_end[0]]
         before = evaluation.epoch
     return Curve(name, x, y, joined=False)
+
+
+def rate_curves(trial: TrialData) -> list[Curve]:
+    """The rates of all parameter groups over epochs, the schedule's own first.
+
+    Groups whose rates are the same make one curve.
+    """
+    rates = group_rates(trial)
+    if len(rates) == 1:
+        return [rate_curve(trial)]
+    x = rate_curve(trial).x
+    return [
+        Curve(name, x, [rate for pair in pairs for rate in pair], joined=False)
+        for name, pairs in rates.items()
+    ]
 
 
 def rates_title(trial: TrialData, between: str = ", ") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrsearch.formatting import number
-from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curve, rates_title
+from lrsearch.pictures.curves import RATES_NOTE, loss_curves, rate_curves, rates_title
 from lrsearch.pictures.figure import Kind, colour, encoded, entitle, new_figure, style
 from lrsearch.pictures.scales import wants_log
 
@@ -22,7 +22,7 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     entitle(losses, _title(trial, study))
     _draw(losses, loss_curves(trial), "loss")
-    _draw(rates, [rate_curve(trial)], rates_title(trial, "\n"), first_colour=2)
+    _draw(rates, rate_curves(trial), rates_title(trial, "\n"), first_colour=2)
     rates.set_xlabel(f"epoch ({RATES_NOTE})" if trial.curve else "epoch")
     return encoded(figure, kind)
 

@@ -254,13 +254,13 @@ def _parameters(space: Space, branches: Mapping[str, str]) -> dict[str, BaseDist
 def _key(stored: str) -> str:
     """The column of a parameter: without its owner where all branches share it."""
     name = ParameterName.parse(stored)
-    is_shared = name.argument in _SHARED and name.owner not in OWNERS
+    is_shared = name.argument in _SHARED and name.owner not in OWNERS and not name.group
     return str(replace(name, owner="")) if is_shared else stored
 
 
 def _temperature_sign(stored: str) -> float | None:
     """The exponent of a parameter in the temperature; None where it has no part in it."""
     name = ParameterName.parse(stored)
-    if name.is_reference or name.owner in OWNERS:
+    if name.is_reference or name.owner in OWNERS or name.group:
         return None
     return _TEMPERATURE.get(name.argument)

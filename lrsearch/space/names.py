@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from lrsearch.recipe import COMMON, Recipe
 
+GROUPS = "groups"
+"""Before the rule in names of parameter groups: `groups.head.lr_factor`."""
 OWNERS = ("model", "data")
 """Sections of the configuration whose arguments can be searched."""
 BRANCHES = ("optimizer", "scheduler")
@@ -29,7 +31,8 @@ class ParameterName:
     argument: str
     """`lr`, `gamma`, `batch_size`; for a branch itself, its name."""
     owner: str = ""
-    """The optimizer or scheduler (`adamw`, `step`), `model`, `data`; empty for a shared one."""
+    """The optimizer or scheduler (`adamw`, `step`), `model`, `data` or a rule of parameter groups
+    (`groups.head`); empty for a shared one."""
     is_reference: bool = False
     """Whether the value is the learning rate at the reference batch size of a coupling."""
     is_log2: bool = False
@@ -57,6 +60,12 @@ class ParameterName:
         return replace(self, is_log2=is_log2)
 
     @property
+    def group(self) -> str:
+        """The rule of parameter groups that it belongs to; empty for other parameters."""
+        head, dot, rule = self.owner.partition(".")
+        return rule if dot and head == GROUPS else ""
+
+    @property
     def is_rate(self) -> bool:
         """Whether it is a peak learning rate, shared or an optimizer's own."""
         return self.argument == _RATE and self.owner not in OWNERS
@@ -71,6 +80,9 @@ class ParameterName:
             return getattr(recipe, self.argument).name
         if self.owner in OWNERS:
             return getattr(recipe, self.owner).get(self.argument)
+        if self.group:
+            rules = {rule.name: rule for rule in recipe.groups}
+            return rules[self.group].arguments.get(self.argument) if self.group in rules else None
         if self.is_reference:
             return recipe.lr_ref
         if self.argument in COMMON:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lrsearch.group_rules import GroupRule
 from lrsearch.hints import as_given, unknown, word
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import FREE, Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, ComponentConfig, read_own
 from lrsearch.space.domains import AUTO, Auto, Domain
-from lrsearch.space.names import OWNERS, ParameterName
+from lrsearch.space.names import GROUPS, OWNERS, ParameterName
 from lrsearch.space.own_options import BRANCHES, DURATION, is_duration, is_own, problem_of_name
 from lrsearch.space.parse_domain import RANGE_KEYS, parse_domain
 from lrsearch.space.space import Coupling, Space, give_each_its_own
@@ -22,12 +23,14 @@ def parse_space(
     coupling: Coupling,
     problems: list[str],
     components: Mapping[str, Component] | None = None,
+    groups: Sequence[GroupRule] = (),
+    freeze: str | None = None,
 ) -> Space | None:
     """The space, or None when `problems` got any.
 
-    `plain` has a domain a name, nested under `optimizer`, `scheduler`, `model` and `data`.
-    `components` are the user's own optimizers and schedulers, by option; without them the values
-    of their arguments are not checked.
+    `plain` has a domain a name, nested under `optimizer`, `scheduler`, `groups`, `model` and
+    `data`. `components` are the user's own optimizers and schedulers, by option; without them the
+    values of their arguments are not checked. `groups` and `freeze` say which parameters train how.
     """
     before = len(problems)
     own: dict[str, ComponentConfig] = {}
@@ -43,6 +46,13 @@ def parse_space(
             continue
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
+    chosen = {
+        key: parameter
+        for option in optimizer
+        if option not in own
+        for key, parameter in OPTIMIZERS[option].parameters.items()
+    }
+    shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
         for name in sorted(set(optimizer[option]) & set(scheduler[other]) & set(COMMON)):
             problems.append(
@@ -54,7 +64,7 @@ def parse_space(
     give_each_its_own(shared, optimizer)
     if len(problems) > before:
         return None
-    return Space(shared, optimizer, scheduler, coupling, own)
+    return Space(shared, optimizer, scheduler, coupling, own, tuple(groups), freeze)
 
 
 def settle_kinds(merged: dict[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
@@ -191,15 +201,45 @@ def _parse_shared(
             problems.append(
                 f"space.{name}: {as_given(node)} is not a mapping of the {name}'s arguments"
             )
-        elif name not in ("optimizer", "scheduler", *OWNERS):
+        elif name not in ("optimizer", "scheduler", GROUPS, *OWNERS):
             top[name] = node
-    known = [*kinds, "optimizer", "scheduler", *OWNERS]
+    known = [*kinds, "optimizer", "scheduler", GROUPS, *OWNERS]
     shared = _parse_domains("space", top, kinds, problems, known)
     for name, node in owned.items():
         domain = parse_domain(f"space.{name}", node, FREE, problems)
         if domain is not None:
             shared[name] = domain
     return shared
+
+
+def _parse_groups(
+    node: Any,
+    groups: Sequence[GroupRule],
+    optimizer: Mapping[str, Parameter],
+    problems: list[str],
+) -> dict[str, Domain]:
+    """What is searched of parameter groups; `optimizer` are the arguments of the space's own."""
+    path = f"space.{GROUPS}"
+    rules = {rule.name: rule for rule in groups}
+    found: dict[str, Domain] = {}
+    for rule in groups:
+        problems += [f"train.groups: {rule.name}: {one}" for one in rule.problems(optimizer)]
+    if not isinstance(node or {}, Mapping):
+        problems.append(f"{path}: {as_given(node)} is not a mapping of the groups' rules")
+        return {}
+    for name, inner in (node or {}).items():
+        if inner is None:
+            continue
+        if name not in rules:
+            there = unknown(name, rules) if rules else f"there is no rule {word(name)!r}"
+            problems.append(f"{path}: {there}; the rules stand in train.groups=[...]")
+        elif not isinstance(inner, Mapping):
+            problems.append(f"{path}.{name}: {as_given(inner)} is not a mapping of its arguments")
+        else:
+            kinds = rules[name].parameters(optimizer)
+            domains = _parse_domains(f"{path}.{name}", inner, kinds, problems)
+            found |= {f"{GROUPS}.{name}.{key}": domain for key, domain in domains.items()}
+    return found
 
 
 def _parse_domains(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from lrsearch.group_rules import OWN, SHIPPED, GroupRule
 from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import FREE, Parameter
@@ -42,7 +43,9 @@ class Space:
 
     `shared` holds what all branches have in common. An option of `optimizer` or `scheduler` may
     hold a domain of its own for a shared parameter; it is then stored under the option's name.
-    A shared parameter that is an argument of optimizers is asked for only with those that take it.
+    A shared parameter that is an argument of optimizers, or one of a parameter group, is asked for
+    only with those that take it. `groups` are the rules of parameter groups, and `freeze` says
+    which parameters do not train: both go into every recipe.
     """
 
     shared: Mapping[str, Domain]
@@ -51,16 +54,20 @@ class Space:
     coupling: Coupling = field(default_factory=Coupling)
     own: Mapping[str, ComponentConfig] = field(default_factory=dict)
     """The options that are the user's own code, without arguments."""
+    groups: tuple[GroupRule, ...] = ()
+    freeze: str | None = None
 
     def recipe(self, choose: Chooser) -> Recipe:
         """Walks the tree, one choice after the other, and builds the recipe."""
         optimizer = choose("optimizer", branch_domain(self.optimizer))
         scheduler = choose("scheduler", branch_domain(self.scheduler))
         # What an optimizer of the user's own takes stands among its own domains.
-        taken = {} if optimizer in self.own else OPTIMIZERS[optimizer].parameters
+        taken = None if optimizer in self.own else OPTIMIZERS[optimizer].parameters
         common: dict[str, Any] = {}
         parts: dict[str, dict[str, Any]] = {optimizer: {}, scheduler: {}}
         own: dict[str, dict[str, Any]] = {owner: {} for owner in OWNERS}
+        of_groups: dict[str, dict[str, Any]] = {rule.name: {} for rule in self.groups}
+        own_to_groups = {key for rule in self.groups for key in rule.kind.parameters}
         overridden = {*self.optimizer[optimizer], *self.scheduler[scheduler]}
 
         def settle(name: ParameterName, domain: Domain, part: dict[str, Any]) -> None:
@@ -72,9 +79,12 @@ class Space:
 
         for stored, domain in self.shared.items():
             name = ParameterName.parse(stored)
-            if name.owner:
+            if name.group:
+                if taken is None or name.argument in taken or name.argument in own_to_groups:
+                    of_groups[name.group][name.argument] = choose(stored, domain)
+            elif name.owner:
                 own[name.owner][name.argument] = choose(stored, domain)
-            elif stored not in overridden and (stored in COMMON or stored in taken):
+            elif stored not in overridden and (stored in COMMON or stored in (taken or ())):
                 settle(name, domain, parts[optimizer])
         for option, domains in (
             (optimizer, self.optimizer[optimizer]),
@@ -87,6 +97,8 @@ class Space:
         return Recipe(
             optimizer=self._config(optimizer, parts[optimizer]),
             scheduler=self._config(scheduler, parts[scheduler]),
+            groups=tuple(rule.with_arguments(of_groups[rule.name], taken) for rule in self.groups),
+            freeze=self.freeze,
             model=own["model"],
             data=own["data"],
             **common,
@@ -187,6 +199,8 @@ class Space:
         if owner in self.own and name not in COMMON:
             return Parameter("duration", None) if name in self.own[owner].durations else FREE
         known: dict[str, Parameter] = dict(COMMON)
+        if parsed.group:
+            known = dict(SHIPPED.get(parsed.group, OWN).parameters)
         if owner in SCHEDULERS:
             known |= SCHEDULERS[owner].parameters
         for optimizer in [owner] if owner in OPTIMIZERS else [*OPTIMIZERS]:

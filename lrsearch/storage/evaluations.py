@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from lrsearch.evaluation import Evaluation
 from lrsearch.storage.tables import EvaluationRow
 
+GROUP_LR_START, GROUP_LR_END = "lr_start_", "lr_end_"
+"""Prefixes of the rates of parameter groups beyond the first one in `metrics`."""
 COLUMNS = (
     EvaluationRow.trial_id,
     EvaluationRow.evaluation,
@@ -45,9 +47,9 @@ def to_columns(evaluation: Evaluation) -> dict[str, Any]:
     metrics: dict[str, Any] = {name: _finite(value) for name, value in values.items()}
     if evaluation.clipped is not None:
         metrics["clipped"] = evaluation.clipped
-    for group in range(1, len(evaluation.lr_end)):
-        metrics[f"lr_start_{group}"] = evaluation.lr_start[group]
-        metrics[f"lr_end_{group}"] = evaluation.lr_end[group]
+    rates = zip(evaluation.groups, evaluation.lr_start, evaluation.lr_end, strict=True)
+    for group, start, end in list(rates)[1:]:
+        metrics |= {f"{GROUP_LR_START}{group}": start, f"{GROUP_LR_END}{group}": end}
     return {
         "evaluation": evaluation.index,
         "epoch": evaluation.epoch,
@@ -82,16 +84,18 @@ def from_columns(
     the rates of the first parameter group alone.
     """
     further = dict(metrics or {})
-    starts, ends = [lr_start], [lr_end]
+    starts, ends, groups = [lr_start], [lr_end], ["default"]
     clipped = None
     if further:
         if further.get("clipped") is not None:
             clipped = further.pop("clipped")
-        start, end = "lr_start_1", "lr_end_1"
-        while further.get(start) is not None and further.get(end) is not None:
-            starts.append(further.pop(start))
-            ends.append(further.pop(end))
-            start, end = f"lr_start_{len(ends)}", f"lr_end_{len(ends)}"
+        names = [key.removeprefix(GROUP_LR_END) for key in further if key.startswith(GROUP_LR_END)]
+        for name in names:
+            start, end = f"{GROUP_LR_START}{name}", f"{GROUP_LR_END}{name}"
+            if further.get(start) is not None and further.get(end) is not None:
+                groups.append(name)
+                starts.append(further.pop(start))
+                ends.append(further.pop(end))
     losses = {"train_loss": train_loss, "val_loss": val_loss}
     values = {name: loss for name, loss in losses.items() if loss is not None}
     return Evaluation(
@@ -101,6 +105,7 @@ def from_columns(
         values={**values, **{name: _number(metric) for name, metric in further.items()}},
         lr_start=tuple(starts),
         lr_end=tuple(ends),
+        groups=tuple(groups),
         grad_norm=grad_norm,
         clipped=clipped,
         seconds=seconds,

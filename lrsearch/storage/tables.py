@@ -192,7 +192,7 @@ class EvaluationRow(Base):
     grad_norm: Mapped[float | None] = mapped_column(Float)
     seconds: Mapped[float] = mapped_column(Float)
     metrics: Mapped[dict[str, Any]] = mapped_column(MeasuredJSON, default=dict)
-    """Further metrics, the share of clipped steps, and the rates of further groups."""
+    """Further metrics, the share of clipped steps, and the rates of further parameter groups."""
 
 
 class RefusalRow(Base):

@@ -237,6 +237,7 @@ class Training:
             grad_norm=None if norms is None else float(norms.mean()),
             clipped=None if norms is None or clip is None else float((norms > clip).float().mean()),
             seconds=time.perf_counter() - self._started,
+            groups=group_names(self.optimizer),
         )
         self.norms = []
         self.schedule.evaluated(values)
@@ -264,3 +265,10 @@ class Training:
 
     def _out_of_memory(self) -> OutOfMemory:
         return OutOfMemory(self.step, self.schedule.rates[0], self.task.recipe.batch_size)
+
+
+def group_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """The names of the parameter groups; those without a name go by their number."""
+    return tuple(
+        str(group.get("name", index)) for index, group in enumerate(optimizer.param_groups)
+    )

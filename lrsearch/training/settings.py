@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from lrsearch.group_rules import GroupRule
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Duration, Length
 
@@ -34,6 +35,10 @@ class TrainSettings:
     """None: cross-entropy for classes, mean squared error for numbers."""
     metrics: Mapping[str, ComponentConfig] | None = None
     """None: accuracy for classes, nothing for numbers."""
+    groups: tuple[GroupRule, ...] = ()
+    """Rules of parameter groups."""
+    freeze: str | None = None
+    """A regular expression for the names of parameters that do not train."""
 
     def length(self, batch_size: int, n_train: int) -> Length:
         """How long a training is; the one place where batch size and settings meet."""

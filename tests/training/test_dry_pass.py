@@ -12,6 +12,7 @@ from small_training import small_task
 from torch import nn
 
 from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.group_rules import GroupRule
 from lrsearch.registry import ComponentConfig
 from lrsearch.training.dry_pass import dry_pass as dry_pass_of
 from lrsearch.training.losses import LOSSES, METRICS, build
@@ -147,8 +148,9 @@ def test_what_building_the_model_raises_is_told() -> None:
 
 
 def test_a_recipe_that_does_not_fit_the_model_is_told() -> None:
-    recipe = dataclasses.replace(small_task().recipe, head_lr_factor=3.0)
-    with pytest.raises(UserError, match="head_lr_factor is 3"):
+    rule = GroupRule("mine", None, "^heads")
+    recipe = dataclasses.replace(small_task().recipe, groups=(rule,))
+    with pytest.raises(UserError, match=r"mine .*matches nothing: Sequential has 1\.weight"):
         dry_pass(task(nn.Sequential(nn.Flatten(), nn.Linear(SHAPE, 3)), recipe=recipe))
 
 

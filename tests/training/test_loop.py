@@ -14,6 +14,7 @@ from torch import nn
 
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart
 from lrsearch.evaluation import Evaluation
+from lrsearch.group_rules import GroupRule
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
@@ -38,7 +39,7 @@ def task(**changes: Any) -> Task:
     scheduler = changes.pop("scheduler", ComponentConfig("constant"))
     more = {
         name: changes.pop(name)
-        for name in ("warmup", "grad_clip", "head_lr_factor", "optimizer", "lr")
+        for name in ("warmup", "grad_clip", "groups", "freeze", "optimizer", "lr")
         if name in changes
     }
     recipe = Recipe(
@@ -134,7 +135,9 @@ def test_groups_have_rates_of_their_own() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.as_tensor(self.head(self.body(x)))
 
-    found = list(train(task(model=Net(), head_lr_factor=5.0, scheduler=ComponentConfig("cosine"))))
+    rule = GroupRule("head", "head", None, {"lr_factor": 5.0})
+    found = list(train(task(model=Net(), groups=(rule,), scheduler=ComponentConfig("cosine"))))
+    assert found[0].groups == ("default", "head")
     assert found[0].lr_start == pytest.approx((0.1, 0.5))
     assert found[1].lr_end[1] == pytest.approx(5 * found[1].lr_end[0])
 

@@ -67,7 +67,7 @@ def evaluation(index: int, value: float = 0.5, epoch: float | None = None) -> Ev
     return Evaluation(
         index=index, epoch=float(index) if epoch is None else epoch, step=10 * index,
         values={"train_loss": 1.0, "val_loss": value}, lr_start=(0.1, 0.2), lr_end=(0.05, 0.1),
-        grad_norm=1.5, clipped=0.25, seconds=2.0,
+        grad_norm=1.5, clipped=0.25, seconds=2.0, groups=("default", "head"),
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_each_evaluation_is_a_row_with_all_that_is_known() -> None:
     assert (row["trial_id"], row["study_id"], row["evaluation"], row["step"]) == (3, 7, 1, 10)
     assert (row["value"], row["val_loss"], row["train_loss"]) == (0.25, 0.25, 1.0)
     assert (row["lr_start"], row["lr_end"], row["grad_norm"]) == (0.1, 0.05, 1.5)
-    assert row["metrics"] == {"clipped": 0.25, "lr_start_1": 0.2, "lr_end_1": 0.1}
+    assert row["metrics"] == {"clipped": 0.25, "lr_start_head": 0.2, "lr_end_head": 0.1}
 
 
 def test_training_goes_on_through_an_outage_and_nothing_is_lost_or_pruned_meanwhile() -> None:
