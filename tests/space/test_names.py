@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lrsearch.recipe import Part, Recipe
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.space.names import ParameterName, as_written
 
 WORDS = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True).filter(
@@ -91,8 +92,8 @@ def test_other_parameters_are_no_learning_rates(stored: str) -> None:
 )
 def test_what_a_recipe_has_for_a_name(stored: str, value: object) -> None:
     recipe = Recipe(
-        lr=0.2, batch_size=64, lr_ref=0.1, optimizer=Part("sgd", {"momentum": 0.8}),
-        scheduler=Part("cosine", {"final": 0.05}), model={"lr_ref": 3}, data={"crop": 2},
+        lr=0.2, batch_size=64, lr_ref=0.1, optimizer=ComponentConfig("sgd", {"momentum": 0.8}),
+        scheduler=ComponentConfig("cosine", {"final": 0.05}), model={"lr_ref": 3}, data={"crop": 2},
     )  # fmt: skip
     assert ParameterName.parse(stored).value_in(recipe) == value
 

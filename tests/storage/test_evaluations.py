@@ -25,7 +25,8 @@ def evaluations(draw: st.DrawFn, metric: st.SearchStrategy[float] = FINITE) -> E
     return Evaluation(
         index=draw(st.integers(1)), epoch=draw(FINITE), step=draw(st.integers(0)),
         values={**dict(sorted(losses.items())), **metrics}, lr_start=lr_start,
-        lr_end=tuple(draw(FINITE) for _ in lr_start), grad_norm=draw(st.none() | FINITE),
+        lr_end=tuple(draw(FINITE) for _ in lr_start),
+        groups=("default", "head", "no_decay+head")[: len(lr_start)], grad_norm=draw(st.none() | FINITE),
         clipped=draw(st.none() | FINITE), seconds=draw(FINITE), value=draw(st.none() | FINITE),
     )  # fmt: skip
 
@@ -66,7 +67,7 @@ def test_own_metrics_may_have_any_of_our_names(metrics: dict[str, float]) -> Non
 
 def test_a_point_of_an_auxiliary_run_is_fit_for_json() -> None:
     evaluation = Evaluation(
-        1, 1.0, 10, {"train_loss": math.nan, "val_loss": 0.5}, (0.2, 2.0), (0.1, 1.0), None, None, 0
+        1, 1.0, 10, {"train_loss": math.nan, "val_loss": 0.5}, (0.2,), (0.1,), None, None, 0
     )
     assert to_point(dataclasses.replace(evaluation, value=0.5)) == {
         "epoch": 1.0, "step": 10, "value": 0.5, "train_loss": None, "val_loss": 0.5, "lr": 0.1,
