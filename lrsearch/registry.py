@@ -132,11 +132,19 @@ C = TypeVar("C", bound=Component, covariant=True)
 class Registry(Mapping[str, C], Generic[C]):
     """The components of one noun, by name."""
 
-    def __init__(self, noun: str, components: Iterable[C], where: str, leading: int = 0) -> None:
+    def __init__(
+        self,
+        noun: str,
+        components: Iterable[C],
+        where: str,
+        leading: int = 0,
+        offered: Collection[str] = (),
+    ) -> None:
         """`where` is the key of a configuration that names one; `leading` is how many positional
-        arguments lrsearch itself gives the callable of a user's component.
+        arguments lrsearch itself gives the callable of a user's component, `offered` the names of
+        those that it gives where the signature has them.
         """
-        self.noun, self.where, self.leading = noun, where, leading
+        self.noun, self.where, self.leading, self.offered = noun, where, leading, offered
         self.components = {one.name: one for one in components}
 
     def __getitem__(self, name: str) -> C:
@@ -164,8 +172,11 @@ class Registry(Mapping[str, C], Generic[C]):
             problems.append(f"{path}: {self.unknown(node)}")
             return None
         arguments = dict(node)
-        if TARGET in arguments:
+        if arguments.get(TARGET) is not None:
+            if arguments.get("name") in self.components:
+                del arguments["name"]  # of the component that the user's own replaces
             return read_own(arguments, path, problems)
+        arguments.pop(TARGET, None)
         name = arguments.pop("name", None)
         if name not in self.components:
             problems.append(f"{path}: {self.unknown(name)}")
@@ -174,18 +185,14 @@ class Registry(Mapping[str, C], Generic[C]):
         problems.extend(wrong)
         return None if wrong else ComponentConfig(str(name), arguments)
 
-    def component(
-        self, config: ComponentConfig, path: str = "", offered: Collection[str] = ()
-    ) -> Component:
+    def component(self, config: ComponentConfig) -> Component:
         """The component that is meant; for user code it is made from the signature.
 
-        `offered` are the names of arguments that lrsearch can give. Raises UserError, beginning
-        with `path`, where user code cannot be imported or does not take the arguments.
+        Raises UserError where user code cannot be imported or does not take the arguments.
         """
         if config.target is None:
             return self[config.name]
-        path = path or self.where
-        return own_component(config, path, self.leading, offered)
+        return own_component(config, self.where, self.leading, self.offered)
 
 
 def read_own(node: Mapping[str, Any], path: str, problems: list[str]) -> ComponentConfig | None:

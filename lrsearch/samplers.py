@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lrsearch.errors import UserError
 from lrsearch.parameters import Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
+from lrsearch.targets import call_own
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -127,6 +129,7 @@ SAMPLERS = Registry(
         Sampler("grid", _random, help="every combination of the space once", enumerates=True),
     ],
     where="sampler",
+    offered=("seed",),
 )
 
 
@@ -142,8 +145,33 @@ def build_sampler(config: ComponentConfig, order: Order) -> BaseSampler:
     """
     from optuna.exceptions import ExperimentalWarning
 
-    sampler = SAMPLERS[config.name]
+    component = SAMPLERS.component(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        built: BaseSampler = sampler.load()(order, **sampler.complete(config.arguments))
+        if config.own:
+            return _own(component, config, order.seed)
+        built: BaseSampler = component.load()(order, **component.complete(config.arguments))
         return built
+
+
+def check_own_sampler(config: ComponentConfig) -> None:
+    """Build a sampler of the user's own once. Raises UserError or OwnCodeError."""
+    _own(SAMPLERS.component(config), config, seed=0)
+
+
+def _own(component: Component, config: ComponentConfig, seed: int) -> BaseSampler:
+    """A sampler of the user's own: an Optuna sampler's class, or a function that returns one.
+
+    It is made anew for each trial, with the trial's seed where it takes `seed`: a study's settings
+    do not depend on which worker suggests them.
+    """
+    from optuna.samplers import BaseSampler
+
+    offered = {"seed": seed} if "seed" in component.parameters else {}
+    built = call_own(component.load(), component.path, **{**offered, **config.arguments})
+    if not isinstance(built, BaseSampler):
+        raise UserError(
+            f"sampler: {component.path} must be, or return, an optuna.samplers.BaseSampler, "
+            f"not {type(built).__name__}"
+        )
+    return built

@@ -12,11 +12,13 @@ from lrsearch.config.metric import metric_names
 from lrsearch.config.settings import MetricSettings, StudySettings
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
-from lrsearch.errors import UserError
+from lrsearch.errors import LrsearchError, UserError
 from lrsearch.hints import as_given, unknown
+from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
-from lrsearch.registry import ComponentConfig
-from lrsearch.samplers import enumerates
+from lrsearch.pruning.catalogue import PRUNERS
+from lrsearch.registry import ComponentConfig, Registry
+from lrsearch.samplers import SAMPLERS, enumerates
 from lrsearch.schedules.durations import Duration, Unit
 from lrsearch.space.domains import Choices, Domain, Fixed
 from lrsearch.space.space import Space
@@ -46,6 +48,7 @@ def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
 
 def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
     """What makes no sense, though a training takes it or its worker says so: nothing new has it."""
+    check_own_code(found, problems)
     train, space, model = (found[key] for key in ("train", "space", "model"))
     if space:
         check_choices(space, problems)
@@ -57,6 +60,18 @@ def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
         check_warmup(train, space, problems)
     if space and model and not model.own:
         check_model_values(space, model, problems)
+
+
+def check_own_code(found: Mapping[str, Any], problems: list[str]) -> None:
+    """Import the user's own sampler, pruner and logger, and check their arguments."""
+    registries: tuple[Registry[Any], ...] = (SAMPLERS, PRUNERS, LOGGERS)
+    for registry in registries:
+        config = found[registry.noun]
+        if config is not None and config.own:
+            try:
+                registry.component(config)
+            except LrsearchError as error:
+                problems.append(str(error))
 
 
 def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:

@@ -189,7 +189,7 @@ def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, An
     """What is kept with the study, as it was settled."""
     stored = dict(plain)
     stored |= {key: node for key, node in settled.items() if node or key in stored}
-    for key in ("data", "model"):
+    for key in ("data", "model", "sampler", "pruner", "logger"):
         stored[key] = _without_leftovers(dict(plain.get(key) or {}))
     return stored
 

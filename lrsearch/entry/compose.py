@@ -107,7 +107,7 @@ def compose(
     if name in sweeps:
         layers.append((f"in {_relative(sweeps[name].path)}", _container(sweeps[name].node)))
     layers.append(("on the command line", _mentioned(rest)))
-    for section in OURS:
+    for section in (*OURS, "sampler", "pruner", "logger"):
         written = written_keys(layers, section)
         if isinstance(node := config.get(section), DictConfig) and "_target_" in written:
             _drop_replaced(node, section, str(options.get(section)), written)
@@ -119,7 +119,7 @@ def _drop_replaced(node: DictConfig, section: str, option: str, written: set[str
     file = conf_folder() / section / f"{option}.yaml"
     part = read_file(file) if file.is_file() else {}
     for key, value in part.items():
-        if key not in written | OURS[section] and node.get(key) == value:
+        if key not in written | OURS.get(section, frozenset({"name"})) and node.get(key) == value:
             del node[key]
 
 

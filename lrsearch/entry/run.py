@@ -7,8 +7,9 @@ import math
 import shlex
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -29,10 +30,14 @@ from lrsearch.folders import for_a_moment
 from lrsearch.formatting import duration, plural, the_best
 from lrsearch.launchers import LAUNCHERS
 from lrsearch.loggers.catalogue import check_logger, is_on, prepare_logger
+from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.range_test.stored import found_ranges
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude
+from lrsearch.samplers import check_own_sampler
+from lrsearch.schedules.durations import Length
 from lrsearch.shell import command, name_word
+from lrsearch.space.domains import Domain
 from lrsearch.space.formulas import schedule_problems
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database, absolute, refuse_file
@@ -265,7 +270,38 @@ def check_trial(settings: Settings, info: DataInfo | None) -> None:
     Raises UserError or OwnCodeError.
     """
     _check_formulas(settings, info)
+    _check_own_parts(settings)
     _check_own_code(settings, info)
+
+
+def _check_own_parts(settings: Settings) -> None:
+    """Builds samplers, pruners, optimizers and schedulers of the user's own once.
+
+    Raises UserError or OwnCodeError.
+    """
+    if settings.sampler.own:
+        check_own_sampler(settings.sampler)
+    if settings.pruner.own:
+        build_pruner(settings.pruner, evaluations=1, mode=settings.metric.mode)
+    for option in settings.space.own:
+        from lrsearch.optimizers.build import check_optimizer
+
+        recipe = settings.space.recipe(_choosing(option))
+        if recipe.optimizer.own:
+            check_optimizer(recipe.optimizer, recipe.lr)
+        if recipe.scheduler.own:
+            recipe.call(Length(_ASSUMED_SAMPLES, 1, 1))
+
+
+def _choosing(option: str) -> Callable[[str, Domain], Any]:
+    """The middle of a space, with an option of the optimizers or the schedulers."""
+
+    def choose(name: str, domain: Domain) -> Any:
+        if name in ("optimizer", "scheduler") and option in domain.ends():
+            return option
+        return domain.middle()
+
+    return choose
 
 
 def _check_own_code(settings: Settings, info: DataInfo | None) -> None:

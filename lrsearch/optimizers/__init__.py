@@ -90,6 +90,7 @@ OPTIMIZERS = Registry(
     ],
     where="space.optimizer",
     leading=1,
+    offered=("lr",),
 )
 
 

@@ -59,6 +59,21 @@ def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> to
     return optimizer
 
 
+def check_optimizer(config: ComponentConfig, lr: float) -> None:
+    """Build an optimizer of the user's own over one parameter and take a step with it.
+
+    Raises UserError where it cannot be used, or OwnCodeError with what it raises.
+    """
+    import torch
+
+    parameter = torch.nn.Parameter(torch.ones(2, 2))
+    parameter.grad = torch.ones(2, 2)
+    optimizer = build_optimizer(config, [parameter], lr)
+    if callable(train := getattr(optimizer, "train", None)):
+        train()  # schedule-free ones say so before they step
+    call_own(optimizer.step, f"the step of {config.target}")
+
+
 def _closure_problem(cls: Any) -> str | None:
     """Why an optimizer class cannot be used: lrsearch calls `step()` without a closure."""
     step = getattr(cls, "step", None) if inspect.isclass(cls) else None

@@ -149,6 +149,10 @@ def build_pruner(config: ComponentConfig, evaluations: int, mode: Mode) -> Prune
 
     Raises UserError when the arguments do not go together.
     """
-    component = PRUNERS[config.name]
+    component = PRUNERS.component(config)
+    if config.own:
+        from lrsearch.tuning.own_pruner import own_pruner
+
+        return own_pruner(component, config, mode)
     pruner: Pruner = component.load()(mode, evaluations, **component.complete(config.arguments))
     return pruner

@@ -26,6 +26,20 @@ class Group:
     """Only those of this bracket."""
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A trial with its values, for pruners of the user's own."""
+
+    unit: int
+    number: int
+    """The trial's, from 0."""
+    values: Sequence[tuple[int, float | None]]
+    """Evaluation and value; None where the metric was not a number."""
+    outcome: str | None
+    """None while it goes on."""
+    final: float | None
+
+
 class Peers(History, Protocol):
     """Answers questions about the trials of a study, the asking one among them."""
 
@@ -37,6 +51,9 @@ class Peers(History, Protocol):
 
     def ranked(self, group: Group, mode: Mode, first: int, how_many: int) -> Sequence[float]:
         """Values from rank `first` on, the best one being rank 0; fewer where they end."""
+
+    def curves(self, first: int) -> Sequence[Curve]:
+        """The trials from number `first` on that have an evaluation, in order of their numbers."""
 
 
 @dataclass(frozen=True)

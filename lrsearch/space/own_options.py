@@ -14,7 +14,7 @@ from typing import Any
 
 from lrsearch.errors import LrsearchError
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.optimizers.build import GIVEN, check_class
+from lrsearch.optimizers.build import check_class
 from lrsearch.parameters import Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, Registry, component_from
@@ -68,14 +68,19 @@ def resolve_own(space: dict[str, Any], problems: list[str]) -> dict[str, Compone
             names.remove(TARGET)
             try:
                 component = component_from(
-                    node[TARGET], option, path, names, registry.leading, _offered(branch, shared)
+                    node[TARGET],
+                    option,
+                    path,
+                    names,
+                    registry.leading,
+                    [*registry.offered, *shared],
                 )
                 if branch == "optimizer":
                     check_class(component, path)
             except LrsearchError as error:
                 problems.extend(str(error).splitlines() if _is_plain(error) else [str(error)])
                 continue
-            problems.extend(_ambiguous(component, node, path, branch))
+            problems.extend(_ambiguous(component, node, path, registry.offered))
             for name in shared.keys() & component.parameters.keys() - node.keys():
                 node[name] = copy.deepcopy(shared[name])
             for name, argument in node.items():
@@ -115,18 +120,15 @@ def _shared(space: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _offered(branch: str, shared: Collection[str]) -> list[str]:
-    return [GIVEN, *shared] if branch == "optimizer" else []
-
-
-def _ambiguous(component: Component, node: Mapping[str, Any], path: str, branch: str) -> list[str]:
+def _ambiguous(
+    component: Component, node: Mapping[str, Any], path: str, offered: Collection[str]
+) -> list[str]:
     """Arguments that are named like something of lrsearch's own."""
-    given = (GIVEN,) if branch == "optimizer" else ()
     return [
         f"{path}.{name}: {component.path} has an argument of this name, and so has lrsearch: name "
         f"a function of yours that calls it by another name"
         for name in node
-        if name in COMMON and name in component.parameters and name not in given
+        if name in COMMON and name in component.parameters and name not in offered
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, selec
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.forecast import Peer, Standing, earlier_moment
-from lrsearch.pruning.rules import Group, Mode
+from lrsearch.pruning.rules import Curve, Group, Mode
 from lrsearch.storage.tables import EvaluationRow, UnitRow
 from lrsearch.trajectory import Rates
 
@@ -154,6 +155,24 @@ class StudyHistory:
             .limit(how_many)
         )
         return [value for value in values if value is not None]
+
+    def curves(self, first: int) -> Sequence[Curve]:
+        """The trials from number `first` on that have an evaluation, in order of their numbers."""
+        rows = self._session.execute(
+            select(
+                UnitRow.number, UnitRow.trial_number, UnitRow.outcome, UnitRow.value,
+                EpochRow.evaluation, EpochRow.value,
+            )
+            .join(EpochRow, EpochRow.trial_id == UnitRow.trial_id)
+            .where(UnitRow.study_id == self._study_id, UnitRow.trial_number >= first)
+            .order_by(UnitRow.trial_number, EpochRow.evaluation)
+        )  # fmt: skip
+        return [
+            Curve(unit, number, [(row[4], row[5]) for row in group], outcome, final)
+            for (unit, number, outcome, final), group in itertools.groupby(
+                rows, key=lambda row: (row[0], row[1], row[2], row[3])
+            )
+        ]
 
     def _members(self, group: Group) -> list[ColumnElement[bool]]:
         members = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     Fit = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-    Measures = Registry["MeasureComponent"]
+    Measures = Mapping[str, "MeasureComponent"]
 
 
 @dataclass(frozen=True)

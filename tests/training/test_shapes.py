@@ -18,7 +18,7 @@ N, C = 6, 4
 
 
 def measure(name: str) -> Any:
-    return build(ComponentConfig(name), LOSSES | METRICS, "train.loss")
+    return build(ComponentConfig(name), {**LOSSES, **METRICS}, "train.loss")
 
 
 def drawn(*shape: int) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Optuna samplers and pruners of the user's own, for trials that are kept in our tables."""
