@@ -66,6 +66,12 @@ FORBIDDEN = {
     "confirm/result.py": ("torch", "sqlalchemy", "lrsearch.study"),
     "storage": ("torch", "hydra", "lrsearch.config", "lrsearch.objective"),
     "queue": ("torch", "hydra", "lrsearch.objective"),
+    "optimizers": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",
+                   "lrsearch.config", "lrsearch.space", "lrsearch.recipe"),
+    "registry.py": ("torch", "optuna", "hydra", "sqlalchemy", "pydantic", "lrsearch.recipe",
+                    "lrsearch.space", "lrsearch.config", "lrsearch.schedules.families"),
+    "tuning": ("torch", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.config",
+               "lrsearch.workers", "lrsearch.entry"),
     "sampling": ("torch", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.objective",
                  "lrsearch.workers", "lrsearch.entry", "lrsearch.pruning"),
     "forecast.py": ("torch", "optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.pruning"),
@@ -164,7 +170,7 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
         "storage/optuna_bridge.py", "storage/optuna_trials.py", "storage/optuna_tables.py",
         "storage/suggestions.py", "samplers.py", "dashboard/server.py",
         "dashboard/attributes.py", "dashboard/pictures.py",
-        "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
+        "tuning/own_pruner.py", "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
         "sampling/observations.py", "sampling/units.py",
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.formatting import listed, number, plural
+from lrsearch.registry import ComponentConfig
 from lrsearch.states import Outcome
 
 LEAST_TRIES = 3
@@ -203,7 +204,7 @@ def compare_families(study: StudyData, searched: Sequence[str] = ()) -> Families
             sign * row.values[0] if row.values else math.inf,
         )
     )
-    sampler = str(study.config["sampler"]["name"])
+    sampler = ComponentConfig.from_dict(study.config["sampler"]).name
     untried = tuple(name for name in searched if name not in groups)
     return Families(study.metric.name, tuple(rows), equal, sampler, balanced, untried)
 

@@ -161,11 +161,11 @@ class StudyHistory:
         rows = self._session.execute(
             select(
                 UnitRow.number, UnitRow.trial_number, UnitRow.outcome, UnitRow.value,
-                EpochRow.evaluation, EpochRow.value,
+                EvaluationRow.evaluation, EvaluationRow.value,
             )
-            .join(EpochRow, EpochRow.trial_id == UnitRow.trial_id)
+            .join(EvaluationRow, EvaluationRow.trial_id == UnitRow.trial_id)
             .where(UnitRow.study_id == self._study_id, UnitRow.trial_number >= first)
-            .order_by(UnitRow.trial_number, EpochRow.evaluation)
+            .order_by(UnitRow.trial_number, EvaluationRow.evaluation)
         )  # fmt: skip
         return [
             Curve(unit, number, [(row[4], row[5]) for row in group], outcome, final)

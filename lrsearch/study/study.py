@@ -286,8 +286,8 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 def _run(settings: Settings) -> dict[str, Any]:
     return {
         "at": _now(),
-        "sampler": {"name": settings.sampler.name, **settings.sampler.arguments},
-        "pruner": {"name": settings.pruner.name, **settings.pruner.arguments},
+        "sampler": settings.sampler.to_dict(),
+        "pruner": settings.pruner.to_dict(),
     }
 
 

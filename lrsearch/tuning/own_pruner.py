@@ -44,12 +44,15 @@ class OwnPruner(Pruner):
 
     def __init__(self, pruner: BasePruner, path: str, mode: Mode) -> None:
         self._path = path
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             direction="minimize" if mode == "min" else "maximize",
             sampler=RandomSampler(seed=0),
             pruner=pruner,
             study_name=_STUDY,
         )
+        optuna.logging.set_verbosity(verbosity)
         self._trials: list[Trial] = []
         """By the number that they have in the study proper, too."""
         self._reported: list[int] = []

@@ -26,7 +26,8 @@ def evaluations(draw: st.DrawFn, metric: st.SearchStrategy[float] = FINITE) -> E
         index=draw(st.integers(1)), epoch=draw(FINITE), step=draw(st.integers(0)),
         values={**dict(sorted(losses.items())), **metrics}, lr_start=lr_start,
         lr_end=tuple(draw(FINITE) for _ in lr_start),
-        groups=("default", "head", "no_decay+head")[: len(lr_start)], grad_norm=draw(st.none() | FINITE),
+        groups=("default", "head", "no_decay+head")[: len(lr_start)],
+        grad_norm=draw(st.none() | FINITE),
         clipped=draw(st.none() | FINITE), seconds=draw(FINITE), value=draw(st.none() | FINITE),
     )  # fmt: skip
 
