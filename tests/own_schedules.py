@@ -63,3 +63,6 @@ class Impatient(ReduceLROnPlateau):
 
 class NoScheduler:
     """Something else."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer

@@ -54,7 +54,7 @@ def images(n: int, seed: int) -> TensorPart:
 
 
 def small_task(
-    scheduler: str = "cosine",
+    scheduler: str | ComponentConfig = "cosine",
     optimizer: str = "sgd",
     warmup: str | int = 0,
     grad_clip: float | None = None,
@@ -72,7 +72,9 @@ def small_task(
         lr=0.05,
         batch_size=16,
         optimizer=OPTIMIZERS[optimizer],
-        scheduler=ComponentConfig(scheduler, SCHEDULERS.get(scheduler, {})),
+        scheduler=ComponentConfig(scheduler, SCHEDULERS.get(scheduler, {}))
+        if isinstance(scheduler, str)
+        else scheduler,
         warmup=warmup,
         grad_clip=grad_clip,
     )

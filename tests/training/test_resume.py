@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from lrsearch.data.parts import Parts, StreamedPart
 from lrsearch.evaluation import Evaluation
+from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.loop import Diverged, Stopped, Training
 from lrsearch.training.settings import TrainSettings
@@ -77,6 +78,23 @@ def random_steps(*what: object) -> list[int]:
 def test_every_scheduler_goes_on_exactly(scheduler: str, warmup: Any, optimizer: str) -> None:
     case: dict[str, Any] = {"scheduler": scheduler, "warmup": warmup, "optimizer": optimizer}
     assert_same(broken(random_steps(case), **case), straight(**case))
+
+
+@pytest.mark.parametrize("warmup", [0, "7st"])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        ComponentConfig("mine", {"power": 2.0}, "own_schedules.power"),
+        ComponentConfig("mine", {"every": "5st"}, "own_schedules.Halving", ("every",)),
+        ComponentConfig("mine", {}, "own_schedules.Impatient"),
+    ],
+    ids=lambda one: one.target,
+)
+def test_a_scheduler_of_the_users_own_goes_on_exactly(
+    scheduler: ComponentConfig, warmup: Any
+) -> None:
+    case: dict[str, Any] = {"scheduler": scheduler, "warmup": warmup}
+    assert_same(broken(random_steps(scheduler.target, warmup), **case), straight(**case))
 
 
 def test_any_step_will_do() -> None:
