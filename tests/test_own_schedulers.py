@@ -129,6 +129,31 @@ def test_the_preview_of_a_sweep_draws_them(command: Command) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("setting", "scheduler"),
+    [
+        ("{_target_: own_schedules.power, power: 2.0}", mine("own_schedules.power", power=2.0)),
+        (
+            "{_target_: own_schedules.Halving, every: {value: 2ep, duration: true}}",
+            mine("own_schedules.Halving", "every", every="2ep"),
+        ),
+    ],
+)
+def test_the_preview_of_one_setting_draws_it(
+    command: Command, setting: str, scheduler: ComponentConfig
+) -> None:
+    code, out, error = command(
+        "preview", f"scheduler={setting}", "lr=0.05", "epochs=4", "warmup=0.1", "--json"
+    )
+    assert (code, error) == (0, "")
+    assert json.loads(out)[0]["rates"] == recipe(scheduler, 0.1).preview(LENGTH).rates
+
+
+def test_the_preview_of_one_setting_names_an_argument_that_is_not_taken(command: Command) -> None:
+    code, _, error = command("preview", "scheduler={_target_: own_schedules.power, powr: 2}")
+    assert (code, "scheduler.powr: 'powr' is unknown; did you mean power?" in error) == (2, True)
+
+
 def test_a_range_test_needs_no_scheduler_of_the_space(own_folder: Path) -> None:
     settings = load_settings(["+sweep=digits", space(mine=HALVING)])
     objective = TrainingObjective(settings, prepare(settings.data), torch.device("cpu"))

@@ -20,11 +20,12 @@ from lrsearch.pictures.curves import Curve
 from lrsearch.pictures.figure import Kind
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.recipe import COMMON, Recipe
-from lrsearch.registry import ComponentConfig
+from lrsearch.registry import TARGET, ComponentConfig, component_from
 from lrsearch.schedules.durations import Duration
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import STAND_IN
 from lrsearch.space.names import ParameterName
+from lrsearch.space.own_options import is_duration, is_own
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -181,18 +182,25 @@ def _of_setting(
     name = given.get("scheduler")
     if name is None:
         raise UserError(f"say what to draw: lrsearch {USAGE}; schedulers: {', '.join(SCHEDULERS)}")
-    if name not in SCHEDULERS:
+    if is_own(name):
+        scheduler = _own_scheduler(name)
+        settings, _ = _sorted("", {}, given)
+    elif isinstance(name, str) and name in SCHEDULERS:
+        settings, arguments = _sorted(name, SCHEDULERS[name].parameters, given)
+        scheduler = ComponentConfig(name, arguments)
+    else:
         raise UserError(f"scheduler: {SCHEDULERS.unknown(name)}")
-    own, arguments = _sorted(str(name), given)
     recipe = Recipe(
-        lr=float(own.get("lr", _DEFAULT_LR)),
+        lr=float(settings.get("lr", _DEFAULT_LR)),
         batch_size=1,
         optimizer=ComponentConfig("sgd"),
-        scheduler=ComponentConfig(str(name), arguments),
-        warmup=own.get("warmup", 0),
+        scheduler=scheduler,
+        warmup=settings.get("warmup", 0),
     )
     train = TrainSettings(
-        epochs=own.get("epochs", 10), steps=own.get("steps"), eval_every=own.get("eval_every")
+        epochs=settings.get("epochs", 10),
+        steps=settings.get("steps"),
+        eval_every=settings.get("eval_every"),
     )
     note = _assumed("no data are named") if steps_per_epoch is None else ""
     drawn = _draw(train, recipe, steps_per_epoch or _ASSUMED_STEPS)
@@ -201,9 +209,23 @@ def _of_setting(
     return title, [drawn], [note] if note else []
 
 
-def _sorted(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _own_scheduler(node: Mapping[str, Any]) -> ComponentConfig:
+    """The user's own scheduler of `{_target_: mypkg.decay, power: 2}`, with fixed arguments.
+
+    A length of time is written as in a space: `{value: 0.3, duration: true}`. Raises UserError.
+    """
+    target = str(node[TARGET])
+    arguments = {name: value for name, value in node.items() if name != TARGET}
+    component_from(target, target, "scheduler", arguments, SCHEDULERS.leading)
+    durations = tuple(name for name, value in arguments.items() if is_duration(value))
+    arguments |= {name: arguments[name].get("value") for name in durations}
+    return ComponentConfig(target, arguments, target, durations)
+
+
+def _sorted(
+    name: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is of the training, and what is of the scheduler. Raises ConfigErrors."""
-    parameters = SCHEDULERS[name].parameters
     own: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     problems = []
