@@ -30,15 +30,16 @@ from sqlalchemy import insert, text
 
 from lrsearch.pruning.catalogue import build_pruner
 from lrsearch.pruning.rules import Running
-from lrsearch.queue.claims import Claim, Claims
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.registry import ComponentConfig
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import open_history
 from lrsearch.trajectory import LrTrajectory
 
@@ -177,7 +178,7 @@ def time_optuna(url: str, finished: int) -> float:
 
 
 def measure(url: str, study_id: int, workers: int, seconds: float, pruner: str) -> dict[str, float]:
-    """Claims a second as fast as they go, then latencies at an evaluation a second."""
+    """Claim a second as fast as they go, then latencies at an evaluation a second."""
     claims = sum(map(len, together(claim_all, url, study_id, workers, min(seconds, 5.0))))
     evaluated = together(partial(evaluate, pruner), url, study_id, workers, seconds)
     waits = [wait for one in evaluated for wait in one]
@@ -189,7 +190,7 @@ def measure(url: str, study_id: int, workers: int, seconds: float, pruner: str) 
     }
 
 
-Simulated = Callable[[Claims, float, int, Barrier], list[float]]
+Simulated = Callable[[TrialClaims, float, int, Barrier], list[float]]
 
 
 def together(
@@ -209,7 +210,7 @@ def together(
 
     def run(number: int, answer: Connection) -> None:
         own = Database(url)
-        claims = Claims(own.session, study_id, f"simulated/{number}/1.0")
+        claims = TrialClaims(own.session, study_id, f"simulated/{number}/1.0", follow_up)
         claims.session().execute(text("select 1"))
         answer.send(work(claims, seconds, number, barrier))
         own.close()
@@ -234,8 +235,8 @@ def together(
     return found
 
 
-def claim_all(claims: Claims, seconds: float, number: int, all_here: Barrier) -> list[float]:
-    """Claims and finishes units as fast as it can; the moments of its claims."""
+def claim_all(claims: TrialClaims, seconds: float, number: int, all_here: Barrier) -> list[float]:
+    """Claim and finishes units as fast as it can; the moments of its claims."""
     all_here.wait()
     end, moments = time.perf_counter() + seconds, []
     while time.perf_counter() < end:
@@ -248,7 +249,7 @@ def claim_all(claims: Claims, seconds: float, number: int, all_here: Barrier) ->
 
 
 def evaluate(
-    pruner: str, claims: Claims, seconds: float, number: int, all_here: Barrier
+    pruner: str, claims: TrialClaims, seconds: float, number: int, all_here: Barrier
 ) -> list[float]:
     """Writes an evaluation a second; the milliseconds that each took, decision included."""
     claim = claims.claim(take_over=False)
@@ -274,7 +275,7 @@ def evaluate(
 
 
 def one_evaluation(
-    name: str, claims: Claims, claim: Claim, count: int, values: list[float]
+    name: str, claims: TrialClaims, claim: TrialClaim, count: int, values: list[float]
 ) -> float:
     pruner = build_pruner(ComponentConfig(name), EVALUATIONS, "min")
     trajectory = LrTrajectory(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)

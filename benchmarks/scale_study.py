@@ -33,13 +33,14 @@ from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
-from lrsearch.queue.claims import Claims
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import UNIT, Studies
 from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import StudyHistory
 from lrsearch.study.study import load_row, open_study
 
@@ -348,10 +349,12 @@ def suggest(url: str) -> None:
 
 
 def suggestion(database: Database, studies: Studies, name: str) -> float:
-    """Claims a unit and chooses its parameters; seconds until it could train."""
+    """Claim a unit and chooses its parameters; seconds until it could train."""
     row = load_row(database, name)
     settings = stored_settings(row.config)
-    claims = Claims(database.session, row.study_id, "somebody/1/1.00", settings.queue)
+    claims = TrialClaims(
+        database.session, row.study_id, "somebody/1/1.00", follow_up, settings.queue
+    )
     started = time.perf_counter()
     claim = claims.claim(take_over=False)
     assert claim is not None, "a unit is open"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import update
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.queue.auxiliary_claims import SideClaim, SideClaims
-from lrsearch.queue.claims import Claim, Claims
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
+from lrsearch.queue.endings import Endings
 from lrsearch.queue.leasing import key
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+from lrsearch.study.follow_up import follow_up
 
 TERMS = QueueSettings(lease=60.0, max_attempts=3)
-Worker = TypeVar("Worker", Claims, SideClaims)
+Worker = TypeVar("Worker", TrialClaims, AuxiliaryClaims)
 
 
 class Shop(Generic[Worker]):
@@ -35,7 +38,7 @@ class Shop(Generic[Worker]):
         self.queue = Queue(self.database.session, self.study_id)
 
     def worker(self, name: str) -> Worker:
-        return self.kind(self.database.session, self.study_id, f"{name}/1/1.00", TERMS)
+        return self.kind(self.database.session, self.study_id, f"{name}/1/1.00", follow_up, TERMS)
 
     def claim(self, name: str, take_over: bool = False) -> tuple[Worker, Any]:
         worker = self.worker(name)
@@ -43,22 +46,24 @@ class Shop(Generic[Worker]):
         assert claim is not None
         return worker, claim
 
-    def expire(self, claim: Claim | SideClaim) -> None:
+    def expire(self, claim: TrialClaim | AuxiliaryClaim) -> None:
         """The owner has been silent for longer than its lease."""
         with self.database.session.begin() as session:
             session.execute(
                 update(self.table)
-                .where(key(self.table) == self._id(claim))
+                .where(key(self.table) == claim.row_id)
                 .values(leased_until=self.table.leased_until - 2 * TERMS.lease)
             )
 
-    def row(self, claim: Claim | SideClaim) -> Any:
+    def reclaim_dead(self, is_dead: Callable[[str], bool], blame: bool = True) -> None:
+        """A parent knows by their processes which owners are dead."""
+        endings = Endings(self.study_id, TERMS.max_attempts, follow_up)
+        endings.reclaim_dead(self.database.session, is_dead, blame)
+
+    def row(self, claim: TrialClaim | AuxiliaryClaim) -> Any:
         """What the database says of it."""
         with self.database.session() as session:
-            return session.get_one(self.table, self._id(claim))
-
-    def _id(self, claim: Claim | SideClaim) -> int:
-        return claim.unit_id if isinstance(claim, Claim) else claim.side_run_id
+            return session.get_one(self.table, claim.row_id)
 
     def close(self) -> None:
         self.studies.close()

@@ -86,7 +86,7 @@ FORBIDDEN = {
     "workers": ("hydra", "lrsearch.dashboard"),
 }  # fmt: skip
 
-LAYERS = (("storage",), ("range_test", "confirm"), ("queue",), ("study",), ("workers",), ("entry",))
+LAYERS = (("storage",), ("queue",), ("range_test", "confirm"), ("study",), ("workers",), ("entry",))
 """The rooms of studies, the lowest first: each may import those below it alone."""
 
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 import yaml
 from command_line import Command
+from lrsearch.course import Course
 from reports import Collected
 
 from lrsearch.checkpoints.store import NoCheckpoints
-from lrsearch.course import Course
 from lrsearch.data.prepare import prepare
 from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script

@@ -9,11 +9,12 @@ from typing import Any
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
-from lrsearch.queue.claims import Claim, Claims
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.states import Outcome
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.study import open_study
 
 INFO = DataInfo(
@@ -39,12 +40,12 @@ class ToldSweep:
         info = None if self.settings.objective is not None else INFO
         study = open_study(self.settings, info, self.database, self.studies)
         self.name, self.study_id, self.queue = study.name, study.study_id, study.queue
-        self.claims = Claims(
-            self.database.session, study.study_id, "far-away/1/1.00", self.settings.queue
+        self.claims = TrialClaims(
+            self.database.session, study.study_id, "far-away/1/1.00", follow_up, self.settings.queue
         )
         self._random = random.Random(0)
 
-    def begin(self) -> Claim:
+    def begin(self) -> TrialClaim:
         """A running trial with a recipe, before its first evaluation."""
         claim = self.claims.claim(take_over=False)
         assert claim is not None, "all units are taken"
@@ -53,7 +54,7 @@ class ToldSweep:
         self.claims.started(claim, {}, recipe.to_dict(), "cpu", columns)
         return claim
 
-    def evaluate(self, claim: Claim, number: int, value: float) -> None:
+    def evaluate(self, claim: TrialClaim, number: int, value: float) -> None:
         """One more evaluation, the `number`th."""
         row: dict[str, Any] = {
             "trial_id": claim.trial_id, "study_id": self.study_id, "step": 10 * number,
@@ -69,7 +70,7 @@ class ToldSweep:
         outcome: str = Outcome.COMPLETE,
         evaluations: int = 3,
         reason: str | None = None,
-    ) -> Claim:
+    ) -> TrialClaim:
         """A trial from beginning to end; its loss falls to `value`."""
         claim = self.begin()
         for number in range(1, evaluations + 1):

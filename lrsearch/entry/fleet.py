@@ -13,6 +13,7 @@ from lrsearch.queue.queue import Queue
 from lrsearch.shell import command, name_word
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database, existing, open_existing
+from lrsearch.study.follow_up import open_again
 from lrsearch.study.index import Shelf, StudyStatus, status_of
 from lrsearch.workers.here import Here
 
@@ -68,7 +69,7 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
 
             again = reopen_failed(database.session, study.study_id)
             print(f"{plural(again, 'failed trial')} {'is' if again == 1 else 'are'} open again")
-        queue.open()
+        open_again(database.session, study.study_id)
         counts, work = queue.counts(), queue.work()
         left = waiting(counts[WorkState.OPEN], work[WorkState.OPEN] - counts[WorkState.OPEN])
         print(f"{study.name} is open: {left}, {work[WorkState.RUNNING]} running")

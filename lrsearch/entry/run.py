@@ -31,6 +31,7 @@ from lrsearch.formatting import duration, plural, the_best
 from lrsearch.launchers import LAUNCHERS
 from lrsearch.loggers.catalogue import check_logger, is_on, prepare_logger
 from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.queue.endings import Endings
 from lrsearch.range_test.stored import found_ranges
 from lrsearch.redaction import redacted
 from lrsearch.results import conclude
@@ -42,6 +43,7 @@ from lrsearch.space.formulas import schedule_problems
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database, absolute, refuse_file
 from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import (
     OpenStudy,
@@ -124,7 +126,7 @@ def _launched(
             where,
             study.queue,
             database.session,
-            settings.queue.max_attempts,
+            Endings(study.study_id, settings.queue.max_attempts, follow_up),
             progress,
             display,
             _output(runtime, settings) / "logs",

@@ -1,188 +1,116 @@
-"""What one worker may do to the units of a study: claim them, and write as long as they are its.
+"""What one worker may do to the work of a study: claim it, and write to it while it owns it.
 
-A unit that has gone to another is not written to: LeaseLost is raised, and nothing changes.
+The rules are the same for trials and auxiliary runs. Nothing is written to work that has gone to
+another worker: LeaseLost is raised instead, and nothing changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.evaluation import Evaluation
-from lrsearch.queue.balance import FamilyBalance
-from lrsearch.queue.endings import Ending, crash, end, open_again
-from lrsearch.queue.leasing import Leasing, Orders, release
+from lrsearch.queue.endings import Endings, mark_waiting
+from lrsearch.queue.leasing import Leasing, Orders, Row, key, release
 from lrsearch.states import WorkState
-from lrsearch.storage import optuna_bridge
-from lrsearch.storage.clock import ticked
-from lrsearch.storage.evaluations import COLUMNS, read_evaluations
-from lrsearch.storage.suggestions import Chosen
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 
-Row = dict[str, Any]
-"""The columns of an EvaluationRow: what can be written again after a transaction that failed."""
-_DEFAULT_TERMS = QueueSettings()
+FollowUp = Callable[[Session, int], None]
+"""Adds what is to follow in a study after some of its work has ended, in the same transaction."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A unit that is this worker's, with its trial."""
+    """Work that this worker owns."""
 
-    unit_id: int
+    row_id: int
+    """Primary key of its row."""
     number: int
-    params: Mapping[str, Any]
     seed: int
     attempt: int
-    trial_id: int
-    trial_number: int
-    is_new: bool
-    """Whether nobody has had it before."""
+    """Counts from 1."""
 
 
-class Claims:
-    """One worker's access to the units of one study."""
+ClaimType = TypeVar("ClaimType", bound=Claim)
+
+
+class Claims(ABC, Generic[Row, ClaimType]):
+    """One worker's access to the rows of one study in one table."""
 
     def __init__(
         self,
+        table: type[Row],
+        order: Any,
         session: sessionmaker[Session],
         study_id: int,
         owner: str,
-        terms: QueueSettings = _DEFAULT_TERMS,
-        balance: FamilyBalance | None = None,
+        follow_up: FollowUp,
+        terms: QueueSettings,
     ) -> None:
-        self.session = session
-        self.study_id, self.terms, self.balance = study_id, terms, balance
-        self._leasing = Leasing(UnitRow, session, study_id, owner, terms)
+        """`order` is the column by which open rows are claimed, the lowest first."""
+        self.table, self._order = table, order
+        self.session, self.study_id, self.terms = session, study_id, terms
+        self.endings = Endings(study_id, terms.max_attempts, follow_up)
+        self._leasing = Leasing(table, session, study_id, owner, terms)
 
-    def claim(self, take_over: bool) -> Claim | None:
-        """The next open unit, with its trial, now this owner's.
+    def claim_where(self, take_over: bool, *which: ColumnElement[bool]) -> ClaimType | None:
+        """Claim the next open row that meets the conditions.
 
-        With `take_over`, if there is none, one whose lease ran out. None when there is nothing,
-        or the study is not open. A unit that ends its workers too often is ended instead.
+        With `take_over`, where none is open, rows are reclaimed whose leases have run out, one at
+        a time, until one of them is open. None when there is nothing to claim, or the study is not
+        open.
         """
-        with self.session.begin() as session:
-            row = self._leasing.take_open(session, UnitRow.number)
-            if row is not None or not take_over:
-                return None if row is None else self._claimed(session, row)
         while True:
             with self.session.begin() as session:
-                row = self._leasing.take_expired(session)
-                if row is None:
-                    return None
-                if row.deaths < self.terms.max_attempts:
+                row = self._leasing.take_open(session, self._order, *which)
+                if row is not None:
                     return self._claimed(session, row)
-                crash(session, row)
+                expired = self._leasing.release_expired(session, *which) if take_over else None
+                if expired is None:
+                    return None
+                self.endings.reclaim(session, expired)
 
-    def _claimed(self, session: Session, row: UnitRow) -> Claim:
-        """The claim, with the unit's trial; a new one is made in the same transaction."""
-        is_new = row.trial_id is None
-        if row.trial_id is None or row.trial_number is None:
-            if self.balance is not None and "scheduler" not in row.params:
-                row.params = {**row.params, **self.balance.next(session, self.study_id)}
-            row.trial_id, row.trial_number = optuna_bridge.create(
-                session, self.study_id, row.number
-            )
-        else:
-            optuna_bridge.set_running(session, row.trial_id)
-        return Claim(
-            unit_id=row.unit_id,
-            number=row.number,
-            params=row.params,
-            seed=row.seed,
-            attempt=row.attempts,
-            trial_id=row.trial_id,
-            trial_number=row.trial_number,
-            is_new=is_new,
-        )
+    @abstractmethod
+    def _claimed(self, session: Session, row: Row) -> ClaimType:
+        """The claim to a row that has just been taken."""
 
-    def renew(self, claim: Claim) -> Orders:
-        """Renews the lease. Raises LeaseLost."""
+    def renew(self, claim: ClaimType) -> Orders:
+        """Renew the lease. Raises LeaseLost."""
         with self._own(claim) as (_, orders):
             return orders
 
-    def started(
-        self,
-        claim: Claim,
-        chosen: Chosen,
-        recipe: Mapping[str, Any],
-        device: str,
-        columns: Mapping[str, Any],
-    ) -> None:
-        """Writes what the trial is about to train. Raises LeaseLost."""
-        with self._own(claim) as (session, _):
-            session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == claim.unit_id)
-                .values(recipe=dict(recipe), device=device)
-            )
-            optuna_bridge.set_parameters(session, claim.trial_id, chosen)
-            optuna_bridge.annotate(session, claim.trial_id, columns)
-            mine = StudyRow.study_id == self.study_id
-            session.execute(update(StudyRow).where(mine).values(ticked()))
-
-    def reported(self, claim: Claim) -> list[Evaluation]:
-        """Return the trial's evaluations in earlier attempts, in order."""
-        query = select(*COLUMNS).where(EvaluationRow.trial_id == claim.trial_id)
+    def is_finished(self, claim: ClaimType) -> bool:
+        """Whether this very attempt has finished: committed, though the answer was lost."""
         with self.session() as session:
-            return read_evaluations(session, query).get(claim.trial_id, [])
-
-    def record(
-        self,
-        claim: Claim,
-        rows: Sequence[Row],
-        replace_from: int | None = None,
-    ) -> Orders:
-        """Write evaluations; those from `replace_from` on are removed first. Raises LeaseLost."""
-        with self._own(claim) as (session, orders):
-            if replace_from is not None:
-                mine = EvaluationRow.trial_id == claim.trial_id
-                session.execute(
-                    delete(EvaluationRow).where(mine, EvaluationRow.evaluation >= replace_from)
-                )
-                optuna_bridge.unreport(session, claim.trial_id, replace_from)
-            if rows:
-                session.execute(insert(EvaluationRow), rows)
-                values = [(row["evaluation"], row["value"]) for row in rows]
-                optuna_bridge.report(session, claim.trial_id, values)
-        return orders
-
-    def finish(self, claim: Claim, outcome: Ending, seconds: float) -> None:
-        """The unit is done. Raises LeaseLost."""
-        with self._own(claim) as (session, _):
-            end(session, self.study_id, claim.unit_id, outcome, seconds)
-
-    def is_finished(self, claim: Claim) -> bool:
-        """Whether this very attempt has finished: its commit went through, the answer was lost."""
-        with self.session() as session:
-            found = session.execute(
-                select(UnitRow.state, UnitRow.attempts).where(UnitRow.unit_id == claim.unit_id)
+            state = session.execute(
+                select(self.table.state, self.table.attempts).where(key(self.table) == claim.row_id)
             ).first()  # None where the study has been deleted
-            return found is not None and tuple(found) == (WorkState.DONE, claim.attempt)
+            return state is not None and tuple(state) == (WorkState.DONE, claim.attempt)
 
-    def is_over(self, claim: Claim) -> bool:
-        """Whether anybody has ended the unit, or deleted its study."""
-        return self._leasing.is_over(claim.unit_id)
+    def is_over(self, claim: ClaimType) -> bool:
+        """Whether any worker has ended the work, or its study has been deleted."""
+        return self._leasing.is_over(claim.row_id)
 
-    def give_back(self, claim: Claim) -> None:
-        """The unit is open again: it was interrupted on purpose. Raises LeaseLost."""
+    def give_back(self, claim: ClaimType) -> None:
+        """Open the work again that was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):
-            release(session, UnitRow, claim.unit_id, claim.attempt)
-            optuna_bridge.set_waiting(session, claim.trial_id)
+            row = release(session, self.table, claim.row_id, claim.attempt)
+            if row is not None:
+                mark_waiting(session, row)
 
-    def died(self, claim: Claim, cause: str) -> None:
-        """The unit has ended this worker: it is open again, or ended where it ends too many.
+    def died(self, claim: ClaimType, cause: str) -> None:
+        """Record that the work has ended this worker's process.
 
-        Nothing changes where another has it.
+        It is open again, or given up. Nothing changes where another worker owns it.
         """
         with self.session.begin() as session:
-            limit = self.terms.max_attempts
-            open_again(session, UnitRow, claim.unit_id, claim.attempt, limit, cause=cause)
+            row = release(session, self.table, claim.row_id, claim.attempt, deaths=1)
+            self.endings.reclaim(session, row, cause)
 
-    def _own(self, claim: Claim) -> AbstractContextManager[tuple[Session, Orders]]:
-        return self._leasing.own(claim.unit_id, claim.attempt)
+    def _own(self, claim: ClaimType) -> AbstractContextManager[tuple[Session, Orders]]:
+        return self._leasing.own(claim.row_id, claim.attempt)

@@ -1,4 +1,9 @@
-"""How units and side runs end; how those whose workers died or failed are opened again."""
+"""How trials and auxiliary runs end; how the work of dead workers is reclaimed.
+
+A worker is known to be dead by its lease, which has run out, by its process, which is gone, or by
+its own word before it ends. Each time its work is released with the death counted (`leasing`), and
+`Endings.reclaim` then gives it up or leaves it open.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.confirm.runs import advance
 from lrsearch.queue.leasing import Row, key, release
-from lrsearch.range_test.stored import stop_without_ranges
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.clock import ticked
@@ -20,172 +23,170 @@ from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
 
 @dataclass(frozen=True)
 class Ending:
-    """How a unit ended."""
+    """How a trial or an auxiliary run ended."""
 
     outcome: str
     value: float | None = None
     reason: str | None = None
     step: int | None = None
     lr: float | None = None
+    """Learning rate at that step."""
     spared_at: int | None = None
     """The evaluation at which it should have been pruned."""
 
 
-def end(
-    session: Session, study_id: int, unit_id: int, outcome: Ending, seconds: float | None
-) -> None:
-    """The unit is done, and so is its trial."""
-    # The study's row is locked until the end of the transaction: no order is given twice.
-    order = session.scalar(
-        update(StudyRow)
-        .where(StudyRow.study_id == study_id)
-        .values(finished=StudyRow.finished + 1, **ticked())
-        .returning(StudyRow.finished)
-    )
-    trial_id = session.scalar(
-        update(UnitRow)
-        .where(UnitRow.unit_id == unit_id)
-        .values(
-            state=WorkState.DONE,
-            leased_until=None,
-            outcome=outcome.outcome,
-            value=outcome.value,
-            reason=outcome.reason,
-            end_step=outcome.step,
-            end_lr=outcome.lr,
-            spared_at=outcome.spared_at,
-            seconds=seconds,
-            finish_order=order,
-            finished_at=func.now(),
+@dataclass(frozen=True)
+class Endings:
+    """Ends the work of one study; each method runs in a transaction of the caller's."""
+
+    study_id: int
+    max_attempts: int
+    """Deaths of workers after which their work is given up."""
+    follow_up: Callable[[Session, int], None]
+    """Adds what is to follow in the study, in the same transaction."""
+
+    def end_trial(
+        self, session: Session, unit_id: int, ending: Ending, seconds: float | None
+    ) -> None:
+        """End a trial slot and its trial."""
+        # The study's row is locked until the end of the transaction: no order is given twice.
+        order = session.scalar(
+            update(StudyRow)
+            .where(StudyRow.study_id == self.study_id)
+            .values(finished=StudyRow.finished + 1, **ticked())
+            .returning(StudyRow.finished)
         )
-        .returning(UnitRow.trial_id)
-    )
-    assert trial_id is not None, "a claimed unit has a trial"
-    if outcome.outcome == Outcome.COMPLETE:
+        trial_id = session.scalar(
+            update(UnitRow)
+            .where(UnitRow.unit_id == unit_id)
+            .values(
+                **_done(ending, seconds),
+                end_step=ending.step,
+                end_lr=ending.lr,
+                spared_at=ending.spared_at,
+                finish_order=order,
+            )
+            .returning(UnitRow.trial_id)
+        )
+        assert trial_id is not None, "a claimed slot has a trial"
+        if ending.outcome == Outcome.COMPLETE:
+            own_rows = EvaluationRow.trial_id == trial_id
+            session.execute(update(EvaluationRow).where(own_rows).values(complete=True))
+        shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
+        last = session.execute(
+            select(EvaluationRow.epoch, EvaluationRow.lr_end)
+            .where(EvaluationRow.trial_id == trial_id)
+            .order_by(EvaluationRow.step.desc())
+            .limit(1)
+        ).first()
+        if last is not None:
+            shown |= {"epochs": last.epoch, "final lr": last.lr_end}
+        if ending.reason is not None:
+            shown["reason"] = ending.reason
+        optuna_bridge.end(session, trial_id, ending.outcome, ending.value, shown)
+        self.follow_up(session, self.study_id)
+
+    def end_auxiliary_run(
+        self,
+        session: Session,
+        run_id: int,
+        ending: Ending,
+        seconds: float | None,
+        **result: Mapping[str, Any],
+    ) -> None:
+        """End an auxiliary run; without `result` it keeps the one it has."""
+        # The study's row is locked until the end of the transaction, as at the end of a trial.
+        study = StudyRow.study_id == self.study_id
+        session.execute(update(StudyRow).where(study).values(ticked()))
         session.execute(
-            update(EvaluationRow).where(EvaluationRow.trial_id == trial_id).values(complete=True)
+            update(SideRunRow)
+            .where(SideRunRow.side_run_id == run_id)
+            .values(**_done(ending, seconds), **result)
         )
-    shown: dict[str, Any] = {} if seconds is None else {"seconds": round(seconds, 3)}
-    last = session.execute(
-        select(EvaluationRow.epoch, EvaluationRow.lr_end)
-        .where(EvaluationRow.trial_id == trial_id)
-        .order_by(EvaluationRow.step.desc())
-        .limit(1)
-    ).first()
-    if last is not None:
-        shown |= {"epochs": last.epoch, "final lr": last.lr_end}
-    if outcome.reason is not None:
-        shown["reason"] = outcome.reason
-    optuna_bridge.end(session, trial_id, outcome.outcome, outcome.value, shown)
-    advance(session, study_id)
+        self.follow_up(session, self.study_id)
 
+    def reclaim(
+        self, session: Session, row: UnitRow | SideRunRow | None, cause: str | None = None
+    ) -> None:
+        """Give up work that too many workers have died of, or leave it open.
 
-def end_side_run(
-    session: Session,
-    study_id: int,
-    side_run_id: int,
-    outcome: Ending,
-    seconds: float | None,
-    **found: Mapping[str, Any],
-) -> None:
-    """The side run is done; without `result` it keeps the one it has."""
-    # The study's row is locked until the end of the transaction, as at the end of a unit.
-    session.execute(update(StudyRow).where(StudyRow.study_id == study_id).values(ticked()))
-    session.execute(
-        update(SideRunRow)
-        .where(SideRunRow.side_run_id == side_run_id)
-        .values(
-            state=WorkState.DONE,
-            leased_until=None,
-            outcome=outcome.outcome,
-            value=outcome.value,
-            reason=outcome.reason,
-            seconds=seconds,
-            finished_at=func.now(),
-            **found,
+        `row` has just been released with the last death counted; None, where another worker owns
+        it, changes nothing. `cause` is what ended the last worker.
+        """
+        if row is None:
+            return
+        if row.deaths < self.max_attempts:
+            mark_waiting(session, row)
+            return
+        reason = f"its workers died or fell silent {row.deaths} times"
+        if cause is not None:
+            reason += f"; the last: {cause}"
+        if isinstance(row, SideRunRow):
+            crashed = Ending(Outcome.CRASHED, reason=reason)
+            self.end_auxiliary_run(session, row.side_run_id, crashed, None)
+            return
+        last_value = session.scalar(
+            select(EvaluationRow.value)
+            .where(EvaluationRow.trial_id == row.trial_id)
+            .order_by(EvaluationRow.evaluation.desc())
+            .limit(1)
         )
-    )
-    stop_without_ranges(session, study_id)
-    advance(session, study_id)
+        crashed = Ending(Outcome.CRASHED, last_value, reason)
+        self.end_trial(session, row.unit_id, crashed, None)
+
+    def reclaim_dead(
+        self,
+        session_of: sessionmaker[Session],
+        is_dead: Callable[[str], bool],
+        blame: bool = True,
+        cause: str | None = None,
+    ) -> None:
+        """Reclaim the work of owners known to be dead, without waiting for their leases.
+
+        Without `blame` no death is counted: the workers were stopped on purpose.
+        """
+        tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
+        for table in tables:
+            with session_of() as session:
+                running = session.execute(
+                    select(key(table), table.owner, table.attempts).where(
+                        table.study_id == self.study_id, table.state == WorkState.RUNNING
+                    )
+                ).all()
+            for row_id, owner, attempt in running:
+                if owner and is_dead(owner):
+                    with session_of.begin() as session:
+                        row = release(session, table, row_id, attempt, deaths=int(blame))
+                        self.reclaim(session, row, cause)
 
 
-def crash(session: Session, row: UnitRow | SideRunRow, cause: str | None = None) -> None:
-    """Ends a unit or a side run that has ended its workers, with what is known of it.
-
-    `cause` is what ended the last one.
-    """
-    reason = f"its workers died or fell silent {row.deaths} times"
-    if cause is not None:
-        reason += f"; the last: {cause}"
-    if isinstance(row, SideRunRow):
-        crashed = Ending(Outcome.CRASHED, reason=reason)
-        end_side_run(session, row.study_id, row.side_run_id, crashed, None)
-        return
-    last = session.scalar(
-        select(EvaluationRow.value)
-        .where(EvaluationRow.trial_id == row.trial_id)
-        .order_by(EvaluationRow.evaluation.desc())
-        .limit(1)
-    )
-    end(session, row.study_id, row.unit_id, Ending(Outcome.CRASHED, last, reason), None)
-
-
-def bury(
-    session_of: sessionmaker[Session],
-    study_id: int,
-    is_dead: Callable[[str], bool],
-    max_attempts: int,
-    blame: bool = True,
-    cause: str | None = None,
-) -> None:
-    """Opens the work of owners that are known to be dead, without waiting for their leases.
-
-    Without `blame` it had no part in it: the workers were stopped. `cause` is what ended them.
-    """
-    tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
-    for table in tables:
-        with session_of() as session:
-            running = session.execute(
-                select(key(table), table.owner, table.attempts).where(
-                    table.study_id == study_id, table.state == WorkState.RUNNING
-                )
-            ).all()
-        for row_id, _, attempt in [one for one in running if one[1] and is_dead(one[1])]:
-            with session_of.begin() as session:
-                open_again(session, table, row_id, attempt, max_attempts, blame, cause)
-
-
-def open_again(
-    session: Session,
-    table: type[Row],
-    row_id: int,
-    attempt: int,
-    max_attempts: int,
-    blame: bool = True,
-    cause: str | None = None,
-) -> None:
-    """Open work whose owner is dead, or end it where it has ended too many.
-
-    Nothing changes where another has it: each death is counted once.
-    """
-    row = release(session, table, row_id, attempt, deaths=int(blame))
-    if row is None:
-        return
-    if row.deaths >= max_attempts:
-        crash(session, row, cause)
-    elif isinstance(row, UnitRow) and row.trial_id is not None:
+def mark_waiting(session: Session, row: UnitRow | SideRunRow) -> None:
+    """Show the trial of work that is open again as waiting for a worker."""
+    if isinstance(row, UnitRow) and row.trial_id is not None:
         optuna_bridge.set_waiting(session, row.trial_id)
 
 
+def _done(ending: Ending, seconds: float | None) -> dict[str, Any]:
+    """The columns that trial slots and auxiliary runs share when they are done."""
+    return {
+        "state": WorkState.DONE,
+        "leased_until": None,
+        "outcome": ending.outcome,
+        "value": ending.value,
+        "reason": ending.reason,
+        "seconds": seconds,
+        "finished_at": func.now(),
+    }
+
+
 def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
-    """Opens what failed or crashed, trials under their own numbers; how many."""
+    """Open what failed or crashed, trials under their own numbers; return how many."""
     with session_of.begin() as session:
-        units = _reopen_failed(session, UnitRow, study_id)
-        for unit in units:
-            unit.finish_order = None
-            if unit.trial_id is not None:
-                optuna_bridge.set_waiting(session, unit.trial_id)
-        return len(units) + len(_reopen_failed(session, SideRunRow, study_id))
+        slots = _reopen_failed(session, UnitRow, study_id)
+        for slot in slots:
+            slot.finish_order = None
+            mark_waiting(session, slot)
+        return len(slots) + len(_reopen_failed(session, SideRunRow, study_id))
 
 
 def _reopen_failed(session: Session, table: type[Row], study_id: int) -> Sequence[Row]:

@@ -69,10 +69,23 @@ class Leasing(Generic[Row]):
         )
         # Repeated outside: on a database without row locks two may have read the same row.
         first = (self._id == _first(following)) & (self.table.state == WorkState.OPEN)
-        return self._take(session, first, deaths=0)
+        return session.scalar(
+            update(self.table)
+            .where(first, self._study_is_open())
+            .values(
+                state=WorkState.RUNNING,
+                owner=self.owner,
+                leased_until=database_now() + self.terms.lease,
+                attempts=self.table.attempts + 1,
+            )
+            .returning(self.table)
+        )
 
-    def take_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
-        """The same for the row whose lease ran out first: its owner has died, or fallen silent."""
+    def release_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
+        """Open the row whose lease ran out first: its owner has died, or fallen silent.
+
+        None when there is none, or the study is not open.
+        """
         expired = (self.table.state == WorkState.RUNNING) & not_(holds(self.table))
         following = (
             select(self._id)
@@ -81,24 +94,16 @@ class Leasing(Generic[Row]):
         )
         # That a lease is void because the clock was set back is no sign that its owner died.
         died = case((self.table.leased_until < database_now(), 1), else_=0)
-        return self._take(session, (self._id == _first(following)) & expired, died)
-
-    def _take(
-        self, session: Session, which: ColumnElement[bool], deaths: int | ColumnElement[int]
-    ) -> Row | None:
-        state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
         return session.scalar(
             update(self.table)
-            .where(which, state.scalar_subquery() == StudyState.OPEN)
-            .values(
-                state=WorkState.RUNNING,
-                owner=self.owner,
-                leased_until=database_now() + self.terms.lease,
-                attempts=self.table.attempts + 1,
-                deaths=self.table.deaths + deaths,
-            )
+            .where((self._id == _first(following)) & expired, self._study_is_open())
+            .values(_released(self.table, died))
             .returning(self.table)
         )
+
+    def _study_is_open(self) -> ColumnElement[bool]:
+        state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
+        return state.scalar_subquery() == StudyState.OPEN
 
     @contextmanager
     def own(self, row_id: int, attempt: int) -> Iterator[tuple[Session, Orders]]:
@@ -152,9 +157,19 @@ def release(
     return session.scalar(
         update(table)
         .where(key(table) == row_id, table.attempts == attempt, table.state == WorkState.RUNNING)
-        .values(state=WorkState.OPEN, owner=None, leased_until=None, deaths=table.deaths + deaths)
+        .values(_released(table, deaths))
         .returning(table)
     )
+
+
+def _released(table: type[Row], deaths: int | ColumnElement[int]) -> dict[str, Any]:
+    """The columns of a row that is open again, after so many deaths more."""
+    return {
+        "state": WorkState.OPEN,
+        "owner": None,
+        "leased_until": None,
+        "deaths": table.deaths + deaths,
+    }
 
 
 def key(table: type[Row]) -> Any:

@@ -8,8 +8,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.confirm.runs import advance
-from lrsearch.range_test.stored import try_again
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.clock import ticked
@@ -145,37 +143,24 @@ class Queue:
             ):
                 return None
             reason = str(last[0][1])
-            self._set_state(
+            set_study_state(
                 session,
+                self.study_id,
                 StudyState.FAILED,
                 f"{FAILURES_IN_A_ROW} trials failed in a row; the last:\n{reason}",
                 hand_back=True,
             )
             return reason
 
-    def open(self) -> None:
-        """Workers may claim."""
-        with self._session.begin() as session:
-            self._set_state(session, StudyState.OPEN, None, hand_back=False)
-            try_again(session, self.study_id)
-            advance(session, self.study_id)
-
     def pause(self) -> None:
         """Running trials are handed back, and nothing is claimed until the study is opened."""
         with self._session.begin() as session:
-            self._set_state(session, StudyState.PAUSED, "paused", hand_back=True)
+            set_study_state(session, self.study_id, StudyState.PAUSED, "paused", hand_back=True)
 
     def stop(self, reason: str, hand_back: bool) -> None:
         """Nothing more is claimed; running trials end, or are handed back."""
         with self._session.begin() as session:
-            self._set_state(session, StudyState.STOPPED, reason, hand_back)
-
-    def _set_state(self, session: Session, state: str, reason: str | None, hand_back: bool) -> None:
-        session.execute(
-            update(StudyRow)
-            .where(StudyRow.study_id == self.study_id)
-            .values(state=state, stopped=reason, hand_back=hand_back)
-        )
+            set_study_state(session, self.study_id, StudyState.STOPPED, reason, hand_back)
 
     def spent(self) -> float:
         """Seconds of wall clock in which anybody has worked on the study."""
@@ -196,3 +181,14 @@ class Queue:
             session.execute(
                 update(StudyRow).where(StudyRow.study_id == self.study_id).values(ticked_at=None)
             )
+
+
+def set_study_state(
+    session: Session, study_id: int, state: StudyState, reason: str | None, hand_back: bool
+) -> None:
+    """Open, pause or stop a study; `hand_back` is whether running work is to be handed back."""
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.study_id == study_id)
+        .values(state=state, stopped=reason, hand_back=hand_back)
+    )

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.display import Display
 from lrsearch.errors import LrsearchError
 from lrsearch.files import new_file
-from lrsearch.queue.endings import bury
+from lrsearch.queue.endings import Endings
 from lrsearch.queue.owners import host_name, is_dead
 from lrsearch.queue.queue import Queue
 from lrsearch.shell import command, name_word
@@ -67,14 +67,14 @@ class Launcher:
         where: list[Place],
         queue: Queue,
         session_of: sessionmaker[Session],
-        max_attempts: int,
+        endings: Endings,
         progress: Progress,
         display: Display,
         logs: Path,
     ) -> None:
         self.name, self.here, self.where = name, here, where
         self.queue, self.progress = queue, progress
-        self.session_of, self.max_attempts = session_of, max_attempts
+        self.session_of, self.endings = session_of, endings
         self.display, self.logs = display, logs
         self.interrupts = 0
         self.timed_out = False
@@ -93,7 +93,7 @@ class Launcher:
         Of what ran here nothing is left RUNNING. Raises WorkersFailed when workers die before they
         can work.
         """
-        self._bury_dead()
+        self._reclaim_dead()
         self.queue.tick()
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0
@@ -103,7 +103,7 @@ class Launcher:
                     time.sleep(self.display.interval)
             finally:
                 self._kill()
-                self._bury_dead(blame=False)
+                self._reclaim_dead(blame=False)
                 self._look(None)
                 self.queue.tick()
                 if not self._snapshot.owners:
@@ -118,7 +118,7 @@ class Launcher:
             if self.interrupts > 1:
                 self._kill()
             self._kill_silent()
-            self._bury()
+            self._remove_ended()
             if not self._is_stopping():
                 self._hire()
         except Exception as error:
@@ -228,10 +228,10 @@ class Launcher:
             )
             return Path(os.devnull).open("wb")
 
-    def _bury(self) -> None:
-        """Takes away the workers that ended; opens what the dead ones held."""
+    def _remove_ended(self) -> None:
+        """Remove the workers that have ended, and reclaim the work of those that died."""
         for worker in [w for w in self._workers if w.process.poll() is not None]:
-            self._bury_dead(not self._is_stopping(), worker.hung)
+            self._reclaim_dead(not self._is_stopping(), worker.hung)
             self._workers.remove(worker)
             worker.heard.close()
             code = worker.process.returncode
@@ -260,8 +260,8 @@ class Launcher:
             f"another takes its place. Its log: {worker.log}"
         )
 
-    def _bury_dead(self, blame: bool = True, cause: str | None = None) -> None:
-        bury(self.session_of, self.queue.study_id, is_dead, self.max_attempts, blame, cause)
+    def _reclaim_dead(self, blame: bool = True, cause: str | None = None) -> None:
+        self.endings.reclaim_dead(self.session_of, is_dead, blame, cause)
 
     def _tell_to_stop(self) -> None:
         for worker in self._workers:

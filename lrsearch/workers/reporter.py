@@ -14,8 +14,8 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.formatting import number
 from lrsearch.loggers.catalogue import TrialLog
 from lrsearch.pruning.rules import Peers, Pruner, Running
-from lrsearch.queue.claims import Claim, Claims, Row
 from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.queue.trial_claims import Row, TrialClaim, TrialClaims
 from lrsearch.storage.evaluations import to_columns
 from lrsearch.storage.outages import Trouble, in_words, refusals_in_words, trouble
 from lrsearch.training.loop import Diverged, Stopped
@@ -38,7 +38,7 @@ class NeverANumber(Exception):
 class Outbox:
     """Evaluations on their way to the database, kept in order while it does not answer."""
 
-    def __init__(self, claims: Claims, claim: Claim) -> None:
+    def __init__(self, claims: TrialClaims, claim: TrialClaim) -> None:
         self._claims, self._claim = claims, claim
         self._rows: list[Row] = []
         self._replace_from: int | None = None
@@ -95,8 +95,8 @@ class Reporter:
     def __init__(
         self,
         metric: MetricSettings,
-        claims: Claims,
-        claim: Claim,
+        claims: TrialClaims,
+        claim: TrialClaim,
         lease: Lease,
         outbox: Outbox,
         pruner: Pruner,

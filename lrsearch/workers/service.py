@@ -16,11 +16,11 @@ from lrsearch.errors import LrsearchError, UserError
 from lrsearch.loggers.catalogue import build_logger
 from lrsearch.objective import build_objective
 from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.queue.auxiliary_claims import SideClaims
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.balance import FamilyBalance
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.redaction import redacted
 from lrsearch.shell import command, name_word
 from lrsearch.states import RunKind, StudyState, WorkState
@@ -28,6 +28,7 @@ from lrsearch.storage.database import Database, unusable, why
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.outages import Contact, Waits, passes, persist, refusals_in_words
 from lrsearch.storage.tables import StudyRow
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import Shelf, Waiting
 from lrsearch.study.study import find_row, load_row
 from lrsearch.workers.attempt import Attempts
@@ -48,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """Claims and works until told to stop or, with `until_empty`, until nothing is left."""
+    """Claim and works until told to stop or, with `until_empty`, until nothing is left."""
 
     def __init__(self, here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:
         self._here, self._only, self._until_empty, self._stop = here, only, until_empty, stop
@@ -172,11 +173,13 @@ class Service:
         store = Store(self._here.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)
         attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
-        claims = Claims(session, study_id, me, settings.queue, FamilyBalance.of(settings))
+        claims = TrialClaims(
+            session, study_id, me, follow_up, settings.queue, FamilyBalance.of(settings)
+        )
         open_log = build_logger(settings.logger)
         return _Workers(
             Worker(attempts, pruner, claims, self._studies, open_log),
-            SideWorker(attempts, SideClaims(session, study_id, me, settings.queue)),
+            SideWorker(attempts, AuxiliaryClaims(session, study_id, me, follow_up, settings.queue)),
         )
 
 

@@ -11,7 +11,7 @@ from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.queue.auxiliary_claims import SideClaim, SideClaims
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
 from lrsearch.queue.endings import Ending
 from lrsearch.range_test.stored import keep_ranges
 from lrsearch.recipe import Recipe
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from lrsearch.range_test.result import RangeTest
 
 Result = Mapping[str, Any]
-Kind = Callable[[SideClaim, Lease, Checkpoints], tuple[Ending, Result]]
+Kind = Callable[[AuxiliaryClaim, Lease, Checkpoints], tuple[Ending, Result]]
 
 
 class SideWorker:
     """Works on the side runs of one study."""
 
-    def __init__(self, attempts: Attempts, claims: SideClaims) -> None:
+    def __init__(self, attempts: Attempts, claims: AuxiliaryClaims) -> None:
         self.attempts, self.claims = attempts, claims
         self._kinds: dict[str, Kind] = {
             RunKind.CONFIRM: self._confirm,
@@ -44,7 +44,7 @@ class SideWorker:
             RunKind.RANGE_TEST: self._range_test,
         }
 
-    def run(self, claim: SideClaim) -> None:
+    def run(self, claim: AuxiliaryClaim) -> None:
         """Brings one to its end, hands it back when told to, or leaves it if it was lost."""
         started = time.perf_counter()
         log = WorkLog(self.attempts.settings.study.name, _name(claim), self._metric(claim.kind))
@@ -77,7 +77,9 @@ class SideWorker:
         metric = self.attempts.settings.metric.name
         return _on_test(metric) if kind == RunKind.TEST else metric
 
-    def _finish(self, claim: SideClaim, outcome: Ending, result: Result, seconds: float) -> Ending:
+    def _finish(
+        self, claim: AuxiliaryClaim, outcome: Ending, result: Result, seconds: float
+    ) -> Ending:
         """Writes how the run ended and its result; how it ended by what was written."""
 
         def keep(session: Session) -> None:
@@ -97,7 +99,7 @@ class SideWorker:
         return self.attempts.finish(outcome, write)
 
     def _confirm(
-        self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
+        self, claim: AuxiliaryClaim, lease: Lease, checkpoints: Checkpoints
     ) -> tuple[Ending, Result]:
         """A trial's recipe again, on another seed; its weights are kept for the test."""
         attempts, should_stop = self.attempts, self.attempts.should_stop(lease)
@@ -115,7 +117,7 @@ class SideWorker:
         return outcome, report.result()
 
     def _range_test(
-        self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
+        self, claim: AuxiliaryClaim, lease: Lease, checkpoints: Checkpoints
     ) -> tuple[Ending, Result]:
         """The ranges of learning rates, before the first trial. It is soon run again from start."""
         from lrsearch.range_test.run import find_ranges
@@ -137,7 +139,7 @@ class SideWorker:
         return outcome, {} if test is None else test.to_json()
 
     def _test(
-        self, claim: SideClaim, lease: Lease, checkpoints: Checkpoints
+        self, claim: AuxiliaryClaim, lease: Lease, checkpoints: Checkpoints
     ) -> tuple[Ending, Result]:
         """The weights of the confirmed winner's runs on the test part."""
         attempts, scored = self.attempts, _Scores(self._metric(RunKind.TEST))
@@ -160,7 +162,7 @@ class SideWorker:
         return outcome, {**claim.result, "scores": scored.found}
 
 
-def _name(claim: SideClaim) -> str:
+def _name(claim: AuxiliaryClaim) -> str:
     """What the worker's log calls it."""
     if claim.kind == RunKind.CONFIRM:
         return f"trial {claim.trial_number} on fresh seed {claim.seed}"
@@ -187,8 +189,8 @@ class SideReport:
     def __init__(
         self,
         metric: MetricSettings,
-        claims: SideClaims,
-        claim: SideClaim,
+        claims: AuxiliaryClaims,
+        claim: AuxiliaryClaim,
         lease: Lease,
         should_stop: Callable[[], bool],
     ) -> None:

@@ -14,8 +14,8 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.forecast import History
 from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
 from lrsearch.pruning.rules import Pruner
-from lrsearch.queue.claims import Claim, Claims
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.recipe import Recipe
 from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
@@ -39,7 +39,7 @@ class Worker:
         self,
         attempts: Attempts,
         pruner: Pruner,
-        claims: Claims,
+        claims: TrialClaims,
         studies: Studies,
         open_log: OpenLog | None = None,
     ) -> None:
@@ -48,7 +48,7 @@ class Worker:
         self.claims, self.studies = claims, studies
         self.open_log = open_log
 
-    def run(self, claim: Claim) -> None:
+    def run(self, claim: TrialClaim) -> None:
         """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
         started = time.perf_counter()
         name, metric = self.settings.study.name, self.settings.metric.name
@@ -94,7 +94,7 @@ class Worker:
         )
 
     def _train(
-        self, claim: Claim, log: WorkLog, reporter: Reporter, checkpoints: Checkpoints
+        self, claim: TrialClaim, log: WorkLog, reporter: Reporter, checkpoints: Checkpoints
     ) -> None:
         """All of an attempt that depends on the trial's recipe or on the user's code."""
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
@@ -110,7 +110,7 @@ class Worker:
         if weights is not None and value is not None:
             self.attempts.until_stopped(lambda: self._keep_best(claim, value, weights))
 
-    def _open_log(self, claim: Claim, recipe: Recipe) -> TrialLog | None:
+    def _open_log(self, claim: TrialClaim, recipe: Recipe) -> TrialLog | None:
         """A log that follows the trial, if there is a logger."""
         if self.open_log is None:
             return None
@@ -124,7 +124,7 @@ class Worker:
             )
         )
 
-    def _begin(self, claim: Claim) -> tuple[Recipe, list[Evaluation]]:
+    def _begin(self, claim: TrialClaim) -> tuple[Recipe, list[Evaluation]]:
         """Settles what the trial trains; what earlier attempts have reported."""
         name = self.settings.study.name
         with self._history() as history:
@@ -146,14 +146,14 @@ class Worker:
         mode = self.settings.metric.mode
         return open_history(self.claims.session, self.claims.study_id, mode)
 
-    def _sampler(self, claim: Claim, history: History) -> BaseSampler:
+    def _sampler(self, claim: TrialClaim, history: History) -> BaseSampler:
         """A sampler seeded by the unit, so that a study's trials do not depend on who runs them."""
         sampler, seed = self.settings.sampler, self.settings.study.seed
         unit_seed = derived_seed(seed, "sampler", claim.number)
         order = Order(self.settings.space, history, claim.params, seed, unit_seed)
         return build_sampler(sampler, order)
 
-    def _finish(self, claim: Claim, outbox: Outbox, outcome: Ending, seconds: float) -> Ending:
+    def _finish(self, claim: TrialClaim, outbox: Outbox, outcome: Ending, seconds: float) -> Ending:
         """Writes how the trial ended; what was written."""
 
         def write(ended: Ending) -> None:
@@ -169,7 +169,9 @@ class Worker:
             self.attempts.until_stopped(self.attempts.queue.stop_after_failures)
         return ended
 
-    def _keep_best(self, claim: Claim, value: float, weights: Mapping[str, torch.Tensor]) -> None:
+    def _keep_best(
+        self, claim: TrialClaim, value: float, weights: Mapping[str, torch.Tensor]
+    ) -> None:
         """Keeps the final weights if the trial is among the best, and drops those it displaces."""
         keep = self.settings.train.keep_best
         if not keep:

@@ -10,10 +10,11 @@ from told_sweep import INFO, ToldSweep, digits
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.confirm.read import read_confirmation
-from lrsearch.queue.auxiliary_claims import SideClaim, SideClaims
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
 from lrsearch.queue.endings import Ending, reopen_failed
 from lrsearch.states import Outcome, RunKind
 from lrsearch.storage.tables import SideRunRow
+from lrsearch.study.follow_up import follow_up, open_again
 from lrsearch.study.index import Shelf
 from lrsearch.study.study import open_study
 
@@ -25,7 +26,7 @@ class Confirmed(ToldSweep):
 
     def __init__(self, url: str, *overrides: str) -> None:
         super().__init__(url, 3, *overrides)
-        self.side = SideClaims(self.database.session, self.study_id, "far/1/1.00")
+        self.side = AuxiliaryClaims(self.database.session, self.study_id, "far/1/1.00", follow_up)
 
     def search(self, values: tuple[float, ...] = (0.3, 0.1, 0.2)) -> None:
         for value in values:
@@ -36,12 +37,12 @@ class Confirmed(ToldSweep):
             query = select(SideRunRow).where(SideRunRow.kind == kind)
             return list(session.scalars(query.order_by(SideRunRow.side_run_id)))
 
-    def claim(self) -> SideClaim:
+    def claim(self) -> AuxiliaryClaim:
         claim = self.side.claim(take_over=False)
         assert claim is not None
         return claim
 
-    def run(self, value: float | None, outcome: str = Outcome.COMPLETE) -> SideClaim:
+    def run(self, value: float | None, outcome: str = Outcome.COMPLETE) -> AuxiliaryClaim:
         claim = self.claim()
         self.side.finish(claim, Ending(outcome, value), claim.result, 1.0)
         return claim
@@ -102,9 +103,9 @@ def test_a_study_that_was_stopped_is_confirmed_when_it_is_opened_again(sweep: Co
     sweep.queue.stop("by hand", hand_back=False)
     sweep.claims.finish(last, Ending(Outcome.COMPLETE, 0.2), 1.0)
     assert sweep.rows() == []
-    sweep.queue.open()
+    open_again(sweep.database.session, sweep.study_id)
     assert len(sweep.rows()) == 6
-    sweep.queue.open()
+    open_again(sweep.database.session, sweep.study_id)
     assert len(sweep.rows()) == 6
 
 
@@ -138,7 +139,7 @@ def test_a_failed_run_that_is_tried_again_brings_its_candidate_back(sweep: Confi
     sweep.search()
     sweep.run(None, Outcome.FAILED)
     assert reopen_failed(sweep.database.session, sweep.study_id) == 1
-    sweep.queue.open()
+    open_again(sweep.database.session, sweep.study_id)
     assert [row.state for row in sweep.rows()] == ["open"] * 6
 
 
@@ -151,7 +152,7 @@ def test_the_winner_alone_is_tested_once_when_all_runs_have_ended(sweep: Confirm
     (test,) = sweep.rows(RunKind.TEST)
     assert (test.trial_number, test.result) == (2, {"runs": [1, 3, 5]})
     sweep.run(0.2)
-    sweep.queue.open()
+    open_again(sweep.database.session, sweep.study_id)
     assert len(sweep.rows(RunKind.TEST)) == 1
     assert Shelf(sweep.database.session).waiting() == []
 

@@ -81,14 +81,15 @@ def test_no_text_leaves_its_block_of_code(text: str) -> None:
 
 
 def test_the_note_of_a_confirmed_study_leads_with_what_was_confirmed(url: str) -> None:
-    from lrsearch.queue.auxiliary_claims import SideClaims
+    from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
     from lrsearch.queue.endings import Ending
+    from lrsearch.study.follow_up import follow_up
 
     sweep = ToldSweep(url, 2, "confirm.top=2", "confirm.seeds=2")
     sweep.trial(0.25)
     lucky = sweep.trial(0.2)
     assert "Not confirmed yet (confirming the best 2: 0 of 4 runs)" in the_note(sweep)
-    side = SideClaims(sweep.database.session, sweep.study_id, "far/1/1.00")
+    side = AuxiliaryClaims(sweep.database.session, sweep.study_id, "far/1/1.00", follow_up)
     for value in (0.4, 0.26, 0.41, 0.27):
         claim = side.claim(take_over=False)
         assert claim is not None

@@ -16,10 +16,11 @@ from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import Shelf
 from lrsearch.study.study import open_study
 
@@ -31,12 +32,14 @@ INFO = DataInfo(
 
 
 @pytest.fixture
-def claims(command: Command) -> Claims:
+def claims(command: Command) -> TrialClaims:
     """A study of three trials, and a worker on it."""
     settings: Settings = load_settings(["+sweep=digits", "study.n_trials=3"])
     studies, database = open_storage(URL)
     study = open_study(settings, INFO, database, studies)
-    return Claims(database.session, study.study_id, "far-away/1/1.00", settings.queue)
+    return TrialClaims(
+        database.session, study.study_id, "far-away/1/1.00", follow_up, settings.queue
+    )
 
 
 def state(name: str = "digits") -> str:
@@ -46,7 +49,7 @@ def state(name: str = "digits") -> str:
     return found
 
 
-def test_status_lists_the_studies_and_what_is_done(command: Command, claims: Claims) -> None:
+def test_status_lists_the_studies_and_what_is_done(command: Command, claims: TrialClaims) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
     code, out, _ = command("status")
@@ -60,7 +63,7 @@ def test_status_lists_the_studies_and_what_is_done(command: Command, claims: Cla
     assert "trial 1 on far-away/1/1.00: just begun" in out
 
 
-def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: Claims) -> None:
+def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: TrialClaims) -> None:
     assert command("pause", "digits")[0] == 0
     assert state() == "paused"
     code, out, _ = command("resume", "digits")
@@ -77,7 +80,7 @@ def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: Claims)
 
 @pytest.mark.parametrize("verb", ["pause", "stop"])
 def test_what_is_done_is_neither_paused_nor_stopped(
-    command: Command, claims: Claims, verb: str
+    command: Command, claims: TrialClaims, verb: str
 ) -> None:
     while claim := claims.claim(take_over=False):
         claims.finish(claim, Ending("complete", 0.5), 1.0)
@@ -86,7 +89,7 @@ def test_what_is_done_is_neither_paused_nor_stopped(
     assert state() == "open"
 
 
-def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Claims) -> None:
+def test_failed_trials_are_tried_again_when_asked(command: Command, claims: TrialClaims) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
     claims.finish(claim, Ending("failed", reason="no disk"), 1.0)
@@ -100,7 +103,7 @@ def test_failed_trials_are_tried_again_when_asked(command: Command, claims: Clai
 
 
 def test_a_study_is_deleted_only_with_yes_and_only_when_nothing_runs(
-    command: Command, claims: Claims, tmp_path: Path
+    command: Command, claims: TrialClaims, tmp_path: Path
 ) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
@@ -121,7 +124,7 @@ def test_a_study_is_deleted_only_with_yes_and_only_when_nothing_runs(
 
 @pytest.mark.parametrize("arguments", [("pause",), ("stop", "digist"), ("resume", "a", "b")])
 def test_a_study_must_be_named_and_a_typo_is_helped(
-    command: Command, claims: Claims, arguments: tuple[str, ...]
+    command: Command, claims: TrialClaims, arguments: tuple[str, ...]
 ) -> None:
     code, _, error = command(*arguments)
     assert code == 2
@@ -138,7 +141,7 @@ def test_a_study_must_be_named_and_a_typo_is_helped(
     ],
 )  # fmt: skip
 def test_a_study_that_is_not_there_is_told_in_the_same_words_everywhere(
-    command: Command, claims: Claims, arguments: tuple[str, ...]
+    command: Command, claims: TrialClaims, arguments: tuple[str, ...]
 ) -> None:
     code, out, error = command(*arguments)
     assert (code, out) == (2, "")
@@ -207,7 +210,7 @@ def test_an_unknown_place_is_refused(command: Command) -> None:
 
 
 def test_the_doctor_finds_what_is_right_and_what_is_wrong(
-    command: Command, claims: Claims, monkeypatch: pytest.MonkeyPatch
+    command: Command, claims: TrialClaims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, _ = command("doctor")
     assert code == 0
@@ -223,7 +226,7 @@ def test_the_doctor_finds_what_is_right_and_what_is_wrong(
 
 
 def test_the_doctor_makes_no_folder_and_says_which_one_is_missing(
-    command: Command, claims: Claims, tmp_path: Path
+    command: Command, claims: TrialClaims, tmp_path: Path
 ) -> None:
     place = tmp_path / "shared" / "ours"
     before = sorted(tmp_path.iterdir())
@@ -255,7 +258,7 @@ def test_the_doctor_counts_connections(command: Command, new_database: Callable[
 
 
 def test_the_doctor_leaves_no_table_behind_and_takes_an_old_one_away(
-    command: Command, claims: Claims
+    command: Command, claims: TrialClaims
 ) -> None:
     with connect(URL).begin() as connection:
         connection.execute(text("create table lrsearch_doctor (n integer)"))

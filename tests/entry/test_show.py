@@ -12,10 +12,11 @@ from sqlalchemy import text
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.config.settings import QueueSettings
 from lrsearch.pictures.curves import RATES_NOTE
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.database import Database
+from lrsearch.study.follow_up import follow_up
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_where_and_why_a_trial_ended_is_shown(command: Command, swept: Path) -> 
     database = Database("sqlite:///lrsearch.db")
     study_id = read_study(database, "digits", curves=False).study_id
     Queue(database.session, study_id).add([({}, 1), ({}, 2), ({}, 3)], first=6)
-    claims = Claims(database.session, study_id, "far-away/1/1.00", QueueSettings())
+    claims = TrialClaims(database.session, study_id, "far-away/1/1.00", follow_up, QueueSettings())
     for outcome in (
         Ending("diverged", None, "the loss is nan", step=17, lr=0.25),
         Ending("failed", None, "Traceback [most recent]:\nValueError: [a] bug"),

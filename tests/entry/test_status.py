@@ -11,20 +11,21 @@ from command_line import Command
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.entry import status
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.database import Database
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.study import load_row
 
 
 @pytest.fixture
-def open_unit(swept: Path) -> Claims:
+def open_unit(swept: Path) -> TrialClaims:
     """The swept study with one more unit to do, and a worker that could do it."""
     database = Database("sqlite:///lrsearch.db")
     study_id = load_row(database, "digits").study_id
     Queue(database.session, study_id).add([({}, 1)], first=6)
-    return Claims(database.session, study_id, "far-away/1/1.00", QueueSettings())
+    return TrialClaims(database.session, study_id, "far-away/1/1.00", follow_up, QueueSettings())
 
 
 def test_a_finished_study_says_how_long_it_took(command: Command, swept: Path) -> None:
@@ -44,7 +45,7 @@ def test_for_programs_it_is_json_and_nothing_else(command: Command, swept: Path)
 
 
 def test_trials_that_wait_for_a_worker_are_told_with_how_to_start_one(
-    command: Command, open_unit: Claims
+    command: Command, open_unit: TrialClaims
 ) -> None:
     said = (
         "1 trial waits, no worker is at it; to start one: python -m lrsearch worker --sweep digits"
@@ -64,7 +65,7 @@ def test_watching_what_is_done_says_each_line_once(command: Command, swept: Path
 
 
 def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
-    command: Command, open_unit: Claims, monkeypatch: pytest.MonkeyPatch
+    command: Command, open_unit: TrialClaims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(seconds: float) -> None:
         claim = open_unit.claim(take_over=False)
@@ -80,7 +81,7 @@ def test_watching_ends_when_the_study_is_done_with_a_line_for_each_trial(
 
 
 def test_watching_all_shows_each_change_and_ends_with_the_last(
-    command: Command, open_unit: Claims, monkeypatch: pytest.MonkeyPatch
+    command: Command, open_unit: TrialClaims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(seconds: float) -> None:
         claim = open_unit.claim(take_over=False)
@@ -96,7 +97,7 @@ def test_watching_all_shows_each_change_and_ends_with_the_last(
 @pytest.mark.parametrize("names", [(), ("digits",)])
 def test_ctrl_c_ends_watching_quietly(
     command: Command,
-    open_unit: Claims,
+    open_unit: TrialClaims,
     monkeypatch: pytest.MonkeyPatch,
     names: tuple[str, ...],
 ) -> None:

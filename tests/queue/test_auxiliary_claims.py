@@ -6,20 +6,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from shop import TERMS, Shop
+from shop import Shop
 
-from lrsearch.queue.auxiliary_claims import SideClaims
-from lrsearch.queue.endings import Ending, bury, reopen_failed
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
+from lrsearch.queue.endings import Ending, reopen_failed
 from lrsearch.queue.leasing import LeaseLost
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.tables import SideRunRow
+from lrsearch.study.follow_up import open_again
 from lrsearch.study.index import Shelf
 
 
-class SideRuns(Shop[SideClaims]):
+class SideRuns(Shop[AuxiliaryClaims]):
     """Three of two kinds, in a study without trials."""
 
-    kind, table = SideClaims, SideRunRow
+    kind, table = AuxiliaryClaims, SideRunRow
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -69,7 +70,7 @@ def test_many_workers_never_share_one(shop: SideRuns) -> None:
     def work(name: int) -> list[int]:
         worker, mine = shop.worker(str(name)), []
         while claim := worker.claim(take_over=False):
-            mine.append(claim.side_run_id)
+            mine.append(claim.row_id)
         return mine
 
     with ThreadPoolExecutor(2) as pool:
@@ -80,7 +81,7 @@ def test_many_workers_never_share_one(shop: SideRuns) -> None:
 def test_nothing_is_claimed_of_a_study_that_is_not_open(shop: SideRuns) -> None:
     shop.queue.pause()
     assert shop.worker("a").claim(take_over=True) is None
-    shop.queue.open()
+    open_again(shop.database.session, shop.study_id)
     assert shop.worker("a").claim(take_over=True) is not None
 
 
@@ -91,7 +92,7 @@ def test_whoever_lost_its_lease_changes_nothing_more(shop: SideRuns) -> None:
     shop.expire(claim)
     assert shop.worker("d").claim(take_over=False) is None
     _, taken = shop.claim("d", take_over=True)
-    assert (taken.side_run_id, taken.attempt) == (claim.side_run_id, 2)
+    assert (taken.row_id, taken.attempt) == (claim.row_id, 2)
     assert taken.result == {"curve": [1.0]}
     for write in (
         lambda: late.renew(claim),
@@ -141,12 +142,12 @@ def test_those_of_the_dead_are_opened_at_once(shop: SideRuns) -> None:
     def is_dead(owner: str) -> bool:
         return owner.startswith("dead")
 
-    bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts)
+    shop.reclaim_dead(is_dead)
     assert (shop.row(claim).state, shop.row(claim).deaths) == (WorkState.OPEN, 1)
     assert shop.row(other).state == WorkState.RUNNING
     _, again = shop.claim("dead")
-    bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts, blame=False)
-    assert (again.side_run_id, shop.row(again).deaths) == (claim.side_run_id, 1)
+    shop.reclaim_dead(is_dead, blame=False)
+    assert (again.row_id, shop.row(again).deaths) == (claim.row_id, 1)
 
 
 def test_one_that_was_handed_back_is_open_and_it_counts_against_nobody(shop: SideRuns) -> None:
@@ -154,7 +155,7 @@ def test_one_that_was_handed_back_is_open_and_it_counts_against_nobody(shop: Sid
     worker.record(claim, {"curve": [0.5]})
     worker.give_back(claim)
     _, again = shop.claim("b")
-    assert (again.side_run_id, again.result) == (claim.side_run_id, {"curve": [0.5]})
+    assert (again.row_id, again.result) == (claim.row_id, {"curve": [0.5]})
     assert shop.row(claim).deaths == 0
 
 
@@ -176,7 +177,7 @@ def test_failed_ones_can_be_tried_again_and_they_make_no_trial(shop: SideRuns) -
     worker.finish(claim, Ending(Outcome.FAILED, reason="no disk"), {}, 1.0)
     assert reopen_failed(shop.database.session, shop.study_id) == 1
     _, again = shop.claim("b")
-    assert again.side_run_id == claim.side_run_id
+    assert again.row_id == claim.row_id
     assert shop.queue.total() == 0
     assert not shop.studies.has_trials("one")
 

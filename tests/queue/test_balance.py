@@ -11,10 +11,11 @@ from told_sweep import ToldSweep, digits
 
 from lrsearch.entry.compose import load_settings
 from lrsearch.queue.balance import FamilyBalance
-from lrsearch.queue.claims import Claim, Claims
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.space.space import Space
 from lrsearch.states import Outcome
+from lrsearch.study.follow_up import follow_up
 
 WHOLE = 5
 FAMILIES = ["constant", "cosine", "linear"]
@@ -30,12 +31,17 @@ class Balanced(ToldSweep):
         balance = FamilyBalance.of(self.settings)
         assert balance is not None
         self.balance = balance
-        self.claims = Claims(
-            self.database.session, self.study_id, "far/1/1.00", self.settings.queue, balance
+        self.claims = TrialClaims(
+            self.database.session,
+            self.study_id,
+            "far/1/1.00",
+            follow_up,
+            self.settings.queue,
+            balance,
         )
         self.families: list[str] = []
 
-    def take(self) -> Claim:
+    def take(self) -> TrialClaim:
         """A claimed unit, with a recipe of the family that was given."""
         claim = self.claims.claim(take_over=False)
         assert claim is not None
@@ -49,7 +55,7 @@ class Balanced(ToldSweep):
         self.claims.started(claim, {}, recipe.to_dict(), "cpu", {})
         return claim
 
-    def train(self, claim: Claim, epochs: int) -> None:
+    def train(self, claim: TrialClaim, epochs: int) -> None:
         """As many epochs; fewer than the whole is pruned, none has diverged at once."""
         for number in range(1, epochs + 1):
             self.evaluate(claim, number, 1.0)

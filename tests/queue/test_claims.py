@@ -12,25 +12,25 @@ from optuna.trial import TrialState
 from shop import TERMS, Shop
 from sqlalchemy import select, update
 
-from lrsearch.queue.claims import Claim, Claims
-from lrsearch.queue.endings import Ending, bury, reopen_failed
+from lrsearch.queue.endings import Ending, reopen_failed
 from lrsearch.queue.leasing import LONGEST_LEASE, LeaseLost
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.optuna_bridge import UNIT
 from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.index import Shelf
 
 
-class Units(Shop[Claims]):
+class Units(Shop[TrialClaims]):
     """Three of them."""
 
-    kind, table = Claims, UnitRow
+    kind, table = TrialClaims, UnitRow
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.queue.add([({"lr": 0.1}, 11), ({}, 12), ({}, 13)])
 
-    def steps(self, claim: Claim) -> list[int]:
+    def steps(self, claim: TrialClaim) -> list[int]:
         with self.database.session() as session:
             found = select(EvaluationRow.step).where(EvaluationRow.trial_id == claim.trial_id)
             return list(session.scalars(found.order_by(EvaluationRow.step)))
@@ -46,7 +46,7 @@ def shop(either_url: str) -> Iterator[Units]:
     shop.close()
 
 
-def row(shop: Units, claim: Claim, evaluation: int, value: float = 0.5) -> dict[str, object]:
+def row(shop: Units, claim: TrialClaim, evaluation: int, value: float = 0.5) -> dict[str, object]:
     return {
         "trial_id": claim.trial_id, "study_id": shop.study_id, "step": 10 * evaluation,
         "evaluation": evaluation, "epoch": float(evaluation), "value": value, "train_loss": 1.0,
@@ -160,7 +160,7 @@ def test_after_the_clock_was_set_back_the_unit_of_a_dead_owner_is_taken_over_at_
     assert shelf.running_now(shop.study_id) == 0
     again = shop.worker("d").claim(take_over=True)
     assert again is not None
-    assert (again.unit_id, again.attempt) == (claim.unit_id, 2)
+    assert (again.row_id, again.attempt) == (claim.row_id, 2)
     assert shop.row(again).deaths == 0  # it may have been the clock
 
 
@@ -215,7 +215,7 @@ def test_a_unit_that_ends_its_worker_is_open_again_and_each_death_counts_once(
     worker, claim = shop.claim("a")
     worker.died(claim, "it hangs")
     worker.died(claim, "it hangs")
-    bury(shop.database.session, shop.study_id, lambda owner: True, TERMS.max_attempts)
+    shop.reclaim_dead(lambda owner: True)
     assert (shop.row(claim).state, shop.row(claim).deaths) == (WorkState.OPEN, 1)
     assert shop.optuna().trials[0].state == TrialState.WAITING
     _, again = shop.claim("b")
@@ -242,12 +242,12 @@ def is_dead(owner: str) -> bool:
 def test_the_dead_are_buried_at_once_and_their_units_opened(shop: Units) -> None:
     _, claim = shop.claim("dead")
     shop.claim("alive")
-    bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts)
+    shop.reclaim_dead(is_dead)
     assert shop.queue.counts() == {WorkState.OPEN: 2, WorkState.RUNNING: 1, WorkState.DONE: 0}
     assert shop.row(claim).deaths == 1
     assert shop.optuna().trials[0].state == TrialState.WAITING
     shop.claim("dead")
-    bury(shop.database.session, shop.study_id, is_dead, TERMS.max_attempts, blame=False)
+    shop.reclaim_dead(is_dead, blame=False)
     assert shop.row(claim).deaths == 1
 
 

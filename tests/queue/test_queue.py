@@ -6,13 +6,14 @@ import pytest
 from sqlalchemy import update
 
 from lrsearch.config.settings import QueueSettings
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import StudyRow, UnitRow
+from lrsearch.study.follow_up import follow_up, open_again
 
 
 @pytest.fixture
@@ -31,8 +32,8 @@ def queue(database: Database, study_id: int) -> Queue:
 
 
 @pytest.fixture
-def claims(database: Database, study_id: int) -> Claims:
-    return Claims(database.session, study_id, "here/1/2.00", QueueSettings())
+def claims(database: Database, study_id: int) -> TrialClaims:
+    return TrialClaims(database.session, study_id, "here/1/2.00", follow_up, QueueSettings())
 
 
 def state(database: Database, study_id: int) -> tuple[str, str | None, bool]:
@@ -49,18 +50,23 @@ def test_studies_do_not_see_each_others_units(
         session.add(StudyRow(study_id=other_id, name="two", config={}, record={}))
     assert Queue(database.session, other_id).total() == 0
     assert (
-        Claims(database.session, other_id, "me/1/1", QueueSettings()).claim(take_over=True) is None
+        TrialClaims(database.session, other_id, "me/1/1", follow_up, QueueSettings()).claim(
+            take_over=True
+        )
+        is None
     )
 
 
-def test_a_smaller_budget_takes_away_untouched_units_alone(queue: Queue, claims: Claims) -> None:
+def test_a_smaller_budget_takes_away_untouched_units_alone(
+    queue: Queue, claims: TrialClaims
+) -> None:
     claims.claim(take_over=False)
     assert queue.trim(0) == 1
     assert queue.counts() == {WorkState.OPEN: 0, WorkState.RUNNING: 1, WorkState.DONE: 0}
 
 
 def test_a_unit_that_was_handed_back_keeps_its_trial_and_is_not_taken_away(
-    queue: Queue, claims: Claims
+    queue: Queue, claims: TrialClaims
 ) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
@@ -72,14 +78,14 @@ def test_a_unit_that_was_handed_back_keeps_its_trial_and_is_not_taken_away(
     assert (again.trial_id, dict(again.params)) == (claim.trial_id, {"lr": 0.1})
 
 
-def finish(claims: Claims, outcome: str, reason: str) -> None:
+def finish(claims: TrialClaims, outcome: str, reason: str) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
     claims.finish(claim, Ending(outcome, reason=reason), seconds=1.0)
 
 
 def test_three_failures_in_a_row_stop_the_study_with_the_last_cause(
-    database: Database, study_id: int, queue: Queue, claims: Claims
+    database: Database, study_id: int, queue: Queue, claims: TrialClaims
 ) -> None:
     queue.add([({}, k) for k in range(5)], first=3)
     for outcome in (
@@ -100,14 +106,16 @@ def test_three_failures_in_a_row_stop_the_study_with_the_last_cause(
     assert queue.counts()[WorkState.OPEN] == 2
 
 
-def test_trials_that_end_their_workers_do_not_stop_the_study(queue: Queue, claims: Claims) -> None:
+def test_trials_that_end_their_workers_do_not_stop_the_study(
+    queue: Queue, claims: TrialClaims
+) -> None:
     for _ in range(3):
         finish(claims, Outcome.CRASHED, "died")
     assert queue.stop_after_failures() is None
 
 
 def test_a_paused_study_gives_nothing_out_until_it_is_opened(
-    database: Database, study_id: int, queue: Queue, claims: Claims
+    database: Database, study_id: int, queue: Queue, claims: TrialClaims
 ) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
@@ -116,13 +124,13 @@ def test_a_paused_study_gives_nothing_out_until_it_is_opened(
     assert state(database, study_id)[0] == StudyState.PAUSED
     assert claims.claim(take_over=True) is None
     assert claims.renew(claim).hand_back
-    queue.open()
+    open_again(database.session, queue.study_id)
     assert claims.claim(take_over=False) is not None
 
 
 @pytest.mark.parametrize("hand_back", [True, False])
 def test_a_stopped_study_lets_its_trials_end_or_asks_for_them_back(
-    database: Database, study_id: int, queue: Queue, claims: Claims, hand_back: bool
+    database: Database, study_id: int, queue: Queue, claims: TrialClaims, hand_back: bool
 ) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
@@ -158,7 +166,7 @@ def test_units_are_counted_by_state(database: Database, queue: Queue) -> None:
 
 
 def test_the_start_and_the_end_of_a_trial_are_signs_of_work(
-    database: Database, queue: Queue, claims: Claims
+    database: Database, queue: Queue, claims: TrialClaims
 ) -> None:
     claim = claims.claim(take_over=False)
     assert claim is not None
@@ -170,7 +178,7 @@ def test_the_start_and_the_end_of_a_trial_are_signs_of_work(
 
 
 def test_a_unit_added_by_hand_is_claimed_first_and_stands_outside_the_plan(
-    queue: Queue, claims: Claims
+    queue: Queue, claims: TrialClaims
 ) -> None:
     assert [queue.add_by_hand({"lr": 0.5}, seed=0), queue.add_by_hand({}, seed=0)] == [-1, -2]
     assert (queue.total(), queue.planned()) == (5, 3)

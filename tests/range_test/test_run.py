@@ -12,10 +12,11 @@ from sqlalchemy import select, update
 
 from lrsearch.analysis.rate_ranges import range_test_of
 from lrsearch.analysis.study_data import read_study
-from lrsearch.queue.auxiliary_claims import SideClaims
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.tables import SideRunRow
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
 
@@ -72,7 +73,7 @@ def test_while_another_worker_has_it_no_trial_begins_and_nobody_does_it_twice(
     database: Database,
 ) -> None:
     study_id = submit()
-    other = SideClaims(database.session, study_id, "far-away/1/1.00")
+    other = AuxiliaryClaims(database.session, study_id, "far-away/1/1.00", follow_up)
     claim = other.claim(False, RunKind.RANGE_TEST)
     assert claim is not None
     serve(stop_after=10)
@@ -85,7 +86,10 @@ def test_while_another_worker_has_it_no_trial_begins_and_nobody_does_it_twice(
 
 def test_from_a_worker_that_fell_silent_it_is_taken_over(database: Database) -> None:
     study_id = submit("queue.lease=1")
-    assert SideClaims(database.session, study_id, "far-away/1/1.00").claim(False) is not None
+    assert (
+        AuxiliaryClaims(database.session, study_id, "far-away/1/1.00", follow_up).claim(False)
+        is not None
+    )
     with database.session.begin() as session:
         session.execute(update(SideRunRow).values(leased_until=0.0))
     serve()

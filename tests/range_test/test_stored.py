@@ -10,7 +10,7 @@ from told_sweep import INFO, digits
 
 from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
-from lrsearch.queue.auxiliary_claims import SideClaims
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.endings import Ending
 from lrsearch.range_test.stored import found_ranges, keep_ranges
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
@@ -18,6 +18,7 @@ from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import SideRunRow
 from lrsearch.study import study as study_module
+from lrsearch.study.follow_up import follow_up, open_again
 from lrsearch.study.plan import plan_units
 from lrsearch.study.study import OpenStudy, load_row, open_study
 
@@ -48,7 +49,7 @@ class Stored:
     def end(self, outcome: Ending, test: dict[str, Any] | None = None) -> None:
         """Claims the range test and ends it."""
         study_id = load_row(self.database, "digits").study_id
-        claims = SideClaims(self.database.session, study_id, "far-away/1/1.00")
+        claims = AuxiliaryClaims(self.database.session, study_id, "far-away/1/1.00", follow_up)
         claim = claims.claim(False, RunKind.RANGE_TEST)
         assert claim is not None
         claims.finish(
@@ -138,7 +139,7 @@ def test_one_that_fails_stops_the_study_until_somebody_goes_on_with_it(stored: S
     row = load_row(stored.database, "digits")
     assert row.state == StudyState.STOPPED
     assert row.stopped == "the range test has failed: the loss of sgd falls nowhere"
-    study.queue.open()  # as `resume` does
+    open_again(stored.database.session, study.study_id)  # as `resume` does
     assert stored.side_runs()[0].state == WorkState.OPEN
     assert load_row(stored.database, "digits").state == WorkState.OPEN
     stored.end(Ending(Outcome.FAILED, reason="again"))

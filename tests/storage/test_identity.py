@@ -15,17 +15,17 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
-from lrsearch.queue.claims import Claims
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.outages import passes
 from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.tables import UnitRow
 from lrsearch.study.index import Shelf
 
 
-class Units(Shop[Claims]):
+class Units(Shop[TrialClaims]):
     """Two of them."""
 
-    kind, table = Claims, UnitRow
+    kind, table = TrialClaims, UnitRow
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

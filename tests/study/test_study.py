@@ -16,13 +16,14 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.entry.compose import load_settings
 from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.redaction import learn
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import RefusalRow, StudyRow, UnitRow
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import Shelf
 from lrsearch.study.plan import plan_units
 from lrsearch.study.study import OpenStudy, load_row, open_study
@@ -111,7 +112,7 @@ def test_a_larger_budget_extends_and_a_smaller_one_cuts(open_with: Open) -> None
 
 
 def test_what_has_begun_is_not_cut_and_that_is_said(open_with: Open, database: Database) -> None:
-    claims = Claims(database.session, open_with().study_id, "me")
+    claims = TrialClaims(database.session, open_with().study_id, "me", follow_up)
     for _ in range(3):
         assert claims.claim(take_over=False) is not None
     study = open_with("study.n_trials=2")
@@ -280,7 +281,7 @@ def test_a_change_to_a_grid_gives_open_units_the_settings_of_the_grid(
              "space.scheduler.linear.final=0"]  # fmt: skip
     open_with(*space, "sampler=random")
     grid = open_with(*space, "sampler=grid").queue
-    worker = Claims(database.session, grid.study_id, "me/1/1.0")
+    worker = TrialClaims(database.session, grid.study_id, "me/1/1.0", follow_up)
     claims = [worker.claim(take_over=False) for _ in range(4)]
     assert len({str(claim.params) for claim in claims if claim}) == 4
 

@@ -10,11 +10,12 @@ from told_sweep import INFO, digits
 
 from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
-from lrsearch.queue.claims import Claims
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import UnitRow
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.study import OpenStudy, load_row, open_study
 
 Open = Callable[..., OpenStudy]
@@ -36,7 +37,9 @@ def earlier(open_with: Open, database: Database, url: str) -> OpenStudy:
         "{" + ",".join(f"{key}: {value}" for key, value in one.items()) + "}" for one in given
     )
     study = open_with("study.n_trials=8", f"study.try_first=[{first}]")
-    claims = Claims(database.session, study.study_id, "here/1/1.00", QueueSettings())
+    claims = TrialClaims(
+        database.session, study.study_id, "here/1/1.00", follow_up, QueueSettings()
+    )
     space = digits().space
     for k, one in enumerate(given, 1):
         claim = claims.claim(take_over=False)

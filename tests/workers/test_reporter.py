@@ -16,8 +16,8 @@ from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.pruning.rules import Peers, Pruner, Running
-from lrsearch.queue.claims import Claim, Row
 from lrsearch.queue.leasing import LeaseLost, Orders
+from lrsearch.queue.trial_claims import Row, TrialClaim
 from lrsearch.storage.outages import Contact
 from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.trajectory import LrTrajectory
@@ -40,12 +40,12 @@ class Stored:
         self.committed_without_answer = False
         self.orders = Orders(hand_back=False)
 
-    def renew(self, claim: Claim) -> Orders:
+    def renew(self, claim: TrialClaim) -> Orders:
         return self.record(claim, [])
 
     def record(
         self,
-        claim: Claim,
+        claim: TrialClaim,
         rows: Sequence[Row],
         replace_from: int | None = None,
     ) -> Orders:
@@ -96,7 +96,10 @@ class Bench:
     def __init__(self, earlier: Sequence[Evaluation] = (), **metric: Any) -> None:
         self.stored = Stored()
         claims: Any = self.stored
-        claim = Claim(1, 0, {}, 5, 1, 3, 0, is_new=not earlier)
+        claim = TrialClaim(
+            row_id=1, number=0, seed=5, attempt=1, params={}, trial_id=3, trial_number=0,
+            is_new=not earlier,
+        )  # fmt: skip
         stall = StallWatch(None, False, lambda cause: None)
         self.lease = Lease(lambda: claims.renew(claim), Contact(), 60.0, stall)
         self.outbox = Outbox(claims, claim)

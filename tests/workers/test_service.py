@@ -23,6 +23,7 @@ from lrsearch.states import WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.tables import StudyRow, UnitRow
+from lrsearch.study.follow_up import open_again
 from lrsearch.study.index import Shelf
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
@@ -141,7 +142,7 @@ def test_a_paused_study_is_handed_back_and_goes_on_later(
     queue.pause()
     serve()
     assert ends(database, study_id) == []
-    queue.open()
+    open_again(database.session, queue.study_id)
     serve()
     assert ends(database, study_id) == ["complete"] * 2
 

@@ -1,0 +1,27 @@
+"""What follows in a study when some of its work has ended, or when it is opened again."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.confirm.runs import advance
+from lrsearch.queue.queue import set_study_state
+from lrsearch.range_test.stored import stop_without_ranges, try_again
+from lrsearch.states import StudyState
+
+
+def follow_up(session: Session, study_id: int) -> None:
+    """Take the next step of the study's stages, in a transaction of the caller's.
+
+    A study whose range test has found nothing is stopped. A search that has ended is confirmed.
+    """
+    stop_without_ranges(session, study_id)
+    advance(session, study_id)
+
+
+def open_again(session_of: sessionmaker[Session], study_id: int) -> None:
+    """Open a study that was paused or stopped: workers may claim its work."""
+    with session_of.begin() as session:
+        set_study_state(session, study_id, StudyState.OPEN, None, hand_back=False)
+        try_again(session, study_id)
+        advance(session, study_id)
