@@ -64,6 +64,8 @@ FORBIDDEN = {
     "confirm/model.py": ("torch", "sqlalchemy", "lrsearch.study"),
     "confirm/plan.py": ("torch", "sqlalchemy", "lrsearch.study"),
     "confirm/result.py": ("torch", "sqlalchemy", "lrsearch.study"),
+    "auxiliary.py": ("optuna", "hydra", "lrsearch.range_test", "lrsearch.confirm",
+                     "lrsearch.workers", "lrsearch.entry"),
     "storage": ("torch", "hydra", "lrsearch.config", "lrsearch.objective"),
     "queue": ("torch", "hydra", "lrsearch.objective"),
     "optimizers": ("optuna", "hydra", "sqlalchemy", "lrsearch.study", "lrsearch.training",

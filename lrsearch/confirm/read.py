@@ -14,7 +14,6 @@ from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
 
 if TYPE_CHECKING:
     from lrsearch.confirm.result import Confirmation, WinnerTest
-    from lrsearch.study.progress import Progress
 
 T = TypeVar("T")
 
@@ -65,13 +64,6 @@ def confirmed_first(
         return list(ranked)
     order = {one.trial: place for place, one in enumerate(confirmation.candidates)}
     return sorted(ranked, key=lambda trial: order.get(number(trial) or 0, len(order)))
-
-
-def best_number(progress: Progress, mode: str, confirmation: Confirmation | None) -> int | None:
-    """The best trial: the confirmed one, else that of the search; None before one is complete."""
-    if confirmation is not None and confirmation.winner is not None:
-        return confirmation.winner.trial
-    return next((number for number, _ in progress.best(1, mode)), None)
 
 
 def _test(rows: list[SideRunRow]) -> WinnerTest | None:

@@ -14,7 +14,7 @@ from lrsearch.analysis.confirmed import (
 )
 from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
-from lrsearch.confirm.read import best_number, read_confirmation
+from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described
@@ -24,7 +24,7 @@ from lrsearch.export import script_words
 from lrsearch.formatting import number
 from lrsearch.shell import command, name_word
 from lrsearch.states import Outcome
-from lrsearch.study.progress import Finished, Progress
+from lrsearch.study.progress import Finished, Progress, best_number
 from lrsearch.study.study import load_row
 
 USAGE = "best NAME [--trial N] [storage.url=...]"

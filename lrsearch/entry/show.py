@@ -12,7 +12,6 @@ from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.group_rates import group_rates
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
-from lrsearch.confirm.read import best_number
 from lrsearch.display import make_console
 from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
 from lrsearch.errors import UserError
@@ -27,7 +26,7 @@ from lrsearch.pictures.curves import (
 )
 from lrsearch.pictures.text import paper, text_plot
 from lrsearch.states import WorkState
-from lrsearch.study.progress import Progress
+from lrsearch.study.progress import Progress, best_number
 
 SHOW = "show NAME TRIAL [storage.url=...]"
 COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"

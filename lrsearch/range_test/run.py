@@ -1,4 +1,4 @@
-"""The range test of a study, as a worker runs it."""
+"""The range test of a study, as a worker brings it to its end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,61 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+from lrsearch.auxiliary import RunContext, RunResult
 from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
 from lrsearch.objective import TrainingObjective
 from lrsearch.objectives.base import Objective
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaim
+from lrsearch.queue.endings import Ending
 from lrsearch.range_test.plan import plan_ramps
 from lrsearch.range_test.ramp import run_ramps
 from lrsearch.range_test.result import RangeTest
+from lrsearch.range_test.stored import keep_ranges
+from lrsearch.states import Outcome
+
+
+class RangeTestRun:
+    """The ranges of learning rates, found before the first trial.
+
+    Interrupted, it begins anew: it is short, and has no checkpoints.
+    """
+
+    def describe(self, claim: AuxiliaryClaim) -> str:
+        """Name a run in a worker's log."""
+        return "range test"
+
+    def metric_name(self, metric: str) -> str:
+        """The study's metric; a range test has no value of it."""
+        return metric
+
+    def run(self, context: RunContext) -> RunResult:
+        """Find the ranges, and keep them in the study's row, where readers of its space look."""
+        unclear: list[UserError] = []
+
+        def find() -> RangeTest:
+            try:
+                return find_ranges(context.settings, context.objective, context.should_stop)
+            except UserError as error:
+                unclear.append(error)
+                raise
+
+        ending, test = context.attempt(find, _NoValues())
+        if unclear:  # no traceback is needed
+            return RunResult(Ending(Outcome.FAILED, reason=str(unclear[0])), {})
+        if test is None or ending.outcome != Outcome.COMPLETE:
+            return RunResult(ending, {})
+        plain = test.to_json()
+        return RunResult(ending, {}, lambda session: keep_ranges(session, context.study_id, plain))
+
+
+class _NoValues:
+    """A range test has no value of the metric."""
+
+    last = None
+
+    def value(self) -> None:
+        """None."""
 
 
 def find_ranges(

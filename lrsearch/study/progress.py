@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
@@ -12,6 +12,9 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.storage.evaluations import COLUMNS, from_columns
 from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
+
+if TYPE_CHECKING:
+    from lrsearch.confirm.result import Confirmation
 
 
 @dataclass(frozen=True)
@@ -253,3 +256,10 @@ def ranked(finished: list[Finished], mode: str) -> list[Finished]:
     """The complete trials, the best first. Only these can be shown as best."""
     complete = [f for f in finished if f.outcome == Outcome.COMPLETE and f.value is not None]
     return sorted(complete, key=lambda f: f.value or 0.0, reverse=mode == "max")
+
+
+def best_number(progress: Progress, mode: str, confirmation: Confirmation | None) -> int | None:
+    """The best trial: the confirmed one, else that of the search; None before one is complete."""
+    if confirmation is not None and confirmation.winner is not None:
+        return confirmation.winner.trial
+    return next((number for number, _ in progress.best(1, mode)), None)

@@ -1,4 +1,4 @@
-"""What bringing a unit and bringing a side run to its end have in common.
+"""One attempt at a trial or an auxiliary run: what bringing both to their end has in common.
 
 All that depends on a recipe or on the user's code runs within `Attempts.run_attempt`: whatever it
 raises ends that attempt, and never its worker.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from lrsearch.auxiliary import Values
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.config.settings import Settings
 from lrsearch.objectives.base import Objective
@@ -37,17 +38,6 @@ from lrsearch.workers.work_log import WorkLog
 T = TypeVar("T")
 _NO_ENDINGS = (LeaseLost, Stopped, DatabaseRefuses, DatabaseReplaced)
 """What leaves an attempt without ending its trial."""
-
-
-class Values(Protocol):
-    """The values of the metric that a training has reported."""
-
-    @property
-    def last(self) -> float | None:
-        """The last one."""
-
-    def value(self) -> float | None:
-        """The one that counts for the whole training."""
 
 
 class Attempts:
@@ -229,8 +219,8 @@ def _answer(ask: Callable[[], bool]) -> bool:
         return False
 
 
-class WhileOwned:
-    """Checkpoints of work that nobody else can have: what was lost is not written to."""
+class FencedCheckpoints:
+    """Checkpoints that are written only while the lease of their work is certainly valid."""
 
     def __init__(self, checkpoints: Checkpoints, lease: Lease) -> None:
         self._checkpoints, self._lease = checkpoints, lease

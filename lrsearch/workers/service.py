@@ -33,7 +33,7 @@ from lrsearch.study.index import Shelf, Waiting
 from lrsearch.study.study import find_row, load_row
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
-from lrsearch.workers.side_worker import SideWorker
+from lrsearch.workers.side_worker import AuxiliaryWorker
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
@@ -176,10 +176,11 @@ class Service:
         claims = TrialClaims(
             session, study_id, me, follow_up, settings.queue, FamilyBalance.of(settings)
         )
+        auxiliary = AuxiliaryClaims(session, study_id, me, follow_up, settings.queue)
         open_log = build_logger(settings.logger)
         return _Workers(
             Worker(attempts, pruner, claims, self._studies, open_log),
-            SideWorker(attempts, AuxiliaryClaims(session, study_id, me, follow_up, settings.queue)),
+            AuxiliaryWorker(attempts, auxiliary),
         )
 
 
@@ -198,7 +199,7 @@ class _Workers:
     """What serves one study: its range test first, if it has one, its units, its side runs."""
 
     units: Worker
-    side_runs: SideWorker
+    side_runs: AuxiliaryWorker
 
     @property
     def lease(self) -> float:

@@ -23,7 +23,7 @@ from lrsearch.states import Outcome
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
-from lrsearch.workers.attempt import Attempts, WhileOwned, bring_to_end
+from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
 from lrsearch.workers.reporter import Outbox, Reporter, ValuesRefused
 from lrsearch.workers.work_log import WorkLog
 
@@ -69,7 +69,7 @@ class Worker:
         )
 
         def train() -> None:
-            self._train(claim, log, reporter, WhileOwned(checkpoints, lease))
+            self._train(claim, log, reporter, FencedCheckpoints(checkpoints, lease))
 
         def work() -> None:
             try:

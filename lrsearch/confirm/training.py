@@ -1,0 +1,143 @@
+"""The runs of a confirmation, as a worker brings them to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lrsearch.auxiliary import Result, RunContext, RunResult
+from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaim
+from lrsearch.recipe import Recipe
+from lrsearch.states import Outcome
+from lrsearch.storage.evaluations import to_point
+from lrsearch.training.loop import Stopped
+
+
+class ConfirmRun:
+    """A trial's recipe again on another seed; its weights are kept for the winner's test."""
+
+    def describe(self, claim: AuxiliaryClaim) -> str:
+        """Name a run in a worker's log."""
+        return f"trial {claim.trial_number} on fresh seed {claim.seed}"
+
+    def metric_name(self, metric: str) -> str:
+        """The study's metric."""
+        return metric
+
+    def run(self, context: RunContext) -> RunResult:
+        """Train the recipe, from a checkpoint where there is one."""
+        report = ConfirmReport(context)
+
+        def train() -> None:
+            recipe = Recipe.from_dict(context.claim.recipe or {})
+            report.evaluations = context.objective.trajectory(recipe).evaluations
+            weights = context.objective.run(
+                recipe, context.claim.seed, report, context.should_stop, context.checkpoints
+            )
+            if weights is not None and context.owns():
+                context.store.keep_confirmed(context.folder, context.claim.number, weights)
+
+        ending, _ = context.attempt(train, report)
+        return RunResult(ending, report.result())
+
+
+class WinnerTestRun:
+    """The weights of the confirmed winner's runs on the test part of the data."""
+
+    def describe(self, claim: AuxiliaryClaim) -> str:
+        """Name a run in a worker's log."""
+        return "test of the winner"
+
+    def metric_name(self, metric: str) -> str:
+        """What a metric is called on the test part: `test_loss` for `val_loss`."""
+        return f"test_{metric.partition('_')[2]}"
+
+    def run(self, context: RunContext) -> RunResult:
+        """Score each of the winner's runs."""
+        claim, scored = context.claim, _Scores(self.metric_name(context.settings.metric.name))
+        runs: Sequence[int] = claim.result["runs"]
+
+        def test() -> None:
+            recipe = Recipe.from_dict(claim.recipe or {})
+            for run in runs:
+                weights = context.store.confirmed(context.folder, run)
+                scores = weights and context.objective.test(recipe, weights, context.progress)
+                if scores:
+                    scored.scores.append(dict(scores))
+            if not scored.scores:
+                raise UserError("the weights of the confirmed runs are not in storage.checkpoints")
+
+        ending, _ = context.attempt(test, scored)
+        if ending.outcome == Outcome.COMPLETE:
+            context.store.drop_confirmed(context.folder, keep=runs)
+        return RunResult(ending, {**claim.result, "scores": scored.scores})
+
+
+class ConfirmReport:
+    """What the objective reports to: the curve is stored with the run itself."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self.evaluations: int | None = None
+        """How many a whole training has."""
+        self.points: list[dict[str, Any]] = []
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Raises Stopped, LeaseLost, Diverged, or UserError without the metric."""
+        self.points.append(self._point(evaluation))
+        self._context.report(self.result)
+        is_last = self.evaluations is not None and len(self.points) >= self.evaluations
+        if not is_last and self._context.should_stop():
+            raise Stopped("stopped after an evaluation")
+
+    def progress(self) -> None:
+        """Record that the training goes on."""
+        self._context.progress()
+
+    def restore(self, history: Sequence[Evaluation]) -> None:
+        """Makes the evaluations of a checkpoint, and no others, the run's own so far."""
+        self.points = [self._point(evaluation) for evaluation in history]
+
+    def rewind(self, epoch: float) -> int:
+        """Keeps what earlier attempts reported before `epoch`; the index of what comes next."""
+        if not self.points:
+            earlier = self._context.claim.result.get("curve", [])
+            self.points = [point for point in earlier if point["epoch"] < epoch]
+        return len(self.points) + 1
+
+    def result(self) -> Result:
+        """All that is known so far."""
+        return {"curve": self.points}
+
+    @property
+    def last(self) -> float | None:
+        """The last value."""
+        return self.points[-1]["value"] if self.points else None
+
+    def value(self) -> float | None:
+        """The run's value: that of its best or last evaluation, as a trial's."""
+        return self._context.value_of([point["value"] for point in self.points])
+
+    def _point(self, evaluation: Evaluation) -> dict[str, Any]:
+        return to_point(replace(evaluation, value=self._context.measured(evaluation)))
+
+
+class _Scores:
+    """The scores of the winner's runs; their value is the mean of the metric's counterpart."""
+
+    def __init__(self, name: str) -> None:
+        self.scores: list[dict[str, float]] = []
+        self._name = name
+
+    @property
+    def last(self) -> float | None:
+        """None: half a test says nothing."""
+        return None
+
+    def value(self) -> float | None:
+        """The mean over the runs."""
+        known = [scores[self._name] for scores in self.scores if self._name in scores]
+        return sum(known) / len(known) if known else None
