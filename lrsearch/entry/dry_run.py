@@ -20,6 +20,7 @@ from lrsearch.entry.passed import passed
 from lrsearch.entry.preview import to_find
 from lrsearch.entry.range_news import plan_told, range_test_plan
 from lrsearch.entry.run import check_here, check_trial, with_data
+from lrsearch.entry.shown_groups import groups_told
 from lrsearch.errors import LrsearchError
 from lrsearch.formatting import byte_size, duration, plural, the_best
 from lrsearch.recipe import Recipe
@@ -66,7 +67,7 @@ def dry_run(configuration: Configuration) -> int:
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
-    for line in (*passed(settings, info), *settings.notes):
+    for line in (*passed(settings, info), *settings.notes, *groups_told(settings, info)):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
     units = plan_units(settings, _earlier(settings, runtime.storage_url))

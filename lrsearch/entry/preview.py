@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from lrsearch.entry.asked import given_values, print_json
+from lrsearch.entry.shown_groups import group_lines, groups_plain, model_of
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import write_whole
 from lrsearch.formatting import listed, number
@@ -30,6 +31,7 @@ from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lrsearch.config.settings import Settings
+    from lrsearch.data.spec import DataInfo
     from lrsearch.space.space import Space
 
 USAGE = "preview +sweep=NAME, or preview scheduler=cosine lr=0.1 warmup=0.05 epochs=20 ..."
@@ -49,6 +51,8 @@ class Drawn:
     rates: list[float]
     steps_per_epoch: int
     assumes_losses: bool
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    """The parameter groups, where there are rules and the model is known."""
 
     def curve(self, name: str) -> Curve:
         """The rates over epochs."""
@@ -116,6 +120,7 @@ def _plain(one: Drawn) -> dict[str, Any]:
         "steps_per_epoch": one.steps_per_epoch,
         "assumes_losses": one.assumes_losses,
         "rates": one.rates,
+        **({"groups": one.groups} if one.groups else {}),
     }
 
 
@@ -130,14 +135,30 @@ def _of_sweep(
     settings = load_settings(arguments)
     rng = random.Random(settings.study.seed)
     recipes = [settings.space.sample(rng) for _ in range(_CURVES)]
-    n_train, note = _size(settings, steps_per_epoch)
+    info, n_train, note = _size(settings, steps_per_epoch)
     steps = steps_per_epoch or _ASSUMED_STEPS
     drawn = [
         _draw(settings.train, recipe, n_train or steps * recipe.batch_size) for recipe in recipes
     ]
     notes = [note, *settings.notes]
     notes += [to_find(settings.space)] if settings.space.to_find else []
+    drawn, lines = _with_groups(settings, info, drawn)
+    notes += lines
     return f"{len(drawn)} learning rates of the sweep {settings.sweep}", drawn, notes
+
+
+def _with_groups(
+    settings: Settings, info: DataInfo | None, drawn: list[Drawn]
+) -> tuple[list[Drawn], list[str]]:
+    """The same with the parameter groups of each recipe, and the lines on those of the first."""
+    first = drawn[0].recipe
+    model = model_of(settings, info, first)
+    if model is not None:
+        grouped = [replace(one, groups=groups_plain(model, one.recipe)) for one in drawn]
+        return grouped, [f"1     {first.describe()}", *group_lines(model, first)]
+    unknown_yet = first.groups and settings.objective is None
+    why = "parameter groups are shown when the data have been read: they say what the model is"
+    return drawn, [why] if unknown_yet else []
 
 
 def to_find(space: Space) -> str:
@@ -149,16 +170,18 @@ def to_find(space: Space) -> str:
     )
 
 
-def _size(settings: Settings, steps_per_epoch: int | None) -> tuple[int | None, str]:
-    """The training samples, where the data have been read before; and what to say of it."""
+def _size(
+    settings: Settings, steps_per_epoch: int | None
+) -> tuple[DataInfo | None, int | None, str]:
+    """The data, where they have been read before, their training samples, what to say of them."""
     from lrsearch.data.prepare import prepared
 
-    if steps_per_epoch is not None:
-        return None, f"{steps_per_epoch} steps an epoch, as given"
     info = None if settings.objective is not None else prepared(settings.data)
+    if steps_per_epoch is not None:
+        return info, None, f"{steps_per_epoch} steps an epoch, as given"
     if info is not None:
-        return info.n_train, f"{info.n_train} samples of {info.name} an epoch"
-    return None, _assumed("the data have not been read here yet")
+        return info, info.n_train, f"{info.n_train} samples of {info.name} an epoch"
+    return None, None, _assumed("the data have not been read here yet")
 
 
 def _assumed(why: str) -> str:

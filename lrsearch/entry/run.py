@@ -25,6 +25,7 @@ from lrsearch.entry.asked import shown_place
 from lrsearch.entry.fleet import waiting
 from lrsearch.entry.passed import passed
 from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
+from lrsearch.entry.shown_groups import groups_told
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.folders import for_a_moment
 from lrsearch.formatting import duration, plural, the_best
@@ -186,6 +187,7 @@ def _checked(
     check_logger(settings.logger)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
+    settings = dataclasses.replace(settings, notes=(*settings.notes, *groups_told(settings, info)))
     _prepare_logger(console, settings)
     return settings, info, range_test_plan(settings, info)
 

@@ -134,7 +134,7 @@ def _evaluations(trial: TrialData, metric: str) -> list[str]:
     """A line an evaluation; the metric has a column of its own where it is not a loss."""
     own = [] if metric in ("val_loss", "train_loss") else [metric]
     rates = group_rates(trial)
-    lr = ["lr", *(f"lr {name}" for name in list(rates)[1:])]
+    lr = ["lr", *(f"lr {name.partition(',')[0]}" for name in list(rates)[1:])]
     rows = [["epoch", "step", "train loss", "val loss", *own, *lr, "grad norm", "seconds"]]
     for index, evaluation in enumerate(trial.curve):
         value = [number(evaluation.value)] if own else []

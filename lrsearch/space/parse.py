@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrsearch.group_rules import GroupRule
+from lrsearch.group_rules import SHIPPED, GroupRule
 from lrsearch.hints import as_given, unknown, word
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import FREE, Parameter
@@ -231,8 +231,9 @@ def _parse_groups(
         if inner is None:
             continue
         if name not in rules:
-            there = unknown(name, rules) if rules else f"there is no rule {word(name)!r}"
-            problems.append(f"{path}: {there}; the rules stand in train.groups=[...]")
+            there = f"{path}: {unknown(name, rules)}" if rules else f"{path}.{name}: no such rule"
+            entry = name if name in SHIPPED else f"{{name: {name}, match: ...}}"
+            problems.append(f"{there}; to add it: train.groups=[{', '.join([*rules, entry])}]")
         elif not isinstance(inner, Mapping):
             problems.append(f"{path}.{name}: {as_given(inner)} is not a mapping of its arguments")
         else:
