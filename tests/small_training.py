@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -13,6 +13,7 @@ from torch import nn
 
 from lrsearch.data.parts import Parts, TensorPart
 from lrsearch.evaluation import Evaluation
+from lrsearch.group_rules import parse_rules
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.durations import Length
@@ -62,6 +63,8 @@ def small_task(
     should_stop: Callable[[], bool] = lambda: False,
     parts: Parts | None = None,
     augment: bool = True,
+    groups: Sequence[str] = (),
+    freeze: str | None = None,
 ) -> Task:
     """The task, with a freshly seeded model."""
     seed_everything(3)
@@ -77,6 +80,8 @@ def small_task(
         else scheduler,
         warmup=warmup,
         grad_clip=grad_clip,
+        groups=parse_rules("groups", groups, {}, []),
+        freeze=freeze,
     )
     return Task(
         model=model,

@@ -231,7 +231,7 @@ def _parse_groups(
         if inner is None:
             continue
         if name not in rules:
-            there = f"{path}: {unknown(name, rules)}" if rules else f"{path}.{name}: no such rule"
+            there = f"{path}.{name}: {unknown(name, rules) if rules else 'there is no such rule'}"
             entry = name if name in SHIPPED else f"{{name: {name}, match: ...}}"
             problems.append(f"{there}; to add it: train.groups=[{', '.join([*rules, entry])}]")
         elif not isinstance(inner, Mapping):

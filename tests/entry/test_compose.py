@@ -513,3 +513,29 @@ def test_families_may_stand_in_brackets() -> None:
 def test_after_a_timeout_more_time_is_advised(spent: float, total: int) -> None:
     advised = longer("python -m lrsearch +sweep=digits study.timeout=6 'a=b c'", 6.0, spent)
     assert advised == f"python -m lrsearch +sweep=digits 'a=b c' study.timeout={total}"
+
+
+def test_rules_of_parameter_groups_are_settings_and_go_into_every_recipe() -> None:
+    found = settings(
+        "train.groups=[no_decay,{name: top, match: ^head, lr_factor: 2}]",
+        "space.groups.top.lr_factor={low: 1, high: 8, log: true}",
+        'train.freeze="^body\\.1"',
+    )
+    assert [rule.name for rule in found.train.groups] == ["no_decay", "top"]
+    recipe = found.space.recipe(lambda name, domain: domain.ends()[-1])
+    assert recipe.groups[1].arguments["lr_factor"] == 8.0
+    assert recipe.freeze == r"^body\.1"
+    again = settings_from({**found.plain, **RUNTIME})
+    assert (again.train.groups, again.space) == (found.train.groups, found.space)
+
+
+def test_wrong_rules_are_problems_with_all_others() -> None:
+    found = "\n".join(
+        problems(
+            "+sweep=digits", "train.groups=[haed,{name: a, match: x, weight_decay: -1}]",
+            "train.freeze=[x]", "train.epochs=0", "space.groups.head.lr_factor=2",
+        )
+    )  # fmt: skip
+    for said in ("did you mean head?", "train.groups[1].weight_decay: -1", "train.freeze: ['x']",
+                 "train.epochs: 0", "space.groups.head"):  # fmt: skip
+        assert said in found

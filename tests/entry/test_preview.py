@@ -120,3 +120,41 @@ def test_bad_input_is_refused(command: Command, arguments: tuple[str, ...], said
     code, out, error = command("preview", *arguments)
     assert (code, out) == (2, "")
     assert said in error
+
+
+GROUPS = (
+    "+sweep=digits",
+    "train.groups=[no_decay,{use: head, lr_factor: 4}]",
+    "train.freeze=body.1",
+)
+
+
+def test_the_parameters_of_each_group_are_shown(command: Command) -> None:
+    prepare(load_settings(["+sweep=digits"]).data)
+    code, out, _ = command("preview", *GROUPS)
+    assert code == 0
+    (head,) = [line for line in out.splitlines() if line.split()[0:1] == ["head"]]
+    assert "lr × 4, weight_decay=" in head
+    assert "head.weight" in head
+    groups = json.loads(command("preview", *GROUPS, "--json")[1])[0]["groups"]
+    assert [(group["name"], group["parameters"]) for group in groups] == [
+        ("default", ["body.3.weight"]),
+        ("no_decay", ["body.3.bias"]),
+        ("head", ["head.weight"]),
+        ("no_decay+head", ["head.bias"]),
+        ("frozen", ["body.1.weight", "body.1.bias"]),
+    ]
+
+
+def test_a_rule_that_matches_nothing_is_told_before_anything_is_stored(
+    command: Command, tmp_path: Path
+) -> None:
+    for given, said in (
+        ("train.groups=[{name: a, match: bdy}]", "a (match: bdy) matches nothing"),
+        ("train.freeze=bdy", "train.freeze: 'bdy' matches nothing"),
+        ("train.freeze=.", "freezes everything"),
+    ):
+        code, _, error = command("+sweep=digits", given, "dry_run=true")
+        assert code == 2
+        assert said in error
+    assert not list(Path.cwd().glob("*.db"))

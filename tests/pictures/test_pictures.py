@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
-from lrsearch.pictures.curves import Curve, loss_curves, rate_curve
+from lrsearch.pictures.curves import Curve, loss_curves, rate_curve, rate_curves
 from lrsearch.pictures.rates import rates_picture
 from lrsearch.pictures.scales import thinned, wants_log
 from lrsearch.pictures.text import Paper, text_plot
@@ -51,6 +51,31 @@ def test_the_rate_is_drawn_where_each_stretch_begins_and_ends() -> None:
     curve = rate_curve(TRIAL)
     assert list(curve.x[:4]) == [0.0, 1.0, 1.0, 2.0]
     assert list(curve.y[:4]) == [0.2, 0.1, 0.1, 0.05]
+
+
+def with_groups(*factors: float) -> TrialData:
+    """The trial with groups of these factors, named `g0`, `g1`, ..."""
+
+    def rates(one: Point) -> dict[str, float]:
+        ends = {"lr_start_": one.lr_start, "lr_end_": one.lr_end}
+        return {f"{end}g{k}": f * lr for k, f in enumerate(factors) for end, lr in ends.items()}
+
+    curve = tuple(dataclasses.replace(one, metrics=rates(one)) for one in TRIAL.curve)
+    return dataclasses.replace(TRIAL, curve=curve)
+
+
+def test_every_group_has_a_curve_and_groups_of_the_same_rates_share_one() -> None:
+    assert [one.name for one in rate_curves(TRIAL)] == ["lr"]
+    first, second = rate_curves(with_groups(2.0, 1.0, 2.0))
+    assert (first.name, second.name) == ("default, g1", "g0, g2")
+    assert list(first.y) == list(rate_curve(TRIAL).y)
+    assert list(second.y) == [2 * rate for rate in first.y]
+
+
+def test_of_many_groups_the_lowest_and_the_highest_are_drawn() -> None:
+    drawn = rate_curves(with_groups(0.5, 0.25, 4.0, 2.0, 0.125))
+    assert [one.name for one in drawn] == ["default", "g4", "g2"]
+    trial_picture(with_groups(0.5, 0.25), STUDY)
 
 
 def test_a_rate_between_evaluations_is_not_made_up() -> None:

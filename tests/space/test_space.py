@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrsearch.group_rules import GroupRule
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.durations import Length
@@ -407,3 +408,78 @@ def test_an_optuna_trial_gets_a_recipe_that_its_stored_parameters_give_again(
 )
 def test_each_stored_name_has_its_key_in_the_configuration(stored: str, key: str) -> None:
     assert parse().config_key(stored) == key
+
+
+# Parameter groups
+
+RULES = (
+    GroupRule("head", "head", None, {"lr_factor": 10.0}),
+    GroupRule("stem", None, "^conv", {"momentum": 0.5, "weight_decay": 0.0}),
+)
+TWO = {"sgd": {"momentum": 0.9}, "adamw": {}}
+
+
+def grouped(groups: dict[str, Any], problems: list[str], **changes: Any) -> Space | None:
+    return parse_space(
+        {**BASE, **changes, "groups": groups}, Coupling(), problems, groups=RULES, freeze="bias$"
+    )
+
+
+def test_a_value_of_a_group_is_searched_under_its_name() -> None:
+    space = grouped({"head": {"lr_factor": {"low": 1, "high": 20, "log": True}}}, [])
+    assert space is not None
+    trial = {"lr": 0.1, "log2_batch_size": 5, "sgd.momentum": 0.9, "groups.head.lr_factor": 4.0}
+    recipe, stored = suggest(space, **trial, scheduler="constant")
+    assert stored["groups.head.lr_factor"] == 4.0
+    assert [dict(rule.arguments) for rule in recipe.groups] == [
+        {"lr_factor": 4.0},
+        {"momentum": 0.5, "weight_decay": 0.0},
+    ]
+    assert recipe.freeze == "bias$"
+    assert "groups.head.lr_factor" in space.names()
+    assert space.parameters_for({"groups.head.lr_factor": 30.0})[1] != []
+
+
+def test_an_argument_of_a_group_is_asked_for_with_optimizers_that_take_it() -> None:
+    momentum = {"stem": {"momentum": {"low": 0.1, "high": 0.9}, "eps": [1e-8, 1e-6]}}
+    space = grouped(momentum, [], optimizer=TWO)
+    assert space is not None
+    found = {
+        optimizer: [name for name in space._reached({"optimizer": optimizer}) if "stem" in name]
+        for optimizer in TWO
+    }
+    assert found == {"sgd": ["groups.stem.momentum"], "adamw": ["groups.stem.eps"]}
+
+
+def test_values_of_groups_make_a_grid() -> None:
+    fixed = {"lr": 0.1, "batch_size": 16, "optimizer": {"sgd": {}}, "scheduler": {"constant": {}}}
+    space = grouped({"head": {"lr_factor": [1.0, 3.0]}}, [], **fixed)
+    assert space is not None
+    assert list(space.grid()) == [
+        {"groups.head.lr_factor": 1.0},
+        {"groups.head.lr_factor": 3.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ({"haed": {"lr_factor": 2}}, "did you mean head?"),
+        ({"haed": {"lr_factor": 2}}, "train.groups=[head, stem, {name: haed, match: ...}]"),
+        ({"head": {"lr": 2}}, "space.groups.head: 'lr' is unknown"),
+        ({"head": 3}, "space.groups.head: 3 is not a mapping"),
+        ({"head": {"lr_factor": -1}}, "space.groups.head.lr_factor: -1 is out of range"),
+        ({"head": {"betas": {"value": [0.9, 0.9]}}}, "'betas' is unknown"),
+        (3, "space.groups: 3 is not a mapping"),
+    ],
+)
+def test_a_wrong_search_of_groups_is_told(groups: Any, said: str) -> None:
+    problems: list[str] = []
+    assert grouped(groups, problems) is None
+    assert said in "\n".join(problems)
+
+
+def test_a_rule_whose_argument_no_optimizer_of_the_space_takes_is_told() -> None:
+    problems: list[str] = []
+    assert grouped({}, problems, optimizer={"adamw": {}}) is None
+    assert "train.groups: stem: momentum: 'momentum' is unknown" in "\n".join(problems)

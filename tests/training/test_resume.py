@@ -110,8 +110,19 @@ def test_any_step_will_do() -> None:
         {"grad_clip": 0.1},
         {"grad_clip": 0.1, "settings": TrainSettings(amp="fp16")},
         {"augment": False},
+        {"groups": ("no_decay", "head", "layer_decay"), "warmup": "7st"},
+        {"groups": ("layer_decay",), "freeze": r"^2\.", "scheduler": "plateau"},
     ],
-    ids=["fp16", "bf16", "pieces", "clipped", "clipped fp16", "no augmentation"],
+    ids=[
+        "fp16",
+        "bf16",
+        "pieces",
+        "clipped",
+        "clipped fp16",
+        "no augmentation",
+        "groups",
+        "frozen",
+    ],
 )
 def test_precision_pieces_and_clipping_go_on_exactly(case: dict[str, Any]) -> None:
     assert_same(broken(random_steps(case), **case), straight(**case))
