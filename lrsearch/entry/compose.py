@@ -204,6 +204,8 @@ def _not_a_pair(text: str) -> str:
     problem = f"{text}: not of the form key=value"
     if not value or '"' in value or not _KEY.fullmatch(key):
         return problem
+    if value[0] in "[{":
+        return f'{problem}; text in it with signs such as ^ needs quotes: match: "^head"'
     argument = shlex.quote(f'{key}="{value}"')
     return f"{problem}; to give it that value, write {argument}, with all of these quotes"
 

@@ -517,7 +517,7 @@ def test_after_a_timeout_more_time_is_advised(spent: float, total: int) -> None:
 
 def test_rules_of_parameter_groups_are_settings_and_go_into_every_recipe() -> None:
     found = settings(
-        "train.groups=[no_decay,{name: top, match: ^head, lr_factor: 2}]",
+        'train.groups=[no_decay,{name: top, match: "^head", lr_factor: 2}]',
         "space.groups.top.lr_factor={low: 1, high: 8, log: true}",
         'train.freeze="^body\\.1"',
     )
