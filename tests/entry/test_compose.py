@@ -525,7 +525,7 @@ def test_rules_of_parameter_groups_are_settings_and_go_into_every_recipe() -> No
     recipe = found.space.recipe(lambda name, domain: domain.ends()[-1])
     assert recipe.groups[1].arguments["lr_factor"] == 8.0
     assert recipe.freeze == r"^body\.1"
-    again = settings_from({**found.plain, **RUNTIME})
+    again = stored_settings(found.plain)
     assert (again.train.groups, again.space) == (found.train.groups, found.space)
 
 

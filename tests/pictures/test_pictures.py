@@ -56,11 +56,18 @@ def test_the_rate_is_drawn_where_each_stretch_begins_and_ends() -> None:
 def with_groups(*factors: float) -> TrialData:
     """The trial with groups of these factors, named `g0`, `g1`, ..."""
 
-    def rates(one: Point) -> dict[str, float]:
-        ends = {"lr_start_": one.lr_start, "lr_end_": one.lr_end}
-        return {f"{end}g{k}": f * lr for k, f in enumerate(factors) for end, lr in ends.items()}
+    def rates(first: float) -> tuple[float, ...]:
+        return (first, *(factor * first for factor in factors))
 
-    curve = tuple(dataclasses.replace(one, metrics=rates(one)) for one in TRIAL.curve)
+    curve = tuple(
+        dataclasses.replace(
+            row,
+            groups=("default", *(f"g{index}" for index in range(len(factors)))),
+            lr_start=rates(row.lr_start[0]),
+            lr_end=rates(row.lr_end[0]),
+        )
+        for row in TRIAL.curve
+    )
     return dataclasses.replace(TRIAL, curve=curve)
 
 
