@@ -82,7 +82,7 @@ def test_what_is_declared_is_imported() -> None:
     assert unused == NOT_IMPORTED
 
 
-@pytest.mark.parametrize("name", ["hydra-core", "optuna", "waitress"])
+@pytest.mark.parametrize("name", ["alembic", "hydra-core", "optuna", "waitress"])
 def test_a_package_whose_private_parts_are_used_is_held_at_a_minor_version(name: str) -> None:
     (requirement,) = (one for one in PROJECT["dependencies"] if one.startswith(f"{name}>"))
     limits = re.fullmatch(rf"{name}>=(\d+)\.(\d+),<(\d+)\.(\d+)", requirement)

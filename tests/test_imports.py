@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,11 +171,25 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
     assert all(user.startswith("entry/") for user in users["hydra"])
     assert users["optuna"] == {
         "storage/optuna_bridge.py", "storage/optuna_trials.py", "storage/optuna_tables.py",
-        "storage/suggestions.py", "samplers.py", "dashboard/server.py",
-        "dashboard/attributes.py", "dashboard/pictures.py",
+        "storage/suggestions.py", "storage/optuna_internals.py", "samplers.py", "dashboard/server.py",
+        "dashboard/pictures.py",
         "tuning/own_pruner.py", "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
         "sampling/observations.py", "sampling/units.py",
     }  # fmt: skip
+
+
+PRIVATE = {"hydra": "entry/hydra_internals.py", "optuna": "storage/optuna_internals.py"}
+"""Libraries, and the one module that uses private names of theirs."""
+
+
+def test_private_names_of_libraries_are_imported_in_one_module_each() -> None:
+    users = {
+        (module.partition(".")[0], path.relative_to(PACKAGE).as_posix())
+        for path in PACKAGE.rglob("*.py")
+        for module, name in imported_names(path)
+        if any(re.match("_[^_]", part) for part in (*module.split("."), name))
+    }
+    assert users == set(PRIVATE.items())
 
 
 def test_checking_a_configuration_imports_neither_torch_nor_optuna() -> None:

@@ -12,11 +12,13 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from optuna.storages._rdb.models import StudySystemAttributeModel as Attribute
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from lrsearch.storage.optuna_internals import models
 from lrsearch.storage.tables import StudyRow
+
+Attribute = models.StudySystemAttributeModel
 
 OWN_FIGURES = "lrsearch-"
 """Prefix of the ids of lrsearch's figures; figures with other ids are never touched."""

@@ -22,7 +22,7 @@ from lrsearch.storage.sqlite import file_of
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-    from optuna.artifacts._protocol import ArtifactStore
+    from lrsearch.storage.optuna_internals import ArtifactStore
 
 _MOST_VALUES = 50_000
 """Of all curves of a study together, on the pages that have them."""

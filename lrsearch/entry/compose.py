@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -26,6 +24,7 @@ from lrsearch.config.settings import Configuration, Settings
 from lrsearch.config.words import WORDS
 from lrsearch.entry.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
 from lrsearch.entry.grammar import as_word, parse_override, quoted, value_of, written
+from lrsearch.entry.hydra_internals import Hydra, create_config_search_path
 from lrsearch.entry.part_files import search_path
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.hints import unknown

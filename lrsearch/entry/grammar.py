@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
+from lrsearch.entry.hydra_internals import parsed_value
 from lrsearch.yaml_text import scalar
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
@@ -25,8 +26,7 @@ def parse_override(text: str) -> Override:
 
 def value_of(one: Override) -> Any:
     """The value, with words without quotes read as in a file: `yes` and `.inf`, too."""
-    parsed = one._value
-    return _plain(parsed)
+    return _plain(parsed_value(one))
 
 
 def _plain(parsed: Any) -> Any:

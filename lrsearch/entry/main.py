@@ -105,9 +105,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str], submit: bool = False) -> int:
-    from hydra._internal.utils import get_args_parser
-
     from lrsearch.entry.catalogue import find_sweeps
+    from lrsearch.entry.hydra_internals import get_args_parser
 
     if not arguments:
         from lrsearch.entry.sweeps import list_sweeps

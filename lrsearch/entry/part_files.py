@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from lrsearch.config.words import WORDS
+from lrsearch.entry.hydra_internals import FileSource, SourcesRegistry
 from lrsearch.yaml_text import read_file
 
 
-class PartFiles(FileConfigSource):
+class PartFiles(FileSource):
     """A folder of parts, a group a folder in it."""
 
     @staticmethod
@@ -23,13 +22,13 @@ class PartFiles(FileConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         """One part. Raises YamlError and OmegaConfBaseException."""
-        file = Path(self.path) / self._normalize_file_name(config_path)
+        file = Path(self.path) / self.file_name(config_path)
         group = config_path.rpartition("/")[0].replace("/", ".")
         prefix = f"{group}." if group else ""
         words = [key.removeprefix(prefix) for key in WORDS if key.startswith(prefix)]
         content = read_file(file, [*words, "defaults[].*"])
         with file.open(encoding="utf-8") as text:
-            header = self._get_header_dict(text.read(512))
+            header = self.header(text.read(512))
         return ConfigResult(self.provider, self.full_path(), OmegaConf.create(content), header)
 
 

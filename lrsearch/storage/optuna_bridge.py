@@ -18,10 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import optuna
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX, ArtifactMeta
 from optuna.distributions import distribution_to_json
-from optuna.storages._rdb import models
-from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +27,13 @@ from sqlalchemy.orm import Session
 from lrsearch.states import Outcome
 from lrsearch.storage.database import unusable
 from lrsearch.storage.engine import engine_options
+from lrsearch.storage.optuna_internals import (
+    ARTIFACTS_ATTR_PREFIX,
+    CONSTRAINTS_KEY,
+    ArtifactMeta,
+    id_of_study,
+    models,
+)
 from lrsearch.storage.optuna_tables import make_tables, open_storage
 from lrsearch.storage.optuna_trials import ColumnStorage
 from lrsearch.storage.storable import storable
@@ -39,7 +43,7 @@ UNIT = "lrsearch:unit"
 """The user attribute of a trial that names its unit."""
 _ENDING = ("status", "reason", "seconds", "epochs", "final lr")
 _LARGEST_TRIAL_ID = 1 << 63
-_CONSTRAINT = f"{_CONSTRAINTS_KEY}:works"
+_CONSTRAINT = f"{CONSTRAINTS_KEY}:works"
 
 
 def quiet_optuna() -> None:
@@ -89,7 +93,7 @@ class Studies:
             load_if_exists=True,
         )
         study.set_metric_names([metric])
-        return study._study_id
+        return id_of_study(study)
 
     def has_trials(self, name: str) -> bool:
         """Whether a study has any trial."""

@@ -14,13 +14,19 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
+
+from lrsearch.storage.optuna_internals import (
+    ARTIFACTS_ATTR_PREFIX,
+    COMPLETE_UTC,
+    START_UTC,
+    TrialReadingStorage,
+    id_of_trial,
+    models,
+)
 
 _Trial, _Param, _Value = models.TrialModel, models.TrialParamModel, models.TrialValueModel
 _User, _System = models.TrialUserAttributeModel, models.TrialSystemAttributeModel
@@ -30,7 +36,7 @@ _MOST_IDS = 500
 """Databases take only so many values in a statement."""
 
 
-class ColumnStorage(RDBStorage):
+class ColumnStorage(TrialReadingStorage):
     """Optuna's storage in a database, reading the trials of a study by a few statements."""
 
     attributes: Sequence[str] | None = None
@@ -41,7 +47,7 @@ class ColumnStorage(RDBStorage):
     """About how many intermediate values are read at once: of more, of each trial every second one,
     or third, counted from its last."""
 
-    def _get_trials(
+    def read_trials(
         self,
         study_id: int,
         states: Container[TrialState] | None,
@@ -61,7 +67,7 @@ class ColumnStorage(RDBStorage):
                 found += self._read(session, and_(_Trial.study_id == study_id, condition))
         if states is not None:
             found = [trial for trial in found if trial.state in states]
-        return sorted(found, key=lambda trial: trial._trial_id)
+        return sorted(found, key=id_of_trial)
 
     def _read(self, session: Session, which: ColumnElement[bool]) -> list[FrozenTrial]:
         """Whole trials, but for what is left out of the attributes and intermediate values."""
@@ -70,8 +76,8 @@ class ColumnStorage(RDBStorage):
                 _Trial.trial_id,
                 _Trial.number,
                 _Trial.state,
-                _Trial._datetime_start_utc,
-                _Trial._datetime_complete_utc,
+                START_UTC,
+                COMPLETE_UTC,
             ).where(which)
         ).all()
         if not trials:

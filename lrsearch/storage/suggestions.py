@@ -14,6 +14,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
+from lrsearch.storage.optuna_internals import set_parameter
+
 Chosen = Mapping[str, tuple[Any, BaseDistribution]]
 """Parameters as Optuna stores them: a value and the distribution it is from."""
 
@@ -60,8 +62,7 @@ class Suggestions:
             )
         self.chosen[name] = (value, distribution)
         # Samplers look at what the trial has so far.
-        self._trial._distributions[name] = distribution
-        self._trial._params[name] = value
+        set_parameter(self._trial, name, value, distribution)
         return value
 
     def _jointly(self) -> Mapping[str, Any]:
