@@ -25,8 +25,8 @@ _DASHES = ("solid", "dash", "dot")
 _MANY_DECADES = 100
 _FEW_STEPS = 4
 _MOST_TICKS = 8
-_INK = "#808080"
-_GRID = "rgba(128, 128, 128, 0.25)"
+INK = "#808080"
+GRID = "rgba(128, 128, 128, 0.25)"
 
 BEST_TO_WORST = [[0.0, "#e3b505"], [0.5, GREY], [1.0, BLUE]]
 """From yellow to blue, neither of which is lost on white or on black."""
@@ -81,16 +81,16 @@ def new_figure(x: str, y: str, **layout: Any) -> Figure:
     import plotly.graph_objects as go
 
     axis = {
-        "gridcolor": _GRID,
+        "gridcolor": GRID,
         "zeroline": False,
-        "linecolor": _INK,
+        "linecolor": INK,
         "automargin": True,
         "exponentformat": "power",  # 10⁻⁴, not 100µ
         "title": {"standoff": 8},
     }
     template = go.layout.Template(
         layout={
-            "font": {"color": _INK, "family": "system-ui, sans-serif", "size": 13},
+            "font": {"color": INK, "family": "system-ui, sans-serif", "size": 13},
             "paper_bgcolor": "rgba(0, 0, 0, 0)",
             "plot_bgcolor": "rgba(0, 0, 0, 0)",
             "xaxis": axis,

@@ -10,6 +10,7 @@ from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.spent import OUTCOMES, Spent
 from lrsearch.figures.style import (
     BLUE,
+    INK,
     OUTCOME_COLOURS,
     SKY,
     VERMILLION,
@@ -84,7 +85,7 @@ def family_boxes(families: Families) -> Figure | None:
                 x=[rounded(row.expected) for row in compared],
                 y=[row.name for row in compared],
                 mode="markers",
-                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "#808080"}},
+                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": INK}},
                 hovertemplate=f"expected best at {families.share}: %{{x}}<extra></extra>",
             )
         )
@@ -126,7 +127,7 @@ def range_places(edges: Edges) -> Figure | None:
             )
         )
     for low, high in ((0, NEAR), (1 - NEAR, 1)):
-        figure.add_vrect(low, high, fillcolor="#808080", opacity=0.15, line_width=0)
+        figure.add_vrect(low, high, fillcolor=INK, opacity=0.15, line_width=0)
     figure.update_xaxes(range=[-0.03, 1.03])
     figure.update_yaxes(type="category")
     figure.update_layout(height=max(260, 110 + 28 * len(rows)))
