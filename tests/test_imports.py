@@ -171,7 +171,8 @@ def test_hydra_stays_at_the_entry_and_optuna_in_a_few_modules() -> None:
     assert all(user.startswith("entry/") for user in users["hydra"])
     assert users["optuna"] == {
         "storage/optuna_bridge.py", "storage/optuna_trials.py", "storage/optuna_tables.py",
-        "storage/suggestions.py", "storage/optuna_internals.py", "samplers.py", "dashboard/server.py",
+        "storage/suggestions.py", "storage/optuna_internals.py", "samplers.py",
+        "dashboard/server.py",
         "dashboard/pictures.py",
         "tuning/own_pruner.py", "analysis/importance.py", "sampling/auto.py", "sampling/joint.py",
         "sampling/observations.py", "sampling/units.py",

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from lrsearch.entry.asked import split_places, start_a_worker
+from lrsearch.entry.arguments import split_locations, worker_advice
 from lrsearch.entry.commands import app
-from lrsearch.entry.places import read_here
+from lrsearch.entry.places import read_locations
 from lrsearch.entry.run import longer
 from lrsearch.shell import command, name_word
 
@@ -41,17 +41,17 @@ def test_a_command_with_more_time_stays_quoted() -> None:
 
 @pytest.mark.parametrize("name", ["lr=0.1", "-x", "--help", "", "a.yaml", "study.name=x", *HOSTILE])
 def test_every_study_can_be_named(name: str) -> None:
-    _, names = read_here([name_word(name)])
+    _, names = read_locations([name_word(name)])
     assert names == [name]
-    mine, others = split_places([name_word(name), "lr=0.1"])
-    assert (read_here(mine)[1], others) == ([name], ["lr=0.1"])
+    mine, others = split_locations([name_word(name), "lr=0.1"])
+    assert (read_locations(mine)[1], others) == ([name], ["lr=0.1"])
 
 
 @pytest.mark.parametrize("name", ["-x", "lr=0.1", "a b"])
 def test_a_worker_serves_a_study_of_any_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[object, ...]] = []
-    monkeypatch.setattr("lrsearch.entry.places.serve_here", lambda *given: served.append(given))
-    line = start_a_worker(name, "").partition("to start one: ")[2]
+    monkeypatch.setattr("lrsearch.entry.places.serve_studies", lambda *given: served.append(given))
+    line = worker_advice(name, "").partition("to start one: ")[2]
     assert CliRunner().invoke(app, pasted(line)[2:]).exit_code == 0
     [(_, only, until_empty, *_)] = served
     assert (only, until_empty) == (name, True)
@@ -60,4 +60,4 @@ def test_a_worker_serves_a_study_of_any_name(name: str, monkeypatch: pytest.Monk
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_name_word_is_read_back(name: str) -> None:
-    assert read_here([name_word(name)])[1] == [name]
+    assert read_locations([name_word(name)])[1] == [name]

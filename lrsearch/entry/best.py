@@ -18,7 +18,7 @@ from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import described
-from lrsearch.entry.asked import Asked, asked, no_more, print_json
+from lrsearch.entry.arguments import NamedStudy, named_study, print_json, refuse_words
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
 from lrsearch.formatting import number
@@ -33,11 +33,11 @@ Format = Literal["text", "yaml", "python", "json"]
 
 def show_best(arguments: Sequence[str], wanted: int | None, form: Format) -> None:
     """Prints it. Raises UserError where no trial has completed, or the one named has not."""
-    with asked(arguments, USAGE) as where:
-        no_more(where.words, USAGE)
-        stored = stored_trial(where, wanted)
+    with named_study(arguments, USAGE) as named:
+        refuse_words(named.words, USAGE)
+        stored = stored_trial(named, wanted)
         if form == "text":
-            print("\n".join(_lines(where, stored)))
+            print("\n".join(_lines(named, stored)))
             return
         info, record = _recorded(stored)
         if form == "yaml":
@@ -65,9 +65,9 @@ class Stored:
     """How the luck in it will be known, while nothing is confirmed."""
 
 
-def record_of(where: Asked, wanted: int | None) -> dict[str, Any]:
+def record_of(named: NamedStudy, wanted: int | None) -> dict[str, Any]:
     """The best trial, or the one named, as `best.yaml` has it. Raises UserError."""
-    return _recorded(stored_trial(where, wanted))[1]
+    return _recorded(stored_trial(named, wanted))[1]
 
 
 def _recorded(stored: Stored) -> tuple[DataInfo | None, dict[str, Any]]:
@@ -78,17 +78,17 @@ def _recorded(stored: Stored) -> tuple[DataInfo | None, dict[str, Any]]:
     return info, results.best_record(stored.settings, info, stored.trial, stored.confirmation)
 
 
-def stored_trial(where: Asked, wanted: int | None) -> Stored:
+def stored_trial(named: NamedStudy, wanted: int | None) -> Stored:
     """The confirmed best trial of a study, the search's best while none is, or the one named.
 
     Raises UserError where no trial has completed, or the one named has not.
     """
-    row = load_row(where.database, where.name)
+    row = load_row(named.database, named.name)
     settings = stored_settings(row.config)
-    progress = Progress(where.database.session, row.study_id)
+    progress = Progress(named.database.session, row.study_id)
     ended, total = progress.count_ended(), progress.snapshot().total
     to_come = still_to_come(settings.confirm, ended, total)
-    with where.database.session() as session:
+    with named.database.session() as session:
         confirmation = read_confirmation(session, row.study_id)
     best = best_number(progress, settings.metric.mode, confirmation)
     data = row.record["data"]
@@ -98,21 +98,21 @@ def stored_trial(where: Asked, wanted: int | None) -> Stored:
         if trial is None:
             why = " yet" if ended < total else _why_none(progress.finished())
             raise UserError(
-                f"no trial of {where.name} has completed{why}: "
-                f"{command('status', name_word(where.name))}{where.place}"
+                f"no trial of {named.name} has completed{why}: "
+                f"{command('status', name_word(named.name))}{named.storage_argument}"
             )
         return Stored(settings, info, trial, True, confirmation, to_come)
     trial = progress.ended(wanted)
     if trial is not None:
         if trial.outcome != Outcome.COMPLETE or trial.value is None:
             raise UserError(
-                f"trial {wanted} of {where.name} is {trial.outcome}: only one that has run to "
+                f"trial {wanted} of {named.name} is {trial.outcome}: only one that has run to "
                 f"its end has a value to be repeated"
             )
         return Stored(settings, info, trial, trial.trial == best, confirmation, to_come)
     known = progress.best(10, settings.metric.mode)
     complete = ", ".join(str(number) for number, _ in known) or "none yet"
-    raise UserError(f"{where.name} has no finished trial {wanted}; the best complete: {complete}")
+    raise UserError(f"{named.name} has no finished trial {wanted}; the best complete: {complete}")
 
 
 def _why_none(finished: list[Finished]) -> str:
@@ -121,10 +121,10 @@ def _why_none(finished: list[Finished]) -> str:
     return f", and none will: all have ended ({tally(finished)})"
 
 
-def _lines(where: Asked, stored: Stored) -> list[str]:
+def _lines(named: NamedStudy, stored: Stored) -> list[str]:
     metric, trial, found = stored.settings.metric, stored.trial, stored.confirmation
     which = "the best" if stored.is_best else "complete"
-    name, chosen = name_word(where.name), [] if stored.is_best else [f"--trial={trial.trial}"]
+    name, chosen = name_word(named.name), [] if stored.is_best else [f"--trial={trial.trial}"]
     value = f"{metric.name} {number(trial.value)} ({metric.at} evaluation)"
     told = []
     if stored.is_best and found is not None and found.winner is not None:
@@ -137,10 +137,10 @@ def _lines(where: Asked, stored: Stored) -> list[str]:
         told = [f"  not confirmed yet. {stored.to_come}"]
     script = f"{script_words(stored.info is None)}:"
     return [
-        f"{where.name}, trial {trial.trial}, {which}: {value}",
+        f"{named.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",
         *told,
-        f"{'again:':{len(script)}} {command('train', name, *chosen)}{where.place}",
-        f"{script} {command('best', name, *chosen, '--format', 'python')}{where.place} "
+        f"{'again:':{len(script)}} {command('train', name, *chosen)}{named.storage_argument}",
+        f"{script} {command('best', name, *chosen, '--format', 'python')}{named.storage_argument} "
         f"> best.py; python best.py",
     ]

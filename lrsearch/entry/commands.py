@@ -117,9 +117,9 @@ def worker(
 
     Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
     """
-    from lrsearch.entry.places import serve_here
+    from lrsearch.entry.places import serve_studies
 
-    serve_here(places or [], sweep, until_empty, parent, heartbeat)
+    serve_studies(places or [], sweep, until_empty, parent, heartbeat)
 
 
 @app.command()

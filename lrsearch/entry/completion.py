@@ -98,12 +98,12 @@ def _stored_studies() -> Iterator[str]:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lrsearch.entry.places import read_here
+    from lrsearch.entry.places import read_locations
     from lrsearch.storage.database import existing
     from lrsearch.storage.tables import StudyRow
 
     try:
-        url = existing(read_here([])[0].url)
+        url = existing(read_locations([])[0].url)
         server = make_url(url).get_backend_name() == "postgresql"
         engine = create_engine(
             url, connect_args={"connect_timeout": _PATIENCE} if server else {"timeout": _PATIENCE}

@@ -14,7 +14,7 @@ from lrsearch.dashboard.busy import Busy
 from lrsearch.dashboard.clients import networks
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.server import dashboard, is_loopback, listen, serve
-from lrsearch.entry.places import read_here
+from lrsearch.entry.places import read_locations
 from lrsearch.errors import UserError
 from lrsearch.redaction import redacted
 from lrsearch.storage.database import beside, existing
@@ -37,7 +37,7 @@ def show(
     Raises UserError for a bad URL, address or password, and for other networks without a password.
     """
     try:
-        here, names = read_here(arguments)
+        locations, names = read_locations(arguments)
         if names:
             raise UserError(f"{names[0]!r}: the dashboard shows all studies of storage.url=...")
         password = _password(token_file)
@@ -53,7 +53,7 @@ def show(
             writable=writable,
             proxies=networks(trusted_proxies),
         )
-        url = existing(here.url)
+        url = existing(locations.url)
         _serve(url, artifacts or beside(url, "lrsearch-artifacts"), rules, host, port)
     except KeyboardInterrupt:
         pass  # before it could serve

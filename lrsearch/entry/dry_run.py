@@ -16,10 +16,10 @@ from lrsearch.config.metric import mode_warning
 from lrsearch.config.settings import Configuration, Settings
 from lrsearch.data.parts import TensorPart
 from lrsearch.display import make_console
-from lrsearch.entry.passed import passed
+from lrsearch.entry.passed import own_code_calls
 from lrsearch.entry.preview import to_find
-from lrsearch.entry.range_news import plan_told, range_test_plan
-from lrsearch.entry.run import check_here, check_trial, with_data
+from lrsearch.entry.range_news import plan_line, range_test_plan
+from lrsearch.entry.run import check_machine, check_trial, with_data
 from lrsearch.entry.shown_groups import groups_told
 from lrsearch.errors import LrsearchError
 from lrsearch.formatting import byte_size, duration, plural, the_best
@@ -59,7 +59,7 @@ def dry_run(configuration: Configuration) -> int:
 
     Raises what the sweep itself would raise of its settings on this machine.
     """
-    check_here(configuration)
+    check_machine(configuration)
     settings, runtime = configuration.settings, configuration.runtime
     console = make_console()
     console.print(to_yaml(dict(settings.plain)), markup=False)
@@ -67,7 +67,7 @@ def dry_run(configuration: Configuration) -> int:
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
-    for line in (*passed(settings, info), *settings.notes, *groups_told(settings, info)):
+    for line in (*own_code_calls(settings, info), *settings.notes, *groups_told(settings, info)):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
     units = plan_units(settings, _earlier(settings, runtime.storage_url))
@@ -84,7 +84,7 @@ def dry_run(configuration: Configuration) -> int:
             console.print(f"  {' '.join(words)}", markup=False)
     if plan is not None:
         console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
-        console.print(plan_told(plan), markup=False, soft_wrap=True)
+        console.print(plan_line(plan), markup=False, soft_wrap=True)
     where = places(runtime.workers, settings.train.device, settings.train.threads)
     console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(where), 'worker')}")
     runs = 0

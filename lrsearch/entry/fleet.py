@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lrsearch.entry.asked import shown_place
-from lrsearch.entry.places import read_here
+from lrsearch.entry.arguments import storage_argument
+from lrsearch.entry.places import read_locations
 from lrsearch.errors import UserError
 from lrsearch.formatting import plural
 from lrsearch.queue.queue import Queue
@@ -21,10 +21,10 @@ from lrsearch.workers.here import Here
 @contextmanager
 def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[str]]]:
     """The database that is meant, which must be there already. Raises UserError."""
-    here, names = read_here(arguments)
-    database = open_existing(here.url)
+    locations, names = read_locations(arguments)
+    database = open_existing(locations.url)
     try:
-        yield database, here, names
+        yield database, locations, names
     finally:
         database.close()
 
@@ -32,13 +32,13 @@ def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[s
 @contextmanager
 def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStatus, Queue]]:
     """One study by name. Raises UserError."""
-    with _database(arguments) as (database, here, names):
+    with _database(arguments) as (database, locations, names):
         if len(names) != 1:
             studies = Shelf(database.session).statuses()
             known = ", ".join(study.name for study in studies) or "none"
             raise UserError(f"name one study; there: {known}")
         study = status_of(database, names[0])
-        yield database, here, study, Queue(database.session, study.study_id)
+        yield database, locations, study, Queue(database.session, study.study_id)
 
 
 def _is_done(study: StudyStatus, verb: str) -> bool:
@@ -50,20 +50,20 @@ def _is_done(study: StudyStatus, verb: str) -> bool:
 
 def pause_study(arguments: Sequence[str]) -> None:
     """`pause`."""
-    with _study(arguments) as (_, here, study, queue):
+    with _study(arguments) as (_, locations, study, queue):
         if _is_done(study, "pause"):
             return
         queue.pause()
         running = at_work(study.counts[WorkState.RUNNING], study.side_counts[WorkState.RUNNING])
         print(
             f"{study.name} is paused: its workers hand {running} back\n"
-            f"to go on: {command('resume', name_word(study.name))}{shown_place(here)}"
+            f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
         )
 
 
 def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
     """`resume`."""
-    with _study(arguments) as (database, here, study, queue):
+    with _study(arguments) as (database, locations, study, queue):
         if retry_failed:
             from lrsearch.queue.endings import reopen_failed
 
@@ -76,7 +76,7 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
         if work[WorkState.OPEN]:
             print(
                 f"workers take them; to start one: "
-                f"{command('worker', '--sweep', study.name)}{shown_place(here)}"
+                f"{command('worker', '--sweep', study.name)}{storage_argument(locations)}"
             )
 
 
@@ -93,7 +93,7 @@ def at_work(trials: int, side_runs: int, kind: str = "") -> str:
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
     """`stop`."""
-    with _study(arguments) as (_, here, study, queue):
+    with _study(arguments) as (_, locations, study, queue):
         if _is_done(study, "stop"):
             return
         queue.stop("stopped by hand", hand_back=now)
@@ -103,13 +103,13 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
         end = f"{back} handed back" if now else on
         print(
             f"{study.name} is stopped: {at_work(trials, side_runs, 'running ')} {end}\n"
-            f"to go on: {command('resume', name_word(study.name))}{shown_place(here)}"
+            f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
         )
 
 
 def delete_study(arguments: Sequence[str], yes: bool) -> None:
     """`delete`. Raises UserError without --yes, or while trials run."""
-    with _study(arguments) as (database, here, study, queue):
+    with _study(arguments) as (database, locations, study, queue):
         if not yes:
             trials = plural(sum(study.counts.values()), "trial")
             raise UserError(
@@ -121,16 +121,17 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
             are = "is" if alive == 1 else "are"
             raise UserError(
                 f"{plural(alive, 'trial')} of {study.name} {are} running: "
-                f"first {command('stop', name_word(study.name), '--now')}{shown_place(here)}"
+                f"first {command('stop', name_word(study.name), '--now')}"
+                f"{storage_argument(locations)}"
             )
         queue.stop("being deleted", hand_back=True)
         from lrsearch.checkpoints.store import Store
         from lrsearch.storage.optuna_bridge import Studies
 
-        store = Store(here.checkpoints or study.checkpoints)
+        store = Store(locations.checkpoints or study.checkpoints)
         store.delete(f"{study.name}-{study.study_id}")
         shelf.delete(study.study_id)
-        studies = Studies(here.url)
+        studies = Studies(locations.url)
         studies.delete(study.name)
         studies.close()
         print(f"{study.name} is deleted; what it wrote to its outputs folder is still there")
@@ -140,8 +141,8 @@ def upgrade_tables(arguments: Sequence[str]) -> None:
     """`upgrade`."""
     from lrsearch.storage.upgrade import upgrade
 
-    here, names = read_here(arguments)
+    locations, names = read_locations(arguments)
     if names:
         raise UserError(f"{names[0]!r}: upgrade is for a whole database; give storage.url=...")
-    for line in upgrade(existing(here.url)):
+    for line in upgrade(existing(locations.url)):
         print(line)

@@ -12,7 +12,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.targets import Signature, load_target
 
 
-def passed(settings: Settings, info: DataInfo | None) -> list[str]:
+def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
     """A line for each function or class of the user's, with the arguments that it gets."""
     if settings.objective is not None:
         return [f"objective: {_objective(settings.objective)}"]

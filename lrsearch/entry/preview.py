@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lrsearch.entry.asked import given_values, print_json
+from lrsearch.entry.arguments import parse_values, print_json
 from lrsearch.entry.shown_groups import group_lines, groups_plain, model_of
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import write_whole
@@ -78,7 +78,7 @@ def preview(
         if any(word.lstrip("+").startswith("sweep=") for word in arguments):
             title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
         else:
-            title, drawn, notes = _of_setting(given_values(arguments), steps_per_epoch)
+            title, drawn, notes = _of_setting(parse_values(arguments), steps_per_epoch)
     if any(one.assumes_losses for one in drawn):
         notes.append(
             "plateau: a loss that falls for two fifths of the training and then stays is assumed"

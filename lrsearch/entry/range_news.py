@@ -29,14 +29,14 @@ def range_test_plan(settings: Settings, info: DataInfo | None) -> RampPlan | Non
     return plan_ramps(settings, info.n_train, list(settings.space.to_find.values()))
 
 
-def plan_told(plan: RampPlan) -> str:
+def plan_line(plan: RampPlan) -> str:
     """In plain words."""
     from lrsearch.analysis.rate_ranges import plan_sentence
 
     return f"a range test comes first: {plan_sentence(plan)}"
 
 
-class TellsRanges:
+class RangeTestDisplay:
     """A display that also says, once, which ranges the study's range test has found."""
 
     def __init__(self, display: Display, database: Database, name: str) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows, sentences
 from lrsearch.config.settings import Settings
-from lrsearch.entry.asked import print_json
+from lrsearch.entry.arguments import print_json
 from lrsearch.entry.preview import prepare_picture, save
 from lrsearch.entry.run import check_trial, with_data
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError

@@ -10,8 +10,8 @@ from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.display import make_console
-from lrsearch.entry.asked import output_folder
-from lrsearch.entry.places import read_here
+from lrsearch.entry.arguments import output_folder
+from lrsearch.entry.places import read_locations
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 from lrsearch.formatting import plural
@@ -25,8 +25,8 @@ def write_report(arguments: Sequence[str], output: Path | None) -> None:
     """`report`. Raises UserError."""
     console = make_console()
     folder, places = output_folder(arguments)
-    here, names = read_here(places)
-    database = open_existing(here.url)
+    locations, names = read_locations(places)
+    database = open_existing(locations.url)
     try:
         if len(names) != 1:
             known = [study.name for study in Shelf(database.session).statuses()]
@@ -37,7 +37,7 @@ def write_report(arguments: Sequence[str], output: Path | None) -> None:
         database.close()
     path = output or folder / study.name / "report.html"
     with console.status("drawing the figures ..."):
-        page = report_page(study, here.url, folder / study.name / "best.yaml")
+        page = report_page(study, locations.url, folder / study.name / "best.yaml")
     _write(path, page)
     _say(console, study, path)
 

@@ -21,10 +21,10 @@ from lrsearch.config.settings import Configuration, RuntimeSettings, Settings
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.display import make_console, make_display
-from lrsearch.entry.asked import shown_place
+from lrsearch.entry.arguments import storage_argument
 from lrsearch.entry.fleet import waiting
-from lrsearch.entry.passed import passed
-from lrsearch.entry.range_news import TellsRanges, plan_told, range_test_plan
+from lrsearch.entry.passed import own_code_calls
+from lrsearch.entry.range_news import RangeTestDisplay, plan_line, range_test_plan
 from lrsearch.entry.shown_groups import groups_told
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.folders import for_a_moment
@@ -71,7 +71,7 @@ def run(configuration: Configuration, command: str) -> int:
     130: interrupted.
     """
     console = make_console()
-    check_here(configuration)
+    check_machine(configuration)
     runtime = configuration.runtime
     settings, info, plan = _checked(configuration.settings, console)
     output = _output(runtime, settings)
@@ -81,7 +81,7 @@ def run(configuration: Configuration, command: str) -> int:
     except KeyboardInterrupt:  # before the launcher listens for it
         return _stopped(console, command)
     code = conclude(console, settings, info, database, output)
-    _write_down(console, database, study.name)
+    _refresh_dashboard(console, database, study.name)
     if launcher.interrupts:
         code = _stopped(console, command)
     elif launcher.timed_out and settings.study.timeout is not None:
@@ -119,7 +119,7 @@ def _launched(
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
     if settings.space.to_find:
-        shown = TellsRanges(shown, database, study.name)
+        shown = RangeTestDisplay(shown, database, study.name)
     with shown as display:
         launcher: Launcher = LAUNCHERS["local"].load()(
             study.name,
@@ -145,7 +145,7 @@ def longer(command: str, timeout: float, spent: float) -> str:
     return shlex.join([*kept, f"study.timeout={total:.10g}"])
 
 
-def _write_down(console: Console, database: Database, name: str) -> None:
+def _refresh_dashboard(console: Console, database: Database, name: str) -> None:
     """Leaves the study's notes and figures in the database, for a dashboard anywhere."""
     from lrsearch.dashboard.refresh import refresh, stale
 
@@ -166,12 +166,12 @@ def submit(configuration: Configuration) -> int:
     work = study.queue.work()
     side_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
     here = f"storage.url={redacted(absolute(runtime.storage_url))}"
-    place = shown_place(Here(runtime.storage_url, runtime.checkpoints_url))
+    storage = storage_argument(Here(runtime.storage_url, runtime.checkpoints_url))
     console.print(
         f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
         f"database:\n"
         f"  {command('worker', here)}\n"
-        f"how far they are: {command('status', name_word(study.name))}{place}\n"
+        f"how far they are: {command('status', name_word(study.name))}{storage}\n"
         f"the result, and help with the rest: the same command without submit",
         soft_wrap=True,
         markup=False,
@@ -192,7 +192,7 @@ def _checked(
     return settings, info, range_test_plan(settings, info)
 
 
-def check_here(configuration: Configuration) -> None:
+def check_machine(configuration: Configuration) -> None:
     """Check what the workers of this machine need. Raises UserError."""
     settings, runtime = configuration.settings, configuration.runtime
     refuse_file(runtime.storage_url, write=True)
@@ -235,7 +235,7 @@ def _store(
     settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
     _announce(console, settings, info, study, database.url)
     if plan is not None and settings.space.to_find:
-        console.print(f"  {plan_told(plan)}; trials follow", markup=False, soft_wrap=True)
+        console.print(f"  {plan_line(plan)}; trials follow", markup=False, soft_wrap=True)
     return settings, studies, database, study
 
 
@@ -384,5 +384,5 @@ def _announce(
         console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
-    for line in (*passed(settings, info), *settings.notes, *study.notes):
+    for line in (*own_code_calls(settings, info), *settings.notes, *study.notes):
         console.print(f"  {line}", markup=False, soft_wrap=True)

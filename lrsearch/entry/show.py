@@ -13,7 +13,7 @@ from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.group_rates import group_rates
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
 from lrsearch.display import make_console
-from lrsearch.entry.asked import Asked, asked, no_more, print_json, whole_number
+from lrsearch.entry.arguments import NamedStudy, named_study, print_json, refuse_words, whole_number
 from lrsearch.errors import UserError
 from lrsearch.formatting import duration, number, plural
 from lrsearch.pictures.curves import (
@@ -34,14 +34,14 @@ COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"
 
 def show_trial(arguments: Sequence[str], as_json: bool) -> None:
     """`show`. Raises UserError."""
-    with asked(arguments, SHOW) as where:
-        (trial,), study = _trials(where, SHOW, 1)
-        no_more(where.words[1:], SHOW)
+    with named_study(arguments, SHOW) as named:
+        (trial,), study = _trials(named, SHOW, 1)
+        refuse_words(named.words[1:], SHOW)
         if as_json:
             print_json(trial_document(study, trial))
             return
         console = make_console()
-        progress = Progress(where.database.session, study.study_id)
+        progress = Progress(named.database.session, study.study_id)
         best = best_number(progress, study.metric.mode, study.confirmation)
         for line in _facts(study, trial, is_best=trial.number == best):
             console.print(line, soft_wrap=True)
@@ -66,8 +66,8 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
 
 def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
     """`compare`. Raises UserError."""
-    with asked(arguments, COMPARE) as where:
-        trials, study = _trials(where, COMPARE, 2)
+    with named_study(arguments, COMPARE) as named:
+        trials, study = _trials(named, COMPARE, 2)
         if as_json:
             print_json([trial_document(study, trial) for trial in trials])
             return
@@ -87,18 +87,18 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
         print(RATES_NOTE)
 
 
-def _trials(where: Asked, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
+def _trials(named: NamedStudy, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
     """The trials that the words name. Raises UserError, with those there are."""
-    words = where.words[:1] if fewest == 1 else where.words
+    words = named.words[:1] if fewest == 1 else named.words
     numbers = [whole_number(word, "a trial") for word in words]
     if len(numbers) < fewest:
-        count = trial_count(where.database, where.name)
+        count = trial_count(named.database, named.name)
         there = f"0 to {count - 1}" if count else "none yet"
         which = "a trial" if fewest == 1 else "two trials or more"
-        raise UserError(f"name {which}: lrsearch {usage}; {where.name} has {there}")
+        raise UserError(f"name {which}: lrsearch {usage}; {named.name} has {there}")
     if len(set(numbers)) < len(numbers):
         raise UserError("a trial is named twice")
-    study = read_trials(where.database, where.name, numbers)
+    study = read_trials(named.database, named.name, numbers)
     return [study.trial(one) for one in numbers], study
 
 

@@ -15,9 +15,9 @@ from lrsearch.analysis.confirmed import headline, progress_words
 from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.display import described, make_console, make_display
-from lrsearch.entry.asked import no_more, print_json, shown_place, start_a_worker
+from lrsearch.entry.arguments import print_json, refuse_words, storage_argument, worker_advice
 from lrsearch.entry.fleet import waiting
-from lrsearch.entry.places import read_here
+from lrsearch.entry.places import read_locations
 from lrsearch.errors import UserError, in_short
 from lrsearch.formatting import duration, number
 from lrsearch.queue.queue import Queue
@@ -37,17 +37,17 @@ def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
     """All studies, or the one that is named; the exit code. Raises UserError."""
     if watch and as_json:
         raise UserError("--watch is for people, --json for programs: give one of them")
-    here, names = read_here(arguments)
-    no_more(names[1:], USAGE)
-    database = open_existing(here.url)
+    locations, names = read_locations(arguments)
+    refuse_words(names[1:], USAGE)
+    database = open_existing(locations.url)
     try:
         if watch:
-            return _watch(database, names, shown_place(here))
+            return _watch(database, names, storage_argument(locations))
         if as_json:
             studies = [_plain(database, study) for study in _chosen(database, names)]
             print_json(studies[0] if names else studies)
         else:
-            _show(make_console(), database, names, shown_place(here))
+            _show(make_console(), database, names, storage_argument(locations))
     finally:
         database.close()
     return 0
@@ -63,13 +63,13 @@ def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
 # Once
 
 
-def _show(console: Console, database: Database, names: Sequence[str], place: str) -> None:
+def _show(console: Console, database: Database, names: Sequence[str], storage: str) -> None:
     studies = _chosen(database, names)
     if not studies:
         console.print(f"no studies in {redacted(database.url)}")
     for study in studies:
         _say(console, _line(study))
-        for line in _trouble(database, study, place):
+        for line in _trouble(database, study, storage):
             _say(console, line)
         if names:
             _show_one(console, database, study)
@@ -96,7 +96,7 @@ def _auxiliary_runs(study: StudyStatus) -> str:
     return f"; {study.side_counts[WorkState.DONE]}/{total} side runs done" if total else ""
 
 
-def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
+def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
     """Why it is not open, why some hosts leave it alone, and whether nobody works on it."""
     lines = []
     if study.stopped and study.state != StudyState.OPEN:
@@ -109,7 +109,7 @@ def _trouble(database: Database, study: StudyStatus, place: str) -> list[str]:
             for counts in (study.counts, study.side_counts)
         )
         left = waiting(trials, side_runs)
-        lines.append(f"    {left}, {start_a_worker(study.name, place)}")
+        lines.append(f"    {left}, {worker_advice(study.name, storage)}")
     return lines
 
 
@@ -188,19 +188,19 @@ def _running_plain(one: Running) -> dict[str, Any]:
 # Until it is done
 
 
-def _watch(database: Database, names: Sequence[str], place: str) -> int:
+def _watch(database: Database, names: Sequence[str], storage: str) -> int:
     """Returns 0 when there is nothing left to wait for, 130 after Ctrl-C."""
     console = make_console()
     chosen = _chosen(database, names)
     try:
         if names:
-            _watch_one(console, database, chosen[0], place)
+            _watch_one(console, database, chosen[0], storage)
         else:
-            _watch_all(console, database, place)
+            _watch_all(console, database, storage)
     except KeyboardInterrupt:
         return 130
     if names or console.is_terminal:  # into a pipe the lines of all have been told
-        _show(console, database, names, place)
+        _show(console, database, names, storage)
     return 0
 
 
@@ -212,7 +212,7 @@ def _is_over(study: StudyStatus) -> bool:
     )
 
 
-def _watch_one(console: Console, database: Database, study: StudyStatus, place: str) -> None:
+def _watch_one(console: Console, database: Database, study: StudyStatus, storage: str) -> None:
     from lrsearch.config.settings import MetricSettings
     from lrsearch.study.study import load_row
 
@@ -222,7 +222,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, place: 
     seen = finished[-1].order if finished else 0
     if not _is_over(study):  # something at once; the next line may take a while
         lines = [] if console.is_terminal else [_line(study)]
-        for line in [*lines, *_trouble(database, study, place)]:
+        for line in [*lines, *_trouble(database, study, storage)]:
             _say(console, line)
     with make_display(console, metric, finished) as display:
 
@@ -237,7 +237,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, place: 
         _repeat(look, display.interval, display.say)
 
 
-def _watch_all(console: Console, database: Database, place: str) -> None:
+def _watch_all(console: Console, database: Database, storage: str) -> None:
     """A table drawn again in place; where it is a file or a pipe, lines whenever they change."""
     shelf = Shelf(database.session)
     if console.is_terminal:
@@ -255,7 +255,7 @@ def _watch_all(console: Console, database: Database, place: str) -> None:
     def tell() -> bool:
         studies = shelf.statuses()
         for study in studies:
-            for line in [_line(study), *_trouble(database, study, place)]:
+            for line in [_line(study), *_trouble(database, study, storage)]:
                 if line not in shown:
                     _say(console, line)
                     shown.add(line)

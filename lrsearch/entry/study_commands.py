@@ -111,7 +111,7 @@ def export(
 
     Example: lrsearch export mnist --format json > mnist.json
     """
-    from lrsearch.entry.write_out import export_study
+    from lrsearch.entry.export import export_study
 
     export_study(names or [], form, output)
 
@@ -130,7 +130,7 @@ def try_(
 
     Example: lrsearch try mnist lr=0.1 scheduler=cosine cosine.final=0.01
     """
-    from lrsearch.entry.try_out import try_setting
+    from lrsearch.entry.try_setting import try_setting
 
     try_setting(words or [])
 

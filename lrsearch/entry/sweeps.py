@@ -12,7 +12,7 @@ def list_sweeps(as_json: bool) -> None:
     if not as_json:
         print(f"The sweeps (run one with: lrsearch +sweep=NAME):\n{sweep_list(sweeps)}")
         return
-    from lrsearch.entry.asked import print_json
+    from lrsearch.entry.arguments import print_json
 
     print_json(
         [

@@ -13,7 +13,7 @@ from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.config.words import WORDS
 from lrsearch.display import make_console
-from lrsearch.entry.asked import asked, no_more
+from lrsearch.entry.arguments import named_study, refuse_words
 from lrsearch.entry.best import record_of
 from lrsearch.entry.places import NAME
 from lrsearch.errors import ConfigErrors, UserError
@@ -85,16 +85,16 @@ def _record(arguments: Sequence[str], trial: int | None) -> dict[str, Any]:
     is_name = not arguments or arguments[0].startswith(f"{NAME}=")
     path = None if is_name else Path(arguments[0])
     if path is not None and (path.suffix in (".yaml", ".yml") or path.is_file()):
-        no_more(arguments[1:], USAGE)
+        refuse_words(arguments[1:], USAGE)
         if trial is not None:
             raise UserError(f"--trial is for a study's name; {path} holds one trial")
         return _read(path)
-    with asked(arguments, USAGE) as where:
-        no_more(where.words, USAGE)
-        record = record_of(where, trial)
+    with named_study(arguments, USAGE) as named:
+        refuse_words(named.words, USAGE)
+        record = record_of(named, trial)
         config = record["config"]
         # The data may be elsewhere on this machine than where the study was made.
-        data = {**config["data"], **where.here.data}
+        data = {**config["data"], **named.locations.data}
         return {**record, "config": {**config, "data": data}}
 
 

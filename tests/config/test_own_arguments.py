@@ -12,7 +12,7 @@ import pytest
 from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
-from lrsearch.entry.passed import passed
+from lrsearch.entry.passed import own_code_calls
 from lrsearch.errors import ConfigErrors
 
 MODULE = """
@@ -235,7 +235,7 @@ def test_a_sweep_says_what_is_passed() -> None:
         "load", "data.name=hard", "data.crop=2", "+space.data.n.choices=[1,2]",
         "train.loss={_target_: mine_arguments.plain, n: 3}",
     )  # fmt: skip
-    assert passed(made, None) == [
+    assert own_code_calls(made, None) == [
         "data: mine_arguments.load(name='hard', n=<searched>); lrsearch's loop: crop=2",
         "loss: mine_arguments.plain(outputs, targets, n=3)",
     ]

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsearch.entry.asked import given_values
+from lrsearch.entry.arguments import parse_values
 from lrsearch.entry.grammar import as_word, parse_override, quoted, value_of, written
 from lrsearch.yaml_text import parse
 
@@ -65,7 +65,7 @@ def test_brackets_nested_without_end_are_refused() -> None:
 
 def test_a_setting_to_try_is_read_by_the_same_rules() -> None:
     words = ["a=1e-3", "b=1_000", "c=-.inf", "d=yes", "e='0.1'", "f=[off, .5]", "g=1/epoch +"]
-    assert given_values(words) == {
+    assert parse_values(words) == {
         "a": 1e-3, "b": 1000, "c": -math.inf, "d": True, "e": "0.1", "f": [False, 0.5],
         "g": "1/epoch +",
     }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lrsearch.analysis.columns import study_plain, trial_document
 from lrsearch.analysis.study_data import StudyData, TrialData, each_trial, read_study
 from lrsearch.analysis.tables import epochs_csv, trials_csv
-from lrsearch.entry.asked import asked, no_more, output_folder
+from lrsearch.entry.arguments import named_study, output_folder, refuse_words
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 
@@ -27,12 +27,12 @@ def export_study(
     few hundred trials' are in memory at a time. Raises UserError.
     """
     outputs, arguments = output_folder(arguments)
-    with asked(arguments, USAGE) as where:
-        no_more(where.words, USAGE)
-        study = read_study(where.database, where.name, curves=False)
+    with named_study(arguments, USAGE) as named:
+        refuse_words(named.words, USAGE)
+        study = read_study(named.database, named.name, curves=False)
 
         def trials() -> Iterator[TrialData]:
-            return each_trial(where.database, study)
+            return each_trial(named.database, study)
 
         if form == "json":
             document = _document(study, trials())

@@ -1,4 +1,4 @@
-"""What the reading commands share: the study that is meant, words as settings, JSON."""
+"""Arguments that several commands share: a study by name, its database, settings as words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.analysis.columns import finite
-from lrsearch.entry.places import read_here
+from lrsearch.entry.places import read_locations
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.redaction import redacted
 from lrsearch.shell import command
@@ -21,52 +21,52 @@ from lrsearch.workers.here import Here
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A study that is asked for by name."""
+class NamedStudy:
+    """A study that a command names, in its open database."""
 
     database: Database
-    here: Here
+    locations: Here
     name: str
     words: list[str]
-    """What stands behind the name."""
+    """The arguments after the name."""
 
     @property
-    def place(self) -> str:
-        """What a command needs to find the same database."""
-        return shown_place(self.here)
+    def storage_argument(self) -> str:
+        """The argument, after a space, with which a command finds the same database."""
+        return storage_argument(self.locations)
 
 
-def shown_place(here: Here) -> str:
-    """` storage.url=...` where a command needs it to find the same database, else nothing."""
-    default = read_here([])[0].url
-    shown = redacted(here.url)
-    return "" if here.url == default else f" {shlex.quote(f'storage.url={shown}')}"
+def storage_argument(locations: Here) -> str:
+    """` storage.url=...`, redacted; empty where the database is the default one."""
+    default = read_locations([])[0].url
+    shown = redacted(locations.url)
+    return "" if locations.url == default else f" {shlex.quote(f'storage.url={shown}')}"
 
 
-def start_a_worker(name: str, place: str) -> str:
-    """Says that a study waits for a worker, and how to start one."""
+def worker_advice(name: str, storage: str) -> str:
+    """Say that a study waits for a worker, and how to start one."""
     return (
         f"no worker is at it; to start one: "
-        f"{command('worker', '--sweep', name, '--until-empty')}{place}"
+        f"{command('worker', '--sweep', name, '--until-empty')}{storage}"
     )
 
 
 @contextmanager
-def asked(arguments: Sequence[str], usage: str) -> Iterator[Asked]:
-    """The study that the first word names, in the database that `storage.url` names.
+def named_study(arguments: Sequence[str], usage: str) -> Iterator[NamedStudy]:
+    """Open the database of `storage.url=...` and find the study that the first word names.
 
-    Raises UserError, with the studies there are, where there is no name, or no such study.
+    Raises UserError, listing the studies, where no study, or an unknown one, is named.
     """
     from lrsearch.study.study import load_row
 
-    here, words = read_here(arguments)
-    database = open_existing(here.url)
+    locations, words = read_locations(arguments)
+    database = open_existing(locations.url)
     try:
         if not words:
             names = ", ".join(study_names(database)) or "none"
             raise UserError(f"name a study: lrsearch {usage}; there: {names}")
         load_row(database, words[0])
-        yield Asked(database, here, words[0], words[1:])
+        yield NamedStudy(database, locations, words[0], words[1:])
     finally:
         database.close()
 
@@ -79,7 +79,7 @@ def study_names(database: Database) -> list[str]:
         return list(session.scalars(select(StudyRow.name).order_by(StudyRow.study_id)))
 
 
-def no_more(words: Sequence[str], usage: str) -> None:
+def refuse_words(words: Sequence[str], usage: str) -> None:
     """Raises UserError where there is a word too many."""
     if words:
         raise UserError(f"{words[0]!r} is one word too many: lrsearch {usage}")
@@ -92,10 +92,10 @@ def whole_number(word: str, what: str) -> int:
     return int(word)
 
 
-def given_values(words: Sequence[str]) -> dict[str, Any]:
-    """`lr=0.1 scheduler=cosine` as a mapping, values read as on the command line of a sweep.
+def parse_values(words: Sequence[str]) -> dict[str, Any]:
+    """Read `lr=0.1 scheduler=cosine` as a mapping, values as on the command line of a sweep.
 
-    What is not of that grammar, such as a formula, is text. Raises ConfigErrors.
+    A value outside that grammar, such as a formula, is text. Raises ConfigErrors.
     """
     from hydra.errors import HydraException
 
@@ -124,20 +124,20 @@ def given_values(words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def split_places(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words that `read_here` understands (a name, `storage.url=...`), and other `key=value`."""
-    from lrsearch.entry.places import NAME, PLACES
+def split_locations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split what `read_locations` takes (a name, `storage.url=...`) from other `key=value`."""
+    from lrsearch.entry.places import LOCATIONS, NAME
 
-    mine: list[str] = []
+    locations: list[str] = []
     others: list[str] = []
     for argument in arguments:
         key, equals, _ = argument.partition("=")
-        (others if equals and key not in (*PLACES, NAME) else mine).append(argument)
-    return mine, others
+        (others if equals and key not in (*LOCATIONS, NAME) else locations).append(argument)
+    return locations, others
 
 
 def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """The folder of outputs, and the other arguments."""
+    """Split the folder of `output_dir=...` from the other arguments."""
     folder, rest = "outputs", []
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -149,5 +149,5 @@ def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def print_json(document: Any) -> None:
-    """A document on the standard output, and nothing else there; numbers round-trip."""
+    """Print a document as JSON; its numbers are read back to the last bit."""
     print(json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False))

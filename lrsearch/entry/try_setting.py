@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Sequence
 
 from lrsearch.config.load import stored_settings
-from lrsearch.entry.asked import (
-    asked,
-    given_values,
-    no_more,
-    split_places,
-    start_a_worker,
+from lrsearch.entry.arguments import (
+    named_study,
+    parse_values,
+    refuse_words,
+    split_locations,
+    worker_advice,
 )
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.formatting import plural
@@ -26,15 +26,15 @@ USAGE = "try NAME lr=0.1 scheduler=cosine ... [storage.url=...]"
 
 def try_setting(arguments: Sequence[str]) -> None:
     """Queues it, to be the next trial. Raises ConfigErrors where it is not of the study's space."""
-    mine, words = split_places(arguments)
-    with asked(mine, USAGE) as where:
-        no_more(where.words, USAGE)
-        row = load_row(where.database, where.name)
+    mine, words = split_locations(arguments)
+    with named_study(mine, USAGE) as named:
+        refuse_words(named.words, USAGE)
+        row = load_row(named.database, named.name)
         settings = stored_settings(row.config)
         if not words:
             names = ", ".join(settings.space.names())
-            raise UserError(f"say what to try: lrsearch {USAGE}; {where.name} has {names}")
-        wanted = given_values(words)
+            raise UserError(f"say what to try: lrsearch {USAGE}; {named.name} has {names}")
+        wanted = parse_values(words)
         try:
             parameters, problems = settings.space.parameters_for(wanted)
             implied = settings.space.implied(wanted)
@@ -42,9 +42,9 @@ def try_setting(arguments: Sequence[str]) -> None:
             problems = [str(error)]
         if problems:
             raise ConfigErrors(problems)
-        queue = Queue(where.database.session, row.study_id)
+        queue = Queue(named.database.session, row.study_id)
         queue.add_by_hand(parameters, settings.study.seed)
-        print(f"queued as the next trial of {where.name}: {shlex.join(words)}")
+        print(f"queued as the next trial of {named.name}: {shlex.join(words)}")
         for branch, (option, name) in implied.items():
             print(f"{branch}={option} is fixed with it, because {name} is {option}'s")
         print(
@@ -53,8 +53,8 @@ def try_setting(arguments: Sequence[str]) -> None:
         )
         if row.state != StudyState.OPEN:
             print(
-                f"{where.name} is {row.state}; to go on: "
-                f"{command('resume', name_word(where.name))}{where.place}"
+                f"{named.name} is {row.state}; to go on: "
+                f"{command('resume', name_word(named.name))}{named.storage_argument}"
             )
-        elif not Shelf(where.database.session).running_now(row.study_id):
-            print(start_a_worker(where.name, where.place))
+        elif not Shelf(named.database.session).running_now(row.study_id):
+            print(worker_advice(named.name, named.storage_argument))
