@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.analysis.words import plural
 from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
+from lrsearch.formatting import plural
 from lrsearch.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def model_of(settings: Settings, info: DataInfo | None, recipe: Recipe) -> nn.Mo
     from lrsearch.models import build_model
 
     model = settings.model
-    return build_model(model.name, model.own, {**model.arguments, **recipe.model}, info)
+    return build_model(model, {**model.arguments, **recipe.model}, info)
 
 
 def groups_told(settings: Settings, info: DataInfo | None) -> list[str]:
