@@ -89,7 +89,7 @@ def _read(spec: DataSpec) -> Tensors:
     if source.files is not None:
         raw = read_raw(spec.name, source, spec.root_folder, spec.cache_folder)
     else:
-        raw = source.load()(**spec.arguments)
+        raw = source.read(**spec.arguments)
     x, y, test_x, test_y = raw
     wanted = source.validation if spec.validation is None else spec.validation
     train_x, train_y, validation_x, validation_y = split(

@@ -93,8 +93,7 @@ def _read_present(
     for folder in places:
         if _is_unpacked(files, folder):
             try:
-                tensors: tuple[torch.Tensor, ...] = source.load()(str(folder), download=False)
-                return tensors
+                return source.read(str(folder), download=False)
             except UNPACK_ERRORS as error:
                 where = folder / files.folder
                 if folder == root:
@@ -139,7 +138,7 @@ def _read_archives(
             extract_archive(str(archive), str(to))
         if not _is_unpacked(files, Path(passing)):
             raise EOFError(f"the archives in {root / files.archive_folder} are not complete")
-        tensors: tuple[torch.Tensor, ...] = source.load()(passing, download=False)
+        tensors = source.read(passing, download=False)
         top = Path(files.folder).parts[0]
         # Whole or not at all; if it is there, another process was first.
         with contextlib.suppress(OSError):
@@ -177,8 +176,7 @@ def _download(
                 # torchvision draws a progress bar for each file
                 contextlib.redirect_stderr(io.StringIO()),
             ):
-                read: tuple[torch.Tensor, ...] = source.load()(str(folder), download=True)
-                return read
+                return source.read(str(folder), download=True)
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
             if is_without_room(error):  # not to be taken for a network that is down
                 raise unwritable(folder, error) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrsearch.parameters import Parameter
 from lrsearch.registry import Component, Registry
@@ -126,6 +126,11 @@ class Source(Component):
     size: int | None = None
     channels: int | None = None
     """The shape that a fallback has to take on."""
+
+    def read(self, *arguments: Any, **named: Any) -> tuple[torch.Tensor, ...]:
+        """Its tensors: (pool_x, pool_y, test_x, test_y)."""
+        tensors: tuple[torch.Tensor, ...] = self.load()(*arguments, **named)
+        return tensors
 
 
 def _mnist_files(name: str) -> RawFiles:

@@ -39,11 +39,11 @@ def parse_space(
     shared_kinds = dict(COMMON)
     # Where one is not known, nor are its arguments: no further problems with them.
     is_known = optimizer and _are_known(plain["optimizer"])
-    if components is not None and not {*own} & {*optimizer} <= {*components}:
-        is_known = False  # one that could not be imported
-    for option in optimizer if is_known else OPTIMIZERS:
-        if option in own:
-            continue
+    ours = [option for option in optimizer if option in OPTIMIZERS]
+    resolved = own if components is None else components
+    if not {*optimizer} <= {*ours, *resolved}:
+        is_known = False
+    for option in ours if is_known else OPTIMIZERS:
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
     chosen = {
