@@ -26,6 +26,8 @@ KEPT_BELOW = "\n\n---\n*lrsearch writes what stands above this line.*\n"
 _MARK = "lrsearch:shown"
 _FIGURES = "dashboard:plot_data:"
 _NOTE = re.compile(r"dashboard:(\d+):note_str:")
+_MOST_KEYS = 500
+"""Databases take only so many values in a statement."""
 _PIECE = 60_000  # characters; MySQL's texts end at 65,535 bytes
 
 Attributes = dict[str, Any]
@@ -135,6 +137,6 @@ def _text(stored: Attributes, prefix: str) -> str:
     return "".join(pieces)
 
 
-def _batches(keys: list[str], size: int = 500) -> list[list[str]]:
+def _batches(keys: list[str]) -> list[list[str]]:
     """Split keys into batches: databases limit the number of values in a statement."""
-    return [keys[at : at + size] for at in range(0, len(keys), size)]
+    return [keys[at : at + _MOST_KEYS] for at in range(0, len(keys), _MOST_KEYS)]

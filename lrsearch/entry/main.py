@@ -13,7 +13,7 @@ from lrsearch.files import is_without_room
 from lrsearch.redaction import guard_output, learn, learn_environment, redacted
 from lrsearch.shell import command
 
-_HYDRA_ONLY = ("help", "shell_completion", "info")
+_HYDRA_ONLY = ("help", "info")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,6 +135,8 @@ def _run(arguments: list[str], submit: bool = False) -> int:
                 f"--{name.replace('_', '-')} is not used here: put your own sweeps in "
                 f"./sweeps and your own parts in a folder given by --config-dir"
             )
+    if flags.shell_completion:
+        raise UserError("--shell-completion is not used here: see lrsearch completion --help")
     if flags.hydra_help:
         return _hydra(["--hydra-help"])  # it is the same for every sweep
     if any(getattr(flags, name) for name in _HYDRA_ONLY) or flags.cfg in ("hydra", "all"):

@@ -40,12 +40,15 @@ def paper() -> Paper:
     return Paper(width, not os.environ.get("NO_COLOR"))
 
 
+_HEIGHT = 16
+"""Lines of a plot."""
+
+
 def text_plot(
     curves: Sequence[Curve],
     title: str,
     on: Paper,
     x_label: str = "epoch",
-    height: int = 16,
     log_x: bool = False,
 ) -> str:
     """Draw a title, the curves in one plot and a legend; or say that there is nothing to draw."""
@@ -59,7 +62,7 @@ def text_plot(
     plotext.terminal.limit(False, False)
     figure = plotext.figure.clear()
     figure.theme("colorless")
-    figure.plot_size(on.width, height)
+    figure.plot_size(on.width, _HEIGHT)
     figure.label(x_label, axis="x")
     log = wants_log(y for curve in drawn for y in curve.y)
     along = [_place(x, log_x) for curve in drawn for x in curve.x]

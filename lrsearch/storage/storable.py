@@ -20,15 +20,15 @@ LONGEST_TEXT = 20_000
 """Characters; of a longer text the beginning and the end are kept."""
 
 
-def storable_text(text: str, longest: int = LONGEST_TEXT) -> str:
-    """The text without its secrets, in characters that every database takes, `longest` at most.
+def storable_text(text: str) -> str:
+    """The text without its secrets, in characters that every database takes, LONGEST_TEXT at most.
 
     Lone surrogates and NUL are written as Python escapes them: `\\udcff`, `\\x00`.
     """
-    if len(text) > longest:
+    if len(text) > LONGEST_TEXT:
         # Redacted with a margin around the cut, so that no half of a secret is left there.
-        left_out = f"\n... {len(text) - longest} characters are left out ...\n"
-        half, margin = (longest - len(left_out)) // 2, longest
+        left_out = f"\n... {len(text) - LONGEST_TEXT} characters are left out ...\n"
+        half, margin = (LONGEST_TEXT - len(left_out)) // 2, LONGEST_TEXT
         begin, end = redacted(text[: half + margin]), redacted(text[-half - margin :])
         text = f"{begin[:half]}{left_out}{end[-half:]}"
     else:

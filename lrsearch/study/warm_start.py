@@ -18,6 +18,9 @@ from lrsearch.storage.tables import StudyRow
 from lrsearch.study.index import no_such_study
 from lrsearch.study.progress import Progress, ranked
 
+_MOST_LINES = 5
+"""Trials that do not fit, of which a line each is shown."""
+
 
 @dataclass(frozen=True)
 class WarmStart:
@@ -86,6 +89,6 @@ def warm_start(settings: Settings, database: Database) -> WarmStart:
     return WarmStart(name, tuple(trials), tuple(parameters), (taken, *_shortened(skipped)))
 
 
-def _shortened(lines: list[str], most: int = 5) -> list[str]:
-    left = len(lines) - most
-    return [*lines[:most], *([f"and {left} more that do not fit"] if left > 0 else [])]
+def _shortened(lines: list[str]) -> list[str]:
+    left = len(lines) - _MOST_LINES
+    return [*lines[:_MOST_LINES], *([f"and {left} more that do not fit"] if left > 0 else [])]
