@@ -1,3 +1,48 @@
-"""lrsearch finds the learning-rate recipe of a PyTorch model."""
+"""Find the learning-rate recipe of a PyTorch model.
+
+The names in `__all__` are what the user's own code may import from here. Each is imported when it
+is first used, so that `import lrsearch` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lrsearch.errors import ConfigErrors, LrsearchError, OwnCodeError, UserError
+    from lrsearch.own_objective import OwnReport
+    from lrsearch.recipe import Part, Preview, Recipe
+    from lrsearch.schedules.durations import Duration, Length
+    from lrsearch.schedules.schedule import Schedule
 
 __version__ = "0.2.0"
+
+__all__ = [
+    "ConfigErrors",
+    "Duration",
+    "Length",
+    "LrsearchError",
+    "OwnCodeError",
+    "OwnReport",
+    "Part",
+    "Preview",
+    "Recipe",
+    "Schedule",
+    "UserError",
+]
+
+_MODULES = {
+    "lrsearch.errors": ("ConfigErrors", "LrsearchError", "OwnCodeError", "UserError"),
+    "lrsearch.own_objective": ("OwnReport",),
+    "lrsearch.recipe": ("Part", "Preview", "Recipe"),
+    "lrsearch.schedules.durations": ("Duration", "Length"),
+    "lrsearch.schedules.schedule": ("Schedule",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
