@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrsearch.errors import ConfigErrors, LrsearchError, OwnCodeError, UserError
     from lrsearch.own_objective import OwnReport
-    from lrsearch.recipe import Part, Preview, Recipe
+    from lrsearch.recipe import Preview, Recipe
+    from lrsearch.registry import ComponentConfig
     from lrsearch.schedules.durations import Duration, Length
     from lrsearch.schedules.schedule import Schedule
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "ComponentConfig",
     "ConfigErrors",
     "Duration",
     "Length",
     "LrsearchError",
     "OwnCodeError",
     "OwnReport",
-    "Part",
     "Preview",
     "Recipe",
     "Schedule",
@@ -35,7 +36,8 @@ __all__ = [
 _MODULES = {
     "lrsearch.errors": ("ConfigErrors", "LrsearchError", "OwnCodeError", "UserError"),
     "lrsearch.own_objective": ("OwnReport",),
-    "lrsearch.recipe": ("Part", "Preview", "Recipe"),
+    "lrsearch.recipe": ("Preview", "Recipe"),
+    "lrsearch.registry": ("ComponentConfig",),
     "lrsearch.schedules.durations": ("Duration", "Length"),
     "lrsearch.schedules.schedule": ("Schedule",),
 }

@@ -14,13 +14,15 @@ from lrsearch import __version__
 from lrsearch.data.sources import SOURCES
 from lrsearch.entry.catalogue import find_sweeps
 from lrsearch.entry.commands import SHOWN
+from lrsearch.launchers import LAUNCHERS
 from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
+from lrsearch.objectives import OBJECTIVES
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.parameters import Parameter
 from lrsearch.pruning.catalogue import PRUNERS
 from lrsearch.samplers import SAMPLERS
-from lrsearch.schedules.families import FAMILIES
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.losses import LOSSES, METRICS
 
 DOCS = REPO / "docs"
@@ -47,9 +49,9 @@ def check_parameters(text: str, parameters: Mapping[str, Parameter]) -> None:
             assert f"`{name}` ({parameter.default})" in text
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_table_of_schedulers_has_every_parameter_and_default(name: str) -> None:
-    check_parameters(row((DOCS / "schedulers.md").read_text(), name), FAMILIES[name].parameters)
+    check_parameters(row((DOCS / "schedulers.md").read_text(), name), SCHEDULERS[name].parameters)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -70,6 +72,8 @@ def options(group: str) -> list[str]:
         ("Models", [*MODELS, *options("model")]),
         ("Data", [*SOURCES, *options("data")]),
         ("Loggers", LOGGERS),
+        ("Objectives", OBJECTIVES),
+        ("Launchers", LAUNCHERS),
         ("Spaces", options("space")),
     ],
 )
@@ -99,7 +103,7 @@ def test_the_number_of_scheduler_families_is_right_wherever_it_is_said() -> None
     for page in (REPO / "README.md", DOCS / "comparison.md"):
         said = re.findall(r"(\w+) (?:scheduler )?families", page.read_text())
         assert said, page
-        assert set(said) <= {str(len(FAMILIES)), "Sixteen" if len(FAMILIES) == 16 else "?"}
+        assert set(said) <= {str(len(SCHEDULERS)), "Sixteen" if len(SCHEDULERS) == 16 else "?"}
 
 
 def test_the_defaults_in_the_table_of_keys_are_those_of_the_configuration() -> None:
