@@ -24,8 +24,8 @@ def forked(arena: Arena, *arguments: str, die_at: int | None = None) -> int:
     """
     import torch  # noqa: F401 - once, instead of in each copy
 
-    import lrsearch.entry.run  # noqa: F401
-    from lrsearch.entry.main import main
+    import lrsearch.cli.run  # noqa: F401
+    from lrsearch.cli.main import main
 
     if pid := os.fork():
         return pid

@@ -28,8 +28,6 @@ from optuna.trial import TrialState
 from postgres import serve
 from sqlalchemy import insert, text
 
-from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.rules import Running
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
@@ -41,7 +39,9 @@ from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import open_history
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.pruners import build_pruner
+from lrsearch.tuning.pruners.rules import Running
+from lrsearch.tuning.trajectory import LrTrajectory
 
 EVALUATIONS = 25
 """Of a whole trial."""

@@ -7,12 +7,12 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import update
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
 from lrsearch.queue.endings import Endings
 from lrsearch.queue.leasing import key
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
+from lrsearch.settings import QueueSettings
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow

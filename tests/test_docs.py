@@ -18,7 +18,7 @@ import pytest
 import yaml
 from documentation import EXAMPLES, PAGES, REPO, SHOWN, Section, problem
 
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 
 GUIDE = {section.title: section for section in EXAMPLES if section.page == "your-model.md"}
 OTHERS = [section for section in EXAMPLES if section.commands and section.page != "your-model.md"]

@@ -17,15 +17,15 @@ from lrsearch.course import Course
 from reports import Collected
 
 from lrsearch.checkpoints.store import NoCheckpoints
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script
-from lrsearch.objective import TrainingObjective, build_objective
+from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.parameters.durations import Length
 from lrsearch.range_test.plan import RampPlan
 from lrsearch.range_test.ramp import run_ramps
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 
 TESTS = str(Path(__file__).parent)
 LENGTH = Length(steps=400, steps_per_epoch=100, steps_per_evaluation=100)

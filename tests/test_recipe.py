@@ -12,11 +12,11 @@ import yaml
 from torch import nn
 
 from lrsearch.errors import UserError
-from lrsearch.group_rules import GroupRule
 from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 
 LENGTH = Length(steps=20, steps_per_epoch=10, steps_per_evaluation=10)
 

@@ -11,19 +11,19 @@ import yaml
 from documentation import REPO
 
 from lrsearch import __version__
+from lrsearch.cli.catalogue import find_sweeps
+from lrsearch.cli.commands import SHOWN
 from lrsearch.data.sources import SOURCES
-from lrsearch.entry.catalogue import find_sweeps
-from lrsearch.entry.commands import SHOWN
 from lrsearch.launchers import LAUNCHERS
-from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.loggers import LOGGERS
+from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import Parameter
-from lrsearch.pruning.catalogue import PRUNERS
-from lrsearch.samplers import SAMPLERS
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.schedules.families import SCHEDULERS
-from lrsearch.training.losses import LOSSES, METRICS
+from lrsearch.tuning.pruners import PRUNERS
+from lrsearch.tuning.samplers import SAMPLERS
 
 DOCS = REPO / "docs"
 CATALOGUE = (DOCS / "catalogue.md").read_text()

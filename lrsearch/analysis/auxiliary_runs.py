@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lrsearch.formatting import plural, the_best
 from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.study.progress import SideRun
+from lrsearch.text.formatting import plural, the_best
 
 
 def auxiliary_work(runs: Iterable[SideRun]) -> str | None:

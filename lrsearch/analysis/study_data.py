@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
+from lrsearch.settings import ConfirmSettings, MetricSettings
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations

@@ -8,11 +8,11 @@ from typing import Any
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.models import MODELS
-from lrsearch.parameters import Parameter
+from lrsearch.own_code import load_target
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import ComponentConfig, parameters_of
 from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.parse_domain import type_of_numbers
-from lrsearch.targets import load_target
 
 
 def settle_types(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.config.load import with_space
-from lrsearch.config.settings import Settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.settings import Settings
 from lrsearch.space.domains import Choices, Fixed
 
 _KEY = "space.batch_size"

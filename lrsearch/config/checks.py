@@ -9,20 +9,20 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from lrsearch.config.metric import metric_names
-from lrsearch.config.settings import MetricSettings, StudySettings
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.hints import as_given, unknown
-from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.loggers import LOGGERS
 from lrsearch.models import MODELS
-from lrsearch.pruning.catalogue import PRUNERS
+from lrsearch.parameters.durations import Duration, Unit
 from lrsearch.registry import ComponentConfig, Registry
-from lrsearch.samplers import SAMPLERS, enumerates
-from lrsearch.schedules.durations import Duration, Unit
+from lrsearch.settings import MetricSettings, StudySettings
 from lrsearch.space.domains import Choices, Domain, Fixed
 from lrsearch.space.space import Space
+from lrsearch.text.hints import as_given, unknown
 from lrsearch.training.settings import TrainSettings
+from lrsearch.tuning.pruners import PRUNERS
+from lrsearch.tuning.samplers import SAMPLERS, enumerates
 
 MOST_CHOICES = 10_000
 _AUGMENTATION = ("crop", "flip")

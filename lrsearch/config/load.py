@@ -19,7 +19,9 @@ from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
 from lrsearch.config.secrets import check_credentials
 from lrsearch.config.sections import mapping, section
-from lrsearch.config.settings import (
+from lrsearch.config.storage import storage_url
+from lrsearch.errors import ConfigErrors
+from lrsearch.settings import (
     Configuration,
     ConfirmSettings,
     MetricSettings,
@@ -28,13 +30,11 @@ from lrsearch.config.settings import (
     Settings,
     StudySettings,
 )
-from lrsearch.config.storage import storage_url
-from lrsearch.errors import ConfigErrors
-from lrsearch.hints import as_given, closest, unknown
 from lrsearch.space.names import OWNERS
 from lrsearch.space.own_options import resolve_own
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling
+from lrsearch.text.hints import as_given, closest, unknown
 from lrsearch.training.settings import TrainSettings
 
 STORED = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.config.settings import MetricSettings
-from lrsearch.metric_mode import BETTER, mode_of
+from lrsearch.measures import METRICS, mode_of
 from lrsearch.schedules.families import SCHEDULERS
+from lrsearch.settings import MetricSettings
 from lrsearch.training.settings import TrainSettings
 
 _MODES = ("min", "max")
@@ -25,7 +25,7 @@ def known_mode(name: str, train: TrainSettings | None) -> str | None:
     """`min` for losses, the catalogue's for its metrics; None where nothing says it."""
     target = ((train and train.metrics) or {}).get(name.removeprefix("val_"))
     if target is not None and not target.own and not name.endswith("loss"):
-        return BETTER[target.name]
+        return METRICS[target.name].mode
     return mode_of(name)
 
 

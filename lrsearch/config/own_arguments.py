@@ -13,8 +13,8 @@ from typing import Any
 
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.hints import as_given, unknown
-from lrsearch.targets import Signature, load_target, name_of
+from lrsearch.own_code import Signature, load_target, name_of
+from lrsearch.text.hints import as_given, unknown
 
 ARGUMENTS = "arguments"
 """The key under which the function's arguments may stand that are named like lrsearch's."""

@@ -9,23 +9,23 @@ from typing import Any
 
 from lrsearch.config.own_arguments import ARGUMENTS
 from lrsearch.config.sections import mapping, section
-from lrsearch.config.settings import ConfirmSettings
 from lrsearch.data.sources import FALLBACKS, SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.group_rules import parse_rules, regex_problem
-from lrsearch.hints import as_given, unknown
-from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.loggers import LOGGERS
+from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import Parameter
-from lrsearch.pruning.catalogue import PRUNERS, build_pruner
+from lrsearch.optimizers.group_rules import parse_rules, regex_problem
+from lrsearch.parameters.durations import Duration
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import TARGET, ComponentConfig, read_own
-from lrsearch.samplers import SAMPLERS
-from lrsearch.schedules.durations import Duration
-from lrsearch.training.losses import LOSSES, METRICS
+from lrsearch.settings import ConfirmSettings
+from lrsearch.text.hints import as_given, unknown
 from lrsearch.training.settings import TrainSettings
+from lrsearch.tuning.pruners import PRUNERS, build_pruner
+from lrsearch.tuning.samplers import SAMPLERS
 
 _LONGEST_NAME = 200
 Layer = tuple[str, Mapping[str, Any]]

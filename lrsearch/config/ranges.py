@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.config.load import with_space
-from lrsearch.config.settings import Settings
+from lrsearch.settings import Settings
 from lrsearch.space.domains import AUTO
 from lrsearch.space.names import ParameterName
 

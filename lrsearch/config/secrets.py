@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.errors import UserError
-from lrsearch.redaction import has_credentials, learn_secrets, redacted
+from lrsearch.text.redaction import has_credentials, learn_secrets, redacted
 
 _AWS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS"

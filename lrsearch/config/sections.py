@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from lrsearch.hints import as_given, unknown
+from lrsearch.text.hints import as_given, unknown
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from lrsearch.config.secrets import read_secret
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
-from lrsearch.redaction import learn
+from lrsearch.text.hints import unknown
+from lrsearch.text.redaction import learn
 
 PASSWORD_FILE = "LRSEARCH_STORAGE_PASSWORD_FILE"
 # SQLAlchemy would look for another driver than the one that is installed with lrsearch.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import MetricSettings
+from lrsearch.settings import MetricSettings
 from lrsearch.states import RunKind, WorkState
 from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
 

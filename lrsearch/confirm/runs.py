@@ -9,8 +9,8 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.read import read_confirmation
+from lrsearch.settings import ConfirmSettings, MetricSettings
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
 

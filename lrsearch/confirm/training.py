@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lrsearch.auxiliary import Result, RunContext, RunResult
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim
+from lrsearch.queue.auxiliary_runs import Result, RunContext, RunResult
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_point

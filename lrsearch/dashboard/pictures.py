@@ -42,7 +42,7 @@ class Artifacts:
             self._files.remove(artifact_id)
 
     def _picture(self, trial_id: int) -> bytes:
-        from lrsearch.pictures.trial import trial_picture
+        from lrsearch.plots.static.trial import trial_picture
 
         database = self._tables.database()
         if database is None:

@@ -64,7 +64,7 @@ def refresh(
     `pause` is called between steps of a second or so beside thousands of trials.
     """
     from lrsearch.analysis.findings import findings
-    from lrsearch.figures.study import study_figures
+    from lrsearch.plots.interactive.study import study_figures
 
     try:
         study = read_study(database, name, thinned=True)

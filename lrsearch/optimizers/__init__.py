@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lrsearch.parameters import Parameter
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
 
 _MOMENTUM = Parameter("float", 0.0, 0.0, 0.9999, help="momentum")

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
+from lrsearch.settings import QueueSettings
 from lrsearch.storage.tables import SideRunRow
 
 _DEFAULT_TERMS = QueueSettings()

@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import Settings
+from lrsearch.settings import Settings
 from lrsearch.states import WorkState
 from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
 

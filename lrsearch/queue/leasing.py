@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, not_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
+from lrsearch.settings import QueueSettings
 from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.clock import database_now
 from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow

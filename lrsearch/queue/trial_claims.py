@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.evaluation import Evaluation
 from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
+from lrsearch.settings import QueueSettings
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.clock import ticked
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from lrsearch.config.load import stored_settings
 from lrsearch.config.ranges import with_ranges
-from lrsearch.config.settings import Settings
+from lrsearch.settings import Settings
 from lrsearch.space.names import ParameterName
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lrsearch.hints import as_given
 from lrsearch.space.names import ParameterName
+from lrsearch.text.hints import as_given
 
 AUTO = "auto"
 """Instead of a learning rate's range: the range test finds it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrsearch.errors import UserError
-from lrsearch.schedules.durations import Length
+from lrsearch.parameters.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.plan import StepFunction
 from lrsearch.space.domains import Choices, Domain, Fixed

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrsearch.group_rules import SHIPPED, GroupRule
-from lrsearch.hints import as_given, unknown, word
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import FREE, Parameter
+from lrsearch.optimizers.group_rules import SHIPPED, GroupRule
+from lrsearch.parameters.parameter import FREE, Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, ComponentConfig, read_own
 from lrsearch.space.domains import AUTO, Auto, Domain
@@ -16,6 +15,7 @@ from lrsearch.space.names import GROUPS, OWNERS, ParameterName
 from lrsearch.space.own_options import BRANCHES, DURATION, is_duration, is_own, problem_of_name
 from lrsearch.space.parse_domain import RANGE_KEYS, parse_domain
 from lrsearch.space.space import Coupling, Space, give_each_its_own
+from lrsearch.text.hints import as_given, unknown, word
 
 
 def parse_space(

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.hints import as_given
 from lrsearch.recipe import Recipe
 from lrsearch.space.domains import Domain
 from lrsearch.space.names import ParameterName
 from lrsearch.space.space import Space
+from lrsearch.text.hints import as_given
 
 
 def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:

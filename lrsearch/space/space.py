@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from lrsearch.group_rules import OWN, SHIPPED, GroupRule
-from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import FREE, Parameter
+from lrsearch.optimizers.group_rules import OWN, SHIPPED, GroupRule
+from lrsearch.parameters.parameter import FREE, Parameter
 from lrsearch.recipe import COMMON, Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Auto, Choices, Domain, Fixed, Suggester
 from lrsearch.space.names import OWNERS, ParameterName
+from lrsearch.text.hints import closest
 
 Chooser = Callable[[str, Domain], Any]
 """Takes a parameter's stored name and its domain, and settles on a value."""

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, select, true
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.forecast import Peer, Standing, earlier_moment
-from lrsearch.pruning.rules import Curve, Group, Mode
 from lrsearch.storage.tables import EvaluationRow, UnitRow
-from lrsearch.trajectory import Rates
+from lrsearch.tuning.forecast import Peer, Standing, earlier_moment
+from lrsearch.tuning.pruners.rules import Curve, Group, Mode
+from lrsearch.tuning.trajectory import Rates
 
 MOST_PEERS = 250
 """More would make a decision slow, and no better."""

@@ -9,13 +9,13 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
-from lrsearch.hints import closest
 from lrsearch.queue.leasing import holds
-from lrsearch.redaction import redacted
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.clock import database_now
 from lrsearch.storage.database import Database
 from lrsearch.storage.tables import EvaluationRow, RefusalRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.text.hints import closest
+from lrsearch.text.redaction import redacted
 
 _NONE = {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0}
 

@@ -7,10 +7,10 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
-from lrsearch.samplers import enumerates
 from lrsearch.seeds import derived_seed
+from lrsearch.settings import Settings
+from lrsearch.tuning.samplers import enumerates
 
 LARGEST_GRID = 100_000
 

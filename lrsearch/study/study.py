@@ -15,15 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from lrsearch import __version__
 from lrsearch.config.batches import cut_batches
 from lrsearch.config.ranges import with_ranges
-from lrsearch.config.settings import Settings
 from lrsearch.confirm.runs import advance
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
 from lrsearch.range_test.stored import ask_for_ranges, found_ranges, try_again
-from lrsearch.redaction import redacted
-from lrsearch.shell import command, name_word
+from lrsearch.settings import Settings
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.states import StudyState
 from lrsearch.storage.database import Database, beside
@@ -32,6 +30,8 @@ from lrsearch.study.index import no_such_study
 from lrsearch.study.plan import plan_units
 from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
 
 if TYPE_CHECKING:
     # Reading commands come here, too, and have no use for Optuna.

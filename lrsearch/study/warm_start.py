@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from sqlalchemy import select
 
-from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
+from lrsearch.settings import MetricSettings, Settings
 from lrsearch.space.refit import refit
 from lrsearch.storage.database import Database
 from lrsearch.storage.tables import StudyRow

@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from lrsearch.auxiliary import Values
 from lrsearch.checkpoints.store import Checkpoints, Store
-from lrsearch.config.settings import Settings
 from lrsearch.objectives.base import Objective
+from lrsearch.queue.auxiliary_runs import Values
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.queue import Queue
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome
 from lrsearch.storage.outages import (
     Contact,

@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.formatting import number
-from lrsearch.loggers.catalogue import TrialLog
-from lrsearch.pruning.rules import Peers, Pruner, Running
+from lrsearch.loggers import TrialLog
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.trial_claims import Row, TrialClaim, TrialClaims
+from lrsearch.settings import MetricSettings
 from lrsearch.storage.evaluations import to_columns
 from lrsearch.storage.outages import Trouble, in_words, refusals_in_words, trouble
+from lrsearch.text.formatting import number
 from lrsearch.training.loop import Diverged, Stopped
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
+from lrsearch.tuning.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
 
 

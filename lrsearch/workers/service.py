@@ -11,18 +11,15 @@ from sqlalchemy.exc import DBAPIError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.loggers.catalogue import build_logger
-from lrsearch.objective import build_objective
-from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.loggers import build_logger
+from lrsearch.objectives.builtin import build_objective
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
-from lrsearch.redaction import redacted
-from lrsearch.shell import command, name_word
+from lrsearch.settings import QueueSettings
 from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database, unusable, why
 from lrsearch.storage.optuna_bridge import Studies
@@ -31,6 +28,9 @@ from lrsearch.storage.tables import StudyRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import Shelf, Waiting
 from lrsearch.study.study import find_row, load_row
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
+from lrsearch.tuning.pruners import build_pruner
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.here import Here
 from lrsearch.workers.side_worker import AuxiliaryWorker

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lrsearch.auxiliary import AuxiliaryKind, Result, RunResult, Values
 from lrsearch.checkpoints.store import Checkpoints, Store
-from lrsearch.config.settings import Settings
 from lrsearch.confirm.training import ConfirmRun, WinnerTestRun
 from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Objective
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
+from lrsearch.queue.auxiliary_runs import AuxiliaryKind, Result, RunResult, Values
 from lrsearch.queue.endings import Ending
 from lrsearch.range_test.run import RangeTestRun
+from lrsearch.settings import Settings
 from lrsearch.states import RunKind
 from lrsearch.storage.outages import refusals_in_words
 from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from lrsearch.formatting import duration, number
 from lrsearch.queue.endings import Ending
 from lrsearch.states import in_words
+from lrsearch.text.formatting import duration, number
 
 _log = logging.getLogger(__name__)
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
-from lrsearch.forecast import History
-from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
-from lrsearch.pruning.rules import Pruner
+from lrsearch.loggers import LoggedTrial, OpenLog, TrialLog, flat
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.recipe import Recipe
-from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
+from lrsearch.tuning.forecast import History
+from lrsearch.tuning.pruners.rules import Pruner
+from lrsearch.tuning.samplers import Order, build_sampler
 from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
 from lrsearch.workers.reporter import Outbox, Reporter, ValuesRefused
 from lrsearch.workers.work_log import WorkLog

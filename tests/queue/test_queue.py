@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.settings import QueueSettings
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies

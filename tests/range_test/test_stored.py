@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from told_sweep import INFO, digits
 
-from lrsearch.entry.run import open_storage
+from lrsearch.cli.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.endings import Ending

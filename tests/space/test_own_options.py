@@ -10,12 +10,12 @@ import torch
 from lrsearch.config.border import RUNTIME, settings_from
 from torch import nn
 
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.errors import ConfigErrors, OwnCodeError, UserError
 from lrsearch.optimizers.build import check_optimizer
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.settings import Settings
 from lrsearch.space.domains import Fixed, FloatRange
 
 LION = (

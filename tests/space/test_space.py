@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsearch.group_rules import GroupRule
 from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.names import as_written

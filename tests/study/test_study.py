@@ -12,14 +12,13 @@ from processes import at_one_instant
 from sqlalchemy import select, text, update
 from told_sweep import digits
 
+from lrsearch.cli.compose import load_settings
+from lrsearch.cli.run import open_storage
 from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
-from lrsearch.redaction import learn
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import RefusalRow, StudyRow, UnitRow
@@ -27,6 +26,7 @@ from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import Shelf
 from lrsearch.study.plan import plan_units
 from lrsearch.study.study import OpenStudy, load_row, open_study
+from lrsearch.text.redaction import learn
 
 INFO = DataInfo(
     name="digits",

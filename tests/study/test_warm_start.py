@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from told_sweep import INFO, digits
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.settings import QueueSettings
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import UnitRow
