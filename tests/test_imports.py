@@ -48,7 +48,7 @@ USERS = {
         "storage", "study", "workers",
     },
     "torch": {
-        "checkpoints", "cli", "data", "loggers", "measures", "models", "objectives", "optimizers",
+        "checkpoints", "cli", "data", "loggers", "models", "objectives", "optimizers",
         "recipe", "schedules", "seeds", "training", "workers",
     },
     "pydantic": {"config", "settings"},
