@@ -226,6 +226,23 @@ def test_own_loss_and_metric(run: Run) -> None:
 
 
 @pytest.mark.slow
+def test_own_schedule(run: Run) -> None:
+    folder = run("Your own schedule")
+    _ended(folder.outcomes("schedule"), 4)
+    domains = {"mine.power": (1.0, 3.0), "restarts.T_0": (0.1, 0.5)}
+    for trial in folder.trials("schedule"):
+        (name,) = domains.keys() & trial.params.keys()
+        low, high = domains[name]
+        assert low <= trial.params[name] <= high
+    assert (
+        "equal to the last bit"
+        in folder.output["python -m lrsearch train outputs/schedule/best.yaml"]
+    )
+    script = folder.output["python outputs/schedule/best.py"].split()
+    assert float(script[-1]) == folder.best("schedule")["value"]
+
+
+@pytest.mark.slow
 def test_own_training_loop(run: Run) -> None:
     folder = run(GUIDE["Your own training loop"])
     _ended(folder.outcomes("loop"), 4)
