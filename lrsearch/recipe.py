@@ -80,7 +80,7 @@ class Recipe:
         problems += wrong
         taken = OPTIMIZERS[optimizer.name].parameters if optimizer.name in OPTIMIZERS else {}
         problems += [
-            f"groups: {rule.name}: {one}"
+            f"groups.{rule.name}.{one}"
             for rule in (self.groups if taken else ())
             for one in rule.problems(taken)
         ]
@@ -217,8 +217,7 @@ class Recipe:
             for key in ("lr", "batch_size", "optimizer", "scheduler")
             if key not in plain
         ]
-        every = {k: one for kind in OPTIMIZERS.values() for k, one in kind.parameters.items()}
-        groups = parse_rules("groups", plain.get("groups"), every, problems)
+        groups = parse_rules("groups", plain.get("groups"), problems)
         if problems:
             raise UserError("this is not a recipe:\n  " + "\n  ".join(problems))
         values = {**plain, "groups": groups}

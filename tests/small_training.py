@@ -80,7 +80,7 @@ def small_task(
         else scheduler,
         warmup=warmup,
         grad_clip=grad_clip,
-        groups=parse_rules("groups", groups, {}, []),
+        groups=parse_rules("groups", groups, []),
         freeze=freeze,
     )
     return Task(

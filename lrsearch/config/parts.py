@@ -16,7 +16,6 @@ from lrsearch.loggers import LOGGERS
 from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
-from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.optimizers.group_rules import parse_rules, regex_problem
 from lrsearch.parameters.durations import Duration
 from lrsearch.parameters.parameter import Parameter
@@ -99,8 +98,7 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     if len(problems) > before:
         node.pop("loss", None)
         node.pop("metrics", None)
-    arguments = {k: one for kind in OPTIMIZERS.values() for k, one in kind.parameters.items()}
-    node["groups"] = parse_rules("train.groups", node.get("groups"), arguments, problems)
+    node["groups"] = parse_rules("train.groups", node.get("groups"), problems)
     if node.get("freeze") is not None and (problem := regex_problem(node["freeze"])):
         problems.append(f"train.freeze: {problem}")
         del node["freeze"]

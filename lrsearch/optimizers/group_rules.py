@@ -111,12 +111,10 @@ class GroupRule:
         return {**head, **match, **self.arguments}
 
 
-def parse_rules(
-    path: str, node: Any, optimizer: Mapping[str, Parameter], problems: list[str]
-) -> tuple[GroupRule, ...]:
+def parse_rules(path: str, node: Any, problems: list[str]) -> tuple[GroupRule, ...]:
     """The rules of a configuration or of a recipe; what is wrong goes to `problems`.
 
-    `optimizer` are the arguments of all optimizers that may be used.
+    Arguments are checked by `GroupRule.problems`, when it is known which optimizers take them.
     """
     if node is None:
         return ()
@@ -128,7 +126,7 @@ def parse_rules(
         return ()
     found: dict[str, GroupRule] = {}
     for index, one in enumerate(node):
-        rule = _parse_rule(f"{path}[{index}]", one, optimizer, problems)
+        rule = _parse_rule(f"{path}[{index}]", one, problems)
         if rule is not None and rule.name in found:
             problems.append(f"{path}[{index}]: a rule named {rule.name} is there already")
         elif rule is not None:
@@ -147,9 +145,7 @@ def regex_problem(value: Any) -> str | None:
     return None
 
 
-def _parse_rule(
-    path: str, node: Any, optimizer: Mapping[str, Parameter], problems: list[str]
-) -> GroupRule | None:
+def _parse_rule(path: str, node: Any, problems: list[str]) -> GroupRule | None:
     if not isinstance(node, Mapping):
         node = {"use": node}
     arguments = {str(key): value for key, value in node.items() if value is not None}
@@ -171,13 +167,11 @@ def _parse_rule(
     if len(problems) > before:
         return None
     kind = OWN if use is None else SHIPPED[use]
-    rule = GroupRule(str(name if use is None else use), use, match, arguments)
     if match is not None and kind.match is None:
         problems.append(f"{path}.match: {use} takes no match")
     elif match is None and use is None:
         problems.append(f"{path}.match is missing: a regular expression for names of parameters")
     elif match is not None and (problem := regex_problem(match)):
         problems.append(f"{path}.match: {problem}")
-    problems += [f"{path}.{problem}" for problem in rule.problems(optimizer)]
     defaults = {k: p.default for k, p in kind.parameters.items() if p.default is not None}
-    return GroupRule(rule.name, use, match, {**defaults, **arguments})
+    return GroupRule(str(name if use is None else use), use, match, {**defaults, **arguments})

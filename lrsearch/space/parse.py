@@ -46,12 +46,8 @@ def parse_space(
     for option in ours if is_known else OPTIMIZERS:
         shared_kinds |= dict(OPTIMIZERS[option].parameters)
     shared = _parse_shared(plain, shared_kinds, problems)
-    chosen = {
-        key: parameter
-        for option in optimizer
-        if option not in own
-        for key, parameter in OPTIMIZERS[option].parameters.items()
-    }
+    options = optimizer if is_known else OPTIMIZERS
+    chosen = _group_arguments(options, own, components, groups, plain.get(GROUPS))
     shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
         for name in sorted(set(optimizer[option]) & set(scheduler[other]) & set(COMMON)):
@@ -212,6 +208,31 @@ def _parse_shared(
     return shared
 
 
+def _group_arguments(
+    options: Iterable[str],
+    own: Mapping[str, ComponentConfig],
+    components: Mapping[str, Component] | None,
+    groups: Sequence[GroupRule],
+    node: Any,
+) -> dict[str, Parameter]:
+    """The arguments that the optimizers of a space take for a parameter group.
+
+    Where one of the user's own is not imported, whatever is asked for counts as taken.
+    """
+    taken: dict[str, Parameter] = {}
+    for option in options:
+        if option not in own:
+            taken |= OPTIMIZERS[option].parameters
+        elif components is not None and option in components:
+            taken |= components[option].parameters
+        else:
+            searched = node.values() if isinstance(node, Mapping) else ()
+            asked = [rule.arguments for rule in groups]
+            asked += [inner for inner in searched if isinstance(inner, Mapping)]
+            taken = {**{name: FREE for arguments in asked for name in arguments}, **taken}
+    return taken
+
+
 def _parse_groups(
     node: Any,
     groups: Sequence[GroupRule],
@@ -223,7 +244,7 @@ def _parse_groups(
     rules = {rule.name: rule for rule in groups}
     found: dict[str, Domain] = {}
     for rule in groups:
-        problems += [f"train.groups: {rule.name}: {one}" for one in rule.problems(optimizer)]
+        problems += [f"train.groups.{rule.name}.{one}" for one in rule.problems(optimizer)]
     if not isinstance(node or {}, Mapping):
         problems.append(f"{path}: {as_given(node)} is not a mapping of the groups' rules")
         return {}

@@ -536,6 +536,6 @@ def test_wrong_rules_are_problems_with_all_others() -> None:
             "train.freeze=[x]", "train.epochs=0", "space.groups.head.lr_factor=2",
         )
     )  # fmt: skip
-    for said in ("did you mean head?", "train.groups[1].weight_decay: -1", "train.freeze: ['x']",
+    for said in ("did you mean head?", "train.groups.a.weight_decay: -1", "train.freeze: ['x']",
                  "train.epochs: 0", "space.groups.head"):  # fmt: skip
         assert said in found

@@ -14,7 +14,7 @@ SGD = OPTIMIZERS["sgd"].parameters
 
 def parse(node: Any) -> tuple[GroupRule, ...]:
     problems: list[str] = []
-    rules = parse_rules("train.groups", node, SGD, problems)
+    rules = parse_rules("train.groups", node, problems)
     assert problems == []
     return rules
 
@@ -59,7 +59,7 @@ def test_nothing_is_no_rule() -> None:
         ([{"name": "a", "match": "("}], "train.groups[0].match: '(' is not a regular expression"),
         ([{"name": "a", "match": 3}], "train.groups[0].match: 3 is not a regular expression"),
         ([{"use": "layer_decay", "match": "x"}], "layer_decay takes no match"),
-        ([{"use": "layer_decay", "decay": 1.5}], "train.groups[0].decay: 1.5 is out of range"),
+        ([{"use": "layer_decay", "decay": 1.5}], "layer_decay.decay: 1.5 is out of range"),
         ([{"use": "layer_decay", "momentum": 0.5}], "'momentum' is unknown (valid: decay)"),
         ([{"name": "a", "match": "x", "lr_factor": -1}], "lr_factor: -1 is out of range"),
         ([{"name": "a", "match": "x", "momentun": 0}], "did you mean momentum?"),
@@ -69,13 +69,14 @@ def test_nothing_is_no_rule() -> None:
 )
 def test_what_is_wrong_is_said_with_its_place(node: Any, said: str) -> None:
     problems: list[str] = []
-    parse_rules("train.groups", node, SGD, problems)
+    found = parse_rules("train.groups", node, problems)
+    problems += [f"{rule.name}.{one}" for rule in found for one in rule.problems(SGD)]
     assert said in "\n".join(problems)
 
 
 def test_all_problems_are_told_at_once() -> None:
     problems: list[str] = []
-    parse_rules("train.groups", ["haed", {"name": "a", "match": "(", "momentum": 2}], SGD, problems)
+    parse_rules("train.groups", ["haed", {"name": "a", "match": "("}, {"name": "b"}], problems)
     assert len(problems) == 3
 
 

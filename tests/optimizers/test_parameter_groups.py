@@ -17,14 +17,13 @@ from lrsearch.errors import UserError
 from lrsearch.models.cnn import CNN
 from lrsearch.models.mlp import MLP
 from lrsearch.models.resnet18 import ResNet18
-from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.optimizers.group_rules import GroupRule, parse_rules
 from lrsearch.optimizers.parameter_groups import check_freeze, check_rules, freeze, parameter_groups
 
 
 def rules(*plain: Any) -> tuple[GroupRule, ...]:
     problems: list[str] = []
-    found = parse_rules("train.groups", list(plain), OPTIMIZERS["sgd"].parameters, problems)
+    found = parse_rules("train.groups", list(plain), problems)
     assert problems == []
     return found
 

@@ -482,4 +482,4 @@ def test_a_wrong_search_of_groups_is_told(groups: Any, said: str) -> None:
 def test_a_rule_whose_argument_no_optimizer_of_the_space_takes_is_told() -> None:
     problems: list[str] = []
     assert grouped({}, problems, optimizer={"adamw": {}}) is None
-    assert "train.groups: stem: momentum: 'momentum' is unknown" in "\n".join(problems)
+    assert "train.groups.stem.momentum: 'momentum' is unknown" in "\n".join(problems)
