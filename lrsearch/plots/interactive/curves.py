@@ -109,7 +109,9 @@ def rate_curves(study: StudyData) -> Figure | None:
     for place, trial in enumerate(best, 1):
         assert trial.recipe is not None
         family = trial.recipe.scheduler.name
-        for index, (group, held) in enumerate(held_rates(trial).items()):
+        # Of further groups those of the best trial alone: more curves are a tangle.
+        groups = list(held_rates(trial).items())[: None if place == 1 else 1]
+        for index, (group, held) in enumerate(groups):
             rates += held
             also = f", {group}" if index else ""
             figure.add_trace(
@@ -117,11 +119,6 @@ def rate_curves(study: StudyData) -> Figure | None:
                     x=held_steps(trial),
                     y=[rounded(rate) for rate in held],
                     name=f"{place}. {family} (trial {trial.number}{also})",
-                    # One click shows or hides all groups of a trial; of the others than the best
-                    # those with the schedule's own rate are shown first.
-                    legendgroup=f"trial {trial.number}",
-                    showlegend=index == 0 or place == 1,
-                    visible=None if index == 0 or place == 1 else "legendonly",
                     mode="lines+markers",
                     line={"color": colour(family), "dash": "dot", "width": 1},
                     marker={"symbol": symbol(family), "size": 9 if place == 1 else 5},

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from lrsearch.figures.curves import rate_curves
 from ramps import ramp_of, rates_of, trained
 from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.findings import findings
-from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.plots.interactive.study import report_figures, study_figures
 from lrsearch.plots.interactive.style import colour, rounded
 from lrsearch.range_test.result import RangeTest
@@ -100,6 +102,23 @@ def test_rates_are_markers_at_both_ends_of_each_evaluation(drawn: dict[str, Any]
         "markers" in trace["mode"] and trace["line"]["dash"] == "dot"
         for trace in drawn["lrsearch-rates"]["data"][:-1]
     )
+
+
+def test_the_rates_of_every_group_of_the_best_trial_are_drawn(searched: StudyData) -> None:
+    def with_head(one: TrialData) -> TrialData:
+        curve = (
+            replace(p, metrics={"lr_start_head": 3 * p.lr_start, "lr_end_head": 3 * p.lr_end})
+            for p in one.curve
+        )
+        return replace(one, curve=tuple(curve))
+
+    study = replace(searched, trials=tuple(map(with_head, searched.trials)))
+    figure = rate_curves(study)
+    assert figure is not None
+    first, head, second, *_ = figure.data
+    assert head.name == first.name.replace(")", ", head)")
+    assert list(head.y) == pytest.approx([3 * rate for rate in first.y], rel=1e-3)
+    assert second.name.startswith("2.")
 
 
 def test_a_curve_of_one_evaluation_is_drawn_as_a_marker() -> None:
