@@ -21,9 +21,8 @@ from lrsearch.cli.catalogue import Sweep, conf_folder, find_sweeps, sweep_list
 from lrsearch.cli.grammar import as_word, parse_override, quoted, value_of, written
 from lrsearch.cli.hydra_internals import Hydra, create_config_search_path
 from lrsearch.cli.part_files import search_path
-from lrsearch.config.load import new_configuration
+from lrsearch.config.load import Layer, new_configuration, written_keys
 from lrsearch.config.own_arguments import OURS
-from lrsearch.config.parts import Layer, written_keys
 from lrsearch.config.words import WORDS
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.settings import Configuration, Settings

@@ -27,14 +27,6 @@ from lrsearch.tuning.pruners import PRUNERS, build_pruner
 from lrsearch.tuning.samplers import SAMPLERS
 
 _LONGEST_NAME = 200
-Layer = tuple[str, Mapping[str, Any]]
-"""Where a part of the configuration comes from (`in sweeps/mine.yaml`), and what it says."""
-
-
-def written_keys(layers: Sequence[Layer], section: str) -> set[str]:
-    """The keys of a section that the user has written."""
-    nodes = [layer.get(section) for _, layer in layers]
-    return {str(key) for node in nodes if isinstance(node, Mapping) for key in node}
 
 
 def study_node(node: Any, sweep: Any, is_new: bool, problems: list[str]) -> dict[str, Any]:
@@ -114,16 +106,17 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     return section("train", node, TrainSettings, problems)
 
 
-def settle_length(node: dict[str, Any], layers: Sequence[Layer], problems: list[str]) -> list[str]:
-    """Let `epochs` or `steps` of the most specific layer have its way, in place.
+def settle_length(
+    node: dict[str, Any], layers: Sequence[tuple[str, Any]], problems: list[str]
+) -> list[str]:
+    """Let `epochs` or `steps` of the most specific layer win over the other, in place.
 
-    `layers` are what the configuration was merged from, with their names, the most specific last.
-    Both in one of them are a problem. Returns what there is to say of it.
+    `layers` are the sections that `node` was merged from, each with its place, the most specific
+    one last. Both keys in one layer are a problem. Returns a note where one key wins.
     """
     given = {}
     for place, layer in layers:
-        train = layer.get("train")
-        train = train if isinstance(train, Mapping) else {}
+        train = layer if isinstance(layer, Mapping) else {}
         keys = ("epochs", "steps")
         given[place] = {key: train[key] for key in keys if train.get(key) is not None}
     problems.extend(
