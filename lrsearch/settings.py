@@ -29,9 +29,9 @@ class StudySettings:
     warm_start: str | None = None
     """A study of the same database whose best settings are tried first."""
     warm_start_trials: Annotated[int, Ge(1)] = 5
-    """How many of them."""
+    """Number of settings taken from it."""
     priority: int = 0
-    """Workers that serve several studies begin with the highest."""
+    """Workers that serve several studies begin with the highest priority."""
     balance: tuple[str, ...] | Literal["families"] = ()
     """Branches (`optimizer`, `scheduler`) whose options share the trials equally; `families`: the
     scheduler families share the epochs equally."""
@@ -45,18 +45,18 @@ class MetricSettings:
     mode: Literal["min", "max"] = "min"
     at: Literal["best", "last"] = "best"
     nan: Literal["fail", "worst"] = "fail"
-    """What an evaluation is whose metric is no finite number though its loss is: `fail` ends the
-    trial as failed; `worst` counts it as worse than any number."""
+    """What happens where the loss is finite and the metric is not: `fail` ends the trial as failed;
+    `worst` counts the evaluation as worse than any number."""
 
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """When a worker counts as dead, and what becomes of its trial."""
+    """When a worker counts as dead, and how often a trial is tried again."""
 
     lease: Annotated[float, Ge(1)] = 60.0
     """Seconds of silence after which another worker takes a trial over."""
     max_attempts: Annotated[int, Ge(1)] = 3
-    """A trial that has ended so many workers is given up."""
+    """Number of workers that may die with a trial before it is given up."""
     stall_timeout: Annotated[float, Gt(0)] | None = None
     """Seconds without a training step or a report after which a worker is ended; None is an hour,
     or what the reports of the user's own training loop suggest."""
@@ -64,12 +64,12 @@ class QueueSettings:
 
 @dataclass(frozen=True)
 class ConfirmSettings:
-    """What is trained again on fresh seeds when the search is over."""
+    """The confirmation after the search: the best trials again on fresh seeds."""
 
     top: Annotated[int, Strict(), Ge(1)] = 5
-    """So many of the best trials."""
+    """Number of best trials."""
     seeds: Annotated[int, Strict(), Ge(2)] = 5
-    """On so many seeds each, the same for all."""
+    """Number of seeds of each, the same seeds for all."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ class Settings:
     logger: ComponentConfig
     queue: QueueSettings
     confirm: ConfirmSettings | None
-    """None: the search's best is taken at its word."""
+    """None leaves the confirmation out."""
     plain: Mapping[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
-    """What was settled that the user may not expect, for the screen."""
+    """Values settled in a way that the user may not expect, in lines for the screen."""
 
 
 @dataclass(frozen=True)

@@ -80,13 +80,13 @@ def study_names(database: Database) -> list[str]:
 
 
 def refuse_words(words: Sequence[str], usage: str) -> None:
-    """Raises UserError where there is a word too many."""
+    """Raise UserError for a word too many."""
     if words:
         raise UserError(f"{words[0]!r} is one word too many: lrsearch {usage}")
 
 
 def whole_number(word: str, what: str) -> int:
-    """A word as a number from 0. Raises UserError."""
+    """Read a word as a number from 0. Raises UserError."""
     if not word.isascii() or not word.isdigit():
         raise UserError(f"{what}: {word!r} is not a whole number from 0")
     return int(word)

@@ -1,4 +1,4 @@
-"""`best`: the recipe that a study has found, from the database; also any other complete trial's."""
+"""`best`: the best recipe of a study, or that of any other complete trial."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Format = Literal["text", "yaml", "python", "json"]
 
 
 def show_best(arguments: Sequence[str], wanted: int | None, form: Format) -> None:
-    """Prints it. Raises UserError where no trial has completed, or the one named has not."""
+    """Print the recipe. Raises UserError where no trial, or not the named one, has completed."""
     with named_study(arguments, USAGE) as named:
         refuse_words(named.words, USAGE)
         stored = stored_trial(named, wanted)
@@ -54,7 +54,7 @@ def show_best(arguments: Sequence[str], wanted: int | None, form: Format) -> Non
 
 @dataclass(frozen=True)
 class Stored:
-    """A trial with what is known of its study."""
+    """A trial with what a record of it needs of its study."""
 
     settings: Settings
     info: DataInfo | None
@@ -62,7 +62,7 @@ class Stored:
     is_best: bool
     confirmation: Confirmation | None
     to_come: str
-    """How the luck in it will be known, while nothing is confirmed."""
+    """A sentence on the confirmation to come, while nothing is confirmed."""
 
 
 def record_of(named: NamedStudy, wanted: int | None) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def record_of(named: NamedStudy, wanted: int | None) -> dict[str, Any]:
 
 
 def _recorded(stored: Stored) -> tuple[DataInfo | None, dict[str, Any]]:
-    """The data of the trial, and its record."""
+    """The trial's data, and its record as in `best.yaml`."""
     from lrsearch.cli import results
 
     info = results.info_of(stored.settings, stored.info, stored.trial)
@@ -122,24 +122,24 @@ def _why_none(finished: list[Finished]) -> str:
 
 
 def _lines(named: NamedStudy, stored: Stored) -> list[str]:
-    metric, trial, found = stored.settings.metric, stored.trial, stored.confirmation
+    metric, trial, confirmed = stored.settings.metric, stored.trial, stored.confirmation
     which = "the best" if stored.is_best else "complete"
     name, chosen = name_word(named.name), [] if stored.is_best else [f"--trial={trial.trial}"]
     value = f"{metric.name} {number(trial.value)} ({metric.at} evaluation)"
-    told = []
-    if stored.is_best and found is not None and found.winner is not None:
-        which, value = "the confirmed best", headline(found)
+    details = []
+    if stored.is_best and confirmed is not None and confirmed.winner is not None:
+        which, value = "the confirmed best", headline(confirmed)
         data = None if stored.info is None else stored.info.to_json()
-        told = [f"  {line}" for line in confirmed_lines(found, data)]
-    elif stored.is_best and found is not None and found.work_left:
-        told = [f"  not confirmed yet: {progress_words(found)}"]
-    elif stored.is_best and found is None and stored.settings.confirm is not None:
-        told = [f"  not confirmed yet. {stored.to_come}"]
+        details = [f"  {line}" for line in confirmed_lines(confirmed, data)]
+    elif stored.is_best and confirmed is not None and confirmed.work_left:
+        details = [f"  not confirmed yet: {progress_words(confirmed)}"]
+    elif stored.is_best and confirmed is None and stored.settings.confirm is not None:
+        details = [f"  not confirmed yet. {stored.to_come}"]
     script = f"{script_words(stored.info is None)}:"
     return [
         f"{named.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe)}",
-        *told,
+        *details,
         f"{'again:':{len(script)}} {command('train', name, *chosen)}{named.storage_argument}",
         f"{script} {command('best', name, *chosen, '--format', 'python')}{named.storage_argument} "
         f"> best.py; python best.py",

@@ -1,4 +1,4 @@
-"""Where the configuration lies, and which sweeps there are."""
+"""The folders of the configuration, and the sweeps in them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Sweep:
     path: Path
     node: DictConfig
     problem: str | None = None
-    """Why it cannot be read; the others can be."""
+    """Why this file cannot be read."""
 
     @property
     def description(self) -> str:
-        """Its first line for people."""
+        """One line on what the sweep searches, or why it cannot be read."""
         if self.problem is not None:
             return f"broken: {self.problem}".splitlines()[0]
         return str(OmegaConf.to_container(self.node).get("description", ""))  # type: ignore[union-attr]
@@ -54,7 +54,7 @@ def find_sweeps() -> dict[str, Sweep]:
 
 @cache
 def _shipped_sweeps() -> dict[str, Sweep]:
-    """Read once a process: they stay as they are."""
+    """The sweeps of the package, read once in a process."""
     return _sweeps_in(_shipped("sweeps"))
 
 
@@ -77,7 +77,7 @@ def _read(path: Path) -> Sweep:
 
 
 def sweep_list(sweeps: dict[str, Sweep]) -> str:
-    """A line each: name and description."""
+    """The sweeps in lines of name and description."""
     width = max(map(len, sweeps), default=0)
     return "\n".join(
         f"  {printable(name):{width}}  {printable(sweep.description)}"

@@ -62,7 +62,7 @@ Places = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[storage.url=...] [storage.checkpoints=...] [data.root=...]",
-        help="where things are, as seen from here; default: LRSEARCH_STORAGE and so on",
+        help="where things are on this machine; default: LRSEARCH_STORAGE and so on",
     ),
 ]
 

@@ -38,7 +38,7 @@ _PLACE = re.compile(r"In '([^']+)': ")
 
 
 def register_sweeps() -> dict[str, Sweep]:
-    """Makes each sweep an option of Hydra's group `sweep`; they are found by name."""
+    """Make each sweep an option of Hydra's group `sweep`; return them by name."""
     sweeps = find_sweeps()
     store = ConfigStore.instance()
     store.repo.pop("sweep", None)  # those of a folder that this process was in before
@@ -74,9 +74,10 @@ def load_configuration(overrides: Sequence[str], config_dir: str | None = None) 
 def compose(
     overrides: Sequence[str], config_dir: str | None, problems: list[str]
 ) -> tuple[DictConfig, list[Layer]]:
-    """The composed configuration, and what the user has written: parts, sweep, command line.
+    """Compose the configuration; return it and the layers that the user has written.
 
-    What can be left out of it for now goes to `problems`. Raises ConfigErrors for the rest.
+    The layers are parts, sweep and command line. Problems that do not keep the rest from being
+    composed are added to `problems`; others are raised as ConfigErrors.
 
     Hydra stops at the first unknown key, with its own exit code. So every key is let in, and
     `new_configuration`, which knows them all, reports unknown keys together with bad values.
@@ -86,12 +87,12 @@ def compose(
         groups = set(loader.list_groups("")) - {"hydra"}
         parsed = _parse(overrides, groups, loader, problems)
         chosen = _check_groups(parsed, groups, loader, sweeps, problems)
-        sweep = [one for one in chosen if one.startswith(_SWEEP)]
+        sweep = [override for override in chosen if override.startswith(_SWEEP)]
         if not sweep:
             raise ConfigErrors(problems)
         name = str(parse_override(sweep[0]).value())
-        rest = [one for one in parsed if not _chooses(one, groups)]
-        values = [_let_in(one) for one in rest if one.key_or_group != "sweep"]
+        rest = [override for override in parsed if not _chooses(override, groups)]
+        values = [_let_in(override) for override in rest if override.key_or_group != "sweep"]
         try:
             config = hydra.compose(CONFIG_NAME, [*chosen, *values], return_hydra_config=True)
         except MissingConfigException as error:
@@ -113,7 +114,7 @@ def compose(
 
 
 def _drop_replaced(node: DictConfig, section: str, option: str, written: set[str]) -> None:
-    """Take out the arguments of the part of the catalogue that a target of the user's replaces."""
+    """Delete the arguments of the catalogue part that the user's target replaces."""
     file = conf_folder() / section / f"{option}.yaml"
     part = read_file(file) if file.is_file() else {}
     for key, value in part.items():
@@ -128,8 +129,10 @@ def _own_parts(
     if config_dir is None:
         return {}
     listed = [] if sweep is None else _container(sweep.node).get("defaults") or []
-    choices = [one for one in listed if isinstance(one, dict)]
-    choices += [{one.key_or_group: one.value()} for one in map(parse_override, chosen)]
+    choices = [item for item in listed if isinstance(item, dict)]
+    choices += [
+        {override.key_or_group: override.value()} for override in map(parse_override, chosen)
+    ]
     found: dict[str, Any] = {}
     for group, option in (pair for choice in choices for pair in choice.items()):
         group = group.removeprefix("override ").lstrip("/")
@@ -154,7 +157,7 @@ def _relative(path: Path) -> Path:
 
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[Any]:
-    """Hydra over the catalogue and the user's `--config-dir`; gives its config loader."""
+    """Set Hydra up for the catalogue and `--config-dir`; yield its config loader."""
     path = create_config_search_path(search_path(conf_folder()))
     if config_dir is not None:
         folder = Path(config_dir).resolve()
@@ -183,17 +186,17 @@ def _parse(
     parsed = []
     for text in overrides:
         try:
-            one = parse_override(as_word(text, is_word))
+            override = parse_override(as_word(text, is_word))
         except HydraException:
             problems.append(_not_a_pair(_shown(text)))
             continue
-        if one.is_sweep_override():
+        if override.is_sweep_override():
             problems.append(
                 f"{_shown(text)}: Hydra's multirun is not used: a search space says the same, "
                 f"and prunes: space.lr.choices=[0.1,0.01] with sampler=grid"
             )
         else:
-            parsed.append(one)
+            parsed.append(override)
     return parsed
 
 
@@ -215,14 +218,14 @@ def _check_groups(
     sweeps: dict[str, Sweep],
     problems: list[str],
 ) -> list[str]:
-    """The overrides that choose a part, as Hydra wants them; problems for unknown parts."""
+    """The overrides that choose a part, in Hydra's form; unknown parts are problems."""
     chosen = []
-    for one in parsed:
-        if not _chooses(one, groups):
+    for override in parsed:
+        if not _chooses(override, groups):
             continue
-        value = one.value()
-        value = value if isinstance(value, str) else one.get_value_string()
-        group = one.key_or_group
+        value = override.value()
+        value = value if isinstance(value, str) else override.get_value_string()
+        group = override.key_or_group
         options = loader.get_group_options(group)
         if value not in options:
             known = f"\n{sweep_list(sweeps)}" if group == "sweep" else ""
@@ -232,32 +235,32 @@ def _check_groups(
             problems.append(problem)
             continue
         chosen.append(f"{'+' if group == 'sweep' else ''}{group}={quoted(value)}")
-    sweep = [one for one in parsed if one.key_or_group == "sweep"]
+    sweep = [override for override in parsed if override.key_or_group == "sweep"]
     problems.extend(
-        f"{one.input_line}: there is no sweep to take away; +sweep=NAME chooses one"
-        for one in sweep
-        if one.is_delete()
+        f"{override.input_line}: there is no sweep to take away; +sweep=NAME chooses one"
+        for override in sweep
+        if override.is_delete()
     )
-    if not any(_chooses(one, groups) for one in sweep):
+    if not any(_chooses(override, groups) for override in sweep):
         problems.append(f"no sweep is chosen; add +sweep=NAME:\n{sweep_list(sweeps)}")
     return chosen
 
 
-def _chooses(one: Override, groups: set[str]) -> bool:
-    """Whether an override chooses an option of a group (`data=digits`), or means to (`data=null`).
+def _chooses(override: Override, groups: set[str]) -> bool:
+    """Whether an override chooses an option of a group, even none that exists (`data=null`).
 
     A mapping has a group's parameters.
     """
-    is_mapping = isinstance(one.value(), dict)
-    return one.key_or_group in groups and not one.is_delete() and not is_mapping
+    is_mapping = isinstance(override.value(), dict)
+    return override.key_or_group in groups and not override.is_delete() and not is_mapping
 
 
-def _let_in(one: Override) -> str:
-    """The override as one that Hydra accepts whether or not the key exists."""
-    text = (one.input_line or "").lstrip("+")
-    if one.is_delete():
+def _let_in(override: Override) -> str:
+    """The override in the form that Hydra accepts for any key (`++key=value`)."""
+    text = (override.input_line or "").lstrip("+")
+    if override.is_delete():
         return text
-    if (value := value_of(one)) != one.value():
+    if (value := value_of(override)) != override.value():
         text = f"{text.partition('=')[0]}={written(value)}"
     return f"++{text}"
 
@@ -265,17 +268,17 @@ def _let_in(one: Override) -> str:
 def _mentioned(parsed: list[Override]) -> dict[str, Any]:
     """The keys that the command line sets, as a tree."""
     tree: dict[str, Any] = {}
-    for one in parsed:
-        if one.is_delete():
+    for override in parsed:
+        if override.is_delete():
             continue
-        *path, last = one.key_or_group.split(".")
+        *path, last = override.key_or_group.split(".")
         node = tree
         for key in path:
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
                 break
         else:
-            node[last] = value_of(one)
+            node[last] = value_of(override)
     return tree
 
 
@@ -286,7 +289,7 @@ def _shown(text: str) -> str:
 
 
 def _missing(error: MissingConfigException, sweep: str) -> str:
-    """That a file's `defaults` choose what is not there; the file is named."""
+    """The problem with `defaults` that choose an unknown part; names the file."""
     place = _PLACE.match(str(error))
     if not error.options or place is None:
         return _in_words(error)

@@ -32,7 +32,7 @@ def show(
     artifacts: Path | None,
     trusted_proxies: Sequence[str] = (),
 ) -> int:
-    """Serves the dashboard until Ctrl-C or SIGTERM; the exit code, 0.
+    """Serve the dashboard until Ctrl-C or SIGTERM; return the exit code, 0.
 
     Raises UserError for a bad URL, address or password, and for other networks without a password.
     """
@@ -74,7 +74,7 @@ def _serve(url: str, artifacts: Path, rules: Rules, host: str, port: int) -> Non
 
 
 def _password(token_file: Path | None) -> str | None:
-    """The password; a file goes before the environment. Raises UserError where it is empty."""
+    """The password, from a file or else the environment. Raises UserError if it is empty."""
     if token_file is not None:
         return read_secret(token_file, "--token-file")
     if file := os.environ.get(f"{_PASSWORD}_FILE"):

@@ -1,4 +1,4 @@
-"""`doctor`: checks what a sweep needs, and says what to do."""
+"""`doctor`: check what a sweep needs, and say what to do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FEW_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     level: str
@@ -59,7 +59,7 @@ def problem(what: str, said: str) -> Finding:
 
 
 def examine(arguments: Sequence[str]) -> int:
-    """Prints what it finds; 1 if anything keeps a sweep from running, else 0."""
+    """Print all findings; return 1 if anything keeps a sweep from running, else 0."""
     console = make_console()
     named = any(argument.startswith("+sweep=") for argument in arguments)
     configuration = load_configuration(arguments if named else ["+sweep=digits", *arguments])
@@ -71,18 +71,18 @@ def examine(arguments: Sequence[str]) -> int:
     problems = 0
     colours = {"ok": "green", "warning": "yellow", "problem": "bold red"}
     for check in checks:
-        for found in check(configuration):
-            problems += found.level == "problem"
-            mark = f"[{colours[found.level]}]{found.level:8}[/]"
+        for finding in check(configuration):
+            problems += finding.level == "problem"
+            mark = f"[{colours[finding.level]}]{finding.level:8}[/]"
             console.print(mark, end=" ")
-            console.print(f"{found.what}: {found.said}", markup=False, soft_wrap=True)
+            console.print(f"{finding.what}: {finding.said}", markup=False, soft_wrap=True)
     if not named:
         console.print("the data were not looked at: give +sweep=NAME", markup=False)
     return 1 if problems else 0
 
 
 def check_database(configuration: Configuration) -> Iterator[Finding]:
-    """Reachable, writable, of our version, quick, with connections enough."""
+    """Check that the database answers in time, and has our version, rights and connections."""
     url = configuration.runtime.storage_url
     shown = redacted(url)
     parts = make_url(url)
@@ -190,7 +190,7 @@ def _connections(connection: Connection, configuration: Configuration) -> Iterat
 
 
 def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
-    """The store can be written, read and deleted from; its disk has room."""
+    """Check that checkpoints can be written, read and deleted, and that the disk has room."""
     from lrsearch.checkpoints.store import Store
     from lrsearch.study.study import checkpoints_url
 
@@ -229,7 +229,7 @@ def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
 
 
 def check_devices(configuration: Configuration) -> Iterator[Finding]:
-    """What workers would train on."""
+    """Check the devices and processor cores of workers."""
     from lrsearch.training.devices import device_label, resolve_device
     from lrsearch.workers.places import available_cores
 
@@ -259,7 +259,7 @@ def _places(configuration: Configuration) -> Sequence[Place]:
 
 
 def check_data(configuration: Configuration) -> Iterator[Finding]:
-    """The data are here, or can be read."""
+    """Check that the data can be read, without others in their place."""
     from lrsearch.data.prepare import prepare
 
     if configuration.settings.objective is not None:

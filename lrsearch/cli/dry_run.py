@@ -1,4 +1,4 @@
-"""`dry_run=true`: the resolved sweep, a dozen recipes, and what the whole will cost."""
+"""`dry_run=true`: the resolved sweep, a dozen recipes, and an estimate of the cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TIMED_SAMPLES = 1024
 
 @dataclass(frozen=True)
 class Cost:
-    """What was measured with one batch size."""
+    """The measured cost of a training with one batch size."""
 
     step_seconds: float
     evaluation_seconds: float
@@ -55,7 +55,7 @@ class Cost:
 
 
 def dry_run(configuration: Configuration) -> int:
-    """Prints it all; nothing is stored but the cache of the data. The exit code.
+    """Print the plan; return the exit code. Nothing is stored but the cache of the data.
 
     Raises what the sweep itself would raise of its settings on this machine.
     """
@@ -119,13 +119,13 @@ def dry_run(configuration: Configuration) -> int:
 
 
 def _step_seconds(costs: Mapping[int, Cost], batch_size: int) -> float:
-    """That of the batch size among those measured that is nearest."""
+    """Seconds of a step with the nearest batch size that was measured."""
     nearest = min(costs, key=lambda size: abs(math.log(size / batch_size)))
     return costs[nearest].step_seconds
 
 
 def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]]:
-    """What another study gives this one, as parameters of trials."""
+    """The parameters of trials that `study.warm_start` takes from another study."""
     if settings.study.warm_start is None:
         return ()
     database = open_existing(storage_url)
@@ -136,7 +136,7 @@ def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]
 
 
 def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
-    """What the smallest and the largest of the batch sizes cost."""
+    """Measure the cost with the smallest and the largest batch size of the recipes."""
     from lrsearch.objectives.builtin import TrainingObjective, build_objective
 
     objective = build_objective(settings, None)
@@ -148,7 +148,7 @@ def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
 
 
 def _cost(task: Task) -> Cost:
-    """Times a few steps and an evaluation of at most a thousand samples."""
+    """Time a few steps, and an evaluation of at most a thousand samples."""
     import torch
 
     validation = task.parts.validation

@@ -21,7 +21,7 @@ USAGE = "export NAME --format csv|json [--output PLACE] [storage.url=...] [outpu
 def export_study(
     arguments: Sequence[str], form: Literal["csv", "json"], output: Path | None
 ) -> None:
-    """Writes `trials.csv`, as a sweep does at its end, and `epochs.csv`; or a document.
+    """Write `trials.csv`, as a sweep does at its end, and `epochs.csv`; or one JSON document.
 
     Numbers are written so that reading them gives the same to the last bit. Of the evaluations a
     few hundred trials' are in memory at a time. Raises UserError.
@@ -49,7 +49,7 @@ def export_study(
 
 
 def _document(study: StudyData, trials: Iterable[TrialData]) -> Iterator[str]:
-    """The study as one JSON document, in pieces: each trial as it is read."""
+    """The study as one JSON document, yielded in pieces as the trials are read."""
 
     def as_json(plain: dict[str, Any], margin: str) -> str:
         text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)

@@ -20,7 +20,7 @@ from lrsearch.workers.here import Here
 
 @contextmanager
 def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[str]]]:
-    """The database that is meant, which must be there already. Raises UserError."""
+    """Open the existing database that the arguments name. Raises UserError."""
     locations, names = read_locations(arguments)
     database = open_existing(locations.url)
     try:
@@ -31,7 +31,7 @@ def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[s
 
 @contextmanager
 def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStatus, Queue]]:
-    """One study by name. Raises UserError."""
+    """Open the database and find the one study that the arguments name. Raises UserError."""
     with _database(arguments) as (database, locations, names):
         if len(names) != 1:
             studies = Shelf(database.session).statuses()
@@ -42,14 +42,14 @@ def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStat
 
 
 def _is_done(study: StudyStatus, verb: str) -> bool:
-    """Whether all of a study has ended; says so."""
+    """Whether all of a study has ended; if so, print that."""
     if study.shown_state == WorkState.DONE:
         print(f"{study.name} is done: there is nothing to {verb}")
     return study.shown_state == WorkState.DONE
 
 
 def pause_study(arguments: Sequence[str]) -> None:
-    """`pause`."""
+    """Run the command `pause`."""
     with _study(arguments) as (_, locations, study, queue):
         if _is_done(study, "pause"):
             return
@@ -62,7 +62,7 @@ def pause_study(arguments: Sequence[str]) -> None:
 
 
 def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
-    """`resume`."""
+    """Run the command `resume`."""
     with _study(arguments) as (database, locations, study, queue):
         if retry_failed:
             from lrsearch.queue.endings import reopen_failed
@@ -81,18 +81,18 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
 
 
 def waiting(trials: int, side_runs: int) -> str:
-    """`1 trial waits`, `2 trials and 6 side runs wait`."""
+    """The number of waiting runs: `1 trial waits`, `2 trials and 6 side runs wait`."""
     return f"{at_work(trials, side_runs)} {'waits' if trials + side_runs == 1 else 'wait'}"
 
 
 def at_work(trials: int, side_runs: int, kind: str = "") -> str:
-    """`1 trial`, `2 running trials and 6 running side runs`; no side runs are not mentioned."""
+    """The number of runs: `1 trial`, `2 running trials and 6 running side runs`."""
     parts = [plural(trials, f"{kind}trial")] if trials or not side_runs else []
     return " and ".join([*parts, *([plural(side_runs, f"{kind}side run")] if side_runs else [])])
 
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
-    """`stop`."""
+    """Run the command `stop`."""
     with _study(arguments) as (_, locations, study, queue):
         if _is_done(study, "stop"):
             return
@@ -108,7 +108,7 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
 
 
 def delete_study(arguments: Sequence[str], yes: bool) -> None:
-    """`delete`. Raises UserError without --yes, or while trials run."""
+    """Run the command `delete`. Raises UserError without --yes, or while trials run."""
     with _study(arguments) as (database, locations, study, queue):
         if not yes:
             trials = plural(sum(study.counts.values()), "trial")
@@ -138,7 +138,7 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
 
 
 def upgrade_tables(arguments: Sequence[str]) -> None:
-    """`upgrade`."""
+    """Run the command `upgrade`."""
     from lrsearch.storage.upgrade import upgrade
 
     locations, names = read_locations(arguments)

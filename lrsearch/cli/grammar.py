@@ -1,4 +1,4 @@
-"""The command line's `key=value`, in Hydra's grammar, with values by the rules of our files."""
+"""`key=value` of the command line: Hydra's grammar, with values as in configuration files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 
 
 def parse_override(text: str) -> Override:
-    """One argument. Raises HydraException where it is not of Hydra's grammar."""
+    """Parse one argument. Raises HydraException where it is not of Hydra's grammar."""
     try:
         return OverridesParser.create().parse_override(text)
     except RecursionError:
         raise HydraException("nested too deep") from None
 
 
-def value_of(one: Override) -> Any:
-    """The value, with words without quotes read as in a file: `yes` and `.inf`, too."""
-    return _plain(parsed_value(one))
+def value_of(override: Override) -> Any:
+    """The value of an override; unquoted words (`yes`, `.inf`) mean the same as in a file."""
+    return _plain(parsed_value(override))
 
 
 def _plain(parsed: Any) -> Any:
@@ -45,7 +45,7 @@ def _plain(parsed: Any) -> Any:
 
 
 def as_word(text: str, is_word: Callable[[str, str], bool]) -> str:
-    """`key=value` with quotes around the value, if `is_word(key, value)` and it has none yet.
+    """Put quotes around the value of `key=value`, if `is_word(key, value)` and it has none yet.
 
     A word stays as it was typed: Hydra would read `2024_01_05` as a number.
     """
@@ -56,12 +56,12 @@ def as_word(text: str, is_word: Callable[[str, str], bool]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text in Hydra's quotes."""
+    """Put text into Hydra's quotes."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def written(value: Any) -> str:
-    """A value in Hydra's grammar; `value_of` reads it back."""
+    """Write a value in Hydra's grammar; `value_of` is the inverse."""
     if isinstance(value, Mapping):
         inner = (f"{_key(key)}:{written(item)}" for key, item in value.items())
         return "{" + ",".join(inner) + "}"
@@ -77,7 +77,7 @@ def written(value: Any) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether Hydra, and `value_of`, read a text without quotes as that text."""
+    """Whether `value_of` reads a text without quotes as the same text."""
     return _PLAIN.fullmatch(text) is not None and scalar(text) == text
 
 

@@ -17,7 +17,7 @@ _HYDRA_ONLY = ("help", "info")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     learn_environment(os.environ)
     for argument in arguments:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _silence_output() -> None:
-    """Keeps Python from complaining of the standard output when it flushes it at exit."""
+    """Keep Python from failing to flush the closed standard output at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -122,8 +122,8 @@ def _run(arguments: list[str], submit: bool = False) -> int:
             raise UserError(f"{arguments[0]!r} is a sweep: run it with {run_it}")
         raise UserError(f"command {unknown(arguments[0], SHOWN)}")
     flags, others = get_args_parser().parse_known_args(arguments)
-    if options := [one for one in others if one.startswith("-")]:
-        raise ConfigErrors([_not_an_option(one, arguments) for one in options])
+    if options := [word for word in others if word.startswith("-")]:
+        raise ConfigErrors([_not_an_option(option, arguments) for option in options])
     if flags.multirun:
         raise UserError(
             "--multirun is not used here: a search space says the same, and prunes: "
@@ -147,7 +147,7 @@ def _run(arguments: list[str], submit: bool = False) -> int:
 
 
 def _not_an_option(option: str, arguments: list[str]) -> str:
-    """An option that a sweep does not have; the value is repeated where a setting is meant."""
+    """The problem with an unknown option; suggests the setting that it is close to."""
     from lrsearch.config.load import meant_key
 
     name, equals, value = option.partition("=")
@@ -198,7 +198,7 @@ def _show_config(
 
 
 def _hydra(arguments: list[str]) -> int:
-    """Hydra's own flags, shown by Hydra."""
+    """Let Hydra answer its own flags, such as `--help`."""
     import hydra
 
     from lrsearch.cli.catalogue import conf_folder

@@ -1,4 +1,4 @@
-"""Files of parts (`model/wide.yaml`) for Hydra, read by the rules of all our files."""
+"""A config source for Hydra: parts (`model/wide.yaml`) are read like all our files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lrsearch.text.yaml import read_file
 
 
 class PartFiles(FileSource):
-    """A folder of parts, a group a folder in it."""
+    """A folder of parts, with a folder for each group."""
 
     @staticmethod
     def scheme() -> str:
-        """Of search paths of this kind."""
+        """The scheme of the search paths that this source reads."""
         return "parts"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """One part. Raises YamlError and OmegaConfBaseException."""
+        """Read one part. Raises YamlError and OmegaConfBaseException."""
         file = Path(self.path) / self.file_name(config_path)
         group = config_path.rpartition("/")[0].replace("/", ".")
         prefix = f"{group}." if group else ""

@@ -1,4 +1,4 @@
-"""What the user's own code is given, as a sweep says it at its start."""
+"""The calls of the user's own code, with their arguments, for the screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrsearch.settings import Settings
 
 
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
-    """A line for each function or class of the user's, with the arguments that it gets."""
+    """A line for each function or class of the user's, with the arguments of its call."""
     if settings.objective is not None:
         return [f"objective: {_objective(settings.objective)}"]
     lines = []
@@ -51,13 +51,13 @@ def _call(
     given: Sequence[str] = (),
     searched: Collection[str] = (),
 ) -> str:
-    """As Python has it; `given` are arguments of lrsearch's, by name alone."""
+    """A call in Python's notation; `given` are the names of arguments from lrsearch."""
     words = [f"{key}={value!r}" for key, value in arguments.items() if key not in searched]
     return f"{dotted}({', '.join([*given, *words, *(f'{key}=<searched>' for key in searched)])})"
 
 
 def _searched(settings: Settings, owner: str) -> Collection[str]:
-    """The names of the function's arguments that are searched."""
+    """The names of the searched arguments of the user's function."""
     found = dict.fromkeys(settings.space.tuned(owner), 0)
     # One that is lrsearch's own, such as `crop`, is not passed to the function.
     if owner == "data":

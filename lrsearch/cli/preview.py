@@ -1,4 +1,4 @@
-"""`preview`: learning-rate curves before any compute is spent on them."""
+"""`preview`: draw learning-rate curves without training."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ USAGE = "preview +sweep=NAME, or preview scheduler=cosine lr=0.1 warmup=0.05 epo
 _CURVES = 12
 _IN_ONE_PLOT = 3
 _ASSUMED_STEPS = 100
-"""An epoch's, where nobody says."""
+"""Steps of an epoch where the data are not known."""
 _DEFAULT_LR = 0.1
 _MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A recipe and its rates, one a step."""
+    """A recipe and its learning rate at each step."""
 
     recipe: Recipe
     rates: list[float]
@@ -55,12 +55,12 @@ class Drawn:
     """The parameter groups, where there are rules and the model is known."""
 
     def curve(self, name: str) -> Curve:
-        """The rates over epochs."""
+        """The learning rate as a curve over epochs."""
         epochs = [step / self.steps_per_epoch for step in range(len(self.rates))]
         return Curve(name, epochs, self.rates)
 
     def doubt(self) -> str | None:
-        """What a formula of the user's own may get wrong: `lr` is meant to be the peak."""
+        """A note where a formula's highest rate is not `lr`, which is meant to be the peak."""
         highest, lr = max(self.rates), self.recipe.lr
         if highest == 0:
             return f"{self.recipe.describe()}: the rate is 0 throughout, so nothing is learned"
@@ -73,26 +73,26 @@ class Drawn:
 def preview(
     arguments: Sequence[str], steps_per_epoch: int | None, output: Path | None, as_json: bool
 ) -> None:
-    """Draws one setting, or a dozen of a sweep's space. Raises UserError."""
+    """Draw one setting, or a dozen of a sweep's space. Raises UserError."""
     with Console(stderr=True).status("stepping through the schedules"):
         if any(word.lstrip("+").startswith("sweep=") for word in arguments):
             title, drawn, notes = _of_sweep(arguments, steps_per_epoch)
         else:
             title, drawn, notes = _of_setting(parse_values(arguments), steps_per_epoch)
-    if any(one.assumes_losses for one in drawn):
+    if any(sample.assumes_losses for sample in drawn):
         notes.append(
             "plateau: a loss that falls for two fifths of the training and then stays is assumed"
         )
-    notes += [note for one in drawn if (note := one.doubt())]
+    notes += [note for sample in drawn if (note := sample.doubt())]
     kind = None if output is None else prepare_picture(output)
     if as_json:
-        print_json([_plain(one) for one in drawn])
+        print_json([_plain(sample) for sample in drawn])
     else:
         _print(title, drawn, notes)
     if output is not None and kind is not None:
         from lrsearch.plots.static.rates import rates_picture
 
-        names = [one.curve(one.recipe.describe()) for one in drawn]
+        names = [sample.curve(sample.recipe.describe()) for sample in drawn]
         save(output, rates_picture(names, title, kind))
         if not as_json:
             print(output)
@@ -162,7 +162,7 @@ def _with_groups(
 
 
 def to_find(space: Space) -> str:
-    """Says which rates are not known yet, and what stands in for them."""
+    """A note on the learning rates that are still `auto`, and the value drawn for them."""
     names = listed([*space.to_find])
     return (
         f"{names}: auto: the range test finds the range; {STAND_IN:g} stands in for it here "
@@ -173,7 +173,7 @@ def to_find(space: Space) -> str:
 def _size(
     settings: Settings, steps_per_epoch: int | None
 ) -> tuple[DataInfo | None, int | None, str]:
-    """The data, where they have been read before, their training samples, what to say of them."""
+    """The number of training samples, None if it is not cached; and a note on it."""
     from lrsearch.data.prepare import prepared
 
     info = None if settings.objective is not None else prepared(settings.data)
@@ -293,7 +293,7 @@ def _draw(train: TrainSettings, recipe: Recipe, n_train: int) -> Drawn:
 
 
 def prepare_picture(output: Path) -> Kind:
-    """Makes the folder of a picture; the kind that its name says. Raises UserError."""
+    """Make the folder of a picture; return the format of its name. Raises UserError."""
     kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
     if output.suffix.lower() not in kinds:
         raise UserError(f"--output: {output} is neither a .png nor a .svg")
@@ -305,7 +305,7 @@ def prepare_picture(output: Path) -> Kind:
 
 
 def save(output: Path, picture: bytes) -> None:
-    """Writes a picture. Raises UserError."""
+    """Write a picture. Raises UserError."""
     try:
         write_whole(output, picture)
     except OSError as error:

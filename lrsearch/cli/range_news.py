@@ -1,4 +1,4 @@
-"""What the screen says of the range test that a sweep begins with."""
+"""Messages on the range test that a sweep begins with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def range_test_plan(settings: Settings, info: DataInfo | None) -> RampPlan | None:
-    """What is done before any trial where rates are to be found; None where there are none.
+    """The plan of the range test before the first trial; None where no rate is `auto`.
 
     Raises UserError where a trial is too short for it.
     """
@@ -30,27 +30,27 @@ def range_test_plan(settings: Settings, info: DataInfo | None) -> RampPlan | Non
 
 
 def plan_line(plan: RampPlan) -> str:
-    """In plain words."""
+    """The plan in one line."""
     from lrsearch.analysis.rate_ranges import plan_sentence
 
     return f"a range test comes first: {plan_sentence(plan)}"
 
 
 class RangeTestDisplay:
-    """A display that also says, once, which ranges the study's range test has found."""
+    """A display that also reports, once, the ranges that the range test has found."""
 
     def __init__(self, display: Display, database: Database, name: str) -> None:
         self.interval = display.interval
         self._display, self._database, self._name = display, database, name
-        self._told = False
+        self._is_reported = False
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         done = (
-            one.kind == RunKind.RANGE_TEST and one.outcome == Outcome.COMPLETE
-            for one in snapshot.side_runs
+            run.kind == RunKind.RANGE_TEST and run.outcome == Outcome.COMPLETE
+            for run in snapshot.side_runs
         )
-        if not self._told and any(done):
-            self._told = True
+        if not self._is_reported and any(done):
+            self._is_reported = True
             found = found_ranges(load_row(self._database, self._name).record)
             if found:
                 ranges = (

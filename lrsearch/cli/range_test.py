@@ -24,7 +24,7 @@ USAGE = "range-test +sweep=NAME [key=value ...]"
 
 
 def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> None:
-    """Runs it, and shows what it has found. Raises UserError; nothing is stored."""
+    """Run the range test and show its results; nothing is stored. Raises UserError."""
     from lrsearch.cli.compose import load_settings
 
     if not arguments:
@@ -53,7 +53,7 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
 
 
 def _run(settings: Settings, console: Console) -> RangeTest:
-    """All ramps, with their progress on the standard error."""
+    """Run all ramps, with their progress on the standard error."""
     settings, info = with_data(settings, console)
     assert info is not None, "lrsearch's own training has data"
     check_trial(settings, info)
@@ -109,7 +109,7 @@ def _show(test: RangeTest, space: Space) -> None:
 
 
 def _by_itself(space: Space, optimizers: Sequence[str]) -> str:
-    """How a sweep does all this without being told the ranges."""
+    """The overrides with which a sweep runs the range test itself."""
     known = [name for name in optimizers if name not in space.to_find.values()]
     own = {name: "lr" in space.optimizer[name] for name in known}
     keys = [f"space.optimizer.{name}.lr=auto" if own[name] else "space.lr=auto" for name in known]
@@ -120,7 +120,7 @@ def _by_itself(space: Space, optimizers: Sequence[str]) -> str:
 
 
 def _suggested(test: RangeTest) -> dict[str, object]:
-    """The part of a space that has the ranges, an optimizer each."""
+    """The part of a space that holds the range of each optimizer."""
     found = {name: test.suggested(name) for name in test.optimizers}
     known = {name: {"lr": one.to_dict()} for name, one in found.items() if one is not None}
     return {"optimizer": known} if known else {}

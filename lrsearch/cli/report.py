@@ -1,4 +1,4 @@
-"""`report`: what a study has found out, as one page."""
+"""`report`: the results of a study as one page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_URL = "sqlite:///lrsearch.db"
 
 
 def write_report(arguments: Sequence[str], output: Path | None) -> None:
-    """`report`. Raises UserError."""
+    """Run the command `report`. Raises UserError."""
     console = make_console()
     folder, places = output_folder(arguments)
     locations, names = read_locations(places)
@@ -43,7 +43,7 @@ def write_report(arguments: Sequence[str], output: Path | None) -> None:
 
 
 def report_page(study: StudyData, url: str, record: Path) -> str:
-    """The HTML of a study's report. `record` is where its `best.yaml` is."""
+    """The HTML of a study's report. `record` is the path of its `best.yaml`."""
     from lrsearch.analysis.findings import findings
     from lrsearch.cli.widen import widening_command
     from lrsearch.plots.interactive.study import report_figures
@@ -58,7 +58,7 @@ def report_page(study: StudyData, url: str, record: Path) -> str:
 
 
 def _shown_places(url: str) -> list[str]:
-    """The database, for a command; one with a password is left to LRSEARCH_STORAGE."""
+    """The argument for the database; none for a URL with a password (LRSEARCH_STORAGE)."""
     return [] if url == _DEFAULT_URL or make_url(url).password else [f"storage.url={url}"]
 
 

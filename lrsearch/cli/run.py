@@ -1,4 +1,4 @@
-"""`run`: from checked settings to a finished sweep."""
+"""`run` and `submit`: from a checked configuration to a finished or stored sweep."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _ASSUMED_SAMPLES = 10_000
 
 
 def run(configuration: Configuration, command: str) -> int:
-    """Runs a sweep to its end; the exit code. `command` is how to run it again.
+    """Run a sweep to its end; return the exit code. `command` runs it again.
 
     0: the budget is spent. 1: it was stopped by failures, or the time was up with nothing done.
     130: interrupted.
@@ -114,7 +114,7 @@ def _launched(
     study: OpenStudy,
     console: Console,
 ) -> Launcher:
-    """Has workers run the study to its end, or until they are stopped."""
+    """Start workers that run the study to its end, or until they are stopped."""
     where = places(runtime.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
@@ -146,7 +146,7 @@ def longer(command: str, timeout: float, spent: float) -> str:
 
 
 def _refresh_dashboard(console: Console, database: Database, name: str) -> None:
-    """Leaves the study's notes and figures in the database, for a dashboard anywhere."""
+    """Store the study's notes and figures in the database for dashboards."""
     from lrsearch.dashboard.refresh import refresh, stale
 
     try:
@@ -157,7 +157,7 @@ def _refresh_dashboard(console: Console, database: Database, name: str) -> None:
 
 
 def submit(configuration: Configuration) -> int:
-    """Stores a sweep for workers that serve the database, and returns; the exit code."""
+    """Store a sweep for workers that serve the database; return the exit code."""
     console = make_console()
     runtime = configuration.runtime
     settings, info, plan = _checked(configuration.settings, console)
@@ -165,12 +165,12 @@ def submit(configuration: Configuration) -> int:
     trials = study.total - study.queue.counts()[WorkState.DONE]
     work = study.queue.work()
     side_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
-    here = f"storage.url={redacted(absolute(runtime.storage_url))}"
+    full = f"storage.url={redacted(absolute(runtime.storage_url))}"
     storage = storage_argument(Here(runtime.storage_url, runtime.checkpoints_url))
     console.print(
         f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
         f"database:\n"
-        f"  {command('worker', here)}\n"
+        f"  {command('worker', full)}\n"
         f"how far they are: {command('status', name_word(study.name))}{storage}\n"
         f"the result, and help with the rest: the same command without submit",
         soft_wrap=True,
@@ -183,7 +183,7 @@ def submit(configuration: Configuration) -> int:
 def _checked(
     settings: Settings, console: Console
 ) -> tuple[Settings, DataInfo | None, RampPlan | None]:
-    """Checks what the sweep needs here; nothing is stored."""
+    """Check what the sweep needs on this machine; nothing is stored."""
     check_logger(settings.logger)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
@@ -212,7 +212,7 @@ def check_machine(configuration: Configuration) -> None:
 
 
 def _check_folder(key: str, folder: Path) -> None:
-    """Whether files can be written to it; leaves nothing behind. Raises UserError."""
+    """Raise UserError unless files can be written to the folder; leave nothing behind."""
     try:
         with removed_if_empty(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -229,7 +229,7 @@ def _store(
     plan: RampPlan | None,
     console: Console,
 ) -> tuple[Settings, Studies, Database, OpenStudy]:
-    """Makes the study of the sweep, or finds it."""
+    """Create the study of the sweep, or resume it."""
     studies, database = open_storage(runtime.storage_url)
     study = open_study(settings, info, database, studies, runtime.checkpoints_url)
     settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
@@ -240,13 +240,13 @@ def _store(
 
 
 def open_storage(url: str) -> tuple[Studies, Database]:
-    """Optuna's tables and lrsearch's own, over one engine. Raises UserError."""
+    """Open Optuna's tables and lrsearch's own over one engine. Raises UserError."""
     studies = Studies(url)
     return studies, Database(url, studies.engine)
 
 
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
-    """Reads the data once; where others stand in for them, the study has another name.
+    """Read the data once; where fallback data replace them, rename the study.
 
     Raises UserError where they cannot be had, the loss and the metrics say nothing of them, or a
     batch is larger than their training part.
@@ -269,7 +269,7 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
 
 
 def check_trial(settings: Settings, info: DataInfo | None) -> None:
-    """Checks what every trial would fail of, before anything is stored.
+    """Check what would make every trial fail, before anything is stored.
 
     Raises UserError or OwnCodeError.
     """
@@ -309,7 +309,7 @@ def _choosing(option: str) -> Callable[[str, Domain], Any]:
 
 
 def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
-    """Imports the user's code, checks its arguments and runs a few samples through its model.
+    """Import the user's code, check its arguments and run a few samples through its model.
 
     So are rules of parameter groups. What is of the catalogue alone was checked with the
     configuration, without torch.
@@ -332,8 +332,8 @@ def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
 
 
 def _check_formulas(settings: Settings, info: DataInfo | None) -> None:
-    """The formulas of the space, step by step. Raises ConfigErrors."""
-    own_loop = info is None  # nobody knows how long its trainings are
+    """Check the formulas of the space step by step. Raises ConfigErrors."""
+    own_loop = info is None  # the length of its trainings is not known
     n_train = _ASSUMED_SAMPLES if info is None else info.n_train
     problems = schedule_problems(
         settings.space, lambda size: settings.train.length(size, n_train), all_steps=not own_loop
@@ -343,9 +343,9 @@ def _check_formulas(settings: Settings, info: DataInfo | None) -> None:
 
 
 def _check_measures(settings: Settings, info: DataInfo) -> None:
-    """The loss and the metrics, against the targets of the data. Raises ConfigErrors.
+    """Check the loss and the metrics against the targets of the data. Raises ConfigErrors.
 
-    What a model of the user's own puts out nobody knows.
+    The outputs of the user's own model are not known at this point.
     """
     if settings.model.own:
         return

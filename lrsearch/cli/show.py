@@ -33,7 +33,7 @@ COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"
 
 
 def show_trial(arguments: Sequence[str], as_json: bool) -> None:
-    """`show`. Raises UserError."""
+    """Run the command `show`. Raises UserError."""
     with named_study(arguments, SHOW) as named:
         (trial,), study = _trials(named, SHOW, 1)
         refuse_words(named.words[1:], SHOW)
@@ -65,7 +65,7 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
 
 
 def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
-    """`compare`. Raises UserError."""
+    """Run the command `compare`. Raises UserError."""
     with named_study(arguments, COMPARE) as named:
         trials, study = _trials(named, COMPARE, 2)
         if as_json:
@@ -88,7 +88,7 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
 
 
 def _trials(named: NamedStudy, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
-    """The trials that the words name. Raises UserError, with those there are."""
+    """The trials that the words name. Raises UserError, with the numbers of existing trials."""
     words = named.words[:1] if fewest == 1 else named.words
     numbers = [whole_number(word, "a trial") for word in words]
     if len(numbers) < fewest:
@@ -99,7 +99,7 @@ def _trials(named: NamedStudy, usage: str, fewest: int) -> tuple[list[TrialData]
     if len(set(numbers)) < len(numbers):
         raise UserError("a trial is named twice")
     study = read_trials(named.database, named.name, numbers)
-    return [study.trial(one) for one in numbers], study
+    return [study.trial(number) for number in numbers], study
 
 
 def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
@@ -110,10 +110,10 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
     recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe()
     facts = {"recipe": recipe, "seed": str(trial.seed)}
     candidates = study.confirmation.candidates if study.confirmation is not None else ()
-    for one in candidates:
-        if one.trial == trial.number:
-            runs = f", mean of {plural(len(one.values), 'run')}" if one.estimate else ""
-            facts["fresh seeds"] = f"{value_words(one)}{runs}"
+    for candidate in candidates:
+        if candidate.trial == trial.number:
+            runs = f", mean of {plural(len(candidate.values), 'run')}" if candidate.estimate else ""
+            facts["fresh seeds"] = f"{value_words(candidate)}{runs}"
     if trial.owner is not None:
         device = f" ({trial.device})" if trial.device else ""
         facts["worker"] = f"{trial.owner}{device}"
@@ -131,7 +131,7 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
 
 
 def _evaluations(trial: TrialData, metric: str) -> list[str]:
-    """A line an evaluation; the metric has a column of its own where it is not a loss."""
+    """A table of the evaluations; a metric that is no loss has a column of its own."""
     own = [] if metric in ("val_loss", "train_loss") else [metric]
     rates = group_rates(trial)
     lr = ["lr", *(f"lr {name.partition(',')[0]}" for name in list(rates)[1:])]
@@ -154,7 +154,7 @@ def _evaluations(trial: TrialData, metric: str) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, each column as wide as its widest cell, to the right."""
+    """Rows of cells as lines, in columns that are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
@@ -163,7 +163,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _print_differences(console: Console, study: StudyData, trials: Sequence[TrialData]) -> None:
-    """What differs in the recipes, and what came of it, a column a trial."""
+    """Print where the recipes and results of trials differ, in a column for each trial."""
     columns = [
         {} if trial.recipe is None else recipe_columns(trial.recipe.to_dict()) for trial in trials
     ]

@@ -1,4 +1,4 @@
-"""`status`: all studies of a database in a line each, or all of one; once, or until it is done."""
+"""`status`: the progress of all studies or of one, once or until it is done."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from lrsearch.text.redaction import redacted
 
 USAGE = "status [NAME] [storage.url=...]"
 _INTERVAL = 2.0
-"""Seconds between two looks at all studies."""
+"""Seconds between two readings of all studies."""
 
 
 def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
-    """All studies, or the one that is named; the exit code. Raises UserError."""
+    """Show all studies, or the named one; return the exit code. Raises UserError."""
     if watch and as_json:
         raise UserError("--watch is for people, --json for programs: give one of them")
     locations, names = read_locations(arguments)
@@ -54,7 +54,7 @@ def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
 
 
 def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
-    """The study that is named, or all. Raises UserError where there is none of that name."""
+    """The named study, or all. Raises UserError for an unknown name."""
     if names:
         return [status_of(database, names[0])]
     return Shelf(database.session).statuses()
@@ -91,13 +91,13 @@ def _line(study: StudyStatus) -> str:
 
 
 def _auxiliary_runs(study: StudyStatus) -> str:
-    """What is done of the runs outside the budget; nothing where there are none."""
+    """The progress of side runs; empty where there are none."""
     total = sum(study.side_counts.values())
     return f"; {study.side_counts[WorkState.DONE]}/{total} side runs done" if total else ""
 
 
 def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
-    """Why it is not open, why some hosts leave it alone, and whether nobody works on it."""
+    """Lines on why the study is not open, which hosts refuse it, and missing workers."""
     lines = []
     if study.stopped and study.state != StudyState.OPEN:
         lines.append(f"    {in_short(study.stopped)}")
@@ -114,27 +114,27 @@ def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
 
 
 def _lacks_workers(database: Database, study: StudyStatus) -> bool:
-    """Whether it is open, with trials to do, and no live worker has any of them."""
+    """Whether trials of an open study wait and no live worker runs any."""
     left = study.work[WorkState.OPEN] + study.work[WorkState.RUNNING]
     is_open = study.state == StudyState.OPEN and left > 0
     return is_open and not Shelf(database.session).running_now(study.study_id)
 
 
 def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
-    """What has ended how, and what runs where."""
+    """Print how many trials have ended how, and the running ones with their workers."""
     queue = Queue(database.session, study.study_id)
     progress = Progress(database.session, study.study_id)
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
     spent = duration(queue.spent())
     _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
     snapshot = progress.snapshot()
-    for one in [*snapshot.running, *snapshot.side_running]:
-        at = "just begun" if one.epoch is None else f"epoch {one.epoch:g}"
-        again = "" if one in snapshot.running else " again"
+    for run in [*snapshot.running, *snapshot.side_running]:
+        at = "just begun" if run.epoch is None else f"epoch {run.epoch:g}"
+        again = "" if run in snapshot.running else " again"
         _say(
             console,
-            f"    trial {one.trial}{again} on {one.owner}: {at}, val_loss {number(one.val_loss)}, "
-            f"{described(one.recipe)}",
+            f"    trial {run.trial}{again} on {run.owner}: {at}, val_loss {number(run.val_loss)}, "
+            f"{described(run.recipe)}",
         )
     if (test := snapshot.range_test) is not None:
         where = "waits for a worker" if test.owner is None else f"on {test.owner}"
@@ -166,22 +166,22 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
         "seconds": queue.spent(),
         "refusals": dict(study.refusals),
         "lacks_workers": _lacks_workers(database, study),
-        "trials_running": [_running_plain(one) for one in snapshot.running],
+        "trials_running": [_running_plain(run) for run in snapshot.running],
         "side_runs": dict(study.side_counts),
-        "side_runs_running": [_running_plain(one) for one in snapshot.side_running],
+        "side_runs_running": [_running_plain(run) for run in snapshot.side_running],
         "confirmed": None if found is None or found.winner is None else found.to_json(),
     }
 
 
-def _running_plain(one: Running) -> dict[str, Any]:
+def _running_plain(run: Running) -> dict[str, Any]:
     return {
-        "trial": one.trial,
-        "owner": one.owner,
-        "epoch": one.epoch,
-        "train_loss": one.train_loss,
-        "val_loss": one.val_loss,
-        "lr": one.lr,
-        "recipe": one.recipe,
+        "trial": run.trial,
+        "owner": run.owner,
+        "epoch": run.epoch,
+        "train_loss": run.train_loss,
+        "val_loss": run.val_loss,
+        "lr": run.lr,
+        "recipe": run.recipe,
     }
 
 
@@ -189,7 +189,7 @@ def _running_plain(one: Running) -> dict[str, Any]:
 
 
 def _watch(database: Database, names: Sequence[str], storage: str) -> int:
-    """Returns 0 when there is nothing left to wait for, 130 after Ctrl-C."""
+    """Show the progress until nothing runs; return 0, or 130 after Ctrl-C."""
     console = make_console()
     chosen = _chosen(database, names)
     try:
@@ -199,13 +199,13 @@ def _watch(database: Database, names: Sequence[str], storage: str) -> int:
             _watch_all(console, database, storage)
     except KeyboardInterrupt:
         return 130
-    if names or console.is_terminal:  # into a pipe the lines of all have been told
+    if names or console.is_terminal:  # into a pipe all lines have been printed
         _show(console, database, names, storage)
     return 0
 
 
 def _is_over(study: StudyStatus) -> bool:
-    """Whether nothing runs and nothing will without a person."""
+    """Whether nothing runs, or would without a person's command."""
     work = study.work
     return not work[WorkState.RUNNING] and (
         study.state != StudyState.OPEN or not work[WorkState.OPEN]
@@ -238,7 +238,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, storage
 
 
 def _watch_all(console: Console, database: Database, storage: str) -> None:
-    """A table drawn again in place; where it is a file or a pipe, lines whenever they change."""
+    """Draw a table again and again in a terminal; elsewhere print lines when they change."""
     shelf = Shelf(database.session)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -265,7 +265,7 @@ def _watch_all(console: Console, database: Database, storage: str) -> None:
 
 
 def _repeat(look: Callable[[], bool], interval: float, say: Callable[[str], None]) -> None:
-    """Looks until there is nothing more to see; an outage of the database is waited out."""
+    """Draw until nothing runs; wait during outages of the database."""
     reached = True
     while True:
         try:

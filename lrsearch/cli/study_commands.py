@@ -1,4 +1,4 @@
-"""The commands that show what a study has found, or add to it, and those that help to begin."""
+"""Commands that show or extend a study, and those that help to prepare one."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def completion(ctx: typer.Context, shell: Literal["bash", "zsh", "fish"]) -> Non
 
 
 def add_to(app: typer.Typer) -> None:
-    """Makes them commands of the application."""
+    """Register the commands with the application."""
     app.command()(status)
     app.command()(best)
     app.command()(show)

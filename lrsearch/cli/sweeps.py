@@ -1,4 +1,4 @@
-"""`sweeps`: what can be run."""
+"""`sweeps`: list the sweeps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lrsearch.text.hints import printable
 
 
 def list_sweeps(as_json: bool) -> None:
-    """A line each: name and description."""
+    """Print name and description of each sweep."""
     sweeps = find_sweeps()
     if not as_json:
         print(f"The sweeps (run one with: lrsearch +sweep=NAME):\n{sweep_list(sweeps)}")

@@ -1,4 +1,4 @@
-"""`train`: one recipe again, from the `best.yaml` of a sweep or from its study in the database."""
+"""`train`: train one recipe again, from a `best.yaml` or from its study in the database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def train_again(
     device: str | None,
     data_root: Path | None,
 ) -> int:
-    """Trains it, a line an evaluation, and says whether the value is the recorded one.
+    """Train the recipe, print each evaluation, and compare the value with the recorded one.
 
     `epochs` is another length than the recorded one. Exit code 0 also where the value differs: on
     another kind of machine it may. 1 if it diverged.
@@ -81,7 +81,7 @@ def train_again(
 
 
 def _record(arguments: Sequence[str], trial: int | None) -> dict[str, Any]:
-    """What the first word names: a file, or a study. Raises UserError."""
+    """The record in the file, or of the study, that the first word names. Raises UserError."""
     is_name = not arguments or arguments[0].startswith(f"{NAME}=")
     path = None if is_name else Path(arguments[0])
     if path is not None and (path.suffix in (".yaml", ".yml") or path.is_file()):
@@ -111,7 +111,7 @@ def _settings(
 
 
 def _other_length(record: Mapping[str, Any], settings: Settings) -> str | None:
-    """What the recorded length was, where it is not the one trained now."""
+    """The recorded length, where it is another than that of this training; else None."""
     old, new = stored_settings(record["config"]).train, settings.train
     if (old.epochs, old.steps) == (new.epochs, new.steps):
         return None
@@ -134,10 +134,10 @@ class _Printed:
         self._console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {rate}")
 
     def progress(self) -> None:
-        """Nobody waits."""
+        """Do nothing: no heartbeat is needed."""
 
     def restore(self, history: Sequence[Evaluation]) -> None:
-        """Nothing has been before: there are no checkpoints."""
+        """Do nothing: without checkpoints there is no history."""
 
     def rewind(self, epoch: float) -> int:
         """The first evaluation comes next."""

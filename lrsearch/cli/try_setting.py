@@ -1,4 +1,4 @@
-"""`try`: a setting by hand, as one more unit of a study."""
+"""`try`: queue a setting by hand as one more trial of a study."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ USAGE = "try NAME lr=0.1 scheduler=cosine ... [storage.url=...]"
 
 
 def try_setting(arguments: Sequence[str]) -> None:
-    """Queues it, to be the next trial. Raises ConfigErrors where it is not of the study's space."""
-    mine, words = split_locations(arguments)
-    with named_study(mine, USAGE) as named:
+    """Queue the setting as the next trial. Raises ConfigErrors where the space lacks it."""
+    others, words = split_locations(arguments)
+    with named_study(others, USAGE) as named:
         refuse_words(named.words, USAGE)
         row = load_row(named.database, named.name)
         settings = stored_settings(row.config)

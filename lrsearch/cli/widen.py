@@ -1,4 +1,4 @@
-"""The command line that makes a stored study's set-up again, with a wider space."""
+"""The command line that repeats a stored study with a wider space."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LEFT_OUT = frozenset({"sweep", "description", "study.name", "study.try_first", 
 
 
 def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> str | None:
-    """A command for a new study with wider ranges that tries the best recipe first.
+    """Write the command of a new study with wider ranges that tries the best recipe first.
 
-    `places` (`storage.url=...`) end it. It is checked before it is given: None where nothing is
-    to be widened, or where the set-up cannot be written as a command here (a sweep of another
-    folder, say).
+    `places` (`storage.url=...`) end it. The command is checked: None where no range is to
+    be widened, or where no command line makes the same configuration (such as that of a sweep in
+    another folder).
     """
     if not edges.overrides:
         return None
@@ -48,7 +48,7 @@ def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> s
 
 
 def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
-    """Overrides that make this configuration; None if there are none. Raises UserError."""
+    """The overrides that make this configuration; None if none do. Raises UserError."""
     arguments = [f"+sweep={config['sweep']}"]
     base = load_settings(arguments).plain
     for group in _GROUPS:
@@ -61,7 +61,7 @@ def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
             continue  # not of the catalogue under that name: its keys follow one by one
         arguments.append(f"{group}={name}")
     stored, there = flat(config), flat(base)
-    changes = [f"{key}={written(value)}" for key, value in _found(stored, there).items()]
+    changes = [f"{key}={written(value)}" for key, value in _ranges_found(stored, there).items()]
     changes += [
         f"{key}={written(value)}"
         for key, value in stored.items()
@@ -79,8 +79,8 @@ def _same_setup(config: Mapping[str, Any]) -> list[str] | None:
     return None if wrong else arguments
 
 
-def _found(stored: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
-    """The ranges that stand where the sweep itself says `auto`, each whole."""
+def _ranges_found(stored: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole ranges that the study has where the sweep has `auto`."""
     found: dict[str, dict[str, Any]] = {}
     for key, value in stored.items():
         owner, _, name = key.rpartition(".")
@@ -90,8 +90,12 @@ def _found(stored: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any
 
 
 def _try_first(study: StudyData) -> dict[str, Any]:
-    """The best recipe as a setting to begin with."""
+    """The best recipe as a setting of `study.try_first`."""
     best = study.ranked[0].recipe
     assert best is not None, "an edge is of the best recipe"
     parameters = asked(settings_of(study).space, best)
-    return {one.name: one.value for one in parameters if not isinstance(one.domain, Fixed)}
+    return {
+        parameter.name: parameter.value
+        for parameter in parameters
+        if not isinstance(parameter.domain, Fixed)
+    }

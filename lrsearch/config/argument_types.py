@@ -1,4 +1,4 @@
-"""Whether a tuned argument of a model or of data is whole, by what it is declared for."""
+"""The number type, `int` or `float`, of searched arguments of a model or of data."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _types_of_data(data: DataSpec | None) -> dict[str, str]:
 
 
 def _types_of_own(dotted: str, what: str) -> dict[str, str]:
-    """Empty where the user's code cannot be imported: that is reported when it is to be called."""
+    """The declared types; none where the user's code cannot be imported, which others report."""
     try:
         return _number_types(parameters_of(load_target(dotted, what)))
     except Exception:  # noqa: BLE001 - the user's module can raise anything

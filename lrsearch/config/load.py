@@ -198,7 +198,7 @@ def _settled_sections(
 
 
 def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, Any]:
-    """What is kept with the study, as it was settled."""
+    """The configuration as it is stored: with the sections in their final form."""
     stored = dict(plain)
     stored |= {key: node for key, node in settled.items() if node or key in stored}
     for key in ("data", "model", "sampler", "pruner", "logger"):
@@ -217,14 +217,14 @@ _SECTIONS: dict[str, Any] = {
 
 
 def meant_key(key: str) -> str | None:
-    """The setting that a key without its section means: `study.n_trials` for `n_trials`."""
+    """The full key for one without its section: `study.n_trials` for `n_trials`; or None."""
     keys = {field.name: name for name, cls in _SECTIONS.items() for field in fields(cls)}
     close = [key] if key in keys else difflib.get_close_matches(key, keys, 1, 0.8)
     return f"{keys[close[0]]}.{close[0]}" if close else None
 
 
 def _unknown_key(key: str) -> str:
-    """An unknown key at the top; the likeliest mistake is a section that was left out."""
+    """The problem with an unknown key at the top, where often a section was left out."""
     if closest(key, TOP_LEVEL) or (meant := meant_key(key)) is None:
         return unknown(key, TOP_LEVEL)
     return f"{key!r} is unknown; did you mean {meant}?"

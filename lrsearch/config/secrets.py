@@ -30,7 +30,7 @@ _VARIABLES = {
 
 
 def read_secret(path: str | Path, name: str) -> str:
-    """The one line of a secret file; `name` says in an error who has named the file.
+    """Read the one line of a secret file; errors begin with `name`, the setting that names it.
 
     Raises UserError when it cannot be read, is empty or has several lines.
     """

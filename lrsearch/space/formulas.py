@@ -15,7 +15,7 @@ from lrsearch.space.names import ParameterName
 from lrsearch.space.space import Space
 
 _STEPS = 1000
-"""At most so many steps are looked at, evenly spaced from the first to the last."""
+"""Largest number of steps that are checked, evenly spaced from the first to the last."""
 
 
 def schedule_problems(

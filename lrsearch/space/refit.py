@@ -1,4 +1,4 @@
-"""A recipe from elsewhere as parameters of a trial of a space, where it fits."""
+"""Express a recipe of another study as a trial of a space, where it fits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from lrsearch.text.hints import as_given
 
 
 def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
-    """The parameters with which a trial of `space` trains this recipe, and why there are none.
+    """Return the parameters with which a trial of `space` trains this recipe, and the problems.
 
-    It fits where each parameter lies within its domain, and what the space does not search is
-    what the recipe has.
+    A recipe fits where each parameter lies within its domain and equals what the space fixes.
     """
     parameters: dict[str, Any] = {}
     problems: list[str] = []
