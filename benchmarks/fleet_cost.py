@@ -36,7 +36,7 @@ from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import open_history
 from lrsearch.tuning.pruners import build_pruner
@@ -124,7 +124,7 @@ def fill(url: str, finished: int) -> int:
                 {"trial_id": n + 1, "number": n, "study_id": study_id,
                  "state": TrialState.COMPLETE} for n in numbers
             ])  # fmt: skip
-            session.execute(insert(UnitRow), [
+            session.execute(insert(TrialSlotRow), [
                 {"study_id": study_id, "number": n, "seed": n, "state": WorkState.DONE,
                  "params": {},
                  "outcome": Outcome.COMPLETE, "trial_id": n + 1, "trial_number": n, "attempts": 1,

@@ -38,7 +38,7 @@ from lrsearch.settings import Settings
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import UNIT, Studies
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import StudyHistory
 from lrsearch.study.study import load_row, open_study
@@ -127,9 +127,9 @@ def make_study(url: str, name: str, trials: int, evaluations: int) -> int:
     with database.session() as session:
         units = list(
             session.scalars(
-                select(UnitRow.unit_id)
-                .where(UnitRow.study_id == study.study_id)
-                .order_by(UnitRow.number)
+                select(TrialSlotRow.unit_id)
+                .where(TrialSlotRow.study_id == study.study_id)
+                .order_by(TrialSlotRow.number)
                 .limit(trials)
             )
         )
@@ -235,7 +235,7 @@ def write_trials(
         ).all()
     )
     session.execute(
-        update(UnitRow),
+        update(TrialSlotRow),
         [
             {
                 "unit_id": unit, "state": WorkState.DONE, "outcome": one.outcome, "attempts": 1,

@@ -20,7 +20,7 @@ from lrsearch.launchers.base import Display
 from lrsearch.recipe import Recipe
 from lrsearch.settings import MetricSettings
 from lrsearch.states import Outcome, RunKind, WorkState, in_words
-from lrsearch.study.progress import Finished, Running, SideRun, Snapshot, ranked
+from lrsearch.study.progress import AuxiliaryRun, Finished, Running, Snapshot, ranked
 from lrsearch.text.formatting import duration, number, plural
 
 _TRIALS_FOR_A_PACE = 4
@@ -92,17 +92,17 @@ class PlainDisplay:
             )
             if why := last_line(finished):
                 self.say(f"    {why}")
-        self._print_ended(snapshot.side_runs)
+        self._print_ended(snapshot.auxiliary_runs)
 
-    def _print_ended(self, side_runs: list[SideRun]) -> None:
+    def _print_ended(self, auxiliary_runs: list[AuxiliaryRun]) -> None:
         """Print a line for each auxiliary run that has ended since the last update.
 
         A dropped run is printed when all have ended: until then it may still be needed.
         """
-        going_on = {run.kind for run in side_runs if run.state != WorkState.DONE}
+        going_on = {run.kind for run in auxiliary_runs if run.state != WorkState.DONE}
         done = {
             (run.kind, run.number): run
-            for run in side_runs
+            for run in auxiliary_runs
             if run.state == WorkState.DONE
             and not (run.outcome == Outcome.DROPPED and run.kind in going_on)
         }
@@ -113,7 +113,7 @@ class PlainDisplay:
             printed.add(key)
             place = f"[{run.kind}]"
             if run.outcome != Outcome.DROPPED:
-                place = f"[{run.kind} {self._place(run, printed, side_runs)}]"
+                place = f"[{run.kind} {self._place(run, printed, auxiliary_runs)}]"
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
             what = "on the test part" if run.kind == RunKind.TEST else f"again, seed {run.seed}"
@@ -121,11 +121,13 @@ class PlainDisplay:
         self._printed = set(done)
 
     @staticmethod
-    def _place(run: SideRun, printed: set[tuple[str, int]], side_runs: list[SideRun]) -> str:
+    def _place(
+        run: AuxiliaryRun, printed: set[tuple[str, int]], auxiliary_runs: list[AuxiliaryRun]
+    ) -> str:
         """Return how many of the wanted runs of a kind have ended: `7/14`."""
         wanted = [
             other
-            for other in side_runs
+            for other in auxiliary_runs
             if other.kind == run.kind and other.outcome != Outcome.DROPPED
         ]
         return f"{sum((other.kind, other.number) in printed for other in wanted)}/{len(wanted)}"
@@ -188,9 +190,9 @@ class LiveDisplay:
                     described(tally.best.recipe),
                 )
             )
-        if words := auxiliary_work(snapshot.side_runs):
+        if words := auxiliary_work(snapshot.auxiliary_runs):
             parts.append(Text(words, style="bold"))
-        if running := [*snapshot.running, *snapshot.side_running]:
+        if running := [*snapshot.running, *snapshot.auxiliary_running]:
             parts.append(_running_table(running, self._live.console.width))
         return Group(*parts)
 

@@ -26,7 +26,7 @@ from lrsearch.recipe import Recipe
 from lrsearch.settings import Configuration, Settings
 from lrsearch.space.names import as_written
 from lrsearch.storage.database import open_existing
-from lrsearch.study.plan import plan_units
+from lrsearch.study.plan import plan_slots
 from lrsearch.study.warm_start import warm_start
 from lrsearch.text.formatting import byte_size, duration, plural, the_best
 from lrsearch.text.yaml import to_yaml
@@ -70,7 +70,7 @@ def dry_run(configuration: Configuration) -> int:
     for line in (*own_code_calls(settings, info), *settings.notes, *groups_told(settings, info)):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
-    units = plan_units(settings, _earlier(settings, runtime.storage_url))
+    units = plan_slots(settings, _earlier(settings, runtime.storage_url))
     rng = random.Random(settings.study.seed)
     recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
     console.print(f"[bold]{_RECIPES} recipes of this space[/]")

@@ -12,7 +12,7 @@ from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database, existing, open_existing
 from lrsearch.study.follow_up import open_again
-from lrsearch.study.index import Shelf, StudyStatus, status_of
+from lrsearch.study.index import StudyIndex, StudyStatus, status_of
 from lrsearch.text.formatting import plural
 from lrsearch.text.shell import command, name_word
 from lrsearch.workers.here import Here
@@ -34,7 +34,7 @@ def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStat
     """Open the database and find the one study that the arguments name. Raises UserError."""
     with _database(arguments) as (database, locations, names):
         if len(names) != 1:
-            studies = Shelf(database.session).statuses()
+            studies = StudyIndex(database.session).statuses()
             known = ", ".join(study.name for study in studies) or "none"
             raise UserError(f"name one study; there: {known}")
         study = status_of(database, names[0])
@@ -54,7 +54,9 @@ def pause_study(arguments: Sequence[str]) -> None:
         if _is_done(study, "pause"):
             return
         queue.pause()
-        running = at_work(study.counts[WorkState.RUNNING], study.side_counts[WorkState.RUNNING])
+        running = at_work(
+            study.counts[WorkState.RUNNING], study.auxiliary_counts[WorkState.RUNNING]
+        )
         print(
             f"{study.name} is paused: its workers hand {running} back\n"
             f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
@@ -80,15 +82,19 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
             )
 
 
-def waiting(trials: int, side_runs: int) -> str:
-    """The number of waiting runs: `1 trial waits`, `2 trials and 6 side runs wait`."""
-    return f"{at_work(trials, side_runs)} {'waits' if trials + side_runs == 1 else 'wait'}"
+def waiting(trials: int, auxiliary_runs: int) -> str:
+    """The number of waiting runs: `1 trial waits`, `2 trials and 6 auxiliary runs wait`."""
+    return (
+        f"{at_work(trials, auxiliary_runs)} {'waits' if trials + auxiliary_runs == 1 else 'wait'}"
+    )
 
 
-def at_work(trials: int, side_runs: int, kind: str = "") -> str:
-    """The number of runs: `1 trial`, `2 running trials and 6 running side runs`."""
-    parts = [plural(trials, f"{kind}trial")] if trials or not side_runs else []
-    return " and ".join([*parts, *([plural(side_runs, f"{kind}side run")] if side_runs else [])])
+def at_work(trials: int, auxiliary_runs: int, kind: str = "") -> str:
+    """The number of runs: `1 trial`, `2 running trials and 6 running auxiliary runs`."""
+    parts = [plural(trials, f"{kind}trial")] if trials or not auxiliary_runs else []
+    return " and ".join(
+        [*parts, *([plural(auxiliary_runs, f"{kind}auxiliary run")] if auxiliary_runs else [])]
+    )
 
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
@@ -97,12 +103,15 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
         if _is_done(study, "stop"):
             return
         queue.stop("stopped by hand", hand_back=now)
-        trials, side_runs = study.counts[WorkState.RUNNING], study.side_counts[WorkState.RUNNING]
-        one = trials + side_runs == 1
+        trials, auxiliary_runs = (
+            study.counts[WorkState.RUNNING],
+            study.auxiliary_counts[WorkState.RUNNING],
+        )
+        one = trials + auxiliary_runs == 1
         back, on = ("is", "goes on to its end") if one else ("are", "go on to their end")
         end = f"{back} handed back" if now else on
         print(
-            f"{study.name} is stopped: {at_work(trials, side_runs, 'running ')} {end}\n"
+            f"{study.name} is stopped: {at_work(trials, auxiliary_runs, 'running ')} {end}\n"
             f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
         )
 
@@ -116,7 +125,7 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
                 f"this deletes {study.name} with {trials}, all evaluations"
                 f" and checkpoints for ever; to do it: add --yes"
             )
-        shelf = Shelf(database.session)
+        shelf = StudyIndex(database.session)
         if alive := shelf.running_now(study.study_id):
             are = "is" if alive == 1 else "are"
             raise UserError(

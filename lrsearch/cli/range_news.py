@@ -47,7 +47,7 @@ class RangeTestDisplay:
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
         done = (
             run.kind == RunKind.RANGE_TEST and run.outcome == Outcome.COMPLETE
-            for run in snapshot.side_runs
+            for run in snapshot.auxiliary_runs
         )
         if not self._is_reported and any(done):
             self._is_reported = True

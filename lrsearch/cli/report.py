@@ -15,7 +15,7 @@ from lrsearch.cli.places import read_locations
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 from lrsearch.storage.database import open_existing
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 from lrsearch.text.formatting import plural
 
 _DEFAULT_URL = "sqlite:///lrsearch.db"
@@ -29,7 +29,7 @@ def write_report(arguments: Sequence[str], output: Path | None) -> None:
     database = open_existing(locations.url)
     try:
         if len(names) != 1:
-            known = [study.name for study in Shelf(database.session).statuses()]
+            known = [study.name for study in StudyIndex(database.session).statuses()]
             raise UserError(f"name one study; there: {', '.join(known) or 'none'}")
         with console.status(f"reading {names[0]} ..."):
             study = read_study(database, names[0], thinned=True)

@@ -164,12 +164,12 @@ def submit(configuration: Configuration) -> int:
     settings, studies, _, study = _store(settings, runtime, info, plan, console)
     trials = study.total - study.queue.counts()[WorkState.DONE]
     work = study.queue.work()
-    side_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
+    auxiliary_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
     full = f"storage.url={redacted(absolute(runtime.storage_url))}"
     storage = storage_argument(Here(runtime.storage_url, runtime.checkpoints_url))
     console.print(
-        f"{waiting(trials, side_runs)} for workers; to start one, on any machine that reaches the "
-        f"database:\n"
+        f"{waiting(trials, auxiliary_runs)} for workers; to start one, on any machine that "
+        f"reaches the database:\n"
         f"  {command('worker', full)}\n"
         f"how far they are: {command('status', name_word(study.name))}{storage}\n"
         f"the result, and help with the rest: the same command without submit",

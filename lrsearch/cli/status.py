@@ -23,7 +23,7 @@ from lrsearch.queue.queue import Queue
 from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.database import Database, open_existing
 from lrsearch.storage.outages import passes
-from lrsearch.study.index import Shelf, StudyStatus, status_of
+from lrsearch.study.index import StudyIndex, StudyStatus, status_of
 from lrsearch.study.progress import Progress, Running
 from lrsearch.text.formatting import duration, number
 from lrsearch.text.redaction import redacted
@@ -57,7 +57,7 @@ def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
     """The named study, or all. Raises UserError for an unknown name."""
     if names:
         return [status_of(database, names[0])]
-    return Shelf(database.session).statuses()
+    return StudyIndex(database.session).statuses()
 
 
 # Once
@@ -92,8 +92,10 @@ def _line(study: StudyStatus) -> str:
 
 def _auxiliary_runs(study: StudyStatus) -> str:
     """The progress of side runs; empty where there are none."""
-    total = sum(study.side_counts.values())
-    return f"; {study.side_counts[WorkState.DONE]}/{total} side runs done" if total else ""
+    total = sum(study.auxiliary_counts.values())
+    return (
+        f"; {study.auxiliary_counts[WorkState.DONE]}/{total} auxiliary runs done" if total else ""
+    )
 
 
 def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
@@ -104,11 +106,11 @@ def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
     for host, reason in study.refusals.items():
         lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
     if _lacks_workers(database, study):
-        trials, side_runs = (
+        trials, auxiliary_runs = (
             counts[WorkState.OPEN] + counts[WorkState.RUNNING]
-            for counts in (study.counts, study.side_counts)
+            for counts in (study.counts, study.auxiliary_counts)
         )
-        left = waiting(trials, side_runs)
+        left = waiting(trials, auxiliary_runs)
         lines.append(f"    {left}, {worker_advice(study.name, storage)}")
     return lines
 
@@ -117,7 +119,7 @@ def _lacks_workers(database: Database, study: StudyStatus) -> bool:
     """Whether trials of an open study wait and no live worker runs any."""
     left = study.work[WorkState.OPEN] + study.work[WorkState.RUNNING]
     is_open = study.state == StudyState.OPEN and left > 0
-    return is_open and not Shelf(database.session).running_now(study.study_id)
+    return is_open and not StudyIndex(database.session).running_now(study.study_id)
 
 
 def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
@@ -128,7 +130,7 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
     spent = duration(queue.spent())
     _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
     snapshot = progress.snapshot()
-    for run in [*snapshot.running, *snapshot.side_running]:
+    for run in [*snapshot.running, *snapshot.auxiliary_running]:
         at = "just begun" if run.epoch is None else f"epoch {run.epoch:g}"
         again = "" if run in snapshot.running else " again"
         _say(
@@ -167,8 +169,8 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
         "refusals": dict(study.refusals),
         "lacks_workers": _lacks_workers(database, study),
         "trials_running": [_running_plain(run) for run in snapshot.running],
-        "side_runs": dict(study.side_counts),
-        "side_runs_running": [_running_plain(run) for run in snapshot.side_running],
+        "side_runs": dict(study.auxiliary_counts),
+        "side_runs_running": [_running_plain(run) for run in snapshot.auxiliary_running],
         "confirmed": None if found is None or found.winner is None else found.to_json(),
     }
 
@@ -239,7 +241,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, storage
 
 def _watch_all(console: Console, database: Database, storage: str) -> None:
     """Draw a table again and again in a terminal; elsewhere print lines when they change."""
-    shelf = Shelf(database.session)
+    shelf = StudyIndex(database.session)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
 

@@ -16,7 +16,7 @@ from lrsearch.config.load import stored_settings
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.queue.queue import Queue
 from lrsearch.states import StudyState
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 from lrsearch.study.study import load_row
 from lrsearch.text.formatting import plural
 from lrsearch.text.shell import command, name_word
@@ -56,5 +56,5 @@ def try_setting(arguments: Sequence[str]) -> None:
                 f"{named.name} is {row.state}; to go on: "
                 f"{command('resume', name_word(named.name))}{named.storage_argument}"
             )
-        elif not Shelf(named.database.session).running_now(row.study_id):
+        elif not StudyIndex(named.database.session).running_now(row.study_id):
             print(worker_advice(named.name, named.storage_argument))

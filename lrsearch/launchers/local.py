@@ -88,7 +88,7 @@ class Launcher:
         self._told: set[str] = set()
 
     def run(self, timeout: float | None) -> None:
-        """Returns when all is done, when the study was stopped, or after Ctrl-C.
+        """Return when all is done, when the study was stopped, or after Ctrl-C.
 
         Of what ran here nothing is left RUNNING. Raises WorkersFailed when workers die before they
         can work.
@@ -134,13 +134,13 @@ class Launcher:
         return bool(counts[WorkState.OPEN] or counts[WorkState.RUNNING])
 
     def _look(self, timeout: float | None) -> None:
-        """Shows what has happened, and minds the time."""
-        side_done = self._snapshot.side_done
+        """Show what has happened, and stop the study when its time is up."""
+        auxiliary_done = self._snapshot.auxiliary_done
         self._snapshot = self.progress.snapshot()
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order
-        if new or self._snapshot.side_done > side_done:
+        if new or self._snapshot.auxiliary_done > auxiliary_done:
             self._early_deaths = 0
         self.display.update(self._snapshot, new)
         if self._snapshot.state == StudyState.PAUSED:
@@ -160,7 +160,7 @@ class Launcher:
         return bool(self.interrupts or self.timed_out or self._snapshot.hand_back)
 
     def _hire(self) -> None:
-        """A worker for each open unit or side run that none of ours is about to claim."""
+        """Start a worker for each open piece of work that none of ours is about to claim."""
         idle_places = len(self.where) - len(self._workers)
         if not idle_places or self._snapshot.state != StudyState.OPEN:
             return
@@ -206,7 +206,7 @@ class Launcher:
         return _Worker(number, slot, place, process, log, heard)
 
     def _kill_silent(self) -> None:
-        """Kills those in which no thread runs any more, such as one that would end them."""
+        """Kill those in which no thread runs any more, such as one that would end them."""
         for worker in self._workers:
             seconds = worker.heard.silence()
             if seconds is None or worker.process.poll() is not None:
@@ -277,7 +277,7 @@ class Launcher:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Counts Ctrl-C (and SIGTERM) instead of dying of it."""
+        """Count Ctrl-C (and SIGTERM) instead of dying of it."""
 
         def count(number: int, _: object) -> None:
             self.interrupts += 1

@@ -66,7 +66,7 @@ class _NoValues:
 def find_ranges(
     settings: Settings, objective: Objective, should_stop: Callable[[], bool]
 ) -> RangeTest:
-    """Runs the ramps of the optimizers whose range is to be found.
+    """Run the ramps of the optimizers whose range is to be found.
 
     Raises Stopped, and UserError where a range cannot be told.
     """

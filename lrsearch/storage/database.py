@@ -124,7 +124,7 @@ class Database:
             )
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Give all connections back."""
         self.engine.dispose()
 
 

@@ -1,4 +1,4 @@
-"""What a worker's log says of one trial or side run."""
+"""What a worker's log says of one trial or auxiliary run."""
 
 from __future__ import annotations
 

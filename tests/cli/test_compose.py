@@ -20,7 +20,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.space.domains import Choices, Fixed, FloatRange
-from lrsearch.study.plan import plan_units
+from lrsearch.study.plan import plan_slots
 from lrsearch.tuning.pruners import PRUNERS
 from lrsearch.tuning.samplers import SAMPLERS
 
@@ -54,7 +54,7 @@ def test_every_sweep_validates_has_a_description_and_a_budget(sweep: str) -> Non
     checked = load_settings([f"+sweep={sweep}"])
     assert checked.description
     assert checked.study.name == sweep
-    assert len(plan_units(checked)) > 0
+    assert len(plan_slots(checked)) > 0
 
 
 ALONE = ("sampler", "space")  # what they can do depends on the rest of the sweep
@@ -111,7 +111,7 @@ def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_ea
     assert set(checked.space.optimizer) == set(OPTIMIZERS)
     # These two need a formula or points of the user's own.
     assert set(checked.space.scheduler) == set(SCHEDULERS) - {"multiplicative", "piecewise"}
-    pairs = [(p["optimizer"], p["scheduler"]) for p, _ in plan_units(checked)]
+    pairs = [(p["optimizer"], p["scheduler"]) for p, _ in plan_slots(checked)]
     assert {pairs.count(pair) for pair in pairs} == {2}
     assert len(set(pairs)) == len(checked.space.optimizer) * len(checked.space.scheduler)
 

@@ -104,7 +104,7 @@ def test_status_tells_the_confirmed_best(
     command: Command, confirmed: Path, study: StudyData
 ) -> None:
     out = command("status", "digits")[1]
-    assert "done     6/6 done, 0 running, 0 open; 7/7 side runs done" in out
+    assert "done     6/6 done, 0 running, 0 open; 7/7 auxiliary runs done" in out
     assert f"confirmed best: trial {study.ranked[0].number}, val_loss {mean_of(study)}" in out
     plain = json.loads(command("status", "digits", "--json")[1])
     assert plain["side_runs"] == {"open": 0, "running": 0, "done": 7}
@@ -114,10 +114,10 @@ def test_status_tells_the_confirmed_best(
 def test_a_confirmation_that_waits_for_a_worker_is_told(command: Command, swept: Path) -> None:
     code, out, _ = command("submit", *CONFIRM)
     assert code == 0
-    assert "6 side runs wait for workers" in out
+    assert "6 auxiliary runs wait for workers" in out
     out = command("status", "digits")[1]
     assert "confirming the best 3: 0 of 6 runs" in out
-    assert "6 side runs wait, no worker is at it" in out
+    assert "6 auxiliary runs wait, no worker is at it" in out
     assert json.loads(command("status", "digits", "--json")[1])["state"] == "open"
     assert "not confirmed yet" in command("best", "digits")[1]
 

@@ -10,19 +10,21 @@ from rich.console import Console
 from lrsearch.analysis.auxiliary_runs import auxiliary_work
 from lrsearch.cli.display import LiveDisplay, PlainDisplay, make_console
 from lrsearch.settings import MetricSettings
-from lrsearch.study.progress import Finished, SideRun, Snapshot
+from lrsearch.study.progress import AuxiliaryRun, Finished, Snapshot
 
 RECIPE = {"lr": 0.1, "batch_size": 32, "optimizer": {"name": "sgd"},
           "scheduler": {"name": "constant"}, "warmup": 0.0, "grad_clip": None}  # fmt: skip
 
 
-def run(number: int, trial: int, state: str, outcome: str | None = None, **more: object) -> SideRun:
+def run(
+    number: int, trial: int, state: str, outcome: str | None = None, **more: object
+) -> AuxiliaryRun:
     known = {"kind": "confirm", "seed": 7, "owner": None, "value": None, "reason": None,
              "recipe": RECIPE, "seconds": None, "result": None, **more}  # fmt: skip
-    return SideRun(number=number, trial=trial, state=state, outcome=outcome, **known)  # type: ignore[arg-type]
+    return AuxiliaryRun(number=number, trial=trial, state=state, outcome=outcome, **known)  # type: ignore[arg-type]
 
 
-def snapshot(*runs: SideRun) -> Snapshot:
+def snapshot(*runs: AuxiliaryRun) -> Snapshot:
     return Snapshot(2, [], "open", None, False, list(runs))
 
 

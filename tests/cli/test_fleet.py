@@ -21,7 +21,7 @@ from lrsearch.settings import Settings
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
 from lrsearch.study.follow_up import follow_up
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 from lrsearch.study.study import open_study
 
 URL = "sqlite:///lrsearch.db"
@@ -44,7 +44,7 @@ def claims(command: Command) -> TrialClaims:
 
 def state(name: str = "digits") -> str:
     database = Database(URL)
-    found = next(one.state for one in Shelf(database.session).statuses() if one.name == name)
+    found = next(one.state for one in StudyIndex(database.session).statuses() if one.name == name)
     database.close()
     return found
 

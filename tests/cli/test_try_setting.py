@@ -11,7 +11,7 @@ from sqlalchemy import select
 from lrsearch.analysis.study_data import read_study
 from lrsearch.queue.queue import Queue
 from lrsearch.storage.database import Database
-from lrsearch.storage.tables import UnitRow
+from lrsearch.storage.tables import TrialSlotRow
 from lrsearch.study.study import load_row
 
 AGAIN = ("+sweep=digits", "train.epochs=3", "pruner=none", "workers=1")
@@ -61,7 +61,7 @@ def test_what_a_setting_implies_is_fixed_and_said(command: Command, swept: Path)
     assert "optimizer=sgd is fixed with it, because lr is sgd's" in out
     database = Database("sqlite:///lrsearch.db")
     with database.session() as session:
-        given = session.scalar(select(UnitRow.params).where(UnitRow.number == -1))
+        given = session.scalar(select(TrialSlotRow.params).where(TrialSlotRow.number == -1))
     assert given == {"lr": 0.1, "scheduler": "cosine", "optimizer": "sgd"}
 
 
