@@ -91,7 +91,7 @@ def _line(study: StudyStatus) -> str:
 
 
 def _auxiliary_runs(study: StudyStatus) -> str:
-    """The progress of side runs; empty where there are none."""
+    """The progress of auxiliary runs; empty where there are none."""
     total = sum(study.auxiliary_counts.values())
     return (
         f"; {study.auxiliary_counts[WorkState.DONE]}/{total} auxiliary runs done" if total else ""

@@ -24,7 +24,7 @@ from lrsearch.errors import LrsearchError, UserError
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.outages import passes
-from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
+from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
 
 INTERVAL = 10.0
 """Seconds between two queries of the database."""

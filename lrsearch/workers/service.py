@@ -32,8 +32,8 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.workers.attempt import Attempts
+from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
 from lrsearch.workers.here import Here
-from lrsearch.workers.side_worker import AuxiliaryWorker
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
