@@ -418,7 +418,7 @@ def hostile_record(text: str, recipe: Recipe) -> dict[str, Any]:
 def test_no_text_breaks_the_script_or_runs_in_it(text: str) -> None:
     settings = load_settings(["+sweep=digits", "train.device=cpu"])
     metric = dataclasses.replace(settings.metric, name=text)
-    model = dataclasses.replace(settings.model, own=True, name="shop_model.Net", arguments={
+    model = ComponentConfig.own_code("shop_model.Net", {
         "a": text, text: 1, "class": [text, {text: (text,)}], "b": math.inf, "c": -math.nan,
     })  # fmt: skip
     Path("shop_model.py").write_text("def Net(**arguments): return arguments\n")
