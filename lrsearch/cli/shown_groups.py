@@ -33,6 +33,8 @@ def model_of(settings: Settings, info: DataInfo | None, recipe: Recipe) -> nn.Mo
 
 def groups_told(settings: Settings, info: DataInfo | None) -> list[str]:
     """The lines on the groups of a sweep, all that is searched in the middle of its range."""
+    if not settings.space.groups and settings.space.freeze is None:
+        return []
     recipe = settings.space.recipe(lambda name, domain: domain.middle())
     model = model_of(settings, info, recipe)
     return [] if model is None else group_lines(model, recipe)
