@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.errors import UserError
 from lrsearch.group_rules import GroupRule, parse_rules, regex_problem
 from lrsearch.hints import unknown
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import OPTIMIZERS, merged_parameters
 from lrsearch.optimizers import call_of as optimizer_call_of
 from lrsearch.parameters import Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry, listed
@@ -217,8 +217,7 @@ class Recipe:
             for key in ("lr", "batch_size", "optimizer", "scheduler")
             if key not in plain
         ]
-        every = {k: one for kind in OPTIMIZERS.values() for k, one in kind.parameters.items()}
-        groups = parse_rules("groups", plain.get("groups"), every, problems)
+        groups = parse_rules("groups", plain.get("groups"), merged_parameters(OPTIMIZERS), problems)
         if problems:
             raise UserError("this is not a recipe:\n  " + "\n  ".join(problems))
         values = {**plain, "groups": groups}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lrsearch.config.border import RUNTIME, settings_from
 from torch import nn
 
+from lrsearch.config.load import stored_settings
 from lrsearch.entry.compose import conf_folder, load_settings
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.objectives import OBJECTIVES
@@ -159,7 +159,7 @@ def test_code_of_ones_own_is_stored_and_read_without_being_imported() -> None:
         "optuna.samplers.RandomSampler", {"seed": 3}
     )
     plain = {**settings.plain, "sampler": {"_target_": "gone.Sampler", "seed": 3}}
-    read = settings_from({**plain, **RUNTIME})
+    read = stored_settings(plain)
     assert read.sampler == ComponentConfig.own_code("gone.Sampler", {"seed": 3})
 
 

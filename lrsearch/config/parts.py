@@ -18,7 +18,7 @@ from lrsearch.hints import as_given, unknown
 from lrsearch.loggers.catalogue import LOGGERS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import OPTIMIZERS, merged_parameters
 from lrsearch.parameters import Parameter
 from lrsearch.pruning.catalogue import PRUNERS, build_pruner
 from lrsearch.registry import TARGET, ComponentConfig, read_own
@@ -99,7 +99,7 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     if len(problems) > before:
         node.pop("loss", None)
         node.pop("metrics", None)
-    arguments = {k: one for kind in OPTIMIZERS.values() for k, one in kind.parameters.items()}
+    arguments = merged_parameters(OPTIMIZERS)
     node["groups"] = parse_rules("train.groups", node.get("groups"), arguments, problems)
     if node.get("freeze") is not None and (problem := regex_problem(node["freeze"])):
         problems.append(f"train.freeze: {problem}")

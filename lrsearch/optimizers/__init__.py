@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lrsearch.parameters import Parameter
+from lrsearch.parameters import FREE, Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
 
 _MOMENTUM = Parameter("float", 0.0, 0.0, 0.9999, help="momentum")
@@ -87,11 +87,55 @@ OPTIMIZERS = Registry(
             },
             "gradients scaled by running averages of themselves and of the steps",
         ),
+        Optimizer(
+            "adafactor",
+            "torch.optim.Adafactor",
+            {
+                "beta2_decay": Parameter(
+                    "float", -0.8, high=0.0, help="after step t the average's beta2 is 1 - t ** it"
+                ),
+                "eps": Parameter(
+                    "pair",
+                    (None, 1e-3),
+                    0.0,
+                    help="smallest denominator (null: that of the number type), and smallest size "
+                    "of a parameter in the step",
+                ),
+                "d": Parameter("float", 1.0, 1.0, help="clips the root mean square of an update"),
+                "weight_decay": Parameter("float", 0.0, 0.0, help="decoupled weight decay"),
+            },
+            "squared gradients in a row and a column; steps in proportion to the parameters, with "
+            "lr as the largest relative step",
+        ),
     ],
     where="space.optimizer",
     leading=1,
     offered=("lr",),
 )
+
+
+def merged_parameters(names: Iterable[str]) -> dict[str, Parameter]:
+    """The parameters of several optimizers, by name.
+
+    One of which they take different values is free here: `problems_of` checks it.
+    """
+    merged: dict[str, Parameter] = {}
+    for name in names:
+        for key, parameter in OPTIMIZERS[name].parameters.items():
+            known = merged.setdefault(key, parameter)
+            if not known.admits_as(parameter):
+                merged[key] = FREE
+    return merged
+
+
+def problems_of(argument: str, values: Iterable[Any], names: Iterable[str]) -> list[str]:
+    """What is wrong with values of an argument for those of several optimizers that take it."""
+    values = list(values)
+    found = []
+    for name in names:
+        parameter = OPTIMIZERS[name].parameters.get(argument, FREE)
+        found += [f"{name}: {problem}" for one in values if (problem := parameter.problem(one))][:1]
+    return found
 
 
 def call_of(config: ComponentConfig, lr: float) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lrsearch.group_rules import SHIPPED, GroupRule
 from lrsearch.hints import as_given, unknown, word
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import OPTIMIZERS, merged_parameters, problems_of
 from lrsearch.parameters import FREE, Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, ComponentConfig, read_own
@@ -43,16 +43,12 @@ def parse_space(
     resolved = own if components is None else components
     if not {*optimizer} <= {*ours, *resolved}:
         is_known = False
-    for option in ours if is_known else OPTIMIZERS:
-        shared_kinds |= dict(OPTIMIZERS[option].parameters)
+    shared_kinds |= merged_parameters(ours if is_known else OPTIMIZERS)
     shared = _parse_shared(plain, shared_kinds, problems)
-    chosen = {
-        key: parameter
-        for option in optimizer
-        if option not in own
-        for key, parameter in OPTIMIZERS[option].parameters.items()
-    }
-    shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
+    for name, domain in shared.items():
+        takers = [option for option in ours if name not in optimizer[option]]
+        problems += [f"space.{name}: {one}" for one in problems_of(name, domain.ends(), takers)]
+    shared |= _parse_groups(plain.get(GROUPS), groups, ours, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
         for name in sorted(set(optimizer[option]) & set(scheduler[other]) & set(COMMON)):
             problems.append(
@@ -215,15 +211,20 @@ def _parse_shared(
 def _parse_groups(
     node: Any,
     groups: Sequence[GroupRule],
-    optimizer: Mapping[str, Parameter],
+    optimizers: Sequence[str],
     problems: list[str],
 ) -> dict[str, Domain]:
-    """What is searched of parameter groups; `optimizer` are the arguments of the space's own."""
+    """What is searched of parameter groups; `optimizers` are those of the catalogue."""
     path = f"space.{GROUPS}"
+    optimizer = merged_parameters(optimizers)
     rules = {rule.name: rule for rule in groups}
     found: dict[str, Domain] = {}
     for rule in groups:
-        problems += [f"train.groups: {rule.name}: {one}" for one in rule.problems(optimizer)]
+        wrong = rule.problems(optimizer)
+        for key, value in rule.arguments.items():
+            if rule.parameters(optimizer).get(key) is FREE:
+                wrong += [f"{key}: {one}" for one in problems_of(key, [value], optimizers)]
+        problems += [f"train.groups: {rule.name}: {one}" for one in wrong]
     if not isinstance(node or {}, Mapping):
         problems.append(f"{path}: {as_given(node)} is not a mapping of the groups' rules")
         return {}
@@ -239,6 +240,9 @@ def _parse_groups(
         else:
             kinds = rules[name].parameters(optimizer)
             domains = _parse_domains(f"{path}.{name}", inner, kinds, problems)
+            for key in (key for key in domains if kinds[key] is FREE):
+                wrong = problems_of(key, domains[key].ends(), optimizers)
+                problems += [f"{path}.{name}.{key}: {one}" for one in wrong]
             found |= {f"{GROUPS}.{name}.{key}": domain for key, domain in domains.items()}
     return found
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from lrsearch.config.border import RUNTIME, settings_from
 from torch import nn
 
+from lrsearch.config.load import stored_settings
 from lrsearch.config.settings import Settings
 from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors, OwnCodeError, UserError
@@ -55,7 +55,7 @@ def test_what_is_stored_reads_the_same_without_the_package() -> None:
     gone = {**settings.plain["space"], "optimizer": {
         **settings.plain["space"]["optimizer"], "lion": {**node, "_target_": "gone.Lion"},
     }}  # fmt: skip
-    read = settings_from({**settings.plain, "space": gone, **RUNTIME}).space
+    read = stored_settings({**settings.plain, "space": gone}).space
     assert (read.shared, read.optimizer) == (settings.space.shared, settings.space.optimizer)
     assert read.own["lion"] == ComponentConfig("lion", {}, "gone.Lion")
 
@@ -65,7 +65,6 @@ def test_a_setting_of_it_can_be_tried_first() -> None:
     parameters, problems = space.parameters_for({"optimizer": "lion", "lion.lr": 1e-4})
     assert problems == []
     assert parameters == {"optimizer": "lion", "lion.lr": 1e-4}
-    assert space.key("lion.lr") == "space.optimizer.lion.lr"
 
 
 @pytest.mark.parametrize(
