@@ -56,7 +56,7 @@ def images(n: int, seed: int) -> TensorPart:
 
 def small_task(
     scheduler: str | ComponentConfig = "cosine",
-    optimizer: str = "sgd",
+    optimizer: str | ComponentConfig = "sgd",
     warmup: str | int = 0,
     grad_clip: float | None = None,
     settings: TrainSettings | None = None,
@@ -74,7 +74,7 @@ def small_task(
     recipe = Recipe(
         lr=0.05,
         batch_size=16,
-        optimizer=OPTIMIZERS[optimizer],
+        optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
         scheduler=ComponentConfig(scheduler, SCHEDULERS.get(scheduler, {}))
         if isinstance(scheduler, str)
         else scheduler,

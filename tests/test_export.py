@@ -146,6 +146,20 @@ def test_the_users_own_code_is_imported_and_seeded_alike(
     assert "from exported_own import Net" in text
 
 
+@pytest.mark.parametrize("at", ["best", "last"])
+@pytest.mark.parametrize("name", ["AdamWScheduleFree", "SGDScheduleFree"])
+def test_an_optimizer_with_modes_is_switched(
+    capsys: pytest.CaptureFixture[str], name: str, at: str
+) -> None:
+    optimizer = ComponentConfig.own_code(f"schedulefree.{name}", {"weight_decay": 0.01}, "free")
+    value, printed, text = both(
+        capsys, f"metric.at={at}", optimizer=optimizer, warmup=0.2,
+        scheduler=ComponentConfig("constant"),
+    )  # fmt: skip
+    assert printed == value
+    assert f"from schedulefree import {name}" in text
+
+
 def test_own_code_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
     Path("exported_named.py").write_text(
         "import torch\n"

@@ -86,6 +86,8 @@ def _training(
         "freeze": recipe.freeze,
         "rules": [_rule(rule) for rule in recipe.groups],
         "optimizer": CallText(names.of(path), arguments),
+        "own_optimizer": recipe.optimizer.own,
+        "trained": SourceText("model, optimizer" if recipe.optimizer.own else "model"),
         "scheduler": _scheduler(call, names),
         "warmup": warmup,
         "monitor": call.monitor,

@@ -23,6 +23,7 @@ _COPIED = {
         "lrsearch.training.batches.augmented",
         "lrsearch.training.precision.precision_of",
         "lrsearch.training.precision.in_precision",
+        "lrsearch.optimizers.modes.set_mode",
         "lrsearch.parameter_groups.freeze",
         "lrsearch.parameter_groups.as_it_is",
         "lrsearch.parameter_groups.parameter_groups",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
 from lrsearch.optimizers import call_of
+from lrsearch.optimizers.modes import set_mode
 from lrsearch.registry import Component, ComponentConfig
 from lrsearch.targets import Signature, call_own, load_target
 
@@ -66,11 +67,11 @@ def check_optimizer(config: ComponentConfig, lr: float) -> None:
     """
     import torch
 
-    parameter = torch.nn.Parameter(torch.ones(2, 2))
-    parameter.grad = torch.ones(2, 2)
-    optimizer = build_optimizer(config, [parameter], lr)
-    if callable(train := getattr(optimizer, "train", None)):
-        train()  # schedule-free ones say so before they step
+    model = torch.nn.Linear(2, 2)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = build_optimizer(config, list(model.parameters()), lr)
+    set_mode(model, optimizer, train=True)
     call_own(optimizer.step, f"the step of {config.target}")
 
 
