@@ -28,6 +28,7 @@ LENGTH = Length(steps=STEPS, steps_per_epoch=6, steps_per_evaluation=4)
 OPTIMIZERS = {
     "sgd": ComponentConfig("sgd", {"momentum": 0.9, "nesterov": True}),
     "adamw": ComponentConfig("adamw"),
+    "muon": ComponentConfig("muon", {"adamw_factor": 0.5}),
 }
 # Durations that make something happen within so few steps.
 SCHEDULERS: dict[str, dict[str, Any]] = {

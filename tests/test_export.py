@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 HEAD = GroupRule("head", "head", None, {"lr_factor": 3.0})
 DECAY = GroupRule("no_decay", "no_decay", None, {"weight_decay": 0.0})
 LAYERS = GroupRule("layer_decay", "layer_decay", None, {"decay": 0.7})
+MUON = ComponentConfig("muon", {"adamw_factor": 0.3, "betas": [0.8, 0.99]})
 MINE = GroupRule("mine", None, r"^body\.4", {"lr_factor": 0.5, "betas": [0.8, 0.99]})
 
 
@@ -110,6 +111,15 @@ def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: 
         ),
         (["metric.at=last"], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
         ([], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
+        ([], {"optimizer": MUON, "warmup": 0.2}),
+        (
+            ["train.amp=bf16", "train.micro_batch=20"],
+            {"optimizer": MUON, "groups": (HEAD, DECAY), "grad_clip": 0.5},
+        ),
+        (
+            ["model=cnn", "train.epochs=1"],
+            {"model": {"width": 4}, "optimizer": MUON, "freeze": r"^body\.[01]\."},
+        ),
         ([], {"data": {"size": 10}}),
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),

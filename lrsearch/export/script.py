@@ -25,6 +25,7 @@ from lrsearch.export.templates import render
 from lrsearch.formatting import plural
 from lrsearch.group_rules import GroupRule
 from lrsearch.models import MODELS, model_arguments, model_class
+from lrsearch.optimizers import divide_call_of
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.schedules.plan import FactorFunction, TorchCall
@@ -61,6 +62,7 @@ def _training(
     length = train.length(recipe.batch_size, info.n_train)
     batch_size = min(recipe.batch_size, info.n_train)
     path, arguments = recipe.optimizer_call()
+    divide = _divide(recipe)
     call, warmup = recipe.call(length)
     own_shapes = settings.model.own or spec.target is not None
     measures = list(_measures(settings, info.n_classes, own_shapes, names))
@@ -85,7 +87,10 @@ def _training(
         "lr": recipe.lr,
         "freeze": recipe.freeze,
         "rules": [_rule(rule) for rule in recipe.groups],
-        "optimizer": CallText(names.of(path), arguments),
+        "grouped": bool(recipe.groups) or divide is not None,
+        "divide": divide,
+        "optimizer": CallText(_named(path, names), arguments),
+        "optimizer_source": source_of(path) if _is_copied(path) else None,
         "own_optimizer": recipe.optimizer.own,
         "trained": SourceText("model, optimizer" if recipe.optimizer.own else "model"),
         "scheduler": _scheduler(call, names),
@@ -95,6 +100,28 @@ def _training(
         "grad_clip": recipe.grad_clip,
         "evaluation_size": train.micro_batch or _EVALUATION_SIZE,
         "metric": settings.metric,
+    }
+
+
+def _is_copied(path: str) -> bool:
+    """Whether a function or class is lrsearch's: the script contains its source."""
+    return path.startswith("lrsearch.")
+
+
+def _named(path: str, names: Names) -> SourceText:
+    """The name of a function or class in the script."""
+    return SourceText(path.rpartition(".")[2]) if _is_copied(path) else names.of(path)
+
+
+def _divide(recipe: Recipe) -> dict[str, Any] | None:
+    """The function that makes finer parameter groups: its source, and the call."""
+    call = divide_call_of(recipe.optimizer)
+    if call is None:
+        return None
+    function, arguments = call
+    return {
+        "source": source_of(f"{function.__module__}.{function.__qualname__}"),
+        "call": CallText(SourceText(function.__qualname__), arguments),
     }
 
 
@@ -209,12 +236,10 @@ def _measure(
     names: Names,
 ) -> _Measure:
     path = target.target or registry[target.name].path
-    is_copied = path.startswith("lrsearch.")
-    function = SourceText(path.rpartition(".")[2]) if is_copied else names.of(path)
     return _Measure(
         name,
-        CallText(function, target.arguments),
-        source_of(path) if is_copied else None,
+        CallText(_named(path, names), target.arguments),
+        source_of(path) if _is_copied(path) else None,
         is_class=target.own and inspect.isclass(load_target(path, "train")),
         # What the catalogue's models put out has the shape of the catalogue's targets.
         fit=registry[target.name].fit if own_shapes and not target.own else None,

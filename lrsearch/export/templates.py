@@ -30,6 +30,7 @@ _COPIED = {
         "lrsearch.parameter_groups.trainable",
         "lrsearch.parameter_groups.rules_of",
         "lrsearch.parameter_groups.levels",
+        "lrsearch.parameter_groups.head_names",
         "lrsearch.parameter_groups.undecayed",
         "lrsearch.parameter_groups.block_depths",
         "lrsearch.training.shapes.alike",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lrsearch.optimizers.muon_groups import muon_groups, muon_notes
 from lrsearch.parameters import FREE, Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
 
@@ -31,6 +32,13 @@ class Optimizer(Component):
 
     fit: Callable[[dict[str, Any]], dict[str, Any]] = _as_given
     """Changes the arguments so that the class takes them."""
+    divide: Callable[..., list[dict[str, Any]]] | None = None
+    """Makes finer parameter groups: called with the model, the groups, and the arguments named in
+    `dividing`. An optimizer that has it cannot be built without the model."""
+    dividing: tuple[str, ...] = ()
+    """Arguments that `divide` gets by name, and the class does not get."""
+    notes: Callable[..., list[str]] | None = None
+    """What to say of the groups: called with the model and the groups."""
 
 
 OPTIMIZERS = Registry(
@@ -107,6 +115,26 @@ OPTIMIZERS = Registry(
             "squared gradients in a row and a column; steps in proportion to the parameters, with "
             "lr as the largest relative step",
         ),
+        Optimizer(
+            "muon",
+            "lrsearch.optimizers.muon.MuonWithAdamW",
+            {
+                "adamw_factor": Parameter(
+                    "float", 1.0, 0.0, open_low=True, help="rate of AdamW's groups over lr"
+                ),
+                "momentum": Parameter("float", 0.95, 0.0, 0.9999, help="Muon's momentum"),
+                "nesterov": Parameter("bool", True, help="Nesterov's momentum, of Muon"),
+                "ns_steps": Parameter("int", 5, 1, 99, help="Newton-Schulz iterations of Muon"),
+                "weight_decay": Parameter("float", 0.1, 0.0, help="decoupled weight decay of both"),
+                "betas": Parameter("betas", (0.9, 0.999), help="running averages of AdamW"),
+                "eps": Parameter("float", 1e-8, 0.0, help="added to the denominator of AdamW"),
+            },
+            "torch's Muon for two-dimensional hidden weights, and AdamW for all others: "
+            "embeddings, the head, norms, biases, convolutions",
+            divide=muon_groups,
+            dividing=("adamw_factor",),
+            notes=muon_notes,
+        ),
     ],
     where="space.optimizer",
     leading=1,
@@ -143,4 +171,23 @@ def call_of(config: ComponentConfig, lr: float) -> tuple[str, dict[str, Any]]:
     if config.target is not None:
         return config.target, {"lr": lr, **config.arguments}
     component = OPTIMIZERS[config.name]
-    return component.path, {"lr": lr, **component.fit(component.complete(config.arguments))}
+    arguments = component.complete(config.arguments)
+    given = {key: value for key, value in arguments.items() if key not in component.dividing}
+    return component.path, {"lr": lr, **component.fit(given)}
+
+
+def group_notes(config: ComponentConfig, model: Any, groups: list[dict[str, Any]]) -> list[str]:
+    """What to say of the parameter groups of an optimizer."""
+    component = OPTIMIZERS.get(config.name) if config.target is None else None
+    return [] if component is None or component.notes is None else component.notes(model, groups)
+
+
+def divide_call_of(
+    config: ComponentConfig,
+) -> tuple[Callable[..., list[dict[str, Any]]], dict[str, Any]] | None:
+    """The function that makes finer parameter groups, and its named arguments; mostly None."""
+    component = OPTIMIZERS.get(config.name) if config.target is None else None
+    if component is None or component.divide is None:
+        return None
+    arguments = component.complete(config.arguments)
+    return component.divide, {key: arguments[key] for key in component.dividing}

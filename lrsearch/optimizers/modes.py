@@ -15,7 +15,7 @@ def set_mode(model: nn.Module, optimizer: torch.optim.Optimizer, train: bool) ->
     Schedule-free optimizers have them: they train other weights than those that they evaluate
     (Defazio et al. 2024, arXiv 2405.15682).
     """
-    modes = getattr(optimizer, "train", None), getattr(optimizer, "eval", None)
-    if callable(modes[0]) and callable(modes[1]):
-        modes[0 if train else 1]()
+    begin, end = getattr(optimizer, "train", None), getattr(optimizer, "eval", None)
+    if callable(begin) and callable(end):
+        (begin if train else end)()
     model.train(train)
