@@ -25,7 +25,7 @@ from lrsearch.export.templates import render
 from lrsearch.formatting import plural
 from lrsearch.group_rules import GroupRule
 from lrsearch.models import MODELS, model_arguments, model_class
-from lrsearch.optimizers import divide_call_of
+from lrsearch.optimizers import divide_call_of, is_fused
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.schedules.plan import FactorFunction, TorchCall
@@ -89,7 +89,7 @@ def _training(
         "rules": [_rule(rule) for rule in recipe.groups],
         "grouped": bool(recipe.groups) or divide is not None,
         "divide": divide,
-        "optimizer": CallText(_named(path, names), arguments),
+        "optimizer": CallText(_named(path, names), {**arguments, **_fused(recipe)}),
         "optimizer_source": source_of(path) if _is_copied(path) else None,
         "own_optimizer": recipe.optimizer.own,
         "trained": SourceText("model, optimizer" if recipe.optimizer.own else "model"),
@@ -111,6 +111,13 @@ def _is_copied(path: str) -> bool:
 def _named(path: str, names: Names) -> SourceText:
     """The name of a function or class in the script."""
     return SourceText(path.rpartition(".")[2]) if _is_copied(path) else names.of(path)
+
+
+def _fused(recipe: Recipe) -> dict[str, Any]:
+    """The argument for torch's fused implementation, which is used on CUDA alone."""
+    if not is_fused(recipe.optimizer, "cuda"):
+        return {}
+    return {"fused": SourceText('DEVICE.type == "cuda" or None')}
 
 
 def _divide(recipe: Recipe) -> dict[str, Any] | None:

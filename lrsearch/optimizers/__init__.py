@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ class Optimizer(Component):
 
     fit: Callable[[dict[str, Any]], dict[str, Any]] = _as_given
     """Changes the arguments so that the class takes them."""
+    fused_since: tuple[int, int] | None = None
+    """The version of torch from which its fused implementation runs on CUDA; None without one."""
     divide: Callable[..., list[dict[str, Any]]] | None = None
     """Makes finer parameter groups: called with the model, the groups, and the arguments named in
     `dividing`. An optimizer that has it cannot be built without the model."""
@@ -54,13 +57,21 @@ OPTIMIZERS = Registry(
             },
             "stochastic gradient descent, with momentum",
             fit=_sgd,
+            fused_since=(2, 9),
         ),
-        Optimizer("adam", "torch.optim.Adam", _ADAM, "Adam, weight decay as an L2 penalty"),
+        Optimizer(
+            "adam",
+            "torch.optim.Adam",
+            _ADAM,
+            "Adam, weight decay as an L2 penalty",
+            fused_since=(2, 9),
+        ),
         Optimizer(
             "adamw",
             "torch.optim.AdamW",
             _ADAM | {"weight_decay": Parameter("float", 0.01, 0.0, help="decoupled weight decay")},
             "Adam with decoupled weight decay",
+            fused_since=(2, 9),
         ),
         Optimizer("nadam", "torch.optim.NAdam", _ADAM, "Adam with Nesterov's momentum"),
         Optimizer("radam", "torch.optim.RAdam", _ADAM, "rectified Adam"),
@@ -84,6 +95,7 @@ OPTIMIZERS = Registry(
                 "weight_decay": _DECAY,
             },
             "gradients over the root of the sum of their squares",
+            fused_since=(2, 14),  # 2.9 has it on the CPU alone
         ),
         Optimizer(
             "adadelta",
@@ -131,6 +143,7 @@ OPTIMIZERS = Registry(
             },
             "torch's Muon for two-dimensional hidden weights, and AdamW for all others: "
             "embeddings, the head, norms, biases, convolutions",
+            fused_since=(2, 9),
             divide=muon_groups,
             dividing=("adamw_factor",),
             notes=muon_notes,
@@ -174,6 +187,19 @@ def call_of(config: ComponentConfig, lr: float) -> tuple[str, dict[str, Any]]:
     arguments = component.complete(config.arguments)
     given = {key: value for key, value in arguments.items() if key not in component.dividing}
     return component.path, {"lr": lr, **component.fit(given)}
+
+
+def is_fused(config: ComponentConfig, device_type: str) -> bool:
+    """Whether an optimizer uses torch's fused implementation on this type of device.
+
+    On CUDA alone: on the CPU it would change the numbers. Optimizers of the user's own are called
+    with what the user gives.
+    """
+    component = OPTIMIZERS.get(config.name) if config.target is None else None
+    if component is None or component.fused_since is None or device_type != "cuda":
+        return False
+    major, minor = importlib.metadata.version("torch").split(".")[:2]
+    return (int(major), int(minor)) >= component.fused_since
 
 
 def group_notes(config: ComponentConfig, model: Any, groups: list[dict[str, Any]]) -> list[str]:

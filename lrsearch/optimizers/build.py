@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
-from lrsearch.optimizers import call_of
+from lrsearch.optimizers import call_of, is_fused
 from lrsearch.optimizers.modes import set_mode
 from lrsearch.registry import Component, ComponentConfig
 from lrsearch.targets import Signature, call_own, load_target
@@ -42,6 +42,7 @@ def check_class(component: Component, path: str) -> None:
 def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> torch.optim.Optimizer:
     """The optimizer over parameters, or groups of them.
 
+    One of the catalogue's is fused where all parameters are floating-point numbers on CUDA.
     Raises UserError where user code cannot be imported, or makes no optimizer that can be used.
     """
     import torch
@@ -49,6 +50,8 @@ def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> to
     path, arguments = call_of(config, lr)
     function = load_target(path, "optimizer")
     if config.target is None:
+        if (device := _device_type(groups)) is not None and is_fused(config, device):
+            arguments["fused"] = True
         built: torch.optim.Optimizer = function(groups, **arguments)
         return built
     optimizer = call_own(function, path, groups, **arguments)
@@ -73,6 +76,14 @@ def check_optimizer(config: ComponentConfig, lr: float) -> None:
     optimizer = build_optimizer(config, list(model.parameters()), lr)
     set_mode(model, optimizer, train=True)
     call_own(optimizer.step, f"the step of {config.target}")
+
+
+def _device_type(groups: list[Any]) -> str | None:
+    """The type of the device of all parameters, if it is one and they are floating-point."""
+    given = [group["params"] if isinstance(group, dict) else [group] for group in groups]
+    parameters = [parameter for members in given for parameter in members]
+    types = {one.device.type if one.is_floating_point() else None for one in parameters}
+    return types.pop() if len(types) == 1 else None
 
 
 def _closure_problem(cls: Any) -> str | None:
