@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chaos_code import disk_full, hung, recipe_errors, user_errors
 from chaos_fleet import FAULTS, OF_A_SERVER, fleet
-from chaos_kills import creation, side_runs, two_parents, upgrade
+from chaos_kills import auxiliary_runs, creation, two_parents, upgrade
 from chaos_study import Cost, Undisturbed, undisturbed
 from postgres import serve
 
@@ -73,7 +73,7 @@ class Faults:
             return [creation(folder, self.plain, points, self.rng)]
         if kind in ("range_test", "confirmation"):
             stored = {"range_test": "range_test", "confirmation": "confirm"}[kind]
-            return [side_runs(folder, stored, self.whole, self.rng, 1 if short else 2)]
+            return [auxiliary_runs(folder, stored, self.whole, self.rng, 1 if short else 2)]
         if kind == "upgrade":
             return [upgrade(folder, self.plain, 8 if short else 64, self.rng)]
         if kind == "two_parents":

@@ -1,4 +1,4 @@
-"""Kills at chosen moments: statements of a command, a side run that is running."""
+"""Kills at chosen moments: statements of a command, a auxiliary run that is running."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def forked(arena: Arena, *arguments: str, die_at: int | None = None) -> int:
     """
     import torch  # noqa: F401 - once, instead of in each copy
 
-    import lrsearch.entry.run  # noqa: F401
-    from lrsearch.entry.main import main
+    import lrsearch.cli.run  # noqa: F401
+    from lrsearch.cli.main import main
 
     if pid := os.fork():
         return pid
@@ -106,10 +106,10 @@ def _not_whole(arena: Arena, plain: Undisturbed) -> list[str]:
     return [f"{found[what]} {what}" for what in wanted if found[what] != wanted[what]]
 
 
-def side_runs(
+def auxiliary_runs(
     folder: Path, kind: str, whole: Undisturbed, rng: random.Random, kills: int = 2
 ) -> Cost:
-    """Kills of the workers that run side runs of a kind; the sweep's command replaces them.
+    """Kills of the workers that run auxiliary runs of a kind; the sweep's command replaces them.
 
     Two of them: three early deaths in a row end a sweep, rightly.
     """

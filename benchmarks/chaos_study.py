@@ -46,7 +46,7 @@ class Cost:
     kind: str
     faults: int = 0
     attempts: int = 0
-    """At trials and side runs, beyond one each."""
+    """At trials and auxiliary runs, beyond one each."""
     seconds: float = 0.0
     """Of training that was done again."""
     lost: int = 0
@@ -105,14 +105,14 @@ class Arena:
             engine.dispose()
 
     def attempts(self) -> int:
-        """At trials and side runs, beyond one each."""
+        """At trials and auxiliary runs, beyond one each."""
         rows = self.ask(
             "select attempts from lrsearch_units union all select attempts from lrsearch_side_runs"
         )
         return sum(max(0, attempts - 1) for (attempts,) in rows)
 
     def results(self) -> dict[Any, Any]:
-        """Of each trial: recipe, outcome, value and curve; of each side run: outcome and value."""
+        """Recipe, outcome, value and curve of trials; outcome and value of auxiliary runs."""
         curves: dict[int, list[tuple[Any, ...]]] = {}
         for trial_id, *row in self.ask(
             "select trial_id, evaluation, step, val_loss, train_loss, lr_end "
@@ -125,13 +125,13 @@ class Arena:
             for number, recipe, outcome, value, trial_id in self.ask(
                 "select number, recipe, outcome, value, trial_id from lrsearch_units")
         }  # fmt: skip
-        side_runs = {
+        auxiliary_runs = {
             (kind, number): (outcome, value)
             for kind, number, outcome, value in self.ask(
                 "select kind, number, outcome, value from lrsearch_side_runs"
             )
         }
-        return units | side_runs
+        return units | auxiliary_runs
 
 
 @dataclass

@@ -28,8 +28,6 @@ from optuna.trial import TrialState
 from postgres import serve
 from sqlalchemy import insert, text
 
-from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.rules import Running
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
@@ -38,10 +36,12 @@ from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import open_history
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.pruners import build_pruner
+from lrsearch.tuning.pruners.rules import Running
+from lrsearch.tuning.trajectory import LrTrajectory
 
 EVALUATIONS = 25
 """Of a whole trial."""
@@ -124,7 +124,7 @@ def fill(url: str, finished: int) -> int:
                 {"trial_id": n + 1, "number": n, "study_id": study_id,
                  "state": TrialState.COMPLETE} for n in numbers
             ])  # fmt: skip
-            session.execute(insert(UnitRow), [
+            session.execute(insert(TrialSlotRow), [
                 {"study_id": study_id, "number": n, "seed": n, "state": WorkState.DONE,
                  "params": {},
                  "outcome": Outcome.COMPLETE, "trial_id": n + 1, "trial_number": n, "attempts": 1,

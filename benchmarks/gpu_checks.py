@@ -16,8 +16,8 @@ from gpu_rows import LONGEST_COMMAND, Plan, Row
 from gpu_training import RECIPE, Collected, objective_of, trained
 
 from lrsearch.checkpoints.store import Store
-from lrsearch.objective import TrainingObjective
 from lrsearch.objectives.base import Objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.training.loop import Stopped
 from lrsearch.training.scores import mean_scores
 

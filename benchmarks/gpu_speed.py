@@ -13,7 +13,7 @@ from gpu_rows import Plan, Row
 from gpu_training import RECIPE, objective_of
 
 from lrsearch.data.parts import TensorPart
-from lrsearch.objective import TrainingObjective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.training.loop import Task, Training
 
 ROUNDS = 3

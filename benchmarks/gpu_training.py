@@ -9,11 +9,11 @@ import torch
 from gpu_rows import Plan
 
 from lrsearch.checkpoints.store import Checkpoints, NoCheckpoints
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
 from lrsearch.evaluation import Evaluation
-from lrsearch.objective import build_objective
 from lrsearch.objectives.base import Objective
+from lrsearch.objectives.builtin import build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 

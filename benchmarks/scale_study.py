@@ -29,20 +29,20 @@ from optuna.trial import TrialState
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import Settings
 from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.recipe import Recipe
-from lrsearch.samplers import Order, build_sampler
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import UNIT, Studies
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import StudyHistory
 from lrsearch.study.study import load_row, open_study
+from lrsearch.tuning.samplers import Order, build_sampler
 
 INFO = DataInfo(
     name="mnist", fingerprint="0" * 64, input_shape=(1, 28, 28), n_classes=10, n_train=55_000,
@@ -127,9 +127,9 @@ def make_study(url: str, name: str, trials: int, evaluations: int) -> int:
     with database.session() as session:
         units = list(
             session.scalars(
-                select(UnitRow.unit_id)
-                .where(UnitRow.study_id == study.study_id)
-                .order_by(UnitRow.number)
+                select(TrialSlotRow.unit_id)
+                .where(TrialSlotRow.study_id == study.study_id)
+                .order_by(TrialSlotRow.number)
                 .limit(trials)
             )
         )
@@ -235,7 +235,7 @@ def write_trials(
         ).all()
     )
     session.execute(
-        update(UnitRow),
+        update(TrialSlotRow),
         [
             {
                 "unit_id": unit, "state": WorkState.DONE, "outcome": one.outcome, "attempts": 1,

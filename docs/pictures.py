@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lrsearch.cli.compose import load_settings
+from lrsearch.cli.display import LiveDisplay
+from lrsearch.cli.results import conclude
 from lrsearch.data.prepare import prepare
-from lrsearch.display import LiveDisplay
-from lrsearch.entry.compose import load_settings
-from lrsearch.results import conclude
 from lrsearch.storage.database import Database
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row

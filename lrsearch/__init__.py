@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrsearch.errors import ConfigErrors, LrsearchError, OwnCodeError, UserError
-    from lrsearch.own_objective import OwnReport
+    from lrsearch.objectives.function import OwnReport
+    from lrsearch.parameters.durations import Duration, Length
     from lrsearch.recipe import Preview, Recipe
     from lrsearch.registry import ComponentConfig
-    from lrsearch.schedules.durations import Duration, Length
     from lrsearch.schedules.schedule import Schedule
 
 __version__ = "0.2.0"
@@ -35,10 +35,10 @@ __all__ = [
 
 _MODULES = {
     "lrsearch.errors": ("ConfigErrors", "LrsearchError", "OwnCodeError", "UserError"),
-    "lrsearch.own_objective": ("OwnReport",),
+    "lrsearch.objectives.function": ("OwnReport",),
     "lrsearch.recipe": ("Preview", "Recipe"),
     "lrsearch.registry": ("ComponentConfig",),
-    "lrsearch.schedules.durations": ("Duration", "Length"),
+    "lrsearch.parameters.durations": ("Duration", "Length"),
     "lrsearch.schedules.schedule": ("Schedule",),
 }
 

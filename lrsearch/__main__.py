@@ -1,6 +1,6 @@
 """`python -m lrsearch`."""
 
-from lrsearch.entry.main import main
+from lrsearch.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lrsearch.redaction import redacted
+from lrsearch.text.redaction import redacted
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
@@ -77,3 +77,19 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def removed_if_empty(folder: Path) -> Iterator[bool]:
+    """Remove a folder, and those above it, at the block's end if the block made them and no files.
+
+    Yield whether the folder does not exist yet.
+    """
+    # A link to what is not there is there: nobody can make a folder in its place.
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        yield bool(missing)
+    finally:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()

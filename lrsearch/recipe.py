@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
-from lrsearch.group_rules import GroupRule, parse_rules, regex_problem
-from lrsearch.hints import unknown
-from lrsearch.optimizers import OPTIMIZERS, divide_call_of, merged_parameters
+from lrsearch.optimizers import OPTIMIZERS, divide_call_of
 from lrsearch.optimizers import call_of as optimizer_call_of
-from lrsearch.parameters import Parameter
+from lrsearch.optimizers.group_rules import GroupRule, parse_rules, regex_problem
+from lrsearch.parameters.durations import Duration, Length
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry, listed
-from lrsearch.schedules.durations import Duration, Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.families import call_of as schedule_call_of
 from lrsearch.schedules.plan import ScheduleInputs, TorchCall
-from lrsearch.yaml_text import to_yaml
+from lrsearch.text.hints import unknown
+from lrsearch.text.yaml import to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ class Recipe:
         problems += wrong
         taken = OPTIMIZERS[optimizer.name].parameters if optimizer.name in OPTIMIZERS else {}
         problems += [
-            f"groups: {rule.name}: {one}"
+            f"groups.{rule.name}.{one}"
             for rule in (self.groups if taken else ())
             for one in rule.problems(taken)
         ]
@@ -139,7 +139,7 @@ class Recipe:
 
         Freezes what the recipe freezes. Raises UserError for a rule that matches nothing.
         """
-        from lrsearch import parameter_groups
+        from lrsearch.optimizers import parameter_groups
 
         if self.freeze is not None:
             parameter_groups.check_freeze(model, self.freeze)
@@ -230,7 +230,7 @@ class Recipe:
             for key in ("lr", "batch_size", "optimizer", "scheduler")
             if key not in plain
         ]
-        groups = parse_rules("groups", plain.get("groups"), merged_parameters(OPTIMIZERS), problems)
+        groups = parse_rules("groups", plain.get("groups"), problems)
         if problems:
             raise UserError("this is not a recipe:\n  " + "\n  ".join(problems))
         values = {**plain, "groups": groups}

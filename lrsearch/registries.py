@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.data.sources import SOURCES
-from lrsearch.hints import as_given
 from lrsearch.launchers import LAUNCHERS
-from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.loggers import LOGGERS
+from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import Parameter
-from lrsearch.pruning.catalogue import PRUNERS
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import Registry
-from lrsearch.samplers import SAMPLERS
 from lrsearch.schedules.families import SCHEDULERS
-from lrsearch.training.losses import LOSSES, METRICS
+from lrsearch.text.hints import as_given
+from lrsearch.tuning.pruners import PRUNERS
+from lrsearch.tuning.samplers import SAMPLERS
 
 REGISTRIES: Mapping[str, Registry[Any]] = {
     registry.noun: registry

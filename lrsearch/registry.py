@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from lrsearch.errors import UserError
-from lrsearch.hints import as_given, unknown
-from lrsearch.parameters import Kind, Parameter
-from lrsearch.targets import check_arguments, load_target
+from lrsearch.own_code import check_arguments, load_target
+from lrsearch.parameters.parameter import Kind, Parameter
+from lrsearch.text.hints import as_given, unknown
 
 TARGET = "_target_"
 """The key of a dotted path to the user's own code."""

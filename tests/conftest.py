@@ -102,7 +102,7 @@ def command(
 
     For what it says and leaves; `lrsearch` is the real thing, a process, and costs seconds.
     """
-    from lrsearch.entry.main import main
+    from lrsearch.cli.main import main
 
     for name in [name for name in os.environ if name.startswith("LRSEARCH_")]:
         monkeypatch.delenv(name)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import typer
 
-from lrsearch.entry.catalogue import find_sweeps
-from lrsearch.entry.commands import COMMANDS, app
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.catalogue import find_sweeps
+from lrsearch.cli.commands import COMMANDS, app
+from lrsearch.cli.compose import load_settings
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from lrsearch.pruning.rules import Group, Mode
+from lrsearch.tuning.pruners.rules import Group, Mode
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import gc
 
 import pytest
 
+from lrsearch.cli.compose import load_configuration
+from lrsearch.cli.run import open_storage
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_configuration
-from lrsearch.entry.run import open_storage
 from lrsearch.study.study import OpenStudy, open_study
 from lrsearch.workers.here import Here
 from lrsearch.workers.service import Service

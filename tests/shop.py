@@ -7,15 +7,15 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import update
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
 from lrsearch.queue.endings import Endings
 from lrsearch.queue.leasing import key
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
+from lrsearch.settings import QueueSettings
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 
 TERMS = QueueSettings(lease=60.0, max_attempts=3)
@@ -26,7 +26,7 @@ class Shop(Generic[Worker]):
     """The study `one`, without work."""
 
     kind: type[Worker]
-    table: type[UnitRow | SideRunRow]
+    table: type[TrialSlotRow | AuxiliaryRunRow]
 
     def __init__(self, url: str) -> None:
         self.url = url

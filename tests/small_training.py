@@ -13,13 +13,13 @@ from torch import nn
 
 from lrsearch.data.parts import Parts, TensorPart
 from lrsearch.evaluation import Evaluation
-from lrsearch.group_rules import parse_rules
+from lrsearch.measures.functions import accuracy
+from lrsearch.optimizers.group_rules import parse_rules
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 from lrsearch.seeds import seed_everything
 from lrsearch.training.loop import Task
-from lrsearch.training.losses import accuracy
 from lrsearch.training.settings import TrainSettings
 
 STEPS = 27
@@ -81,7 +81,7 @@ def small_task(
         else scheduler,
         warmup=warmup,
         grad_clip=grad_clip,
-        groups=parse_rules("groups", groups, {}, []),
+        groups=parse_rules("groups", groups, []),
         freeze=freeze,
     )
     return Task(

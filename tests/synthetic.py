@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.config.settings import Settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome, WorkState
 
 INFO = DataInfo(

@@ -16,12 +16,27 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from command_line import Command
 from documentation import EXAMPLES, PAGES, REPO, SHOWN, Section, problem
 
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 
 GUIDE = {section.title: section for section in EXAMPLES if section.page == "your-model.md"}
-OTHERS = [section for section in EXAMPLES if section.commands and section.page != "your-model.md"]
+_CHECKED = (
+    "Your own model",
+    "Your own data as tensors",
+    "Your own data as Datasets",
+    "Your own loss and metric",
+    "Your own training loop",
+    "The search space",
+)
+"""Sections of the guide of which a test looks at the results."""
+OTHERS = [
+    section
+    for section in EXAMPLES
+    if section.commands and section not in [GUIDE[title] for title in _CHECKED]
+]
+"""Those that are only run."""
 _ROOMS = ("lrsearch", "conf", "sweeps", "tests", "benchmarks", "docs")
 _PATH = re.compile(rf"`((?:{'|'.join(_ROOMS)})(?:/[a-z0-9_./-]+)?)`")
 
@@ -157,6 +172,20 @@ def test_the_sweeps_of_every_example_are_valid(example: Section) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "example",
+    [one for one in EXAMPLES if not one.commands],
+    ids=lambda one: one.name,
+    indirect=True,
+)
+def test_the_code_of_an_example_without_commands_works(example: Section, command: Command) -> None:
+    for name in example.files:
+        if name.endswith(".yaml"):
+            code, _, errors = command(f"+sweep={Path(name).stem}", "dry_run=true")
+            assert code == 0, errors
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("section", OTHERS, ids=lambda one: one.name)
 def test_the_commands_of_every_example_run(run: Run, section: Section) -> None:
     run(section)
@@ -223,6 +252,23 @@ def test_own_loss_and_metric(run: Run) -> None:
     script = (folder.path / "outputs/focal/best.py").read_text()
     assert "from mypkg import focal" in script
     assert "functools.partial(focal, gamma=1.5)" in script
+
+
+@pytest.mark.slow
+def test_own_schedule(run: Run) -> None:
+    folder = run("Your own schedule")
+    _ended(folder.outcomes("schedule"), 4)
+    domains = {"mine.power": (1.0, 3.0), "restarts.T_0": (0.1, 0.5)}
+    for trial in folder.trials("schedule"):
+        (name,) = domains.keys() & trial.params.keys()
+        low, high = domains[name]
+        assert low <= trial.params[name] <= high
+    assert (
+        "equal to the last bit"
+        in folder.output["python -m lrsearch train outputs/schedule/best.yaml"]
+    )
+    script = folder.output["python outputs/schedule/best.py"].split()
+    assert float(script[-1]) == folder.best("schedule")["value"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from command_line import Command, Run
 
-from lrsearch.entry.main import main
+from lrsearch.cli.main import main
 
 SWEEP = ("+sweep=digits", "study.n_trials=6", "train.epochs=3", "pruner=none", "workers=2")
 """That of `sweep_folder`."""

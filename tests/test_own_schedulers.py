@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from command_line import Command
 from lrsearch.course import Course
 from reports import Collected
 
 from lrsearch.checkpoints.store import NoCheckpoints
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
 from lrsearch.export.script import best_script
-from lrsearch.objective import TrainingObjective, build_objective
+from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.parameters.durations import Length
 from lrsearch.range_test.plan import RampPlan
 from lrsearch.range_test.ramp import run_ramps
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 
 TESTS = str(Path(__file__).parent)
 LENGTH = Length(steps=400, steps_per_epoch=100, steps_per_evaluation=100)
@@ -181,28 +178,3 @@ def test_what_is_no_scheduler_is_refused_before_anything_is_stored(
     assert "space.scheduler.mine" in error
     assert said in error
     assert not list(tmp_path.glob("*.db"))
-
-
-@pytest.mark.slow
-def test_a_sweep_finds_trains_again_and_exports_them(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Trials are run by worker processes, which find the user's module as this one does."""
-    monkeypatch.setenv("PYTHONPATH", TESTS, prepend=os.pathsep)
-    options = space(
-        mine={"_target_": "own_schedules.power", "power": {"low": 1.0, "high": 3.0}},
-        halving={"_target_": "own_schedules.Halving", "every": {"low": 0.1, "high": 0.5,
-                                                                "duration": True}},
-    )  # fmt: skip
-    code, out, error = command(
-        "+sweep=digits", options, "study.n_trials=3", "train.epochs=2", "workers=1", "pruner=none"
-    )
-    assert code == 0, error
-    assert "3 completed" in out + error
-    record = yaml.safe_load((tmp_path / "outputs/digits/best.yaml").read_text())
-    assert record["recipe"]["scheduler"]["_target_"].startswith("own_schedules.")
-    code, out, error = command("train", "outputs/digits/best.yaml")
-    assert "equal to the last bit" in out + error
-    monkeypatch.setattr(sys, "argv", ["best.py"])
-    printed = runpy.run_path(str(tmp_path / "outputs/digits/best.py"), run_name="__main__")
-    assert printed["STEPS"] > 0

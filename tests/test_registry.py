@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from torch import nn
 
+from lrsearch.cli.compose import conf_folder, load_settings
 from lrsearch.config.load import stored_settings
-from lrsearch.entry.compose import conf_folder, load_settings
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.objectives import OBJECTIVES
-from lrsearch.parameters import Parameter
-from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.parameters.durations import Length
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.recipe import Recipe
 from lrsearch.registries import REGISTRIES
 from lrsearch.registry import Component, ComponentConfig, Registry, parameters_of
-from lrsearch.schedules.durations import Length
+from lrsearch.tuning.pruners import build_pruner
 
 COMPONENTS = [
     pytest.param(registry, component, id=f"{noun}-{name}")
@@ -165,7 +165,7 @@ def test_code_of_ones_own_is_stored_and_read_without_being_imported() -> None:
 
 def test_what_is_no_pruner_is_refused() -> None:
     arguments = {"kind": "int", "default": 1}
-    config = ComponentConfig.own_code("lrsearch.parameters.Parameter", arguments)
+    config = ComponentConfig.own_code("lrsearch.parameters.parameter.Parameter", arguments)
     with pytest.raises(UserError, match=r"BasePruner, not Parameter"):
         build_pruner(config, 5, "min")
 

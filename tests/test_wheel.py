@@ -65,4 +65,4 @@ def test_the_console_script_is_the_module(unpacked: Path) -> None:
     scripts = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]
     (points,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert f"lrsearch = {scripts['lrsearch']}" in points.read_text()
-    assert "from lrsearch.entry.main import main" in (REPO / "lrsearch/__main__.py").read_text()
+    assert "from lrsearch.cli.main import main" in (REPO / "lrsearch/__main__.py").read_text()

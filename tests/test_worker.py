@@ -12,15 +12,15 @@ import torch
 from command_line import BUGGY, Query
 from local_worker import URL, serve, submit
 
-from lrsearch.config.settings import Settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
-from lrsearch.loggers.catalogue import LoggedTrial
-from lrsearch.objective import TrainingObjective, build_objective
-from lrsearch.pruning.catalogue import PRUNERS
-from lrsearch.samplers import SAMPLERS
+from lrsearch.loggers import LoggedTrial
+from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.settings import Settings
 from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.tuning.pruners import PRUNERS
+from lrsearch.tuning.samplers import SAMPLERS
 from lrsearch.workers import service
 
 Work = Callable[..., list[Finished]]

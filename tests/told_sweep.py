@@ -6,11 +6,11 @@ import functools
 import random
 from typing import Any
 
-from lrsearch.config.settings import Settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies

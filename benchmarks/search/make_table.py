@@ -24,9 +24,9 @@ from typing import Any
 
 from own_table import TABLE, read
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.parts import TensorPart
-from lrsearch.entry.compose import load_settings
-from lrsearch.objective import TrainingObjective, build_objective
+from lrsearch.objectives.builtin import TrainingObjective, build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.seeds import derived_seed

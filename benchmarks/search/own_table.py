@@ -15,9 +15,9 @@ from problems import Curve
 from replay import Recorded
 from scipy.stats import chi2
 
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.recipe import Recipe
-from lrsearch.sampling.joint import JointSpace
+from lrsearch.tuning.samplers.joint import JointSpace
 
 TABLE = Path(__file__).resolve().parent / "table.json.gz"
 

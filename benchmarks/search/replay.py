@@ -9,9 +9,9 @@ from typing import Any
 from problems import Curve
 from simulate import Memory, Trial, trajectory_of
 
-from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.rules import Running
 from lrsearch.registry import ComponentConfig
+from lrsearch.tuning.pruners import build_pruner
+from lrsearch.tuning.pruners.rules import Running
 
 
 @dataclass(frozen=True)

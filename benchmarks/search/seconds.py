@@ -18,10 +18,10 @@ import optuna
 from optuna.trial import TrialState
 from problems import sampled
 
-from lrsearch.entry.compose import load_settings
-from lrsearch.forecast import Peer, Standing
+from lrsearch.cli.compose import load_settings
 from lrsearch.registry import ComponentConfig
-from lrsearch.samplers import Order, build_sampler
+from lrsearch.tuning.forecast import Peer, Standing
+from lrsearch.tuning.samplers import Order, build_sampler
 
 GOALS = {50: 0.3, 200: 1.0}
 """Seconds, by trials."""

@@ -14,14 +14,14 @@ import optuna
 from optuna.trial import TrialState
 from problems import Curve, Problem
 
-from lrsearch.forecast import Peer, standing
-from lrsearch.pruning.catalogue import build_pruner
-from lrsearch.pruning.rules import Group, Mode, Peers, Pruner, Running
 from lrsearch.registry import ComponentConfig
-from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.study.history import MOST_PEERS
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.forecast import Peer, standing
+from lrsearch.tuning.pruners import build_pruner
+from lrsearch.tuning.pruners.rules import Group, Mode, Peers, Pruner, Running
+from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.trajectory import LrTrajectory
 
 
 @dataclass(frozen=True)

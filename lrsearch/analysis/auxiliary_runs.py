@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lrsearch.formatting import plural, the_best
 from lrsearch.states import Outcome, RunKind, WorkState
-from lrsearch.study.progress import SideRun
+from lrsearch.study.progress import AuxiliaryRun
+from lrsearch.text.formatting import plural, the_best
 
 
-def auxiliary_work(runs: Iterable[SideRun]) -> str | None:
+def auxiliary_work(runs: Iterable[AuxiliaryRun]) -> str | None:
     """Describe the unfinished auxiliary runs; None where all have ended.
 
     For example `confirming the best 3: 4 of 9 runs`.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.formatting import listed, number, plural
 from lrsearch.recipe import Recipe
+from lrsearch.text.formatting import listed, number, plural
 
 TOLERANCE = 0.05
 LEAST_COMPLETE = 5

@@ -9,10 +9,10 @@ from typing import Any
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
-from lrsearch.formatting import number
 from lrsearch.space.names import GROUPS, ParameterName
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_columns
+from lrsearch.text.formatting import number
 
 
 def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:

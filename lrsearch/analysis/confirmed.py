@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.auxiliary_runs import confirming
-from lrsearch.config.settings import ConfirmSettings
 from lrsearch.confirm.result import Candidate, Confirmation
-from lrsearch.formatting import listed, number, plural, probability, sentence, the_best
+from lrsearch.settings import ConfirmSettings
 from lrsearch.states import Outcome, WorkState
+from lrsearch.text.formatting import listed, number, plural, probability, sentence, the_best
 
 
 def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str:

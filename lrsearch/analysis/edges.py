@@ -10,12 +10,12 @@ from typing import Literal
 
 from lrsearch.analysis.parameters import Asked, asked, is_log, position
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.config.settings import Settings
-from lrsearch.formatting import listed, number, percent, plural
-from lrsearch.parameters import Parameter
-from lrsearch.schedules.durations import Duration, Length
+from lrsearch.parameters.durations import Duration, Length
+from lrsearch.parameters.parameter import Parameter
+from lrsearch.settings import Settings
 from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.space import Space
+from lrsearch.text.formatting import listed, number, percent, plural
 
 NEAR = 0.1
 LEAST_COMPLETE = 10

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.formatting import listed, number, plural
 from lrsearch.registry import ComponentConfig
 from lrsearch.states import Outcome
+from lrsearch.text.formatting import listed, number, plural
 
 LEAST_TRIES = 3
 _TRIED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)

@@ -11,11 +11,11 @@ import numpy as np
 from lrsearch.analysis.learned import learned_nothing
 from lrsearch.analysis.parameters import asked
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.config.settings import Settings
-from lrsearch.formatting import listed, number, percent, plural
 from lrsearch.recipe import Recipe
+from lrsearch.settings import Settings
 from lrsearch.space.names import ParameterName
 from lrsearch.states import Outcome
+from lrsearch.text.formatting import listed, number, percent, plural
 
 _BEYOND = 1.1
 

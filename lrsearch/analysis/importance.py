@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from lrsearch.analysis.parameters import Asked, asked, label
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.config.settings import Settings
-from lrsearch.formatting import listed, percent, plural
+from lrsearch.settings import Settings
 from lrsearch.space.domains import Choices, Domain, FloatRange, IntRange, PowersOfTwo
+from lrsearch.text.formatting import listed, percent, plural
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.config.settings import Settings
+from lrsearch.settings import Settings
 
 _LIKE_GUESSING = 0.98
 _NEAR_GUESSING = 0.5

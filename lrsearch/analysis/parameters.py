@@ -9,8 +9,8 @@ from typing import Any
 
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import Settings
 from lrsearch.recipe import Recipe
+from lrsearch.settings import Settings
 from lrsearch.space.domains import Domain, FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.names import ParameterName
 from lrsearch.space.space import Space

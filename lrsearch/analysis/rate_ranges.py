@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.formatting import listed, number, percent, plural
 from lrsearch.range_test.finding import BELOW_STEEPEST, DECADES, HEADROOM, Finding, Spread
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.result import RangeTest
 from lrsearch.range_test.stored import RECORD_KEY
+from lrsearch.text.formatting import listed, number, percent, plural
 
 HEADERS = ("optimizer", "batch size", "falls fastest at", "trains up to", "diverges at")
 

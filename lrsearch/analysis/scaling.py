@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.formatting import number
+from lrsearch.text.formatting import number
 
 LEAST_BATCH_SIZES = 3
 LEAST_TRIALS = 5

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.config.settings import Settings
-from lrsearch.formatting import duration, listed, number, percent, plural
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome, WorkState, in_words
+from lrsearch.text.formatting import duration, listed, number, percent, plural
 
 OUTCOMES: dict[str, str] = {
     outcome: in_words(outcome) for outcome in Outcome if outcome != Outcome.DROPPED

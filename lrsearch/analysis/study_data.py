@@ -11,16 +11,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, null, or_, select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
+from lrsearch.settings import ConfirmSettings, MetricSettings
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.study import load_row
 
 MOST_CURVES = 500
@@ -170,18 +170,18 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
     """
     row = load_row(database, name)
     with database.session() as session:
-        wanted = UnitRow.trial_number.in_(numbers)
+        wanted = TrialSlotRow.trial_number.in_(numbers)
         units = session.execute(_units(row.study_id).where(wanted)).all()
         there = {unit.trial_number for unit in units}
         last = session.scalar(
-            select(func.max(UnitRow.trial_number)).where(UnitRow.study_id == row.study_id)
+            select(func.max(TrialSlotRow.trial_number)).where(TrialSlotRow.study_id == row.study_id)
         )
         for number in numbers:
             if number not in there:
                 known = "none yet" if last is None else f"0 to {last}"
                 raise UserError(f"{name} has no trial {number}; there: {known}")
         ids = [unit.trial_id for unit in units]
-        total = session.scalar(select(func.count()).where(UnitRow.study_id == row.study_id))
+        total = session.scalar(select(func.count()).where(TrialSlotRow.study_id == row.study_id))
         evaluations = read_evaluations(
             session, select(*COLUMNS).where(EvaluationRow.trial_id.in_(ids))
         )
@@ -192,7 +192,7 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
 def trial_count(database: Database, name: str) -> int:
     """Count the trials of a study that have begun. Raises UserError listing the studies."""
     row = load_row(database, name)
-    begun = (UnitRow.study_id == row.study_id) & UnitRow.trial_id.is_not(None)
+    begun = (TrialSlotRow.study_id == row.study_id) & TrialSlotRow.trial_id.is_not(None)
     with database.session() as session:
         return session.scalar(select(func.count()).where(begun)) or 0
 
@@ -225,9 +225,9 @@ def shown_curves(study: StudyData) -> list[TrialData]:
 def _units(study_id: int) -> Select[*tuple[Any, ...]]:
     """The units of a study in the order of their trials, as columns."""
     return (
-        select(*UnitRow.__table__.columns)
-        .where(UnitRow.study_id == study_id)
-        .order_by(UnitRow.trial_number)
+        select(*TrialSlotRow.__table__.columns)
+        .where(TrialSlotRow.study_id == study_id)
+        .order_by(TrialSlotRow.trial_number)
     )
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words, still_to_come
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.config.settings import MetricSettings
 from lrsearch.confirm.result import Confirmation
-from lrsearch.formatting import number, plural
+from lrsearch.settings import MetricSettings
+from lrsearch.text.formatting import number, plural
 
 CLOSE = 0.01
 FEW = 10

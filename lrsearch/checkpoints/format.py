@@ -29,7 +29,7 @@ class Identity:
 
     study: str
     work: str
-    """The unit by its number, or a side run by its name."""
+    """The trial slot by its number, or a auxiliary run by its name."""
 
     def header(self, digest: str, step: int) -> bytes:
         """The first line of a file."""

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from lrsearch.checkpoints.format import Parts
 from lrsearch.errors import UserError
 from lrsearch.files import whole_file
-from lrsearch.redaction import redacted
+from lrsearch.text.redaction import redacted
 
 TEMPORARY = ".writing-"
 """How the name of a file begins that is not whole yet."""

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Checkpoints(Protocol):
-    """The checkpoints of one unit or side run. None of the methods raises."""
+    """The checkpoints of one trial slot or auxiliary run. None of the methods raises."""
 
     @property
     def folder(self) -> str:
@@ -93,7 +93,7 @@ class Store:
         )
 
     def side_run(self, study: str, kind: str, number: int) -> Checkpoints:
-        """The checkpoints of one side run."""
+        """The checkpoints of one auxiliary run."""
         name = f"{kind}-{number:06d}"
         return FolderCheckpoints(self, Identity(study, name), f"{_folder(study)}/{name}")
 

@@ -1,4 +1,4 @@
-"""Whether a tuned argument of a model or of data is whole, by what it is declared for."""
+"""The number type, `int` or `float`, of searched arguments of a model or of data."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.models import MODELS
-from lrsearch.parameters import Parameter
+from lrsearch.own_code import load_target
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import ComponentConfig, parameters_of
 from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.parse_domain import type_of_numbers
-from lrsearch.targets import load_target
 
 
 def settle_types(
@@ -80,7 +80,7 @@ def _types_of_data(data: DataSpec | None) -> dict[str, str]:
 
 
 def _types_of_own(dotted: str, what: str) -> dict[str, str]:
-    """Empty where the user's code cannot be imported: that is reported when it is to be called."""
+    """The declared types; none where the user's code cannot be imported, which others report."""
     try:
         return _number_types(parameters_of(load_target(dotted, what)))
     except Exception:  # noqa: BLE001 - the user's module can raise anything

@@ -1,4 +1,4 @@
-"""The batch sizes of a sweep, against the samples that there are to train on."""
+"""Limit the batch sizes of a sweep to the number of training samples."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.config.load import with_space
-from lrsearch.config.settings import Settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.settings import Settings
 from lrsearch.space.domains import Choices, Fixed
 
 _KEY = "space.batch_size"
 
 
 def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
-    """The settings with no batch size above the `n_train` samples of `data`.
+    """Limit the batch sizes of a space to the `n_train` training samples of the data set `data`.
 
     A range is cut, and a note says so. Raises ConfigErrors for a fixed or chosen size, and for a
     range that begins above. Where arguments of the data are tuned their number may differ from
@@ -39,7 +39,7 @@ def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
 
 
 def cut_batches(plain: Mapping[str, Any], n_train: int) -> Mapping[str, Any]:
-    """A stored configuration with the range of batch sizes cut to `n_train`; itself if it fits."""
+    """Cut the range of batch sizes to `n_train`; return the same configuration if it fits."""
     node = plain["space"].get("batch_size")
     if not isinstance(node, Mapping) or not {"low", "high"} <= node.keys():
         return plain

@@ -1,4 +1,4 @@
-"""Checks across sections: what is tuned, watched, tried first or enumerated, against the space."""
+"""Checks across sections: a space against the metric, the plan, the data and the model."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from lrsearch.config.metric import metric_names
-from lrsearch.config.settings import MetricSettings, StudySettings
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.hints import as_given, unknown
-from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.loggers import LOGGERS
 from lrsearch.models import MODELS
-from lrsearch.pruning.catalogue import PRUNERS
+from lrsearch.parameters.durations import Duration, Unit
 from lrsearch.registry import ComponentConfig, Registry
-from lrsearch.samplers import SAMPLERS, enumerates
-from lrsearch.schedules.durations import Duration, Unit
+from lrsearch.settings import MetricSettings, StudySettings
 from lrsearch.space.domains import Choices, Domain, Fixed
 from lrsearch.space.space import Space
+from lrsearch.text.hints import as_given, unknown
 from lrsearch.training.settings import TrainSettings
+from lrsearch.tuning.pruners import PRUNERS
+from lrsearch.tuning.samplers import SAMPLERS, enumerates
 
 MOST_CHOICES = 10_000
 _AUGMENTATION = ("crop", "flip")
 
 
-def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
-    """All of them; a part that has problems of its own is None and is not asked."""
-    study, metric, train, space = (found[key] for key in ("study", "metric", "train", "space"))
-    own_loop = found["objective"] is not None
+def check_together(sections: Mapping[str, Any], problems: list[str]) -> None:
+    """Run the checks of every configuration. A section with problems of its own is None."""
+    study, metric, train, space = (sections[key] for key in ("study", "metric", "train", "space"))
+    own_loop = sections["objective"] is not None
     if space and space.to_find and own_loop:
         problems.append(
             f"space ({', '.join(space.to_find)}): `auto` takes a range test, for which lrsearch "
@@ -40,21 +40,21 @@ def check_together(found: Mapping[str, Any], problems: list[str]) -> None:
         )
     if metric and train and not own_loop and _is_fine("train.metrics", problems):
         check_metric(metric, train, space, problems)
-    if study and space and found["sampler"]:
-        check_plan(study, space, found["sampler"], problems)
-    if space and found["data"] and found["model"] and not own_loop:
-        check_tuned(space, found["data"], found["model"], problems)
+    if study and space and sections["sampler"]:
+        check_plan(study, space, sections["sampler"], problems)
+    if space and sections["data"] and sections["model"] and not own_loop:
+        check_tuned(space, sections["data"], sections["model"], problems)
 
 
-def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
-    """What makes no sense, though a training takes it or its worker says so: nothing new has it."""
-    check_own_code(found, problems)
-    train, space, model = (found[key] for key in ("train", "space", "model"))
+def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
+    """Run the checks of new configurations: values that a training might take, but to no use."""
+    check_own_code(sections, problems)
+    train, space, model = (sections[key] for key in ("train", "space", "model"))
     if space:
         check_choices(space, problems)
     if space and space.coupling.reference < 1:
         problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
-    if found["objective"] is not None:
+    if sections["objective"] is not None:
         return
     if train is not None and space and _is_fine("train", problems):
         check_warmup(train, space, problems)
@@ -62,11 +62,11 @@ def check_values(found: Mapping[str, Any], problems: list[str]) -> None:
         check_model_values(space, model, problems)
 
 
-def check_own_code(found: Mapping[str, Any], problems: list[str]) -> None:
+def check_own_code(sections: Mapping[str, Any], problems: list[str]) -> None:
     """Import the user's own sampler, pruner and logger, and check their arguments."""
     registries: tuple[Registry[Any], ...] = (SAMPLERS, PRUNERS, LOGGERS)
     for registry in registries:
-        config = found[registry.noun]
+        config = sections[registry.noun]
         if config is not None and config.own:
             try:
                 registry.component(config)
@@ -75,7 +75,7 @@ def check_own_code(found: Mapping[str, Any], problems: list[str]) -> None:
 
 
 def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:
-    """A warm-up in epochs, or in steps, against the length of the training in the same unit."""
+    """Check that a warm-up is shorter than the training, where both have the same unit."""
     unit: Unit = "ep" if train.steps is None else "st"
     length = Duration(train.epochs if train.steps is None else train.steps, unit)
     for path, node in _nodes(space, "warmup").items():
@@ -97,7 +97,7 @@ def _nodes(space: Space, overridden: str = "") -> dict[str, Mapping[str, Domain]
 
 
 def check_choices(space: Space, problems: list[str]) -> None:
-    """Lists of values that are too long, or in which Python tells two values not apart."""
+    """Check for lists of values that are too long, or have two values that are equal in Python."""
     for path, node in _nodes(space).items():
         for name, domain in node.items():
             if not isinstance(domain, Choices):
@@ -120,7 +120,7 @@ def check_choices(space: Space, problems: list[str]) -> None:
 
 
 def _hashable(value: Any) -> Hashable:
-    """The same for values that are equal."""
+    """A hashable stand-in for a value; equal values have equal ones."""
     if isinstance(value, list | tuple):
         return tuple(map(_hashable, value))
     if isinstance(value, Mapping):
@@ -129,12 +129,12 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _is_fine(key: str, problems: list[str]) -> bool:
-    """Whether no problem is of this key, or of one below it."""
+    """Whether no problem concerns this key or one below it."""
     return not any(re.match(rf"{re.escape(key)}[.: ]", problem) for problem in problems)
 
 
 def check_model_values(space: Space, model: ComponentConfig, problems: list[str]) -> None:
-    """The values of the arguments of a model by name that are tuned."""
+    """Check the values, fixed and searched, of the arguments of a catalogue model."""
     parameters = MODELS[model.name].parameters
     for name, domain in space.tuned("model").items():
         if name in parameters:
@@ -147,7 +147,7 @@ def check_model_values(space: Space, model: ComponentConfig, problems: list[str]
 def check_metric(
     metric: MetricSettings, train: TrainSettings, space: Space | None, problems: list[str]
 ) -> None:
-    """What is optimised, and what a plateau watches, against what an evaluation gives."""
+    """Check that an evaluation yields the optimised metric and those that a plateau monitors."""
     names = metric_names(train)
     if metric.name not in names:
         problems.append(f"metric.name: {unknown(metric.name, names)}")
@@ -162,7 +162,10 @@ def check_metric(
 
 
 def check_tuned(space: Space, data: DataSpec, model: ComponentConfig, problems: list[str]) -> None:
-    """The tuned arguments of the catalogue's models and data; the user's own are asked later."""
+    """Check the names of searched arguments of catalogue models and data.
+
+    Those of the user's code are checked when it is imported.
+    """
     valid: dict[str, Sequence[str]] = {}
     if not model.own:
         valid["model"] = [*MODELS[model.name].parameters]
@@ -179,7 +182,7 @@ def check_tuned(space: Space, data: DataSpec, model: ComponentConfig, problems: 
 def check_plan(
     study: StudySettings, space: Space, sampler: ComponentConfig, problems: list[str]
 ) -> None:
-    """The settings tried first, the balance and the grid, against the space."""
+    """Check the settings tried first, the balance and the grid against the space."""
     for index, wanted in enumerate(study.try_first):
         try:
             _, wrong = space.parameters_for(wanted)

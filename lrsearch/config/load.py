@@ -19,7 +19,9 @@ from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import settle_arguments
 from lrsearch.config.secrets import check_credentials
 from lrsearch.config.sections import mapping, section
-from lrsearch.config.settings import (
+from lrsearch.config.storage import storage_url
+from lrsearch.errors import ConfigErrors
+from lrsearch.settings import (
     Configuration,
     ConfirmSettings,
     MetricSettings,
@@ -28,13 +30,11 @@ from lrsearch.config.settings import (
     Settings,
     StudySettings,
 )
-from lrsearch.config.storage import storage_url
-from lrsearch.errors import ConfigErrors
-from lrsearch.hints import as_given, closest, unknown
 from lrsearch.space.names import OWNERS
 from lrsearch.space.own_options import resolve_own
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling
+from lrsearch.text.hints import as_given, closest, unknown
 from lrsearch.training.settings import TrainSettings
 
 STORED = (
@@ -43,11 +43,19 @@ STORED = (
 )  # fmt: skip
 RUNTIME = ("storage", "workers", "output_dir", "dry_run")
 TOP_LEVEL = (*STORED, *RUNTIME)
+Layer = tuple[str, Mapping[str, Any]]
+"""Where a part of the configuration comes from (`in sweeps/mine.yaml`), and what it says."""
+
+
+def written_keys(layers: Sequence[Layer], section: str) -> set[str]:
+    """The keys of a section that the user has written."""
+    nodes = [layer.get(section) for _, layer in layers]
+    return {str(key) for node in nodes if isinstance(node, Mapping) for key in node}
 
 
 def new_configuration(
     plain: Mapping[str, Any],
-    layers: Sequence[parts.Layer] = (),
+    layers: Sequence[Layer] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> Configuration:
     """Check a composed configuration and import the user's code that it names.
@@ -81,10 +89,13 @@ def with_space(settings: Settings, space: Mapping[str, Any], *notes: str) -> Set
 
     Raises ConfigErrors where the rest of the settings does not fit it.
     """
-    changed = stored_settings({**settings.plain, "space": space})
-    return dataclasses.replace(
-        settings, space=changed.space, plain=changed.plain, notes=(*settings.notes, *notes)
-    )
+    problems: list[str] = []
+    parsed = parse_space(space, settings.space.coupling, problems)
+    check_together({**vars(settings), "space": parsed}, problems)
+    if parsed is None or problems:
+        raise ConfigErrors(problems)
+    plain = {**settings.plain, "space": space}
+    return dataclasses.replace(settings, space=parsed, plain=plain, notes=(*settings.notes, *notes))
 
 
 def _runtime(nodes: Mapping[str, Any], problems: list[str]) -> RuntimeSettings:
@@ -105,7 +116,7 @@ def _runtime(nodes: Mapping[str, Any], problems: list[str]) -> RuntimeSettings:
 
 
 def _settings(
-    plain: Mapping[str, Any], layers: Sequence[parts.Layer], is_new: bool, problems: list[str]
+    plain: Mapping[str, Any], layers: Sequence[Layer], is_new: bool, problems: list[str]
 ) -> Settings:
     """Check the stored part; raise ConfigErrors with its problems and those already known."""
     nodes = {key: plain.get(key) for key in STORED}
@@ -113,7 +124,8 @@ def _settings(
     settle_kinds(space, [layer["space"] for _, layer in layers if _has(layer, "space")])
     study = parts.study_node(nodes["study"], nodes["sweep"], is_new, problems)
     train_node = mapping("train", nodes["train"], problems)
-    notes = parts.settle_length(train_node, layers, problems)
+    train_layers = [(place, layer.get("train")) for place, layer in layers]
+    notes = parts.settle_length(train_node, train_layers, problems)
     train = parts.train_from(train_node, problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
     objective = parts.objective_from(nodes["objective"], problems)
@@ -166,7 +178,7 @@ def _has(layer: Mapping[str, Any], section: str) -> bool:
 
 def _settled_sections(
     plain: Mapping[str, Any],
-    layers: Sequence[parts.Layer],
+    layers: Sequence[Layer],
     defaults: Mapping[str, Any],
     problems: list[str],
 ) -> dict[str, Any]:
@@ -175,7 +187,7 @@ def _settled_sections(
     for name in OWNERS if plain.get("objective") is None else ():
         node = plain.get(name)
         if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
-            given = parts.written_keys(layers, name)
+            given = written_keys(layers, name)
             space = plain["space"] if _has(plain, "space") else {}
             searched = space[name] if _has(space, name) else {}
             tuned = [argument for argument, domain in searched.items() if domain is not None]
@@ -186,7 +198,7 @@ def _settled_sections(
 
 
 def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, Any]:
-    """What is kept with the study, as it was settled."""
+    """The configuration as it is stored: with the sections in their final form."""
     stored = dict(plain)
     stored |= {key: node for key, node in settled.items() if node or key in stored}
     for key in ("data", "model", "sampler", "pruner", "logger"):
@@ -205,14 +217,14 @@ _SECTIONS: dict[str, Any] = {
 
 
 def meant_key(key: str) -> str | None:
-    """The setting that a key without its section means: `study.n_trials` for `n_trials`."""
+    """The full key for one without its section: `study.n_trials` for `n_trials`; or None."""
     keys = {field.name: name for name, cls in _SECTIONS.items() for field in fields(cls)}
     close = [key] if key in keys else difflib.get_close_matches(key, keys, 1, 0.8)
     return f"{keys[close[0]]}.{close[0]}" if close else None
 
 
 def _unknown_key(key: str) -> str:
-    """An unknown key at the top; the likeliest mistake is a section that was left out."""
+    """The problem with an unknown key at the top, where often a section was left out."""
     if closest(key, TOP_LEVEL) or (meant := meant_key(key)) is None:
         return unknown(key, TOP_LEVEL)
     return f"{key!r} is unknown; did you mean {meant}?"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.config.settings import MetricSettings
-from lrsearch.metric_mode import BETTER, mode_of
+from lrsearch.measures import METRICS, mode_of
 from lrsearch.schedules.families import SCHEDULERS
+from lrsearch.settings import MetricSettings
 from lrsearch.training.settings import TrainSettings
 
 _MODES = ("min", "max")
@@ -22,23 +22,23 @@ def metric_names(train: TrainSettings) -> list[str]:
 
 
 def known_mode(name: str, train: TrainSettings | None) -> str | None:
-    """`min` for losses, the catalogue's for its metrics; None where nothing says it."""
+    """`min` for losses, the catalogue's mode for its metrics; None for other names."""
     target = ((train and train.metrics) or {}).get(name.removeprefix("val_"))
     if target is not None and not target.own and not name.endswith("loss"):
-        return BETTER[target.name]
+        return METRICS[target.name].mode
     return mode_of(name)
 
 
 def settle_mode(
     node: dict[str, Any], train: TrainSettings | None, own_loop: bool, problems: list[str]
 ) -> None:
-    """Writes the mode that follows from the name into the section, where none is given."""
+    """Write the mode that follows from the metric's name into the section, where none is given."""
     if node.get("mode") is not None:
         return
     name = str(node.get("name", MetricSettings.name))
     node["mode"] = known_mode(name, train) or "min"
-    asked = own_loop or (train is not None and name in metric_names(train))
-    if asked and known_mode(name, train) is None:
+    is_metric = own_loop or (train is not None and name in metric_names(train))
+    if is_metric and known_mode(name, train) is None:
         problems.append(
             f"metric.mode is missing: the name {name} does not say whether more of it is better: "
             f"give metric.mode=min or metric.mode=max"
@@ -51,7 +51,7 @@ def settle_monitors(
     """Write the mode of each watched metric where its name alone does not say it, in place.
 
     `schedulers` is the node `space.scheduler`. Returns what is wrong: a mode that contradicts the
-    metric, one that nothing tells, two metrics of opposite modes under one given mode.
+    metric, an unknown mode, two metrics of opposite modes under one mode.
     """
     problems: list[str] = []
     if not isinstance(schedulers, dict):
@@ -94,8 +94,8 @@ def _settle_monitor(
             for mode in given
             if known is not None and mode in _MODES and mode != known
         ]
-    told = set(modes.values())
-    if None in told:
+    known_modes = set(modes.values())
+    if None in known_modes:
         names = ", ".join(name for name, mode in modes.items() if mode is None)
         return [
             f"{path}.mode is missing: the name {names} does not say whether more of it is better: "
@@ -103,21 +103,21 @@ def _settle_monitor(
         ]
     if all(mode_of(name) == mode for name, mode in modes.items()):
         return []
-    if len(told) > 1:
+    if len(known_modes) > 1:
         return [f"{path}.monitor: {', '.join(modes)} have opposite modes: watch one of them"]
-    node["mode"] = told.pop()
+    node["mode"] = known_modes.pop()
     return []
 
 
 def _values(node: Any) -> list[Any]:
-    """The values that a domain can have, as far as it is a value or choices."""
+    """The values of a domain that is a value or a list of choices; none of a range."""
     if isinstance(node, Mapping):
         return list(node.get("choices") or ([node["value"]] if "value" in node else []))
     return [node]
 
 
 def mode_warning(metric: MetricSettings, train: TrainSettings) -> str | None:
-    """What to say of a mode that was given against the metric's name."""
+    """The warning about a mode that contradicts the metric's name; None where it fits."""
     known = known_mode(metric.name, train)
     if known in (None, metric.mode):
         return None

@@ -1,4 +1,4 @@
-"""Whose an argument is that stands beside `_target_`: the user's function's, or lrsearch's own.
+"""Tell the arguments of the user's function beside `_target_` from lrsearch's own settings.
 
 A name that the function's signature has is the function's, and only its. One that it has not is
 lrsearch's where it means something for the user's own code, else an error. Where the signature
@@ -13,8 +13,8 @@ from typing import Any
 
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.hints import as_given, unknown
-from lrsearch.targets import Signature, load_target, name_of
+from lrsearch.own_code import Signature, load_target, name_of
+from lrsearch.text.hints import as_given, unknown
 
 ARGUMENTS = "arguments"
 """The key under which the function's arguments may stand that are named like lrsearch's."""
@@ -24,7 +24,7 @@ _CATALOGUE = {
 }
 """Keys of lrsearch's that say something of the catalogue's parts alone."""
 _OWN_TOO = {
-    "data": frozenset(one.name for one in fields(DataSpec))
+    "data": frozenset(field.name for field in fields(DataSpec))
     - {"target", ARGUMENTS}
     - _CATALOGUE["data"],
     "model": frozenset(),
@@ -44,7 +44,7 @@ def settle_arguments(
     defaults: Mapping[str, Any],
     problems: list[str],
 ) -> dict[str, Any]:
-    """The section `data` or `model` with the function's own arguments told apart from lrsearch's.
+    """Put the function's arguments that are named like lrsearch's under `arguments`.
 
     `given` are the keys that the user has written, `tuned` the names searched under
     `space.SECTION`; `defaults` hold lrsearch's values of keys that turn out to be the function's.
@@ -56,13 +56,13 @@ def settle_arguments(
         problems.append(str(error))
         return dict(node)
     owners = _Owners(section, function, node.get(ARGUMENTS))
-    own = owners.told
+    own = owners.explicit
     settled: dict[str, Any] = {}
     for key, value in node.items():
         is_named_alike = key in owners.ours or key == ARGUMENTS
         if key == "_target_" or (is_named_alike and key not in given):
             settled[key] = value
-        elif key == ARGUMENTS and owners.told is not None and key not in owners.names:
+        elif key == ARGUMENTS and owners.explicit is not None and key not in owners.names:
             continue
         elif problem := owners.problem(key) or owners.problem_of_two(key, value):
             problems.append(problem)
@@ -77,19 +77,19 @@ def settle_arguments(
 
 
 class _Owners:
-    """To whom the names beside a `_target_` belong."""
+    """Decides for each name beside a `_target_` whether it is the function's or lrsearch's."""
 
-    def __init__(self, section: str, function: Any, told: Any) -> None:
-        """`told` is what stands under `arguments`, None where nothing does."""
+    def __init__(self, section: str, function: Any, explicit: Any) -> None:
+        """`explicit` is the node under `arguments`, None where there is none."""
         self._signature, self._called = Signature.of(function), name_of(function)
         self._section = section
         self.names = {*self._signature.named, *self._signature.leading}
         self.ours = OURS[section]
-        is_told = isinstance(told, Mapping) and ARGUMENTS not in self.names
-        self.told: dict[str, Any] | None = dict(told) if is_told else None
+        is_explicit = isinstance(explicit, Mapping) and ARGUMENTS not in self.names
+        self.explicit: dict[str, Any] | None = dict(explicit) if is_explicit else None
 
     def problem(self, name: str, prefix: str = "") -> str | None:
-        """Why a name can be nobody's; None for the function's, or lrsearch's for own code, too."""
+        """What is wrong with a name; None if it clearly is the function's or lrsearch's."""
         key = f"{prefix}{self._section}.{name}"
         if name in self.names:
             return None
@@ -97,7 +97,7 @@ class _Owners:
             if self._signature.is_open:
                 return None
             return f"{key}: {unknown(name, self._valid())}"
-        if self._signature.is_open and self.told is None:
+        if self._signature.is_open and self.explicit is None:
             return (
                 f"{key}: {self._called} may take any name, so this may be its argument or a "
                 f"setting of lrsearch: name it in the signature of {self._called}, or put the "
@@ -112,28 +112,28 @@ class _Owners:
         )
 
     def problem_of_two(self, name: str, value: Any) -> str | None:
-        """Why an argument of the function cannot be given; None unless `arguments` has it, too."""
+        """The problem with an argument given beside `_target_` and under `arguments`, else None."""
         is_ours = name in self.ours and name not in self.names
-        if is_ours or name not in (self.told or {}):
+        if is_ours or name not in (self.explicit or {}):
             return None
-        key, told = f"{self._section}.{name}", f"{self._section}.{ARGUMENTS}.{name}"
-        other = as_given((self.told or {})[name])
+        key, other_key = f"{self._section}.{name}", f"{self._section}.{ARGUMENTS}.{name}"
+        other = as_given((self.explicit or {})[name])
         return (
             f"{key}: {self._called} is given this argument twice, {key}={as_given(value)} and "
-            f"{told}={other}: leave one of them out"
+            f"{other_key}={other}: leave one of them out"
         )
 
     def problems_of_search(self, tuned: Collection[str]) -> list[str]:
         """What is wrong with the names searched under `space`."""
         searched = [name for name in _SEARCHED if name in self.ours]
-        found = []
+        problems = []
         for name in tuned:
             problem = self.problem(name, "space.")
             if problem is None and name in self.ours - self.names and name not in searched:
                 valid = [*self._signature.named, *searched]
                 problem = f"space.{self._section}.{name}: {unknown(name, valid)}"
-            found += [problem] if problem else []
-        return found
+            problems += [problem] if problem else []
+        return problems
 
     def _valid(self) -> list[str]:
         return [*self._signature.named, *sorted(_OWN_TOO[self._section] - self.names)]

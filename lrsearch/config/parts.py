@@ -9,33 +9,24 @@ from typing import Any
 
 from lrsearch.config.own_arguments import ARGUMENTS
 from lrsearch.config.sections import mapping, section
-from lrsearch.config.settings import ConfirmSettings
 from lrsearch.data.sources import FALLBACKS, SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
-from lrsearch.group_rules import parse_rules, regex_problem
-from lrsearch.hints import as_given, unknown
-from lrsearch.loggers.catalogue import LOGGERS
+from lrsearch.loggers import LOGGERS
+from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
 from lrsearch.objectives import OBJECTIVES
-from lrsearch.optimizers import OPTIMIZERS, merged_parameters
-from lrsearch.parameters import Parameter
-from lrsearch.pruning.catalogue import PRUNERS, build_pruner
+from lrsearch.optimizers.group_rules import parse_rules, regex_problem
+from lrsearch.parameters.durations import Duration
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import TARGET, ComponentConfig, read_own
-from lrsearch.samplers import SAMPLERS
-from lrsearch.schedules.durations import Duration
-from lrsearch.training.losses import LOSSES, METRICS
+from lrsearch.settings import ConfirmSettings
+from lrsearch.text.hints import as_given, unknown
 from lrsearch.training.settings import TrainSettings
+from lrsearch.tuning.pruners import PRUNERS, build_pruner
+from lrsearch.tuning.samplers import SAMPLERS
 
 _LONGEST_NAME = 200
-Layer = tuple[str, Mapping[str, Any]]
-"""Where a part of the configuration comes from (`in sweeps/mine.yaml`), and what it says."""
-
-
-def written_keys(layers: Sequence[Layer], section: str) -> set[str]:
-    """The keys of a section that the user has written."""
-    nodes = [layer.get(section) for _, layer in layers]
-    return {str(key) for node in nodes if isinstance(node, Mapping) for key in node}
 
 
 def study_node(node: Any, sweep: Any, is_new: bool, problems: list[str]) -> dict[str, Any]:
@@ -99,8 +90,7 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     if len(problems) > before:
         node.pop("loss", None)
         node.pop("metrics", None)
-    arguments = merged_parameters(OPTIMIZERS)
-    node["groups"] = parse_rules("train.groups", node.get("groups"), arguments, problems)
+    node["groups"] = parse_rules("train.groups", node.get("groups"), problems)
     if node.get("freeze") is not None and (problem := regex_problem(node["freeze"])):
         problems.append(f"train.freeze: {problem}")
         del node["freeze"]
@@ -116,16 +106,17 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
     return section("train", node, TrainSettings, problems)
 
 
-def settle_length(node: dict[str, Any], layers: Sequence[Layer], problems: list[str]) -> list[str]:
-    """Let `epochs` or `steps` of the most specific layer have its way, in place.
+def settle_length(
+    node: dict[str, Any], layers: Sequence[tuple[str, Any]], problems: list[str]
+) -> list[str]:
+    """Let `epochs` or `steps` of the most specific layer win over the other, in place.
 
-    `layers` are what the configuration was merged from, with their names, the most specific last.
-    Both in one of them are a problem. Returns what there is to say of it.
+    `layers` are the sections that `node` was merged from, each with its place, the most specific
+    one last. Both keys in one layer are a problem. Returns a note where one key wins.
     """
     given = {}
     for place, layer in layers:
-        train = layer.get("train")
-        train = train if isinstance(train, Mapping) else {}
+        train = layer if isinstance(layer, Mapping) else {}
         keys = ("epochs", "steps")
         given[place] = {key: train[key] for key in keys if train.get(key) is not None}
     problems.extend(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.errors import UserError
-from lrsearch.redaction import has_credentials, learn_secrets, redacted
+from lrsearch.text.redaction import has_credentials, learn_secrets, redacted
 
 _AWS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -30,7 +30,7 @@ _VARIABLES = {
 
 
 def read_secret(path: str | Path, name: str) -> str:
-    """The one line of a secret file; `name` says in an error who has named the file.
+    """Read the one line of a secret file; errors begin with `name`, the setting that names it.
 
     Raises UserError when it cannot be read, is empty or has several lines.
     """

@@ -1,4 +1,4 @@
-"""Parts of a configuration, one at a time: into dataclasses, with problems in words."""
+"""Read single sections of a configuration into dataclasses, collecting problems in words."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from lrsearch.hints import as_given, unknown
+from lrsearch.text.hints import as_given, unknown
 
 T = TypeVar("T")
 
 
 def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None:
-    """A flat section as its dataclass.
+    """Read a flat section into its dataclass.
 
     Where it has problems, the defaults stand for the bad values, so that the good ones can still be
     checked against the rest; None where there is no default.
@@ -52,7 +52,7 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 @functools.cache
 def _numbers(cls: Any) -> set[str]:
-    """The fields that hold a number and nothing else. Pydantic would take true, or '1', for 1."""
+    """The fields that hold numbers only, for which Pydantic would take true or '1'."""
     hints = typing.get_type_hints(cls)
     kinds = {name: set(typing.get_args(hint) or [hint]) for name, hint in hints.items()}
     return {
@@ -73,7 +73,7 @@ def _in_words(path: str, detail: ErrorDetails) -> str:
 
 
 def _is_branch(part: int | str) -> bool:
-    """Whether pydantic names the branch of a union here, not a key."""
+    """Whether a part of an error's location is a branch of a union rather than a key."""
     return isinstance(part, str) and ("[" in part or part in ("int", "float", "str"))
 
 

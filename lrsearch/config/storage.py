@@ -1,4 +1,4 @@
-"""Which database: the one place where its URL is checked and gets its password."""
+"""The database URL: checked and given its password in this one place."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from lrsearch.config.secrets import read_secret
 from lrsearch.errors import UserError
-from lrsearch.hints import unknown
-from lrsearch.redaction import learn
+from lrsearch.text.hints import unknown
+from lrsearch.text.redaction import learn
 
 PASSWORD_FILE = "LRSEARCH_STORAGE_PASSWORD_FILE"
 # SQLAlchemy would look for another driver than the one that is installed with lrsearch.
@@ -24,7 +24,7 @@ def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
     """The database URL of the section `storage`, complete with driver and password.
 
     A server's URL without a password gets the one in the file that LRSEARCH_STORAGE_PASSWORD_FILE
-    names. So the result is not to be shown as it is; `redacted` knows its secrets from here on.
+    names. So do not show the result as it is; `redacted` knows its secrets after this call.
     """
     known = ("url", "checkpoints")
     problems.extend(f"storage.{key}: {unknown(key, known)}" for key in node if key not in known)

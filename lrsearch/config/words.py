@@ -1,4 +1,4 @@
-"""The keys whose values are names: `2024_01_05` and `3.10` are no numbers there."""
+"""The keys whose values are always text, even `2024_01_05` and `3.10`."""
 
 WORDS = (
     "description", "output_dir", "sweep",

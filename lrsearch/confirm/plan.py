@@ -23,8 +23,8 @@ def candidates(found: Sequence[Found], top: int, mode: Literal["min", "max"]) ->
     """The best trials of different recipes, the best first; `top` of them where there are."""
     sign = 1.0 if mode == "min" else -1.0
     chosen: dict[str, Found] = {}
-    for one in sorted(found, key=lambda one: (sign * one.value, one.trial)):
-        chosen.setdefault(json.dumps(one.recipe, sort_keys=True), one)
+    for trial in sorted(found, key=lambda trial: (sign * trial.value, trial.trial)):
+        chosen.setdefault(json.dumps(trial.recipe, sort_keys=True), trial)
     return [*chosen.values()][:top]
 
 

@@ -1,4 +1,4 @@
-"""A study's confirmation, read from its side runs."""
+"""A study's confirmation, read from its auxiliary runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import MetricSettings
+from lrsearch.settings import MetricSettings
 from lrsearch.states import RunKind, WorkState
-from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 if TYPE_CHECKING:
     from lrsearch.confirm.result import Confirmation, WinnerTest
@@ -21,11 +21,12 @@ T = TypeVar("T")
 def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
     """None where nothing was to be confirmed."""
     rows = session.scalars(
-        select(SideRunRow)
+        select(AuxiliaryRunRow)
         .where(
-            SideRunRow.study_id == study_id, SideRunRow.kind.in_((RunKind.CONFIRM, RunKind.TEST))
+            AuxiliaryRunRow.study_id == study_id,
+            AuxiliaryRunRow.kind.in_((RunKind.CONFIRM, RunKind.TEST)),
         )
-        .order_by(SideRunRow.number)
+        .order_by(AuxiliaryRunRow.number)
         .execution_options(populate_existing=True)
     ).all()
     runs = [row for row in rows if row.kind == RunKind.CONFIRM]
@@ -35,12 +36,14 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
 
     config = session.scalar(select(StudyRow.config).where(StudyRow.study_id == study_id)) or {}
     metric = MetricSettings(**config["metric"])
-    mine = UnitRow.study_id == study_id
+    own_slots = TrialSlotRow.study_id == study_id
     trials = {row.trial_number for row in runs}
     values = session.execute(
-        select(UnitRow.trial_number, UnitRow.value).where(mine, UnitRow.trial_number.in_(trials))
+        select(TrialSlotRow.trial_number, TrialSlotRow.value).where(
+            own_slots, TrialSlotRow.trial_number.in_(trials)
+        )
     )
-    ended = select(func.count()).where(mine, UnitRow.state == WorkState.DONE)
+    ended = select(func.count()).where(own_slots, TrialSlotRow.state == WorkState.DONE)
     return Confirmation(
         metric=metric.name,
         mode=metric.mode,
@@ -62,11 +65,11 @@ def confirmed_first(
     """
     if confirmation is None or confirmation.winner is None:
         return list(ranked)
-    order = {one.trial: place for place, one in enumerate(confirmation.candidates)}
+    order = {candidate.trial: place for place, candidate in enumerate(confirmation.candidates)}
     return sorted(ranked, key=lambda trial: order.get(number(trial) or 0, len(order)))
 
 
-def _test(rows: list[SideRunRow]) -> WinnerTest | None:
+def _test(rows: list[AuxiliaryRunRow]) -> WinnerTest | None:
     """The latest."""
     from lrsearch.confirm.result import WinnerTest
 

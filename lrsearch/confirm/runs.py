@@ -9,14 +9,14 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import ConfirmSettings, MetricSettings
 from lrsearch.confirm.read import read_confirmation
+from lrsearch.settings import ConfirmSettings, MetricSettings
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
-from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 
 def advance(session: Session, study_id: int) -> None:
-    """Adds the runs that are to follow, and takes away those that are needed no more.
+    """Add the runs that are to follow, and remove those that are needed no more.
 
     Nothing happens while units are left, or the study is not open.
     """
@@ -27,112 +27,114 @@ def advance(session: Session, study_id: int) -> None:
         .with_for_update()
         .execution_options(populate_existing=True)
     ).one()
-    units = select(func.count()).where(UnitRow.study_id == study_id)
-    left = session.scalar(units.where(UnitRow.state != WorkState.DONE))
+    units = select(func.count()).where(TrialSlotRow.study_id == study_id)
+    left = session.scalar(units.where(TrialSlotRow.state != WorkState.DONE))
     if study.state != StudyState.OPEN or left or not session.scalar(units):
         return
     wanted = study.config.get("confirm")
     if wanted is None:
-        session.execute(delete(SideRunRow).where(_untouched(study_id)))
+        session.execute(delete(AuxiliaryRunRow).where(_untouched(study_id)))
         return
-    _plan(session, study, ConfirmSettings(**wanted))
-    _sift(session, study_id)
+    _plan_runs(session, study, ConfirmSettings(**wanted))
+    _drop_hopeless(session, study_id)
     _plan_test(session, study)
 
 
 def _untouched(study_id: int) -> ColumnElement[bool]:
     """The runs of the confirmation that nobody has begun."""
-    mine = (SideRunRow.study_id == study_id) & (SideRunRow.kind == RunKind.CONFIRM)
-    return mine & (SideRunRow.attempts == 0)
+    own_runs = (AuxiliaryRunRow.study_id == study_id) & (AuxiliaryRunRow.kind == RunKind.CONFIRM)
+    return own_runs & (AuxiliaryRunRow.attempts == 0)
 
 
-def _plan(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
-    """Adds the runs that are missing: seed by seed, so that the clearly worse can be dropped."""
+def _plan_runs(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
+    """Add the runs that are missing: seed by seed, so that the clearly worse can be dropped."""
     from lrsearch.confirm.plan import Found, candidates, fresh_seeds
 
     complete = session.execute(
-        select(UnitRow.trial_number, UnitRow.value, UnitRow.recipe).where(
-            UnitRow.study_id == study.study_id,
-            UnitRow.outcome == Outcome.COMPLETE,
-            UnitRow.value.is_not(None),
+        select(TrialSlotRow.trial_number, TrialSlotRow.value, TrialSlotRow.recipe).where(
+            TrialSlotRow.study_id == study.study_id,
+            TrialSlotRow.outcome == Outcome.COMPLETE,
+            TrialSlotRow.value.is_not(None),
         )
     )
-    found = [Found(trial or 0, value or 0.0, recipe or {}) for trial, value, recipe in complete]
+    trials = [Found(trial or 0, value or 0.0, recipe or {}) for trial, value, recipe in complete]
     mode = MetricSettings(**study.config["metric"]).mode
-    runs = _side_runs(session, study.study_id, RunKind.CONFIRM)
+    runs = _runs_of(session, study.study_id, RunKind.CONFIRM)
     there = {(run.trial_number, run.seed) for run in runs}
     number = max((run.number for run in runs), default=-1)
     for seed in fresh_seeds(study.config["study"]["seed"], wanted.seeds):
-        for one in candidates(found, wanted.top, mode):
-            if (one.trial, seed) in there:
+        for candidate in candidates(trials, wanted.top, mode):
+            if (candidate.trial, seed) in there:
                 continue
             number += 1
             session.add(
-                SideRunRow(
+                AuxiliaryRunRow(
                     study_id=study.study_id,
                     kind=RunKind.CONFIRM,
                     number=number,
-                    trial_number=one.trial,
-                    recipe=dict(one.recipe),
+                    trial_number=candidate.trial,
+                    recipe=dict(candidate.recipe),
                     seed=seed,
                 )
             )
             session.flush()  # one by one: they are claimed in the order of their ids
 
 
-def _sift(session: Session, study_id: int) -> None:
+def _drop_hopeless(session: Session, study_id: int) -> None:
     """Of the runs that nobody has begun, drops those of the clearly worse, and only those."""
-    mine = _untouched(study_id)
-    if session.scalar(select(SideRunRow.side_run_id).where(mine).limit(1)) is None:
+    untouched = _untouched(study_id)
+    if session.scalar(select(AuxiliaryRunRow.side_run_id).where(untouched).limit(1)) is None:
         return
-    found = read_confirmation(session, study_id)
-    hopeless = SideRunRow.trial_number.in_(found.hopeless if found is not None else ())
+    confirmation = read_confirmation(session, study_id)
+    hopeless = AuxiliaryRunRow.trial_number.in_(
+        confirmation.hopeless if confirmation is not None else ()
+    )
     # By condition, not by what was read: another worker may just be claiming one.
     for which, before, after, outcome in (
         (hopeless, WorkState.OPEN, WorkState.DONE, Outcome.DROPPED),
         (~hopeless, WorkState.DONE, WorkState.OPEN, None),
     ):
         session.execute(
-            update(SideRunRow)
-            .where(mine, which, SideRunRow.state == before)
+            update(AuxiliaryRunRow)
+            .where(untouched, which, AuxiliaryRunRow.state == before)
             .values(state=after, outcome=outcome)
         )
 
 
 def _plan_test(session: Session, study: StudyRow) -> None:
     """One look at the test part for the confirmed winner, where there is such a part."""
-    found = read_confirmation(session, study.study_id)
-    winner = None if found is None else found.winner
+    confirmation = read_confirmation(session, study.study_id)
+    winner = None if confirmation is None else confirmation.winner
     if winner is None or not (study.record.get("data") or {}).get("n_test"):
         return
-    of = [
+    winner_runs = [
         run
-        for run in _side_runs(session, study.study_id, RunKind.CONFIRM)
+        for run in _runs_of(session, study.study_id, RunKind.CONFIRM)
         if run.trial_number == winner.trial and run.outcome == Outcome.COMPLETE
     ]
-    numbers = [run.number for run in of]
-    earlier = _side_runs(session, study.study_id, RunKind.TEST)
+    numbers = [run.number for run in winner_runs]
+    earlier = _runs_of(session, study.study_id, RunKind.TEST)
     if earlier and (earlier[-1].result or {}).get("runs") == numbers:
         return
     session.add(
-        SideRunRow(
+        AuxiliaryRunRow(
             study_id=study.study_id,
             kind=RunKind.TEST,
             number=len(earlier),
             trial_number=winner.trial,
-            recipe=of[0].recipe,
-            seed=of[0].seed,
+            recipe=winner_runs[0].recipe,
+            seed=winner_runs[0].seed,
             result={"runs": numbers},
         )
     )
     session.flush()
 
 
-def _side_runs(session: Session, study_id: int, kind: str) -> list[SideRunRow]:
+def _runs_of(session: Session, study_id: int, kind: str) -> list[AuxiliaryRunRow]:
     return list(
         session.scalars(
-            select(SideRunRow)
-            .where(SideRunRow.study_id == study_id, SideRunRow.kind == kind)
-            .order_by(SideRunRow.number)
+            select(AuxiliaryRunRow)
+            .where(AuxiliaryRunRow.study_id == study_id, AuxiliaryRunRow.kind == kind)
+            .order_by(AuxiliaryRunRow.number)
         )
     )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lrsearch.auxiliary import Result, RunContext, RunResult
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim
+from lrsearch.queue.auxiliary_runs import Result, RunContext, RunResult
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_point
@@ -98,11 +98,11 @@ class ConfirmReport:
         self._context.progress()
 
     def restore(self, history: Sequence[Evaluation]) -> None:
-        """Makes the evaluations of a checkpoint, and no others, the run's own so far."""
+        """Make the evaluations of a checkpoint, and no others, the run's own so far."""
         self.points = [self._point(evaluation) for evaluation in history]
 
     def rewind(self, epoch: float) -> int:
-        """Keeps what earlier attempts reported before `epoch`; the index of what comes next."""
+        """Keep what earlier attempts reported before `epoch`; the index of what comes next."""
         if not self.points:
             earlier = self._context.claim.result.get("curve", [])
             self.points = [point for point in earlier if point["epoch"] < epoch]

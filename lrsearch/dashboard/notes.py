@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.export import script_words
-from lrsearch.formatting import duration, number, plural, sentence
-from lrsearch.shell import command, name_word
 from lrsearch.states import StudyState, WorkState, in_words
 from lrsearch.storage.optuna_bridge import picture_id
+from lrsearch.text.formatting import duration, number, plural, sentence
+from lrsearch.text.shell import command, name_word
 
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 

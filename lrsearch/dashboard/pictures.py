@@ -14,7 +14,7 @@ from lrsearch.analysis.study_data import read_trials
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import UserError
 from lrsearch.storage.optuna_bridge import pictured
-from lrsearch.storage.tables import StudyRow, UnitRow
+from lrsearch.storage.tables import StudyRow, TrialSlotRow
 
 
 class Artifacts:
@@ -42,16 +42,16 @@ class Artifacts:
             self._files.remove(artifact_id)
 
     def _picture(self, trial_id: int) -> bytes:
-        from lrsearch.pictures.trial import trial_picture
+        from lrsearch.plots.static.trial import trial_picture
 
         database = self._tables.database()
         if database is None:
             raise ArtifactNotFound("these trials are not lrsearch's")
         with database.session() as session:
             row = session.execute(
-                select(StudyRow.name, UnitRow.trial_number)
-                .join(UnitRow, UnitRow.study_id == StudyRow.study_id)
-                .where(UnitRow.trial_id == trial_id)
+                select(StudyRow.name, TrialSlotRow.trial_number)
+                .join(TrialSlotRow, TrialSlotRow.study_id == StudyRow.study_id)
+                .where(TrialSlotRow.trial_id == trial_id)
             ).first()
         if row is None:
             raise ArtifactNotFound(f"no trial {trial_id}")

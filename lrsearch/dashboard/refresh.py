@@ -24,7 +24,7 @@ from lrsearch.errors import LrsearchError, UserError
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.outages import passes
-from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
 
 INTERVAL = 10.0
 """Seconds between two queries of the database."""
@@ -64,7 +64,7 @@ def refresh(
     `pause` is called between steps of a second or so beside thousands of trials.
     """
     from lrsearch.analysis.findings import findings
-    from lrsearch.figures.study import study_figures
+    from lrsearch.plots.interactive.study import study_figures
 
     try:
         study = read_study(database, name, thinned=True)
@@ -113,19 +113,27 @@ def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
     ):  # fmt: skip
         names[row.study_id] = row.name
         facts[row.study_id] = [__version__, *row]
-    units = select(UnitRow.study_id, UnitRow.state, func.count(), func.sum(UnitRow.attempts))
-    evaluations = (
-        select(UnitRow.study_id, func.count())
-        .join(EvaluationRow, EvaluationRow.trial_id == UnitRow.trial_id)
-        .where(UnitRow.state == WorkState.RUNNING)  # those of the others do not change any more
+    slots = select(
+        TrialSlotRow.study_id, TrialSlotRow.state, func.count(), func.sum(TrialSlotRow.attempts)
     )
-    side_runs = select(SideRunRow.study_id, SideRunRow.state, func.count(), func.sum(
-        SideRunRow.attempts)).group_by(SideRunRow.study_id, SideRunRow.state).order_by(
-        SideRunRow.study_id, SideRunRow.state)  # fmt: skip
+    evaluations = (
+        select(TrialSlotRow.study_id, func.count())
+        .join(EvaluationRow, EvaluationRow.trial_id == TrialSlotRow.trial_id)
+        # Those of the others do not change any more.
+        .where(TrialSlotRow.state == WorkState.RUNNING)
+    )
+    run = AuxiliaryRunRow
+    auxiliary_runs = (
+        select(run.study_id, run.state, func.count(), func.sum(run.attempts))
+        .group_by(run.study_id, run.state)
+        .order_by(run.study_id, run.state)
+    )
     for query in (
-        side_runs,
-        units.group_by(UnitRow.study_id, UnitRow.state).order_by(UnitRow.study_id, UnitRow.state),
-        evaluations.group_by(UnitRow.study_id),
+        auxiliary_runs,
+        slots.group_by(TrialSlotRow.study_id, TrialSlotRow.state).order_by(
+            TrialSlotRow.study_id, TrialSlotRow.state
+        ),
+        evaluations.group_by(TrialSlotRow.study_id),
     ):
         for study_id, *counts in session.execute(query):
             facts.setdefault(study_id, []).append(tuple(map(str, counts)))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from lrsearch.data.spec import DEFAULT_CACHE
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.files import whole_file, write_whole
-from lrsearch.formatting import byte_size
+from lrsearch.text.formatting import byte_size
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ import psutil
 
 from lrsearch.data.values import are_numbers, checked_tensor, kind_of, not_finite
 from lrsearch.errors import UserError
+from lrsearch.own_code import call_own, check_arguments, load_target
 from lrsearch.seeds import derived_seed, seed_everything
-from lrsearch.targets import call_own, check_arguments, load_target
 
 if TYPE_CHECKING:
     import torch

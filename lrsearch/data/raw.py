@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 from lrsearch.data.cache import make_folder, unwritable
 from lrsearch.data.sources import RawFiles, Source
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.files import is_without_room
-from lrsearch.folders import for_a_moment
+from lrsearch.files import is_without_room, removed_if_empty
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +170,7 @@ def _download(
         print(f"downloading {name} into {folder}", file=sys.stderr)
         try:
             with (
-                for_a_moment(folder / files.archive_folder),  # what has come so far stays
+                removed_if_empty(folder / files.archive_folder),  # what has come so far stays
                 socket_timeout(DOWNLOAD_TIMEOUT),
                 # torchvision draws a progress bar for each file
                 contextlib.redirect_stderr(io.StringIO()),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.parameters import Parameter
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import Component, Registry
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from lrsearch.targets import Signature, load_target
+from lrsearch.own_code import Signature, load_target
 
 DEFAULT_CACHE = Path("~/.cache/lrsearch")
 

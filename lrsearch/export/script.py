@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrsearch.config.settings import Settings
 from lrsearch.data.own import items_seed
 from lrsearch.data.prepare import fallback_spec
 from lrsearch.data.raw import unpacked_root
@@ -22,21 +21,22 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.export.names import Names
 from lrsearch.export.source_text import CallText, SourceText, call_text, source_of
 from lrsearch.export.templates import render
-from lrsearch.formatting import plural
-from lrsearch.group_rules import GroupRule
-from lrsearch.models import MODELS, model_arguments, model_class
-from lrsearch.optimizers import divide_call_of, is_fused
-from lrsearch.recipe import Recipe
-from lrsearch.registry import ComponentConfig, Registry
-from lrsearch.schedules.plan import FactorFunction, TorchCall
-from lrsearch.targets import load_target
-from lrsearch.training.losses import (
+from lrsearch.measures import (
     LOSSES,
     METRICS,
-    MeasureComponent,
+    Measure,
     loss_target,
     metric_targets,
 )
+from lrsearch.models import MODELS, model_arguments, model_class
+from lrsearch.optimizers import divide_call_of, is_fused
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.own_code import load_target
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig, Registry
+from lrsearch.schedules.plan import FactorFunction, TorchCall
+from lrsearch.settings import Settings
+from lrsearch.text.formatting import plural
 
 _EVALUATION_SIZE = 1024
 """Samples that are evaluated at a time where no micro-batch is set."""
@@ -238,7 +238,7 @@ def _measures(
 def _measure(
     name: str,
     target: ComponentConfig,
-    registry: Registry[MeasureComponent],
+    registry: Registry[Measure],
     own_shapes: bool,
     names: Names,
 ) -> _Measure:

@@ -9,7 +9,7 @@ LAUNCHERS = Registry(
     [
         Component(
             "local",
-            "lrsearch.workers.launcher.Launcher",
+            "lrsearch.launchers.local.Launcher",
             help="processes on this machine, one for each GPU or core",
         )
     ],

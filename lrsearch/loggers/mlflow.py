@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.loggers.catalogue import LoggedTrial
+from lrsearch.loggers import LoggedTrial
 from lrsearch.states import Outcome
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrsearch.loggers.catalogue import LoggedTrial
+from lrsearch.loggers import LoggedTrial
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

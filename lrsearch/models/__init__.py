@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
-from lrsearch.parameters import Parameter
+from lrsearch.own_code import Signature, check_arguments, fresh, load_target
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
-from lrsearch.targets import Signature, check_arguments, fresh, load_target
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,7 +9,7 @@ OBJECTIVES = Registry(
     [
         Component(
             "builtin",
-            "lrsearch.objective.TrainingObjective",
+            "lrsearch.objectives.builtin.TrainingObjective",
             help="lrsearch's own training loop, on `data` and `model`",
         )
     ],

@@ -10,7 +10,7 @@ import torch
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.trajectory import LrTrajectory
 
 
 class Report(Protocol):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lrsearch.optimizers.muon_groups import muon_groups, muon_notes
-from lrsearch.parameters import FREE, Parameter
+from lrsearch.parameters.parameter import FREE, Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
 
 _MOMENTUM = Parameter("float", 0.0, 0.0, 0.9999, help="momentum")
@@ -155,26 +155,28 @@ OPTIMIZERS = Registry(
 )
 
 
-def merged_parameters(names: Iterable[str]) -> dict[str, Parameter]:
+def merged_parameters(optimizers: Iterable[Mapping[str, Parameter]]) -> dict[str, Parameter]:
     """The parameters of several optimizers, by name.
 
     One of which they take different values is free here: `problems_of` checks it.
     """
     merged: dict[str, Parameter] = {}
-    for name in names:
-        for key, parameter in OPTIMIZERS[name].parameters.items():
+    for parameters in optimizers:
+        for key, parameter in parameters.items():
             known = merged.setdefault(key, parameter)
             if not known.admits_as(parameter):
                 merged[key] = FREE
     return merged
 
 
-def problems_of(argument: str, values: Iterable[Any], names: Iterable[str]) -> list[str]:
+def problems_of(
+    argument: str, values: Iterable[Any], optimizers: Mapping[str, Mapping[str, Parameter]]
+) -> list[str]:
     """What is wrong with values of an argument for those of several optimizers that take it."""
     values = list(values)
     found = []
-    for name in names:
-        parameter = OPTIMIZERS[name].parameters.get(argument, FREE)
+    for name, parameters in optimizers.items():
+        parameter = parameters.get(argument, FREE)
         found += [f"{name}: {problem}" for one in values if (problem := parameter.problem(one))][:1]
     return found
 

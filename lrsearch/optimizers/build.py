@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.errors import UserError
 from lrsearch.optimizers import call_of, is_fused
 from lrsearch.optimizers.modes import set_mode
+from lrsearch.own_code import Signature, call_own, load_target
 from lrsearch.registry import Component, ComponentConfig
-from lrsearch.targets import Signature, call_own, load_target
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.formatting import plural
-from lrsearch.parameter_groups import head_names, trainable, undecayed
+from lrsearch.optimizers.parameter_groups import head_names, trainable, undecayed
+from lrsearch.text.formatting import plural
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
-from lrsearch.storage.tables import SideRunRow
+from lrsearch.settings import QueueSettings
+from lrsearch.storage.tables import AuxiliaryRunRow
 
 _DEFAULT_TERMS = QueueSettings()
 
@@ -29,7 +29,7 @@ class AuxiliaryClaim(Claim):
     """What earlier attempts have found."""
 
 
-class AuxiliaryClaims(Claims[SideRunRow, AuxiliaryClaim]):
+class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
     """One worker's access to the auxiliary runs of one study."""
 
     def __init__(
@@ -40,14 +40,14 @@ class AuxiliaryClaims(Claims[SideRunRow, AuxiliaryClaim]):
         follow_up: FollowUp,
         terms: QueueSettings = _DEFAULT_TERMS,
     ) -> None:
-        order = SideRunRow.side_run_id
-        super().__init__(SideRunRow, order, session, study_id, owner, follow_up, terms)
+        order = AuxiliaryRunRow.side_run_id
+        super().__init__(AuxiliaryRunRow, order, session, study_id, owner, follow_up, terms)
 
     def claim(self, take_over: bool, *kinds: str) -> AuxiliaryClaim | None:
         """Claim the next open run, of one of these kinds where any are given; see `claim_where`."""
-        return self.claim_where(take_over, *((SideRunRow.kind.in_(kinds),) if kinds else ()))
+        return self.claim_where(take_over, *((AuxiliaryRunRow.kind.in_(kinds),) if kinds else ()))
 
-    def _claimed(self, session: Session, row: SideRunRow) -> AuxiliaryClaim:
+    def _claimed(self, session: Session, row: AuxiliaryRunRow) -> AuxiliaryClaim:
         return AuxiliaryClaim(
             row_id=row.side_run_id,
             kind=row.kind,
@@ -87,5 +87,5 @@ class AuxiliaryClaims(Claims[SideRunRow, AuxiliaryClaim]):
                 also(session)
 
     @staticmethod
-    def _row(session: Session, claim: AuxiliaryClaim) -> SideRunRow:
-        return session.get_one(SideRunRow, claim.row_id)
+    def _row(session: Session, claim: AuxiliaryClaim) -> AuxiliaryRunRow:
+        return session.get_one(AuxiliaryRunRow, claim.row_id)

@@ -13,9 +13,9 @@ from typing import Any, Self
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lrsearch.config.settings import Settings
+from lrsearch.settings import Settings
 from lrsearch.states import WorkState
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 
 _LEAST = 0.1
 """Of a whole training: what a trial costs at least that ended before its first evaluation. Else a
@@ -68,9 +68,9 @@ class FamilyBalance:
         reached = {row[0]: row[1] for row in furthest}
         spent = dict.fromkeys(self.families, 0.0)
         for trial_id, state, params, recipe in session.execute(
-            select(UnitRow.trial_id, UnitRow.state, UnitRow.params, UnitRow.recipe).where(
-                UnitRow.study_id == study_id, UnitRow.trial_id.is_not(None)
-            )
+            select(
+                TrialSlotRow.trial_id, TrialSlotRow.state, TrialSlotRow.params, TrialSlotRow.recipe
+            ).where(TrialSlotRow.study_id == study_id, TrialSlotRow.trial_id.is_not(None))
         ):
             family = recipe["scheduler"]["name"] if recipe else params.get("scheduler")
             if family not in spent:

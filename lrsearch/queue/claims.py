@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.endings import Endings, mark_waiting
 from lrsearch.queue.leasing import Leasing, Orders, Row, key, release
+from lrsearch.settings import QueueSettings
 from lrsearch.states import WorkState
 
 FollowUp = Callable[[Session, int], None]

@@ -18,7 +18,7 @@ from lrsearch.queue.leasing import Row, key, release
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.clock import ticked
-from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Endings:
             .returning(StudyRow.finished)
         )
         trial_id = session.scalar(
-            update(UnitRow)
-            .where(UnitRow.unit_id == unit_id)
+            update(TrialSlotRow)
+            .where(TrialSlotRow.unit_id == unit_id)
             .values(
                 **_done(ending, seconds),
                 end_step=ending.step,
@@ -66,7 +66,7 @@ class Endings:
                 spared_at=ending.spared_at,
                 finish_order=order,
             )
-            .returning(UnitRow.trial_id)
+            .returning(TrialSlotRow.trial_id)
         )
         assert trial_id is not None, "a claimed slot has a trial"
         if ending.outcome == Outcome.COMPLETE:
@@ -99,14 +99,14 @@ class Endings:
         study = StudyRow.study_id == self.study_id
         session.execute(update(StudyRow).where(study).values(ticked()))
         session.execute(
-            update(SideRunRow)
-            .where(SideRunRow.side_run_id == run_id)
+            update(AuxiliaryRunRow)
+            .where(AuxiliaryRunRow.side_run_id == run_id)
             .values(**_done(ending, seconds), **result)
         )
         self.follow_up(session, self.study_id)
 
     def reclaim(
-        self, session: Session, row: UnitRow | SideRunRow | None, cause: str | None = None
+        self, session: Session, row: TrialSlotRow | AuxiliaryRunRow | None, cause: str | None = None
     ) -> None:
         """Give up work that too many workers have died of, or leave it open.
 
@@ -121,7 +121,7 @@ class Endings:
         reason = f"its workers died or fell silent {row.deaths} times"
         if cause is not None:
             reason += f"; the last: {cause}"
-        if isinstance(row, SideRunRow):
+        if isinstance(row, AuxiliaryRunRow):
             crashed = Ending(Outcome.CRASHED, reason=reason)
             self.end_auxiliary_run(session, row.side_run_id, crashed, None)
             return
@@ -145,7 +145,7 @@ class Endings:
 
         Without `blame` no death is counted: the workers were stopped on purpose.
         """
-        tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
+        tables: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
         for table in tables:
             with session_of() as session:
                 running = session.execute(
@@ -160,9 +160,9 @@ class Endings:
                         self.reclaim(session, row, cause)
 
 
-def mark_waiting(session: Session, row: UnitRow | SideRunRow) -> None:
+def mark_waiting(session: Session, row: TrialSlotRow | AuxiliaryRunRow) -> None:
     """Show the trial of work that is open again as waiting for a worker."""
-    if isinstance(row, UnitRow) and row.trial_id is not None:
+    if isinstance(row, TrialSlotRow) and row.trial_id is not None:
         optuna_bridge.set_waiting(session, row.trial_id)
 
 
@@ -182,11 +182,11 @@ def _done(ending: Ending, seconds: float | None) -> dict[str, Any]:
 def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
     """Open what failed or crashed, trials under their own numbers; return how many."""
     with session_of.begin() as session:
-        slots = _reopen_failed(session, UnitRow, study_id)
+        slots = _reopen_failed(session, TrialSlotRow, study_id)
         for slot in slots:
             slot.finish_order = None
             mark_waiting(session, slot)
-        return len(slots) + len(_reopen_failed(session, SideRunRow, study_id))
+        return len(slots) + len(_reopen_failed(session, AuxiliaryRunRow, study_id))
 
 
 def _reopen_failed(session: Session, table: type[Row], study_id: int) -> Sequence[Row]:

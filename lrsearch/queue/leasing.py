@@ -1,8 +1,8 @@
 """Work that one owner has at a time: taken, renewed, handed back and taken over by these rules.
 
-Units and side runs are such work, a row each. Every write is one short transaction that begins by
-renewing the lease of (row, attempt). The first statement writes, so that SQLite waits its turn
-instead of failing.
+Trial slots and auxiliary runs are such work, a row each. Every write is one short transaction that
+begins by renewing the lease of (row, attempt). The first statement writes, so that SQLite waits its
+turn instead of failing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, ScalarSelect, Select, case, func, not_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
+from lrsearch.settings import QueueSettings
 from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.clock import database_now
-from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
-Row = TypeVar("Row", bound=UnitRow | SideRunRow)
+Row = TypeVar("Row", bound=TrialSlotRow | AuxiliaryRunRow)
 
 
 LONGEST_LEASE = "longest_lease"

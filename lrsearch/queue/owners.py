@@ -1,4 +1,4 @@
-"""Who owns a unit: a process by host, number and start, so that no later one has its name."""
+"""Who owns work: a process by host, number and start, so that no later one has its name."""
 
 from __future__ import annotations
 

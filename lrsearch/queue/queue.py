@@ -1,4 +1,4 @@
-"""The queue of a study's budget units: what keeps the total, whoever works on it."""
+"""The queue of a study's trial slots: what keeps the total, whoever works on it."""
 
 from __future__ import annotations
 
@@ -11,131 +11,137 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.clock import ticked
-from lrsearch.storage.tables import SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 FAILURES_IN_A_ROW = 3
 """So many failed trials one after the other stop the sweep."""
 
 
 class Queue:
-    """The units of one study. Each method is one short transaction."""
+    """The slots of one study. Each method is one short transaction."""
 
     def __init__(self, session: sessionmaker[Session], study_id: int) -> None:
         self._session = session
         self.study_id = study_id
 
-    def add(self, units: Iterable[tuple[Mapping[str, Any], int]], first: int = 0) -> None:
-        """Adds open units, numbered from `first`, each with given parameters and a seed."""
+    def add(self, slots: Iterable[tuple[Mapping[str, Any], int]], first: int = 0) -> None:
+        """Add open slots, numbered from `first`, each with given parameters and a seed."""
         with self._session.begin() as session:
-            self.add_to(session, self.study_id, units, first)
+            self.add_to(session, self.study_id, slots, first)
 
     def add_by_hand(self, params: Mapping[str, Any], seed: int) -> int:
-        """Adds an open unit that is claimed before all others; its number, below 0.
+        """Add an open slot that is claimed before all others; its number, below 0.
 
-        It counts on top of the plan, whose units are numbered from 0: that is extended and cut
+        It counts on top of the plan, whose slots are numbered from 0: that is extended and cut
         as if this one were not there.
         """
         with self._session.begin() as session:
             # The study's row is locked until the end of the transaction: no number is given twice.
-            mine = StudyRow.study_id == self.study_id
-            session.execute(update(StudyRow).where(mine).values(priority=StudyRow.priority))
-            lowest = select(func.min(UnitRow.number)).where(UnitRow.study_id == self.study_id)
+            study = StudyRow.study_id == self.study_id
+            session.execute(update(StudyRow).where(study).values(priority=StudyRow.priority))
+            lowest = select(func.min(TrialSlotRow.number)).where(
+                TrialSlotRow.study_id == self.study_id
+            )
             number = min(0, session.scalar(lowest) or 0) - 1
-            unit = (params, derived_seed(seed, "try", number))
-            self.add_to(session, self.study_id, [unit], number)
+            slot = (params, derived_seed(seed, "try", number))
+            self.add_to(session, self.study_id, [slot], number)
         return number
 
     @staticmethod
     def add_to(
         session: Session,
         study_id: int,
-        units: Iterable[tuple[Mapping[str, Any], int]],
+        slots: Iterable[tuple[Mapping[str, Any], int]],
         first: int = 0,
     ) -> None:
         """The same in a transaction of the caller's."""
         session.add_all(
-            UnitRow(study_id=study_id, number=first + k, params=dict(params), seed=seed)
-            for k, (params, seed) in enumerate(units)
+            TrialSlotRow(study_id=study_id, number=first + k, params=dict(params), seed=seed)
+            for k, (params, seed) in enumerate(slots)
         )
 
     def total(self) -> int:
-        """The number of units."""
+        """The number of slots."""
         with self._session() as session:
-            mine = select(func.count()).where(UnitRow.study_id == self.study_id)
-            return session.scalar(mine) or 0
+            query = select(func.count()).where(TrialSlotRow.study_id == self.study_id)
+            return session.scalar(query) or 0
 
     def planned(self) -> int:
-        """The number of units without those added by hand."""
+        """The number of slots without those added by hand."""
         with self._session() as session:
-            mine = (UnitRow.study_id == self.study_id) & (UnitRow.number >= 0)
-            return session.scalar(select(func.count()).where(mine)) or 0
+            query = (TrialSlotRow.study_id == self.study_id) & (TrialSlotRow.number >= 0)
+            return session.scalar(select(func.count()).where(query)) or 0
 
     def trim(self, total: int) -> int:
-        """Takes away untouched units of the plan from number `total` on; how many are left."""
+        """Take away untouched slots of the plan from number `total` on; how many are left."""
         with self._session.begin() as session:
-            session.execute(delete(UnitRow).where(*self._untouched(), UnitRow.number >= total))
+            session.execute(
+                delete(TrialSlotRow).where(*self._untouched(), TrialSlotRow.number >= total)
+            )
         return self.planned()
 
-    def replan(self, units: Sequence[tuple[Mapping[str, Any], int]]) -> None:
-        """Gives untouched units the parameters of a new plan, where the sampler has changed."""
+    def replan(self, slots: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+        """Give untouched slots the parameters of a new plan, where the sampler has changed."""
         with self._session.begin() as session:
             untouched = session.scalars(
-                select(UnitRow).where(*self._untouched(), UnitRow.number.between(0, len(units) - 1))
+                select(TrialSlotRow).where(
+                    *self._untouched(), TrialSlotRow.number.between(0, len(slots) - 1)
+                )
             )
             for row in untouched:
-                row.params = dict(units[row.number][0])
+                row.params = dict(slots[row.number][0])
 
     def _untouched(self) -> tuple[ColumnElement[bool], ...]:
         """Open and without a trial: one that was handed back has a trial that must be finished."""
         return (
-            UnitRow.study_id == self.study_id,
-            UnitRow.state == WorkState.OPEN,
-            UnitRow.trial_id.is_(None),
+            TrialSlotRow.study_id == self.study_id,
+            TrialSlotRow.state == WorkState.OPEN,
+            TrialSlotRow.trial_id.is_(None),
         )
 
     def counts(self) -> dict[str, int]:
-        """How many units are in each state."""
-        return self._counts(UnitRow)
+        """How many slots are in each state."""
+        return self._counts(TrialSlotRow)
 
     def work(self) -> dict[str, int]:
-        """How many units and side runs together are in each state."""
-        units, side_runs = self._counts(UnitRow), self._counts(SideRunRow)
-        return {state: count + side_runs[state] for state, count in units.items()}
+        """How many slots and auxiliary runs together are in each state."""
+        slots, auxiliary_runs = self._counts(TrialSlotRow), self._counts(AuxiliaryRunRow)
+        return {state: count + auxiliary_runs[state] for state, count in slots.items()}
 
-    def _counts(self, table: type[UnitRow | SideRunRow]) -> dict[str, int]:
+    def _counts(self, table: type[TrialSlotRow | AuxiliaryRunRow]) -> dict[str, int]:
         with self._session() as session:
             rows = session.execute(
                 select(table.state, func.count())
                 .where(table.study_id == self.study_id)
                 .group_by(table.state)
             )
-            found = {str(state): int(count) for state, count in rows}
-            return {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0} | found
+            counts = {str(state): int(count) for state, count in rows}
+            return {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0} | counts
 
     def outcomes(self) -> dict[str, int]:
-        """How many units have ended in which way."""
+        """How many slots have ended in which way."""
         with self._session() as session:
             rows = session.execute(
-                select(UnitRow.outcome, func.count())
-                .where(UnitRow.study_id == self.study_id, UnitRow.state == WorkState.DONE)
-                .group_by(UnitRow.outcome)
+                select(TrialSlotRow.outcome, func.count())
+                .where(TrialSlotRow.study_id == self.study_id, TrialSlotRow.state == WorkState.DONE)
+                .group_by(TrialSlotRow.outcome)
             )
             return {str(outcome): int(count) for outcome, count in rows}
 
     def stop_after_failures(self) -> str | None:
-        """Stops the study when the last trials to finish have all failed; the last one's reason.
+        """Stop the study when the last trials to finish have all failed; the last one's reason.
 
         Those that ended their workers do not count: it may be the machine.
         """
         with self._session.begin() as session:
             last = session.execute(
-                select(UnitRow.outcome, UnitRow.reason)
+                select(TrialSlotRow.outcome, TrialSlotRow.reason)
                 .where(
-                    UnitRow.study_id == self.study_id,
-                    UnitRow.state == WorkState.DONE,
-                    UnitRow.outcome != Outcome.CRASHED,
+                    TrialSlotRow.study_id == self.study_id,
+                    TrialSlotRow.state == WorkState.DONE,
+                    TrialSlotRow.outcome != Outcome.CRASHED,
                 )
-                .order_by(UnitRow.finish_order.desc())
+                .order_by(TrialSlotRow.finish_order.desc())
                 .limit(FAILURES_IN_A_ROW)
             ).all()
             if len(last) < FAILURES_IN_A_ROW or any(
@@ -165,14 +171,14 @@ class Queue:
     def spent(self) -> float:
         """Seconds of wall clock in which anybody has worked on the study."""
         with self._session() as session:
-            mine = select(StudyRow.seconds).where(StudyRow.study_id == self.study_id)
-            return session.scalar(mine) or 0.0
+            query = select(StudyRow.seconds).where(StudyRow.study_id == self.study_id)
+            return session.scalar(query) or 0.0
 
     def tick(self) -> float:
-        """Adds the time since the last tick of anybody, unless it is too long ago; the sum."""
-        mine = StudyRow.study_id == self.study_id
+        """Add the time since the last tick of anybody, unless it is too long ago; the sum."""
+        study = StudyRow.study_id == self.study_id
         with self._session.begin() as session:
-            statement = update(StudyRow).where(mine).values(ticked()).returning(StudyRow.seconds)
+            statement = update(StudyRow).where(study).values(ticked()).returning(StudyRow.seconds)
             return float(session.scalar(statement) or 0.0)
 
     def rest(self) -> None:

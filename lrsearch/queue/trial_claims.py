@@ -9,17 +9,17 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.evaluation import Evaluation
 from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
+from lrsearch.settings import QueueSettings
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.clock import ticked
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.suggestions import Chosen
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 
 Row = dict[str, Any]
 """The columns of an EvaluationRow: what can be written again after a transaction that failed."""
@@ -38,7 +38,7 @@ class TrialClaim(Claim):
     """Whether no worker has had it before."""
 
 
-class TrialClaims(Claims[UnitRow, TrialClaim]):
+class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
     """One worker's access to the trial slots of one study."""
 
     def __init__(
@@ -50,14 +50,16 @@ class TrialClaims(Claims[UnitRow, TrialClaim]):
         terms: QueueSettings = _DEFAULT_TERMS,
         balance: FamilyBalance | None = None,
     ) -> None:
-        super().__init__(UnitRow, UnitRow.number, session, study_id, owner, follow_up, terms)
+        super().__init__(
+            TrialSlotRow, TrialSlotRow.number, session, study_id, owner, follow_up, terms
+        )
         self.balance = balance
 
     def claim(self, take_over: bool) -> TrialClaim | None:
         """Claim the next open trial slot, by number; see `claim_where`."""
         return self.claim_where(take_over)
 
-    def _claimed(self, session: Session, row: UnitRow) -> TrialClaim:
+    def _claimed(self, session: Session, row: TrialSlotRow) -> TrialClaim:
         """The claim, with the slot's trial; a new one is made in the same transaction."""
         is_new = row.trial_id is None
         if row.trial_id is None or row.trial_number is None:
@@ -89,8 +91,8 @@ class TrialClaims(Claims[UnitRow, TrialClaim]):
         """Write what the trial is about to train. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             session.execute(
-                update(UnitRow)
-                .where(UnitRow.unit_id == claim.row_id)
+                update(TrialSlotRow)
+                .where(TrialSlotRow.unit_id == claim.row_id)
                 .values(recipe=dict(recipe), device=device)
             )
             optuna_bridge.set_parameters(session, claim.trial_id, chosen)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
+from lrsearch.settings import Settings
 
 LOW, HIGH = 1e-6, 10.0
 """The rates between which a ramp rises."""

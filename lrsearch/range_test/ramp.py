@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lrsearch.objective import TrainingObjective
+from lrsearch.objectives.builtin import TrainingObjective
+from lrsearch.parameters.durations import Length
 from lrsearch.range_test.curve import Ramp, diverged_at
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 from lrsearch.seeds import derived_seed
 from lrsearch.space.domains import Domain
 from lrsearch.space.space import Space

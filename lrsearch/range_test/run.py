@@ -6,17 +6,17 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-from lrsearch.auxiliary import RunContext, RunResult
-from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
-from lrsearch.objective import TrainingObjective
 from lrsearch.objectives.base import Objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim
+from lrsearch.queue.auxiliary_runs import RunContext, RunResult
 from lrsearch.queue.endings import Ending
 from lrsearch.range_test.plan import plan_ramps
 from lrsearch.range_test.ramp import run_ramps
 from lrsearch.range_test.result import RangeTest
 from lrsearch.range_test.stored import keep_ranges
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome
 
 
@@ -66,7 +66,7 @@ class _NoValues:
 def find_ranges(
     settings: Settings, objective: Objective, should_stop: Callable[[], bool]
 ) -> RangeTest:
-    """Runs the ramps of the optimizers whose range is to be found.
+    """Run the ramps of the optimizers whose range is to be found.
 
     Raises Stopped, and UserError where a range cannot be told.
     """

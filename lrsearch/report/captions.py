@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData, shown_curves
-from lrsearch.figures.curves import rated
-from lrsearch.figures.parallel import how_many_bold
-from lrsearch.formatting import plural
+from lrsearch.plots.interactive.curves import rated
+from lrsearch.plots.interactive.parallel import how_many_bold
 from lrsearch.range_test.result import RangeTest
+from lrsearch.text.formatting import plural
 
 
 def confirmed(study: StudyData) -> str:

@@ -11,8 +11,8 @@ from lrsearch import __version__
 from lrsearch.analysis.confirmed import progress_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.formatting import number, plural
 from lrsearch.report.sections import Section
+from lrsearch.text.formatting import number, plural
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -9,12 +9,12 @@ from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.export import script_words
-from lrsearch.figures import study as figures
-from lrsearch.formatting import duration, number, plural, probability
+from lrsearch.plots.interactive import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
-from lrsearch.shell import command
-from lrsearch.yaml_text import to_yaml
+from lrsearch.text.formatting import duration, number, plural, probability
+from lrsearch.text.shell import command
+from lrsearch.text.yaml import to_yaml
 
 _TOP = 10
 _MOST_WORKERS = 20

@@ -10,11 +10,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 from lrsearch.errors import UserError
-from lrsearch.metric_mode import mode_of
-from lrsearch.parameters import Parameter
+from lrsearch.measures import mode_of
+from lrsearch.parameters.durations import Duration
+from lrsearch.parameters.formula import Formula
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.registry import Component, ComponentConfig, Registry
-from lrsearch.schedules.durations import Duration
-from lrsearch.schedules.formula import Formula
 from lrsearch.schedules.own import own_call
 from lrsearch.schedules.plan import ScheduleInputs, StepFunction, TorchCall
 

@@ -13,9 +13,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lrsearch.errors import UserError, in_short
-from lrsearch.schedules.durations import Duration
+from lrsearch.own_code import call_own, load_target
+from lrsearch.parameters.durations import Duration
 from lrsearch.schedules.plan import FactorFunction, ScheduleInputs, TorchCall
-from lrsearch.targets import call_own, load_target
 
 if TYPE_CHECKING:
     import torch

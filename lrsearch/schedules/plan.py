@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrsearch.errors import UserError
-from lrsearch.hints import as_given
-from lrsearch.schedules.durations import Duration, Length
-from lrsearch.schedules.formula import of_step_alone
-from lrsearch.targets import call_own, load_target
+from lrsearch.own_code import call_own, load_target
+from lrsearch.parameters.durations import Duration, Length
+from lrsearch.parameters.formula import of_step_alone
+from lrsearch.text.hints import as_given
 
 
 @dataclass(frozen=True)

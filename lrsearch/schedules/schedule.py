@@ -11,9 +11,9 @@ import torch
 from torch.optim import lr_scheduler
 
 from lrsearch.errors import UserError
+from lrsearch.own_code import call_own
 from lrsearch.schedules.own import build_own
 from lrsearch.schedules.plan import TorchCall
-from lrsearch.targets import call_own
 
 # torch calls the state of a scheduler `dict[str, Any]`.
 State = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The sets that one parameter is searched over."""
+"""Domains: the sets of values that one parameter is searched over."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lrsearch.hints import as_given
 from lrsearch.space.names import ParameterName
+from lrsearch.text.hints import as_given
 
 AUTO = "auto"
-"""Instead of a learning rate's range: the range test finds it."""
+"""Given for a learning rate whose range a range test is to find."""
 STAND_IN = 0.1
-"""The learning rate in previews, where its range is still to be found."""
+"""The learning rate in previews while its range is not known."""
 
 
 class Suggester(Protocol):
-    """What of an Optuna trial is used here."""
+    """The methods of an Optuna trial that domains use."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -54,7 +54,7 @@ class Domain(Protocol):
         """Why `value` is not in the set; None when it is."""
 
     def ends(self) -> list[Any]:
-        """The values whose validity decides that of all."""
+        """The extreme values: if they are valid, all values are."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class PowersOfTwo:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of a list; what Optuna cannot store (lists) is stored as JSON text."""
+    """One value of a list; lists, which Optuna cannot store, are stored as JSON text."""
 
     values: tuple[Any, ...]
 
@@ -264,7 +264,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Auto:
-    """A learning rate whose range is still to be found, by the range test, before any trial."""
+    """A learning rate whose range a range test will find before any trial."""
 
     def suggest(self, trial: Suggester, name: str) -> float:
         raise RuntimeError(f"the range of {name} has not been found yet")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrsearch.errors import UserError
-from lrsearch.schedules.durations import Length
+from lrsearch.parameters.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.plan import StepFunction
 from lrsearch.space.domains import Choices, Domain, Fixed
@@ -15,7 +15,7 @@ from lrsearch.space.names import ParameterName
 from lrsearch.space.space import Space
 
 _STEPS = 1000
-"""At most so many steps are looked at, evenly spaced from the first to the last."""
+"""Largest number of steps that are checked, evenly spaced from the first to the last."""
 
 
 def schedule_problems(

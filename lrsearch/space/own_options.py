@@ -15,7 +15,7 @@ from typing import Any
 from lrsearch.errors import LrsearchError
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.optimizers.build import check_class
-from lrsearch.parameters import Parameter
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, Registry, component_from
 from lrsearch.schedules.families import SCHEDULERS

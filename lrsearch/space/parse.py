@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrsearch.group_rules import SHIPPED, GroupRule
-from lrsearch.hints import as_given, unknown, word
 from lrsearch.optimizers import OPTIMIZERS, merged_parameters, problems_of
-from lrsearch.parameters import FREE, Parameter
+from lrsearch.optimizers.group_rules import SHIPPED, GroupRule
+from lrsearch.parameters.parameter import FREE, Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, ComponentConfig, read_own
 from lrsearch.space.domains import AUTO, Auto, Domain
@@ -16,6 +15,7 @@ from lrsearch.space.names import GROUPS, OWNERS, ParameterName
 from lrsearch.space.own_options import BRANCHES, DURATION, is_duration, is_own, problem_of_name
 from lrsearch.space.parse_domain import RANGE_KEYS, parse_domain
 from lrsearch.space.space import Coupling, Space, give_each_its_own
+from lrsearch.text.hints import as_given, unknown, word
 
 
 def parse_space(
@@ -43,12 +43,16 @@ def parse_space(
     resolved = own if components is None else components
     if not {*optimizer} <= {*ours, *resolved}:
         is_known = False
-    shared_kinds |= merged_parameters(ours if is_known else OPTIMIZERS)
+    catalogue = {option: OPTIMIZERS[option].parameters for option in ours}
+    every = {option: component.parameters for option, component in OPTIMIZERS.items()}
+    shared_kinds |= merged_parameters((catalogue if is_known else every).values())
     shared = _parse_shared(plain, shared_kinds, problems)
     for name, domain in shared.items():
-        takers = [option for option in ours if name not in optimizer[option]]
+        takers = {one: catalogue[one] for one in ours if name not in optimizer[one]}
         problems += [f"space.{name}: {one}" for one in problems_of(name, domain.ends(), takers)]
-    shared |= _parse_groups(plain.get(GROUPS), groups, ours, problems)
+    options = optimizer if is_known else OPTIMIZERS
+    chosen = _group_arguments(options, own, components, groups, plain.get(GROUPS))
+    shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
     for option, other in ((a, b) for a in optimizer for b in scheduler):
         for name in sorted(set(optimizer[option]) & set(scheduler[other]) & set(COMMON)):
             problems.append(
@@ -208,15 +212,40 @@ def _parse_shared(
     return shared
 
 
+def _group_arguments(
+    options: Iterable[str],
+    own: Mapping[str, ComponentConfig],
+    components: Mapping[str, Component] | None,
+    groups: Sequence[GroupRule],
+    node: Any,
+) -> dict[str, Mapping[str, Parameter]]:
+    """The arguments that each optimizer of a space takes for a parameter group.
+
+    Where one of the user's own is not imported, whatever is asked for counts as taken.
+    """
+    taken: dict[str, Mapping[str, Parameter]] = {}
+    for option in options:
+        if option not in own:
+            taken[option] = OPTIMIZERS[option].parameters
+        elif components is not None and option in components:
+            taken[option] = components[option].parameters
+        else:
+            searched = node.values() if isinstance(node, Mapping) else ()
+            asked = [rule.arguments for rule in groups]
+            asked += [inner for inner in searched if isinstance(inner, Mapping)]
+            taken[option] = {name: FREE for arguments in asked for name in arguments}
+    return taken
+
+
 def _parse_groups(
     node: Any,
     groups: Sequence[GroupRule],
-    optimizers: Sequence[str],
+    optimizers: Mapping[str, Mapping[str, Parameter]],
     problems: list[str],
 ) -> dict[str, Domain]:
-    """What is searched of parameter groups; `optimizers` are those of the catalogue."""
+    """What is searched of parameter groups; `optimizers` are the arguments of each."""
     path = f"space.{GROUPS}"
-    optimizer = merged_parameters(optimizers)
+    optimizer = merged_parameters(optimizers.values())
     rules = {rule.name: rule for rule in groups}
     found: dict[str, Domain] = {}
     for rule in groups:
@@ -224,7 +253,7 @@ def _parse_groups(
         for key, value in rule.arguments.items():
             if rule.parameters(optimizer).get(key) is FREE:
                 wrong += [f"{key}: {one}" for one in problems_of(key, [value], optimizers)]
-        problems += [f"train.groups: {rule.name}: {one}" for one in wrong]
+        problems += [f"train.groups.{rule.name}.{one}" for one in wrong]
     if not isinstance(node or {}, Mapping):
         problems.append(f"{path}: {as_given(node)} is not a mapping of the groups' rules")
         return {}

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.hints import as_given, unknown
-from lrsearch.parameters import Parameter
+from lrsearch.parameters.parameter import Parameter
 from lrsearch.space.domains import (
     AUTO,
     Auto,
@@ -18,6 +17,7 @@ from lrsearch.space.domains import (
     IntRange,
     PowersOfTwo,
 )
+from lrsearch.text.hints import as_given, unknown
 
 RANGE_KEYS = ("low", "high", "log", "step", "points", "type")
 _DOMAIN_KEYS = ("value", "choices", *RANGE_KEYS)

@@ -1,4 +1,4 @@
-"""A recipe from elsewhere as parameters of a trial of a space, where it fits."""
+"""Express a recipe of another study as a trial of a space, where it fits."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.hints import as_given
 from lrsearch.recipe import Recipe
 from lrsearch.space.domains import Domain
 from lrsearch.space.names import ParameterName
 from lrsearch.space.space import Space
+from lrsearch.text.hints import as_given
 
 
 def refit(space: Space, recipe: Recipe) -> tuple[dict[str, Any], list[str]]:
-    """The parameters with which a trial of `space` trains this recipe, and why there are none.
+    """Return the parameters with which a trial of `space` trains this recipe, and the problems.
 
-    It fits where each parameter lies within its domain, and what the space does not search is
-    what the recipe has.
+    A recipe fits where each parameter lies within its domain and equals what the space fixes.
     """
     parameters: dict[str, Any] = {}
     problems: list[str] = []

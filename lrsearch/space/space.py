@@ -1,4 +1,4 @@
-"""The search space: which parameters exist on which branch, and the recipe that they make."""
+"""The search space: the parameters of each branch, and how they make a recipe."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from lrsearch.group_rules import OWN, SHIPPED, GroupRule
-from lrsearch.hints import closest
 from lrsearch.optimizers import OPTIMIZERS
-from lrsearch.parameters import FREE, Parameter
+from lrsearch.optimizers.group_rules import OWN, SHIPPED, GroupRule
+from lrsearch.parameters.parameter import FREE, Parameter
 from lrsearch.recipe import COMMON, Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Auto, Choices, Domain, Fixed, Suggester
 from lrsearch.space.names import OWNERS, ParameterName
+from lrsearch.text.hints import closest
 
 Chooser = Callable[[str, Domain], Any]
-"""Takes a parameter's stored name and its domain, and settles on a value."""
+"""Chooses a value, given a parameter's stored name and its domain."""
 
 Options = Mapping[str, Mapping[str, Domain]]
 
@@ -58,7 +58,7 @@ class Space:
     freeze: str | None = None
 
     def recipe(self, choose: Chooser) -> Recipe:
-        """Walks the tree, one choice after the other, and builds the recipe."""
+        """Walk the tree, one choice after the other, and build the recipe."""
         optimizer = choose("optimizer", branch_domain(self.optimizer))
         scheduler = choose("scheduler", branch_domain(self.scheduler))
         # What an optimizer of the user's own takes stands among its own domains.
@@ -116,7 +116,7 @@ class Space:
         return self.recipe(lambda name, domain: domain.sample(rng))
 
     def grid(self, only: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Every combination, branches included and none twice, as parameters of a trial.
+        """Enumerate every combination once, branches included, as parameters of a trial.
 
         `only` enumerates these names and leaves the others to the sampler. Raises ValueError,
         naming the parameter, where a domain does not say how many values it has.
@@ -157,18 +157,18 @@ class Space:
 
     @property
     def to_find(self) -> dict[str, str]:
-        """The learning rates whose range is still to be found, each with its optimizer.
+        """The learning rates whose range is `auto`, each with its optimizer.
 
         By their names without a coupling: `lr`, `adamw.lr`.
         """
-        found = {}
+        rates = {}
         for optimizer, own in self.optimizer.items():
             name, domain = ("lr", self.shared.get("lr"))
             if "lr" in own:
                 name, domain = str(ParameterName("lr", optimizer)), own["lr"]
             if isinstance(domain, Auto):
-                found[name] = optimizer
-        return found
+                rates[name] = optimizer
+        return rates
 
     def tuned(self, owner: str) -> dict[str, Domain]:
         """The searched arguments of `model` or `data`, by their own names."""
@@ -185,10 +185,10 @@ class Space:
 
     def names(self) -> list[str]:
         """The stored names of all parameters, of every branch."""
-        found: dict[str, None] = {"optimizer": None, "scheduler": None}
+        names: dict[str, None] = {"optimizer": None, "scheduler": None}
         for branches in self._branches({}):
-            found |= dict.fromkeys(self._reached(branches))
-        return list(found)
+            names |= dict.fromkeys(self._reached(branches))
+        return list(names)
 
     def parameter(self, stored: str) -> Parameter:
         """What is known of the parameter of a stored name; nothing of the user's own code."""
@@ -208,7 +208,7 @@ class Space:
         return known.get(name, FREE)
 
     def _branches(self, wanted: Mapping[str, Any]) -> list[dict[str, str]]:
-        """The pairs of an optimizer and a scheduler that a setting leaves open."""
+        """The pairs of an optimizer and a scheduler that agree with a setting."""
         return [
             {"optimizer": optimizer, "scheduler": scheduler}
             for optimizer in self.optimizer
@@ -219,23 +219,23 @@ class Space:
 
     def _reached(self, branches: Mapping[str, str]) -> list[str]:
         """The stored names of the parameters of one pair."""
-        found: list[str] = []
+        names: list[str] = []
 
         def choose(name: str, domain: Domain) -> Any:
-            found.append(name)
+            names.append(name)
             return branches.get(name, domain.ends()[0])
 
         self.recipe(choose)
-        return found
+        return names
 
     def implied(self, wanted: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-        """The branches that a setting leaves out though it fits one option alone.
+        """The branches that a setting does not name but determines.
 
-        That option, and the first of the names that only it has: `lr` may be of `sgd` alone.
+        Each with its option and a parameter that only this option has: `lr` may be of `sgd` alone.
         """
         pairs = self._branches(wanted)
         fitting = [pair for pair in pairs if wanted.keys() <= {*self._reached(pair)}]
-        found: dict[str, tuple[str, str]] = {}
+        implied: dict[str, tuple[str, str]] = {}
         for branch, options in (("optimizer", self.optimizer), ("scheduler", self.scheduler)):
             if branch in wanted or len(options) == 1 or len({p[branch] for p in fitting}) != 1:
                 continue
@@ -243,16 +243,16 @@ class Space:
             others = [{**fitting[0], branch: other} for other in options if other != option]
             reached = [self._reached(pair) for pair in others]
             lacking = [name for name in wanted if any(name not in names for names in reached)]
-            found[branch] = option, lacking[0]
-        return found
+            implied[branch] = option, lacking[0]
+        return implied
 
     def parameters_for(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """A setting to be tried first, as parameters of a trial, and what is wrong with it.
+        """Convert a setting by hand to parameters of a trial; return them and the problems.
 
-        What it implies is settled, too; what else it leaves out is left to the sampler.
+        Branches that it implies are included; all else that it leaves out is up to the sampler.
         """
         wanted = dict(wanted) | {name: option for name, (option, _) in self.implied(wanted).items()}
-        # Where nothing fits, that which fits most says best what is wrong.
+        # Where no pair fits, the one that fits most makes the most helpful message.
         branches: dict[str, str] = max(
             self._branches(wanted),
             key=lambda pair: len(wanted.keys() & {*self._reached(pair)}),
@@ -274,11 +274,13 @@ class Space:
             return wanted[name]
 
         self.recipe(choose)
-        problems += [self._not_here(name, reached) for name in wanted if name not in reached]
+        problems += [
+            self._no_such_parameter(name, reached) for name in wanted if name not in reached
+        ]
         return parameters, problems
 
-    def _not_here(self, name: str, reached: Sequence[str]) -> str:
-        """That a setting has no such parameter; another optimizer or scheduler may have it."""
+    def _no_such_parameter(self, name: str, reached: Sequence[str]) -> str:
+        """The problem with a name that no parameter of the setting has."""
         elsewhere = [
             stored
             for stored in self.names()
@@ -291,7 +293,7 @@ class Space:
 
 
 def branch_domain(options: Options) -> Domain:
-    """The choice of an option; nothing to choose where there is one."""
+    """The domain of a branch: its options, or the only one as a fixed value."""
     names = tuple(options)
     return Fixed(names[0]) if len(names) == 1 else Choices(names)
 
@@ -299,8 +301,10 @@ def branch_domain(options: Options) -> Domain:
 def give_each_its_own(
     shared: dict[str, Domain], optimizer: Mapping[str, dict[str, Domain]]
 ) -> None:
-    """A shared rate that is still to be found becomes one for each optimizer that has none, in
-    place: their rates differ by decades."""
+    """Replace a shared rate of `auto` by one for each optimizer that has none, in place.
+
+    The rates of different optimizers differ by decades.
+    """
     without = [parameters for parameters in optimizer.values() if "lr" not in parameters]
     if isinstance(shared.get("lr"), Auto) and len(without) != 1:
         for parameters in without:

@@ -12,13 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
-from lrsearch.redaction import learn, redacted
 from lrsearch.storage.engine import connect
 from lrsearch.storage.identity import watch
 from lrsearch.storage.outages import persist
 from lrsearch.storage.schema import changing, foreign_tables
 from lrsearch.storage.sqlite import BUSY_SECONDS, fault_of, file_of
 from lrsearch.storage.tables import SCHEMA_VERSION, Base, IdentityRow, VersionRow
+from lrsearch.text.redaction import learn, redacted
 
 
 def absolute(url: str) -> str:
@@ -124,7 +124,7 @@ class Database:
             )
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Give all connections back."""
         self.engine.dispose()
 
 

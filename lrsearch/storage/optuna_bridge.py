@@ -47,7 +47,7 @@ _CONSTRAINT = f"{CONSTRAINTS_KEY}:works"
 
 
 def quiet_optuna() -> None:
-    """Keeps Optuna's own lines and experimental warnings off the screen; ours say it once."""
+    """Keep Optuna's own lines and experimental warnings off the screen; ours say it once."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -85,7 +85,7 @@ class Studies:
             return None
 
     def create(self, name: str, mode: Literal["min", "max"], metric: str) -> int:
-        """Makes a study, or finds the one another process has just made; its id."""
+        """Make a study, or find the one another process has just made; its id."""
         study = optuna.create_study(
             storage=self._storage,
             study_name=name,
@@ -101,14 +101,14 @@ class Studies:
         return bool(study.get_trials(deepcopy=False))
 
     def annotate(self, name: str, attributes: Mapping[str, Any]) -> None:
-        """Sets user attributes of a study, for the dashboard."""
+        """Set user attributes of a study, for the dashboard."""
         study = optuna.load_study(study_name=name, storage=self._storage)
         for key, value in attributes.items():
             if study.user_attrs.get(key) != storable(value):
                 study.set_user_attr(key, storable(value))
 
     def delete(self, name: str) -> None:
-        """Removes a study with all its trials."""
+        """Remove a study with all its trials."""
         optuna.delete_study(study_name=name, storage=self._storage)
 
     def suggestions(
@@ -126,7 +126,7 @@ class Studies:
         return Suggestions(study, frozen, given)
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Give all connections back."""
         self._rdb.remove_session()
         self._rdb.engine.dispose()
 
@@ -223,11 +223,11 @@ def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:
 def annotate(
     session: Session, trial_id: int, attributes: Mapping[str, Any], new: bool = False
 ) -> None:
-    """Sets user attributes, columns in the dashboard; `new` ones replace none."""
+    """Set user attributes, columns in the dashboard; `new` ones replace none."""
     table = models.TrialUserAttributeModel
     if not new:
-        mine = table.trial_id == trial_id
-        session.execute(delete(table).where(mine, table.key.in_(attributes)))
+        own_rows = table.trial_id == trial_id
+        session.execute(delete(table).where(own_rows, table.key.in_(attributes)))
     session.add_all(
         table(trial_id=trial_id, key=key, value_json=json.dumps(storable(value)))
         for key, value in attributes.items()
@@ -252,7 +252,7 @@ def report(session: Session, trial_id: int, values: Iterable[tuple[int, float | 
 
 
 def unreport(session: Session, trial_id: int, first: int) -> None:
-    """Takes the values back from evaluation `first` on."""
+    """Take the values back from evaluation `first` on."""
     table = models.TrialIntermediateValueModel
     session.execute(delete(table).where(table.trial_id == trial_id, table.step >= first))
 
@@ -264,7 +264,7 @@ def end(
     value: float | None,
     attributes: Mapping[str, Any],
 ) -> None:
-    """Ends the trial, with a constraint that tells samplers whether the setting works."""
+    """End the trial, with a constraint that tells samplers whether the setting works."""
     trials = models.TrialModel
     state = TrialState.PRUNED
     if outcome == Outcome.COMPLETE:

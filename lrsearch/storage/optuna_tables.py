@@ -14,13 +14,13 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from lrsearch.errors import UserError
-from lrsearch.redaction import redacted
 from lrsearch.storage.database import foreign, no_tables, refuse_file
 from lrsearch.storage.engine import connect
 from lrsearch.storage.optuna_internals import models
 from lrsearch.storage.schema import changing, foreign_tables
 from lrsearch.storage.sqlite import file_of
 from lrsearch.storage.tables import Base, VersionRow
+from lrsearch.text.redaction import redacted
 
 S = TypeVar("S", bound=RDBStorage)
 

@@ -54,20 +54,20 @@ class ColumnStorage(TrialReadingStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        again = sorted(one for one in included_trial_ids if one <= trial_id_greater_than)
+        again = sorted(number for number in included_trial_ids if number <= trial_id_greater_than)
         conditions = [_Trial.trial_id > trial_id_greater_than]
         conditions += [
             _Trial.trial_id.in_(again[at : at + _MOST_IDS])
             for at in range(0, len(again), _MOST_IDS)
         ]
-        found: list[FrozenTrial] = []
+        trials: list[FrozenTrial] = []
         with Session(self.engine) as session:
             models.StudyModel.find_or_raise_by_id(study_id, session)
             for condition in conditions:
-                found += self._read(session, and_(_Trial.study_id == study_id, condition))
+                trials += self._read(session, and_(_Trial.study_id == study_id, condition))
         if states is not None:
-            found = [trial for trial in found if trial.state in states]
-        return sorted(found, key=id_of_trial)
+            trials = [trial for trial in trials if trial.state in states]
+        return sorted(trials, key=id_of_trial)
 
     def _read(self, session: Session, which: ColumnElement[bool]) -> list[FrozenTrial]:
         """Whole trials, but for what is left out of the attributes and intermediate values."""
@@ -197,10 +197,10 @@ def _rows(session: Session, query: Select[*tuple[Any, ...]]) -> Iterable[Any]:
 
 def _read_json(rows: Iterable[Any]) -> Mapping[int, dict[str, Any]]:
     """Attributes by trial."""
-    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    attributes: dict[int, dict[str, Any]] = defaultdict(dict)
     for trial_id, key, text in rows:
-        found[trial_id][key] = json.loads(text)
-    return found
+        attributes[trial_id][key] = json.loads(text)
+    return attributes
 
 
 @lru_cache(maxsize=4096)

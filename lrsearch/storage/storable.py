@@ -14,7 +14,7 @@ from sqlalchemy import JSON, Dialect, Text
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from lrsearch.redaction import redacted
+from lrsearch.text.redaction import redacted
 
 LONGEST_TEXT = 20_000
 """Characters; of a longer text the beginning and the end are kept."""

@@ -86,7 +86,7 @@ class StudyRow(Base):
 
 
 class Leased:
-    """What units and side runs have in common: work that one owner has at a time."""
+    """What trial slots and auxiliary runs have in common: work that one owner has at a time."""
 
     study_id: Mapped[int] = mapped_column(ForeignKey("lrsearch_studies.study_id"), index=True)
     state: Mapped[str] = mapped_column(String(16), default=WorkState.OPEN, index=True)
@@ -110,7 +110,7 @@ class Leased:
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
-class UnitRow(Leased, Base):
+class TrialSlotRow(Leased, Base):
     """One unit of a study's budget: it becomes exactly one finished trial."""
 
     __tablename__ = "lrsearch_units"
@@ -132,7 +132,7 @@ class UnitRow(Leased, Base):
     """The evaluation at which it should have been pruned, but was let go on as a check."""
 
 
-class SideRunRow(Leased, Base):
+class AuxiliaryRunRow(Leased, Base):
     """A run outside the budget: no trial, nothing that samplers, pruners or Optuna hear of."""
 
     __tablename__ = "lrsearch_side_runs"
@@ -142,7 +142,7 @@ class SideRunRow(Leased, Base):
     kind: Mapped[str] = mapped_column(String(16))
     """What it is for; what `number`, `recipe`, `value` and `result` mean is the kind's own."""
     number: Mapped[int] = mapped_column(Integer)
-    """From 0 within its kind. Side runs are claimed in the order in which they were added."""
+    """From 0 within its kind. Auxiliary runs are claimed in the order in which they were added."""
     trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     """The trial whose recipe it trains again; None where there is none."""
     result: Mapped[dict[str, Any] | None] = mapped_column(MeasuredJSON, default=None)

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, update
 from sqlalchemy.exc import DBAPIError
 
 from lrsearch.errors import UserError
-from lrsearch.redaction import redacted
 from lrsearch.storage.database import no_tables, refuse_file, stored_version, unusable
 from lrsearch.storage.optuna_tables import upgrade_tables
 from lrsearch.storage.schema import Step, migrate
 from lrsearch.storage.tables import SCHEMA_VERSION, VersionRow
+from lrsearch.text.redaction import redacted
 
 MIGRATIONS: Mapping[int, Step] = {}
 """By the version that a step starts from; the version after it is one more."""

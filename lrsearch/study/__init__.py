@@ -1,1 +1,1 @@
-"""The study: its tables, its queue of budget units, and all use of Optuna's storage."""
+"""A study: created, resumed, planned, and read."""

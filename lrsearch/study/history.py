@@ -11,16 +11,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, select, true
 from sqlalchemy.orm import Session, sessionmaker
 
-from lrsearch.forecast import Peer, Standing, earlier_moment
-from lrsearch.pruning.rules import Curve, Group, Mode
-from lrsearch.storage.tables import EvaluationRow, UnitRow
-from lrsearch.trajectory import Rates
+from lrsearch.storage.tables import EvaluationRow, TrialSlotRow
+from lrsearch.tuning.forecast import Peer, Standing, earlier_moment
+from lrsearch.tuning.pruners.rules import Curve, Group, Mode
+from lrsearch.tuning.trajectory import Rates
 
 MOST_PEERS = 250
 """More would make a decision slow, and no better."""
 
 # Each evaluation asks these: they are made once, of tables, which is faster than of their classes.
-_epochs, _units = EvaluationRow.__table__.c, UnitRow.__table__.c
+_epochs, _slots = EvaluationRow.__table__.c, TrialSlotRow.__table__.c
 _AROUND = (
     _epochs.study_id == bindparam("study"),
     _epochs.progress > bindparam("low"),
@@ -36,20 +36,20 @@ _PEERS = (
         _epochs.complete,
         _epochs.lr_end,
         _epochs.rate_left,
-        _units.trial_number,
-        _units.value.label("final"),
-        _units.recipe["lr"].as_float().label("peak"),
-        _units.recipe["batch_size"].as_integer().label("batch_size"),
-        _units.recipe[("optimizer", "name")].as_string().label("optimizer"),
+        _slots.trial_number,
+        _slots.value.label("final"),
+        _slots.recipe["lr"].as_float().label("peak"),
+        _slots.recipe["batch_size"].as_integer().label("batch_size"),
+        _slots.recipe[("optimizer", "name")].as_string().label("optimizer"),
     )
-    .join_from(EvaluationRow.__table__, UnitRow.__table__, _units.trial_id == _epochs.trial_id)
-    .where(*_AROUND, _units.trial_id > bindparam("oldest"))
+    .join_from(EvaluationRow.__table__, TrialSlotRow.__table__, _slots.trial_id == _epochs.trial_id)
+    .where(*_AROUND, _slots.trial_id > bindparam("oldest"))
     .order_by(_epochs.evaluation)
 )
 _LATEST = (
-    select(_units.trial_id)
-    .where(_units.study_id == bindparam("study"), _units.trial_id.is_not(None))
-    .order_by(_units.trial_id.desc())
+    select(_slots.trial_id)
+    .where(_slots.study_id == bindparam("study"), _slots.trial_id.is_not(None))
+    .order_by(_slots.trial_id.desc())
     .limit(MOST_PEERS + 1)
 )
 
@@ -102,13 +102,13 @@ class StudyHistory:
         """The last evaluation of each trial that is not complete, and how many a whole one has."""
         rows = self._session.execute(
             select(
-                UnitRow.trial_number,
+                TrialSlotRow.trial_number,
                 func.max(EvaluationRow.evaluation),
                 func.max(EvaluationRow.progress),
             )
-            .join(UnitRow, UnitRow.trial_id == EvaluationRow.trial_id)
+            .join(TrialSlotRow, TrialSlotRow.trial_id == EvaluationRow.trial_id)
             .where(EvaluationRow.study_id == self._study_id, EvaluationRow.complete == false())
-            .group_by(UnitRow.trial_number)
+            .group_by(TrialSlotRow.trial_number)
         )
         return {
             number: (evaluation, round(evaluation / progress))
@@ -160,12 +160,12 @@ class StudyHistory:
         """The trials from number `first` on that have an evaluation, in order of their numbers."""
         rows = self._session.execute(
             select(
-                UnitRow.number, UnitRow.trial_number, UnitRow.outcome, UnitRow.value,
-                EvaluationRow.evaluation, EvaluationRow.value,
+                TrialSlotRow.number, TrialSlotRow.trial_number, TrialSlotRow.outcome,
+                TrialSlotRow.value, EvaluationRow.evaluation, EvaluationRow.value,
             )
-            .join(EvaluationRow, EvaluationRow.trial_id == UnitRow.trial_id)
-            .where(UnitRow.study_id == self._study_id, UnitRow.trial_number >= first)
-            .order_by(UnitRow.trial_number, EvaluationRow.evaluation)
+            .join(EvaluationRow, EvaluationRow.trial_id == TrialSlotRow.trial_id)
+            .where(TrialSlotRow.study_id == self._study_id, TrialSlotRow.trial_number >= first)
+            .order_by(TrialSlotRow.trial_number, EvaluationRow.evaluation)
         )  # fmt: skip
         return [
             Curve(unit, number, [(row[4], row[5]) for row in group], outcome, final)

@@ -9,20 +9,26 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
-from lrsearch.hints import closest
 from lrsearch.queue.leasing import holds
-from lrsearch.redaction import redacted
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.clock import database_now
 from lrsearch.storage.database import Database
-from lrsearch.storage.tables import EvaluationRow, RefusalRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import (
+    AuxiliaryRunRow,
+    EvaluationRow,
+    RefusalRow,
+    StudyRow,
+    TrialSlotRow,
+)
+from lrsearch.text.hints import closest
+from lrsearch.text.redaction import redacted
 
 _NONE = {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0}
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """An open study with units or side runs that are not done."""
+    """An open study with trial slots or auxiliary runs that are not done."""
 
     study_id: int
     name: str
@@ -46,16 +52,16 @@ class StudyStatus:
     priority: int
     counts: Mapping[str, int]
     """Units by their state."""
-    side_counts: Mapping[str, int]
-    """Side runs by their state."""
+    auxiliary_counts: Mapping[str, int]
+    """Auxiliary runs by their state."""
     refusals: Mapping[str, str]
     """Why some hosts leave it alone."""
     checkpoints: str
 
     @property
     def work(self) -> Mapping[str, int]:
-        """Units and side runs together by their state."""
-        return {state: count + self.side_counts[state] for state, count in self.counts.items()}
+        """Trial slots and auxiliary runs together by their state."""
+        return {state: count + self.auxiliary_counts[state] for state, count in self.counts.items()}
 
     @property
     def shown_state(self) -> str:
@@ -76,14 +82,16 @@ def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserEr
 
 def status_of(database: Database, name: str) -> StudyStatus:
     """One study by name. Raises UserError listing those there are."""
-    studies = Shelf(database.session).statuses()
+    studies = StudyIndex(database.session).statuses()
     for study in studies:
         if study.name == name:
             return study
     raise no_such_study(database, name, [study.name for study in studies])
 
 
-def _counted(session: Session, table: type[UnitRow | SideRunRow]) -> dict[int, dict[str, int]]:
+def _counted(
+    session: Session, table: type[TrialSlotRow | AuxiliaryRunRow]
+) -> dict[int, dict[str, int]]:
     """How many rows of each study are in each state; runs that were dropped count nowhere."""
     counted: dict[int, dict[str, int]] = {}
     for study_id, state, count in session.execute(
@@ -95,7 +103,7 @@ def _counted(session: Session, table: type[UnitRow | SideRunRow]) -> dict[int, d
     return counted
 
 
-class Shelf:
+class StudyIndex:
     """Reads and marks the studies of a database."""
 
     def __init__(self, session: sessionmaker[Session]) -> None:
@@ -107,7 +115,7 @@ class Shelf:
             select(table.state)
             .where(table.study_id == StudyRow.study_id, table.state != WorkState.DONE)
             .exists()
-            for table in (UnitRow, SideRunRow)
+            for table in (TrialSlotRow, AuxiliaryRunRow)
         ]
         query = (
             select(StudyRow.study_id, StudyRow.name, StudyRow.runs)
@@ -122,7 +130,10 @@ class Shelf:
     def statuses(self) -> list[StudyStatus]:
         """All studies, the oldest first."""
         with self._session() as session:
-            units, side_runs = _counted(session, UnitRow), _counted(session, SideRunRow)
+            units, auxiliary_runs = (
+                _counted(session, TrialSlotRow),
+                _counted(session, AuxiliaryRunRow),
+            )
             refusals: dict[int, dict[str, str]] = {}
             for row in session.scalars(select(RefusalRow)):
                 refusals.setdefault(row.study_id, {})[row.host] = row.reason
@@ -134,7 +145,7 @@ class Shelf:
                     stopped=row.stopped,
                     priority=row.priority,
                     counts=_NONE | units.get(row.study_id, {}),
-                    side_counts=_NONE | side_runs.get(row.study_id, {}),
+                    auxiliary_counts=_NONE | auxiliary_runs.get(row.study_id, {}),
                     refusals=refusals.get(row.study_id, {}),
                     checkpoints=row.record["checkpoints"],
                 )
@@ -142,8 +153,8 @@ class Shelf:
             ]
 
     def running_now(self, study_id: int) -> int:
-        """How many units and side runs of a study have an owner whose lease holds."""
-        tables: tuple[type[UnitRow | SideRunRow], ...] = (UnitRow, SideRunRow)
+        """How many trial slots and auxiliary runs of a study have an owner whose lease holds."""
+        tables: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
         with self._session() as session:
             return sum(
                 session.scalar(
@@ -158,13 +169,13 @@ class Shelf:
             )
 
     def delete(self, study_id: int) -> None:
-        """Removes a study from lrsearch's tables."""
+        """Remove a study from lrsearch's tables."""
         with self._session.begin() as session:
-            for table in (EvaluationRow, RefusalRow, SideRunRow, UnitRow, StudyRow):
+            for table in (EvaluationRow, RefusalRow, AuxiliaryRunRow, TrialSlotRow, StudyRow):
                 session.execute(delete(table).where(table.study_id == study_id))
 
     def refuse(self, study_id: int, host: str, reason: str) -> None:
-        """Records why a host leaves a study alone."""
+        """Record why a host leaves a study alone."""
         with self._session.begin() as session:
             session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
             if session.get(StudyRow, study_id, with_for_update=True) is None:

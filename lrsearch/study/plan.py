@@ -1,4 +1,4 @@
-"""The plan of a study: what each unit of its budget is given beforehand."""
+"""The plan of a study: what each trial slot is given beforehand."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrsearch.config.settings import Settings
 from lrsearch.errors import UserError
-from lrsearch.samplers import enumerates
 from lrsearch.seeds import derived_seed
+from lrsearch.settings import Settings
+from lrsearch.tuning.samplers import enumerates
 
 LARGEST_GRID = 100_000
 
-PlannedUnit = tuple[dict[str, Any], int]
+PlannedSlot = tuple[dict[str, Any], int]
 """Given parameters of the trial, and its seed."""
 
 
-def plan_units(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) -> list[PlannedUnit]:
-    """The units of the whole budget. A larger budget only adds to the end.
+def plan_slots(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) -> list[PlannedSlot]:
+    """The trial slots of the whole budget. A larger budget only adds to the end.
 
     First what `study.try_first` names, then the parameters `earlier` of another study, then the
     grid in a random order that the seed fixes, or else trials whose `study.balance` branches take

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.evaluation import Evaluation
 from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.storage.evaluations import COLUMNS, from_columns
-from lrsearch.storage.tables import EvaluationRow, SideRunRow, StudyRow, UnitRow
+from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
 
 if TYPE_CHECKING:
     from lrsearch.confirm.result import Confirmation
@@ -30,7 +30,7 @@ class Running:
     lr: float | None
 
     @classmethod
-    def of(cls, unit: UnitRow, last: Evaluation | None) -> Running:
+    def of(cls, unit: TrialSlotRow, last: Evaluation | None) -> Running:
         """A running trial with its last evaluation, if it has any."""
         return cls(
             trial=unit.trial_number,
@@ -61,7 +61,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class SideRun:
+class AuxiliaryRun:
     """A run outside the budget."""
 
     kind: str
@@ -106,36 +106,36 @@ class Snapshot:
     """Why it is not open."""
     hand_back: bool
     """Whether running trials are to be handed back."""
-    side_runs: list[SideRun] = field(default_factory=list)
+    auxiliary_runs: list[AuxiliaryRun] = field(default_factory=list)
 
     @property
-    def side_running(self) -> list[Running]:
-        """The side runs at work that train a trial's recipe again."""
+    def auxiliary_running(self) -> list[Running]:
+        """The auxiliary runs at work that train a trial's recipe again."""
         return [
             run.as_running()
-            for run in self.side_runs
+            for run in self.auxiliary_runs
             if run.state == WorkState.RUNNING and run.kind != RunKind.RANGE_TEST
         ]
 
     @property
-    def range_test(self) -> SideRun | None:
+    def range_test(self) -> AuxiliaryRun | None:
         """The range test, as long as trials wait for it."""
         tests = (
             run
-            for run in self.side_runs
+            for run in self.auxiliary_runs
             if run.kind == RunKind.RANGE_TEST and run.state != WorkState.DONE
         )
         return next(tests, None)
 
     @property
-    def side_done(self) -> int:
-        """How many side runs have ended."""
-        return sum(run.state == WorkState.DONE for run in self.side_runs)
+    def auxiliary_done(self) -> int:
+        """How many auxiliary runs have ended."""
+        return sum(run.state == WorkState.DONE for run in self.auxiliary_runs)
 
     @property
     def owners(self) -> list[str]:
         """Those who are at work."""
-        side = [run.owner or "" for run in self.side_runs if run.state == WorkState.RUNNING]
+        side = [run.owner or "" for run in self.auxiliary_runs if run.state == WorkState.RUNNING]
         return [*(one.owner for one in self.running), *side]
 
 
@@ -150,8 +150,8 @@ class Progress:
         """The total, what runs and how far it is, and why the sweep was stopped, if it was."""
         latest = (
             select(EvaluationRow.trial_id, func.max(EvaluationRow.step).label("step"))
-            .join(UnitRow, UnitRow.trial_id == EvaluationRow.trial_id)
-            .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.RUNNING)
+            .join(TrialSlotRow, TrialSlotRow.trial_id == EvaluationRow.trial_id)
+            .where(TrialSlotRow.study_id == self._study_id, TrialSlotRow.state == WorkState.RUNNING)
             .group_by(EvaluationRow.trial_id)
             .subquery()
         )
@@ -161,31 +161,35 @@ class Progress:
                     StudyRow.study_id == self._study_id
                 )
             ).one()
-            total = session.scalar(select(func.count()).where(UnitRow.study_id == self._study_id))
+            total = session.scalar(
+                select(func.count()).where(TrialSlotRow.study_id == self._study_id)
+            )
             rows = session.execute(
-                select(UnitRow, *COLUMNS[1:-1])
-                .outerjoin(latest, latest.c.trial_id == UnitRow.trial_id)
+                select(TrialSlotRow, *COLUMNS[1:-1])
+                .outerjoin(latest, latest.c.trial_id == TrialSlotRow.trial_id)
                 .outerjoin(
                     EvaluationRow,
                     (EvaluationRow.trial_id == latest.c.trial_id)
                     & (EvaluationRow.step == latest.c.step),
                 )
-                .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.RUNNING)
-                .order_by(UnitRow.number)
+                .where(
+                    TrialSlotRow.study_id == self._study_id, TrialSlotRow.state == WorkState.RUNNING
+                )
+                .order_by(TrialSlotRow.number)
             ).all()
         running = [
             Running.of(unit, None if columns[0] is None else from_columns(*columns))
             for unit, *columns in rows
         ]
-        return Snapshot(total or 0, running, state, stopped, hand_back, self.side_runs())
+        return Snapshot(total or 0, running, state, stopped, hand_back, self.auxiliary_runs())
 
-    def side_runs(self) -> list[SideRun]:
+    def auxiliary_runs(self) -> list[AuxiliaryRun]:
         """The runs outside the budget, in the order in which they were added."""
-        row = SideRunRow
+        row = AuxiliaryRunRow
         is_running = case((row.state == WorkState.RUNNING, row.result), else_=None)
         with self._session() as session:
             return [
-                SideRun(*columns)
+                AuxiliaryRun(*columns)
                 for columns in session.execute(
                     select(
                         row.kind, row.number, row.trial_number, row.seed, row.state, row.owner,
@@ -198,25 +202,29 @@ class Progress:
 
     def finished(self, after: int = 0) -> list[Finished]:
         """The trials that ended, in the order in which they did, from order `after` + 1 on."""
-        return self._ended(UnitRow.finish_order > after)
+        return self._ended(TrialSlotRow.finish_order > after)
 
     def ended(self, trial: int) -> Finished | None:
         """A trial that ended, by its number; None where there is none."""
-        return next(iter(self._ended(UnitRow.trial_number == trial)), None)
+        return next(iter(self._ended(TrialSlotRow.trial_number == trial)), None)
 
     def count_ended(self) -> int:
         """How many trials have ended."""
-        ended = (UnitRow.study_id == self._study_id) & (UnitRow.state == WorkState.DONE)
+        ended = (TrialSlotRow.study_id == self._study_id) & (TrialSlotRow.state == WorkState.DONE)
         with self._session() as session:
             return session.scalar(select(func.count()).where(ended)) or 0
 
     def _ended(self, which: ColumnElement[bool]) -> list[Finished]:
-        columns = UnitRow.__table__.columns
+        columns = TrialSlotRow.__table__.columns
         with self._session() as session:
             rows = session.execute(
                 select(*columns)
-                .where(UnitRow.study_id == self._study_id, UnitRow.state == WorkState.DONE, which)
-                .order_by(UnitRow.finish_order, UnitRow.unit_id)
+                .where(
+                    TrialSlotRow.study_id == self._study_id,
+                    TrialSlotRow.state == WorkState.DONE,
+                    which,
+                )
+                .order_by(TrialSlotRow.finish_order, TrialSlotRow.unit_id)
             ).all()
         return [
             Finished(
@@ -237,16 +245,16 @@ class Progress:
 
     def best(self, count: int, mode: str) -> list[tuple[int, float]]:
         """Numbers and values of the best complete trials, the best first."""
-        order = UnitRow.value if mode == "min" else UnitRow.value.desc()
+        order = TrialSlotRow.value if mode == "min" else TrialSlotRow.value.desc()
         with self._session() as session:
             rows = session.execute(
-                select(UnitRow.trial_number, UnitRow.value)
+                select(TrialSlotRow.trial_number, TrialSlotRow.value)
                 .where(
-                    UnitRow.study_id == self._study_id,
-                    UnitRow.outcome == Outcome.COMPLETE,
-                    UnitRow.value.is_not(None),
+                    TrialSlotRow.study_id == self._study_id,
+                    TrialSlotRow.outcome == Outcome.COMPLETE,
+                    TrialSlotRow.value.is_not(None),
                 )
-                .order_by(order, UnitRow.finish_order, UnitRow.unit_id)
+                .order_by(order, TrialSlotRow.finish_order, TrialSlotRow.unit_id)
                 .limit(count)
             )
             return [(number or 0, value or 0.0) for number, value in rows]

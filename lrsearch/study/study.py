@@ -15,23 +15,23 @@ from sqlalchemy.exc import IntegrityError
 from lrsearch import __version__
 from lrsearch.config.batches import cut_batches
 from lrsearch.config.ranges import with_ranges
-from lrsearch.config.settings import Settings
 from lrsearch.confirm.runs import advance
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
 from lrsearch.range_test.stored import ask_for_ranges, found_ranges, try_again
-from lrsearch.redaction import redacted
-from lrsearch.shell import command, name_word
+from lrsearch.settings import Settings
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.states import StudyState
 from lrsearch.storage.database import Database, beside
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.index import no_such_study
-from lrsearch.study.plan import plan_units
+from lrsearch.study.plan import plan_slots
 from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
 
 if TYPE_CHECKING:
     # Reading commands come here, too, and have no use for Optuna.
@@ -78,7 +78,7 @@ def open_study(
     studies: Studies,
     checkpoints: str | None = None,
 ) -> OpenStudy:
-    """Makes the study with all units of its budget, or resumes it.
+    """Make the study with all slots of its budget, or resume it.
 
     `checkpoints` is the folder or URL that was given for them, None where none was. Raises
     UserError, naming each difference and the two ways out, when the stored study searches
@@ -128,8 +128,8 @@ def _create(
     earlier: WarmStart,
     checkpoints: str | None,
 ) -> StudyRow | None:
-    """Writes the row and all units in one transaction; the row, if another process was first."""
-    units = plan_units(settings, earlier.parameters)
+    """Write the row and all slots in one transaction; the row, if another process was first."""
+    slots = plan_slots(settings, earlier.parameters)
     record = {
         "data": None if info is None else info.to_json(),
         "versions": versions(),
@@ -153,7 +153,7 @@ def _create(
             )
             session.flush()
             ask_for_ranges(session, settings, study_id)
-            Queue.add_to(session, study_id, units)
+            Queue.add_to(session, study_id, slots)
     except IntegrityError:
         return find_row(database, study_id)
     return None
@@ -190,14 +190,14 @@ def _resume(
     if row.state != StudyState.OPEN:
         notes.append(f"no longer {_HALTED[row.state].format(in_short(row.stopped or ''))}")
     queue = Queue(database.session, row.study_id)
-    units = plan_units(settings, WarmStart.from_json(row.record["warm_start"]).parameters)
+    slots = plan_slots(settings, WarmStart.from_json(row.record["warm_start"]).parameters)
     if now["sampler"] != last["sampler"]:
-        queue.replan(units)
-    notes += _resized(queue, units)
+        queue.replan(slots)
+    notes += _resized(queue, slots)
     with database.session.begin() as session:
-        mine = StudyRow.study_id == row.study_id
+        study = StudyRow.study_id == row.study_id
         # Locks the row: its range test may end at the same moment.
-        session.execute(update(StudyRow).where(mine).values(runs=StudyRow.runs + 1))
+        session.execute(update(StudyRow).where(study).values(runs=StudyRow.runs + 1))
         stored = session.get_one(StudyRow, row.study_id)
         settings = with_ranges(settings, found_ranges(stored.record))
         try_again(session, row.study_id)
@@ -216,11 +216,11 @@ def _resume(
     )
 
 
-def _resized(queue: Queue, units: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:
-    """Adds what a plan has more, or takes away what it has less; what to say of that."""
-    before, wanted = queue.planned(), len(units)
+def _resized(queue: Queue, slots: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:
+    """Add what a plan has more, or remove what it has less; return what to say of that."""
+    before, wanted = queue.planned(), len(slots)
     if wanted > before:
-        queue.add(units[before:], first=before)
+        queue.add(slots[before:], first=before)
         return [f"extended from {before} to {wanted} trials"]
     if wanted == before:
         return []
@@ -308,7 +308,7 @@ def _attributes(settings: Settings, info: DataInfo | None) -> dict[str, Any]:
 
 
 def fallback_warning(info: DataInfo) -> str:
-    """Says that other data stand in for those that were asked for."""
+    """Say that other data stand in for those that were asked for."""
     return f"not {info.wanted}: {info.name} stand in for it ({info.fallback_reason})"
 
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from sqlalchemy import select
 
-from lrsearch.config.settings import MetricSettings, Settings
 from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.errors import UserError
 from lrsearch.recipe import Recipe
+from lrsearch.settings import MetricSettings, Settings
 from lrsearch.space.refit import refit
 from lrsearch.storage.database import Database
 from lrsearch.storage.tables import StudyRow
@@ -38,7 +38,7 @@ class WarmStart:
         """Plain values; None where there was no other study."""
         if self.study is None:
             return None
-        parameters = [dict(one) for one in self.parameters]
+        parameters = [dict(parameters) for parameters in self.parameters]
         return {"study": self.study, "trials": list(self.trials), "parameters": parameters}
 
     @classmethod
@@ -68,8 +68,8 @@ def warm_start(settings: Settings, database: Database) -> WarmStart:
     metric = MetricSettings(**row.config["metric"])
     with database.session() as session:
         confirmation = read_confirmation(session, row.study_id)
-    found = ranked(Progress(database.session, row.study_id).finished(), metric.mode)
-    best = confirmed_first(found, lambda trial: trial.trial, confirmation)
+    trials_by_value = ranked(Progress(database.session, row.study_id).finished(), metric.mode)
+    best = confirmed_first(trials_by_value, lambda trial: trial.trial, confirmation)
     if not best:
         raise UserError(f"study.warm_start: no trial of {name} has completed yet")
     trials: list[int] = []

@@ -8,10 +8,10 @@ from typing import Any, NoReturn, TypeVar
 import torch
 
 from lrsearch.errors import OwnCodeError, UserError
-from lrsearch.targets import call_own
+from lrsearch.measures.build import Fitted
+from lrsearch.own_code import call_own
 from lrsearch.training.batches import training_batches
 from lrsearch.training.loop import autocast_of
-from lrsearch.training.losses import Fitted
 from lrsearch.training.task import Task
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from lrsearch.data.parts import Part
 from lrsearch.training.batches import evaluation_batches
 
 if TYPE_CHECKING:
-    from lrsearch.training.losses import Measure
+    from lrsearch.measures.build import MeasureFunction
 
 BATCH = 1024
 
@@ -20,7 +20,7 @@ BATCH = 1024
 def mean_scores(
     forward: Callable[[torch.Tensor], torch.Tensor],
     part: Part,
-    measures: Mapping[str, Measure],
+    measures: Mapping[str, MeasureFunction],
     device: torch.device,
     autocast: AbstractContextManager[object],
     batch: int | None = None,

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from lrsearch.group_rules import GroupRule
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.parameters.durations import Duration, Length
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Duration, Length
 
 
 @dataclass(frozen=True)

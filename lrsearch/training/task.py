@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from lrsearch.data.parts import Parts
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.durations import Length
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lrsearch.training.losses import Measure
+    from lrsearch.measures.build import MeasureFunction
 
 
 class OutOfMemory(Exception):
@@ -42,8 +42,8 @@ class Task:
     recipe: Recipe
     settings: TrainSettings
     length: Length
-    loss: Measure
-    metrics: Mapping[str, Measure]
+    loss: MeasureFunction
+    metrics: Mapping[str, MeasureFunction]
     seed: int
     device: torch.device
     crop: int = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lrsearch.formatting import number
+from lrsearch.text.formatting import number
 
 WINDOW = 25
 """Steps between two looks at the device."""

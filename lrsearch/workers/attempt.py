@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from lrsearch.auxiliary import Values
 from lrsearch.checkpoints.store import Checkpoints, Store
-from lrsearch.config.settings import Settings
 from lrsearch.objectives.base import Objective
+from lrsearch.queue.auxiliary_runs import Values
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.queue import Queue
+from lrsearch.settings import Settings
 from lrsearch.states import Outcome
 from lrsearch.storage.outages import (
     Contact,
@@ -63,7 +63,7 @@ class Attempts:
         return f"{self.settings.study.name}-{self.queue.study_id}"
 
     def lease(self, renew: Callable[[], Orders], died: Callable[[str], None]) -> Lease:
-        """Keeps what is claimed, minds the study's time, and hears when to hand it back.
+        """Keep what is claimed, mind the study's time, and hear when to hand it back.
 
         `died(cause)` records that the training has ended this worker.
         """
@@ -169,7 +169,7 @@ def bring_to_end(
     give_back: Callable[[], None],
     is_over: Callable[[], bool],
 ) -> None:
-    """Works under the lease; hands back when told to, and leaves what was lost.
+    """Work under the lease; hand back when told to, and leave what was lost.
 
     `is_over` asks the database whether anybody has brought it to its end.
     """
@@ -194,7 +194,7 @@ def bring_to_end(
 
 
 def _hand_back(give_back: Callable[[], None], log: WorkLog) -> bool:
-    """Hands back at once; whether it was lost. Without the database, the lease runs out."""
+    """Hand back at once; whether it was lost. Without the database, the lease runs out."""
     try:
         with refusals_in_words():
             give_back()

@@ -27,7 +27,7 @@ class Heartbeat:
         os.set_blocking(descriptor, False)
 
     def __call__(self, limit: float) -> None:
-        """Says that the process runs, and for how many seconds it may be silent after this."""
+        """Say that the process runs, and for how many seconds it may be silent after this."""
         with contextlib.suppress(OSError):  # the parent is gone, or stopped and does not read
             os.write(self._descriptor, f"{limit!r}\n".encode())
 
@@ -65,5 +65,5 @@ class Heard:
         self._silence = 0.0
 
     def close(self) -> None:
-        """Frees the pipe."""
+        """Free the pipe."""
         os.close(self._read)

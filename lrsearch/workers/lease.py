@@ -59,7 +59,7 @@ class Lease:
         return not self.lost and self._clock() - self._renewed < self._seconds
 
     def reach(self, ask: Callable[[], Orders]) -> Orders | None:
-        """Asks the database something that renews the lease, too; None when it does not answer.
+        """Ask the database something that renews the lease, too; None when it does not answer.
 
         Raises LeaseLost, and errors that do not pass.
         """

@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.formatting import number
-from lrsearch.loggers.catalogue import TrialLog
-from lrsearch.pruning.rules import Peers, Pruner, Running
+from lrsearch.loggers import TrialLog
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.trial_claims import Row, TrialClaim, TrialClaims
+from lrsearch.settings import MetricSettings
 from lrsearch.storage.evaluations import to_columns
 from lrsearch.storage.outages import Trouble, in_words, refusals_in_words, trouble
+from lrsearch.text.formatting import number
 from lrsearch.training.loop import Diverged, Stopped
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
+from lrsearch.tuning.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
 
 
@@ -57,7 +57,7 @@ class Outbox:
             self._replace_from = min(first, self._replace_from or first)
 
     def flush(self) -> Orders:
-        """Writes all that waits, and renews the lease.
+        """Write all that waits, and renew the lease.
 
         Raises LeaseLost, database errors, and ValuesRefused where the values are refused: they
         are dropped then, so that the lease can still be renewed and the trial be ended.
@@ -156,18 +156,18 @@ class Reporter:
             raise Pruned
 
     def progress(self) -> None:
-        """Tells the watch that the training goes on."""
+        """Record that the training goes on."""
         self.lease.stall.progress()
 
     def restore(self, history: Sequence[Evaluation]) -> None:
-        """Makes the evaluations of a checkpoint, and no others, the trial's own so far."""
+        """Make the evaluations of a checkpoint, and no others, the trial's own so far."""
         self.values = []
         rows = [self._row(evaluation) for evaluation in history]
         if rows or self.earlier:
             self.outbox.replace(rows, first=1)
 
     def rewind(self, epoch: float) -> int:
-        """Forgets what earlier attempts reported from `epoch` on; the index of what comes next."""
+        """Forget what earlier attempts reported from `epoch` on; the index of what comes next."""
         if self.earlier and not self.values:
             self.values = [one.value for one in self.earlier if one.epoch < epoch]
             self.outbox.replace([], first=len(self.values) + 1)

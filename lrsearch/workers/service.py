@@ -11,29 +11,29 @@ from sqlalchemy.exc import DBAPIError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.loggers.catalogue import build_logger
-from lrsearch.objective import build_objective
-from lrsearch.pruning.catalogue import build_pruner
+from lrsearch.loggers import build_logger
+from lrsearch.objectives.builtin import build_objective
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
-from lrsearch.redaction import redacted
-from lrsearch.shell import command, name_word
+from lrsearch.settings import QueueSettings
 from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database, unusable, why
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.outages import Contact, Waits, passes, persist, refusals_in_words
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.follow_up import follow_up
-from lrsearch.study.index import Shelf, Waiting
+from lrsearch.study.index import StudyIndex, Waiting
 from lrsearch.study.study import find_row, load_row
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
+from lrsearch.tuning.pruners import build_pruner
 from lrsearch.workers.attempt import Attempts
+from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
 from lrsearch.workers.here import Here
-from lrsearch.workers.side_worker import AuxiliaryWorker
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
@@ -55,7 +55,7 @@ class Service:
         self._here, self._only, self._until_empty, self._stop = here, only, until_empty, stop
         self._studies = Studies(here.url)
         self._database = Database(here.url, self._studies.engine)
-        self._shelf = Shelf(self._database.session)
+        self._index = StudyIndex(self._database.session)
         self._contact = Contact()
         self._loaded: tuple[Waiting, _Workers] | None = None
         self._refused: dict[tuple[int, int], float] = {}
@@ -74,7 +74,7 @@ class Service:
         while not self._stop.is_set():
             try:
                 with refusals_in_words():
-                    waiting = self._shelf.waiting(self._only)
+                    waiting = self._index.waiting(self._only)
                     worked = any(self._work_on(study) for study in waiting)
                     is_over = self._until_empty and not worked and not self._left(waiting)
                     if is_over or not (worked or is_idle):
@@ -98,7 +98,7 @@ class Service:
         _log.info("told to stop")
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Give all connections back."""
         gc.unfreeze()  # extensions that count what is left at the end would complain
         self._studies.close()
 
@@ -106,7 +106,7 @@ class Service:
         """Why nothing is done here about studies that are not at their end."""
         refused = {study.study_id for study in waiting if self._is_refused(study)}
         said = []
-        for study in self._shelf.statuses():
+        for study in self._index.statuses():
             if self._only not in (None, study.name) or study.shown_state == WorkState.DONE:
                 continue
             if study.state != StudyState.OPEN:
@@ -124,7 +124,7 @@ class Service:
         return QueueSettings().lease if self._loaded is None else self._loaded[1].lease
 
     def _work_on(self, study: Waiting) -> bool:
-        """Brings one unit or side run of a study to its end; false when it has none for us."""
+        """Bring one trial or auxiliary run of a study to its end; false when it has none for us."""
         if self._is_refused(study):
             return False
         workers = self._load(study)
@@ -153,10 +153,10 @@ class Service:
             if self._only is not None and self._until_empty:
                 raise UserError(reason) from error
             _log.warning("the study %s is left alone: %s", study.name, reason)
-            self._shelf.refuse(study.study_id, host_name(), reason)
+            self._index.refuse(study.study_id, host_name(), reason)
             self._refused[study.study_id, study.runs] = time.monotonic() + SECOND_LOOK
             return None
-        self._shelf.accept(study.study_id, host_name())
+        self._index.accept(study.study_id, host_name())
         self._loaded = (study, workers)
         _log.info("%s: %s", study.name, workers.device)
         # What is loaded stays: the garbage collector need not look through it during training.
@@ -196,34 +196,34 @@ def _in_short(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class _Workers:
-    """What serves one study: its range test first, if it has one, its units, its side runs."""
+    """What serves one study: a range test first, if it has one, then trials, then other runs."""
 
-    units: Worker
-    side_runs: AuxiliaryWorker
+    trials: Worker
+    auxiliary_runs: AuxiliaryWorker
 
     @property
     def lease(self) -> float:
         """Seconds."""
-        return self.units.claims.terms.lease
+        return self.trials.claims.terms.lease
 
     @property
     def device(self) -> str:
         """It trains on."""
-        return self.units.objective.device_name
+        return self.trials.objective.device_name
 
     def work(self, take_over: bool) -> bool:
-        """Brings one unit or side run to its end; false when there is none."""
-        if self.units.settings.space.to_find:
+        """Bring one trial or auxiliary run to its end; false when there is none."""
+        if self.trials.settings.space.to_find:
             # Nothing can be suggested yet. Once the range is found, this study is loaded again.
-            first = self.side_runs.claims.claim(take_over, RunKind.RANGE_TEST)
+            first = self.auxiliary_runs.claims.claim(take_over, RunKind.RANGE_TEST)
             if first is not None:
-                self.side_runs.run(first)
+                self.auxiliary_runs.run(first)
             return first is not None
-        if (claim := self.units.claims.claim(take_over)) is not None:
-            self.units.run(claim)
+        if (claim := self.trials.claims.claim(take_over)) is not None:
+            self.trials.run(claim)
             return True
-        if (side := self.side_runs.claims.claim(take_over)) is not None:
-            self.side_runs.run(side)
+        if (side := self.auxiliary_runs.claims.claim(take_over)) is not None:
+            self.auxiliary_runs.run(side)
             return True
         return False
 

@@ -67,7 +67,7 @@ class StallWatch:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Watches what happens in the block; what comes before the first step may take long."""
+        """Watch what happens in the block; what comes before the first step may take long."""
         self._reported_at = self._longest_gap = None
         self._idle, self._looked, self._first = 0.0, self._clock(), self._beats
         over = threading.Event()
@@ -148,7 +148,7 @@ class StallWatch:
                 return
 
     def _end(self, seconds: float) -> None:
-        """Says why, records it, and ends the process, whatever fails of that."""
+        """Say why, record it, and end the process, whatever fails of that."""
         # The log or the database may be what hangs.
         backstop = threading.Timer(_LAST_WORDS, self._end_process, [EXIT_CODE])
         backstop.daemon = True

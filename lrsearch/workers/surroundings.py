@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from lrsearch.redaction import GuardedOutput
+from lrsearch.text.redaction import GuardedOutput
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]

@@ -1,13 +1,13 @@
-"""What a worker's log says of one trial or side run."""
+"""What a worker's log says of one trial or auxiliary run."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
 
-from lrsearch.formatting import duration, number
 from lrsearch.queue.endings import Ending
 from lrsearch.states import in_words
+from lrsearch.text.formatting import duration, number
 
 _log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A worker on one study: brings claimed units to their end."""
+"""A worker on one study: brings claimed trials to their end."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
-from lrsearch.forecast import History
-from lrsearch.loggers.catalogue import LoggedTrial, OpenLog, TrialLog, flat
-from lrsearch.pruning.rules import Pruner
+from lrsearch.loggers import LoggedTrial, OpenLog, TrialLog, flat
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.recipe import Recipe
-from lrsearch.samplers import Order, build_sampler
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
+from lrsearch.tuning.forecast import History
+from lrsearch.tuning.pruners.rules import Pruner
+from lrsearch.tuning.samplers import Order, build_sampler
 from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
 from lrsearch.workers.reporter import Outbox, Reporter, ValuesRefused
 from lrsearch.workers.work_log import WorkLog
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Works on the units of one study."""
+    """Works on the trials of one study."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Worker:
         self.open_log = open_log
 
     def run(self, claim: TrialClaim) -> None:
-        """Brings one unit to its end, hands it back when told to, or leaves it if it was lost."""
+        """Bring one trial to its end, hand it back when told to, or leave it if it was lost."""
         started = time.perf_counter()
         name, metric = self.settings.study.name, self.settings.metric.name
         log = WorkLog(name, f"trial {claim.trial_number}", metric)
@@ -154,7 +154,7 @@ class Worker:
         return build_sampler(sampler, order)
 
     def _finish(self, claim: TrialClaim, outbox: Outbox, outcome: Ending, seconds: float) -> Ending:
-        """Writes how the trial ended; what was written."""
+        """Write how the trial ended; what was written."""
 
         def write(ended: Ending) -> None:
             if self.claims.is_finished(claim):
@@ -172,19 +172,21 @@ class Worker:
     def _keep_best(
         self, claim: TrialClaim, value: float, weights: Mapping[str, torch.Tensor]
     ) -> None:
-        """Keeps the final weights if the trial is among the best, and drops those it displaces."""
+        """Keep the final weights if the trial is among the best, and drop those it displaces."""
         keep = self.settings.train.keep_best
         if not keep:
             return
         progress = Progress(self.claims.session, self.claims.study_id)
         sign = 1.0 if self.settings.metric.mode == "min" else -1.0
         best = progress.best(keep, self.settings.metric.mode)
-        ranked = sorted([*best, (claim.trial_number, value)], key=lambda one: sign * one[1])[:keep]
+        ranked = sorted([*best, (claim.trial_number, value)], key=lambda trial: sign * trial[1])[
+            :keep
+        ]
         numbers = {number for number, _ in ranked}
         if claim.trial_number in numbers:
             store, folder = self.attempts.store, self.attempts.folder
             store.keep_weights(folder, claim.trial_number, weights)
-            store.drop_weights(folder, [one for one in store.kept(folder) if one not in numbers])
+            store.drop_weights(folder, [kept for kept in store.kept(folder) if kept not in numbers])
 
 
 def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from synthetic import recipe, settings_for, study_of, trial
 
 from lrsearch.analysis.frontier import Frontier, find_frontier
 from lrsearch.analysis.study_data import TrialData
-from lrsearch.figures.rates import divergence
+from lrsearch.plots.interactive.rates import divergence
 
 
 def frontier_of(trials: list[TrialData]) -> Frontier:

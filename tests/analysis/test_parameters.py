@@ -7,7 +7,7 @@ import random
 from lrsearch.analysis.columns import recipe_columns
 from lrsearch.analysis.edges import _bounds, _path
 from lrsearch.analysis.parameters import asked
-from lrsearch.group_rules import GroupRule
+from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.space.domains import Choices, Fixed, FloatRange
 from lrsearch.space.space import Space
 

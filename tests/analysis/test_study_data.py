@@ -17,7 +17,7 @@ from lrsearch.analysis.study_data import (
     shown_curves,
 )
 from lrsearch.errors import UserError
-from lrsearch.figures.study import CURVES, RATES, study_figures
+from lrsearch.plots.interactive.study import CURVES, RATES, study_figures
 from lrsearch.states import Outcome
 
 EVALUATIONS = 7

@@ -22,7 +22,7 @@ from small_training import small_task, timeless
 
 from lrsearch.checkpoints.pace import Pace
 from lrsearch.checkpoints.store import Store
-from lrsearch.resumable import Resumable
+from lrsearch.objectives.resumable import Resumable
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.loop import Training
 from lrsearch.training.settings import TrainSettings

@@ -7,11 +7,11 @@ from typing import Any, Optional, Union
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.registry import parameters_of
+from lrsearch.settings import Settings
 from lrsearch.space.domains import FloatRange, IntRange
 from lrsearch.study.study import differences
 

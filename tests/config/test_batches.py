@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.batches import cut_batches, fit_batches
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.space.domains import IntRange, PowersOfTwo
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import new_configuration, stored_settings
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.settings import Settings
 
 
 def changed(**sections: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from dataclasses import fields, replace
 
 import pytest
 
+from lrsearch.cli.catalogue import find_sweeps
+from lrsearch.cli.compose import load_configuration, load_settings
 from lrsearch.config.load import RUNTIME, STORED, new_configuration, stored_settings, with_space
-from lrsearch.config.settings import RuntimeSettings, Settings
-from lrsearch.entry.catalogue import find_sweeps
-from lrsearch.entry.compose import load_configuration, load_settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.settings import RuntimeSettings, Settings
 
 
 @pytest.mark.parametrize("sweep", sorted(find_sweeps()))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import stored_settings
 from lrsearch.config.metric import mode_warning
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.settings import Settings
 from lrsearch.study.study import differences
 
 OWN = "train.metrics={accuracy: accuracy, err: mae, f1: {_target_: operator.sub}}"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
+from lrsearch.cli.passed import own_code_calls
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
-from lrsearch.entry.passed import own_code_calls
 from lrsearch.errors import ConfigErrors
+from lrsearch.settings import Settings
 
 MODULE = """
 import functools

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import stored_settings
 from lrsearch.config.ranges import with_ranges
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.space.domains import Auto, FloatRange
 

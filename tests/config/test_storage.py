@@ -8,10 +8,10 @@ import pytest
 from command_line import Run
 from sqlalchemy.engine import make_url
 
+from lrsearch.cli.compose import load_configuration, load_settings
 from lrsearch.config.storage import storage_url
-from lrsearch.entry.compose import load_configuration, load_settings
 from lrsearch.errors import ConfigErrors
-from lrsearch.redaction import redacted
+from lrsearch.text.redaction import redacted
 
 # What a password must survive: the characters that mean something in a URL.
 PASSWORD = "p@ss:w/ü%20#?"

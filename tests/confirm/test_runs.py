@@ -13,16 +13,16 @@ from lrsearch.confirm.read import read_confirmation
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
 from lrsearch.queue.endings import Ending, reopen_failed
 from lrsearch.states import Outcome, RunKind
-from lrsearch.storage.tables import SideRunRow
+from lrsearch.storage.tables import AuxiliaryRunRow
 from lrsearch.study.follow_up import follow_up, open_again
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 from lrsearch.study.study import open_study
 
 WANTED = ("confirm.top=2", "confirm.seeds=3")
 
 
 class Confirmed(ToldSweep):
-    """A told sweep of three trials, with its side runs."""
+    """A told sweep of three trials, with its auxiliary runs."""
 
     def __init__(self, url: str, *overrides: str) -> None:
         super().__init__(url, 3, *overrides)
@@ -32,10 +32,10 @@ class Confirmed(ToldSweep):
         for value in values:
             self.trial(value)
 
-    def rows(self, kind: str = RunKind.CONFIRM) -> list[SideRunRow]:
+    def rows(self, kind: str = RunKind.CONFIRM) -> list[AuxiliaryRunRow]:
         with self.database.session() as session:
-            query = select(SideRunRow).where(SideRunRow.kind == kind)
-            return list(session.scalars(query.order_by(SideRunRow.side_run_id)))
+            query = select(AuxiliaryRunRow).where(AuxiliaryRunRow.kind == kind)
+            return list(session.scalars(query.order_by(AuxiliaryRunRow.side_run_id)))
 
     def claim(self) -> AuxiliaryClaim:
         claim = self.side.claim(take_over=False)
@@ -154,7 +154,7 @@ def test_the_winner_alone_is_tested_once_when_all_runs_have_ended(sweep: Confirm
     sweep.run(0.2)
     open_again(sweep.database.session, sweep.study_id)
     assert len(sweep.rows(RunKind.TEST)) == 1
-    assert Shelf(sweep.database.session).waiting() == []
+    assert StudyIndex(sweep.database.session).waiting() == []
 
 
 def test_raising_it_on_a_finished_study_adds_the_runs_that_are_missing(sweep: Confirmed) -> None:

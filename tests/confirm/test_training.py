@@ -16,9 +16,9 @@ from local_worker import URL, serve, submit
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.checkpoints.store import Store
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
-from lrsearch.objective import TrainingObjective, build_objective
+from lrsearch.objectives.builtin import TrainingObjective, build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.storage.database import Database
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.errors import ConfigErrors, UserError
-from lrsearch.loggers.catalogue import (
+from lrsearch.loggers import (
     LOGGERS,
     Careful,
     TrialLog,

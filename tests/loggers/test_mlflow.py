@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from lrsearch.errors import UserError
-from lrsearch.loggers import mlflow
-from lrsearch.loggers.catalogue import LoggedTrial, build_logger, prepare_logger
+from lrsearch.loggers import LoggedTrial, build_logger, mlflow, prepare_logger
 from lrsearch.registry import ComponentConfig
 
 HPARAMS = {"lr": 0.1, "scheduler": "cosine"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lrsearch.loggers.catalogue import LoggedTrial, build_logger
+from lrsearch.loggers import LoggedTrial, build_logger
 from lrsearch.registry import ComponentConfig
 
 pytest.importorskip("tensorboard", reason="pip install 'lrsearch[tensorboard]'")

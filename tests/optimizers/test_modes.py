@@ -12,9 +12,9 @@ from small_training import LENGTH, STEPS, images, small_task
 from torch import nn
 
 from lrsearch.checkpoints.store import NoCheckpoints
+from lrsearch.objectives.resumable import Resumable
 from lrsearch.optimizers.modes import set_mode
 from lrsearch.registry import ComponentConfig
-from lrsearch.resumable import Resumable
 from lrsearch.training.batches import training_batches
 from lrsearch.training.loop import Training
 

@@ -15,14 +15,13 @@ from torch import nn
 from torch.optim.lr_scheduler import LinearLR
 
 from lrsearch.errors import UserError
-from lrsearch.group_rules import parse_rules
 from lrsearch.models.mlp import MLP
 from lrsearch.models.resnet18 import ResNet18
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers.group_rules import parse_rules
 from lrsearch.optimizers.muon_groups import muon_notes
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 
 ARGUMENTS = {
     "adamw_factor": 0.25, "momentum": 0.9, "nesterov": True, "ns_steps": 4, "weight_decay": 0.05,
@@ -33,7 +32,7 @@ LENGTH = Length(12, 6, 6)
 
 def recipe(rules: Sequence[Any] = (), **changes: Any) -> Recipe:
     problems: list[str] = []
-    groups = parse_rules("groups", rules, OPTIMIZERS["muon"].parameters, problems)
+    groups = parse_rules("groups", rules, problems)
     assert problems == []
     known: dict[str, Any] = {
         "optimizer": ComponentConfig("muon", ARGUMENTS),

@@ -12,22 +12,22 @@ from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.endings import Ending, reopen_failed
 from lrsearch.queue.leasing import LeaseLost
 from lrsearch.states import Outcome, WorkState
-from lrsearch.storage.tables import SideRunRow
+from lrsearch.storage.tables import AuxiliaryRunRow
 from lrsearch.study.follow_up import open_again
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 
 
 class SideRuns(Shop[AuxiliaryClaims]):
     """Three of two kinds, in a study without trials."""
 
-    kind, table = AuxiliaryClaims, SideRunRow
+    kind, table = AuxiliaryClaims, AuxiliaryRunRow
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         with self.database.session.begin() as session:
             for number, kind in ((0, "odd"), (0, "even"), (1, "odd")):
                 session.add(
-                    SideRunRow(
+                    AuxiliaryRunRow(
                         study_id=self.study_id, kind=kind, number=number, seed=number,
                         recipe={"lr": 0.1}, trial_number=7,
                     )
@@ -64,7 +64,8 @@ def test_one_kind_can_be_claimed_alone(shop: SideRuns) -> None:
 def test_many_workers_never_share_one(shop: SideRuns) -> None:
     with shop.database.session.begin() as session:
         session.add_all(
-            SideRunRow(study_id=shop.study_id, kind="odd", number=k, seed=k) for k in range(2, 30)
+            AuxiliaryRunRow(study_id=shop.study_id, kind="odd", number=k, seed=k)
+            for k in range(2, 30)
         )
 
     def work(name: int) -> list[int]:
@@ -184,6 +185,6 @@ def test_failed_ones_can_be_tried_again_and_they_make_no_trial(shop: SideRuns) -
 
 def test_they_go_with_their_study(shop: SideRuns) -> None:
     shop.claim("a")
-    Shelf(shop.database.session).delete(shop.study_id)
+    StudyIndex(shop.database.session).delete(shop.study_id)
     with shop.database.session() as session:
-        assert session.query(SideRunRow).count() == 0
+        assert session.query(AuxiliaryRunRow).count() == 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from told_sweep import ToldSweep, digits
 
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import optuna
@@ -17,14 +17,14 @@ from lrsearch.queue.leasing import LONGEST_LEASE, LeaseLost
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.optuna_bridge import UNIT
-from lrsearch.storage.tables import EvaluationRow, StudyRow, UnitRow
-from lrsearch.study.index import Shelf
+from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
+from lrsearch.study.index import StudyIndex
 
 
 class Units(Shop[TrialClaims]):
     """Three of them."""
 
-    kind, table = TrialClaims, UnitRow
+    kind, table = TrialClaims, TrialSlotRow
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -146,7 +146,9 @@ def test_an_owner_that_renews_in_time_keeps_its_unit_even_after_a_silence(shop: 
 def set_back(shop: Units, seconds: float) -> None:
     """As if the database's clock had been set back since all leases were given."""
     with shop.database.session.begin() as session:
-        session.execute(update(UnitRow).values(leased_until=UnitRow.leased_until + seconds))
+        session.execute(
+            update(TrialSlotRow).values(leased_until=TrialSlotRow.leased_until + seconds)
+        )
 
 
 def test_after_the_clock_was_set_back_the_unit_of_a_dead_owner_is_taken_over_at_once(
@@ -154,7 +156,7 @@ def test_after_the_clock_was_set_back_the_unit_of_a_dead_owner_is_taken_over_at_
 ) -> None:
     _, claim = shop.claim("dead")
     shop.claim("b"), shop.claim("c")
-    shelf = Shelf(shop.database.session)
+    shelf = StudyIndex(shop.database.session)
     assert shelf.running_now(shop.study_id) == 3
     set_back(shop, 3600.0)
     assert shelf.running_now(shop.study_id) == 0
@@ -233,6 +235,33 @@ def test_a_unit_that_ends_too_many_is_given_up_with_what_ended_the_last(shop: Un
     assert (unit.state, unit.outcome, unit.deaths) == (WorkState.DONE, Outcome.CRASHED, 3)
     assert "hung the 3. time" in str(unit.reason)
     assert shop.claim("a")[1].number == 1
+
+
+def lease_runs_out(shop: Units, worker: TrialClaims, claim: TrialClaim) -> None:
+    shop.expire(claim)
+
+
+def process_is_gone(shop: Units, worker: TrialClaims, claim: TrialClaim) -> None:
+    shop.reclaim_dead(lambda owner: True)
+
+
+def worker_says_so(shop: Units, worker: TrialClaims, claim: TrialClaim) -> None:
+    worker.died(claim, "it hangs")
+
+
+@pytest.mark.parametrize("die", [lease_runs_out, process_is_gone, worker_says_so])
+def test_however_workers_die_their_work_goes_on_and_is_given_up_after_the_same_deaths(
+    shop: Units, die: Callable[[Units, TrialClaims, TrialClaim], None]
+) -> None:
+    shop.queue.trim(1)
+    for attempt in range(1, TERMS.max_attempts + 1):
+        worker, claim = shop.claim("a", take_over=True)
+        assert (claim.number, claim.attempt) == (0, attempt)
+        die(shop, worker, claim)
+    assert shop.worker("b").claim(take_over=True) is None
+    with pytest.raises(LeaseLost):
+        worker.renew(claim)
+    assert (shop.row(claim).outcome, shop.row(claim).deaths) == (Outcome.CRASHED, 3)
 
 
 def is_dead(owner: str) -> bool:
@@ -346,7 +375,9 @@ def test_finishing_marks_the_evaluations_of_complete_trials_and_numbers_the_ends
         complete = list(
             session.scalars(select(EvaluationRow.complete).order_by(EvaluationRow.trial_id))
         )
-        orders = list(session.scalars(select(UnitRow.finish_order).order_by(UnitRow.number)))
+        orders = list(
+            session.scalars(select(TrialSlotRow.finish_order).order_by(TrialSlotRow.number))
+        )
     assert complete == [True, False]
     assert orders == [1, 2, None]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.settings import QueueSettings
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import StudyRow, UnitRow
+from lrsearch.storage.tables import StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up, open_again
 
 
@@ -162,7 +162,7 @@ def test_wall_clock_counts_the_time_in_which_somebody_works(
 def test_units_are_counted_by_state(database: Database, queue: Queue) -> None:
     assert queue.counts() == {WorkState.OPEN: 3, WorkState.RUNNING: 0, WorkState.DONE: 0}
     with database.session() as session:
-        assert session.query(UnitRow).count() == queue.total() == 3
+        assert session.query(TrialSlotRow).count() == queue.total() == 3
 
 
 def test_the_start_and_the_end_of_a_trial_are_signs_of_work(

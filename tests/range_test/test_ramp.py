@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.entry.compose import load_settings
-from lrsearch.objective import TrainingObjective
+from lrsearch.objectives.builtin import TrainingObjective
+from lrsearch.parameters.durations import Length
 from lrsearch.range_test.curve import look
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.ramp import ramp_recipe, run_ramps
 from lrsearch.range_test.result import RangeTest
-from lrsearch.schedules.durations import Length
 from lrsearch.training.loop import Stopped, Training
 
 PLAN = RampPlan(("sgd", "adamw"), (32,), seeds=2, steps=80, trial_samples=16_000)

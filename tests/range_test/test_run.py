@@ -15,7 +15,7 @@ from lrsearch.analysis.study_data import read_study
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database
-from lrsearch.storage.tables import SideRunRow
+from lrsearch.storage.tables import AuxiliaryRunRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
@@ -37,9 +37,9 @@ def submit(*overrides: str) -> int:
     return local_worker.submit(*QUICK, *overrides).study_id
 
 
-def side_run(database: Database) -> SideRunRow:
+def side_run(database: Database) -> AuxiliaryRunRow:
     with database.session() as session:
-        return session.scalars(select(SideRunRow)).one()
+        return session.scalars(select(AuxiliaryRunRow)).one()
 
 
 def rates(database: Database, study_id: int) -> list[float]:
@@ -59,7 +59,7 @@ def test_the_range_is_found_before_the_first_trial_and_every_trial_lies_in_it(
     one = side_run(database)
     assert (one.outcome, one.attempts, one.device) == ("complete", 1, "cpu")
     with database.session() as session:
-        assert session.scalar(select(SideRunRow.finished_at)) is not None
+        assert session.scalar(select(AuxiliaryRunRow.finished_at)) is not None
     test = range_test_of(read_study(database, "digits"))
     assert test is not None
     assert test.ranges == {"lr": found}
@@ -91,7 +91,7 @@ def test_from_a_worker_that_fell_silent_it_is_taken_over(database: Database) -> 
         is not None
     )
     with database.session.begin() as session:
-        session.execute(update(SideRunRow).values(leased_until=0.0))
+        session.execute(update(AuxiliaryRunRow).values(leased_until=0.0))
     serve()
     one = side_run(database)
     assert (one.outcome, one.attempts, one.deaths) == ("complete", 2, 1)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from told_sweep import INFO, digits
 
-from lrsearch.entry.run import open_storage
+from lrsearch.cli.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.endings import Ending
@@ -16,10 +16,10 @@ from lrsearch.range_test.stored import found_ranges, keep_ranges
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import SideRunRow
+from lrsearch.storage.tables import AuxiliaryRunRow
 from lrsearch.study import study as study_module
 from lrsearch.study.follow_up import follow_up, open_again
-from lrsearch.study.plan import plan_units
+from lrsearch.study.plan import plan_slots
 from lrsearch.study.study import OpenStudy, load_row, open_study
 
 AUTO = ("space.lr=auto", "study.n_trials=3")
@@ -39,9 +39,9 @@ class Stored:
     def open(self, *overrides: str) -> OpenStudy:
         return open_study(digits(*overrides), INFO, self.database, self.studies)
 
-    def side_runs(self) -> list[SideRunRow]:
+    def auxiliary_runs(self) -> list[AuxiliaryRunRow]:
         with self.database.session() as session:
-            return list(session.scalars(select(SideRunRow)))
+            return list(session.scalars(select(AuxiliaryRunRow)))
 
     def space(self) -> dict[str, Any]:
         return dict(load_row(self.database, "digits").config["space"])
@@ -67,13 +67,13 @@ def stored(either_url: str) -> Any:
 
 def test_a_study_without_auto_has_no_range_test(stored: Stored) -> None:
     stored.open()
-    assert stored.side_runs() == []
+    assert stored.auxiliary_runs() == []
 
 
 def test_it_is_asked_for_once_however_often_the_study_is_submitted(stored: Stored) -> None:
     stored.open(*AUTO)
     stored.open(*AUTO)
-    (one,) = stored.side_runs()
+    (one,) = stored.auxiliary_runs()
     assert (one.kind, one.state, one.number) == (RunKind.RANGE_TEST, WorkState.OPEN, 0)
     assert stored.space()["lr"] == "auto"
 
@@ -95,7 +95,7 @@ def test_going_on_with_the_same_command_keeps_what_was_found(stored: Stored) -> 
     again = stored.open(*AUTO, "study.n_trials=5")
     assert (again.resumed, again.total) == (True, 5)
     assert stored.space()["lr"] == RANGE
-    (one,) = stored.side_runs()
+    (one,) = stored.auxiliary_runs()
     assert one.outcome == Outcome.COMPLETE
     with pytest.raises(UserError, match=r"space.lr.high: was 0.5, is 0.7"):
         stored.open("study.n_trials=3", "space.lr={low: 1e-3, high: 0.7, log: true}")
@@ -108,9 +108,9 @@ def test_nothing_is_lost_where_it_ends_while_the_study_is_submitted_again(
 
     def meanwhile(*arguments: Any) -> Any:
         stored.end(Ending(Outcome.COMPLETE), TEST)
-        return plan_units(*arguments)
+        return plan_slots(*arguments)
 
-    monkeypatch.setattr(study_module, "plan_units", meanwhile)
+    monkeypatch.setattr(study_module, "plan_slots", meanwhile)
     stored.open(*AUTO)
     row = load_row(stored.database, "digits")
     assert row.config["space"]["lr"] == RANGE
@@ -140,10 +140,10 @@ def test_one_that_fails_stops_the_study_until_somebody_goes_on_with_it(stored: S
     assert row.state == StudyState.STOPPED
     assert row.stopped == "the range test has failed: the loss of sgd falls nowhere"
     open_again(stored.database.session, study.study_id)  # as `resume` does
-    assert stored.side_runs()[0].state == WorkState.OPEN
+    assert stored.auxiliary_runs()[0].state == WorkState.OPEN
     assert load_row(stored.database, "digits").state == WorkState.OPEN
     stored.end(Ending(Outcome.FAILED, reason="again"))
     stored.open(*AUTO)
-    assert stored.side_runs()[0].state == WorkState.OPEN
+    assert stored.auxiliary_runs()[0].state == WorkState.OPEN
     stored.end(Ending(Outcome.COMPLETE), TEST)
     assert stored.space()["lr"] == RANGE

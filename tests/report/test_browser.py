@@ -11,7 +11,7 @@ from browser import chromium
 from playwright.sync_api import Browser
 from synthetic import sampled
 
-from lrsearch.entry.report import report_page
+from lrsearch.cli.report import report_page
 
 
 @pytest.fixture(scope="module")

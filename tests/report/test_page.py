@@ -12,7 +12,7 @@ from ramps import ramp_of, rates_of, trained
 from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.entry.report import report_page
+from lrsearch.cli.report import report_page
 from lrsearch.range_test.result import RangeTest
 from lrsearch.space.space import Coupling
 

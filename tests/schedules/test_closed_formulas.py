@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 
 EXAMPLES = 313  # of each of the 16 families: 5,008 in all

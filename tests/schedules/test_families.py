@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from lrsearch.errors import UserError
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.schedule import Schedule
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lrsearch.errors import OwnCodeError, UserError
-from lrsearch.schedules.durations import Length
+from lrsearch.parameters.durations import Length
 from lrsearch.schedules.own import own_call
 from lrsearch.schedules.plan import ScheduleInputs
 from lrsearch.schedules.schedule import Schedule

@@ -14,9 +14,9 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrsearch.errors import UserError
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.schedule import Schedule
 

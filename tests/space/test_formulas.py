@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lrsearch.schedules.durations import Length
+from lrsearch.parameters.durations import Length
 from lrsearch.space.formulas import schedule_problems
 from lrsearch.space.parse import parse_space
 from lrsearch.space.space import Coupling, Space

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import stored_settings
-from lrsearch.config.settings import Settings
-from lrsearch.entry.compose import load_settings
 from lrsearch.errors import ConfigErrors, OwnCodeError, UserError
 from lrsearch.optimizers.build import check_optimizer
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.settings import Settings
 from lrsearch.space.domains import Fixed, FloatRange
 
 LION = (

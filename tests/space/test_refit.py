@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lrsearch.entry.compose import load_settings
+from lrsearch.cli.compose import load_settings
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.space.refit import refit

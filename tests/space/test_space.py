@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsearch.group_rules import GroupRule
 from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
-from lrsearch.schedules.durations import Length
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.space.domains import Choices, Fixed, FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.names import as_written
@@ -482,4 +482,4 @@ def test_a_wrong_search_of_groups_is_told(groups: Any, said: str) -> None:
 def test_a_rule_whose_argument_no_optimizer_of_the_space_takes_is_told() -> None:
     problems: list[str] = []
     assert grouped({}, problems, optimizer={"adamw": {}}) is None
-    assert "train.groups: stem: momentum: 'momentum' is unknown" in "\n".join(problems)
+    assert "train.groups.stem.momentum: 'momentum' is unknown" in "\n".join(problems)

@@ -18,14 +18,14 @@ from sqlalchemy.exc import DatabaseError
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.outages import passes
 from lrsearch.storage.sqlite import DatabaseReplaced
-from lrsearch.storage.tables import UnitRow
-from lrsearch.study.index import Shelf
+from lrsearch.storage.tables import TrialSlotRow
+from lrsearch.study.index import StudyIndex
 
 
 class Units(Shop[TrialClaims]):
     """Two of them."""
 
-    kind, table = TrialClaims, UnitRow
+    kind, table = TrialClaims, TrialSlotRow
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -109,7 +109,7 @@ def test_a_sqlite_file_that_is_no_longer_the_same_is_noticed_at_the_next_write_a
     with pytest.raises(DatabaseReplaced, match="nothing more is written"):
         worker.renew(claim)
     with pytest.raises(DatabaseReplaced):
-        Shelf(shop.database.session).waiting()
+        StudyIndex(shop.database.session).waiting()
     with pytest.raises(DatabaseReplaced):
         shop.studies.find("one")
     shop.studies.engine.dispose()  # a connection that is new meets the same, or no database at all
@@ -143,7 +143,7 @@ def test_a_server_database_that_was_dropped_and_created_anew_is_noticed(
             worker.renew(claim)
         assert "hunter2" not in str(raised.value)
     with pytest.raises(DatabaseReplaced):
-        Shelf(shop.database.session).waiting()
+        StudyIndex(shop.database.session).waiting()
     shop.close()
 
 

@@ -9,11 +9,11 @@ import pytest
 from optuna.trial import TrialState
 
 from lrsearch.registry import ComponentConfig
-from lrsearch.samplers import Order, build_sampler
 from lrsearch.space.domains import Suggester
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import UNIT, Studies
+from lrsearch.tuning.samplers import Order, build_sampler
 
 FINISHED = 12
 

@@ -19,7 +19,7 @@ from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.sqlite import DatabaseReplaced, open_file
 from lrsearch.storage.tables import StudyRow
 from lrsearch.storage.upgrade import upgrade
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 
 NOBODY = 65534
 ROOTS_POWER = os.geteuid() == 0
@@ -51,7 +51,9 @@ def stored(folder: Path) -> str:
     url = f"sqlite:///{folder / 'lrsearch.db'}"
     database = Database(url)
     with database.session.begin() as session:
-        session.add(StudyRow(study_id=1, name="kept", config={}, record={}))
+        session.add(
+            StudyRow(study_id=1, name="kept", config={}, record={"checkpoints": "checkpoints"})
+        )
     database.close()
     (folder / "lrsearch.db").chmod(0o444)
     folder.chmod(0o555)
@@ -60,7 +62,7 @@ def stored(folder: Path) -> str:
 
 def names(url: str) -> list[str]:
     database = open_existing(url)
-    studies = Shelf(database.session).statuses()
+    studies = StudyIndex(database.session).statuses()
     database.close()
     return [study.name for study in studies]
 
@@ -91,7 +93,9 @@ def test_a_log_that_was_not_written_back_is_not_left_out(
     (folder / "lrsearch.db").chmod(0o644)
     database = Database(stored)
     with database.session.begin() as session:
-        session.add(StudyRow(study_id=2, name="late", config={}, record={}))
+        session.add(
+            StudyRow(study_id=2, name="late", config={}, record={"checkpoints": "checkpoints"})
+        )
     folder.chmod(0o555)  # while a sweep goes on there
     request.getfixturevalue("anybody")
     assert names(stored) == ["kept", "late"]

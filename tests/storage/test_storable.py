@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch.redaction import redacted
 from lrsearch.storage.storable import LONGEST_TEXT, measured, storable, storable_text
+from lrsearch.text.redaction import redacted
 
 ANY_TEXT = st.text(st.characters(categories=None))
 """Lone surrogates and NUL included."""

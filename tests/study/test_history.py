@@ -12,10 +12,10 @@ from known_trials import MODES, VALUES, Known, KnownPeers
 from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.orm import Session
 
-from lrsearch.pruning.rules import Group, Mode
-from lrsearch.storage.tables import Base, EvaluationRow, StudyRow, UnitRow
+from lrsearch.storage.tables import Base, EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.history import StudyHistory
-from lrsearch.trajectory import Rates
+from lrsearch.tuning.pruners.rules import Group, Mode
+from lrsearch.tuning.trajectory import Rates
 
 STUDY = 7
 
@@ -123,7 +123,7 @@ def trial(
 ) -> list[Any]:
     """A unit with its evaluations; a quarter of the rate is spent in each quarter."""
     rows: list[Any] = [
-        UnitRow(
+        TrialSlotRow(
             study_id=STUDY,
             number=number,
             seed=0,

@@ -12,21 +12,21 @@ from processes import at_one_instant
 from sqlalchemy import select, text, update
 from told_sweep import digits
 
+from lrsearch.cli.compose import load_settings
+from lrsearch.cli.run import open_storage
 from lrsearch.data.spec import DataInfo
-from lrsearch.entry.compose import load_settings
-from lrsearch.entry.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
-from lrsearch.redaction import learn
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import RefusalRow, StudyRow, UnitRow
+from lrsearch.storage.tables import RefusalRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
-from lrsearch.study.index import Shelf
-from lrsearch.study.plan import plan_units
+from lrsearch.study.index import StudyIndex
+from lrsearch.study.plan import plan_slots
 from lrsearch.study.study import OpenStudy, load_row, open_study
+from lrsearch.text.redaction import learn
 
 INFO = DataInfo(
     name="digits",
@@ -88,13 +88,13 @@ def test_a_secret_in_a_text_of_an_error_is_not_stored(
     learn("postgresql://me:hunter2@host/db")
     study = open_study(load_settings(["+sweep=digits"]), INFO, database, studies)
     study.queue.stop("cannot connect as me with hunter2", hand_back=False)
-    Shelf(database.session).refuse(study.study_id, "host", "no answer from me:hunter2@host")
+    StudyIndex(database.session).refuse(study.study_id, "host", "no answer from me:hunter2@host")
     with database.session.begin() as session:
-        session.execute(update(UnitRow).values(reason="ValueError: 'hunter2' is wrong"))
+        session.execute(update(TrialSlotRow).values(reason="ValueError: 'hunter2' is wrong"))
     with database.session() as session:
         assert session.scalars(select(StudyRow.stopped)).all() == ["cannot connect as me with ***"]
         assert session.scalars(select(RefusalRow.reason)).all() == ["no answer from me:***@host"]
-        assert set(session.scalars(select(UnitRow.reason))) == {"ValueError: '***' is wrong"}
+        assert set(session.scalars(select(TrialSlotRow.reason))) == {"ValueError: '***' is wrong"}
 
 
 def test_the_same_command_again_resumes_to_the_same_total(open_with: Open) -> None:
@@ -146,7 +146,7 @@ def test_that_a_halt_is_lifted_is_said(
 
 
 def test_an_extended_study_has_the_units_it_would_have_had_from_the_start() -> None:
-    short, long = (plan_units(digits(f"study.n_trials={n}")) for n in (5, 9))
+    short, long = (plan_slots(digits(f"study.n_trials={n}")) for n in (5, 9))
     assert long[:5] == short
     assert len({seed for _, seed in long}) == 9
 
@@ -258,16 +258,16 @@ def test_a_grid_is_a_unit_for_each_combination_in_an_order_the_seed_fixes() -> N
             "space.weight_decay=0", "space.batch_size.choices=[16]", "space.optimizer.only=[adamw]",
             "space.optimizer.adamw.lr.points=3", "space.scheduler.only=[constant,linear]",
             "space.scheduler.linear.final=0"]  # fmt: skip
-    units = plan_units(digits(*grid))
+    units = plan_slots(digits(*grid))
     assert len(units) == 6
-    assert units == plan_units(digits(*grid))
-    assert plan_units(digits(*grid, "study.n_trials=4")) == units[:4]
-    assert plan_units(digits(*grid, "study.n_trials=400")) == units
+    assert units == plan_slots(digits(*grid))
+    assert plan_slots(digits(*grid, "study.n_trials=4")) == units[:4]
+    assert plan_slots(digits(*grid, "study.n_trials=400")) == units
 
 
 def test_balanced_branches_take_turns_after_what_is_tried_first() -> None:
     first = "study.try_first=[{lr: 0.1, optimizer: sgd}]"
-    units = plan_units(digits("study.balance=[optimizer]", first, "study.n_trials=5"))
+    units = plan_slots(digits("study.balance=[optimizer]", first, "study.n_trials=5"))
     assert [params["optimizer"] for params, _ in units] == ["sgd", "sgd", "adamw", "sgd", "adamw"]
     assert units[0][0]["lr"] == 0.1
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from told_sweep import INFO, digits
 
-from lrsearch.config.settings import QueueSettings
 from lrsearch.errors import UserError
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.settings import QueueSettings
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.tables import UnitRow
+from lrsearch.storage.tables import TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.study import OpenStudy, load_row, open_study
 
@@ -52,7 +52,11 @@ def earlier(open_with: Open, database: Database, url: str) -> OpenStudy:
 
 def units(database: Database, study: OpenStudy) -> list[Mapping[str, Any]]:
     with database.session() as session:
-        rows = session.query(UnitRow).filter_by(study_id=study.study_id).order_by(UnitRow.number)
+        rows = (
+            session.query(TrialSlotRow)
+            .filter_by(study_id=study.study_id)
+            .order_by(TrialSlotRow.number)
+        )
         return [row.params for row in rows]
 
 

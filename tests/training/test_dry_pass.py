@@ -12,10 +12,11 @@ from small_training import small_task
 from torch import nn
 
 from lrsearch.errors import OwnCodeError, UserError
-from lrsearch.group_rules import GroupRule
+from lrsearch.measures import LOSSES, METRICS
+from lrsearch.measures.build import build
+from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.registry import ComponentConfig
 from lrsearch.training.dry_pass import dry_pass as dry_pass_of
-from lrsearch.training.losses import LOSSES, METRICS, build
 from lrsearch.training.settings import TrainSettings
 from lrsearch.training.task import Task
 

@@ -14,13 +14,13 @@ from torch import nn
 
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart
 from lrsearch.evaluation import Evaluation
-from lrsearch.group_rules import GroupRule
+from lrsearch.measures.functions import accuracy, top5_accuracy
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.schedules.durations import Length
 from lrsearch.training.batches import augmented, order, training_batches
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped, Task, train
-from lrsearch.training.losses import accuracy, top5_accuracy
 from lrsearch.training.settings import TrainSettings
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""How one attempt at a trial or side run ends, and what the log says of it."""
+"""How one attempt at a trial or auxiliary run ends, and what the log says of it."""
 
 from __future__ import annotations
 

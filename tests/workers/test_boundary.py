@@ -20,7 +20,7 @@ from lrsearch.analysis.study_data import read_study
 from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import to_columns
 from lrsearch.storage.outages import DatabaseRefuses
-from lrsearch.storage.tables import SideRunRow
+from lrsearch.storage.tables import AuxiliaryRunRow
 from lrsearch.study.progress import Finished, Progress
 from lrsearch.workers.surroundings import surroundings_kept
 
@@ -295,7 +295,7 @@ def test_a_run_of_the_confirmation_that_fails_leaves_the_others(
     assert [one.outcome for one in finished] == ["complete"] * 2
     database = Database(either_url)
     with database.session() as session:
-        runs = session.query(SideRunRow).order_by(SideRunRow.side_run_id).all()
+        runs = session.query(AuxiliaryRunRow).order_by(AuxiliaryRunRow.side_run_id).all()
     database.close()
     assert runs[0].outcome == "failed"
     assert r"KeyboardInterrupt: \udcff" in str(runs[0].reason)

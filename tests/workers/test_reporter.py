@@ -12,15 +12,15 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lrsearch.config.settings import MetricSettings
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.pruning.rules import Peers, Pruner, Running
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.trial_claims import Row, TrialClaim
+from lrsearch.settings import MetricSettings
 from lrsearch.storage.outages import Contact
 from lrsearch.training.loop import Diverged, Stopped
-from lrsearch.trajectory import LrTrajectory
+from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
+from lrsearch.tuning.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NeverANumber, Outbox, Pruned, Reporter
 from lrsearch.workers.stall import StallWatch

@@ -22,9 +22,9 @@ from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.sqlite import DatabaseReplaced
-from lrsearch.storage.tables import StudyRow, UnitRow
+from lrsearch.storage.tables import StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import open_again
-from lrsearch.study.index import Shelf
+from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
 from lrsearch.workers import service
@@ -64,7 +64,7 @@ def test_studies_are_served_by_priority_and_then_by_age(database: Database, subm
     serve()
     with database.session() as session:
         times = [
-            session.query(UnitRow.finished_at).filter_by(study_id=one).order_by("number").all()
+            session.query(TrialSlotRow.finished_at).filter_by(study_id=one).order_by("number").all()
             for one in ids
         ]
     assert all(ends(database, one) == ["complete"] * 2 for one in ids)
@@ -114,7 +114,7 @@ def test_a_study_that_cannot_be_served_is_left_alone_with_the_reason(
     sys.modules.pop("lost_model")
     serve()
     assert (ends(database, lost), ends(database, fine)) == ([], ["complete"] * 2)
-    (status, _) = Shelf(database.session).statuses()
+    (status, _) = StudyIndex(database.session).statuses()
     ((host, reason),) = status.refusals.items()
     assert host
     assert "lost_model" in reason
@@ -130,7 +130,7 @@ def test_a_study_with_other_data_is_left_alone(database: Database, submit: Submi
         session.execute(update(StudyRow).values(record={**record, "data": data}))
     serve()
     assert ends(database, study_id) == []
-    (status,) = Shelf(database.session).statuses()
+    (status,) = StudyIndex(database.session).statuses()
     assert "nothing is mixed" in next(iter(status.refusals.values()))
 
 
@@ -170,7 +170,7 @@ def test_a_study_whose_time_is_up_is_stopped_by_whoever_notices(
         session.execute(update(StudyRow).values(seconds=101.0))
     serve()  # ends within a beat of its lease
     assert ends(database, study_id) == []
-    (status,) = Shelf(database.session).statuses()
+    (status,) = StudyIndex(database.session).statuses()
     assert (status.state, status.counts["running"]) == ("stopped", 0)
     assert "study.timeout=100 s is up" in str(status.stopped)
 
@@ -246,13 +246,13 @@ def test_a_module_that_raises_anything_leaves_its_study_alone(
     importlib.invalidate_caches()
     serve()
     assert (ends(database, broken), ends(database, fine)) == ([], ["complete"] * 2)
-    (status, _) = Shelf(database.session).statuses()
+    (status, _) = StudyIndex(database.session).statuses()
     assert "KeyboardInterrupt" in next(iter(status.refusals.values()))
 
 
 def test_what_a_host_has_against_a_study_that_was_deleted_is_forgotten(either_url: str) -> None:
     database = Database(either_url)
-    shelf = Shelf(database.session)
+    shelf = StudyIndex(database.session)
     shelf.refuse(17, "host", "its code is missing")
     assert shelf.statuses() == []
     database.close()

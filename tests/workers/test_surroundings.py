@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lrsearch.redaction import GuardedOutput
+from lrsearch.text.redaction import GuardedOutput
 from lrsearch.workers.surroundings import signals_kept, surroundings_kept
 
 

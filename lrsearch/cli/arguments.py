@@ -1,0 +1,153 @@
+"""Arguments that several commands share: a study by name, its database, settings as words."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrsearch.analysis.columns import finite
+from lrsearch.cli.places import read_locations
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.storage.database import Database, open_existing
+from lrsearch.storage.tables import StudyRow
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command
+from lrsearch.workers.here import Here
+
+
+@dataclass(frozen=True)
+class NamedStudy:
+    """A study that a command names, in its open database."""
+
+    database: Database
+    locations: Here
+    name: str
+    words: list[str]
+    """The arguments after the name."""
+
+    @property
+    def storage_argument(self) -> str:
+        """The argument, after a space, with which a command finds the same database."""
+        return storage_argument(self.locations)
+
+
+def storage_argument(locations: Here) -> str:
+    """` storage.url=...`, redacted; empty where the database is the default one."""
+    default = read_locations([])[0].url
+    shown = redacted(locations.url)
+    return "" if locations.url == default else f" {shlex.quote(f'storage.url={shown}')}"
+
+
+def worker_advice(name: str, storage: str) -> str:
+    """Say that a study waits for a worker, and how to start one."""
+    return (
+        f"no worker is at it; to start one: "
+        f"{command('worker', '--sweep', name, '--until-empty')}{storage}"
+    )
+
+
+@contextmanager
+def named_study(arguments: Sequence[str], usage: str) -> Iterator[NamedStudy]:
+    """Open the database of `storage.url=...` and find the study that the first word names.
+
+    Raises UserError, listing the studies, where no study, or an unknown one, is named.
+    """
+    from lrsearch.study.study import load_row
+
+    locations, words = read_locations(arguments)
+    database = open_existing(locations.url)
+    try:
+        if not words:
+            names = ", ".join(study_names(database)) or "none"
+            raise UserError(f"name a study: lrsearch {usage}; there: {names}")
+        load_row(database, words[0])
+        yield NamedStudy(database, locations, words[0], words[1:])
+    finally:
+        database.close()
+
+
+def study_names(database: Database) -> list[str]:
+    """The studies of a database, the oldest first."""
+    from sqlalchemy import select
+
+    with database.session() as session:
+        return list(session.scalars(select(StudyRow.name).order_by(StudyRow.study_id)))
+
+
+def refuse_words(words: Sequence[str], usage: str) -> None:
+    """Raise UserError for a word too many."""
+    if words:
+        raise UserError(f"{words[0]!r} is one word too many: lrsearch {usage}")
+
+
+def whole_number(word: str, what: str) -> int:
+    """Read a word as a number from 0. Raises UserError."""
+    if not word.isascii() or not word.isdigit():
+        raise UserError(f"{what}: {word!r} is not a whole number from 0")
+    return int(word)
+
+
+def parse_values(words: Sequence[str]) -> dict[str, Any]:
+    """Read `lr=0.1 scheduler=cosine` as a mapping, values as on the command line of a sweep.
+
+    A value outside that grammar, such as a formula, is text. Raises ConfigErrors.
+    """
+    from hydra.errors import HydraException
+
+    from lrsearch.cli.grammar import parse_override, value_of
+
+    values: dict[str, Any] = {}
+    problems = []
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not key or not equals or not text:
+            problems.append(f"{word!r} is not of the form key=value, such as lr=0.1")
+            continue
+        if key in values:
+            problems.append(f"{key} is given twice")
+        try:
+            parsed = parse_override(word)
+        except HydraException:
+            values[key] = text
+            continue
+        if parsed.is_sweep_override():
+            problems.append(f"{word}: one setting has one {key}; give each setting by itself")
+            continue
+        values[key] = value_of(parsed)
+    if problems:
+        raise ConfigErrors(problems)
+    return values
+
+
+def split_locations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split what `read_locations` takes (a name, `storage.url=...`) from other `key=value`."""
+    from lrsearch.cli.places import LOCATIONS, NAME
+
+    locations: list[str] = []
+    others: list[str] = []
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        (others if equals and key not in (*LOCATIONS, NAME) else locations).append(argument)
+    return locations, others
+
+
+def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """Split the folder of `output_dir=...` from the other arguments."""
+    folder, rest = "outputs", []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key == "output_dir":
+            folder = value
+        else:
+            rest.append(argument)
+    return Path(folder), rest
+
+
+def print_json(document: Any) -> None:
+    """Print a document as JSON; its numbers are read back to the last bit."""
+    print(json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False))

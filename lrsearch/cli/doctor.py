@@ -1,0 +1,277 @@
+"""`doctor`: check what a sweep needs, and say what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from lrsearch.cli.compose import load_configuration
+from lrsearch.cli.display import make_console
+from lrsearch.errors import UserError
+from lrsearch.files import removed_if_empty
+from lrsearch.settings import Configuration
+from lrsearch.storage.database import Database, stored_version, unusable
+from lrsearch.storage.engine import connect
+from lrsearch.text.formatting import byte_size, plural
+from lrsearch.text.redaction import redacted
+
+if TYPE_CHECKING:
+    from lrsearch.workers.places import Place
+
+_SLOW_ANSWER = 0.05
+_SLOW_STORE = 1.0
+_CONNECTIONS_EACH = 2
+"""A worker's, at most."""
+_FEW_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check."""
+
+    what: str
+    level: str
+    """ok, warning or problem."""
+    said: str
+
+
+def ok(what: str, said: str) -> Finding:
+    return Finding(what, "ok", said)
+
+
+def warning(what: str, said: str) -> Finding:
+    return Finding(what, "warning", said)
+
+
+def problem(what: str, said: str) -> Finding:
+    return Finding(what, "problem", said)
+
+
+def examine(arguments: Sequence[str]) -> int:
+    """Print all findings; return 1 if anything keeps a sweep from running, else 0."""
+    console = make_console()
+    named = any(argument.startswith("+sweep=") for argument in arguments)
+    configuration = load_configuration(arguments if named else ["+sweep=digits", *arguments])
+    checks: list[Callable[[Configuration], Iterator[Finding]]] = [
+        check_database, check_checkpoints, check_devices,
+    ]  # fmt: skip
+    if named:
+        checks.append(check_data)
+    problems = 0
+    colours = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+    for check in checks:
+        for finding in check(configuration):
+            problems += finding.level == "problem"
+            mark = f"[{colours[finding.level]}]{finding.level:8}[/]"
+            console.print(mark, end=" ")
+            console.print(f"{finding.what}: {finding.said}", markup=False, soft_wrap=True)
+    if not named:
+        console.print("the data were not looked at: give +sweep=NAME", markup=False)
+    return 1 if problems else 0
+
+
+def check_database(configuration: Configuration) -> Iterator[Finding]:
+    """Check that the database answers in time, and has our version, rights and connections."""
+    url = configuration.runtime.storage_url
+    shown = redacted(url)
+    parts = make_url(url)
+    sqlite = parts.get_backend_name() == "sqlite"
+    if sqlite:
+        folder = Path(parts.database or "").absolute().parent
+        if not os.access(folder, os.W_OK):
+            yield problem("database", f"{folder} is not a folder one can write to")
+            return
+        if not Path(parts.database or "").exists():
+            yield ok("database", f"{shown} will be made by the first sweep")
+            return
+        yield from _check_file_system(Path(parts.database or ""))
+    try:
+        engine = connect(url)
+    except ImportError as error:  # its driver
+        yield problem("database", str(unusable(url, error)))
+        return
+    try:
+        with engine.connect() as connection:
+            is_made = stored_version(connection) is not None
+        if is_made:
+            Database(url, engine, make=False)
+        tables = "its tables are of our version" if is_made else "the first sweep makes its tables"
+        with engine.connect() as connection:
+            yield ok("database", f"{shown} answers; {tables}")
+            yield _latency(connection)
+            yield from _permissions(connection)
+            if not sqlite:
+                yield from _connections(connection, configuration)
+    except UserError as error:
+        yield problem("database", str(error))
+        return
+    except SQLAlchemyError as error:
+        yield problem("database", str(unusable(url, error)))
+        return
+    finally:
+        engine.dispose()
+    if sqlite:
+        yield ok("workers", "SQLite serves the workers of one machine; several need PostgreSQL")
+
+
+def _check_file_system(file: Path) -> Iterator[Finding]:
+    mounts = [
+        mount
+        for mount in psutil.disk_partitions(all=True)
+        if str(file.absolute()).startswith(mount.mountpoint)
+    ]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
+    if kind.startswith(("nfs", "cifs", "smb", "lustre", "fuse.sshfs")):
+        yield problem(
+            "database",
+            f"{file} lies on {kind}, where SQLite loses data with several writers: "
+            f"use a local disk, or PostgreSQL",
+        )
+
+
+def _latency(connection: Connection) -> Finding:
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        connection.execute(text("select 1")).all()
+        times.append(time.perf_counter() - started)
+    median = sorted(times)[len(times) // 2]
+    said = f"answers in {1000 * median:.2g} ms"
+    if median > _SLOW_ANSWER:
+        return warning("latency", f"{said}: each evaluation waits for a few answers; move nearer")
+    return ok("latency", said)
+
+
+def _permissions(connection: Connection) -> Iterator[Finding]:
+    connection.rollback()
+    try:
+        with connection.begin():
+            if connection.dialect.name == "sqlite":
+                # Python's driver begins none by itself before a table is made.
+                connection.exec_driver_sql("begin immediate")
+            connection.execute(text("drop table if exists lrsearch_doctor"))
+            connection.execute(text("create table lrsearch_doctor (n integer)"))
+            connection.execute(text("insert into lrsearch_doctor values (1)"))
+            connection.execute(text("drop table lrsearch_doctor"))
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", error)).splitlines()[0]
+        yield problem("permissions", f"{said}; the user must be allowed to create and write tables")
+    else:
+        yield ok("permissions", "tables can be made and written")
+
+
+def _connections(connection: Connection, configuration: Configuration) -> Iterator[Finding]:
+    if connection.dialect.name != "postgresql":
+        return
+    most = int(connection.execute(text("show max_connections")).scalar_one())
+    used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
+    workers = len(_places(configuration))
+    needed = _CONNECTIONS_EACH * (workers + 1)
+    take = "takes" if workers == 1 else "take"
+    said = f"{used} of {most} in use; {plural(workers, 'worker')} here {take} up to {needed}"
+    if needed > most - used:
+        yield problem(
+            "connections",
+            f"{said}: raise max_connections to {used + 2 * needed} or put a pooler before it",
+        )
+    else:
+        yield ok("connections", said)
+
+
+def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
+    """Check that checkpoints can be written, read and deleted, and that the disk has room."""
+    from lrsearch.checkpoints.store import Store
+    from lrsearch.study.study import checkpoints_url
+
+    runtime = configuration.runtime
+    url = checkpoints_url(runtime.storage_url, runtime.checkpoints_url).removeprefix("file://")
+    is_folder = "://" not in url
+    try:
+        with removed_if_empty(Path(url)) if is_folder else nullcontext(False) as is_new:
+            seconds = Store(url).probe()
+            free = shutil.disk_usage(url).free if is_folder else None
+    except UserError as error:
+        yield problem("checkpoints", str(error))
+        return
+    said = f"{url} can be written and read ({1000 * seconds:.0f} ms)"
+    yield (
+        warning("checkpoints", f"{said}, slowly")
+        if seconds > _SLOW_STORE
+        else ok("checkpoints", said)
+    )
+    if is_new:
+        made = "it is not there yet, and will be made by the first sweep"
+        yield (
+            ok("checkpoints", made)
+            if runtime.checkpoints_url is None
+            else warning("checkpoints", f"{made}: if it should be on another disk, mount that")
+        )
+    if free is not None:
+        if free < _FEW_BYTES:
+            yield warning("checkpoints", f"only {byte_size(free)} are free there")
+        if not runtime.storage_url.startswith("sqlite"):
+            yield warning(
+                "checkpoints",
+                "a folder of this machine: for several machines give storage.checkpoints a "
+                "shared folder or s3://..., else a trial taken over elsewhere starts over",
+            )
+
+
+def check_devices(configuration: Configuration) -> Iterator[Finding]:
+    """Check the devices and processor cores of workers."""
+    from lrsearch.training.devices import device_label, resolve_device
+    from lrsearch.workers.places import available_cores
+
+    train = configuration.settings.train
+    try:
+        device = resolve_device(train.device)
+    except UserError as error:
+        yield problem("device", str(error))
+        return
+    where = _places(configuration)
+    more = ", ..." if len(where) > 1 else ""
+    yield ok(
+        "device", f"{device_label(device)}; {plural(len(where), 'worker')}: {where[0].name}{more}"
+    )
+    cores = available_cores()
+    if device.type == "cpu" and len(where) * train.threads > cores:
+        said = f"{plural(len(where), 'worker')} of {plural(train.threads, 'thread')} on"
+        yield warning("device", f"{said} {plural(cores, 'core')}: they slow each other")
+
+
+def _places(configuration: Configuration) -> Sequence[Place]:
+    """Where the workers of this machine would run."""
+    from lrsearch.workers.places import places
+
+    train = configuration.settings.train
+    return places(configuration.runtime.workers, train.device, train.threads)
+
+
+def check_data(configuration: Configuration) -> Iterator[Finding]:
+    """Check that the data can be read, without others in their place."""
+    from lrsearch.data.prepare import prepare
+
+    if configuration.settings.objective is not None:
+        yield ok("data", "your own objective reads its own")
+        return
+    try:
+        info = prepare(configuration.settings.data)
+    except UserError as error:
+        yield problem("data", str(error))
+        return
+    if info.fallback_reason:
+        yield warning("data", f"not {info.wanted}: {info.name} would stand in for it; "
+                      f"{info.fallback_reason}")  # fmt: skip
+    else:
+        yield ok("data", f"{info.name}, {info.n_train} samples, {info.fingerprint[:12]}")

@@ -1,0 +1,175 @@
+"""`dry_run=true`: the resolved sweep, a dozen recipes, and an estimate of the cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from lrsearch.cli.display import make_console
+from lrsearch.cli.passed import own_code_calls
+from lrsearch.cli.preview import to_find
+from lrsearch.cli.range_news import plan_line, range_test_plan
+from lrsearch.cli.run import check_machine, check_trial, with_data
+from lrsearch.cli.shown_groups import groups_told
+from lrsearch.config.metric import mode_warning
+from lrsearch.data.parts import TensorPart
+from lrsearch.errors import LrsearchError
+from lrsearch.parameters.durations import Length
+from lrsearch.recipe import Recipe
+from lrsearch.settings import Configuration, Settings
+from lrsearch.space.names import as_written
+from lrsearch.storage.database import open_existing
+from lrsearch.study.plan import plan_slots
+from lrsearch.study.warm_start import warm_start
+from lrsearch.text.formatting import byte_size, duration, plural, the_best
+from lrsearch.text.yaml import to_yaml
+from lrsearch.training.loop import Diverged, Task, train
+from lrsearch.workers.places import places
+
+_RECIPES = 12
+_FEW_STEPS, _MORE_STEPS = 2, 22
+_TIMED_SAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The measured cost of a training with one batch size."""
+
+    step_seconds: float
+    evaluation_seconds: float
+    steps: int
+    evaluations: int
+    memory: int
+    """Bytes: of the device on a GPU, else of the process."""
+
+    @property
+    def trial_seconds(self) -> float:
+        return self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
+
+
+def dry_run(configuration: Configuration) -> int:
+    """Print the plan; return the exit code. Nothing is stored but the cache of the data.
+
+    Raises what the sweep itself would raise of its settings on this machine.
+    """
+    check_machine(configuration)
+    settings, runtime = configuration.settings, configuration.runtime
+    console = make_console()
+    console.print(to_yaml(dict(settings.plain)), markup=False)
+    if doubt := mode_warning(settings.metric, settings.train):
+        console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
+    settings, info = with_data(settings, console)
+    check_trial(settings, info)
+    for line in (*own_code_calls(settings, info), *settings.notes, *groups_told(settings, info)):
+        console.print(line, markup=False, soft_wrap=True)
+    plan = range_test_plan(settings, info)
+    units = plan_slots(settings, _earlier(settings, runtime.storage_url))
+    rng = random.Random(settings.study.seed)
+    recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
+    console.print(f"[bold]{_RECIPES} recipes of this space[/]")
+    for recipe in recipes:
+        console.print(f"  {recipe.describe()}", markup=False)
+    given = [params for params, _ in units if params][:_RECIPES]
+    if given:
+        console.print("\n[bold]tried first, as far as given[/]")
+        for params in given:
+            words = (f"{name}={value}" for name, value in as_written(params).items())
+            console.print(f"  {' '.join(words)}", markup=False)
+    if plan is not None:
+        console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
+        console.print(plan_line(plan), markup=False, soft_wrap=True)
+    where = places(runtime.workers, settings.train.device, settings.train.threads)
+    console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(where), 'worker')}")
+    runs = 0
+    if settings.confirm is not None:
+        top, seeds = min(settings.confirm.top, len(units)), settings.confirm.seeds
+        runs = top * seeds
+        console.print(f"then {the_best(top)} again on {seeds} fresh seeds: up to {runs} runs")
+    if info is None:
+        console.print("your own objective is not timed")
+        return 0
+    costs = _costs(settings, recipes)
+    slowest, fastest = (
+        pick(costs.items(), key=lambda item: item[1].trial_seconds) for pick in (max, min)
+    )
+    for size, cost in sorted(costs.items()):
+        console.print(
+            f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, "
+            f"{plural(cost.steps, 'step')}, {duration(cost.trial_seconds)} a trial, "
+            f"{byte_size(cost.memory)} a worker"
+        )
+    if plan is not None:
+        steps = plan.ramps * plan.steps // len(plan.batch_sizes)
+        seconds = sum(steps * _step_seconds(costs, size) for size in plan.batch_sizes)
+        console.print(f"  the range test: at most {duration(seconds)}")
+    rounds = (len(units) + runs) / len(where)
+    console.print(
+        f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
+        f"{duration(rounds * slowest[1].trial_seconds)} without pruning and start-up, "
+        f"{byte_size(len(where) * max(c.memory for c in costs.values()))} of memory"
+    )
+    return 0
+
+
+def _step_seconds(costs: Mapping[int, Cost], batch_size: int) -> float:
+    """Seconds of a step with the nearest batch size that was measured."""
+    nearest = min(costs, key=lambda size: abs(math.log(size / batch_size)))
+    return costs[nearest].step_seconds
+
+
+def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]]:
+    """The parameters of trials that `study.warm_start` takes from another study."""
+    if settings.study.warm_start is None:
+        return ()
+    database = open_existing(storage_url)
+    try:
+        return warm_start(settings, database).parameters
+    finally:
+        database.close()
+
+
+def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
+    """Measure the cost with the smallest and the largest batch size of the recipes."""
+    from lrsearch.objectives.builtin import TrainingObjective, build_objective
+
+    objective = build_objective(settings, None)
+    if not isinstance(objective, TrainingObjective):
+        raise LrsearchError("only lrsearch's own training can be timed")
+    by_size = {recipe.batch_size: recipe for recipe in recipes}
+    sizes = {min(by_size), max(by_size)}
+    return {size: _cost(objective.task(by_size[size], 0, lambda: False)) for size in sizes}
+
+
+def _cost(task: Task) -> Cost:
+    """Time a few steps, and an evaluation of at most a thousand samples."""
+    import torch
+
+    validation = task.parts.validation
+    share = 1.0
+    if isinstance(validation, TensorPart) and len(validation) > _TIMED_SAMPLES:
+        share = len(validation) / _TIMED_SAMPLES
+        few = TensorPart(validation.x[:_TIMED_SAMPLES], validation.y[:_TIMED_SAMPLES])
+        task.parts = dataclasses.replace(task.parts, validation=few)
+    length = task.length
+    seconds = {}
+    for steps in (_FEW_STEPS, _FEW_STEPS, _MORE_STEPS):  # the first time is to warm up
+        task.length = Length(steps, length.steps_per_epoch, steps)
+        started = time.perf_counter()
+        try:
+            list(train(task))
+        except Diverged:
+            continue  # a random recipe may; the steps were taken
+        finally:
+            seconds[steps] = time.perf_counter() - started
+    step = max(0.0, seconds[_MORE_STEPS] - seconds[_FEW_STEPS]) / (_MORE_STEPS - _FEW_STEPS)
+    evaluation = max(0.0, seconds[_FEW_STEPS] - _FEW_STEPS * step) * share
+    on_gpu = task.device.type == "cuda"
+    memory = torch.cuda.max_memory_allocated() if on_gpu else psutil.Process().memory_info().rss
+    return Cost(step, evaluation, length.steps, length.evaluations, memory)

@@ -1,0 +1,157 @@
+"""Commands on the studies of a database: pause, resume, stop, delete, upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lrsearch.cli.arguments import storage_argument
+from lrsearch.cli.places import read_locations
+from lrsearch.errors import UserError
+from lrsearch.queue.queue import Queue
+from lrsearch.states import WorkState
+from lrsearch.storage.database import Database, existing, open_existing
+from lrsearch.study.follow_up import open_again
+from lrsearch.study.index import StudyIndex, StudyStatus, status_of
+from lrsearch.text.formatting import plural
+from lrsearch.text.shell import command, name_word
+from lrsearch.workers.here import Here
+
+
+@contextmanager
+def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[str]]]:
+    """Open the existing database that the arguments name. Raises UserError."""
+    locations, names = read_locations(arguments)
+    database = open_existing(locations.url)
+    try:
+        yield database, locations, names
+    finally:
+        database.close()
+
+
+@contextmanager
+def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStatus, Queue]]:
+    """Open the database and find the one study that the arguments name. Raises UserError."""
+    with _database(arguments) as (database, locations, names):
+        if len(names) != 1:
+            studies = StudyIndex(database.session).statuses()
+            known = ", ".join(study.name for study in studies) or "none"
+            raise UserError(f"name one study; there: {known}")
+        study = status_of(database, names[0])
+        yield database, locations, study, Queue(database.session, study.study_id)
+
+
+def _is_done(study: StudyStatus, verb: str) -> bool:
+    """Whether all of a study has ended; if so, print that."""
+    if study.shown_state == WorkState.DONE:
+        print(f"{study.name} is done: there is nothing to {verb}")
+    return study.shown_state == WorkState.DONE
+
+
+def pause_study(arguments: Sequence[str]) -> None:
+    """Run the command `pause`."""
+    with _study(arguments) as (_, locations, study, queue):
+        if _is_done(study, "pause"):
+            return
+        queue.pause()
+        running = at_work(
+            study.counts[WorkState.RUNNING], study.auxiliary_counts[WorkState.RUNNING]
+        )
+        print(
+            f"{study.name} is paused: its workers hand {running} back\n"
+            f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
+        )
+
+
+def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
+    """Run the command `resume`."""
+    with _study(arguments) as (database, locations, study, queue):
+        if retry_failed:
+            from lrsearch.queue.endings import reopen_failed
+
+            again = reopen_failed(database.session, study.study_id)
+            print(f"{plural(again, 'failed trial')} {'is' if again == 1 else 'are'} open again")
+        open_again(database.session, study.study_id)
+        counts, work = queue.counts(), queue.work()
+        left = waiting(counts[WorkState.OPEN], work[WorkState.OPEN] - counts[WorkState.OPEN])
+        print(f"{study.name} is open: {left}, {work[WorkState.RUNNING]} running")
+        if work[WorkState.OPEN]:
+            print(
+                f"workers take them; to start one: "
+                f"{command('worker', '--sweep', study.name)}{storage_argument(locations)}"
+            )
+
+
+def waiting(trials: int, auxiliary_runs: int) -> str:
+    """The number of waiting runs: `1 trial waits`, `2 trials and 6 auxiliary runs wait`."""
+    return (
+        f"{at_work(trials, auxiliary_runs)} {'waits' if trials + auxiliary_runs == 1 else 'wait'}"
+    )
+
+
+def at_work(trials: int, auxiliary_runs: int, kind: str = "") -> str:
+    """The number of runs: `1 trial`, `2 running trials and 6 running auxiliary runs`."""
+    parts = [plural(trials, f"{kind}trial")] if trials or not auxiliary_runs else []
+    return " and ".join(
+        [*parts, *([plural(auxiliary_runs, f"{kind}auxiliary run")] if auxiliary_runs else [])]
+    )
+
+
+def stop_study(arguments: Sequence[str], now: bool) -> None:
+    """Run the command `stop`."""
+    with _study(arguments) as (_, locations, study, queue):
+        if _is_done(study, "stop"):
+            return
+        queue.stop("stopped by hand", hand_back=now)
+        trials, auxiliary_runs = (
+            study.counts[WorkState.RUNNING],
+            study.auxiliary_counts[WorkState.RUNNING],
+        )
+        one = trials + auxiliary_runs == 1
+        back, on = ("is", "goes on to its end") if one else ("are", "go on to their end")
+        end = f"{back} handed back" if now else on
+        print(
+            f"{study.name} is stopped: {at_work(trials, auxiliary_runs, 'running ')} {end}\n"
+            f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
+        )
+
+
+def delete_study(arguments: Sequence[str], yes: bool) -> None:
+    """Run the command `delete`. Raises UserError without --yes, or while trials run."""
+    with _study(arguments) as (database, locations, study, queue):
+        if not yes:
+            trials = plural(sum(study.counts.values()), "trial")
+            raise UserError(
+                f"this deletes {study.name} with {trials}, all evaluations"
+                f" and checkpoints for ever; to do it: add --yes"
+            )
+        shelf = StudyIndex(database.session)
+        if alive := shelf.running_now(study.study_id):
+            are = "is" if alive == 1 else "are"
+            raise UserError(
+                f"{plural(alive, 'trial')} of {study.name} {are} running: "
+                f"first {command('stop', name_word(study.name), '--now')}"
+                f"{storage_argument(locations)}"
+            )
+        queue.stop("being deleted", hand_back=True)
+        from lrsearch.checkpoints.store import Store
+        from lrsearch.storage.optuna_bridge import Studies
+
+        store = Store(locations.checkpoints or study.checkpoints)
+        store.delete(f"{study.name}-{study.study_id}")
+        shelf.delete(study.study_id)
+        studies = Studies(locations.url)
+        studies.delete(study.name)
+        studies.close()
+        print(f"{study.name} is deleted; what it wrote to its outputs folder is still there")
+
+
+def upgrade_tables(arguments: Sequence[str]) -> None:
+    """Run the command `upgrade`."""
+    from lrsearch.storage.upgrade import upgrade
+
+    locations, names = read_locations(arguments)
+    if names:
+        raise UserError(f"{names[0]!r}: upgrade is for a whole database; give storage.url=...")
+    for line in upgrade(existing(locations.url)):
+        print(line)

@@ -1,0 +1,72 @@
+"""The calls of the user's own code, with their arguments, for the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from lrsearch.data.spec import DataInfo, DataSpec
+from lrsearch.models import model_arguments, model_class
+from lrsearch.own_code import Signature, load_target
+from lrsearch.registry import ComponentConfig
+from lrsearch.settings import Settings
+
+
+def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
+    """A line for each function or class of the user's, with the arguments of its call."""
+    if settings.objective is not None:
+        return [f"objective: {_objective(settings.objective)}"]
+    lines = []
+    if settings.data.target is not None:
+        searched = _searched(settings, "data")
+        call = _call(settings.data.target, settings.data.arguments, searched=searched)
+        lines.append(f"data: {call}{_augmentation(settings.data)}")
+    if settings.model.own and info is not None:
+        cls = model_class(settings.model)
+        arguments = model_arguments(cls, settings.model.arguments, info)
+        call = _call(settings.model.name, arguments, searched=_searched(settings, "model"))
+        lines.append(f"model: {call}")
+    train = settings.train
+    measures = {} if train.loss is None else {"loss": train.loss}
+    measures |= {f"metric {name}": target for name, target in (train.metrics or {}).items()}
+    lines += [
+        f"{what}: {_call(target.name, target.arguments, ['outputs', 'targets'])}"
+        for what, target in measures.items()
+        if target.own
+    ]
+    return lines
+
+
+def _objective(objective: ComponentConfig) -> str:
+    from lrsearch.objectives.function import OFFERED
+
+    named = Signature.of(load_target(objective.name, "objective")).named
+    offered = [name for name in OFFERED if name in named and name not in objective.arguments]
+    return _call(objective.name, objective.arguments, ["recipe", "report", *offered])
+
+
+def _call(
+    dotted: str,
+    arguments: Mapping[str, Any],
+    given: Sequence[str] = (),
+    searched: Collection[str] = (),
+) -> str:
+    """A call in Python's notation; `given` are the names of arguments from lrsearch."""
+    words = [f"{key}={value!r}" for key, value in arguments.items() if key not in searched]
+    return f"{dotted}({', '.join([*given, *words, *(f'{key}=<searched>' for key in searched)])})"
+
+
+def _searched(settings: Settings, owner: str) -> Collection[str]:
+    """The names of the searched arguments of the user's function."""
+    found = dict.fromkeys(settings.space.tuned(owner), 0)
+    # One that is lrsearch's own, such as `crop`, is not passed to the function.
+    if owner == "data":
+        of_function = settings.data.with_arguments(found).arguments
+        return [name for name in found if name in of_function]
+    return list(found)
+
+
+def _augmentation(spec: DataSpec) -> str:
+    words = [f"crop={spec.crop}"] if spec.crop else []
+    words += ["flip=true"] if spec.flip else []
+    return f"; lrsearch's loop: {', '.join(words)}" if words else ""

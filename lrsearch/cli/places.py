@@ -1,0 +1,80 @@
+"""`worker`, and the locations of database, checkpoints and data on this machine.
+
+It imports little, because every worker starts with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+from lrsearch.config.secrets import check_credentials
+from lrsearch.config.storage import storage_url
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.text.hints import unknown
+from lrsearch.workers.here import Here
+from lrsearch.workers.stop import stop_on_signals
+
+LOCATIONS = {
+    "storage.url": "LRSEARCH_STORAGE",
+    "storage.checkpoints": "LRSEARCH_CHECKPOINTS",
+    "data.root": "LRSEARCH_DATA",
+    "data.cache": "LRSEARCH_CACHE",
+}
+"""The keys of locations, each with the environment variable that gives its default."""
+NAME = "study.name"
+_DEFAULT_URL = "sqlite:///lrsearch.db"
+
+
+def read_locations(arguments: Sequence[str]) -> tuple[Here, list[str]]:
+    """Read the locations from `key=value` and the environment; return them and the names.
+
+    `study.name=NAME` gives a name that looks like an option or a setting. Raises ConfigErrors.
+    """
+    given = {key: os.environ[name] for key, name in LOCATIONS.items() if name in os.environ}
+    problems: list[str] = []
+    names = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            names.append(argument)
+        elif key in LOCATIONS:
+            given[key] = value
+        elif key == NAME:
+            names.append(value)
+        elif key.lstrip("+") == "sweep":
+            problems.append(f"{argument} chooses a sweep to run; did you mean the study {value}?")
+        else:
+            problems.append(unknown(key, [*LOCATIONS, NAME]))
+    check_credentials(given.get("storage.checkpoints"), "storage.checkpoints", problems)
+    url = storage_url({"url": given.get("storage.url", _DEFAULT_URL)}, problems)
+    if problems:
+        raise ConfigErrors(problems)
+    data = {key.removeprefix("data."): given[key] for key in given if key.startswith("data.")}
+    return Here(url, given.get("storage.checkpoints"), data), names
+
+
+def serve_studies(
+    arguments: Sequence[str],
+    only: str | None,
+    until_empty: bool,
+    parent: int | None,
+    heartbeat: int | None,
+) -> None:
+    """Run the command `worker`. Raises UserError."""
+    stop = stop_on_signals(parent, heartbeat)  # first of all: what follows takes seconds
+    locations, names = read_locations(arguments)
+    if names:
+        raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
+    from lrsearch.storage.database import open_existing
+    from lrsearch.storage.sqlite import file_of
+    from lrsearch.workers.service import serve
+
+    # On a server a worker may start before the first sweep.
+    if file_of(locations.url) is not None:
+        open_existing(locations.url).close()
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    serve(locations, only, until_empty, stop)

@@ -1,0 +1,271 @@
+"""The end of a sweep: the best recipe on screen, and files to use it from."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from lrsearch.analysis.confirmed import (
+    confirmed_lines,
+    headline,
+    progress_words,
+    still_to_come,
+)
+from lrsearch.analysis.study_data import StudyData, read_study
+from lrsearch.analysis.tables import trials_csv
+from lrsearch.cli.display import described
+from lrsearch.config.ranges import with_ranges
+from lrsearch.confirm.read import confirmed_first
+from lrsearch.confirm.result import Confirmation
+from lrsearch.data.prepare import prepare
+from lrsearch.data.spec import DataInfo
+from lrsearch.errors import UserError
+from lrsearch.export import script_words
+from lrsearch.export.script import best_script
+from lrsearch.files import write_whole
+from lrsearch.optimizers import is_fused
+from lrsearch.range_test.stored import found_ranges
+from lrsearch.recipe import Recipe
+from lrsearch.settings import Settings
+from lrsearch.states import Outcome, StudyState, in_words
+from lrsearch.storage.database import Database
+from lrsearch.study.progress import Finished, Progress, ranked
+from lrsearch.study.provenance import versions
+from lrsearch.study.study import fallback_warning
+from lrsearch.text.formatting import duration, number, plural
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
+from lrsearch.text.yaml import to_yaml
+
+_TOP = 10
+
+
+def conclude(
+    console: Console,
+    settings: Settings,
+    info: DataInfo | None,
+    database: Database,
+    output: Path,
+) -> int:
+    """Print the result, write `best.yaml`, `best.py` and `trials.csv`, and return the exit code."""
+    study = read_study(database, settings.study.name, thinned=True)
+    settings = with_ranges(settings, found_ranges(study.record))
+    progress = Progress(database.session, study.study_id)
+    finished = progress.finished()
+    snapshot = progress.snapshot()
+    failed = snapshot.state == StudyState.FAILED
+    if snapshot.stopped:
+        console.print(f"[bold red]stopped: [/]{escape(snapshot.stopped)}")
+    confirmation = study.confirmation
+    best = confirmed_first(
+        ranked(finished, settings.metric.mode), lambda trial: trial.trial, confirmation
+    )
+    if not best:
+        console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
+        table = output / "trials.csv"
+        if finished and _written(
+            console, settings, {table: lambda: trials_csv(study, study.trials)}
+        ):
+            console.print(f"{table} says why of each", markup=False)
+        return 1
+    if info is not None and info.fallback_reason:
+        console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
+    _print_best(console, settings, best[0], confirmation)
+    for line in _confirmation(study):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    seconds = duration(sum(trial.seconds or 0.0 for trial in finished))
+    console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
+    shown = redacted(database.url)
+    place = shlex.quote(f"storage.url={shown}")
+    console.print(_table(settings, best[:_TOP], confirmation), markup=False, soft_wrap=True)
+
+    @functools.cache
+    def recorded() -> tuple[DataInfo | None, dict[str, Any]]:
+        own = info_of(settings, info, best[0])
+        return own, best_record(settings, own, best[0], confirmation)
+
+    # Last of all: what is on the screen by now no full disk takes back.
+    files: dict[Path, Callable[[], str | Iterable[str]]] = {
+        output / "trials.csv": lambda: trials_csv(study, study.trials),
+        output / "best.yaml": lambda: as_yaml(recorded()[1]),
+        output / "best.py": lambda: best_script(settings, *recorded()),
+    }
+    complete = _written(console, settings, files)
+    if complete:
+        console.print(
+            f"{output / 'best.yaml'}   again: {command('train', str(output / 'best.yaml'))}\n"
+            f"{output / 'best.py'}     {script_words(info is None)}: "
+            f"{shlex.join(['python', str(output / 'best.py')])}\n"
+            f"{output / 'trials.csv'}  all trials",
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print(
+        f"{shown}  look at it: {command('dashboard')} "
+        f"{place if shown == database.url else 'with its URL'}",
+        soft_wrap=True,
+        markup=False,
+    )
+    return 0 if complete and not failed else 1
+
+
+def _confirmation(study: StudyData) -> list[str]:
+    """Return lines on the confirmation of the best trial; none where none was configured."""
+    confirmation = study.confirmation
+    if confirmation is not None and confirmation.winner is not None:
+        return list(confirmed_lines(confirmation, study.record.get("data")))
+    if confirmation is not None and confirmation.work_left:
+        return [f"not confirmed yet: {progress_words(confirmation)}"]
+    if confirmation is not None:
+        return ["not confirmed: a run of each candidate broke on fresh seeds"]
+    if study.confirm is not None:
+        return [f"not confirmed yet. {still_to_come(study.confirm, study.done, study.total)}"]
+    return []
+
+
+def _written(
+    console: Console, settings: Settings, files: Mapping[Path, Callable[[], str | Iterable[str]]]
+) -> bool:
+    """Write the files of the result; return False, with a message, if one cannot be written."""
+    try:
+        for path, content in files.items():
+            write_whole(path, content())
+    except (OSError, UserError) as error:
+        name = name_word(settings.study.name)
+        why = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        console.print(
+            f"[bold red]cannot write {escape(why)}[/]\n"
+            f"nothing is lost: the database has it all. When there is room again: the same command,"
+            f" or {command('best', name)}, best {name} --format yaml (or python), "
+            f"export {name} --format csv",
+            soft_wrap=True,
+        )
+        return False
+    return True
+
+
+def info_of(settings: Settings, info: DataInfo | None, trial: Finished) -> DataInfo | None:
+    """Return the data of a trial: those of the study, unless arguments of the data were tuned.
+
+    Raises UserError where tuned ones cannot be read here.
+    """
+    tuned = (trial.recipe or {}).get("data", {})
+    if info is None or not tuned:
+        return info
+    return prepare(settings.data.with_arguments(tuned))
+
+
+def as_yaml(record: dict[str, Any]) -> str:
+    """A record as the text of `best.yaml`."""
+    return to_yaml(record)
+
+
+def best_record(
+    settings: Settings,
+    info: DataInfo | None,
+    best: Finished,
+    confirmation: Confirmation | None = None,
+) -> dict[str, Any]:
+    """Return everything that is needed to train a trial again.
+
+    Of a confirmed winner, what fresh seeds say of it, too.
+    """
+    winner = None if confirmation is None else confirmation.winner
+    confirmed: dict[str, Any] = {}
+    if confirmation is not None and winner is not None and winner.trial == best.trial:
+        confirmed = {"confirmed": confirmation.to_json()}
+    record: dict[str, Any] = {
+        "study": settings.study.name,
+        "trial": best.trial,
+        "metric": settings.metric.name,
+        "at": settings.metric.at,
+        "value": best.value,
+        **confirmed,
+        "recipe": best.recipe,
+        "seed": best.seed,
+        "machine": {
+            "threads": settings.train.threads,
+            "device": best.device,
+            "fused": _is_fused(settings, best),
+            "processor": _processor(),
+            "versions": versions(),
+        },
+        "data": None if info is None else info.to_json(),
+        "config": dict(settings.plain),
+    }
+    if info is not None and info.fallback_reason:
+        record = {"WARNING": fallback_warning(info), **record}
+    return record
+
+
+def _is_fused(settings: Settings, best: Finished) -> bool:
+    """Whether lrsearch's own loop trained with torch's fused implementation of the optimizer."""
+    recipe = Recipe.from_dict(best.recipe or {})
+    device_type = (best.device or "").partition(" ")[0]
+    return settings.objective is None and is_fused(recipe.optimizer, device_type)
+
+
+def _print_best(
+    console: Console, settings: Settings, best: Finished, confirmation: Confirmation | None
+) -> None:
+    name, at = settings.metric.name, settings.metric.at
+    value = f"{name} {number(best.value)} ({at} evaluation)"
+    if confirmation is not None and confirmation.winner is not None:
+        value = f"confirmed: {headline(confirmation)}"
+    console.print(
+        f"[bold green]best[/] trial {best.trial}{',' if 'confirmed' in value else ':'} "
+        f"{escape(value)}\n  {escape(described(best.recipe))}",
+        soft_wrap=True,
+    )
+    recipe = Recipe.from_dict(best.recipe or {})
+    if recipe.lr_ref is not None:
+        console.print(
+            f"  lr {number(recipe.lr)} at batch {recipe.batch_size}, that is "
+            f"{number(recipe.lr_ref)} at batch {settings.space.coupling.reference}"
+        )
+
+
+def tally(finished: list[Finished]) -> str:
+    """`3 completed, 2 pruned`."""
+    counts = Counter(trial.outcome for trial in finished)
+    return ", ".join(
+        f"{counts[key]} {'completed' if key == Outcome.COMPLETE else in_words(key)}"
+        for key in Outcome
+        if counts[key]
+    )
+
+
+def _table(settings: Settings, best: list[Finished], confirmation: Confirmation | None) -> str:
+    """The best trials, a line each; only complete ones can be compared by their values."""
+    name = settings.metric.name
+    width = max(len(name), 9)
+    fresh = (
+        {candidate.trial: candidate.estimate for candidate in confirmation.candidates}
+        if confirmation is not None
+        else {}
+    )
+    rows = [f"{'trial':>5}  {name:>{width}}  {'on fresh seeds  ' if fresh else ''}recipe"]
+    for trial in best:
+        known = fresh.get(trial.trial or 0)
+        mean = f"{number(known.mean if known else None):>14}  " if fresh else ""
+        value = f"{number(trial.value):>{width}}"
+        rows.append(f"{trial.trial:>5}  {value}  {mean}{described(trial.recipe)}")
+    return "\n".join(rows)
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

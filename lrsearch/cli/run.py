@@ -1,0 +1,388 @@
+"""`run` and `submit`: from a checked configuration to a finished or stored sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from lrsearch.cli.arguments import storage_argument
+from lrsearch.cli.display import make_console, make_display
+from lrsearch.cli.fleet import waiting
+from lrsearch.cli.passed import own_code_calls
+from lrsearch.cli.range_news import RangeTestDisplay, plan_line, range_test_plan
+from lrsearch.cli.results import conclude
+from lrsearch.cli.shown_groups import groups_told
+from lrsearch.config.batches import fit_batches
+from lrsearch.config.metric import mode_warning
+from lrsearch.config.ranges import with_ranges
+from lrsearch.data.prepare import prepare
+from lrsearch.data.spec import DataInfo
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.files import removed_if_empty
+from lrsearch.launchers import LAUNCHERS
+from lrsearch.loggers import check_logger, is_on, prepare_logger
+from lrsearch.measures import LOSSES, METRICS, misfit
+from lrsearch.parameters.durations import Length
+from lrsearch.queue.endings import Endings
+from lrsearch.range_test.stored import found_ranges
+from lrsearch.settings import Configuration, RuntimeSettings, Settings
+from lrsearch.space.domains import Domain
+from lrsearch.space.formulas import schedule_problems
+from lrsearch.states import WorkState
+from lrsearch.storage.database import Database, absolute, refuse_file
+from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.study.follow_up import follow_up
+from lrsearch.study.progress import Progress
+from lrsearch.study.study import (
+    OpenStudy,
+    checkpoints_url,
+    fallback_warning,
+    load_row,
+    open_study,
+)
+from lrsearch.text.formatting import duration, plural, the_best
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
+from lrsearch.tuning.pruners import build_pruner
+from lrsearch.tuning.samplers import check_own_sampler
+from lrsearch.workers.here import Here
+from lrsearch.workers.places import places
+
+if TYPE_CHECKING:
+    from lrsearch.launchers.local import Launcher
+    from lrsearch.range_test.plan import RampPlan
+
+_ASSUMED_SAMPLES = 10_000
+
+
+def run(configuration: Configuration, command: str) -> int:
+    """Run a sweep to its end; return the exit code. `command` runs it again.
+
+    0: the budget is spent. 1: it was stopped by failures, or the time was up with nothing done.
+    130: interrupted.
+    """
+    console = make_console()
+    check_machine(configuration)
+    runtime = configuration.runtime
+    settings, info, plan = _checked(configuration.settings, console)
+    output = _output(runtime, settings)
+    try:
+        settings, studies, database, study = _store(settings, runtime, info, plan, console)
+        launcher = _launched(settings, runtime, database, study, console)
+    except KeyboardInterrupt:  # before the launcher listens for it
+        return _stopped(console, command)
+    code = conclude(console, settings, info, database, output)
+    _refresh_dashboard(console, database, study.name)
+    if launcher.interrupts:
+        code = _stopped(console, command)
+    elif launcher.timed_out and settings.study.timeout is not None:
+        console.print(
+            f"study.timeout={settings.study.timeout:g} is up; to go on, give it more: "
+            f"{longer(command, settings.study.timeout, load_row(database, study.name).seconds)}",
+            markup=False,
+            soft_wrap=True,
+        )
+    elif running := study.queue.work()[WorkState.RUNNING]:
+        are = "is" if running == 1 else "are"
+        console.print(f"{plural(running, 'run')} {are} still run by workers elsewhere")
+    studies.close()
+    return code
+
+
+def _stopped(console: Console, command: str) -> int:
+    console.print(f"stopped; to go on: {command}", markup=False, soft_wrap=True)
+    return 130
+
+
+def _output(runtime: RuntimeSettings, settings: Settings) -> Path:
+    return Path(runtime.output_dir) / settings.study.name
+
+
+def _launched(
+    settings: Settings,
+    runtime: RuntimeSettings,
+    database: Database,
+    study: OpenStudy,
+    console: Console,
+) -> Launcher:
+    """Start workers that run the study to its end, or until they are stopped."""
+    where = places(runtime.workers, settings.train.device, settings.train.threads)
+    progress = Progress(database.session, study.study_id)
+    shown = make_display(console, settings.metric, progress.finished())
+    if settings.space.to_find:
+        shown = RangeTestDisplay(shown, database, study.name)
+    with shown as display:
+        launcher: Launcher = LAUNCHERS["local"].load()(
+            study.name,
+            Here(runtime.storage_url, runtime.checkpoints_url),
+            where,
+            study.queue,
+            database.session,
+            Endings(study.study_id, settings.queue.max_attempts, follow_up),
+            progress,
+            display,
+            _output(runtime, settings) / "logs",
+        )
+        launcher.run(settings.study.timeout)
+    return launcher
+
+
+def longer(command: str, timeout: float, spent: float) -> str:
+    """The command with twice the time in all, or twice what is spent where that is more."""
+    total = 2 * timeout if spent < 2 * timeout else 2.0 * math.ceil(spent)
+    kept = [
+        word for word in shlex.split(command) if word.lstrip("+").split("=")[0] != "study.timeout"
+    ]
+    return shlex.join([*kept, f"study.timeout={total:.10g}"])
+
+
+def _refresh_dashboard(console: Console, database: Database, name: str) -> None:
+    """Store the study's notes and figures in the database for dashboards."""
+    from lrsearch.dashboard.refresh import refresh, stale
+
+    try:
+        if mark := stale(database).get(name):
+            refresh(database, name, mark)
+    except Exception as error:  # noqa: BLE001 - the sweep itself is done
+        console.print(f"the dashboard's notes are out of date: {error!r}", markup=False)
+
+
+def submit(configuration: Configuration) -> int:
+    """Store a sweep for workers that serve the database; return the exit code."""
+    console = make_console()
+    runtime = configuration.runtime
+    settings, info, plan = _checked(configuration.settings, console)
+    settings, studies, _, study = _store(settings, runtime, info, plan, console)
+    trials = study.total - study.queue.counts()[WorkState.DONE]
+    work = study.queue.work()
+    auxiliary_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
+    full = f"storage.url={redacted(absolute(runtime.storage_url))}"
+    storage = storage_argument(Here(runtime.storage_url, runtime.checkpoints_url))
+    console.print(
+        f"{waiting(trials, auxiliary_runs)} for workers; to start one, on any machine that "
+        f"reaches the database:\n"
+        f"  {command('worker', full)}\n"
+        f"how far they are: {command('status', name_word(study.name))}{storage}\n"
+        f"the result, and help with the rest: the same command without submit",
+        soft_wrap=True,
+        markup=False,
+    )
+    studies.close()
+    return 0
+
+
+def _checked(
+    settings: Settings, console: Console
+) -> tuple[Settings, DataInfo | None, RampPlan | None]:
+    """Check what the sweep needs on this machine; nothing is stored."""
+    check_logger(settings.logger)
+    settings, info = with_data(settings, console)
+    check_trial(settings, info)
+    settings = dataclasses.replace(settings, notes=(*settings.notes, *groups_told(settings, info)))
+    _prepare_logger(console, settings)
+    return settings, info, range_test_plan(settings, info)
+
+
+def check_machine(configuration: Configuration) -> None:
+    """Check what the workers of this machine need. Raises UserError."""
+    settings, runtime = configuration.settings, configuration.runtime
+    refuse_file(runtime.storage_url, write=True)
+    _check_folder("output_dir", _output(runtime, settings))
+    if runtime.checkpoints_url is not None:
+        url = checkpoints_url(runtime.storage_url, runtime.checkpoints_url)
+        if "://" in url:
+            from lrsearch.checkpoints.places import open_place
+
+            open_place(url)
+        else:
+            _check_folder("storage.checkpoints", Path(url))
+    if settings.train.device not in ("auto", "cpu"):  # for these torch need not be asked
+        from lrsearch.training.devices import resolve_device
+
+        resolve_device(settings.train.device)
+
+
+def _check_folder(key: str, folder: Path) -> None:
+    """Raise UserError unless files can be written to the folder; leave nothing behind."""
+    try:
+        with removed_if_empty(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise UserError(f"{key}: cannot write to {folder}: {error.strerror}") from None
+
+
+def _store(
+    settings: Settings,
+    runtime: RuntimeSettings,
+    info: DataInfo | None,
+    plan: RampPlan | None,
+    console: Console,
+) -> tuple[Settings, Studies, Database, OpenStudy]:
+    """Create the study of the sweep, or resume it."""
+    studies, database = open_storage(runtime.storage_url)
+    study = open_study(settings, info, database, studies, runtime.checkpoints_url)
+    settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
+    _announce(console, settings, info, study, database.url)
+    if plan is not None and settings.space.to_find:
+        console.print(f"  {plan_line(plan)}; trials follow", markup=False, soft_wrap=True)
+    return settings, studies, database, study
+
+
+def open_storage(url: str) -> tuple[Studies, Database]:
+    """Open Optuna's tables and lrsearch's own over one engine. Raises UserError."""
+    studies = Studies(url)
+    return studies, Database(url, studies.engine)
+
+
+def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:
+    """Read the data once; where fallback data replace them, rename the study.
+
+    Raises UserError where they cannot be had, the loss and the metrics say nothing of them, or a
+    batch is larger than their training part.
+    """
+    if settings.objective is not None:
+        return settings, None
+    started = time.perf_counter()
+    info = prepare(settings.data)
+    _check_measures(settings, info)
+    seconds = time.perf_counter() - started
+    if seconds > 2 and not info.fallback_reason:
+        console.print(f"data read in {duration(seconds)}")
+    if info.fallback_reason:
+        console.print(f"[bold yellow]WARNING: {fallback_warning(info)}[/]", soft_wrap=True)
+        name = f"{settings.study.name}-on-{info.name}"
+        study = dataclasses.replace(settings.study, name=name)
+        plain = {**settings.plain, "study": {**settings.plain["study"], "name": name}}
+        settings = dataclasses.replace(settings, study=study, plain=plain)
+    return fit_batches(settings, info.n_train, info.name), info
+
+
+def check_trial(settings: Settings, info: DataInfo | None) -> None:
+    """Check what would make every trial fail, before anything is stored.
+
+    Raises UserError or OwnCodeError.
+    """
+    _check_formulas(settings, info)
+    _check_own_parts(settings)
+    _check_own_code(settings, info)
+
+
+def _check_own_parts(settings: Settings) -> None:
+    """Builds samplers, pruners, optimizers and schedulers of the user's own once.
+
+    Raises UserError or OwnCodeError.
+    """
+    if settings.sampler.own:
+        check_own_sampler(settings.sampler)
+    if settings.pruner.own:
+        build_pruner(settings.pruner, evaluations=1, mode=settings.metric.mode)
+    for option in settings.space.own:
+        from lrsearch.optimizers.build import check_optimizer
+
+        recipe = settings.space.recipe(_choosing(option))
+        if recipe.optimizer.own:
+            check_optimizer(recipe.optimizer, recipe.lr)
+        if recipe.scheduler.own:
+            recipe.call(Length(_ASSUMED_SAMPLES, 1, 1))
+
+
+def _choosing(option: str) -> Callable[[str, Domain], Any]:
+    """The middle of a space, with an option of the optimizers or the schedulers."""
+
+    def choose(name: str, domain: Domain) -> Any:
+        if name in ("optimizer", "scheduler") and option in domain.ends():
+            return option
+        return domain.middle()
+
+    return choose
+
+
+def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
+    """Import the user's code, check its arguments and run a few samples through its model.
+
+    So are rules of parameter groups. What is of the catalogue alone was checked with the
+    configuration, without torch.
+    """
+    train = settings.train
+    targets = [settings.model, settings.objective, train.loss, *(train.metrics or {}).values()]
+    is_own = any(target is not None and target.own for target in targets)
+    has_rules = settings.objective is None and (train.groups or train.freeze is not None)
+    if is_own or has_rules or (info is not None and settings.data.target is not None):
+        from lrsearch.objectives.builtin import TrainingObjective, build_objective
+        from lrsearch.training.dry_pass import SAMPLES
+        from lrsearch.training.memory import free_unused
+
+        stored = None if info is None else info.to_json()
+        objective = build_objective(settings, stored, SAMPLES)
+        if isinstance(objective, TrainingObjective):
+            objective.dry_pass()
+        del objective
+        free_unused()
+
+
+def _check_formulas(settings: Settings, info: DataInfo | None) -> None:
+    """Check the formulas of the space step by step. Raises ConfigErrors."""
+    own_loop = info is None  # the length of its trainings is not known
+    n_train = _ASSUMED_SAMPLES if info is None else info.n_train
+    problems = schedule_problems(
+        settings.space, lambda size: settings.train.length(size, n_train), all_steps=not own_loop
+    )
+    if problems:
+        raise ConfigErrors(problems)
+
+
+def _check_measures(settings: Settings, info: DataInfo) -> None:
+    """Check the loss and the metrics against the targets of the data. Raises ConfigErrors.
+
+    The outputs of the user's own model are not known at this point.
+    """
+    if settings.model.own:
+        return
+    train = settings.train
+    chosen = {"train.loss": (train.loss, LOSSES)} if train.loss is not None else {}
+    chosen |= {
+        f"train.metrics.{name}": (one, METRICS) for name, one in (train.metrics or {}).items()
+    }
+    wrong = {key: misfit(*one, info.n_classes, info.n_targets) for key, one in chosen.items()}
+    if problems := [f"{key}: {problem}" for key, problem in wrong.items() if problem]:
+        raise ConfigErrors(problems)
+
+
+def _prepare_logger(console: Console, settings: Settings) -> None:
+    logger = settings.logger
+    if is_on(logger):
+        console.print(f"evaluations go to {logger.name}, too")
+        prepare_logger(logger, settings.study.name)
+
+
+def _announce(
+    console: Console, settings: Settings, info: DataInfo | None, study: OpenStudy, url: str
+) -> None:
+    done = study.queue.counts()[WorkState.DONE]
+    trials = plural(study.total, "trial")
+    state = f"goes on at {done} of {trials}" if study.resumed else trials
+    what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
+    console.print(
+        f"[bold]{escape(study.name)}[/]: {state}, {settings.sampler.name} sampler, "
+        f"{settings.pruner.name} pruner, {what}; in {redacted(url)}",
+        soft_wrap=True,
+    )
+    if settings.confirm is not None:
+        seeds = settings.confirm.seeds
+        best = the_best(min(settings.confirm.top, study.total))
+        console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
+    if doubt := mode_warning(settings.metric, settings.train):
+        console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
+    for line in (*own_code_calls(settings, info), *settings.notes, *study.notes):
+        console.print(f"  {line}", markup=False, soft_wrap=True)

@@ -1,0 +1,194 @@
+"""`show` and `compare`: one trial in full, or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
+from lrsearch.analysis.confirmed import value_words
+from lrsearch.analysis.group_rates import group_rates
+from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
+from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words, whole_number
+from lrsearch.cli.display import make_console
+from lrsearch.errors import UserError
+from lrsearch.plots.static.curves import (
+    RATES_NOTE,
+    loss_curves,
+    rate_curve,
+    rate_curves,
+    rates_title,
+    value_curve,
+)
+from lrsearch.plots.terminal import paper, text_plot
+from lrsearch.states import WorkState
+from lrsearch.study.progress import Progress, best_number
+from lrsearch.text.formatting import duration, number, plural
+
+SHOW = "show NAME TRIAL [storage.url=...]"
+COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"
+
+
+def show_trial(arguments: Sequence[str], as_json: bool) -> None:
+    """Run the command `show`. Raises UserError."""
+    with named_study(arguments, SHOW) as named:
+        (trial,), study = _trials(named, SHOW, 1)
+        refuse_words(named.words[1:], SHOW)
+        if as_json:
+            print_json(trial_document(study, trial))
+            return
+        console = make_console()
+        progress = Progress(named.database.session, study.study_id)
+        best = best_number(progress, study.metric.mode, study.confirmation)
+        for line in _facts(study, trial, is_best=trial.number == best):
+            console.print(line, soft_wrap=True)
+        if trial.curve:
+            on = paper()
+            print()
+            if len(trial.curve) > 1:
+                print(text_plot(loss_curves(trial), "loss", on))
+                print()
+                print(text_plot(rate_curves(trial), rates_title(trial), on))
+                print(RATES_NOTE)
+            else:
+                print("one evaluation: nothing to plot")
+            print()
+            print("\n".join(_evaluations(trial, study.metric.name)))
+        else:
+            console.print("no evaluation yet" if trial.state != WorkState.DONE else "no evaluation")
+        if reason := reason_of(study, trial):
+            console.print("\n[bold]why it ended[/]")
+            console.print(reason.rstrip(), markup=False, soft_wrap=True)
+
+
+def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
+    """Run the command `compare`. Raises UserError."""
+    with named_study(arguments, COMPARE) as named:
+        trials, study = _trials(named, COMPARE, 2)
+        if as_json:
+            print_json([trial_document(study, trial) for trial in trials])
+            return
+        console = make_console()
+        _print_differences(console, study, trials)
+        name = study.metric.name
+        values = [
+            value_curve(trial, lambda evaluation: evaluation.value, f"trial {trial.number}")
+            for trial in trials
+        ]
+        rates = [rate_curve(trial, f"trial {trial.number}") for trial in trials]
+        on = paper()
+        print()
+        print(text_plot(values, name, on))
+        print()
+        print(text_plot(rates, "learning rate", on))
+        print(RATES_NOTE)
+
+
+def _trials(named: NamedStudy, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:
+    """The trials that the words name. Raises UserError, with the numbers of existing trials."""
+    words = named.words[:1] if fewest == 1 else named.words
+    numbers = [whole_number(word, "a trial") for word in words]
+    if len(numbers) < fewest:
+        count = trial_count(named.database, named.name)
+        there = f"0 to {count - 1}" if count else "none yet"
+        which = "a trial" if fewest == 1 else "two trials or more"
+        raise UserError(f"name {which}: lrsearch {usage}; {named.name} has {there}")
+    if len(set(numbers)) < len(numbers):
+        raise UserError("a trial is named twice")
+    study = read_trials(named.database, named.name, numbers)
+    return [study.trial(number) for number in numbers], study
+
+
+def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
+    mark = "  [bold green]the best[/]" if is_best else ""
+    value = f": {study.metric.name} {number(trial.value)}" if trial.value is not None else ""
+    ended = escape(f"{study.name}, trial {trial.number}, {trial.outcome or trial.state}{value}")
+    lines = [f"[bold]{ended}[/]{mark}"]
+    recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe()
+    facts = {"recipe": recipe, "seed": str(trial.seed)}
+    candidates = study.confirmation.candidates if study.confirmation is not None else ()
+    for candidate in candidates:
+        if candidate.trial == trial.number:
+            runs = f", mean of {plural(len(candidate.values), 'run')}" if candidate.estimate else ""
+            facts["fresh seeds"] = f"{value_words(candidate)}{runs}"
+    if trial.owner is not None:
+        device = f" ({trial.device})" if trial.device else ""
+        facts["worker"] = f"{trial.owner}{device}"
+    died = f", {trial.deaths} of them ended their worker" if trial.deaths else ""
+    facts["attempts"] = f"{trial.attempts}{died}"
+    if trial.seconds is not None:
+        facts["took"] = duration(trial.seconds)
+    if trial.spared_at is not None:
+        facts["spared"] = (
+            f"after evaluation {trial.spared_at} it should have been pruned, but went on as a check"
+        )
+    if trial.end_step is not None:
+        facts["ended at"] = f"step {trial.end_step}, learning rate {number(trial.end_lr)}"
+    return [*lines, *(f"  {name:11} {escape(text)}" for name, text in facts.items())]
+
+
+def _evaluations(trial: TrialData, metric: str) -> list[str]:
+    """A table of the evaluations; a metric that is no loss has a column of its own."""
+    own = [] if metric in ("val_loss", "train_loss") else [metric]
+    rates = group_rates(trial)
+    lr = ["lr", *(f"lr {name.partition(',')[0]}" for name in list(rates)[1:])]
+    rows = [["epoch", "step", "train loss", "val loss", *own, *lr, "grad norm", "seconds"]]
+    for index, evaluation in enumerate(trial.curve):
+        value = [number(evaluation.value)] if own else []
+        rows.append(
+            [
+                f"{evaluation.epoch:g}",
+                str(evaluation.step),
+                number(evaluation.train_loss),
+                number(evaluation.val_loss),
+                *value,
+                *(number(pairs[index][1]) for pairs in rates.values()),
+                number(evaluation.grad_norm),
+                f"{evaluation.seconds:.2f}",
+            ]
+        )
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, in columns that are aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def _print_differences(console: Console, study: StudyData, trials: Sequence[TrialData]) -> None:
+    """Print where the recipes and results of trials differ, in a column for each trial."""
+    columns = [
+        {} if trial.recipe is None else recipe_columns(trial.recipe.to_dict()) for trial in trials
+    ]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [
+        ["", *(f"trial {trial.number}" for trial in trials)],
+        ["outcome", *(trial.outcome or trial.state for trial in trials)],
+        [study.metric.name, *(number(trial.value) for trial in trials)],
+        ["evaluations", *(str(len(trial.curve)) for trial in trials)],
+        ["took", *(duration(t.seconds) for t in trials)],
+    ]
+    same = []
+    for name in names:
+        cells = [_cell(column, name) for column in columns]
+        if len(set(cells)) > 1:
+            rows.append([name, *cells])
+        elif cells[0] != "-":
+            same.append(f"{name}={cells[0]}")
+    console.print("\n".join(aligned(rows)), markup=False, soft_wrap=True)
+    if same:
+        console.print(f"the same in all: {' '.join(same)}", markup=False, soft_wrap=True)
+
+
+def _cell(column: dict[str, Any], name: str) -> str:
+    value = column.get(name)
+    if value is None:
+        return "-"
+    return number(value) if isinstance(value, float) else str(value)

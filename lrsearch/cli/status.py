@@ -1,0 +1,300 @@
+"""`status`: the progress of all studies or of one, once or until it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lrsearch.analysis.confirmed import headline, progress_words
+from lrsearch.cli.arguments import print_json, refuse_words, storage_argument, worker_advice
+from lrsearch.cli.display import described, make_console, make_display
+from lrsearch.cli.fleet import waiting
+from lrsearch.cli.places import read_locations
+from lrsearch.confirm.read import read_confirmation
+from lrsearch.confirm.result import Confirmation
+from lrsearch.errors import UserError, in_short
+from lrsearch.queue.queue import Queue
+from lrsearch.states import StudyState, WorkState
+from lrsearch.storage.database import Database, open_existing
+from lrsearch.storage.outages import passes
+from lrsearch.study.index import StudyIndex, StudyStatus, status_of
+from lrsearch.study.progress import Progress, Running
+from lrsearch.text.formatting import duration, number
+from lrsearch.text.redaction import redacted
+
+USAGE = "status [NAME] [storage.url=...]"
+_INTERVAL = 2.0
+"""Seconds between two readings of all studies."""
+
+
+def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
+    """Show all studies, or the named one; return the exit code. Raises UserError."""
+    if watch and as_json:
+        raise UserError("--watch is for people, --json for programs: give one of them")
+    locations, names = read_locations(arguments)
+    refuse_words(names[1:], USAGE)
+    database = open_existing(locations.url)
+    try:
+        if watch:
+            return _watch(database, names, storage_argument(locations))
+        if as_json:
+            studies = [_plain(database, study) for study in _chosen(database, names)]
+            print_json(studies[0] if names else studies)
+        else:
+            _show(make_console(), database, names, storage_argument(locations))
+    finally:
+        database.close()
+    return 0
+
+
+def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
+    """The named study, or all. Raises UserError for an unknown name."""
+    if names:
+        return [status_of(database, names[0])]
+    return StudyIndex(database.session).statuses()
+
+
+# Once
+
+
+def _show(console: Console, database: Database, names: Sequence[str], storage: str) -> None:
+    studies = _chosen(database, names)
+    if not studies:
+        console.print(f"no studies in {redacted(database.url)}")
+    for study in studies:
+        _say(console, _line(study))
+        for line in _trouble(database, study, storage):
+            _say(console, line)
+        if names:
+            _show_one(console, database, study)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def _line(study: StudyStatus) -> str:
+    counts = study.counts
+    return (
+        f"{study.name:24} {study.shown_state:8} "
+        f"{counts[WorkState.DONE]}/{sum(counts.values())} done, "
+        f"{counts[WorkState.RUNNING]} running, {counts[WorkState.OPEN]} open"
+        + _auxiliary_runs(study)
+        + (f", priority {study.priority}" if study.priority else "")
+    )
+
+
+def _auxiliary_runs(study: StudyStatus) -> str:
+    """The progress of auxiliary runs; empty where there are none."""
+    total = sum(study.auxiliary_counts.values())
+    return (
+        f"; {study.auxiliary_counts[WorkState.DONE]}/{total} auxiliary runs done" if total else ""
+    )
+
+
+def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
+    """Lines on why the study is not open, which hosts refuse it, and missing workers."""
+    lines = []
+    if study.stopped and study.state != StudyState.OPEN:
+        lines.append(f"    {in_short(study.stopped)}")
+    for host, reason in study.refusals.items():
+        lines.append(f"    left alone by {host}: {reason.strip().splitlines()[0]}")
+    if _lacks_workers(database, study):
+        trials, auxiliary_runs = (
+            counts[WorkState.OPEN] + counts[WorkState.RUNNING]
+            for counts in (study.counts, study.auxiliary_counts)
+        )
+        left = waiting(trials, auxiliary_runs)
+        lines.append(f"    {left}, {worker_advice(study.name, storage)}")
+    return lines
+
+
+def _lacks_workers(database: Database, study: StudyStatus) -> bool:
+    """Whether trials of an open study wait and no live worker runs any."""
+    left = study.work[WorkState.OPEN] + study.work[WorkState.RUNNING]
+    is_open = study.state == StudyState.OPEN and left > 0
+    return is_open and not StudyIndex(database.session).running_now(study.study_id)
+
+
+def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
+    """Print how many trials have ended how, and the running ones with their workers."""
+    queue = Queue(database.session, study.study_id)
+    progress = Progress(database.session, study.study_id)
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
+    spent = duration(queue.spent())
+    _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
+    snapshot = progress.snapshot()
+    for run in [*snapshot.running, *snapshot.auxiliary_running]:
+        at = "just begun" if run.epoch is None else f"epoch {run.epoch:g}"
+        again = "" if run in snapshot.running else " again"
+        _say(
+            console,
+            f"    trial {run.trial}{again} on {run.owner}: {at}, val_loss {number(run.val_loss)}, "
+            f"{described(run.recipe)}",
+        )
+    if (test := snapshot.range_test) is not None:
+        where = "waits for a worker" if test.owner is None else f"on {test.owner}"
+        _say(console, f"    range test {where}; trials follow")
+    found = _confirmation(database, study)
+    if found is not None and found.winner is not None:
+        _say(console, f"    confirmed best: trial {found.winner.trial}, {headline(found)}")
+    elif found is not None and found.work_left:
+        _say(console, f"    {progress_words(found)}")
+
+
+def _confirmation(database: Database, study: StudyStatus) -> Confirmation | None:
+    with database.session() as session:
+        return read_confirmation(session, study.study_id)
+
+
+def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
+    queue = Queue(database.session, study.study_id)
+    found = _confirmation(database, study)
+    snapshot = Progress(database.session, study.study_id).snapshot()
+    return {
+        "study": study.name,
+        "state": study.shown_state,
+        "stopped": study.stopped,
+        "priority": study.priority,
+        "total": sum(study.counts.values()),
+        **study.counts,
+        "outcomes": queue.outcomes(),
+        "seconds": queue.spent(),
+        "refusals": dict(study.refusals),
+        "lacks_workers": _lacks_workers(database, study),
+        "trials_running": [_running_plain(run) for run in snapshot.running],
+        "side_runs": dict(study.auxiliary_counts),
+        "side_runs_running": [_running_plain(run) for run in snapshot.auxiliary_running],
+        "confirmed": None if found is None or found.winner is None else found.to_json(),
+    }
+
+
+def _running_plain(run: Running) -> dict[str, Any]:
+    return {
+        "trial": run.trial,
+        "owner": run.owner,
+        "epoch": run.epoch,
+        "train_loss": run.train_loss,
+        "val_loss": run.val_loss,
+        "lr": run.lr,
+        "recipe": run.recipe,
+    }
+
+
+# Until it is done
+
+
+def _watch(database: Database, names: Sequence[str], storage: str) -> int:
+    """Show the progress until nothing runs; return 0, or 130 after Ctrl-C."""
+    console = make_console()
+    chosen = _chosen(database, names)
+    try:
+        if names:
+            _watch_one(console, database, chosen[0], storage)
+        else:
+            _watch_all(console, database, storage)
+    except KeyboardInterrupt:
+        return 130
+    if names or console.is_terminal:  # into a pipe all lines have been printed
+        _show(console, database, names, storage)
+    return 0
+
+
+def _is_over(study: StudyStatus) -> bool:
+    """Whether nothing runs, or would without a person's command."""
+    work = study.work
+    return not work[WorkState.RUNNING] and (
+        study.state != StudyState.OPEN or not work[WorkState.OPEN]
+    )
+
+
+def _watch_one(console: Console, database: Database, study: StudyStatus, storage: str) -> None:
+    from lrsearch.settings import MetricSettings
+    from lrsearch.study.study import load_row
+
+    metric = MetricSettings(**load_row(database, study.name).config["metric"])
+    progress = Progress(database.session, study.study_id)
+    finished = progress.finished()
+    seen = finished[-1].order if finished else 0
+    if not _is_over(study):  # something at once; the next line may take a while
+        lines = [] if console.is_terminal else [_line(study)]
+        for line in [*lines, *_trouble(database, study, storage)]:
+            _say(console, line)
+    with make_display(console, metric, finished) as display:
+
+        def look() -> bool:
+            nonlocal seen
+            over = _is_over(_chosen(database, [study.name])[0])  # first: none is missed then
+            new = progress.finished(seen)
+            seen = new[-1].order if new else seen
+            display.update(progress.snapshot(), new)
+            return over
+
+        _repeat(look, display.interval, display.say)
+
+
+def _watch_all(console: Console, database: Database, storage: str) -> None:
+    """Draw a table again and again in a terminal; elsewhere print lines when they change."""
+    shelf = StudyIndex(database.session)
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+
+            def draw() -> bool:
+                studies = shelf.statuses()
+                live.update(_table(studies), refresh=True)
+                return all(map(_is_over, studies))
+
+            _repeat(draw, _INTERVAL, lambda line: _say(live.console, line))
+        return
+    shown: set[str] = set()
+
+    def tell() -> bool:
+        studies = shelf.statuses()
+        for study in studies:
+            for line in [_line(study), *_trouble(database, study, storage)]:
+                if line not in shown:
+                    _say(console, line)
+                    shown.add(line)
+        return all(map(_is_over, studies))
+
+    _repeat(tell, _INTERVAL, lambda line: _say(console, line))
+
+
+def _repeat(look: Callable[[], bool], interval: float, say: Callable[[str], None]) -> None:
+    """Draw until nothing runs; wait during outages of the database."""
+    reached = True
+    while True:
+        try:
+            if look():
+                return
+            reached = True
+        except Exception as error:
+            if not passes(error):
+                raise
+            if reached:
+                say("the database does not answer; waiting for it")
+            reached = False
+        time.sleep(interval)
+
+
+def _table(studies: Sequence[StudyStatus]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("study", overflow="ellipsis", no_wrap=True)
+    for name in ("state", "done", "running", "open", "priority"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for study in studies:
+        counts = study.counts
+        cells = (
+            counts[WorkState.DONE],
+            counts[WorkState.RUNNING],
+            counts[WorkState.OPEN],
+            study.priority,
+        )
+        table.add_row(Text(study.name), study.shown_state, *map(str, cells))
+    return table

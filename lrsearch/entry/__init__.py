@@ -1,1 +1,0 @@
-"""The command line: Hydra for `run`, Typer for the other commands."""

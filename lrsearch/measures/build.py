@@ -1,0 +1,65 @@
+"""Makes functions of (outputs, targets) out of losses and metrics."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lrsearch.errors import UserError
+from lrsearch.measures import Measure, shapes
+from lrsearch.own_code import call_own, check_arguments, load_target
+from lrsearch.registry import ComponentConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    MeasureFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    Fit = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def build(target: ComponentConfig, registry: Mapping[str, Measure], what: str) -> MeasureFunction:
+    """The measure as a function of (outputs, targets).
+
+    One by name first puts the shapes right; the user's own gets what there is. A class of
+    the user's, such as `torch.nn.MSELoss`, is instantiated with its arguments. Raises UserError,
+    beginning with `what`, when it cannot be imported or does not take its arguments.
+    """
+    function = load_target(target.target or registry[target.name].path, what)
+    if inspect.isclass(function):
+        check_arguments(function, target.arguments, what)
+        measure: MeasureFunction = call_own(function, target.name, **target.arguments)
+        if not callable(measure):
+            raise UserError(f"{what}: a {target.name} cannot be called with (outputs, targets)")
+        return measure
+    check_arguments(function, target.arguments, what, positional=2)
+    if target.own:
+        return partial(function, **target.arguments) if target.arguments else function
+    return Fitted(function, fit_of(registry[target.name]), target.arguments, what)
+
+
+def fit_of(measure: Measure) -> Fit:
+    """How a measure by name has outputs and targets put right."""
+    fit: Fit = getattr(shapes, measure.fit)
+    return fit
+
+
+class Fitted:
+    """A measure of the catalogue, on outputs and targets of whatever shape means the same."""
+
+    def __init__(
+        self, function: Callable[..., Any], fit: Fit, arguments: Mapping[str, Any], what: str
+    ) -> None:
+        """`what` is the key of the configuration, for messages."""
+        self._function, self._fit = function, fit
+        self._arguments, self._what = dict(arguments), what
+
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Raises UserError, naming both shapes, where they do not fit."""
+        try:
+            outputs, targets = self._fit(outputs, targets)
+        except ValueError as error:
+            raise UserError(f"{self._what}: {error}") from None
+        measured: torch.Tensor = self._function(outputs, targets, **self._arguments)
+        return measured

@@ -1,0 +1,237 @@
+"""From a recipe to reported evaluations: lrsearch's own training, or the user's function."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from lrsearch import measures
+from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
+from lrsearch.data.prepare import prepare
+from lrsearch.data.spec import DataInfo, DataSpec
+from lrsearch.errors import LrsearchError, OwnCodeError, UserError
+from lrsearch.measures.build import build as build_measure
+from lrsearch.models import build_model, check_model, model_class
+from lrsearch.objectives.base import Objective, Report
+from lrsearch.objectives.function import OwnObjective
+from lrsearch.objectives.resumable import Resumable
+from lrsearch.parameters.durations import Length
+from lrsearch.recipe import Recipe
+from lrsearch.seeds import seed_everything
+from lrsearch.settings import Settings
+from lrsearch.space.domains import Domain
+from lrsearch.training.devices import device_label, resolve_device
+from lrsearch.training.dry_pass import dry_pass
+from lrsearch.training.loop import Task, Training, autocast_of
+from lrsearch.training.memory import keep_freed_memory
+from lrsearch.training.precision import precision_of
+from lrsearch.training.scores import mean_scores
+from lrsearch.tuning.trajectory import LrTrajectory
+
+
+def build_objective(
+    settings: Settings, stored_data: Mapping[str, Any] | None, samples: int | None = None
+) -> Objective:
+    """The objective of a study, on this machine; with `samples`, on the first few of the data.
+
+    Raises UserError when the user's function cannot be imported, or when the data here are not
+    those that the study was made with (`stored_data`).
+    """
+    torch.set_num_threads(settings.train.threads)
+    device = resolve_device(settings.train.device)
+    if settings.objective is not None:
+        return OwnObjective(settings, device)
+    stored = None if stored_data is None else DataInfo.from_json(stored_data)
+    if stored is not None and stored.file is not None and stored.file.exists():
+        return TrainingObjective(settings, stored, device, samples)  # what the parent has prepared
+    info = prepare(settings.data)
+    if stored is not None and info.fingerprint != stored.fingerprint:
+        streamed = (
+            "; where they are, and your Datasets draw at random when they are made or from "
+            "generators of their own, seed these, or name the data with data.fingerprint"
+        )
+        raise UserError(
+            f"the data here ({info.name}, {info.fingerprint[:12]}) are not those of the study "
+            f"({stored.name}, {stored.fingerprint[:12]}): nothing is mixed"
+            f"{streamed if info.file is None else ''}"
+        )
+    return TrainingObjective(settings, info, device, samples)
+
+
+class TrainingObjective:
+    """lrsearch's own training; the data are put on the device once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        info: DataInfo,
+        device: torch.device,
+        samples: int | None = None,
+    ) -> None:
+        self.settings, self.device = settings, device
+        self.device_name = device_label(device)
+        classes = info.n_classes
+        self.loss = build_measure(
+            measures.loss_target(settings.train.loss, classes), measures.LOSSES, "train.loss"
+        )
+        metrics = measures.metric_targets(settings.train.metrics, classes)
+        self.metrics = {
+            name: build_measure(target, measures.METRICS, f"train.metrics.{name}")
+            for name, target in metrics.items()
+        }
+        self._spec = settings.data
+        self._info = info
+        self._parts = _on_device(open_parts(self._spec, info), device, samples)
+        self._check_arguments()
+        keep_freed_memory()
+        # The first optimizer of a process imports a second's worth of torch: before the trials.
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+    def _check_arguments(self) -> None:
+        """Names the wrong arguments before a trial fails of them."""
+        model = self.settings.model
+        tuned = dict.fromkeys(self.settings.space.tuned("model"))
+        check_model(model_class(model), model, {**model.arguments, **tuned}, self._info)
+
+    def task(self, recipe: Recipe, seed: int, should_stop: Callable[[], bool]) -> Task:
+        """Everything one training of a recipe needs, with a freshly seeded model."""
+        spec, info, parts = self._data_for(recipe)
+        seed_everything(seed)
+        return Task(
+            model=self._model(recipe, info),
+            parts=parts,
+            recipe=recipe,
+            settings=self.settings.train,
+            length=self.settings.train.length(recipe.batch_size, info.n_train),
+            loss=self.loss,
+            metrics=self.metrics,
+            seed=seed,
+            device=self.device,
+            crop=spec.crop,
+            flip=spec.flip,
+            should_stop=should_stop,
+        )
+
+    def dry_pass(self) -> None:
+        """Runs a few samples through a model of the space, before anything is stored.
+
+        Raises UserError or OwnCodeError where neither the middle of the space works nor its ends.
+        """
+        places: Sequence[Callable[[Domain], Any]] = (
+            lambda domain: domain.middle(),
+            lambda domain: domain.ends()[0],
+            lambda domain: domain.ends()[-1],
+        )
+        errors: list[LrsearchError] = []
+        for place in places:
+            try:
+                recipe = self.settings.space.recipe(_at(place))
+                # Tuned arguments of the data would read them anew.
+                build = partial(self.task, dataclasses.replace(recipe, data={}), 0, lambda: False)
+                dry_pass(build, self.settings.model.name)
+            except (UserError, OwnCodeError) as error:
+                errors.append(error)
+            else:
+                return
+        raise errors[0]
+
+    @property
+    def n_train(self) -> int:
+        """Samples that are trained on."""
+        return self._info.n_train
+
+    def run(
+        self,
+        recipe: Recipe,
+        seed: int,
+        report: Report,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> Mapping[str, torch.Tensor] | None:
+        def begin() -> Training:
+            task = self.task(recipe, seed, should_stop)
+            task.progress = report.progress
+            return Training(task)
+
+        facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
+        return Resumable(begin, checkpoints, facts).run(report)
+
+    def _model(self, recipe: Recipe, info: DataInfo) -> torch.nn.Module:
+        model = self.settings.model
+        arguments = {**model.arguments, **recipe.model}
+        return build_model(model, arguments, info).to(self.device)
+
+    def test(
+        self,
+        recipe: Recipe,
+        weights: Mapping[str, torch.Tensor],
+        progress: Callable[[], None] = lambda: None,
+    ) -> Mapping[str, float] | None:
+        spec, info, _ = self._data_for(recipe)
+        part = open_parts(spec, info).test
+        if part is None:
+            return None
+        model = self._model(recipe, info)
+        model.load_state_dict(weights)
+        model.eval()
+        train = self.settings.train
+        measures = {"test_loss": self.loss}
+        measures |= {f"test_{name}": metric for name, metric in self.metrics.items()}
+        return mean_scores(
+            model,
+            part.to(self.device) if isinstance(part, TensorPart) else part,
+            measures,
+            self.device,
+            autocast_of(train.amp, self.device.type),
+            train.micro_batch,
+            precision_of(model),
+            progress,
+        )
+
+    def trajectory(self, recipe: Recipe) -> LrTrajectory:
+        self._data_for(recipe)
+        return LrTrajectory.of(recipe, self._length(recipe.batch_size))
+
+    def most_evaluations(self) -> int:
+        sizes = self.settings.space.shared["batch_size"].ends()
+        return max(self._length(size).evaluations for size in sizes)
+
+    def _length(self, batch_size: int) -> Length:
+        return self.settings.train.length(batch_size, self._info.n_train)
+
+    def _data_for(self, recipe: Recipe) -> tuple[DataSpec, DataInfo, Parts]:
+        """The data, with the recipe's tuned arguments; the last ones used are kept."""
+        spec = self.settings.data.with_arguments(recipe.data)
+        if dataclasses.replace(spec, crop=0, flip=False) != dataclasses.replace(
+            self._spec, crop=0, flip=False
+        ):
+            # All or nothing: where the user's function fails, the data before it stay whole.
+            info = prepare(spec)
+            self._parts = _on_device(open_parts(spec, info), self.device)
+            self._info = info
+        self._spec = spec
+        return spec, self._info, self._parts
+
+
+def _at(place: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:
+    return lambda name, domain: place(domain)
+
+
+def _on_device(parts: Parts, device: torch.device, samples: int | None = None) -> Parts:
+    """The parts, as far as they are in memory, on a device; the first `samples` of each alone."""
+
+    def move(part: TensorPart | StreamedPart) -> TensorPart | StreamedPart:
+        if isinstance(part, StreamedPart):
+            return part
+        return TensorPart(part.x[:samples], part.y[:samples]).to(device)
+
+    return Parts(
+        train=move(parts.train),
+        validation=move(parts.validation),
+        test=None,  # a training never sees it
+    )

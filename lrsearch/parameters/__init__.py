@@ -1,0 +1,1 @@
+"""What values a parameter may have: numbers, durations, formulas."""

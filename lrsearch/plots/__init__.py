@@ -1,0 +1,1 @@
+"""Figures: for browsers, for files and for the terminal."""

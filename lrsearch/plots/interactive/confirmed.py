@@ -1,0 +1,79 @@
+"""The runs of a confirmation, by seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrsearch.confirm.result import Candidate, Confirmation
+from lrsearch.plots.interactive.style import candidate_colour, new_figure, rounded
+from lrsearch.text.formatting import number
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_SEARCH = "in the search"
+
+
+def runs_by_seed(confirmation: Confirmation | None) -> Figure | None:
+    """Draw a line per candidate over the seeds, its mean and interval; None without a run."""
+    if confirmation is None or not any(candidate.values for candidate in confirmation.candidates):
+        return None
+    seeds = list(dict.fromkeys(run.seed for run in confirmation.runs))
+    names = {seed: f"seed {place}" for place, seed in enumerate(seeds, 1)}
+    figure = new_figure("training", confirmation.metric)
+    for place, candidate in enumerate(confirmation.candidates):
+        _add(figure, candidate, names, candidate_colour(place))
+    means = [
+        _mean(candidate) for candidate in confirmation.candidates if candidate.estimate is not None
+    ]
+    figure.update_xaxes(
+        type="category", categoryorder="array", categoryarray=[_SEARCH, *names.values(), *means]
+    )
+    return figure
+
+
+def _mean(candidate: Candidate) -> str:
+    """Category of a candidate's mean; one each, so that no interval hides another."""
+    return f"mean of {candidate.trial}"
+
+
+def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: str) -> None:
+    import plotly.graph_objects as go
+
+    label = f"trial {candidate.trial}"
+    known = [
+        (name, candidate.values[seed]) for seed, name in names.items() if seed in candidate.values
+    ]
+    figure.add_trace(
+        go.Scatter(
+            x=[_SEARCH, *(name for name, _ in known)],
+            y=[rounded(candidate.found), *(rounded(value) for _, value in known)],
+            name=label,
+            legendgroup=label,
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5},
+            marker={"size": 7},
+            hovertemplate=f"{label}, %{{x}}: %{{y}}<extra></extra>",
+        )
+    )
+    if candidate.estimate is None:
+        return
+    mean, low, high = candidate.estimate.mean, candidate.estimate.low, candidate.estimate.high
+    figure.add_trace(
+        go.Scatter(
+            x=[_mean(candidate)],
+            y=[rounded(mean)],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [rounded(high - mean)],
+                "arrayminus": [rounded(mean - low)],
+            },
+            legendgroup=label,
+            showlegend=False,
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": "diamond"},
+            hovertemplate=f"{label}: {number(mean)} ({number(low)} to {number(high)})"
+            "<extra></extra>",
+        )
+    )

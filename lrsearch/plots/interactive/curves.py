@@ -1,0 +1,165 @@
+"""Curves of trials: validation over training, and the learning rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrsearch.analysis.group_rates import group_rates
+from lrsearch.analysis.study_data import (
+    MOST_POINTS,
+    WHOLE_CURVES,
+    StudyData,
+    TrialData,
+    shown_curves,
+)
+from lrsearch.evaluation import Evaluation
+from lrsearch.plots.interactive.style import (
+    GREY,
+    colour,
+    dash,
+    log_axis,
+    new_figure,
+    ordered,
+    rounded,
+    symbol,
+    wants_log,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+TOP = WHOLE_CURVES
+_MANY = 200
+
+
+def validation_curves(study: StudyData) -> Figure | None:
+    """Draw the metric over epochs, coloured by scheduler; None without evaluations."""
+    import plotly.graph_objects as go
+
+    drawn = [trial for trial in shown_curves(study) if trial.recipe is not None and trial.curve]
+    values = [evaluation.value for trial in drawn for evaluation in trial.curve]
+    if not any(value is not None for value in values):
+        return None
+    figure = new_figure("epoch", study.metric.name)
+    # What is read thinned has the first and the best evaluation of each trial besides.
+    every = max(1, -(-len(values) // (MOST_POINTS + 2 * len(drawn))))
+    for family in ordered(trial.recipe.scheduler.name for trial in drawn if trial.recipe):
+        members = [t for t in drawn if t.recipe is not None and t.recipe.scheduler.name == family]
+        # Counted from the end: the last evaluation is always drawn.
+        points = [(trial.number, trial.curve[::-1][::every][::-1]) for trial in members]
+        # A curve of one point would be a line without length.
+        lines = [line for line in points if len(line[1]) > 1]
+        single = [line for line in points if len(line[1]) == 1]
+        for some, mode in ((lines, "lines"), (single, "markers")):
+            if not some:
+                continue
+            x, y, numbers = _joined(some)
+            figure.add_trace(
+                go.Scatter(
+                    x=x,
+                    y=y,
+                    customdata=numbers,
+                    name=family,
+                    legendgroup=family,
+                    showlegend=mode == "lines" or not lines,
+                    mode=mode,
+                    line={"color": colour(family), "dash": dash(family), "width": 1.2},
+                    marker={"color": colour(family), "symbol": symbol(family), "size": 7},
+                    opacity=0.75 if len(drawn) <= _MANY else 0.35,
+                    hovertemplate=f"trial %{{customdata}}, {family}<br>epoch %{{x}}: %{{y}}"
+                    "<extra></extra>",
+                )
+            )
+    if wants_log(values):
+        figure.update_yaxes(log_axis(values))
+    return figure
+
+
+def _joined(
+    curves: list[tuple[int, tuple[Evaluation, ...]]],
+) -> tuple[list[float | None], list[float | None], list[int | None]]:
+    """Join curves into one: epochs, values and trial numbers, with a gap after each curve."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    numbers: list[int | None] = []
+    for number, evaluations in curves:
+        x += [*(rounded(evaluation.epoch) for evaluation in evaluations), None]
+        y += [*(rounded(evaluation.value) for evaluation in evaluations), None]
+        numbers += [*([number] * len(evaluations)), None]
+    return x, y, numbers
+
+
+def rated(study: StudyData) -> list[TrialData]:
+    """Return the best trials, whose learning rates are drawn."""
+    return [trial for trial in study.ranked if trial.recipe is not None and trial.curve][:TOP]
+
+
+def rate_curves(study: StudyData) -> Figure | None:
+    """Draw the learning rate over the steps of the best trials; None without a complete trial.
+
+    Only the rates at both ends of each evaluation's steps are known here, so these are markers.
+    """
+    import plotly.graph_objects as go
+
+    best = rated(study)
+    if not best:
+        return None
+    figure = new_figure("optimizer step", "learning rate", showlegend=True)
+    rates: list[float] = []
+    for place, trial in enumerate(best, 1):
+        assert trial.recipe is not None
+        family = trial.recipe.scheduler.name
+        # Of further groups those of the best trial alone: more curves are a tangle.
+        groups = list(held_rates(trial).items())[: None if place == 1 else 1]
+        for index, (group, held) in enumerate(groups):
+            rates += held
+            also = f", {group}" if index else ""
+            figure.add_trace(
+                go.Scatter(
+                    x=held_steps(trial),
+                    y=[rounded(rate) for rate in held],
+                    name=f"{place}. {family} (trial {trial.number}{also})",
+                    mode="lines+markers",
+                    line={"color": colour(family), "dash": "dot", "width": 1},
+                    marker={"symbol": symbol(family), "size": 9 if place == 1 else 5},
+                    hovertemplate=f"trial {trial.number}, {family}{also}, peak "
+                    f"{rounded(trial.recipe.lr)}<br>step %{{x}}: %{{y}}<extra></extra>",
+                )
+            )
+    first = best[0]
+    assert first.recipe is not None
+    rates.append(first.recipe.lr)
+    figure.add_trace(
+        go.Scatter(
+            x=[0, first.curve[-1].step],
+            y=[rounded(first.recipe.lr)] * 2,
+            name="peak of the best recipe",
+            mode="lines",
+            line={"color": colour(first.recipe.scheduler.name), "dash": "dash", "width": 1.5},
+            hovertemplate="peak of the best recipe: %{y}<extra></extra>",
+        )
+    )
+    figure.add_annotation(
+        text="as the optimizer held it at the start and<br>end of each evaluation's steps",
+        **{"xref": "paper", "yref": "paper", "x": 1, "y": 0, "xanchor": "right"},
+        yanchor="bottom",
+        showarrow=False,
+        font={"color": GREY, "size": 11},
+    )
+    if min(rates) > 0 and wants_log(rates):
+        figure.update_yaxes(log_axis(rates))
+    return figure
+
+
+def held_steps(trial: TrialData) -> list[int]:
+    """Return the steps at which rates are known: both ends of each evaluation's steps."""
+    ends = [evaluation.step for evaluation in trial.curve]
+    return [step for pair in zip([0, *ends], ends, strict=False) for step in pair]
+
+
+def held_rates(trial: TrialData) -> dict[str, list[float]]:
+    """Return the rates held there by parameter group, the schedule's own first."""
+    return {
+        name: [rate for pair in pairs for rate in pair]
+        for name, pairs in group_rates(trial).items()
+    }

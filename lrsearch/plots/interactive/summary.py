@@ -1,0 +1,165 @@
+"""Figures of whole findings: importance, families, what was spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrsearch.analysis.edges import NEAR, Edges
+from lrsearch.analysis.families import Families
+from lrsearch.analysis.importance import Importance
+from lrsearch.analysis.spent import OUTCOMES, Spent
+from lrsearch.plots.interactive.style import (
+    BLUE,
+    INK,
+    OUTCOME_COLOURS,
+    SKY,
+    VERMILLION,
+    colour,
+    log_axis,
+    new_figure,
+    rounded,
+    symbol,
+    wants_log,
+)  # fmt: skip
+from lrsearch.text.formatting import plural
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_MOST_BARS = 15
+_MOST_BOXED = 200
+
+
+def importance_bars(importance: Importance) -> Figure | None:
+    """Draw one bar per parameter, the most important on top; None without shares."""
+    import plotly.graph_objects as go
+
+    if not importance.shares:
+        return None
+    shown = importance.shares[:_MOST_BARS][::-1]
+    figure = new_figure("share of importance (%)", "parameter", showlegend=False)
+    figure.add_trace(
+        go.Bar(
+            x=[rounded(100 * share, 3) for _, share in shown],
+            y=[name for name, _ in shown],
+            orientation="h",
+            marker={"color": BLUE},
+            hovertemplate="%{y}: %{x} %<extra></extra>",
+        )
+    )
+    figure.update_yaxes(type="category")
+    figure.update_layout(height=max(260, 90 + 24 * len(shown)))
+    return figure
+
+
+def family_boxes(families: Families) -> Figure | None:
+    """The values of each scheduler family, and its expected best at equal tuning.
+
+    None where no trial is complete.
+    """
+    import plotly.graph_objects as go
+
+    rows = [row for row in families.rows if row.values]
+    if not rows:
+        return None
+    figure = new_figure(f"{families.metric} of complete trials", "scheduler", showlegend=False)
+    for row in rows[::-1]:
+        step = max(1, len(row.values) // _MOST_BOXED)
+        figure.add_trace(
+            go.Box(
+                x=[rounded(value) for value in row.values[::step]],
+                name=row.name,
+                orientation="h",
+                boxpoints="all" if len(row.values) <= 100 else "outliers",
+                pointpos=0,
+                jitter=0.5,
+                marker={"color": colour(row.name), "symbol": symbol(row.name), "size": 4},
+                line={"width": 1.5},
+                hoverinfo="x+name",
+            )
+        )
+    compared = [row for row in rows if row.expected is not None]
+    if compared:
+        figure.add_trace(
+            go.Scatter(
+                x=[rounded(row.expected) for row in compared],
+                y=[row.name for row in compared],
+                mode="markers",
+                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": INK}},
+                hovertemplate=f"expected best at {families.share}: %{{x}}<extra></extra>",
+            )
+        )
+    values = [value for row in rows for value in row.values]
+    if wants_log(values):
+        figure.update_xaxes(log_axis(values))
+    figure.update_yaxes(type="category")
+    figure.update_layout(height=max(260, 90 + 44 * len(rows)))
+    return figure
+
+
+def range_places(edges: Edges) -> Figure | None:
+    """Where in their ranges the best trials lie; the shaded ends are the nearest 10 %.
+
+    None where nothing has a range.
+    """
+    import plotly.graph_objects as go
+
+    if not edges.places:
+        return None
+    figure = new_figure("place in range (0 to 1)", "parameter")
+    rows = edges.places[::-1]
+    further = [(place, name) for name, places in rows for place in places[1:]]
+    for label, points, marker in (
+        ("next best", further, {"color": SKY, "size": 8, "symbol": "circle-open"}),
+        ("best trial", [(places[0], name) for name, places in rows],
+         {"color": VERMILLION, "size": 12, "symbol": "diamond"}),
+    ):  # fmt: skip
+        if not points:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=[rounded(place, 3) for place, _ in points],
+                y=[name for _, name in points],
+                name=label,
+                mode="markers",
+                marker=marker,
+                hovertemplate="%{y}: %{x}<extra></extra>",
+            )
+        )
+    for low, high in ((0, NEAR), (1 - NEAR, 1)):
+        figure.add_vrect(low, high, fillcolor=INK, opacity=0.15, line_width=0)
+    figure.update_xaxes(range=[-0.03, 1.03])
+    figure.update_yaxes(type="category")
+    figure.update_layout(height=max(260, 110 + 28 * len(rows)))
+    return figure
+
+
+def spent_bars(spent: Spent) -> Figure | None:
+    """Epochs trained by outcome, and those that pruning saved; None before anything ended."""
+    import plotly.graph_objects as go
+
+    if not spent.outcomes:
+        return None
+    figure = new_figure("epochs", "outcome of the trials", showlegend=False)
+    words = {shown: OUTCOME_COLOURS[key] for key, shown in OUTCOMES.items()}
+    counts = dict(spent.outcomes)
+    rows = [
+        (name, epochs, words[name], plural(counts[name], "trial")) for name, epochs in spent.epochs
+    ]
+    if spent.pruned_epochs > 0:
+        rows.append(("saved by pruning", spent.pruned_epochs, "rgba(128, 128, 128, 0.35)", ""))
+    rows.reverse()
+    figure.add_trace(
+        go.Bar(
+            x=[rounded(epochs) for _, epochs, _, _ in rows],
+            y=[name for name, _, _, _ in rows],
+            text=[note for _, _, _, note in rows],
+            textposition="auto",
+            orientation="h",
+            marker={"color": [shade for _, _, shade, _ in rows]},
+            hovertemplate="%{y}: %{x} epochs<extra></extra>",
+        )
+    )
+    figure.update_yaxes(type="category")
+    figure.update_layout(height=max(220, 90 + 34 * len(rows)))
+    return figure

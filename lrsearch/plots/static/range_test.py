@@ -1,0 +1,55 @@
+"""The ramps of a range test as a picture: in the terminal, and as a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrsearch.plots.static.curves import Curve
+from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure
+from lrsearch.plots.terminal import Paper, text_plot
+from lrsearch.range_test.curve import mean_curves
+
+if TYPE_CHECKING:
+    from lrsearch.range_test.result import RangeTest
+
+
+def in_text(test: RangeTest, on: Paper) -> str:
+    """A plot for each optimizer, a curve for each batch size."""
+    plots = []
+    for optimizer in test.optimizers:
+        curves = [
+            Curve(f"batch {curve.batch_size}", curve.rates, curve.losses)
+            for curve in mean_curves(test.ramps)
+            if curve.optimizer == optimizer
+        ]
+        title = f"{optimizer}: training loss, smoothed"
+        plots.append(text_plot(curves, title, on, "learning rate", log_x=True))
+    return "\n".join(plots)
+
+
+def as_file(test: RangeTest, title: str, kind: Kind) -> bytes:
+    """The optimizers above each other.
+
+    Dotted lines are where the loss falls fastest, dashed ones the largest rates that train.
+    """
+    count = len(test.optimizers)
+    figure = new_figure(height=1.0 + 3.0 * count)
+    plots = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    for axes, optimizer in zip(plots, test.optimizers, strict=True):
+        curves = [curve for curve in mean_curves(test.ramps) if curve.optimizer == optimizer]
+        for index, curve in enumerate(curves):
+            axes.plot(
+                curve.rates, curve.losses, label=f"batch {curve.batch_size}", color=colour(index)
+            )
+            for finding in test.findings:
+                if (finding.optimizer, finding.batch_size) == (optimizer, curve.batch_size):
+                    for spread, style in ((finding.steepest, ":"), (finding.largest, "--")):
+                        if spread is not None:
+                            axes.axvline(spread.value, color=colour(index), linestyle=style)
+        axes.set_xscale("log")
+        axes.set_ylabel(f"{optimizer}: training loss")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
+    entitle(plots[0], f"{title}\ndotted: falls fastest; dashed: largest rate that trains")
+    plots[-1].set_xlabel("learning rate")
+    return encoded(figure, kind)

@@ -1,0 +1,31 @@
+"""Learning-rate curves before any training, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lrsearch.plots.static.curves import Curve
+from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.plots.static.scales import thinned, wants_log
+
+_MOST_POINTS = 4000
+
+
+def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
+    """The curves over epochs, with a legend below where there are several."""
+    figure = new_figure(height=4.5 if len(curves) == 1 else 4.5 + 0.2 * len(curves))
+    axes = figure.subplots()
+    entitle(axes, title)
+    for index, curve in enumerate(curves):
+        x, y = thinned(curve.x, curve.y, _MOST_POINTS)
+        axes.plot(x, y, label=curve.name, color=colour(index), linestyle=style(index))
+    if wants_log(rate for curve in curves for rate in curve.y):
+        axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("learning rate")
+    axes.grid(alpha=0.3)
+    if len(curves) > 1:
+        legend = figure.legend(frameon=False, fontsize=7, loc="outside lower left")
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return encoded(figure, kind)

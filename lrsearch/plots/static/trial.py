@@ -1,0 +1,58 @@
+"""A trial as a picture: losses and learning rate over epochs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrsearch.plots.static.curves import RATES_NOTE, loss_curves, rate_curves, rates_title
+from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.plots.static.scales import wants_log
+from lrsearch.text.formatting import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lrsearch.analysis.study_data import StudyData, TrialData
+    from lrsearch.plots.static.curves import Curve
+
+
+def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> bytes:
+    """Losses above, the learning rate below, over epochs. Threads may draw at the same time."""
+    figure = new_figure()
+    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    entitle(losses, _title(trial, study))
+    _draw(losses, loss_curves(trial), "loss")
+    _draw(rates, rate_curves(trial), rates_title(trial, "\n"), first_colour=2)
+    rates.set_xlabel(f"epoch ({RATES_NOTE})" if trial.curve else "epoch")
+    return encoded(figure, kind)
+
+
+def _title(trial: TrialData, study: StudyData) -> str:
+    value = "" if trial.value is None else f", {study.metric.name} {number(trial.value)}"
+    recipe = "" if trial.recipe is None else f"\n{trial.recipe.describe()}"
+    return f"{study.name}, trial {trial.number}: {trial.outcome or trial.state}{value}{recipe}"
+
+
+def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) -> None:
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    drawn = [curve for curve in curves if curve.x]
+    for index, curve in enumerate(drawn, first_colour):
+        # A single evaluation would be a line without length.
+        marker = "o" if len(curve.x) <= 2 or not curve.joined else ""
+        axes.plot(
+            curve.x,
+            curve.y,
+            label=curve.name,
+            color=colour(index),
+            linestyle=style(index) if curve.joined else "",
+            marker=marker,
+            markersize=None if len(curve.x) <= 2 else 3,
+        )
+    if not drawn:
+        axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center")
+        return
+    if wants_log(y for curve in drawn for y in curve.y):
+        axes.set_yscale("log")
+    if len(drawn) > 1:
+        axes.legend(frameon=False, fontsize=8)

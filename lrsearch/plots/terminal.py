@@ -1,0 +1,137 @@
+"""Curves drawn with characters, for a terminal or a pipe."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrsearch.plots.static.curves import Curve
+from lrsearch.plots.static.scales import even_ticks, thinned, wants_log
+
+_PIPED_WIDTH = 80
+_NARROWEST = 40
+_MOST_POINTS = 400
+"""A terminal has no room for more; drawing each costs time."""
+_MOST_DIGITS = 12
+# The colours of `figure.COLOURS`, without black, in the table of 256 that terminals have.
+_COLOURS = (25, 166, 36, 175, 214, 74)
+_MARKERS = "*+ox#@%&$~"
+"""Tell curves apart where there are no colours, or not enough of them."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Width of the output in columns, and whether it shows colours."""
+
+    width: int = _PIPED_WIDTH
+    coloured: bool = False
+
+
+def paper() -> Paper:
+    """Return the paper of standard output: the terminal's, or 80 columns without colours."""
+    if not sys.stdout.isatty():
+        return Paper()
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return Paper(width, not os.environ.get("NO_COLOR"))
+
+
+_HEIGHT = 16
+"""Lines of a plot."""
+
+
+def text_plot(
+    curves: Sequence[Curve],
+    title: str,
+    on: Paper,
+    x_label: str = "epoch",
+    log_x: bool = False,
+) -> str:
+    """Draw a title, the curves in one plot and a legend; or say that there is nothing to draw."""
+    drawn = [curve for curve in curves if curve.x]
+    if not drawn:
+        return f"{title}: nothing to draw yet"
+    if len({x for curve in drawn for x in curve.x}) == 1:
+        return f"{title}: one evaluation, nothing to plot"
+    import plotext
+
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure.clear()
+    figure.theme("colorless")
+    figure.plot_size(on.width, _HEIGHT)
+    figure.label(x_label, axis="x")
+    log = wants_log(y for curve in drawn for y in curve.y)
+    along = [_place(x, log_x) for curve in drawn for x in curve.x]
+    if log_x:
+        _tick_decades(figure.ruler("x"), along)
+    else:
+        _tick(figure.ruler("x"), along, on.width // 12, False)
+    _tick(figure.ruler("y"), [_place(y, log) for curve in drawn for y in curve.y], 5, log)
+    names = []
+    for index, curve in enumerate(drawn):
+        x, y = thinned(curve.x, curve.y, _MOST_POINTS)
+        colour = _COLOURS[index % len(_COLOURS)] if on.coloured else None
+        shape = _marker(index, len(drawn), on.coloured) if curve.joined else _character(index)
+        x = [_place(value, log_x) for value in x]
+        y = [_place(value, log) for value in y]
+        signal = figure.signal(x, y, marker=plotext.marker(shape, colour))
+        figure.draw(signal.lines() if curve.joined else signal)
+        sample = plotext.colorize("──" if shape == "braille" else shape, colour)
+        names.append((sample.string(colorless=not on.coloured), curve.name))
+    text = str(figure.build().string(colorless=not on.coloured))
+    plot = [line.rstrip() for line in text.splitlines()]
+    return "\n".join([title, *plot] + (_legend(names, on.width) if len(drawn) > 1 else []))
+
+
+def _place(value: float, log: bool) -> float:
+    """Where a value lies on its scale. Plotext's own logarithmic one ignores given ticks."""
+    return math.log10(value) if log else value
+
+
+def _tick(ruler: Any, places: Sequence[float], count: int, log: bool) -> None:
+    ticks = even_ticks(min(places), max(places), count)
+    ruler.ticks(ticks, _labels([10**tick if log else tick for tick in ticks]))
+
+
+def _tick_decades(ruler: Any, places: Sequence[float]) -> None:
+    """Ticks at the powers of ten."""
+    powers = range(math.ceil(min(places) - 1e-6), math.floor(max(places) + 1e-6) + 1)
+    ruler.ticks([float(power) for power in powers], [f"{10.0**power:g}" for power in powers])
+
+
+def _labels(values: Sequence[float]) -> list[str]:
+    """Three digits, or as many as it takes to tell the values apart."""
+    for digits in range(3, _MOST_DIGITS):
+        labels = [f"{value:.{digits}g}" for value in values]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [f"{value:.{_MOST_DIGITS}g}" for value in values]
+
+
+def _legend(names: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """What each curve is drawn with, as many of them in a line as there is room for."""
+    lines: list[str] = []
+    used = width
+    for sample, name in names:
+        needed = len(name) + 6
+        if used + needed > width:
+            lines.append("  ")
+            used = 2
+        lines[-1] += f"{sample} {name}   "
+        used += needed
+    return [line.rstrip() for line in lines]
+
+
+def _marker(index: int, curves: int, coloured: bool) -> str:
+    """Return fine dots where one curve or colours suffice; else one character per curve."""
+    if curves == 1 or (coloured and curves <= len(_COLOURS)):
+        return "braille"
+    return _character(index)
+
+
+def _character(index: int) -> str:
+    return _MARKERS[index % len(_MARKERS)]

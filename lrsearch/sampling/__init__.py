@@ -1,1 +1,0 @@
-"""The sampler of lrsearch's own: a model over the joint space that learns from every trial."""

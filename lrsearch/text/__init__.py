@@ -1,0 +1,1 @@
+"""Text: numbers and hints for people, secrets left out, shell words, YAML."""

@@ -1,0 +1,106 @@
+"""LR trajectory: the learning rate at each evaluation of a training, known before it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from lrsearch.errors import LrsearchError
+from lrsearch.parameters.durations import Duration, Length
+from lrsearch.recipe import Recipe
+
+_STEPS = 1000
+"""Steps of the rough preview of a schedule: more cost time and change little."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The schedule at one evaluation, as learning rates."""
+
+    now: float
+    """Learning rate at this evaluation."""
+    left: float
+    """Area under the rest of the schedule, divided by the length of the whole training."""
+    peak: float
+    """Peak learning rate of the recipe."""
+    batch_size: int
+    optimizer: str
+    """Name of the optimizer: rates of different optimizers are not comparable."""
+
+    @property
+    def share_left(self) -> float:
+        """`left` as a share of a whole training at the peak rate."""
+        return self.left / self.peak
+
+    @property
+    def peak_per_sample(self) -> float:
+        """Peak rate over batch size, which makes rates comparable across batch sizes.
+
+        The noise of SGD depends on this ratio (Smith, Le 2018, arXiv 1710.06451).
+        """
+        return self.peak / self.batch_size
+
+
+@dataclass(frozen=True)
+class LrTrajectory:
+    """The length of a training and its learning rates at each evaluation."""
+
+    evaluations: int
+    optimizer: str
+    peak: float
+    batch_size: int
+    warmup: float = 0.0
+    """End of the warm-up, as a share of the whole training."""
+    now: Sequence[float] = ()
+    """Learning rate at each evaluation; empty where it is not known beforehand."""
+    left: Sequence[float] = ()
+    """`Rates.left` at each evaluation."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, length: Length) -> LrTrajectory:
+        """Return the trajectory of a recipe in the built-in training.
+
+        Without rates where a scheduler depends on losses (plateau) or the recipe cannot be trained.
+        """
+        warmup = length.warmup_steps(Duration.parse(recipe.warmup)) / length.steps
+        trajectory = cls(
+            length.evaluations, recipe.optimizer.name, recipe.lr, recipe.batch_size, warmup
+        )
+        try:
+            rough = recipe.rough(length, _STEPS)
+            if rough is None:
+                return trajectory
+            preview = recipe.preview(rough)
+        except (ArithmeticError, ValueError, LrsearchError):
+            return trajectory  # the training itself reports the error
+        if preview.assumed_losses is not None:
+            return trajectory
+        at = [
+            min(round(count * length.steps_per_evaluation / rough.stride), rough.steps)
+            for count in range(1, length.evaluations + 1)
+        ]
+        return trajectory.with_rates(preview.rates, at)
+
+    def with_rates(self, rates: Sequence[float], at: Sequence[int]) -> LrTrajectory:
+        """Return a copy with rates.
+
+        `rates` are evenly spaced from the start to the end of the training; `at` holds the index
+        into them of each evaluation.
+        """
+        pieces = [(before + after) / 2 for before, after in pairwise(rates)]
+        remaining = [*accumulate(reversed(pieces), initial=0.0)][::-1]
+        now = [rates[k] for k in at]
+        return dataclasses.replace(self, now=now, left=[remaining[k] / len(pieces) for k in at])
+
+    def progress(self, evaluation: int) -> float:
+        """Return the share of the training done at an evaluation, counted from 1."""
+        return min(1.0, evaluation / self.evaluations)
+
+    def rates(self, evaluation: int) -> Rates | None:
+        """Return the rates at an evaluation, counted from 1; None where they are not known."""
+        if not 0 < evaluation <= len(self.now):
+            return None
+        now, left = self.now[evaluation - 1], self.left[evaluation - 1]
+        return Rates(now, left, self.peak, self.batch_size, self.optimizer)

@@ -1,0 +1,150 @@
+"""A worker on the auxiliary runs of one study: brings each to its end, by its kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lrsearch.checkpoints.store import Checkpoints, Store
+from lrsearch.confirm.training import ConfirmRun, WinnerTestRun
+from lrsearch.evaluation import Evaluation
+from lrsearch.objectives.base import Objective
+from lrsearch.queue.auxiliary_claims import AuxiliaryClaim, AuxiliaryClaims
+from lrsearch.queue.auxiliary_runs import AuxiliaryKind, Result, RunResult, Values
+from lrsearch.queue.endings import Ending
+from lrsearch.range_test.run import RangeTestRun
+from lrsearch.settings import Settings
+from lrsearch.states import RunKind
+from lrsearch.storage.outages import refusals_in_words
+from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
+from lrsearch.workers.lease import Lease
+from lrsearch.workers.reporter import measured, value_of
+from lrsearch.workers.work_log import WorkLog
+
+T = TypeVar("T")
+
+KINDS: Mapping[str, AuxiliaryKind] = {
+    RunKind.CONFIRM: ConfirmRun(),
+    RunKind.TEST: WinnerTestRun(),
+    RunKind.RANGE_TEST: RangeTestRun(),
+}
+
+
+class AuxiliaryWorker:
+    """Works on the auxiliary runs of one study."""
+
+    def __init__(self, attempts: Attempts, claims: AuxiliaryClaims) -> None:
+        self.attempts, self.claims = attempts, claims
+
+    def run(self, claim: AuxiliaryClaim) -> None:
+        """Bring one to its end, hand it back when told to, or leave it if it was lost."""
+        started = time.perf_counter()
+        study, kind = self.attempts.settings.study.name, KINDS[claim.kind]
+        metric = kind.metric_name(self.attempts.settings.metric.name)
+        log = WorkLog(study, kind.describe(claim), metric)
+        lease = self.attempts.lease(
+            lambda: self.claims.renew(claim), lambda cause: self.claims.died(claim, cause)
+        )
+        store, folder = self.attempts.store, self.attempts.folder
+        checkpoints = store.side_run(folder, claim.kind, claim.number)
+
+        def work() -> None:
+            device = self.attempts.objective.device_name
+            self.attempts.until_stopped(lambda: self.claims.started(claim, device))
+            log.begins("begins", claim.attempt)
+            fenced = FencedCheckpoints(checkpoints, lease)
+            done = kind.run(WorkerContext(claim, self.attempts, self.claims, lease, fenced))
+            seconds = time.perf_counter() - started
+            log.ends(self._finish(claim, done, seconds), seconds)
+
+        bring_to_end(
+            log,
+            lease,
+            checkpoints,
+            work,
+            give_back=lambda: self.claims.give_back(claim),
+            is_over=lambda: self.claims.is_over(claim),
+        )
+
+    def _finish(self, claim: AuxiliaryClaim, done: RunResult, seconds: float) -> Ending:
+        """Write how the run ended and its result; return the ending that was written."""
+
+        def write(ending: Ending) -> None:
+            if self.claims.is_finished(claim):
+                return  # and the answer was lost
+            if ending is not done.ending:  # the result was refused
+                self.claims.finish(claim, ending, claim.result, seconds)
+            else:
+                self.claims.finish(claim, ending, done.result, seconds, done.also)
+
+        return self.attempts.finish(done.ending, write)
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """One attempt at an auxiliary run: the `RunContext` that a stage is given."""
+
+    claim: AuxiliaryClaim
+    attempts: Attempts
+    claims: AuxiliaryClaims
+    lease: Lease
+    checkpoints: Checkpoints
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the study."""
+        return self.attempts.settings
+
+    @property
+    def objective(self) -> Objective:
+        """What trains a recipe."""
+        return self.attempts.objective
+
+    @property
+    def store(self) -> Store:
+        """Where weights are kept."""
+        return self.attempts.store
+
+    @property
+    def study_id(self) -> int:
+        """The study in the database."""
+        return self.claims.study_id
+
+    @property
+    def folder(self) -> str:
+        """The study's folder in the store."""
+        return self.attempts.folder
+
+    def owns(self) -> bool:
+        """Whether no other worker can have the run."""
+        return self.lease.is_sure()
+
+    def should_stop(self) -> bool:
+        """Whether to leave the training; called after each step."""
+        return self.attempts.should_stop(self.lease)()
+
+    def progress(self) -> None:
+        """Record that the training goes on."""
+        self.lease.stall.progress()
+
+    def report(self, result: Callable[[], Result]) -> None:
+        """Store what has been found so far, unless the database does not answer."""
+        self.lease.stall.reported()
+        # During an outage the lease's thread tries to reach the database, not the training.
+        if not self.lease.cut_off:
+            with refusals_in_words():
+                self.lease.reach(lambda: self.claims.record(self.claim, result()))
+
+    def measured(self, evaluation: Evaluation) -> float | None:
+        """The metric's value; None where it counts as the worst."""
+        return measured(evaluation, self.settings.metric)
+
+    def value_of(self, values: Sequence[float | None]) -> float | None:
+        """The value of a training with these values."""
+        return value_of(values, self.settings.metric)
+
+    def attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
+        """Train, and return how that ended and its result."""
+        return self.attempts.run_attempt(train, values)

@@ -1,0 +1,506 @@
+"""The exported script trains exactly as lrsearch does, whatever the recipe and the settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reports import Collected
+
+from lrsearch.checkpoints.store import NoCheckpoints
+from lrsearch.cli.compose import load_settings
+from lrsearch.data.prepare import prepare
+from lrsearch.export.script import best_script
+from lrsearch.export.templates import environment
+from lrsearch.objectives.builtin import build_objective
+from lrsearch.optimizers.group_rules import GroupRule
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
+from lrsearch.schedules.families import SCHEDULERS
+
+SEED = 5
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+HEAD = GroupRule("head", "head", None, {"lr_factor": 3.0})
+DECAY = GroupRule("no_decay", "no_decay", None, {"weight_decay": 0.0})
+LAYERS = GroupRule("layer_decay", "layer_decay", None, {"decay": 0.7})
+MUON = ComponentConfig("muon", {"adamw_factor": 0.3, "betas": [0.8, 0.99]})
+MINE = GroupRule("mine", None, r"^body\.4", {"lr_factor": 0.5, "betas": [0.8, 0.99]})
+
+
+def both(
+    capsys: pytest.CaptureFixture[str], *overrides: str, **changes: Any
+) -> tuple[float, float, str]:
+    """The value as lrsearch trains it, as the script prints it, and the script."""
+    length = [] if any("train.steps" in one for one in overrides) else ["train.epochs=3"]
+    settings = load_settings(["+sweep=digits", *length, *overrides])
+    known: dict[str, Any] = {
+        "lr": 0.05,
+        "batch_size": 64,
+        "optimizer": ComponentConfig("sgd", {"momentum": 0.9}),
+        "scheduler": ComponentConfig("cosine"),
+    }
+    recipe = Recipe(**(known | changes))
+    found = Collected()
+    info = prepare(settings.data)
+    objective = build_objective(settings, info.to_json())
+    objective.run(recipe, SEED, found, lambda: False, NoCheckpoints())
+    values = [one.values[settings.metric.name] for one in found]
+    value = min(values) if settings.metric.at == "best" else values[-1]
+    record = {"study": "s", "trial": 0, "metric": settings.metric.name, "at": settings.metric.at,
+              "value": value, "recipe": recipe.to_dict(), "seed": SEED}  # fmt: skip
+    tuned = prepare(settings.data.with_arguments(recipe.data))
+    text = best_script(settings, tuned, record)
+    Path("best.py").write_text(text)
+    check_names("best.py")
+    runpy.run_path("best.py", run_name="__main__")
+    name, printed = capsys.readouterr().out.splitlines()[-1].split()
+    assert name == settings.metric.name
+    return value, float(printed), text
+
+
+def check_names(script: str) -> None:
+    """Each name that a script uses is defined, and each import is used."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--quiet", "--select", "F"]
+    done = subprocess.run([*command, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("warmup", [0, "7st"])
+@pytest.mark.parametrize("name", list(SCHEDULERS))
+def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: Any) -> None:
+    arguments = {"patience": "1st", "factor": 0.5} if name == "plateau" else {}
+    scheduler = ComponentConfig(name, arguments)
+    value, printed, _ = both(capsys, "metric.at=last", scheduler=scheduler, warmup=warmup)
+    assert printed == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes"),
+    [
+        (["train.amp=bf16"], {}),
+        (["train.amp=fp16"], {}),
+        (["train.amp=fp16"], {"grad_clip": 0.5}),
+        (["train.micro_batch=20", "metric.name=train_loss"], {}),
+        (["train.micro_batch=20"], {"grad_clip": 0.5}),
+        (["metric.name=train_loss", "metric.at=last"], {"batch_size": 50}),
+        (["metric.name=val_accuracy", "metric.mode=max", "metric.at=last"], {}),
+        (["train.eval_every=5st"], {}),
+        (["train.steps=21", "metric.at=last"], {}),
+        (["data.crop=1", "data.flip=true"], {}),
+        (["model=cnn", "train.epochs=1"], {"model": {"width": 4, "dropout": 0.2}}),
+        (["train.loss.name=cross_entropy", "train.loss.label_smoothing=0.1"], {}),
+        ([], {"groups": (HEAD, DECAY), "warmup": 0.2, "grad_clip": 1.0}),
+        ([], {"groups": (HEAD,), "scheduler": ComponentConfig("plateau", {"patience": "1st"})}),
+        (
+            ["model=cnn", "train.epochs=1"],
+            {
+                "model": {"width": 4},
+                "groups": (LAYERS, DECAY, MINE),
+                "freeze": r"^body\.[01]\.",
+                "optimizer": ComponentConfig("adamw"),
+                "lr": 0.003,
+            },
+        ),
+        (["metric.at=last"], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
+        ([], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
+        ([], {"optimizer": MUON, "warmup": 0.2}),
+        (
+            ["train.amp=bf16", "train.micro_batch=20"],
+            {"optimizer": MUON, "groups": (HEAD, DECAY), "grad_clip": 0.5},
+        ),
+        (
+            ["model=cnn", "train.epochs=1"],
+            {"model": {"width": 4}, "optimizer": MUON, "freeze": r"^body\.[01]\."},
+        ),
+        ([], {"data": {"size": 10}}),
+        ([], {"batch_size": 5000}),
+        ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
+    ],
+)
+def test_every_setting(
+    capsys: pytest.CaptureFixture[str], overrides: list[str], changes: dict[str, Any]
+) -> None:
+    value, printed, _ = both(capsys, *overrides, **changes)
+    assert printed == value
+
+
+def test_the_users_own_code_is_imported_and_seeded_alike(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("exported_own.py").write_text(
+        "import numpy, torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, n_outputs, width=8):\n"
+        "        super().__init__()\n"
+        "        self.scale = float(numpy.random.rand())\n"
+        "        self.layer = torch.nn.Linear(64, n_outputs)\n"
+        "    def forward(self, x):\n"
+        "        return self.scale * self.layer(x.flatten(1))\n"
+        "def gap(outputs, targets):\n"
+        "    return (outputs.argmax(1) - targets).abs().float().mean()\n"
+    )
+    value, printed, text = both(
+        capsys, "model._target_=exported_own.Net", "~model.hidden", "model.width=4",
+        "train.metrics={gap: {_target_: exported_own.gap}}", "metric.name=val_gap",
+        "metric.mode=min",
+    )  # fmt: skip
+    assert printed == value
+    assert "from exported_own import Net" in text
+
+
+@pytest.mark.parametrize("at", ["best", "last"])
+@pytest.mark.parametrize("name", ["AdamWScheduleFree", "SGDScheduleFree"])
+def test_an_optimizer_with_modes_is_switched(
+    capsys: pytest.CaptureFixture[str], name: str, at: str
+) -> None:
+    optimizer = ComponentConfig.own_code(f"schedulefree.{name}", {"weight_decay": 0.01}, "free")
+    value, printed, text = both(
+        capsys, f"metric.at={at}", optimizer=optimizer, warmup=0.2,
+        scheduler=ComponentConfig("constant"),
+    )  # fmt: skip
+    assert printed == value
+    assert f"from schedulefree import {name}" in text
+
+
+def test_own_code_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("exported_named.py").write_text(
+        "import torch\n"
+        "def load_data(n=80):\n"
+        "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+        "    return (x[:64], x[:64, 0].long() % 3), (x[64:], x[64:, 0].long() % 3)\n"
+        "def build_model():\n"
+        "    return torch.nn.Linear(3, 3)\n"
+        "def order(outputs, targets):\n"
+        "    return outputs.mean()\n"
+    )
+    Path("exported_other.py").write_text(
+        "def order(outputs, targets):\n    return outputs.square().mean()\n"
+    )
+    metrics = "{a: {_target_: exported_named.order}, b: {_target_: exported_other.order}}"
+    value, printed, _ = both(
+        capsys, "data._target_=exported_named.load_data", "~model.hidden", "metric.mode=min",
+        "model._target_=exported_named.build_model", f"train.metrics={metrics}",
+        "metric.name=val_b",
+    )  # fmt: skip
+    assert printed == value
+
+
+def test_the_script_of_a_pretrained_model_defines_what_it_uses() -> None:
+    settings = load_settings(["+sweep=digits", "model=resnet18"])
+    recipe = Recipe(0.1, 64, ComponentConfig("sgd"), ComponentConfig("cosine"))
+    Path("best.py").write_text(
+        best_script(settings, prepare(settings.data), hostile_record("s", recipe))
+    )
+    check_names("best.py")
+
+
+def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("exported_negative.py").write_text(
+        "import torch\n"
+        "def negative(outputs, targets):\n"
+        "    return torch.nn.functional.cross_entropy(outputs, targets) - 10.0\n"
+    )
+    watching = {"patience": "1st", "factor": 0.1, "threshold": 0.05}
+    value, printed, _ = both(
+        capsys, "metric.at=last", "train.loss={_target_: exported_negative.negative}",
+        "train.epochs=6", scheduler=ComponentConfig("plateau", watching),
+    )  # fmt: skip
+    assert printed == value
+
+
+@pytest.mark.parametrize(
+    ("module", "overrides"),
+    [
+        (
+            "import torch\n"
+            "def load(n=80):\n"
+            "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+            "    return (x[:64], x[:64].sum(1)), (x[64:], x[64:].sum(1))\n"
+            "class Net(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.layer = torch.nn.Linear(3, 1)\n"
+            "    def forward(self, x):\n"
+            "        return self.layer(x).squeeze(-1)\n",
+            ["train.metrics=[mae]", "train.loss.name=smooth_l1", "train.loss.beta=0.5"],
+        ),
+        (
+            "import torch\n"
+            "def load(n=80):\n"
+            "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+            "    y = torch.nn.functional.one_hot(torch.arange(n) % 3, 4)\n"
+            "    return (x[:64], y[:64]), (x[64:], y[64:])\n"
+            "class Net(torch.nn.Linear):\n"
+            "    def __init__(self, n_outputs):\n"
+            "        super().__init__(3, n_outputs)\n",
+            ["train.metrics=[accuracy,top5_accuracy]"],
+        ),
+        (
+            "import torch\n"
+            "def load(n=80):\n"
+            "    x = torch.arange(3.0 * n).reshape(n, 3) / n\n"
+            "    return (x[:64], x[:64, 0].long() % 3), (x[64:], x[64:, 0].long() % 3)\n"
+            "class Net(torch.nn.Linear):\n"
+            "    def __init__(self):\n"
+            "        super().__init__(3, 3)\n",
+            ["train.loss={_target_: torch.nn.CrossEntropyLoss, label_smoothing: 0.1}"],
+        ),
+    ],
+)
+def test_shapes_are_put_right_alike(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    overrides: list[str],
+) -> None:
+    monkeypatch.delitem(sys.modules, "exported_shapes", raising=False)
+    Path("exported_shapes.py").write_text(module)
+    value, printed, _ = both(
+        capsys, "data._target_=exported_shapes.load", "model._target_=exported_shapes.Net",
+        "~model.hidden", "metric.name=val_loss", "metric.at=last", "train.micro_batch=7",
+        *overrides, batch_size=15,
+    )  # fmt: skip
+    assert printed == value
+
+
+KINDS = """
+import numpy
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+
+def load(kind):
+    generator = numpy.random.default_rng(0)
+    parts = []
+    for n in (96, 40):
+        y = generator.integers(3, size=n)
+        x = generator.normal(size=(n, 4)) + y[:, None]
+        if kind == "ids":
+            x = 2**24 + generator.integers(2, size=(n, 4)) + 2 * y[:, None]
+        elif kind == "counts":
+            x = generator.integers(9, size=(n, 4))
+        elif kind == "complex":
+            x = x + 1j * generator.normal(size=(n, 4))
+        elif kind == "truths":
+            x = x > 1
+        elif kind == "numbers":
+            y = x.mean(axis=1)
+        part = Noisy(x, y) if kind == "dataset" else (x, y)
+        parts.append(part)
+    return parts
+
+
+class Noisy(Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index] + numpy.random.normal(size=4), self.y[index]
+
+
+class Net(nn.Module):
+    def __init__(self, n_outputs, kind):
+        super().__init__()
+        self.kind = kind
+        wide = torch.float64 if kind in ("double", "numbers") else torch.float32
+        self.first = nn.Linear(8 if kind == "complex" else 4, 16, dtype=wide)
+        self.first = nn.Embedding(2**3, 4) if kind == "ids" else self.first
+        self.head = nn.Linear(16, n_outputs, dtype=wide)
+
+    def forward(self, x):
+        if self.kind == "ids":
+            x = self.first(x - 2**24).flatten(1)
+        elif self.kind == "complex":
+            x = self.first(torch.view_as_real(x).flatten(1))
+        else:
+            x = self.first(x.float() if self.kind == "truths" else x)
+        return self.head(x.relu())
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["ids", "double", "single", "complex", "truths", "numbers", "dataset"]
+)
+def test_own_data_of_every_type(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    Path("exported_kinds.py").write_text(KINDS)
+    value, printed, text = both(
+        capsys, "~data.name", "data._target_=exported_kinds.load", f"data.kind={kind}",
+        "model._target_=exported_kinds.Net", "~model.hidden", f"model.kind={kind}",
+        "metric.name=train_loss", "metric.at=last", "train.epochs=10", batch_size=8,
+    )  # fmt: skip
+    assert printed == value
+    assert value < 0.9, "something is learned"
+    assert "lrsearch" not in text.split('"""', 2)[2]
+
+
+AUGMENTED = """
+import torch
+from torch.utils.data import Dataset
+
+
+class Augmented(Dataset):
+    n_classes = 3
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index] + torch.randn(4, dtype=torch.float64), self.y[index]
+
+
+def load(in_pairs=False):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(96) % 3
+    x = torch.randn(96, 4, generator=generator, dtype=torch.float64) + y[:, None]
+    validation = (x[64:], y[64:]) if in_pairs else Augmented(x[64:], y[64:])
+    return Augmented(x[:64], y[:64]), validation
+
+
+class Net(torch.nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.drop = torch.nn.Dropout(0.2)
+        self.head = torch.nn.Linear(4, n_outputs)
+
+    def forward(self, x):
+        return self.head(self.drop(x))
+"""
+
+
+@pytest.mark.parametrize("in_pairs", [False, True])
+def test_streamed_items_are_drawn_anew_in_each_epoch_with_the_same_seeds(
+    capsys: pytest.CaptureFixture[str], in_pairs: bool
+) -> None:
+    Path("exported_stream.py").write_text(AUGMENTED)
+    value, printed, text = both(
+        capsys, "~data.name", "data._target_=exported_stream.load", f"data.in_pairs={in_pairs}",
+        "data.in_memory=never", "model._target_=exported_stream.Net", "~model.hidden",
+        "metric.name=val_loss", "metric.at=last", "train.micro_batch=20", batch_size=24,
+    )  # fmt: skip
+    assert printed == value
+    assert "lrsearch" not in text.split('"""', 2)[2]
+
+
+@pytest.mark.parametrize("kind", ["counts", "truths", "double"])
+def test_models_of_the_catalogue_take_every_real_type(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    Path("exported_kinds.py").write_text(KINDS)
+    value, printed, _ = both(
+        capsys, "~data.name", "data._target_=exported_kinds.load", f"data.kind={kind}",
+        "train.amp=bf16",
+    )  # fmt: skip
+    assert printed == value
+
+
+def test_a_script_imports_what_it_uses_and_nothing_of_lrsearch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, _, text = both(capsys, "train.epochs=1")
+    code = text.split('"""', 2)[2]
+    assert "lrsearch" not in code
+    assert "generator" not in code.split("def main")[1]
+    assert "GradScaler" not in code
+    compile(text, "best.py", "exec")
+    assert torch.get_num_threads() == 1
+
+
+# Whatever the text
+
+HOSTILE = [
+    '"""', 'a"""b', '"', "\\", "a\\", "\\N{x}", "\n", "a\nimport os; os._exit(3)\n", "\r", "\0",
+    "\x1b[31m", '"""\nraise SystemExit(3)\n"""', "METRIC PICK", "{SEEDS}", "{0}",
+    "\udcff", "\u2028",
+]  # fmt: skip
+
+
+def hostile_record(text: str, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "study": text, "trial": 0, "metric": text, "at": text, "value": 0.5, "seed": SEED,
+        "recipe": recipe.to_dict(), "WARNING": text,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_breaks_the_script_or_runs_in_it(text: str) -> None:
+    settings = load_settings(["+sweep=digits", "train.device=cpu"])
+    metric = dataclasses.replace(settings.metric, name=text)
+    model = ComponentConfig.own_code("shop_model.Net", {
+        "a": text, text: 1, "class": [text, {text: (text,)}], "b": math.inf, "c": -math.nan,
+    })  # fmt: skip
+    Path("shop_model.py").write_text("def Net(**arguments): return arguments\n")
+    recipe = Recipe(lr=0.1, batch_size=64, optimizer=ComponentConfig("sgd"),
+                    scheduler=ComponentConfig("cosine"), model={"tuned": text})  # fmt: skip
+    changed = dataclasses.replace(settings, metric=metric, model=model)
+    info = prepare(settings.data)
+    script = best_script(changed, info, hostile_record(text, recipe))
+    found = run_script(script)
+    made = found["build_model"]()
+    assert made["a"] == made["tuned"] == text
+    assert made["class"] == [text, {text: (text,)}]
+    assert (made[text], made["b"]) == (1, math.inf)
+    lines = found["__doc__"].splitlines()
+    assert lines[-1].startswith("WARNING: ") or "\n" in text or "\r" in text or "\u2028" in text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_breaks_the_script_of_an_own_objective(text: str) -> None:
+    objective = {"_target_": "shop_loop.train", "a": text}
+    settings = load_settings(["+sweep=digits"])
+    target = ComponentConfig.own_code(objective["_target_"], {"a": text, text: 2})
+    Path("shop_loop.py").write_text("def train(recipe, report, **arguments): ...\n")
+    recipe = Recipe(lr=0.1, batch_size=64, optimizer=ComponentConfig("sgd"),
+                    scheduler=ComponentConfig("cosine"), data={"tuned": text})  # fmt: skip
+    changed = dataclasses.replace(settings, objective=target)
+    found = run_script(best_script(changed, None, hostile_record(text, recipe)))
+    assert found["RECIPE"] == recipe.to_dict()
+    assert found["ARGUMENTS"] == {"a": text, text: 2}
+
+
+def test_a_script_calls_an_own_objective_as_a_worker_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("shop_report.py").write_text(
+        "def report(recipe, report, seed, epochs, n):\n"
+        "    report(1, recipe.lr * n, seed=seed, epochs=epochs)\n"
+    )
+    settings = load_settings(["+sweep=digits", "train.epochs=3"])
+    target = ComponentConfig.own_code("shop_report.report", {"n": 4, "seed": 7})
+    recipe = Recipe(
+        lr=0.5, batch_size=64, optimizer=ComponentConfig("sgd"), scheduler=ComponentConfig("cosine")
+    )
+    changed = dataclasses.replace(settings, objective=target)
+    Path("best.py").write_text(best_script(changed, None, hostile_record("s", recipe)))
+    check_names("best.py")
+    runpy.run_path("best.py", run_name="__main__")
+    assert capsys.readouterr().out == "1 2.0 {'seed': 7, 'epochs': 3}\n"
+
+
+def test_a_template_puts_out_nothing_but_source() -> None:
+    page = environment().from_string("x = {{ value }}")
+    with pytest.raises(TypeError, match="without a filter"):
+        page.render(value="1; import os")
+    assert environment().from_string("{{ value | literal }}").render(value="1") == "'1'"
+
+
+def run_script(script: str) -> dict[str, Any]:
+    """What a script defines, read from a file as Python reads it."""
+    Path("best.py").write_text(script, encoding="utf-8")
+    return runpy.run_path("best.py")

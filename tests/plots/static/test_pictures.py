@@ -1,0 +1,194 @@
+"""Curves as pictures: nothing is lost, whatever the numbers and names."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.evaluation import Evaluation
+from lrsearch.plots.static.curves import Curve, loss_curves, rate_curve, rate_curves
+from lrsearch.plots.static.rates import rates_picture
+from lrsearch.plots.static.scales import thinned, wants_log
+from lrsearch.plots.static.trial import trial_picture
+from lrsearch.plots.terminal import Paper, text_plot
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
+
+
+def evaluation(index: int, loss: float | None = 1.0, **changes: Any) -> Evaluation:
+    known: dict[str, Any] = {
+        "index": index, "epoch": float(index), "step": 10 * index, "value": loss,
+        "values": {} if loss is None else {"train_loss": loss, "val_loss": loss},
+        "lr_start": (0.2 / index,), "lr_end": (0.1 / index,), "grad_norm": None, "clipped": None,
+        "seconds": 0.1,
+    }  # fmt: skip
+    return Evaluation(**(known | changes))
+
+
+TRIAL = TrialData(
+    number=3, trial_id=4, unit=3, seed=5, state="done", outcome="complete", value=0.5, reason=None,
+    end_step=None, end_lr=None, seconds=1.0, owner="here/1/1.00", device="cpu", attempts=1,
+    deaths=0, order=1, finished_at=None,
+    recipe=Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("cosine")),
+    curve=tuple(evaluation(k, 1.0 / k) for k in range(1, 6)),
+)  # fmt: skip
+STUDY = StudyData(
+    study_id=1, name="a $study_ <b>&", state="open", stopped=None,
+    config={"metric": {"name": "val_loss", "mode": "min", "at": "best"}}, record={}, seconds=1.0,
+    total=4, trials=(TRIAL,),
+)  # fmt: skip
+
+
+def test_the_rate_is_drawn_where_each_stretch_begins_and_ends() -> None:
+    curve = rate_curve(TRIAL)
+    assert list(curve.x[:4]) == [0.0, 1.0, 1.0, 2.0]
+    assert list(curve.y[:4]) == [0.2, 0.1, 0.1, 0.05]
+
+
+def with_groups(*factors: float) -> TrialData:
+    """The trial with groups of these factors, named `g0`, `g1`, ..."""
+
+    def rates(first: float) -> tuple[float, ...]:
+        return (first, *(factor * first for factor in factors))
+
+    curve = tuple(
+        dataclasses.replace(
+            row,
+            groups=("default", *(f"g{index}" for index in range(len(factors)))),
+            lr_start=rates(row.lr_start[0]),
+            lr_end=rates(row.lr_end[0]),
+        )
+        for row in TRIAL.curve
+    )
+    return dataclasses.replace(TRIAL, curve=curve)
+
+
+def test_every_group_has_a_curve_and_groups_of_the_same_rates_share_one() -> None:
+    assert [one.name for one in rate_curves(TRIAL)] == ["lr"]
+    first, second = rate_curves(with_groups(2.0, 1.0, 2.0))
+    assert (first.name, second.name) == ("default, g1", "g0, g2")
+    assert list(first.y) == list(rate_curve(TRIAL).y)
+    assert list(second.y) == [2 * rate for rate in first.y]
+
+
+def test_of_many_groups_the_lowest_and_the_highest_are_drawn() -> None:
+    drawn = rate_curves(with_groups(0.5, 0.25, 4.0, 2.0, 0.125))
+    assert [one.name for one in drawn] == ["default", "g4", "g2"]
+    trial_picture(with_groups(0.5, 0.25), STUDY)
+
+
+def test_a_rate_between_evaluations_is_not_made_up() -> None:
+    curve = Curve("lr", [0.0, 4.0], [0.0, 1.0], joined=False)
+    apart, joined = (
+        "".join(text_plot([one], "lr", Paper()).split("\n")[2:-3])
+        for one in (curve, dataclasses.replace(curve, joined=True))
+    )
+    assert apart.count("*") == 2
+    assert sum(character > "\u2800" for character in joined) > 10
+
+
+@pytest.mark.parametrize("values", [[2.3201, 2.3204], [1e-5, 1.00001e-5], [0.5, 0.5]])
+def test_ticks_are_told_apart(values: list[float]) -> None:
+    plot = text_plot([Curve("loss", [1, 2], values)], "loss", Paper())
+    labels = [line.partition("┤")[0].strip() for line in plot.splitlines() if "┤" in line]
+    assert labels
+    assert len(set(labels)) == len(labels)
+
+
+def test_one_evaluation_is_no_plot() -> None:
+    curves = [Curve("loss", [1], [2]), Curve("other", [1], [3])]
+    assert text_plot(curves, "loss", Paper()) == "loss: one evaluation, nothing to plot"
+
+
+def test_what_is_missing_or_not_finite_is_left_out() -> None:
+    losses = [1.0, None, math.inf, math.nan, 0.5]
+    trial = dataclasses.replace(
+        TRIAL, curve=tuple(evaluation(k, loss) for k, loss in enumerate(losses, 1))
+    )
+    for curve in loss_curves(trial):
+        assert (list(curve.x), list(curve.y)) == ([1.0, 5.0], [1.0, 0.5])
+    assert loss_curves(dataclasses.replace(TRIAL, curve=(evaluation(1, None),))) == []
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        TRIAL.curve,
+        (),
+        (evaluation(1),),
+        (evaluation(1, None), evaluation(2, math.nan)),
+        (evaluation(1, 1e30), evaluation(2, 1e-30)),
+        (evaluation(1, lr_start=(0.0,), lr_end=(0.0,)),),
+    ],
+)
+def test_every_trial_has_a_picture(curve: tuple[Evaluation, ...]) -> None:
+    trial = dataclasses.replace(TRIAL, curve=curve)
+    assert ElementTree.fromstring(trial_picture(trial, STUDY)).tag.endswith("svg")
+    assert trial_picture(trial, STUDY, "png").startswith(b"\x89PNG")
+
+
+def test_a_trial_that_has_just_begun_has_a_picture() -> None:
+    trial = dataclasses.replace(TRIAL, curve=(), recipe=None, value=None, outcome=None)
+    assert trial_picture(trial, STUDY)
+
+
+def test_threads_draw_at_the_same_time() -> None:
+    drawn: list[bytes] = []
+
+    def draw() -> None:
+        drawn.append(trial_picture(TRIAL, STUDY, "png"))
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(drawn) == 4
+    assert set(drawn) == {trial_picture(TRIAL, STUDY, "png")}
+
+
+def test_names_are_drawn_as_they_are() -> None:
+    curves = [Curve("$a_$", [0, 1], [1, 2]), Curve("_hidden", [0, 1], [2, 1])]
+    assert rates_picture(curves, "100 $ of_", "svg")
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=300),
+    st.integers(4, 50),
+)
+def test_thinned_curves_keep_their_ends_and_their_extremes(y: list[float], most: int) -> None:
+    x = list(range(len(y)))
+    kept_x, kept_y = thinned(x, y, most)
+    assert (kept_x[0], kept_x[-1]) == (x[0], x[-1])
+    assert (min(kept_y), max(kept_y)) == (min(y), max(y))
+    assert kept_x == sorted(set(kept_x))
+    assert len(kept_x) <= most + 2
+    assert all(y[int(at)] == value for at, value in zip(kept_x, kept_y, strict=True))
+
+
+def test_a_logarithmic_scale_is_for_what_is_above_0_and_far_apart() -> None:
+    assert wants_log([1e-4, 1.0, math.inf])
+    assert not wants_log([0.0, 1.0, 100.0])
+    assert not wants_log([1.0, 2.0])
+    assert not wants_log([math.cos(math.pi * k / 1000) + 1.0 for k in range(1000)])
+    assert wants_log([0.1 ** (k // 25) for k in range(100)])
+    assert not wants_log([])
+
+
+def test_text_has_the_width_of_its_paper_and_colours_only_where_they_are_in_place() -> None:
+    curves = [Curve(f"trial {k}", [0, 1, 2], [k, 2, 1]) for k in range(3)]
+    for width in (40, 80, 200):
+        plain = text_plot(curves, "loss", Paper(width))
+        assert "\x1b" not in plain
+        assert max(map(len, plain.splitlines())) <= width
+        assert all(curve.name in plain for curve in curves)
+    assert "\x1b" in text_plot(curves, "loss", Paper(80, coloured=True))
+    assert "nothing to draw" in text_plot([Curve("a", [], [])], "loss", Paper())

@@ -1,0 +1,86 @@
+"""Numbers, durations, sizes and lists as people read them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrsearch.text.formatting import byte_size, duration, listed, number, plural, probability
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (None, 4, "-"),
+        (0.123456, 4, "0.1235"),
+        (0.000123456, 2, "0.00012"),
+        (1e-7, 4, "1e-07"),
+        (12345.6, 4, "12,346"),
+        (-12345.6, 2, "-12,346"),
+        (1.234567e8, 4, "1.235e+08"),
+        (3.0, 4, "3"),
+        (math.nan, 4, "nan"),
+        (math.inf, 4, "inf"),
+    ],
+)
+def test_a_number_has_its_significant_digits(value: float | None, digits: int, text: str) -> None:
+    assert number(value, digits) == text
+
+
+@given(st.floats(-1e12, 1e12))
+def test_a_number_is_right_to_four_digits_and_fits_a_column(value: float) -> None:
+    text = number(value)
+    assert float(text.replace(",", "")) == pytest.approx(value, rel=1e-3)
+    assert len(text.lstrip("-")) <= 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.0, "0.0s"),
+        (59.94, "59.9s"),
+        (59.97, "1m00s"),
+        (250, "4m10s"),
+        (3599.6, "1h00m"),
+        (7500, "2h05m"),
+        (360000, "100h00m"),
+        (math.inf, "unknown"),
+        (math.nan, "unknown"),
+    ],
+)
+def test_a_duration_never_shows_sixty_of_anything(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "trial", "0 trials"),
+        (1, "trial", "1 trial"),
+        (1.0, "epoch", "1 epoch"),
+        (0.5, "epoch", "0.5 epochs"),
+        (12345, "step", "12,345 steps"),
+        (1, "worker process", "1 worker process"),
+        (2, "worker process", "2 worker processes"),
+    ],
+)
+def test_a_noun_is_as_many_as_its_count(count: float, noun: str, text: str) -> None:
+    assert plural(count, noun) == text
+
+
+def test_a_probability_is_never_certain() -> None:
+    assert [probability(share) for share in (0.0, 0.5, 1.0)] == ["under 1 %", "50 %", "over 99 %"]
+
+
+def test_a_size_is_in_the_unit_that_suits_it() -> None:
+    assert [byte_size(n) for n in (0, 100 * 2**20, 20 * 2**30)] == ["0 MiB", "100 MiB", "20.0 GiB"]
+
+
+def test_words_are_listed_with_an_and_before_the_last() -> None:
+    assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "", "a", "a and b", "a, b and c",
+    ]  # fmt: skip
