@@ -7,6 +7,7 @@ called with the parameter groups, `lr`, and the arguments of the recipe.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
@@ -14,9 +15,12 @@ from lrsearch.optimizers import call_of, is_fused
 from lrsearch.optimizers.modes import set_mode
 from lrsearch.own_code import Signature, call_own, load_target
 from lrsearch.registry import Component, ComponentConfig
+from lrsearch.text.hints import unknown
 
 if TYPE_CHECKING:
     import torch
+
+    from lrsearch.optimizers.group_rules import GroupRule
 
 GIVEN = "lr"
 """The argument that lrsearch gives by name."""
@@ -63,10 +67,17 @@ def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> to
     return optimizer
 
 
-def check_optimizer(config: ComponentConfig, lr: float) -> None:
-    """Build an optimizer of the user's own over one parameter and take a step with it.
+def check_optimizer(
+    config: ComponentConfig,
+    lr: float,
+    rules: Sequence[GroupRule] = (),
+    elsewhere: Collection[str] = (),
+) -> None:
+    """Build an optimizer of the user's own over a small model and take a step with it.
 
-    Raises UserError where it cannot be used, or OwnCodeError with what it raises.
+    What `rules` give to parameter groups must be among its `defaults`, which are what torch lets
+    differ between groups, or in `elsewhere`: what other optimizers of the space take. Raises
+    UserError where it cannot be used, or OwnCodeError with what it raises.
     """
     import torch
 
@@ -74,6 +85,16 @@ def check_optimizer(config: ComponentConfig, lr: float) -> None:
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer = build_optimizer(config, list(model.parameters()), lr)
+    defaults = [name for name in optimizer.defaults if name != GIVEN]
+    problems = [
+        f"train.groups.{rule.name}.{name}: {config.target} has no {name} for a parameter group: "
+        f"{unknown(name, [*rule.kind.parameters, *defaults])}"
+        for rule in rules
+        for name in rule.arguments
+        if name not in (*rule.kind.parameters, *defaults, *elsewhere)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
     set_mode(model, optimizer, train=True)
     call_own(optimizer.step, f"the step of {config.target}")
 

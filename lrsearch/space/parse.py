@@ -228,7 +228,9 @@ def _group_arguments(
         if option not in own:
             taken[option] = OPTIMIZERS[option].parameters
         elif components is not None and option in components:
-            taken[option] = components[option].parameters
+            known = components[option].parameters
+            # The rate of a group is said by its lr_factor.
+            taken[option] = {name: one for name, one in known.items() if name not in COMMON}
         else:
             searched = node.values() if isinstance(node, Mapping) else ()
             asked = [rule.arguments for rule in groups]
