@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import OPTIMIZERS, divide_call_of
 from lrsearch.optimizers import call_of as optimizer_call_of
 from lrsearch.optimizers.group_rules import GroupRule, parse_rules, regex_problem
 from lrsearch.parameters.durations import Duration, Length
@@ -111,9 +111,10 @@ class Recipe:
     ) -> torch.optim.Optimizer:
         """Build the optimizer over a model's parameters, in the groups that the recipe asks for.
 
-        Parameters that the recipe freezes are frozen in the model, too. A rule needs the model:
-        with parameters alone there is one group. Raises UserError for a rule that matches nothing,
-        or where an optimizer of the user's own cannot be used.
+        Parameters that the recipe freezes are frozen in the model, too. Rules need the model, and
+        so does an optimizer that treats parameters by what they are; with parameters alone there
+        is one group. Raises UserError without the model that is needed, for a rule that matches
+        nothing, or where an optimizer of the user's own cannot be used.
         """
         import torch
 
@@ -122,11 +123,13 @@ class Recipe:
         if isinstance(model, torch.nn.Module):
             groups = self.parameter_groups(model)
             given: list[Any] = [{k: v for k, v in g.items() if k != "param_names"} for g in groups]
-        elif self.groups or self.freeze is not None:
-            raise UserError(
-                "this recipe has parameter groups or frozen parameters, which go by their names: "
-                "give build_optimizer the model, not its parameters"
+        elif self.has_groups:
+            why = (
+                "this recipe has parameter groups or frozen parameters, which go by their names"
+                if self.groups or self.freeze is not None
+                else f"{self.optimizer.name} treats parameters by what they are in the model"
             )
+            raise UserError(f"{why}: give build_optimizer the model, not its parameters")
         else:
             given = list(model)
         return build_optimizer(self.optimizer, given, self.lr)
@@ -142,7 +145,17 @@ class Recipe:
             parameter_groups.check_freeze(model, self.freeze)
             parameter_groups.freeze(model, self.freeze)
         parameter_groups.check_rules(model, self.groups)
-        return parameter_groups.parameter_groups(model, self.groups, self.lr)
+        groups = parameter_groups.parameter_groups(model, self.groups, self.lr)
+        if (call := divide_call_of(self.optimizer)) is not None:
+            divide, arguments = call
+            return divide(model, groups, **arguments)
+        return groups
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the model decides which parameters train, and how."""
+        is_divided = divide_call_of(self.optimizer) is not None
+        return bool(self.groups) or self.freeze is not None or is_divided
 
     def build_schedule(self, optimizer: torch.optim.Optimizer, length: Length) -> Schedule:
         """The schedule on an optimizer, for a training of this length."""

@@ -28,6 +28,7 @@ LENGTH = Length(steps=STEPS, steps_per_epoch=6, steps_per_evaluation=4)
 OPTIMIZERS = {
     "sgd": ComponentConfig("sgd", {"momentum": 0.9, "nesterov": True}),
     "adamw": ComponentConfig("adamw"),
+    "muon": ComponentConfig("muon", {"adamw_factor": 0.5}),
 }
 # Durations that make something happen within so few steps.
 SCHEDULERS: dict[str, dict[str, Any]] = {
@@ -56,7 +57,7 @@ def images(n: int, seed: int) -> TensorPart:
 
 def small_task(
     scheduler: str | ComponentConfig = "cosine",
-    optimizer: str = "sgd",
+    optimizer: str | ComponentConfig = "sgd",
     warmup: str | int = 0,
     grad_clip: float | None = None,
     settings: TrainSettings | None = None,
@@ -74,7 +75,7 @@ def small_task(
     recipe = Recipe(
         lr=0.05,
         batch_size=16,
-        optimizer=OPTIMIZERS[optimizer],
+        optimizer=OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer,
         scheduler=ComponentConfig(scheduler, SCHEDULERS.get(scheduler, {}))
         if isinstance(scheduler, str)
         else scheduler,

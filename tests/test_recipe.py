@@ -43,7 +43,7 @@ def test_every_optimizer_is_built_with_its_rate_and_takes_a_step(name: str) -> N
     model = TwoLayers()
     optimizer = recipe(optimizer=ComponentConfig(name)).build_optimizer(model)
     assert type(optimizer).__name__ == OPTIMIZERS[name].path.rpartition(".")[2]
-    assert [group["lr"] for group in optimizer.param_groups] == [0.1]
+    assert {group["lr"] for group in optimizer.param_groups} == {0.1}
     before = model.body.weight.clone()
     model.head(model.body(torch.ones(1, 3))).sum().backward()
     optimizer.step()
@@ -85,7 +85,8 @@ def test_every_optimizer_takes_a_group_that_is_empty(name: str) -> None:
     rule = GroupRule("all", None, ".", {"lr_factor": 0.5})
     model = TwoLayers()
     optimizer = recipe(optimizer=ComponentConfig(name), groups=(rule,)).build_optimizer(model)
-    assert [len(group["params"]) for group in optimizer.param_groups] == [0, 4]
+    lengths = [len(group["params"]) for group in optimizer.param_groups]
+    assert (lengths[0], sum(lengths)) == (0, 4)
     before = model.body.weight.clone()
     model.head(model.body(torch.ones(1, 3))).sum().backward()
     optimizer.step()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from lrsearch.cli.arguments import parse_values, print_json
-from lrsearch.cli.shown_groups import group_lines, groups_plain, model_of
+from lrsearch.cli.shown_groups import group_lines, groups_plain, model_of, with_groups
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import write_whole
 from lrsearch.parameters.durations import Duration
@@ -150,15 +150,21 @@ def _of_sweep(
 def _with_groups(
     settings: Settings, info: DataInfo | None, drawn: list[Drawn]
 ) -> tuple[list[Drawn], list[str]]:
-    """The same with the parameter groups of each recipe, and the lines on those of the first."""
-    first = drawn[0].recipe
-    model = model_of(settings, info, first)
-    if model is not None:
-        grouped = [replace(one, groups=groups_plain(model, one.recipe)) for one in drawn]
-        return grouped, [f"1     {first.describe()}", *group_lines(model, first)]
-    unknown_yet = first.groups and settings.objective is None
+    """The same with the parameter groups of each recipe, and lines on the first of them."""
+    recipes = [one.recipe for one in drawn]
+    models = {index: model_of(settings, info, recipe) for index, recipe in enumerate(recipes)}
+    grouped = [
+        replace(one, groups=[] if (model := models[k]) is None else groups_plain(model, one.recipe))
+        for k, one in enumerate(drawn)
+    ]
+    lines: list[str] = []
+    for recipe in with_groups(recipes):
+        index = recipes.index(recipe)
+        if (model := models[index]) is not None:
+            lines += [f"{index + 1:<5} {recipe.describe()}", *group_lines(model, recipe)]
+    is_unknown = any(one.has_groups for one in recipes) and settings.objective is None
     why = "parameter groups are shown when the data have been read: they say what the model is"
-    return drawn, [why] if unknown_yet else []
+    return grouped, [why] if is_unknown and not lines else lines
 
 
 def to_find(space: Space) -> str:

@@ -31,6 +31,7 @@ from lrsearch.errors import UserError
 from lrsearch.export import script_words
 from lrsearch.export.script import best_script
 from lrsearch.files import write_whole
+from lrsearch.optimizers import is_fused
 from lrsearch.range_test.stored import found_ranges
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
@@ -193,6 +194,7 @@ def best_record(
         "machine": {
             "threads": settings.train.threads,
             "device": best.device,
+            "fused": _is_fused(settings, best),
             "processor": _processor(),
             "versions": versions(),
         },
@@ -202,6 +204,13 @@ def best_record(
     if info is not None and info.fallback_reason:
         record = {"WARNING": fallback_warning(info), **record}
     return record
+
+
+def _is_fused(settings: Settings, best: Finished) -> bool:
+    """Whether lrsearch's own loop trained with torch's fused implementation of the optimizer."""
+    recipe = Recipe.from_dict(best.recipe or {})
+    device_type = (best.device or "").partition(" ")[0]
+    return settings.objective is None and is_fused(recipe.optimizer, device_type)
 
 
 def _print_best(

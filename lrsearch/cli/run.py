@@ -31,6 +31,7 @@ from lrsearch.files import removed_if_empty
 from lrsearch.launchers import LAUNCHERS
 from lrsearch.loggers import check_logger, is_on, prepare_logger
 from lrsearch.measures import LOSSES, METRICS, misfit
+from lrsearch.optimizers import OPTIMIZERS, merged_parameters
 from lrsearch.parameters.durations import Length
 from lrsearch.queue.endings import Endings
 from lrsearch.range_test.stored import found_ranges
@@ -287,12 +288,14 @@ def _check_own_parts(settings: Settings) -> None:
         check_own_sampler(settings.sampler)
     if settings.pruner.own:
         build_pruner(settings.pruner, evaluations=1, mode=settings.metric.mode)
+    catalogue = [OPTIMIZERS[name] for name in settings.space.optimizer if name in OPTIMIZERS]
+    elsewhere = merged_parameters(one.parameters for one in catalogue)
     for option in settings.space.own:
         from lrsearch.optimizers.build import check_optimizer
 
         recipe = settings.space.recipe(_choosing(option))
         if recipe.optimizer.own:
-            check_optimizer(recipe.optimizer, recipe.lr)
+            check_optimizer(recipe.optimizer, recipe.lr, recipe.groups, elsewhere)
         if recipe.scheduler.own:
             recipe.call(Length(_ASSUMED_SAMPLES, 1, 1))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.spec import DataInfo
+from lrsearch.optimizers import divide_call_of, group_notes
 from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.settings import Settings
+from lrsearch.space.space import Chooser
 from lrsearch.text.formatting import plural
 
 if TYPE_CHECKING:
@@ -17,13 +20,11 @@ _MOST_NAMES = 3
 
 
 def model_of(settings: Settings, info: DataInfo | None, recipe: Recipe) -> nn.Module | None:
-    """The model of a recipe, where it has rules or frozen parameters; None where there are none.
+    """The model of a recipe whose parameter groups depend on it; None of others.
 
     None, too, where the model is not known: of the user's own objective, and without data.
     """
-    if info is None or settings.objective is not None:
-        return None
-    if not recipe.groups and recipe.freeze is None:
+    if info is None or settings.objective is not None or not recipe.has_groups:
         return None
     from lrsearch.models import build_model
 
@@ -33,11 +34,33 @@ def model_of(settings: Settings, info: DataInfo | None, recipe: Recipe) -> nn.Mo
 
 def groups_told(settings: Settings, info: DataInfo | None) -> list[str]:
     """The lines on the groups of a sweep, all that is searched in the middle of its range."""
-    if not settings.space.groups and settings.space.freeze is None:
+    space = settings.space
+    divides = any(
+        divide_call_of(ComponentConfig(option)) for option in {*space.optimizer} - {*space.own}
+    )
+    if not (space.groups or space.freeze is not None or divides):
         return []
-    recipe = settings.space.recipe(lambda name, domain: domain.middle())
-    model = model_of(settings, info, recipe)
-    return [] if model is None else group_lines(model, recipe)
+    recipes = [space.recipe(_middle_with({}))]
+    recipes += [space.recipe(_middle_with({"optimizer": option})) for option in space.optimizer]
+    lines = []
+    for recipe in with_groups(recipes):
+        model = model_of(settings, info, recipe)
+        lines += [] if model is None else group_lines(model, recipe)
+    return lines
+
+
+def _middle_with(given: Mapping[str, Any]) -> Chooser:
+    return lambda name, domain: given.get(name, domain.middle())
+
+
+def with_groups(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """The first of the recipes with groups, and the first of each optimizer that divides them."""
+    found: dict[object, Recipe] = {}
+    for recipe in recipes:
+        if recipe.has_groups:
+            division = divide_call_of(recipe.optimizer)
+            found.setdefault(division and division[0], recipe)
+    return list(found.values())
 
 
 def groups_plain(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -75,7 +98,10 @@ def group_lines(model: nn.Module, recipe: Recipe) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return ["parameter groups", *(f"  {line}" for line in lines), *tied(model)]
+    is_divided = divide_call_of(recipe.optimizer) is not None
+    title = f"parameter groups of {recipe.optimizer.name}" if is_divided else "parameter groups"
+    notes = group_notes(recipe.optimizer, model, recipe.parameter_groups(model))
+    return [title, *(f"  {line}" for line in lines), *notes, *tied(model)]
 
 
 def _cells(group: Mapping[str, Any]) -> list[str]:

@@ -17,8 +17,10 @@ _STANDARD = {
         )
     },
     "Any": "from typing import Any",
+    "Callable": "from collections.abc import Callable",
     "GroupRule": "from types import SimpleNamespace as GroupRule",
     "HTTPException": "from http.client import HTTPException",
+    "Iterable": "from collections.abc import Iterable",
     "Sequence": "from collections.abc import Sequence",
     "UnpicklingError": "from pickle import UnpicklingError",
     "pairwise": "from itertools import pairwise",

@@ -29,6 +29,7 @@ from lrsearch.measures import (
     metric_targets,
 )
 from lrsearch.models import MODELS, model_arguments, model_class
+from lrsearch.optimizers import divide_call_of, is_fused
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.own_code import load_target
 from lrsearch.recipe import Recipe
@@ -61,6 +62,7 @@ def _training(
     length = train.length(recipe.batch_size, info.n_train)
     batch_size = min(recipe.batch_size, info.n_train)
     path, arguments = recipe.optimizer_call()
+    divide = _divide(recipe)
     call, warmup = recipe.call(length)
     own_shapes = settings.model.own or spec.target is not None
     measures = list(_measures(settings, info.n_classes, own_shapes, names))
@@ -85,7 +87,12 @@ def _training(
         "lr": recipe.lr,
         "freeze": recipe.freeze,
         "rules": [_rule(rule) for rule in recipe.groups],
-        "optimizer": CallText(names.of(path), arguments),
+        "grouped": bool(recipe.groups) or divide is not None,
+        "divide": divide,
+        "optimizer": CallText(_named(path, names), {**arguments, **_fused(recipe)}),
+        "optimizer_source": source_of(path) if _is_copied(path) else None,
+        "own_optimizer": recipe.optimizer.own,
+        "trained": SourceText("model, optimizer" if recipe.optimizer.own else "model"),
         "scheduler": _scheduler(call, names),
         "warmup": warmup,
         "monitor": call.monitor,
@@ -93,6 +100,35 @@ def _training(
         "grad_clip": recipe.grad_clip,
         "evaluation_size": train.micro_batch or _EVALUATION_SIZE,
         "metric": settings.metric,
+    }
+
+
+def _is_copied(path: str) -> bool:
+    """Whether a function or class is lrsearch's: the script contains its source."""
+    return path.startswith("lrsearch.")
+
+
+def _named(path: str, names: Names) -> SourceText:
+    """The name of a function or class in the script."""
+    return SourceText(path.rpartition(".")[2]) if _is_copied(path) else names.of(path)
+
+
+def _fused(recipe: Recipe) -> dict[str, Any]:
+    """The argument for torch's fused implementation, which is used on CUDA alone."""
+    if not is_fused(recipe.optimizer, "cuda"):
+        return {}
+    return {"fused": SourceText('DEVICE.type == "cuda" or None')}
+
+
+def _divide(recipe: Recipe) -> dict[str, Any] | None:
+    """The function that makes finer parameter groups: its source, and the call."""
+    call = divide_call_of(recipe.optimizer)
+    if call is None:
+        return None
+    function, arguments = call
+    return {
+        "source": source_of(f"{function.__module__}.{function.__qualname__}"),
+        "call": CallText(SourceText(function.__qualname__), arguments),
     }
 
 
@@ -207,12 +243,10 @@ def _measure(
     names: Names,
 ) -> _Measure:
     path = target.target or registry[target.name].path
-    is_copied = path.startswith("lrsearch.")
-    function = SourceText(path.rpartition(".")[2]) if is_copied else names.of(path)
     return _Measure(
         name,
-        CallText(function, target.arguments),
-        source_of(path) if is_copied else None,
+        CallText(_named(path, names), target.arguments),
+        source_of(path) if _is_copied(path) else None,
         is_class=target.own and inspect.isclass(load_target(path, "train")),
         # What the catalogue's models put out has the shape of the catalogue's targets.
         fit=registry[target.name].fit if own_shapes and not target.own else None,

@@ -7,15 +7,20 @@ called with the parameter groups, `lr`, and the arguments of the recipe.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
-from lrsearch.optimizers import call_of
+from lrsearch.optimizers import call_of, is_fused
+from lrsearch.optimizers.modes import set_mode
 from lrsearch.own_code import Signature, call_own, load_target
 from lrsearch.registry import Component, ComponentConfig
+from lrsearch.text.hints import unknown
 
 if TYPE_CHECKING:
     import torch
+
+    from lrsearch.optimizers.group_rules import GroupRule
 
 GIVEN = "lr"
 """The argument that lrsearch gives by name."""
@@ -41,6 +46,7 @@ def check_class(component: Component, path: str) -> None:
 def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> torch.optim.Optimizer:
     """The optimizer over parameters, or groups of them.
 
+    One of the catalogue's is fused where all parameters are floating-point numbers on CUDA.
     Raises UserError where user code cannot be imported, or makes no optimizer that can be used.
     """
     import torch
@@ -48,6 +54,8 @@ def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> to
     path, arguments = call_of(config, lr)
     function = load_target(path, "optimizer")
     if config.target is None:
+        if (device := _device_type(groups)) is not None and is_fused(config, device):
+            arguments["fused"] = True
         built: torch.optim.Optimizer = function(groups, **arguments)
         return built
     optimizer = call_own(function, path, groups, **arguments)
@@ -59,19 +67,44 @@ def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> to
     return optimizer
 
 
-def check_optimizer(config: ComponentConfig, lr: float) -> None:
-    """Build an optimizer of the user's own over one parameter and take a step with it.
+def check_optimizer(
+    config: ComponentConfig,
+    lr: float,
+    rules: Sequence[GroupRule] = (),
+    elsewhere: Collection[str] = (),
+) -> None:
+    """Build an optimizer of the user's own over a small model and take a step with it.
 
-    Raises UserError where it cannot be used, or OwnCodeError with what it raises.
+    What `rules` give to parameter groups must be among its `defaults`, which are what torch lets
+    differ between groups, or in `elsewhere`: what other optimizers of the space take. Raises
+    UserError where it cannot be used, or OwnCodeError with what it raises.
     """
     import torch
 
-    parameter = torch.nn.Parameter(torch.ones(2, 2))
-    parameter.grad = torch.ones(2, 2)
-    optimizer = build_optimizer(config, [parameter], lr)
-    if callable(train := getattr(optimizer, "train", None)):
-        train()  # schedule-free ones say so before they step
+    model = torch.nn.Linear(2, 2)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = build_optimizer(config, list(model.parameters()), lr)
+    defaults = [name for name in optimizer.defaults if name != GIVEN]
+    problems = [
+        f"train.groups.{rule.name}.{name}: {config.target} has no {name} for a parameter group: "
+        f"{unknown(name, [*rule.kind.parameters, *defaults])}"
+        for rule in rules
+        for name in rule.arguments
+        if name not in (*rule.kind.parameters, *defaults, *elsewhere)
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+    set_mode(model, optimizer, train=True)
     call_own(optimizer.step, f"the step of {config.target}")
+
+
+def _device_type(groups: list[Any]) -> str | None:
+    """The type of the device of all parameters, if it is one and they are floating-point."""
+    given = [group["params"] if isinstance(group, dict) else [group] for group in groups]
+    parameters = [parameter for members in given for parameter in members]
+    types = {one.device.type if one.is_floating_point() else None for one in parameters}
+    return types.pop() if len(types) == 1 else None
 
 
 def _closure_problem(cls: Any) -> str | None:

@@ -119,9 +119,15 @@ def levels(model: nn.Module, rule: GroupRule) -> dict[str, int]:
     if rule.use == "no_decay":
         return matched | dict.fromkeys(undecayed(model), 1)
     if rule.use == "head" and rule.match is None:
-        last = names[-1].rpartition(".")[0]
-        return {name: 1 for name in names if name.rpartition(".")[0] == last}
+        return dict.fromkeys(head_names(model), 1)
     return matched
+
+
+def head_names(model: nn.Module) -> list[str]:
+    """Names of the parameters of the head: of the last module that has any."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    last = names[-1].rpartition(".")[0]
+    return [name for name in names if name.rpartition(".")[0] == last]
 
 
 def undecayed(model: nn.Module) -> list[str]:

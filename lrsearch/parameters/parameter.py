@@ -11,8 +11,8 @@ from lrsearch.parameters.formula import Formula
 from lrsearch.text.hints import as_given
 
 Kind = Literal[
-    "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "text",
-    "widths", "list", "any",
+    "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "pair",
+    "text", "widths", "list", "any",
 ]  # fmt: skip
 
 
@@ -67,7 +67,27 @@ class Parameter:
                 if not _is_list(value, 2) or not all(_in_unit(beta) for beta in value):
                     return f"{as_given(value)} is not two numbers in [0, 1), such as [0.9, 0.999]"
                 return None
+            case "pair":
+                return self._problem_in_pair(value)
         return _problem_in_time(self.kind, value)
+
+    def _problem_in_pair(self, value: Any) -> str | None:
+        """Two numbers within the bounds; null may stand where it stands in the default."""
+        shown = ["null" if one is None else f"{one:g}" for one in self.default]
+        if not _is_list(value, 2):
+            return f"{as_given(value)} is not two numbers, such as [{', '.join(shown)}]"
+        number = Parameter("float", None, self.low, self.high, self.open_low, required=True)
+        problems = [
+            number.problem(one)
+            for one, default in zip(value, self.default, strict=True)
+            if one is not None or default is not None
+        ]
+        return next((problem for problem in problems if problem), None)
+
+    def admits_as(self, other: Parameter) -> bool:
+        """Whether it takes the same values as another one."""
+        facts = [(p.kind, p.low, p.high, p.open_low, p.choices) for p in (self, other)]
+        return facts[0] == facts[1]
 
     def _out_of_bounds(self, value: float) -> str | None:
         if not math.isfinite(value):

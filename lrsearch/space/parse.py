@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import OPTIMIZERS, merged_parameters, problems_of
 from lrsearch.optimizers.group_rules import SHIPPED, GroupRule
 from lrsearch.parameters.parameter import FREE, Parameter
 from lrsearch.recipe import COMMON
@@ -43,9 +43,13 @@ def parse_space(
     resolved = own if components is None else components
     if not {*optimizer} <= {*ours, *resolved}:
         is_known = False
-    for option in ours if is_known else OPTIMIZERS:
-        shared_kinds |= dict(OPTIMIZERS[option].parameters)
+    catalogue = {option: OPTIMIZERS[option].parameters for option in ours}
+    every = {option: component.parameters for option, component in OPTIMIZERS.items()}
+    shared_kinds |= merged_parameters((catalogue if is_known else every).values())
     shared = _parse_shared(plain, shared_kinds, problems)
+    for name, domain in shared.items():
+        takers = {one: catalogue[one] for one in ours if name not in optimizer[one]}
+        problems += [f"space.{name}: {one}" for one in problems_of(name, domain.ends(), takers)]
     options = optimizer if is_known else OPTIMIZERS
     chosen = _group_arguments(options, own, components, groups, plain.get(GROUPS))
     shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
@@ -214,37 +218,44 @@ def _group_arguments(
     components: Mapping[str, Component] | None,
     groups: Sequence[GroupRule],
     node: Any,
-) -> dict[str, Parameter]:
-    """The arguments that the optimizers of a space take for a parameter group.
+) -> dict[str, Mapping[str, Parameter]]:
+    """The arguments that each optimizer of a space takes for a parameter group.
 
     Where one of the user's own is not imported, whatever is asked for counts as taken.
     """
-    taken: dict[str, Parameter] = {}
+    taken: dict[str, Mapping[str, Parameter]] = {}
     for option in options:
         if option not in own:
-            taken |= OPTIMIZERS[option].parameters
+            taken[option] = OPTIMIZERS[option].parameters
         elif components is not None and option in components:
-            taken |= components[option].parameters
+            known = components[option].parameters
+            # The rate of a group is said by its lr_factor.
+            taken[option] = {name: one for name, one in known.items() if name not in COMMON}
         else:
             searched = node.values() if isinstance(node, Mapping) else ()
             asked = [rule.arguments for rule in groups]
             asked += [inner for inner in searched if isinstance(inner, Mapping)]
-            taken = {**{name: FREE for arguments in asked for name in arguments}, **taken}
+            taken[option] = {name: FREE for arguments in asked for name in arguments}
     return taken
 
 
 def _parse_groups(
     node: Any,
     groups: Sequence[GroupRule],
-    optimizer: Mapping[str, Parameter],
+    optimizers: Mapping[str, Mapping[str, Parameter]],
     problems: list[str],
 ) -> dict[str, Domain]:
-    """What is searched of parameter groups; `optimizer` are the arguments of the space's own."""
+    """What is searched of parameter groups; `optimizers` are the arguments of each."""
     path = f"space.{GROUPS}"
+    optimizer = merged_parameters(optimizers.values())
     rules = {rule.name: rule for rule in groups}
     found: dict[str, Domain] = {}
     for rule in groups:
-        problems += [f"train.groups.{rule.name}.{one}" for one in rule.problems(optimizer)]
+        wrong = rule.problems(optimizer)
+        for key, value in rule.arguments.items():
+            if rule.parameters(optimizer).get(key) is FREE:
+                wrong += [f"{key}: {one}" for one in problems_of(key, [value], optimizers)]
+        problems += [f"train.groups.{rule.name}.{one}" for one in wrong]
     if not isinstance(node or {}, Mapping):
         problems.append(f"{path}: {as_given(node)} is not a mapping of the groups' rules")
         return {}
@@ -260,6 +271,9 @@ def _parse_groups(
         else:
             kinds = rules[name].parameters(optimizer)
             domains = _parse_domains(f"{path}.{name}", inner, kinds, problems)
+            for key in (key for key in domains if kinds[key] is FREE):
+                wrong = problems_of(key, domains[key].ends(), optimizers)
+                problems += [f"{path}.{name}.{key}: {one}" for one in wrong]
             found |= {f"{GROUPS}.{name}.{key}": domain for key, domain in domains.items()}
     return found
 

@@ -22,7 +22,7 @@ from lrsearch.text.hints import as_given, unknown
 RANGE_KEYS = ("low", "high", "log", "step", "points", "type")
 _DOMAIN_KEYS = ("value", "choices", *RANGE_KEYS)
 _TYPES = ("float", "int", "power_of_two")
-_LIST_KINDS = ("durations", "points", "betas", "list")
+_LIST_KINDS = ("durations", "points", "betas", "pair", "list")
 
 
 def parse_domain(path: str, node: Any, parameter: Parameter, problems: list[str]) -> Domain | None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lrsearch.evaluation import Evaluation
+from lrsearch.optimizers.modes import set_mode
 from lrsearch.training.batches import (
     Batch,
     augmentation,
@@ -84,7 +85,8 @@ class Training:
         """All that `load_state_dict` needs: tensors and plain values, for `weights_only=True`.
 
         As with torch's own, the tensors are those of the training: save or copy them before it
-        goes on. Losses that nobody has read yet are read, so it may raise Diverged.
+        goes on. Losses that nobody has read yet are read, so it may raise Diverged. An optimizer
+        with modes stays in its mode: switching back and forth would change the last bits.
         """
         generator, scaler = self._augmentation, self.scaler
         return {
@@ -127,7 +129,8 @@ class Training:
 
     def _evaluations(self) -> Iterator[Evaluation]:
         task, every = self.task, self.task.settings.checkpoint_every
-        task.model.train()
+        if not self.is_done:
+            set_mode(task.model, self.optimizer, train=True)
         while not self.is_done:
             for batch in self._rest_of_epoch():
                 self._train_step(batch)
@@ -249,7 +252,7 @@ class Training:
         task = self.task
         measures = {"val_loss": task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
-        task.model.eval()
+        set_mode(task.model, self.optimizer, train=False)
         found = mean_scores(
             self.forward,
             task.parts.validation,
@@ -260,7 +263,8 @@ class Training:
             self.precision,
             task.progress,
         )
-        task.model.train()
+        if not self.is_done:  # else the weights that were evaluated are the final ones
+            set_mode(task.model, self.optimizer, train=True)
         return found
 
     def _out_of_memory(self) -> OutOfMemory:

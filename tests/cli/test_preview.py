@@ -146,6 +146,33 @@ def test_the_parameters_of_each_group_are_shown(command: Command) -> None:
     ]
 
 
+def test_what_muon_trains_is_shown(command: Command) -> None:
+    prepare(load_settings(["+sweep=digits"]).data)
+    given = ("preview", "+sweep=digits", "space.optimizer.only=[adamw,muon]")
+    code, out, _ = command(*given)
+    assert code == 0
+    after = out.partition("parameter groups of muon\n")[2].splitlines()
+    assert [(line.split()[0], line.split()[-2:]) for line in after[:2]] == [
+        ("default", ["body.1.weight,", "body.3.weight"]),
+        ("default+adamw", ["head.weight,", "..."]),
+    ]
+    assert "optimizer=Muon" in after[0]
+    assert "optimizer=AdamW" in after[1]
+    for one in json.loads(command(*given, "--json")[1]):
+        found = {group["optimizer"]: group["parameters"] for group in one.get("groups", [])}
+        is_muon = one["recipe"]["optimizer"]["name"] == "muon"
+        assert found.get("Muon") == (["body.1.weight", "body.3.weight"] if is_muon else None)
+
+
+def test_where_muon_has_nothing_to_train_is_told(command: Command) -> None:
+    prepare(load_settings(["+sweep=digits"]).data)
+    given = ("preview", "+sweep=digits", "model=cnn", "space.optimizer.only=[muon]")
+    code, out, _ = command(*given)
+    assert code == 0
+    assert "3 convolutions (body.0, body.4, ...) trained by AdamW" in out
+    assert "nothing is left for Muon" in out
+
+
 def test_a_rule_that_matches_nothing_is_told_before_anything_is_stored(
     command: Command, tmp_path: Path
 ) -> None:

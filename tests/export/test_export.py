@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 HEAD = GroupRule("head", "head", None, {"lr_factor": 3.0})
 DECAY = GroupRule("no_decay", "no_decay", None, {"weight_decay": 0.0})
 LAYERS = GroupRule("layer_decay", "layer_decay", None, {"decay": 0.7})
+MUON = ComponentConfig("muon", {"adamw_factor": 0.3, "betas": [0.8, 0.99]})
 MINE = GroupRule("mine", None, r"^body\.4", {"lr_factor": 0.5, "betas": [0.8, 0.99]})
 
 
@@ -110,6 +111,15 @@ def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: 
         ),
         (["metric.at=last"], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
         ([], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
+        ([], {"optimizer": MUON, "warmup": 0.2}),
+        (
+            ["train.amp=bf16", "train.micro_batch=20"],
+            {"optimizer": MUON, "groups": (HEAD, DECAY), "grad_clip": 0.5},
+        ),
+        (
+            ["model=cnn", "train.epochs=1"],
+            {"model": {"width": 4}, "optimizer": MUON, "freeze": r"^body\.[01]\."},
+        ),
         ([], {"data": {"size": 10}}),
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
@@ -144,6 +154,20 @@ def test_the_users_own_code_is_imported_and_seeded_alike(
     )  # fmt: skip
     assert printed == value
     assert "from exported_own import Net" in text
+
+
+@pytest.mark.parametrize("at", ["best", "last"])
+@pytest.mark.parametrize("name", ["AdamWScheduleFree", "SGDScheduleFree"])
+def test_an_optimizer_with_modes_is_switched(
+    capsys: pytest.CaptureFixture[str], name: str, at: str
+) -> None:
+    optimizer = ComponentConfig.own_code(f"schedulefree.{name}", {"weight_decay": 0.01}, "free")
+    value, printed, text = both(
+        capsys, f"metric.at={at}", optimizer=optimizer, warmup=0.2,
+        scheduler=ComponentConfig("constant"),
+    )  # fmt: skip
+    assert printed == value
+    assert f"from schedulefree import {name}" in text
 
 
 def test_own_code_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,21 @@ def test_a_scheduler_of_the_users_own_goes_on_exactly(
     assert_same(broken(random_steps(scheduler.target, warmup), **case), straight(**case))
 
 
+@pytest.mark.parametrize("settings", [TrainSettings(), TrainSettings(amp="bf16", micro_batch=6)])
+@pytest.mark.parametrize("name", ["AdamWScheduleFree", "SGDScheduleFree"])
+def test_an_optimizer_with_modes_goes_on_exactly(name: str, settings: TrainSettings) -> None:
+    case: dict[str, Any] = {
+        "optimizer": ComponentConfig.own_code(f"schedulefree.{name}", {"weight_decay": 0.1}),
+        "scheduler": "constant",
+        "warmup": "5st",
+        "grad_clip": 0.5,
+        "settings": settings,
+    }
+    at_evaluations = [LENGTH.steps_per_evaluation, 3 * LENGTH.steps_per_evaluation]
+    assert_same(broken(random_steps(case), **case), straight(**case))
+    assert_same(broken(at_evaluations, **case), straight(**case))
+
+
 def test_any_step_will_do() -> None:
     assert_same(broken(list(range(1, STEPS))), straight())
 
@@ -109,6 +124,8 @@ def test_any_step_will_do() -> None:
         {"settings": TrainSettings(micro_batch=6)},
         {"grad_clip": 0.1},
         {"grad_clip": 0.1, "settings": TrainSettings(amp="fp16")},
+        {"optimizer": "muon", "groups": ("no_decay",), "grad_clip": 0.5, "warmup": "7st"},
+        {"optimizer": "muon", "settings": TrainSettings(amp="fp16", micro_batch=6)},
         {"augment": False},
         {"groups": ("no_decay", "head", "layer_decay"), "warmup": "7st"},
         {"groups": ("layer_decay",), "freeze": r"^2\.", "scheduler": "plateau"},
@@ -119,6 +136,8 @@ def test_any_step_will_do() -> None:
         "pieces",
         "clipped",
         "clipped fp16",
+        "muon",
+        "muon fp16",
         "no augmentation",
         "groups",
         "frozen",
