@@ -1,4 +1,4 @@
-"""The user's own code, named by a dotted path such as `mypkg.Net`."""
+"""Importing, checking and calling the user's own code, by a dotted path such as `mypkg.Net`."""
 
 from __future__ import annotations
 
@@ -19,43 +19,44 @@ from lrsearch.errors import OwnCodeError, UserError, in_short
 from lrsearch.text.hints import unknown
 
 PASSED_ON = (KeyboardInterrupt, GeneratorExit)
-"""What is no error of the user's code: Ctrl-C, and the end of a generator."""
+"""Exceptions that are not errors of the user's code: Ctrl-C, and the end of a generator."""
 _MISSPELT = 0.9
-"""The likeness from which on a name that `**kwargs` would take is a misspelt argument."""
+"""Similarity (of difflib) to an argument's name from which on a name that `**kwargs` would take is
+reported as misspelt."""
 
 
 def load_target(dotted: str, what: str) -> Any:
-    """What a dotted path names; the working directory is importable.
+    """Import the attribute of a module at a dotted path; the working directory is importable.
 
     Raises UserError, beginning with `what`, if there is no such module or attribute, and
-    OwnCodeError, with the traceback, for an error inside the user's module.
+    OwnCodeError with the traceback if importing the module fails.
     """
     path, _, name = dotted.rpartition(".")
     if not path or dotted.startswith("."):
         raise UserError(f"{what}: {dotted!r} is not a dotted path such as mypkg.{name}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module = importlib.import_module(path)
     except SystemExit as error:
         raise OwnCodeError(
-            f"{what}: importing {path} ends Python: SystemExit({error.code!r}); keep what is to "
-            f'run as a script under `if __name__ == "__main__":`'
+            f"{what}: importing {path} ends Python: SystemExit({error.code!r}); put code that "
+            f'runs as a script under `if __name__ == "__main__":`'
         ) from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{path}.".startswith(f"{error.name}."):
             raise OwnCodeError(f"{what}: {_failed(f'importing {path}', error)}") from error
         raise UserError(
             f"{what}: there is no module {error.name!r} (for {dotted}); modules are looked for in "
-            f"the working directory {here} and among what is installed"
+            f"the working directory {folder} and among the installed packages"
         ) from None
     except PASSED_ON:
         raise
     except BaseException as error:
         raise OwnCodeError(f"{what}: {_failed(f'importing {path}', error)}") from error
     if not hasattr(module, name):
-        public = [one for one in vars(module) if not one.startswith("_")]
+        public = [attribute for attribute in vars(module) if not attribute.startswith("_")]
         raise UserError(f"{what}: in module {path}, {unknown(name, public)}")
     return getattr(module, name)
 
@@ -65,19 +66,19 @@ class Signature:
     """The arguments that a callable takes."""
 
     named: tuple[str, ...]
-    """Those that can be given by name."""
+    """Names of those that can be given by name."""
     leading: tuple[str, ...]
-    """Those that can be given by position, in order."""
+    """Names of those that can be given by position, in order."""
     needed: frozenset[str]
-    """Those without a default."""
+    """Names of those without a default."""
     is_open: bool
-    """Whether it may take further names: by `**kwargs`, or because its signature is unreadable."""
+    """Whether it may take other names: it has `**kwargs`, or its signature cannot be read."""
     takes_more: bool
-    """Whether it may take any number by position."""
+    """Whether it may take any number of positional arguments."""
 
     @classmethod
     def of(cls, function: Any) -> Signature:
-        """The signature of a function, a class, a partial, or anything else that is callable."""
+        """The signature of a function, class, partial or other callable."""
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):  # built in, or written in C
@@ -85,15 +86,15 @@ class Signature:
         by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
         by_position = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
         return cls(
-            named=tuple(one.name for one in parameters if one.kind in by_name),
-            leading=tuple(one.name for one in parameters if one.kind in by_position),
+            named=tuple(argument.name for argument in parameters if argument.kind in by_name),
+            leading=tuple(argument.name for argument in parameters if argument.kind in by_position),
             needed=frozenset(
-                one.name
-                for one in parameters
-                if one.default is one.empty and one.kind in (*by_name, *by_position)
+                argument.name
+                for argument in parameters
+                if argument.default is argument.empty and argument.kind in (*by_name, *by_position)
             ),
-            is_open=any(one.kind is Parameter.VAR_KEYWORD for one in parameters),
-            takes_more=any(one.kind is Parameter.VAR_POSITIONAL for one in parameters),
+            is_open=any(argument.kind is Parameter.VAR_KEYWORD for argument in parameters),
+            takes_more=any(argument.kind is Parameter.VAR_POSITIONAL for argument in parameters),
         )
 
 
@@ -104,10 +105,10 @@ def check_arguments(
     offered: Collection[str] = (),
     positional: int = 0,
 ) -> None:
-    """Raises UserError for arguments that a function does not take, or needs and is not given.
+    """Raise UserError if a function does not take these arguments, or needs others.
 
     `arguments` are the names that the user gives, `offered` those that lrsearch itself can give;
-    lrsearch also gives the first `positional` ones, by position.
+    lrsearch also gives the first `positional` arguments, by position. Messages begin with `what`.
     """
     if not callable(function):
         raise UserError(f"{what}: {function!r} cannot be called")
@@ -140,14 +141,14 @@ def check_arguments(
 
 
 def name_of(function: Any) -> str:
-    """What to call it in a message: its name, that of what it is a partial of, or its repr."""
+    """The name of a callable, or of a partial's function, for messages; its repr without a name."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__name__", repr(function)))
 
 
 def fresh(value: Any) -> Any:
-    """The value with lists and dicts of its own, which the user's code may change."""
+    """A copy of a value and of all lists and dicts in it, which the user's code may change."""
     if isinstance(value, list):
         return [fresh(item) for item in value]
     if isinstance(value, dict):
@@ -156,9 +157,10 @@ def fresh(value: Any) -> Any:
 
 
 def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> Any:
-    """Calls the user's function with copies of the arguments, which it may change.
+    """Call the user's function with copies of the named arguments, which it may change.
 
-    Raises OwnCodeError with the traceback from its own frames on.
+    Raises OwnCodeError, beginning with `dotted`, with the traceback from the user's frames on. A
+    UserError passes unchanged.
     """
     try:
         return function(*positional, **fresh(arguments))
@@ -169,23 +171,25 @@ def call_own(function: Any, dotted: str, *positional: Any, **arguments: Any) -> 
 
 
 def _failed(what: str, error: BaseException) -> str:
-    """That something of the user's failed, of what, and the traceback from its own frames on.
+    """The message for an error of the user's code: the error, then the traceback of their frames.
 
-    What was raised comes first: the frames that follow may be many, torch's among them.
+    The error comes first, because the traceback may be long.
     """
     frames = error.__traceback__
     while frames is not None and _is_between(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    # Of a SyntaxError, which has no frame of the user's, the line of code comes first; notes follow
-    # what was raised.
-    only = traceback.format_exception_only(error)
-    raised = in_short(only[-1] if isinstance(error, SyntaxError) else only[0])
+    # The first line names the error and notes follow, except for a SyntaxError: there the lines of
+    # code come first, and no frame is the user's.
+    without_frames = traceback.format_exception_only(error)
+    raised = in_short(without_frames[-1 if isinstance(error, SyntaxError) else 0])
     if frames is None and not isinstance(error, SyntaxError):
-        frames = error.__traceback__  # all are lrsearch's: they are what there is to see
-    lines = only if frames is None else traceback.format_exception(type(error), error, frames)
+        frames = error.__traceback__  # no frame is the user's, so those of lrsearch are shown
+    lines = (
+        without_frames if frames is None else traceback.format_exception(type(error), error, frames)
+    )
     return f"{what} failed: {raised}\n{''.join(lines).rstrip()}"
 
 
 def _is_between(file: str) -> bool:
-    """Whether it is code of Python's import, or lrsearch's own that calls the user's."""
+    """Whether a source file is of Python's import system or of lrsearch, not the user's."""
     return "importlib" in file or file.startswith(f"{Path(__file__).parent}{os.sep}")

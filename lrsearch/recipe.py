@@ -30,16 +30,17 @@ COMMON: dict[str, Parameter] = {
     "warmup": Parameter("duration", 0, help="length of the linear warm-up"),
     "grad_clip": Parameter("float", None, 0.0, open_low=True, help="largest gradient norm"),
 }
-"""What every recipe has, whatever its optimizer and scheduler."""
+"""The parameters of every recipe, whatever its optimizer and scheduler."""
 _MOST_STEPS = 200_000
-"""Of a training whose rates are known only by taking each step: that takes some seconds."""
+"""The most steps of a preview that must take every step, which takes some seconds."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A learning-rate curve without training: one rate a step, the last after the last step.
+    """The learning rates of a recipe without training: one per step, and one after the last step.
 
-    `assumed_losses` is the loss at each evaluation that a plateau was shown, else None.
+    `assumed_losses` are the losses that a plateau scheduler was given, one per evaluation; None for
+    other schedulers.
     """
 
     rates: list[float]
@@ -48,12 +49,12 @@ class Preview:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A learning-rate recipe. Durations are relative until `Length` is known.
+    """A learning-rate recipe, whose durations are relative to the `Length` of a training.
 
     `lr` is the peak rate of the first parameter group; `lr_ref` the rate at the reference batch
-    size where the two are coupled. `groups` are the rules of parameter groups, `freeze` a regular
-    expression for the names of parameters that do not train. `model` and `data` hold tuned
-    arguments of the user's own.
+    size if rate and batch size are coupled. `groups` are the rules of parameter groups, `freeze` a
+    regular expression for the names of parameters that are not trained. `model` and `data` are the
+    tuned arguments of model and data.
     """
 
     lr: float
@@ -80,9 +81,9 @@ class Recipe:
         problems += wrong
         taken = OPTIMIZERS[optimizer.name].parameters if optimizer.name in OPTIMIZERS else {}
         problems += [
-            f"groups.{rule.name}.{one}"
+            f"groups.{rule.name}.{problem}"
             for rule in (self.groups if taken else ())
-            for one in rule.problems(taken)
+            for problem in rule.problems(taken)
         ]
         if self.freeze is not None and (problem := regex_problem(self.freeze)):
             problems.append(f"freeze: {problem}")
@@ -94,7 +95,7 @@ class Recipe:
     # Building
 
     def call(self, length: Length) -> tuple[TorchCall, int]:
-        """The torch scheduler that the recipe means at this length, and its steps of warm-up."""
+        """The call of the torch scheduler for this length, and the number of warm-up steps."""
         warmup = length.warmup_steps(Duration.parse(self.warmup))
         inputs = ScheduleInputs(self.scheduler.arguments, self.lr, length, warmup)
         return schedule_call_of(self.scheduler, inputs), warmup
@@ -102,14 +103,14 @@ class Recipe:
     def optimizer_call(self) -> tuple[str, dict[str, Any]]:
         """The dotted path of the optimizer's class, such as `torch.optim.SGD`, and its arguments.
 
-        Of an optimizer of the user's own it is what makes the optimizer, class or function.
+        An optimizer of the user's own may be a function that returns an optimizer.
         """
         return optimizer_call_of(self.optimizer, self.lr)
 
     def build_optimizer(
         self, model: torch.nn.Module | Iterable[torch.nn.Parameter]
     ) -> torch.optim.Optimizer:
-        """Build the optimizer over a model's parameters, in the groups that the recipe asks for.
+        """Build the optimizer over the parameters of a model, in the groups of the recipe.
 
         Parameters that the recipe freezes are frozen in the model, too. Rules need the model, and
         so does an optimizer that treats parameters by what they are; with parameters alone there
@@ -131,13 +132,14 @@ class Recipe:
             )
             raise UserError(f"{why}: give build_optimizer the model, not its parameters")
         else:
-            given = list(model)
-        return build_optimizer(self.optimizer, given, self.lr)
+            parameters = list(model)
+        return build_optimizer(self.optimizer, parameters, self.lr)
 
     def parameter_groups(self, model: torch.nn.Module) -> list[dict[str, Any]]:
         """The parameter groups of a model, as `torch.optim` takes them, with `param_names`.
 
-        Freezes what the recipe freezes. Raises UserError for a rule that matches nothing.
+        The parameters that match `freeze` are frozen in the model. Raises UserError for a rule or a
+        `freeze` that matches nothing.
         """
         from lrsearch.optimizers import parameter_groups
 
@@ -158,20 +160,21 @@ class Recipe:
         return bool(self.groups) or self.freeze is not None or is_divided
 
     def build_schedule(self, optimizer: torch.optim.Optimizer, length: Length) -> Schedule:
-        """The schedule on an optimizer, for a training of this length."""
+        """Build the schedule on an optimizer for a training of this length."""
         from lrsearch.schedules.schedule import Schedule
 
         call, warmup = self.call(length)
         return Schedule(optimizer, call, lr=self.lr, total_steps=length.steps, warmup_steps=warmup)
 
     def preview(self, length: Length, losses: Sequence[float] | None = None) -> Preview:
-        """The rate at each step without training: `length.steps + 1` of them.
+        """Compute the `length.steps + 1` rates of the first parameter group without training.
 
-        A plateau is shown `losses`, one an evaluation, or else a curve that falls and flattens.
+        A plateau scheduler is given `losses`, one per evaluation; by default a curve that falls
+        and then stays constant.
         """
         import torch
 
-        # A scheduler of the user's own may cycle the momentum.
+        # With momentum, because a scheduler of the user's own may cycle it.
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], self.lr, momentum=0.9)
         schedule = self.build_schedule(optimizer, length)
         if schedule.monitor is not None and losses is None:
@@ -188,10 +191,10 @@ class Recipe:
         return Preview(rates, list(losses) if schedule.monitor and losses else None)
 
     def rough(self, length: Length, at_most: int) -> Length | None:
-        """A length of about `at_most` steps, or fewer, whose preview has the rates of this one's.
+        """A length of about `at_most` steps or fewer, whose preview has the rates of `length`.
 
-        For a class of the user's own it is the length itself, because its arguments may count
-        steps; None where a preview of that would take too long.
+        For a scheduler class of the user's own it is `length` itself, because its arguments may be
+        numbers of steps; None if that preview would take too long.
         """
         if not self.call(length)[0].is_own:
             return length.rough(at_most)
@@ -200,7 +203,7 @@ class Recipe:
     # Serialising
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and YAML; `from_dict` reads them back."""
+        """Plain values for JSON and YAML, which `from_dict` reads."""
         plain: dict[str, Any] = {
             "lr": self.lr,
             "batch_size": self.batch_size,
@@ -222,7 +225,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
-        """Reads `to_dict` back. Raises UserError naming every unknown key and bad value."""
+        """Read the output of `to_dict`. Raises UserError with all unknown keys and bad values."""
         known = set(cls.__dataclass_fields__)
         problems = [unknown(key, known) for key in plain if key not in known]
         problems += [
@@ -243,7 +246,7 @@ class Recipe:
         return to_yaml(self.to_dict())
 
     def describe(self) -> str:
-        """One line for people: `sgd lr=0.1 batch=128 cosine(final=0) warmup=0.05`."""
+        """A readable summary in one line: `sgd lr=0.1 batch=128 cosine(final=0) warmup=0.05`."""
         optimizer = _differing(self.optimizer, OPTIMIZERS)
         scheduler = _differing(self.scheduler, SCHEDULERS)
         words = [optimizer, f"lr={self.lr:.4g}", f"batch={self.batch_size}", scheduler]
@@ -266,10 +269,10 @@ class Recipe:
 def _complete(
     config: ComponentConfig, registry: Registry[Component]
 ) -> tuple[ComponentConfig, list[str]]:
-    """The component with its defaults filled in, and what is wrong with it.
+    """The component with the defaults of missing arguments, and a line for each problem.
 
-    The user's own code is not imported: recipes are read where it is not installed. Its arguments
-    were checked with the configuration.
+    The user's own code is not imported, because recipes are also read where it is not installed.
+    Its arguments were checked with the configuration.
     """
     if config.own:
         return replace(config, arguments=listed(config.arguments)), []
@@ -281,7 +284,7 @@ def _complete(
 
 
 def _differing(config: ComponentConfig, registry: Registry[Component]) -> str:
-    """`name(argument=value, ...)` with what differs from the defaults."""
+    """`name(argument=value, ...)` with the arguments that differ from the defaults."""
     defaults = {} if config.own else listed(registry[config.name].complete({}))
     words = [
         f"{name}={_short(value)}"
@@ -292,7 +295,7 @@ def _differing(config: ComponentConfig, registry: Registry[Component]) -> str:
 
 
 def _rule_words(rule: GroupRule) -> str:
-    """`head(lr_factor=5)` with what differs from the defaults."""
+    """`name(argument=value, ...)` of a rule, with the arguments that differ from the defaults."""
     defaults = {name: parameter.default for name, parameter in rule.kind.parameters.items()}
     words = [f"{k}={_short(v)}" for k, v in rule.arguments.items() if v != defaults.get(k)]
     return f"{rule.name}({', '.join(words)})" if words else rule.name
@@ -303,7 +306,10 @@ def _short(value: Any) -> str:
 
 
 def _assumed_losses(evaluations: int, mode: str) -> list[float]:
-    """Falls for the first two fifths of training, then stays; rises where more is better."""
+    """Values that improve for the first two fifths of the evaluations, then stay constant.
+
+    They fall with `mode="min"` and rise with `mode="max"`.
+    """
     sign = 1.0 if mode == "min" else -1.0
     bend = max(1.0, 0.4 * evaluations)
     return [sign * (2.0 - min(1.0, done / bend)) for done in range(evaluations)]

@@ -1,4 +1,4 @@
-"""All registries, and the table of what is in them."""
+"""All registries by noun, and their tables for the documentation."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
         LOGGERS, LAUNCHERS,
     )
 }  # fmt: skip
-"""By noun."""
+"""All registries by their noun, such as "optimizer"."""
 
 
 def markdown() -> str:
-    """A table for each registry: its components, their parameters with defaults, what they are."""
+    """Markdown with a table for each registry: components, their parameters and defaults, help."""
     tables = []
     for registry in REGISTRIES.values():
         lines = [f"| `{registry.where}` | parameters and defaults | what it is |", "|---|---|---|"]

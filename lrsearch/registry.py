@@ -1,7 +1,8 @@
-"""Components: what a name, or a dotted path to the user's own code, stands for in a configuration.
+"""Components: the callables that a configuration names, from the catalogue or the user's own code.
 
 Every noun of a configuration (optimizer, scheduler, model, sampler, ...) has a `Registry` of
-`Component`s. Wherever a name of it may stand, `{_target_: mypkg.Thing, ...}` may stand.
+`Component`s. Where a configuration may have a name of a registry, it may have
+`{_target_: mypkg.Thing, ...}` instead.
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ from lrsearch.parameters.parameter import Kind, Parameter
 from lrsearch.text.hints import as_given, unknown
 
 TARGET = "_target_"
-"""The key of a dotted path to the user's own code."""
+"""The configuration key of a dotted path to the user's own code."""
 DURATIONS = "_durations_"
-"""The key, in a record, of the names of arguments that are durations."""
+"""The key, in a stored recipe, of the names of arguments that are durations."""
 _SILENT = frozenset({"Optional", "Union", "None", "typing", "t"})
-"""Words of an annotation that do not say of what type a value is."""
+"""Words of an annotation that do not name the type of a value."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """Something that a configuration can name: a callable and its parameters.
+    """A callable that a configuration can name, and its parameters.
 
-    Nouns that must know more about their components have frozen subclasses.
+    Registries whose components need further facts use frozen subclasses.
     """
 
     name: str
     target: Callable[..., Any] | str
-    """A callable, or the dotted path of one, which is imported when it is first needed."""
+    """A callable, or its dotted path, which is imported when it is first needed."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    """Those that a configuration can give."""
+    """The parameters that a configuration can set."""
     help: str = ""
-    """One line."""
+    """A description in one line."""
     is_own: bool = False
     """Whether it is the user's own code."""
 
     def load(self) -> Any:
-        """The callable itself. Raises UserError or OwnCodeError where it cannot be imported."""
+        """Return the callable. Raises UserError or OwnCodeError if it cannot be imported."""
         return load_target(self.target, self.name) if isinstance(self.target, str) else self.target
 
     @property
@@ -55,38 +56,42 @@ class Component:
         return f"{self.target.__module__}.{self.target.__qualname__}"
 
     def complete(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments with the defaults of what is not given; user code has its own."""
+        """Add the defaults of missing arguments; for user code its signature does that."""
         if self.is_own:
             return dict(arguments)
-        defaults = {name: one.default for name, one in self.parameters.items() if not one.required}
+        defaults = {
+            name: parameter.default
+            for name, parameter in self.parameters.items()
+            if not parameter.required
+        }
         return defaults | dict(arguments)
 
     def problems(self, path: str, arguments: Mapping[str, Any]) -> list[str]:
-        """A line for each unknown name, bad value and missing argument.
+        """A line for each unknown name, bad value and missing argument; `path` begins each line.
 
-        Of the user's own code the values alone are checked here: its names were checked against
-        its signature when the component was made.
+        For the user's own code only the values are checked here: the names were checked against
+        the signature when the component was made.
         """
-        found = []
+        problems = []
         for name, value in arguments.items():
             if name in self.parameters:
                 problem = self.parameters[name].problem(value)
-                found += [f"{path}.{name}: {problem}"] if problem else []
+                problems += [f"{path}.{name}: {problem}"] if problem else []
             elif not self.is_own:
-                found.append(f"{path}.{name}: {unknown(name, self.parameters)}")
-        found += [
+                problems.append(f"{path}.{name}: {unknown(name, self.parameters)}")
+        problems += [
             f"{path}.{name} is missing: {self.name} needs it"
             for name, parameter in self.parameters.items()
             if parameter.required and name not in arguments and not self.is_own
         ]
-        return found
+        return problems
 
 
 @dataclass(frozen=True)
 class ComponentConfig:
-    """A component as a configuration names it, with its arguments.
+    """A component named by a configuration, with its arguments.
 
-    For the user's own code `target` is its dotted path, and `name` the word it goes by.
+    For the user's own code `target` is its dotted path, and `name` its name in results.
     """
 
     name: str
@@ -99,7 +104,7 @@ class ComponentConfig:
     def own_code(
         cls, target: str, arguments: Mapping[str, Any] | None = None, name: str | None = None
     ) -> ComponentConfig:
-        """The user's own code by its dotted path, which also names it unless `name` is given."""
+        """The user's own code at the dotted path `target`, which is the default of `name`."""
         return cls(name or target, arguments or {}, target)
 
     @property
@@ -108,7 +113,7 @@ class ComponentConfig:
         return self.target is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and YAML; `from_dict` reads them back."""
+        """Plain values for JSON and YAML, which `from_dict` reads."""
         plain: dict[str, Any] = {"name": self.name}
         if self.target is not None:
             plain[TARGET] = self.target
@@ -118,7 +123,7 @@ class ComponentConfig:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any] | str) -> ComponentConfig:
-        """The inverse of `to_dict`; a name alone is a component without arguments."""
+        """Read the output of `to_dict`, or a name alone for a component without arguments."""
         arguments = {"name": plain} if isinstance(plain, str) else dict(plain)
         target = arguments.pop(TARGET, None)
         durations = tuple(arguments.pop(DURATIONS, ()))
@@ -140,12 +145,13 @@ class Registry(Mapping[str, C], Generic[C]):
         leading: int = 0,
         offered: Collection[str] = (),
     ) -> None:
-        """`where` is the key of a configuration that names one; `leading` is how many positional
-        arguments lrsearch itself gives the callable of a user's component, `offered` the names of
-        those that it gives where the signature has them.
+        """Register the components of a noun, whose configuration key is `where`.
+
+        A user's callable is called by lrsearch with `leading` positional arguments, and with those
+        named in `offered` if its signature has them.
         """
         self.noun, self.where, self.leading, self.offered = noun, where, leading, offered
-        self.components = {one.name: one for one in components}
+        self.components = {component.name: component for component in components}
 
     def __getitem__(self, name: str) -> C:
         return self.components[name]
@@ -157,14 +163,14 @@ class Registry(Mapping[str, C], Generic[C]):
         return len(self.components)
 
     def unknown(self, name: object, *others: str) -> str:
-        """What to say of a name that is not in the registry; `others` may stand there, too."""
+        """The message for a name that is not in the registry; `others` are valid values, too."""
         return unknown(name, [*self, *others, f"{TARGET}: mypkg.{self.noun}"])
 
     def read(self, node: Any, path: str, problems: list[str]) -> ComponentConfig | None:
-        """What a node names: `cosine`, `{name: cosine, ...}` or `{_target_: mypkg.Mine, ...}`.
+        """Read a node: `cosine`, `{name: cosine, ...}` or `{_target_: mypkg.Thing, ...}`.
 
-        Imports nothing, so arguments of the user's own code are not checked. None where `problems`
-        got any.
+        Nothing is imported, so arguments of the user's own code are not checked. Returns None
+        after adding to `problems`, a line each.
         """
         if isinstance(node, str):
             node = {"name": node}
@@ -174,7 +180,7 @@ class Registry(Mapping[str, C], Generic[C]):
         arguments = dict(node)
         if arguments.get(TARGET) is not None:
             if arguments.get("name") in self.components:
-                del arguments["name"]  # of the component that the user's own replaces
+                del arguments["name"]  # names the component that the user's own code replaces
             return read_own(arguments, path, problems)
         arguments.pop(TARGET, None)
         name = arguments.pop("name", None)
@@ -186,9 +192,10 @@ class Registry(Mapping[str, C], Generic[C]):
         return None if wrong else ComponentConfig(str(name), arguments)
 
     def component(self, config: ComponentConfig) -> Component:
-        """The component that is meant; for user code it is made from the signature.
+        """The component of a configuration; for user code it is made from the signature.
 
-        Raises UserError where user code cannot be imported or does not take the arguments.
+        Raises UserError or OwnCodeError if user code cannot be imported, and UserError if it does
+        not take the arguments.
         """
         if config.target is None:
             return self[config.name]
@@ -196,7 +203,10 @@ class Registry(Mapping[str, C], Generic[C]):
 
 
 def read_own(node: Mapping[str, Any], path: str, problems: list[str]) -> ComponentConfig | None:
-    """The user's own code that a node with `_target_` names; nothing is imported."""
+    """Read a node with `_target_`; nothing is imported.
+
+    Returns None after adding to `problems`.
+    """
     arguments = dict(node)
     dotted = arguments.pop(TARGET, None)
     if not isinstance(dotted, str) or not is_dotted(dotted):
@@ -209,7 +219,7 @@ def read_own(node: Mapping[str, Any], path: str, problems: list[str]) -> Compone
 
 
 def is_dotted(text: str) -> bool:
-    """Whether `import` takes it: exported scripts import it, too."""
+    """Whether a text is a dotted path of valid names, as exported scripts must import it."""
     words = text.split(".")
     return len(words) > 1 and all(w.isidentifier() and not keyword.iskeyword(w) for w in words)
 
@@ -217,10 +227,12 @@ def is_dotted(text: str) -> bool:
 def own_component(
     config: ComponentConfig, path: str, leading: int = 0, offered: Collection[str] = ()
 ) -> Component:
-    """The component of user code with fixed arguments.
+    """The component of user code, after its arguments were checked.
 
     lrsearch gives the first `leading` arguments by position and can give those named in `offered`.
-    Raises UserError, beginning with `path`, or OwnCodeError.
+
+    Raises UserError, whose lines begin with `path`, if the code cannot be imported or does not take
+    the arguments, and OwnCodeError if importing it fails.
     """
     assert config.target is not None
     component = component_from(config.target, config.name, path, config.arguments, leading, offered)
@@ -233,41 +245,46 @@ def component_from(
     target: str,
     name: str,
     path: str,
-    given: Collection[str],
+    arguments: Collection[str],
     leading: int = 0,
     offered: Collection[str] = (),
 ) -> Component:
-    """The component of user code whose arguments named in `given` will be given.
+    """The component of user code that must take the arguments named in `arguments`.
 
-    Its parameters are those of its signature. Raises as `own_component` does.
+    Its parameters are those of its signature. Raises the errors of `own_component`.
     """
     function = load_target(target, path)
-    check_arguments(function, given, path, offered=offered, positional=leading)
+    check_arguments(function, arguments, path, offered=offered, positional=leading)
     return Component(name, target, parameters_of(function, leading), is_own=True)
 
 
 def parameters_of(function: Callable[..., Any], leading: int = 0) -> dict[str, Parameter]:
     """The parameters of a callable that can be given by name, without the first `leading` ones.
 
-    Their types are those of the annotations. Where there is none, a default of float, bool or a
-    list says it; a whole default does not, because many write `dropout=0`.
+    Their kinds come from the annotations, or else from defaults of type float, bool or list. A
+    default of type int does not count, because many write `dropout=0` for a float.
     """
     try:
         signature = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # of some functions in C it is not known
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return {}
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {one.name: _parameter(one) for one in signature[leading:] if one.kind in by_name}
+    return {
+        argument.name: _parameter(argument)
+        for argument in signature[leading:]
+        if argument.kind in by_name
+    }
 
 
-def _parameter(one: inspect.Parameter) -> Parameter:
-    required = one.default is one.empty
-    default = None if required else one.default
+def _parameter(argument: inspect.Parameter) -> Parameter:
+    """An argument of a signature as a parameter."""
+    required = argument.default is argument.empty
+    default = None if required else argument.default
     kind: Kind = "any"
     if isinstance(default, list | tuple):
         kind = "list"
-    elif one.annotation is not one.empty:
-        kind = _annotated(one.annotation, default)
+    elif argument.annotation is not argument.empty:
+        kind = _annotated(argument.annotation, default)
     elif isinstance(default, bool):
         kind = "bool"
     elif isinstance(default, float):
@@ -276,11 +293,14 @@ def _parameter(one: inspect.Parameter) -> Parameter:
 
 
 def _annotated(annotation: Any, default: Any) -> Kind:
-    """The kind of `int`, `float | None`, `Optional[bool]` and the like, as text or as types."""
+    """The kind of an annotation (a text or a type) such as `int`, `float | None`, `Optional[bool]`.
+
+    It is "any" for other annotations.
+    """
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     words = set(re.findall(r"\w+", text))
     if words & {"None", "Optional"} and default is not None:
-        return "any"  # a parameter says that it can be null by that being its default
+        return "any"  # other kinds accept null only as the default
     kinds: dict[frozenset[str], Kind] = {
         frozenset({"int"}): "int",
         frozenset({"float"}): "float",
@@ -292,7 +312,7 @@ def _annotated(annotation: Any, default: Any) -> Kind:
 
 
 def listed(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with lists for tuples, as JSON has them."""
+    """The arguments with tuples turned into lists, at every depth, as JSON reads them."""
 
     def plain(value: Any) -> Any:
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
