@@ -123,7 +123,10 @@ class Recipe:
 
         if isinstance(model, torch.nn.Module):
             groups = self.parameter_groups(model)
-            given: list[Any] = [{k: v for k, v in g.items() if k != "param_names"} for g in groups]
+            parameters: list[Any] = [
+                {key: value for key, value in group.items() if key != "param_names"}
+                for group in groups
+            ]
         elif self.has_groups:
             why = (
                 "this recipe has parameter groups or frozen parameters, which go by their names"
