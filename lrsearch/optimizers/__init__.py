@@ -182,7 +182,7 @@ def problems_of(
 
 
 def call_of(config: ComponentConfig, lr: float) -> tuple[str, dict[str, Any]]:
-    """The dotted path of the optimizer class that a recipe means, and its arguments."""
+    """The dotted path and the arguments of the optimizer class of a recipe with peak rate `lr`."""
     if config.target is not None:
         return config.target, {"lr": lr, **config.arguments}
     component = OPTIMIZERS[config.name]

@@ -1,7 +1,7 @@
-"""Builds the optimizer of a recipe, and says which optimizers of the user's own can be used.
+"""Build the optimizer of a recipe, and check optimizers of the user's own.
 
-One of the user's own is a subclass of torch.optim.Optimizer or a function that returns one. It is
-called with the parameter groups, `lr`, and the arguments of the recipe.
+An optimizer of the user's own is a subclass of torch.optim.Optimizer or a function that returns
+one. It is called with the parameter groups, `lr`, and the arguments of the recipe.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from lrsearch.optimizers.group_rules import GroupRule
 
 GIVEN = "lr"
-"""The argument that lrsearch gives by name."""
+"""The argument that lrsearch itself gives by name."""
 
 
 def check_class(component: Component, path: str) -> None:
-    """Raise UserError, beginning with `path`, where a user's optimizer cannot be used.
+    """Raise UserError, beginning with `path`, if a user's optimizer cannot be used.
 
-    It must take `lr`, and its class must not need a closure. Of a function that returns an
-    optimizer the class is known when it is built.
+    It must take `lr`, and its class must not need a closure. For a function that returns an
+    optimizer the class is checked when the optimizer is built.
     """
     function = component.load()
     signature = Signature.of(function)
@@ -44,7 +44,7 @@ def check_class(component: Component, path: str) -> None:
 
 
 def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> torch.optim.Optimizer:
-    """The optimizer over parameters, or groups of them.
+    """Build an optimizer over parameters, or parameter groups, with peak rate `lr`.
 
     One of the catalogue's is fused where all parameters are floating-point numbers on CUDA.
     Raises UserError where user code cannot be imported, or makes no optimizer that can be used.
@@ -73,11 +73,9 @@ def check_optimizer(
     rules: Sequence[GroupRule] = (),
     elsewhere: Collection[str] = (),
 ) -> None:
-    """Build an optimizer of the user's own over a small model and take a step with it.
+    """Build an optimizer of the user's own over one 2×2 parameter and take a step with it.
 
-    What `rules` give to parameter groups must be among its `defaults`, which are what torch lets
-    differ between groups, or in `elsewhere`: what other optimizers of the space take. Raises
-    UserError where it cannot be used, or OwnCodeError with what it raises.
+    Raises UserError if it cannot be used, and OwnCodeError with the traceback if it raises.
     """
     import torch
 
@@ -108,7 +106,7 @@ def _device_type(groups: list[Any]) -> str | None:
 
 
 def _closure_problem(cls: Any) -> str | None:
-    """Why an optimizer class cannot be used: lrsearch calls `step()` without a closure."""
+    """Why an optimizer class cannot be used without a closure; None if it can."""
     step = getattr(cls, "step", None) if inspect.isclass(cls) else None
     if step is None:
         return None
@@ -116,9 +114,12 @@ def _closure_problem(cls: Any) -> str | None:
         parameters = list(inspect.signature(step).parameters.values())[1:]
     except (TypeError, ValueError):
         return None
-    if not any(one.name == "closure" and one.default is one.empty for one in parameters):
+    if not any(
+        parameter.name == "closure" and parameter.default is parameter.empty
+        for parameter in parameters
+    ):
         return None
     return (
-        "needs a closure: its step() computes the loss again, several times a batch, and a "
-        "training here computes it once; use an optimizer whose step() can be called without one"
+        "needs a closure: its step() computes the loss several times per batch, and lrsearch's "
+        "training computes it once; use an optimizer whose step() can be called without one"
     )

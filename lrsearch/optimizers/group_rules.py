@@ -1,4 +1,4 @@
-"""Rules that put the parameters of a model into groups of the optimizer, as data.
+"""Rules that assign the parameters of a model to parameter groups of the optimizer.
 
 `lrsearch.optimizers.parameter_groups` applies them to a model.
 """
@@ -19,14 +19,15 @@ _FACTOR = "multiplies the learning rate in every step"
 
 @dataclass(frozen=True)
 class RuleKind:
-    """What a kind of rule takes, besides `match`."""
+    """A kind of rule: its arguments, and whether it takes `match`."""
 
     help: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    """Its own arguments; one whose default is None may be left out."""
+    """Its own arguments; those whose default is None may be left out."""
     match: str | None = None
-    """What `match` is for; None where it takes none."""
+    """Help for `match`; None if the kind takes no `match`."""
     takes_optimizer_arguments: bool = False
+    """Whether it can set arguments of the optimizer for its parameters."""
 
 
 SHIPPED: dict[str, RuleKind] = {
@@ -46,22 +47,22 @@ SHIPPED: dict[str, RuleKind] = {
         {"decay": Parameter("float", 0.75, 0.0, 1.0, open_low=True, help="factor of a block")},
     ),
 }
-"""The rules that are there by name."""
+"""The kinds of rules of the catalogue, by name."""
 OWN = RuleKind(
     "parameters whose names match a regular expression",
     {"lr_factor": Parameter("float", None, 0.0, help=_FACTOR)},
     match="a regular expression",
     takes_optimizer_arguments=True,
 )
-"""The kind of the user's rules."""
+"""The kind of all rules that the user defines."""
 
 
 @dataclass(frozen=True)
 class GroupRule:
-    """One rule: which parameters it takes, and what holds for them.
+    """A rule: the parameters of a model that it matches, and the arguments of their group.
 
-    `use` names one of SHIPPED; None is a rule of the user's, for the parameters in whose names the
-    regular expression `match` is found. `arguments` are the kind's own and the optimizer's.
+    `use` names a kind of SHIPPED; None is a rule of the user's, for the parameters in whose names
+    the regular expression `match` is found. `arguments` are those of the kind and of the optimizer.
     """
 
     name: str
@@ -71,20 +72,20 @@ class GroupRule:
 
     @property
     def kind(self) -> RuleKind:
-        """What it takes."""
+        """The kind of the rule."""
         return OWN if self.use is None else SHIPPED[self.use]
 
     def parameters(self, optimizer: Mapping[str, Parameter]) -> dict[str, Parameter]:
-        """What can be given and searched, where the optimizer takes these arguments."""
+        """The arguments that can be set and searched, for an optimizer with these parameters."""
         further = optimizer if self.kind.takes_optimizer_arguments else {}
         return {**further, **self.kind.parameters}
 
     def with_arguments(
         self, searched: Mapping[str, Any], taken: Collection[str] | None
     ) -> GroupRule:
-        """The rule with searched values, without what an optimizer that has `taken` ignores.
+        """The rule with searched values, without arguments that the optimizer does not take.
 
-        None for an optimizer whose arguments are not known: all are kept.
+        `taken` are the names that the optimizer takes; None keeps all arguments.
         """
         arguments = {**self.arguments, **searched}
         own = self.kind.parameters
@@ -96,7 +97,7 @@ class GroupRule:
         return GroupRule(self.name, self.use, self.match, kept)
 
     def problems(self, optimizer: Mapping[str, Parameter]) -> list[str]:
-        """What is wrong with the arguments, for an optimizer that takes these."""
+        """A line for each bad argument, for an optimizer that has these parameters."""
         known = self.parameters(optimizer)
         return [
             f"{key}: {problem}"
@@ -105,16 +106,16 @@ class GroupRule:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are configured; `parse_rules` reads them."""
+        """Plain values in the form of a configuration, which `parse_rules` reads."""
         head = {"name": self.name} if self.use is None else {"use": self.use}
         match = {} if self.match is None else {"match": self.match}
         return {**head, **match, **self.arguments}
 
 
 def parse_rules(path: str, node: Any, problems: list[str]) -> tuple[GroupRule, ...]:
-    """The rules of a configuration or of a recipe; what is wrong goes to `problems`.
+    """Read the rules of a configuration or a recipe; add a line to `problems` for each mistake.
 
-    Arguments are checked by `GroupRule.problems`, when it is known which optimizers take them.
+    Arguments are checked later by `GroupRule.problems`, which needs the optimizer.
     """
     if node is None:
         return ()
@@ -124,18 +125,18 @@ def parse_rules(path: str, node: Any, problems: list[str]) -> tuple[GroupRule, .
             f"[{{name: embeddings, match: ^embed, lr_factor: 0.1}}]"
         )
         return ()
-    found: dict[str, GroupRule] = {}
-    for index, one in enumerate(node):
-        rule = _parse_rule(f"{path}[{index}]", one, problems)
-        if rule is not None and rule.name in found:
+    rules: dict[str, GroupRule] = {}
+    for index, item in enumerate(node):
+        rule = _parse_rule(f"{path}[{index}]", item, problems)
+        if rule is not None and rule.name in rules:
             problems.append(f"{path}[{index}]: a rule named {rule.name} is there already")
         elif rule is not None:
-            found[rule.name] = rule
-    return tuple(found.values())
+            rules[rule.name] = rule
+    return tuple(rules.values())
 
 
 def regex_problem(value: Any) -> str | None:
-    """What is wrong with a regular expression; None when it is fine."""
+    """Why a value is not a regular expression, for a message; None if it is."""
     if not isinstance(value, str) or not value:
         return f"{as_given(value)} is not a regular expression for names of parameters"
     try:
@@ -146,6 +147,7 @@ def regex_problem(value: Any) -> str | None:
 
 
 def _parse_rule(path: str, node: Any, problems: list[str]) -> GroupRule | None:
+    """Read one rule; None if it has no valid name, after adding to `problems`."""
     if not isinstance(node, Mapping):
         node = {"use": node}
     arguments = {str(key): value for key, value in node.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Rules applied to a model: which of its parameters train, and in which group of the optimizer.
+"""Apply group rules to a model: which parameters are trained, and in which parameter group.
 
-Only the methods of torch's modules are used; exported scripts contain these functions.
+Exported scripts contain copies of these functions, which therefore use nothing but torch's modules.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SHOWN = 8
 
 
 def freeze(model: nn.Module, match: str) -> None:
-    """Keep parameters from training: those in one of whose names `match` is found.
+    """Freeze all parameters that have a name in which the regular expression `match` is found.
 
-    A batch normalisation that is frozen whole keeps its running statistics, too: it stays in
-    evaluation mode, whatever `model.train()` says.
+    A batch normalisation whose parameters are all frozen keeps its running statistics: it stays in
+    evaluation mode even after `model.train()`.
     """
     frozen = set()
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -42,18 +42,19 @@ def freeze(model: nn.Module, match: str) -> None:
 
 
 def as_it_is(module: nn.Module, mode: bool = True) -> nn.Module:
-    """Stand in for `module.train`, and leave the mode unchanged."""
+    """Return the module with its mode unchanged; replaces its method `train`."""
     return module
 
 
 def parameter_groups(
     model: nn.Module, rules: Sequence[GroupRule], lr: float
 ) -> list[dict[str, Any]]:
-    """The groups of the optimizer, at the peak rate `lr` of the schedule.
+    """The parameter groups of a model, at the peak rate `lr` of the schedule.
 
-    A group has its `name`, its `lr`, the `lr_factor` that led to it, and the names of its
-    parameters (`param_names`). The first one is `default`: parameters that no rule takes. It is
-    there even if it is empty, because its rate is that of the schedule.
+    A group has its `name`, its `lr`, the `lr_factor` (its rate divided by `lr`), the names of its
+    parameters (`param_names`), and arguments of the optimizer. The first group, `default`, has the
+    parameters that no rule matches. It exists even if it is empty, since the schedule sets its
+    rate.
     """
     groups: dict[str, dict[str, Any]] = {"default": {"lr_factor": 1.0}}
     members: dict[str, list[tuple[str, nn.Parameter]]] = {"default": []}
@@ -83,35 +84,35 @@ def parameter_groups(
 
 
 def trainable(model: nn.Module) -> dict[nn.Parameter, list[str]]:
-    """The parameters that train, in order, each with its names: a tied one has several."""
-    found: dict[nn.Parameter, list[str]] = {}
+    """The parameters that are trained, in order, with their names; a tied parameter has several."""
+    names_of: dict[nn.Parameter, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.requires_grad:
-            found.setdefault(parameter, []).append(name)
-    return found
+            names_of.setdefault(parameter, []).append(name)
+    return names_of
 
 
 def rules_of(
     names: Sequence[str], taken: Sequence[tuple[GroupRule, dict[str, int]]]
 ) -> list[tuple[GroupRule, int]]:
-    """The rules of a parameter with their levels, in the order of the rules.
+    """The rules of a parameter with these names, each with its level, in the order of the rules.
 
-    Of the rules that place parameters the first one that takes any of its names counts; `no_decay`
-    and `layer_decay` come on top of it.
+    `taken` has all rules and their `levels`. Only the first rule that matches one of the names
+    counts, except that `no_decay` and `layer_decay` are added to it.
     """
-    found: list[tuple[GroupRule, int]] = []
+    applied: list[tuple[GroupRule, int]] = []
     is_placed = False
     for rule, level_of in taken:
         level = max(level_of.get(name, 0) for name in names)
         places = rule.use not in ("no_decay", "layer_decay")
         if level and not (places and is_placed):
-            found.append((rule, level))
+            applied.append((rule, level))
             is_placed = is_placed or places
-    return found
+    return applied
 
 
 def levels(model: nn.Module, rule: GroupRule) -> dict[str, int]:
-    """The names of parameters that a rule takes: 1, or for `layer_decay` the depth of the block."""
+    """The level of each parameter name that a rule matches: 1, or the depth for `layer_decay`."""
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     if rule.use == "layer_decay":
         return block_depths([name for name, _ in model.named_parameters()])
@@ -131,31 +132,31 @@ def head_names(model: nn.Module) -> list[str]:
 
 
 def undecayed(model: nn.Module) -> list[str]:
-    """Names of biases, of parameters of norms, and of all with at most one dimension.
+    """The names of all biases, parameters of norms, and parameters with at most one dimension.
 
-    A norm is a module of a class, or of a subclass of one, whose name ends as torch's norms do:
-    `LayerNorm`, `BatchNorm2d`, `MyNorm`.
+    A norm is a module whose class, or one of its base classes, has a name that ends like those of
+    torch's norms: `LayerNorm`, `BatchNorm2d`, `MyNorm`.
     """
-    found = []
+    matched = []
     for path, module in model.named_modules(remove_duplicate=False):
         is_norm = any(re.search(r"Norm(\dd)?$", cls.__name__) for cls in type(module).__mro__)
         for name, parameter in module.named_parameters(recurse=False):
             if is_norm or parameter.ndim <= 1 or name == "bias":
-                found.append(f"{path}.{name}" if path else name)
-    return found
+                matched.append(f"{path}.{name}" if path else name)
+    return matched
 
 
 def block_depths(names: Sequence[str]) -> dict[str, int]:
-    """How many blocks below the head a parameter is, by its name; without those of the head.
+    """The number of blocks between each parameter and the head, without parameters of the head.
 
-    A block is named up to the first number: `encoder.layers.3`. What stands before the first one
-    is one block below all others (embeddings, a stem), what stands after the last one the head;
-    without such parameters the last block is. Parameters in between count to the block before.
-    Without any number each module with parameters is a block. Like BEiT's layer decay (Bao, Dong,
-    Piao, Wei 2022, arXiv 2106.08254).
+    The name of a block ends with the first number: `encoder.layers.3`. Parameters before the first
+    block (embeddings, a stem) are one block below all others, those after the last block are the
+    head; without such parameters the last block is the head. Parameters in between belong to the
+    block before them. Without any number each module with parameters is a block. Like the layer
+    decay of BEiT (Bao, Dong, Piao, Wei 2022, arXiv 2106.08254).
     """
-    found = [re.match(r"(?:[^.]*\.)*?\d+(?=\.)", name) for name in names]
-    blocks = [None if match is None else match[0] for match in found]
+    matches = [re.match(r"(?:[^.]*\.)*?\d+(?=\.)", name) for name in names]
+    blocks = [None if match is None else match[0] for match in matches]
     if not any(blocks):
         blocks = [name.rpartition(".")[0] for name in names]
     last = max(index for index, block in enumerate(blocks) if block is not None)
@@ -172,7 +173,7 @@ def block_depths(names: Sequence[str]) -> dict[str, int]:
 
 
 def check_rules(model: nn.Module, rules: Sequence[GroupRule]) -> None:
-    """Raise UserError for a rule that takes none of the model's parameters."""
+    """Raise UserError for rules that apply to none of the model's trained parameters."""
     names_of = trainable(model)
     taken = [(rule, levels(model, rule)) for rule in rules]
     used = {rule.name for names in names_of.values() for rule, _ in rules_of(names, taken)}
@@ -197,7 +198,7 @@ def check_rules(model: nn.Module, rules: Sequence[GroupRule]) -> None:
 
 
 def check_freeze(model: nn.Module, match: str) -> None:
-    """Raise UserError where a pattern freezes nothing, or all there is to train."""
+    """Raise UserError for a regular expression that freezes no parameter, or all of them."""
     names_of = trainable(model)
     frozen = [names for names in names_of.values() if any(re.search(match, n) for n in names)]
     if len(frozen) == len(names_of):
@@ -209,7 +210,7 @@ def check_freeze(model: nn.Module, match: str) -> None:
 
 
 def tied(model: nn.Module) -> list[str]:
-    """A line for each parameter that has several names."""
+    """A line for each tied parameter, which has several names."""
     return [
         f"{', '.join(names[1:])}: tied to {names[0]}"
         for names in trainable(model).values()
@@ -218,14 +219,15 @@ def tied(model: nn.Module) -> list[str]:
 
 
 def _advice(match: str, model: nn.Module) -> str:
-    plain = re.sub(r"\\(.)|[\^$]", lambda found: found[1] or "", match)
+    """The names of the model's parameters, and the one that is closest to `match`."""
+    plain = re.sub(r"\\(.)|[\^$]", lambda escaped: escaped[1] or "", match)
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     modules = [name for name, _ in model.named_modules() if name]
     return f"{_described(model)}{closest(plain, [*names, *modules])}"
 
 
 def _described(model: nn.Module) -> str:
-    """`Net has body.weight, body.bias, ... (12 parameters)`."""
+    """The names of a model's parameters: `Net has body.weight, body.bias, ... (12 parameters)`."""
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     half = _SHOWN // 2
     shown = names if len(names) <= _SHOWN else [*names[:half], "...", *names[-half:]]
