@@ -1,9 +1,9 @@
-"""The exceptions of lrsearch, and how a long reason is told in short.
+"""The exceptions of lrsearch, and the shortening of long messages.
 
 LrsearchError
- ├─ OwnCodeError         the user's own code raised; exit code 1
+ ├─ OwnCodeError         an error of the user's own code; exit code 1
  └─ UserError            bad input; the message says what to do; exit code 2
-     └─ ConfigErrors     every problem of a configuration, together
+     └─ ConfigErrors     all problems of a configuration together
 """
 
 
@@ -12,7 +12,7 @@ class LrsearchError(Exception):
 
 
 class OwnCodeError(LrsearchError):
-    """The user's own code raised; the message has its traceback."""
+    """An error of the user's own code; the message contains the traceback."""
 
 
 class UserError(LrsearchError):
@@ -20,7 +20,7 @@ class UserError(LrsearchError):
 
 
 class ConfigErrors(UserError):
-    """Every problem found in a configuration, raised together."""
+    """All problems found in a configuration, one line each."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -28,6 +28,6 @@ class ConfigErrors(UserError):
 
 
 def in_short(text: str) -> str:
-    """The first line of a message and the last, where a traceback says what was raised."""
+    """The first and the last line of a message; the last line of a traceback is the error."""
     lines = text.strip().splitlines()
     return " ".join([*lines[:1], *lines[1:][-1:]])

@@ -1,4 +1,4 @@
-"""Evaluation: the one object that training reports, the database keeps and every view reads."""
+"""The evaluation: the one object that training reports, the database stores and all views read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Files that are written whole or not at all, at names that others can foresee.
+"""Files that are written atomically, at names that other users can foresee.
 
-A link that somebody has planted at such a name is replaced, never followed.
+A symbolic link that another user has put at such a name is replaced, never followed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 @contextlib.contextmanager
 def whole_file(path: Path, prefix: str = ".") -> Iterator[BinaryIO]:
-    """Open a file to write, which takes the place of `path` when the block ends.
+    """Open a temporary file for writing, which replaces `path` when the block ends.
 
-    Its content is on the disk before it has the name, so that neither a reader nor a power cut
-    meets half a file. Where the block fails, nothing is left. `prefix` begins the name that the
-    file has meanwhile.
+    The contents are flushed to the disk before the file is renamed, so neither readers nor a power
+    cut leave half a file. If the block fails, the temporary file is removed. `prefix` begins its
+    name.
     """
     temporary = path.with_name(f"{prefix}{path.name}.{uuid.uuid4().hex}")
     try:
@@ -41,9 +41,9 @@ def whole_file(path: Path, prefix: str = ".") -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes | Iterable[str]) -> None:
-    """Make or replace a file, and its folder where it is missing. Raises OSError.
+    """Create or replace a file atomically, and create its folder if missing. Raises OSError.
 
-    Text, whole or in pieces, is written as UTF-8, without the secrets in it.
+    Text, in one or several pieces, is encoded as UTF-8, with secrets redacted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
@@ -60,9 +60,9 @@ def is_without_room(error: BaseException) -> bool:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Open an empty file to write as one goes on; one that is there is deleted first.
+    """Open a new file for writing piece by piece; an existing one is deleted first.
 
-    Raises OSError, such as FileExistsError where somebody else is quicker.
+    Raises OSError, such as FileExistsError if another process creates it at the same time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def new_file(path: Path) -> BinaryIO:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write a folder's entries to the disk, where its file system and the platform can."""
+    """Flush the entries of a folder to the disk, where the platform supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -81,11 +81,12 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def removed_if_empty(folder: Path) -> Iterator[bool]:
-    """Remove a folder, and those above it, at the block's end if the block made them and no files.
+    """Remove a folder, and its parents, after the block if the block created them and left them
+    empty.
 
     Yield whether the folder does not exist yet.
     """
-    # A link to what is not there is there: nobody can make a folder in its place.
+    # A dangling link counts as existing, since no folder can be created in its place.
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         yield bool(missing)

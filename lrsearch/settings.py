@@ -1,4 +1,4 @@
-"""The settings of a sweep as frozen dataclasses: what is stored with a study, and the rest."""
+"""The settings of a sweep as frozen dataclasses: those stored with a study, and those of a run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ class StudySettings:
 
     name: str
     n_trials: Annotated[int, Ge(1)] | None = 30
-    """Finished trials in total; None is the whole grid (`sampler=grid`)."""
+    """Number of finished trials in total; None is the whole grid (`sampler=grid`)."""
     timeout: Annotated[float, Gt(0)] | None = None
-    """Seconds of wall clock for the whole sweep, resumes included."""
+    """Seconds of wall clock for the whole sweep, resumes included; None is no limit."""
     seed: Annotated[int, Ge(0)] = 0
+    """Seed of the sampler and of all trainings."""
     try_first: tuple[Mapping[str, Any], ...] = ()
+    """Settings that are tried before the sampler chooses any."""
     warm_start: str | None = None
     """A study of the same database whose best settings are tried first."""
     warm_start_trials: Annotated[int, Ge(1)] = 5
-    """Number of settings taken from it."""
+    """Number of settings taken from the study `warm_start`."""
     priority: int = 0
-    """Workers that serve several studies begin with the highest priority."""
+    """Workers that serve several studies take trials of the highest priority first."""
     balance: tuple[str, ...] | Literal["families"] = ()
     """Branches (`optimizer`, `scheduler`) whose options share the trials equally; `families`: the
     scheduler families share the epochs equally."""
@@ -39,13 +41,15 @@ class StudySettings:
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """What is optimised: a value of each evaluation, and which evaluation counts."""
+    """The metric that is optimised: a value of each evaluation, and which evaluation counts."""
 
     name: str = "val_loss"
     mode: Literal["min", "max"] = "min"
+    """Whether lower or higher values are better."""
     at: Literal["best", "last"] = "best"
+    """The evaluation that is a trial's result."""
     nan: Literal["fail", "worst"] = "fail"
-    """What happens where the loss is finite and the metric is not: `fail` ends the trial as failed;
+    """What happens if the loss is finite and the metric is not: `fail` ends the trial as failed;
     `worst` counts the evaluation as worse than any number."""
 
 
@@ -58,23 +62,26 @@ class QueueSettings:
     max_attempts: Annotated[int, Ge(1)] = 3
     """Number of workers that may die with a trial before it is given up."""
     stall_timeout: Annotated[float, Gt(0)] | None = None
-    """Seconds without a training step or a report after which a worker is ended; None is an hour,
-    or what the reports of the user's own training loop suggest."""
+    """Seconds without a training step or a report after which a worker is ended; None is one hour,
+    or is derived from the intervals between reports of the user's own training function."""
 
 
 @dataclass(frozen=True)
 class ConfirmSettings:
-    """The confirmation after the search: the best trials again on fresh seeds."""
+    """The confirmation after the search: the best trials are trained again with new seeds."""
 
     top: Annotated[int, Strict(), Ge(1)] = 5
-    """Number of best trials."""
+    """Number of best trials that are confirmed."""
     seeds: Annotated[int, Strict(), Ge(2)] = 5
-    """Number of seeds of each, the same seeds for all."""
+    """Number of seeds for each of them; all have the same seeds."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a study is stored with, checked; `plain` is the same as a configuration has it."""
+    """The checked settings that are stored with a study.
+
+    `plain` holds the same as the plain values of a configuration.
+    """
 
     sweep: str
     description: str
@@ -90,10 +97,10 @@ class Settings:
     logger: ComponentConfig
     queue: QueueSettings
     confirm: ConfirmSettings | None
-    """None leaves the confirmation out."""
+    """None if there is no confirmation."""
     plain: Mapping[str, Any] = field(repr=False)
     notes: tuple[str, ...] = ()
-    """Values settled in a way that the user may not expect, in lines for the screen."""
+    """Lines for the screen about values that were derived in a way the user may not expect."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,11 @@ class RuntimeSettings:
     """Where and how one command runs a study; not stored with it."""
 
     storage_url: str = field(repr=False)
-    """The database, with its driver and password."""
+    """URL of the database, with its driver and password."""
     checkpoints_url: str | None
-    """A folder or an fsspec URL; None is beside the database."""
+    """Folder or fsspec URL of the checkpoints; None is a folder beside the database."""
     workers: int | Literal["auto"]
+    """Number of worker processes on this machine."""
     output_dir: str
     """The folder in which each study has a folder of its own."""
     dry_run: bool
@@ -112,7 +120,7 @@ class RuntimeSettings:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that the files and the command line of a sweep say."""
+    """The merged configuration of a command: files and command line."""
 
     settings: Settings
     runtime: RuntimeSettings
