@@ -6,7 +6,7 @@ import hashlib
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A 31-bit seed from numbers and names; the same on every machine."""
+    """A 31-bit seed computed from numbers and names, the same on every machine."""
     text = "/".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") & 0x7FFFFFFF
 

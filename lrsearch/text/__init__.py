@@ -1,1 +1,1 @@
-"""Text: numbers and hints for people, secrets left out, shell words, YAML."""
+"""Text: formatting of numbers, hints for error messages, redaction of secrets, commands, YAML."""

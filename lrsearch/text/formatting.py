@@ -1,6 +1,6 @@
-"""Numbers, durations, sizes and lists as people read them: each rule stands here and nowhere else.
+"""The formatting of numbers, durations, sizes and lists for people, used everywhere.
 
-Values in files (CSV, JSON, YAML) are written to the last digit and never pass through here.
+Values in files (CSV, JSON, YAML) are written with all digits instead, without these functions.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import math
 from collections.abc import Sequence
 
 _PLAIN_BELOW = 1e7
+"""The number from which on large numbers are written with an exponent."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
     """Format a number to `digits` significant digits, or `-` for None.
 
-    A whole part of more digits is shown in full (`12,346`) below ten million.
+    If the integer part has more digits, it is shown in full (`12,346`) below ten million.
     """
     if value is None:
         return "-"
@@ -23,7 +24,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def percent(share: float) -> str:
-    """Format a share of one as a whole percentage."""
+    """Format a share between 0 and 1 as a whole percentage."""
     return f"{100 * share:.0f} %"
 
 
@@ -35,7 +36,7 @@ def probability(share: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format a duration: `3.2s`, `4m10s`, `2h05m`; `-` for None, `unknown` where not finite."""
+    """Format seconds: `3.2s`, `4m10s`, `2h05m`; `-` for None, `unknown` if not finite."""
     if seconds is None:
         return "-"
     if not math.isfinite(seconds):

@@ -1,12 +1,13 @@
-"""Redaction: the one place that decides what is a secret, and that replaces it with `***`.
+"""Redaction: the rules by which secrets are recognised and replaced by `***`.
 
-Secrets are found in two ways. By their form: the password of a URL (`scheme://user:password@host`),
-the value of a secret option (`?sslpassword=...`). By their value: `learn` remembers the secrets of
-the command line, of the environment and of password files, and from then on each is replaced
-wherever it appears, raw, percent-encoded or escaped as `repr`, JSON and HTML escape it.
+Secrets are recognised in two ways. By their form: the password of a URL
+(`scheme://user:password@host`), the value of a secret option (`?sslpassword=...`). By their value:
+`learn` remembers the secrets of the command line, of the environment and of password files, and
+from then on each is replaced wherever it appears, raw, percent-encoded or escaped as `repr`, JSON
+and HTML escape it.
 
-`guard_output` puts the standard output and the standard error of the process behind `redacted`:
-whatever is printed, logged, warned of or raised passes there.
+`guard_output` applies `redacted` to the standard output and the standard error of the process,
+through which all prints, logs, warnings and tracebacks go.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 _SHORTEST = 6
-"""Characters. A shorter secret is replaced in URLs only: by its value it would be found in words
-and numbers that have nothing to do with it."""
+"""Length in characters from which on secrets are recognised by value: shorter ones would be found
+in unrelated words and numbers. These are replaced in URLs only."""
 
 _WORD = re.compile(r"[^\s'\"<>]+")
 _USER = r"(\w://)([^:/\s'\"]*)"
@@ -31,9 +32,9 @@ _USER = r"(\w://)([^:/\s'\"]*)"
 _PASSWORD = re.compile(_USER + r":([^\s'\"<>]*)@")
 # In an argument a word does not end at a space or a quotation mark.
 _PASSWORD_OF_ARGUMENT = re.compile(_USER + r":(.*)@", re.DOTALL)
-# `user:password@host` as the whole of a value: a URL that lacks its scheme, or a slash of it.
+# A whole value `user:password@host`: a URL without its scheme, or without a slash of it.
 _BARE = re.compile(r"(?:^|=)['\"]?(?:[\w+]+:/?)?[^:/@\s=]+:(.+)@\w", re.DOTALL)
-# A lone name before the @ of a web address is a token; of a database it is the user.
+# A single word before the @ is a token in a web address, and the user in the URL of a database.
 _TOKEN = re.compile(r"(https?://)([^\s/:@'\"<>]+)@", re.IGNORECASE)
 _QUERY = re.compile(r"\w://[^\s'\"<>?]*\?[^\s'\"<>]*")
 _OPTION = re.compile(r"([?&;])([\w.%-]+)=([^&;#\s'\"<>]*)")
@@ -62,7 +63,7 @@ _VARIABLES = (
 """Variables of the environment whose whole value is a secret."""
 
 _URL_VARIABLES = ("mlflow_tracking_uri", "http_proxy", "https_proxy", "all_proxy")
-"""Further variables, in lower case, whose value is a URL that may hold a secret."""
+"""Variables of the environment, in lower case, whose value is a URL that may hold a secret."""
 
 _secrets: set[str] = set()
 _known: re.Pattern[str] | None = None
@@ -72,17 +73,17 @@ def redacted(text: str) -> str:
     """The text with `***` in place of every secret in it."""
     if "://" in text:
         text = _WORD.sub(lambda word: _redacted_word(word[0]), text)
-    # Looked for first, since a whole page of a report passes here, too.
+    # A quick search first, because the text may be a whole page of a report.
     if "=" in text and ("passw" in (lower := text.lower()) or "pwd" in lower):
         text = _PAIR.sub(rf"\1\2{MASK}", text)
     return text if _known is None else _known.sub(MASK, text)
 
 
 def _redacted_word(word: str) -> str:
-    """A word without spaces and quotation marks, which may be a URL.
+    """Redact a word without spaces and quotation marks, which may be a URL.
 
-    A pattern is tried only where the first `://` can begin a match, which then takes in all of the
-    word that matters: tried from every `://` in turn, a long word would take quadratic time.
+    The patterns are tried only if a match can begin at the first `://`, which then extends over the
+    rest of the word. Trying them at every `://` would take quadratic time in a long word.
     """
     start = word.find("://")
     if start < 0:
@@ -106,7 +107,7 @@ def has_credentials(text: str) -> bool:
 
 
 def _secret_options(text: str) -> Iterator[str]:
-    """The values of a URL's secret options."""
+    """The values of the secret options in the URLs of a text."""
     for query in _QUERY.finditer(text):
         for match in _OPTION.finditer(query[0]):
             if match[3] and _SECRET_OPTION.search(unquote(match[2])):
@@ -120,24 +121,24 @@ def _masked_option(match: re.Match[str]) -> str:
 
 def learn(text: str) -> None:
     """Remember the secrets of an argument, a URL or a connection string."""
-    found: list[str] = []
+    secrets: list[str] = []
     names: set[str] = set()
     for pattern in (_PASSWORD, _PASSWORD_OF_ARGUMENT):
         for match in pattern.finditer(text):
-            # What follows the first @ was meant as the host by whoever splits there.
-            found += [match[3], *match[3].split("@")]
+            # Other programs end the password at its first @, and may print either part.
+            secrets += [match[3], *match[3].split("@")]
             names |= {match[2], *re.split(r"[:/?]", text[match.end() :])}
     if "://" not in text:
-        found += [match[1] for match in _BARE.finditer(text)]
-    found += [match[2] for match in _TOKEN.finditer(text)]
-    found += _secret_options(text)
-    found += [match[3] for match in _PAIR.finditer(text)]
-    # A password that is also the name of the user, the host or the database is no secret by value.
-    learn_secrets(secret for secret in found if unquote(secret) not in names)
+        secrets += [match[1] for match in _BARE.finditer(text)]
+    secrets += [match[2] for match in _TOKEN.finditer(text)]
+    secrets += _secret_options(text)
+    secrets += [match[3] for match in _PAIR.finditer(text)]
+    # A password that is also the name of the user, host or database is not replaced by value.
+    learn_secrets(secret for secret in secrets if unquote(secret) not in names)
 
 
 def learn_secrets(secrets: Iterable[str]) -> None:
-    """Remember texts each of which is a secret as a whole."""
+    """Remember texts, each of which is a secret as a whole."""
     global _known
     forms = {form for secret in secrets if _is_distinct(secret) for form in _forms(secret)}
     if forms <= _secrets:
@@ -147,7 +148,7 @@ def learn_secrets(secrets: Iterable[str]) -> None:
 
 
 def learn_environment(environment: Mapping[str, str]) -> None:
-    """Remember the secrets of the variables that lrsearch and the drivers read."""
+    """Remember the secrets in environment variables of lrsearch, drivers and file systems."""
     for name, value in environment.items():
         if name.startswith("LRSEARCH_") or name.lower() in _URL_VARIABLES:
             learn(value)
@@ -162,14 +163,14 @@ def forget() -> None:
 
 
 def _is_distinct(secret: str) -> bool:
-    """Whether it may be replaced wherever it stands: neither short, nor a number, nor masked."""
+    """Whether a secret can be recognised by value: it is not short, a number or masked already."""
     return len(secret) >= _SHORTEST and not secret.isdigit() and set(secret) != {"*"}
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may be written: raw, percent-encoded, and escaped in quotation marks."""
+    """The ways to write a secret: raw, percent-encoded, or escaped in quotation marks."""
     raw = unquote(secret)
-    # Bytes of an argument that are no UTF-8 are lone surrogates here.
+    # Bytes of an argument that are not UTF-8 are lone surrogates in Python.
     ways = [partial(quote, safe=safe) for safe in ("", "/", " +")] + [quote_plus]
     encoded = {way(form, errors="surrogatepass") for way in ways for form in (raw, secret)}
     plain = {secret, raw, *encoded}
@@ -183,7 +184,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def _bounded(secret: str) -> str:
-    """A pattern for the secret where it is not a part of a longer word."""
+    """A pattern for a secret that is not part of a longer word."""
     before = r"(?<!\w)" if re.match(r"\w", secret) else ""
     after = r"(?!\w)" if re.match(r"\w", secret[-1]) else ""
     return before + re.escape(secret) + after
@@ -193,10 +194,10 @@ def _bounded(secret: str) -> str:
 
 
 class GuardedOutput:
-    """A text stream that redacts what is written to it; all else is the stream's own.
+    """A text stream that redacts what is written to it; other attributes are those of the stream.
 
-    One that is `expendable`, as a worker's log is, loses what it has no room for: its disk may be
-    full or read-only while the work goes on. Otherwise writing raises what the system raises.
+    An `expendable` stream, such as a worker's log, drops text that cannot be written, so that the
+    work goes on if its disk is full. Otherwise writing raises OSError.
     """
 
     def __init__(self, stream: TextIO, expendable: bool = False) -> None:
@@ -220,14 +221,15 @@ class GuardedOutput:
             self._lost(error)
 
     def close(self) -> None:
-        """Flush: the standard output stays open, whoever closes it, since others write to it."""
+        """Flush, but do not close: other code still writes to the standard output."""
         self.flush()
 
     def reopen(self, stream: TextIO) -> None:
-        """Write to this stream from now on."""
+        """Write to another stream from now on."""
         self._stream = stream
 
     def _lost(self, error: OSError) -> None:
+        """Raise an error of writing, unless the stream is expendable."""
         if not self._expendable or isinstance(error, BrokenPipeError):
             raise error
 
@@ -236,7 +238,7 @@ class GuardedOutput:
 
 
 def guard_output(expendable: bool = False) -> None:
-    """Put the standard output and error behind `redacted`, for the rest of the process."""
+    """Redact all text on the standard output and error, for the rest of the process."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,4 +1,4 @@
-"""YAML in and out, by one set of rules for every file and for the command line.
+"""Reading and writing YAML, by one set of rules for all files and the command line.
 
 A word without quotes is read as:
 
@@ -6,10 +6,10 @@ A word without quotes is read as:
 - `true`, `false`, `yes`, `no`, `on`, `off`, in any case: a bool;
 - a whole number or a float as Python writes them (`10`, `1_000`, `0x1F`, `.5`, `1e-3`), and
   `inf`, `.inf`, `nan`, `.nan`, with a sign or without, in any case: a number;
-- anything else, dates, `1:30` and `007` included: text.
+- anything else, including dates, `1:30` and `007`: text.
 
-What is in quotes is text, and so is a key (`nan: fail`, `on: 1`). PyYAML, OmegaConf and Hydra
-differ in these points from each other.
+Words in quotes are text, and so are keys (`nan: fail`, `on: 1`). PyYAML, OmegaConf and Hydra each
+have different rules in these points.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import yaml
 from lrsearch.errors import UserError
 
 LARGEST_FILE = 1 << 20
-"""Bytes of a file that is still read."""
+"""The most bytes of a file."""
 LARGEST_TREE = 100_000
-"""Values in a file, those that an alias stands for counted each time."""
+"""The most values in a file; those of an anchor are counted again for each of its aliases."""
 DEEPEST = 50
-"""Lists and mappings within each other."""
+"""The most levels of nested lists and mappings."""
 
 _NULLS = ("", "~", "null")
 _TRUE = ("true", "yes", "on")
@@ -50,11 +50,11 @@ _CORE = "tag:yaml.org,2002:"
 
 
 class YamlError(UserError):
-    """A text is not YAML of this kind; the message has its place and line."""
+    """A text is not YAML by these rules; the message has the file or source, and the line."""
 
 
 def scalar(text: str) -> Any:
-    """The value of a word without quotes."""
+    """The value of a word without quotes, by the rules of this module."""
     lower = text.lower()
     if lower in _NULLS:
         return None
@@ -72,18 +72,17 @@ def scalar(text: str) -> Any:
 
 
 def read_file(path: Path, words: Collection[str] = ()) -> Any:
-    """The content of a YAML file.
+    """Read a YAML file.
 
     `words` are dotted keys whose values are names (`study.name`, or `defaults[].*` for all keys of
-    the mappings in a list): what is not null is text, as it was typed.
-    Only regular files of at most `LARGEST_FILE` bytes are opened. Raises YamlError, with the file
-    and the line.
+    the mappings in a list): values other than null stay text, as they were typed. Only regular
+    files of at most `LARGEST_FILE` bytes are read. Raises YamlError with the file and the line.
     """
     return parse(_text(path), str(path), words)
 
 
 def parse(text: str, place: str, words: Collection[str] = ()) -> Any:
-    """The content of a YAML text; `place` is what an error says of where it stands."""
+    """Parse a YAML text, as `read_file` does; `place` names its source in messages."""
     try:
         _check_depth(text, place)
         root = yaml.compose(text, Loader=_Loader)
@@ -94,16 +93,18 @@ def parse(text: str, place: str, words: Collection[str] = ()) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f":{mark.line + 1}"
-        said = ", ".join(" ".join(one.split()) for one in (error.context, error.problem) if one)
-        raise YamlError(f"{place}{line}: this is not YAML: {said}") from None
+        reason = ", ".join(
+            " ".join(text.split()) for text in (error.context, error.problem) if text
+        )
+        raise YamlError(f"{place}{line}: this is not YAML: {reason}") from None
     except yaml.reader.ReaderError as error:
-        found = error.character
-        code = found if isinstance(found, int) else ord(str(found)[0])
+        character = error.character
+        code = character if isinstance(character, int) else ord(str(character)[0])
         raise YamlError(f"{place}: the character U+{code:04X} is not allowed in YAML") from None
 
 
 def to_yaml(value: Any, **options: Any) -> str:
-    """A value as YAML that `parse` reads back as it was."""
+    """Write a value as YAML, from which `parse` reads an equal value."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, **{"sort_keys": False, "allow_unicode": True, **options}
     )
@@ -111,19 +112,19 @@ def to_yaml(value: Any, **options: Any) -> str:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Leaves it to `scalar` what a word without quotes is."""
+    """A loader that tags words without quotes, which `scalar` then reads."""
 
     yaml_implicit_resolvers = {None: [(_WITHOUT_QUOTES, re.compile("", re.DOTALL))]}  # noqa: RUF012
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts text in quotes wherever `scalar` would take it for something else."""
+    """A dumper that quotes text which `scalar` would read as another type."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None if isinstance(scalar(text), str) else "'"
     if _BREAKS.search(text):
-        style = '"'  # in other styles they would be folded
+        style = '"'  # other styles fold such line breaks
     return dumper.represent_scalar(f"{_CORE}str", text, style=style)
 
 
@@ -131,7 +132,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 class _Reader:
-    """Turns the nodes of one document into plain values."""
+    """Converts the nodes of one document to plain values."""
 
     def __init__(self, place: str, words: frozenset[str]) -> None:
         self._place, self._words = place, words
@@ -165,7 +166,7 @@ class _Reader:
         raise self._error(node, f"{node.value!r} is not of the type {kind}")
 
     def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
@@ -174,23 +175,23 @@ class _Reader:
                 merged |= self._merged(value_node, path)
                 continue
             key = str(key_node.value)
-            if key in found:
+            if key in own:
                 raise self._error(key_node, f"the key {key_node.value} is given twice")
-            found[key] = self.value(value_node, f"{path}.{key}" if path else key)
-        return merged | found
+            own[key] = self.value(value_node, f"{path}.{key}" if path else key)
+        return merged | own
 
     def _merged(self, node: yaml.Node, path: str) -> dict[str, Any]:
-        """What `<<: *other` or `<<: [*one, *other]` brings in; the first has its way."""
+        """The keys that `<<: *a` or `<<: [*a, *b]` merges; earlier mappings take precedence."""
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         merged: dict[str, Any] = {}
-        for one in nodes:
-            if not isinstance(one, yaml.MappingNode):
-                raise self._error(one, "`<<` takes a mapping, or a list of mappings")
-            merged = self._mapping(one, path) | merged
+        for mapping in nodes:
+            if not isinstance(mapping, yaml.MappingNode):
+                raise self._error(mapping, "`<<` takes a mapping, or a list of mappings")
+            merged = self._mapping(mapping, path) | merged
         return merged
 
-    def _error(self, node: yaml.Node, said: str) -> YamlError:
-        return YamlError(f"{self._place}:{node.start_mark.line + 1}: {said}")
+    def _error(self, node: yaml.Node, reason: str) -> YamlError:
+        return YamlError(f"{self._place}:{node.start_mark.line + 1}: {reason}")
 
 
 def _check_depth(text: str, place: str) -> None:
@@ -206,7 +207,7 @@ def _check_depth(text: str, place: str) -> None:
 
 
 def _check_size(root: yaml.Node, place: str) -> None:
-    """Raises YamlError for a value that contains itself, and for too many values."""
+    """Raise YamlError for a value that contains itself, and for more than LARGEST_TREE values."""
     sizes: dict[int, int | None] = {}
 
     def size(node: yaml.Node) -> int:
@@ -214,24 +215,29 @@ def _check_size(root: yaml.Node, place: str) -> None:
         if key not in sizes:
             sizes[key] = None
             inner = node.value if isinstance(node, yaml.CollectionNode) else []
-            parts = [one for item in inner for one in (item if isinstance(item, tuple) else [item])]
-            sizes[key] = 1 + sum(map(size, parts))
-        found = sizes[key]
+            children = [
+                child for item in inner for child in (item if isinstance(item, tuple) else [item])
+            ]
+            sizes[key] = 1 + sum(map(size, children))
+        count = sizes[key]
         line = node.start_mark.line + 1
-        if found is None:
+        if count is None:
             raise YamlError(f"{place}:{line}: a value contains itself")
-        if found > LARGEST_TREE:
+        if count > LARGEST_TREE:
             raise YamlError(
                 f"{place}:{line}: it stands for more than {LARGEST_TREE:,} values, "
                 f"those that its aliases repeat included"
             )
-        return found
+        return count
 
     size(root)
 
 
 def _text(path: Path) -> str:
-    """The text of a regular file. What is none, such as a FIFO or a device, is not waited for."""
+    """Read a regular file of UTF-8 text, without blocking on a FIFO or a device.
+
+    Raises YamlError if it is anything else, too large, or cannot be read.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
