@@ -1,1 +1,1 @@
-"""Figures: for browsers, for files and for the terminal."""
+"""Figures: interactive ones for browsers, static ones for files, and plots in the terminal."""

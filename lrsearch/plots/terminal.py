@@ -1,4 +1,4 @@
-"""Curves drawn with characters, for a terminal or a pipe."""
+"""Plots of curves with characters, for a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from lrsearch.plots.static.scales import even_ticks, thinned, wants_log
 _PIPED_WIDTH = 80
 _NARROWEST = 40
 _MOST_POINTS = 400
-"""A terminal has no room for more; drawing each costs time."""
+"""Points drawn of a curve; a terminal cannot show more, and each costs time."""
 _MOST_DIGITS = 12
-# The colours of `figure.COLOURS`, without black, in the table of 256 that terminals have.
+# The colours of `figure.COLOURS`, without black, as indices of the 256 colours of terminals.
 _COLOURS = (25, 166, 36, 175, 214, 74)
 _MARKERS = "*+ox#@%&$~"
-"""Tell curves apart where there are no colours, or not enough of them."""
+"""Characters that distinguish curves without colours, or if there are too few colours."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """Width of the output in columns, and whether it shows colours."""
+    """The width of the output in columns, and whether it shows colours."""
 
     width: int = _PIPED_WIDTH
     coloured: bool = False
 
 
 def paper() -> Paper:
-    """Return the paper of standard output: the terminal's, or 80 columns without colours."""
+    """Return the width and colours of the terminal, or 80 columns without colours for a pipe."""
     if not sys.stdout.isatty():
         return Paper()
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
@@ -51,7 +51,10 @@ def text_plot(
     x_label: str = "epoch",
     log_x: bool = False,
 ) -> str:
-    """Draw a title, the curves in one plot and a legend; or say that there is nothing to draw."""
+    """Draw a title, all curves in one plot and a legend; return the text.
+
+    Without points to draw, or with a single one, the text says so instead.
+    """
     drawn = [curve for curve in curves if curve.x]
     if not drawn:
         return f"{title}: nothing to draw yet"
@@ -65,19 +68,19 @@ def text_plot(
     figure.plot_size(on.width, _HEIGHT)
     figure.label(x_label, axis="x")
     log = wants_log(y for curve in drawn for y in curve.y)
-    along = [_place(x, log_x) for curve in drawn for x in curve.x]
+    positions = [_position(x, log_x) for curve in drawn for x in curve.x]
     if log_x:
-        _tick_decades(figure.ruler("x"), along)
+        _tick_decades(figure.ruler("x"), positions)
     else:
-        _tick(figure.ruler("x"), along, on.width // 12, False)
-    _tick(figure.ruler("y"), [_place(y, log) for curve in drawn for y in curve.y], 5, log)
+        _tick(figure.ruler("x"), positions, on.width // 12, False)
+    _tick(figure.ruler("y"), [_position(y, log) for curve in drawn for y in curve.y], 5, log)
     names = []
     for index, curve in enumerate(drawn):
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
         colour = _COLOURS[index % len(_COLOURS)] if on.coloured else None
         shape = _marker(index, len(drawn), on.coloured) if curve.joined else _character(index)
-        x = [_place(value, log_x) for value in x]
-        y = [_place(value, log) for value in y]
+        x = [_position(value, log_x) for value in x]
+        y = [_position(value, log) for value in y]
         signal = figure.signal(x, y, marker=plotext.marker(shape, colour))
         figure.draw(signal.lines() if curve.joined else signal)
         sample = plotext.colorize("──" if shape == "braille" else shape, colour)
@@ -87,24 +90,25 @@ def text_plot(
     return "\n".join([title, *plot] + (_legend(names, on.width) if len(drawn) > 1 else []))
 
 
-def _place(value: float, log: bool) -> float:
-    """Where a value lies on its scale. Plotext's own logarithmic one ignores given ticks."""
+def _position(value: float, log: bool) -> float:
+    """The position of a value on its axis; logarithmic axes of plotext would ignore our ticks."""
     return math.log10(value) if log else value
 
 
-def _tick(ruler: Any, places: Sequence[float], count: int, log: bool) -> None:
-    ticks = even_ticks(min(places), max(places), count)
+def _tick(ruler: Any, positions: Sequence[float], count: int, log: bool) -> None:
+    """Set `count` ticks at even distances, labelled with the values there."""
+    ticks = even_ticks(min(positions), max(positions), count)
     ruler.ticks(ticks, _labels([10**tick if log else tick for tick in ticks]))
 
 
-def _tick_decades(ruler: Any, places: Sequence[float]) -> None:
-    """Ticks at the powers of ten."""
-    powers = range(math.ceil(min(places) - 1e-6), math.floor(max(places) + 1e-6) + 1)
+def _tick_decades(ruler: Any, positions: Sequence[float]) -> None:
+    """Set ticks at the powers of ten."""
+    powers = range(math.ceil(min(positions) - 1e-6), math.floor(max(positions) + 1e-6) + 1)
     ruler.ticks([float(power) for power in powers], [f"{10.0**power:g}" for power in powers])
 
 
 def _labels(values: Sequence[float]) -> list[str]:
-    """Three digits, or as many as it takes to tell the values apart."""
+    """Labels of three significant digits, or of as many as distinguish the values."""
     for digits in range(3, _MOST_DIGITS):
         labels = [f"{value:.{digits}g}" for value in values]
         if len(set(labels)) == len(labels):
@@ -113,7 +117,7 @@ def _labels(values: Sequence[float]) -> list[str]:
 
 
 def _legend(names: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """What each curve is drawn with, as many of them in a line as there is room for."""
+    """Lines with a sample and the name of each curve, as many in each line as fit its width."""
     lines: list[str] = []
     used = width
     for sample, name in names:
@@ -127,11 +131,12 @@ def _legend(names: Sequence[tuple[str, str]], width: int) -> list[str]:
 
 
 def _marker(index: int, curves: int, coloured: bool) -> str:
-    """Return fine dots where one curve or colours suffice; else one character per curve."""
+    """The marker of a curve: fine dots for one curve or with enough colours, else a character."""
     if curves == 1 or (coloured and curves <= len(_COLOURS)):
         return "braille"
     return _character(index)
 
 
 def _character(index: int) -> str:
+    """The character of a curve; they repeat after the last."""
     return _MARKERS[index % len(_MARKERS)]

@@ -1,1 +1,1 @@
-"""Figures of a study, drawn with Plotly: for the report and for the dashboard."""
+"""Interactive figures of a study for the report and the dashboard, drawn with Plotly."""

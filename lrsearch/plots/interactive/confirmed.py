@@ -1,4 +1,4 @@
-"""The runs of a confirmation, by seed."""
+"""The figure of a confirmation: its runs by seed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SEARCH = "in the search"
 
 
 def runs_by_seed(confirmation: Confirmation | None) -> Figure | None:
-    """Draw a line per candidate over the seeds, its mean and interval; None without a run."""
+    """Draw a line per candidate over the seeds, with its mean and interval; None without runs."""
     if confirmation is None or not any(candidate.values for candidate in confirmation.candidates):
         return None
     seeds = list(dict.fromkeys(run.seed for run in confirmation.runs))
-    names = {seed: f"seed {place}" for place, seed in enumerate(seeds, 1)}
+    names = {seed: f"seed {number}" for number, seed in enumerate(seeds, 1)}
     figure = new_figure("training", confirmation.metric)
-    for place, candidate in enumerate(confirmation.candidates):
-        _add(figure, candidate, names, candidate_colour(place))
+    for index, candidate in enumerate(confirmation.candidates):
+        _add(figure, candidate, names, candidate_colour(index))
     means = [
         _mean(candidate) for candidate in confirmation.candidates if candidate.estimate is not None
     ]
@@ -33,11 +33,12 @@ def runs_by_seed(confirmation: Confirmation | None) -> Figure | None:
 
 
 def _mean(candidate: Candidate) -> str:
-    """Category of a candidate's mean; one each, so that no interval hides another."""
+    """The category of a candidate's mean: one for each, so that no interval hides another."""
     return f"mean of {candidate.trial}"
 
 
 def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: str) -> None:
+    """Draw the runs of a candidate, and its mean and interval; `names` are those of the seeds."""
     import plotly.graph_objects as go
 
     label = f"trial {candidate.trial}"

@@ -1,4 +1,4 @@
-"""Curves of trials: validation over training, and the learning rate."""
+"""Figures of trials over their training: the metric, and the learning rate."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def validation_curves(study: StudyData) -> Figure | None:
     if not any(value is not None for value in values):
         return None
     figure = new_figure("epoch", study.metric.name)
-    # What is read thinned has the first and the best evaluation of each trial besides.
+    # Curves that were thinned when read have the first and the best evaluation in addition.
     every = max(1, -(-len(values) // (MOST_POINTS + 2 * len(drawn))))
     for family in ordered(trial.recipe.scheduler.name for trial in drawn if trial.recipe):
         members = [t for t in drawn if t.recipe is not None and t.recipe.scheduler.name == family]
-        # Counted from the end: the last evaluation is always drawn.
-        points = [(trial.number, trial.curve[::-1][::every][::-1]) for trial in members]
-        # A curve of one point would be a line without length.
-        lines = [line for line in points if len(line[1]) > 1]
-        single = [line for line in points if len(line[1]) == 1]
-        for some, mode in ((lines, "lines"), (single, "markers")):
-            if not some:
+        # Counted from the end, so that the last evaluation is always drawn.
+        thinned = [(trial.number, trial.curve[::-1][::every][::-1]) for trial in members]
+        # Curves of one point are drawn as markers, because a line through them is invisible.
+        lines = [curve for curve in thinned if len(curve[1]) > 1]
+        single = [curve for curve in thinned if len(curve[1]) == 1]
+        for curves, mode in ((lines, "lines"), (single, "markers")):
+            if not curves:
                 continue
-            x, y, numbers = _joined(some)
+            x, y, numbers = _joined(curves)
             figure.add_trace(
                 go.Scatter(
                     x=x,
@@ -90,14 +90,15 @@ def _joined(
 
 
 def rated(study: StudyData) -> list[TrialData]:
-    """Return the best trials, whose learning rates are drawn."""
+    """The best trials with evaluations, whose learning rates are drawn."""
     return [trial for trial in study.ranked if trial.recipe is not None and trial.curve][:TOP]
 
 
 def rate_curves(study: StudyData) -> Figure | None:
     """Draw the learning rate over the steps of the best trials; None without a complete trial.
 
-    Only the rates at both ends of each evaluation's steps are known here, so these are markers.
+    Markers show the rates at the start and the end of each evaluation's steps; those in between are
+    not recorded.
     """
     import plotly.graph_objects as go
 
@@ -106,23 +107,23 @@ def rate_curves(study: StudyData) -> Figure | None:
         return None
     figure = new_figure("optimizer step", "learning rate", showlegend=True)
     rates: list[float] = []
-    for place, trial in enumerate(best, 1):
+    for rank, trial in enumerate(best, 1):
         assert trial.recipe is not None
         family = trial.recipe.scheduler.name
-        # Of further groups those of the best trial alone: more curves are a tangle.
-        groups = list(held_rates(trial).items())[: None if place == 1 else 1]
+        # Further parameter groups are drawn for the best trial only, to keep the figure readable.
+        groups = list(held_rates(trial).items())[: None if rank == 1 else 1]
         for index, (group, held) in enumerate(groups):
             rates += held
-            also = f", {group}" if index else ""
+            suffix = f", {group}" if index else ""
             figure.add_trace(
                 go.Scatter(
                     x=held_steps(trial),
                     y=[rounded(rate) for rate in held],
-                    name=f"{place}. {family} (trial {trial.number}{also})",
+                    name=f"{rank}. {family} (trial {trial.number}{suffix})",
                     mode="lines+markers",
                     line={"color": colour(family), "dash": "dot", "width": 1},
-                    marker={"symbol": symbol(family), "size": 9 if place == 1 else 5},
-                    hovertemplate=f"trial {trial.number}, {family}{also}, peak "
+                    marker={"symbol": symbol(family), "size": 9 if rank == 1 else 5},
+                    hovertemplate=f"trial {trial.number}, {family}{suffix}, peak "
                     f"{rounded(trial.recipe.lr)}<br>step %{{x}}: %{{y}}<extra></extra>",
                 )
             )
@@ -152,13 +153,13 @@ def rate_curves(study: StudyData) -> Figure | None:
 
 
 def held_steps(trial: TrialData) -> list[int]:
-    """Return the steps at which rates are known: both ends of each evaluation's steps."""
+    """The steps at which rates are recorded: the start and the end of each evaluation's steps."""
     ends = [evaluation.step for evaluation in trial.curve]
     return [step for pair in zip([0, *ends], ends, strict=False) for step in pair]
 
 
 def held_rates(trial: TrialData) -> dict[str, list[float]]:
-    """Return the rates held there by parameter group, the schedule's own first."""
+    """The rates at `held_steps` by parameter group, the first group's first."""
     return {
         name: [rate for pair in pairs for rate in pair]
         for name, pairs in group_rates(trial).items()

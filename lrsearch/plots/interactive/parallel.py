@@ -1,4 +1,4 @@
-"""Parallel coordinates: every complete trial as a line through all of its shared parameters."""
+"""The figure of parallel coordinates: each complete trial as a line over the parameters."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ _TOP_SHARE, _MOST_BOLD = 0.1, 10
 
 
 def how_many_bold(complete: int) -> int:
-    """Return the number of best trials that are drawn bold."""
+    """The number of best trials that are drawn bold, out of `complete` trials."""
     return min(_MOST_BOLD, math.ceil(_TOP_SHARE * complete))
 
 
 @dataclass(frozen=True)
 class _Axis:
+    """A vertical axis: its name, the labels of its ends, and the trials on it."""
+
     name: str
     low: str
     high: str
     places: dict[int, float]
-    """Where each trial lies, from 0 to 1, by its number."""
+    """The position of each trial between 0 and 1, by trial number."""
 
 
 def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figure | None:
-    """The complete trials, of many the best, over parameters that most have; the very best bold.
+    """Draw the best complete trials over the parameters that most of them have, the very best bold.
 
-    `first` names parameters by importance. Drawn as plain lines, so that it also prints. None
-    where fewer than two trials are complete, or fewer than two parameters were searched.
+    `first` names parameters by importance, for the order of the axes. The trials are plain lines,
+    so that the figure can be printed. None if fewer than two trials are complete, or fewer than two
+    parameters were searched.
     """
     import plotly.graph_objects as go
 
@@ -78,7 +81,7 @@ def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figur
         tickvals=list(range(len(axes))),
         ticktext=[f"{axis.name}<br>{axis.low} … {axis.high}" for axis in axes],
         showgrid=True,
-        ticklabeloverflow="allow",  # else the last one is hidden
+        ticklabeloverflow="allow",  # or the last label would be hidden
         range=[-0.4, len(axes) - 0.6],
     )
     figure.update_layout(margin={"r": 40})
@@ -87,6 +90,7 @@ def parallel_coordinates(study: StudyData, first: tuple[str, ...] = ()) -> Figur
 
 
 def _axes(study: StudyData, trials: list[TrialData], first: tuple[str, ...]) -> list[_Axis]:
+    """The axes of parameters that at least half of the trials have, by importance."""
     space = settings_of(study).space
     places: dict[str, dict[int, float]] = {}
     domains: dict[str, Domain] = {}
@@ -105,6 +109,7 @@ def _axes(study: StudyData, trials: list[TrialData], first: tuple[str, ...]) -> 
 
 
 def _place(domain: Domain, value: Any) -> float | None:
+    """The position of a value in its domain between 0 and 1; None if it has none."""
     if isinstance(domain, Choices):
         return domain.values.index(value) / (len(domain.values) - 1)
     return position(domain, value)
@@ -121,7 +126,7 @@ def _short(value: Any) -> str:
 
 
 def _values(study: StudyData, trials: list[TrialData]) -> _Axis:
-    """Return the axis of the metric: rank of each trial, 1 for the best, 0 for the worst."""
+    """The axis of the metric, with trials placed by rank: the best at 1, the worst at 0."""
     last = max(1, len(trials) - 1)
-    places = {trial.number: 1 - k / last for k, trial in enumerate(trials)}
+    places = {trial.number: 1 - rank / last for rank, trial in enumerate(trials)}
     return _Axis(study.metric.name, "worst", "best", places)

@@ -1,4 +1,4 @@
-"""The ramps of a range test: the loss over a rising learning rate."""
+"""The figure of a range test: the loss over a rising learning rate."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _DASHES = ("solid", "dash", "dot")
 
 
 def ramps(test: RangeTest | None) -> Figure | None:
-    """A curve for each optimizer and batch size, the rates found, and the ranges as bars below.
+    """Draw the loss for each optimizer and batch size, the rates found, and their ranges as bars.
 
-    None where there was no range test, or nothing is to be drawn of it.
+    None without a range test, or without a curve of it.
     """
     curves = [] if test is None else mean_curves(test.ramps)
     if test is None or not curves:
@@ -50,6 +50,7 @@ def ramps(test: RangeTest | None) -> Figure | None:
 
 
 def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, colour: str, dash: str) -> None:
+    """Draw a mean curve, with markers at its steepest rate and at the largest that trains."""
     import plotly.graph_objects as go
 
     name = f"{curve.optimizer}, batch {curve.batch_size}"
@@ -89,24 +90,29 @@ def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, colour: str, d
 
 
 def _loss_at(curve: MeanCurve, spread: Spread) -> float:
-    place = bisect.bisect_left(curve.rates, spread.value)
-    return curve.losses[min(place, len(curve.losses) - 1)]
+    """The loss of a curve at a rate that was found."""
+    index = bisect.bisect_left(curve.rates, spread.value)
+    return curve.losses[min(index, len(curve.losses) - 1)]
 
 
 def _add_range(figure: Figure, test: RangeTest, optimizer: str, colour: str, y: float) -> None:
+    """Draw the suggested range of an optimizer as a bar at height `y`.
+
+    Not with coupled rates, whose range is for the reference batch size.
+    """
     import plotly.graph_objects as go
 
-    found = test.suggested(optimizer)
-    if found is not None and test.coupling.rule == "none":
+    suggested = test.suggested(optimizer)
+    if suggested is not None and test.coupling.rule == "none":
         figure.add_trace(
             go.Scatter(
-                x=[rounded(found.low), rounded(found.high)],
+                x=[rounded(suggested.low), rounded(suggested.high)],
                 y=[rounded(y)] * 2,
                 name=f"range for {optimizer}",
                 mode="lines",
                 line={"color": colour, "width": 6},
                 opacity=0.6,
-                hovertemplate=f"range for {optimizer}: {number(found.low, 2)} to "
-                f"{number(found.high, 2)}<extra></extra>",
+                hovertemplate=f"range for {optimizer}: {number(suggested.low, 2)} to "
+                f"{number(suggested.high, 2)}<extra></extra>",
             )
         )

@@ -1,4 +1,4 @@
-"""Learning rates: the value they lead to, alone and by batch size, and where they diverge."""
+"""Figures of trials by learning rate: the metric, the map with batch sizes, and divergence."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ _MOST_SIZES = 12
 
 
 def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
-    """The value over the learning rate, by scheduler; bands are the basins of 5 %.
+    """Draw the metric over the peak learning rate, coloured by scheduler.
 
-    None where no trial is complete or the rate was fixed.
+    Bars show the basins, where values are within 5 % of the best. None if no trial is complete or
+    the rate was fixed.
     """
     import plotly.graph_objects as go
 
@@ -80,9 +81,9 @@ def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
 
 
 def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
-    """Each trial by batch size and learning rate, coloured by its place among all; the fit.
+    """Draw complete trials by batch size and learning rate, coloured by rank, and the fitted lines.
 
-    None where no trial is complete.
+    None if no trial is complete.
     """
     import plotly.graph_objects as go
 
@@ -95,7 +96,7 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
     last = max(1, len(complete) - 1)
     for k, optimizer in enumerate(optimizers):
         members = [
-            (place, t, r) for place, (t, r) in enumerate(complete) if r.optimizer.name == optimizer
+            (rank, t, r) for rank, (t, r) in enumerate(complete) if r.optimizer.name == optimizer
         ]
         figure.add_trace(
             go.Scatter(
@@ -107,7 +108,7 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
                 marker={
                     "symbol": symbols[k % len(symbols)],
                     "size": 9,
-                    "color": [rounded(100 * place / last, 3) for place, _, _ in members],
+                    "color": [rounded(100 * rank / last, 3) for rank, _, _ in members],
                     "cmin": 0,
                     "cmax": 100,
                     "colorscale": BEST_TO_WORST,
@@ -138,7 +139,10 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
 
 
 def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
-    """Draw which trials survived, by batch size and rate; None where all did."""
+    """Draw which trials trained, learned nothing or diverged, by batch size and learning rate.
+
+    None if all of them trained.
+    """
     import plotly.graph_objects as go
 
     if not frontier.diverged and not frontier.nothing:
@@ -179,6 +183,7 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
 
 
 def _fate(trial: TrialData, frontier: Frontier) -> str | None:
+    """The kind of a trial in the figure of divergence; None if it is not drawn."""
     if trial.outcome == Outcome.DIVERGED:
         return "diverged"
     if trial.outcome not in (Outcome.COMPLETE, Outcome.PRUNED):
@@ -187,7 +192,7 @@ def _fate(trial: TrialData, frontier: Frontier) -> str | None:
 
 
 def _size_axis(sizes: set[int]) -> dict[str, Any]:
-    """A log axis of batch sizes, each with a tick where they are few."""
+    """A log axis of batch sizes, with a tick at each unless there are many."""
     if len(sizes) > _MOST_SIZES:
         return log_axis(sizes)
     ticks = sorted(sizes)
@@ -195,6 +200,6 @@ def _size_axis(sizes: set[int]) -> dict[str, Any]:
 
 
 def _jittered(trial: TrialData, recipe: Recipe) -> float | None:
-    """Shift a batch size a little, by trial number, so that markers do not hide each other."""
+    """A batch size shifted a little, by trial number, so that markers do not hide each other."""
     golden = (trial.number * 0.6180339887498949) % 1 - 0.5
     return rounded(recipe.batch_size * math.exp(2 * _JITTER * golden))

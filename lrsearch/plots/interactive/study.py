@@ -1,4 +1,4 @@
-"""The figures of a study, by fixed names."""
+"""All figures of a study by their fixed names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT, CONFIRMED = (
 
 
 def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
-    """Draw the figures of report and dashboard; a figure without data is left out."""
+    """Draw the figures of both the report and the dashboard, without those that lack data."""
     return _drawn(
         {
             CURVES: validation_curves(study),
@@ -47,7 +47,7 @@ def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
 
 
 def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
-    """Draw these and the figures that only the report shows."""
+    """Draw all figures of the report: those of `study_figures`, and those of the report alone."""
     important = tuple(name for name, _ in findings.importance.shares)
     return study_figures(study, findings) | _drawn(
         {

@@ -1,4 +1,4 @@
-"""How all figures look: colours that the colour-blind can tell apart, axes, sizes."""
+"""The style of all interactive figures: colours that the colour-blind can distinguish, axes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lrsearch.states import Outcome
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# After Okabe and Ito 2008, "Color Universal Design", each to be seen on white and on black.
+# After Okabe and Ito 2008, "Color Universal Design", each visible on white and on black.
 GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK = (
     "#8c8c8c", "#d98e00", "#8f8f2f", "#3b9fdb", "#1a78b8", "#d55e00", "#009e73", "#b04a8f",
     "#cc79a7",
 )  # fmt: skip
-# In this order the families of the default sweep get colours that are far apart.
+# The order gives the scheduler families of the default sweep clearly different colours.
 _PALETTE = (GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK)
 _SYMBOLS = ("circle", "diamond", "square")
 _DASHES = ("solid", "dash", "dot")
@@ -29,7 +29,7 @@ INK = "#808080"
 GRID = "rgba(128, 128, 128, 0.25)"
 
 BEST_TO_WORST = [[0.0, "#e3b505"], [0.5, GREY], [1.0, BLUE]]
-"""From yellow to blue, neither of which is lost on white or on black."""
+"""A colour scale from yellow to blue, visible on white and on black."""
 
 OUTCOME_COLOURS: dict[str, str] = {
     Outcome.COMPLETE: GREEN,
@@ -47,32 +47,33 @@ def colour(family: str) -> str:
 
 
 def symbol(family: str) -> str:
-    """Marker of a scheduler family: distinguishes families that share a colour."""
+    """The marker of a scheduler family, which distinguishes families of the same colour."""
     return _SYMBOLS[_index(family) // len(_PALETTE)]
 
 
 def dash(family: str) -> str:
-    """Line style of a scheduler family: distinguishes families that share a colour."""
+    """The line style of a scheduler family, which distinguishes families of the same colour."""
     return _DASHES[_index(family) // len(_PALETTE)]
 
 
-def candidate_colour(place: int) -> str:
-    """Colour of the `place`-th of a few items without a scheduler family, vivid colours first."""
+def candidate_colour(index: int) -> str:
+    """The colour of the candidate at `index` of a confirmation, vivid colours first."""
     vivid = (BLUE, ORANGE, GREEN, WINE, SKY, VERMILLION, OLIVE, PINK, GREY)
-    return vivid[place % len(vivid)]
+    return vivid[index % len(vivid)]
 
 
 def _index(family: str) -> int:
+    """The number of a scheduler family, which determines its colour and marker."""
     if family in SCHEDULERS:
         return [*SCHEDULERS].index(family)
-    # One of the user's own: the same in every figure, after those that are known.
+    # A scheduler of the user's own: the same in all figures, after those of the catalogue.
     return len(SCHEDULERS) + zlib.crc32(family.encode()) % (
         len(_PALETTE) * len(_SYMBOLS) - len(SCHEDULERS)
     )
 
 
 def ordered(families: Iterable[str]) -> list[str]:
-    """Names of families, each once, as the catalogue has them."""
+    """The distinct names of families, in the order of the catalogue."""
     return sorted(set(families), key=_index)
 
 
@@ -108,7 +109,7 @@ def new_figure(x: str, y: str, **layout: Any) -> Figure:
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """Round to significant digits, which keeps pages small; None for what cannot be drawn."""
+    """Round to significant digits, to keep pages small; None for a missing or non-finite value."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{digits}g}")
@@ -135,6 +136,6 @@ def log_axis(values: Iterable[float | None]) -> dict[str, Any]:
 
 
 def wants_log(values: Iterable[float | None]) -> bool:
-    """Whether values are better drawn on a log scale: positive, over more than a decade."""
+    """Whether values are better drawn on a log axis: positive, and over more than a decade."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) > 10

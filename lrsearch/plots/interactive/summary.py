@@ -1,4 +1,4 @@
-"""Figures of whole findings: importance, families, what was spent."""
+"""Figures of findings: importance, scheduler families, positions in ranges, and epochs spent."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def importance_bars(importance: Importance) -> Figure | None:
 
 
 def family_boxes(families: Families) -> Figure | None:
-    """The values of each scheduler family, and its expected best at equal tuning.
+    """Draw the values of each scheduler family, and its expected best value at equal tuning.
 
-    None where no trial is complete.
+    None if no trial is complete.
     """
     import plotly.graph_objects as go
 
@@ -98,9 +98,9 @@ def family_boxes(families: Families) -> Figure | None:
 
 
 def range_places(edges: Edges) -> Figure | None:
-    """Where in their ranges the best trials lie; the shaded ends are the nearest 10 %.
+    """Draw the positions of the best trials in the range of each parameter.
 
-    None where nothing has a range.
+    The outer 10 % at both ends are shaded. None if no parameter has a range.
     """
     import plotly.graph_objects as go
 
@@ -135,7 +135,7 @@ def range_places(edges: Edges) -> Figure | None:
 
 
 def spent_bars(spent: Spent) -> Figure | None:
-    """Epochs trained by outcome, and those that pruning saved; None before anything ended."""
+    """Draw the epochs trained by outcome, and those saved by pruning; None without ended trials."""
     import plotly.graph_objects as go
 
     if not spent.outcomes:

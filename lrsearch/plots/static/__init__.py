@@ -1,1 +1,1 @@
-"""Curves as pictures: in the terminal, and as files."""
+"""Static figures as files, drawn with Matplotlib, and the curves that they show."""

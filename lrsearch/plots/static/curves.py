@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: finite points only."""
+    """A curve of finite points."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     joined: bool = True
-    """Whether what lies between two points is known to be on the line between them."""
+    """Whether a line may be drawn between neighbouring points; else only the points are known."""
 
 
 RATES_NOTE = "rates as held at the start and end of each evaluation; `preview` draws every step"
 
 
 def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
-    """The learning rate over epochs: where each stretch between evaluations begins and ends.
+    """The learning rate over epochs, at the start and the end of each evaluation's steps.
 
-    In between it is not recorded: a warm-up or a cut there is not to be drawn as a line.
+    The rates in between are not recorded, so the points are not joined.
     """
     x: list[float] = []
     y: list[float] = []
@@ -45,9 +45,9 @@ def rate_curve(trial: TrialData, name: str = "lr") -> Curve:
 
 
 def rate_curves(trial: TrialData) -> list[Curve]:
-    """The rates of all parameter groups over epochs, the schedule's own first.
+    """The learning rates of all parameter groups over epochs, the first group's first.
 
-    Groups whose rates are the same make one curve.
+    Groups with equal rates make one curve.
     """
     rates = group_rates(trial)
     if len(rates) == 1:
@@ -60,7 +60,7 @@ def rate_curves(trial: TrialData) -> list[Curve]:
 
 
 def rates_title(trial: TrialData, between: str = ", ") -> str:
-    """Title of a learning-rate plot, with the recipe's peak rate."""
+    """The title of a learning-rate plot, with the peak rate of the recipe after `between`."""
     peak = "" if trial.recipe is None else f"{between}peak {number(trial.recipe.lr)}"
     return f"learning rate{peak}"
 
@@ -68,7 +68,7 @@ def rates_title(trial: TrialData, between: str = ", ") -> str:
 def value_curve(
     trial: TrialData, read: Callable[[Evaluation], float | None], name: str = "value"
 ) -> Curve:
-    """A value of each evaluation over epochs; those that are missing or not finite are left out."""
+    """A value of each evaluation over epochs, without missing and non-finite ones."""
     known = [
         (evaluation.epoch, value)
         for evaluation in trial.curve
@@ -79,7 +79,7 @@ def value_curve(
 
 
 def loss_curves(trial: TrialData) -> list[Curve]:
-    """Training and validation loss; those that have any point."""
+    """The curves of training and validation loss, without those that have no point."""
     curves = [
         value_curve(trial, lambda evaluation: evaluation.train_loss, "train loss"),
         value_curve(trial, lambda evaluation: evaluation.val_loss, "validation loss"),

@@ -1,4 +1,4 @@
-"""The ramps of a range test as a picture: in the terminal, and as a file."""
+"""The loss curves of a range test, as a plot in the terminal and as a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def in_text(test: RangeTest, on: Paper) -> str:
-    """A plot for each optimizer, a curve for each batch size."""
+    """Draw a plot for each optimizer, with a curve for each batch size; return the text."""
     plots = []
     for optimizer in test.optimizers:
         curves = [
@@ -28,9 +28,10 @@ def in_text(test: RangeTest, on: Paper) -> str:
 
 
 def as_file(test: RangeTest, title: str, kind: Kind) -> bytes:
-    """The optimizers above each other.
+    """Draw a plot for each optimizer, one above the other, with a curve for each batch size.
 
-    Dotted lines are where the loss falls fastest, dashed ones the largest rates that train.
+    Dotted vertical lines mark the rate at which the loss falls fastest, dashed ones the largest
+    rate that trains. Returns the contents of a file.
     """
     count = len(test.optimizers)
     figure = new_figure(height=1.0 + 3.0 * count)

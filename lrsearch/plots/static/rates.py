@@ -1,4 +1,4 @@
-"""Learning-rate curves before any training, as a picture."""
+"""Learning-rate curves of recipes, before any training, as a file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_fig
 from lrsearch.plots.static.scales import thinned, wants_log
 
 _MOST_POINTS = 4000
+"""Points drawn of a curve."""
 
 
 def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
-    """The curves over epochs, with a legend below where there are several."""
+    """Draw curves over epochs, with a legend below several ones; return the contents of a file."""
     figure = new_figure(height=4.5 if len(curves) == 1 else 4.5 + 0.2 * len(curves))
     axes = figure.subplots()
     entitle(axes, title)

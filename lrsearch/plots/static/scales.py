@@ -1,4 +1,4 @@
-"""Linear or logarithmic scale, ticks, and thinning of points."""
+"""The choice of a linear or logarithmic axis, ticks, and thinning of points."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import math
 from collections.abc import Iterable, Sequence
 
 _RATIO_FOR_LOG = 30.0
+"""The highest value over the lower quartile from which on an axis is logarithmic."""
 
 
 def wants_log(values: Iterable[float]) -> bool:
-    """Whether a logarithmic scale shows them better: all above 0, a quarter far below the highest.
+    """Whether values are better drawn on a logarithmic axis.
 
-    A few that go to 0 at the end, as a cosine does, would stretch it out of shape.
+    All must be positive, and a quarter of them far below the highest. A few low values alone, such
+    as those at the end of a cosine, do not count: they would stretch a logarithmic axis.
     """
     known = sorted(value for value in values if math.isfinite(value))
     return bool(known) and known[0] > 0 and known[-1] / known[len(known) // 4] > _RATIO_FOR_LOG
 
 
 def even_ticks(low: float, high: float, count: int) -> list[float]:
-    """`count` positions from `low` to `high` at the same distances; or the one."""
+    """`count` positions from `low` to `high` at equal distances; one if both are equal."""
     if low == high:
         return [low]
     shares = [k / (count - 1) for k in range(count)]
@@ -26,9 +28,10 @@ def even_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def thinned(x: Sequence[float], y: Sequence[float], most: int) -> tuple[list[float], list[float]]:
-    """About `most` of the points: the first, the last, and the ends of each stretch in between.
+    """Keep about `most` points of a curve: the first, the last, and the extremes in between.
 
-    Of each stretch its lowest and its highest point stay, so that no jump or peak is lost.
+    The curve is divided into stretches, of which the lowest and the highest point are kept, so that
+    no jump or peak is lost.
     """
     if len(x) <= most:
         return list(x), list(y)

@@ -1,4 +1,4 @@
-"""A trial as a picture: losses and learning rate over epochs."""
+"""The losses and learning rates of a trial over epochs, as a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> bytes:
-    """Losses above, the learning rate below, over epochs. Threads may draw at the same time."""
+    """Draw the losses above the learning rates, over epochs; return the contents of a file.
+
+    Safe in several threads at once.
+    """
     figure = new_figure()
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     entitle(losses, _title(trial, study))
@@ -34,11 +37,12 @@ def _title(trial: TrialData, study: StudyData) -> str:
 
 
 def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) -> None:
+    """Draw curves into one plot, with colours from `first_colour` on."""
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     drawn = [curve for curve in curves if curve.x]
     for index, curve in enumerate(drawn, first_colour):
-        # A single evaluation would be a line without length.
+        # Markers, because a line through a single point is invisible.
         marker = "o" if len(curve.x) <= 2 or not curve.joined else ""
         axes.plot(
             curve.x,
