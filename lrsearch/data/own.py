@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from lrsearch.data.spec import PART_NAMES, DataSpec
 from lrsearch.data.values import are_numbers, checked_tensor, kind_of, not_finite
 from lrsearch.errors import UserError
 from lrsearch.own_code import call_own, check_arguments, load_target
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.data import Dataset
 
-    from lrsearch.data.spec import DataSpec
 
-_NAMES = ("train", "validation", "test")
 _LARGEST = 8 << 30
 _SHARE_OF_FREE_MEMORY = 0.25
 _WANTED = (
@@ -33,7 +32,7 @@ def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
     Raises UserError if the function does not return data.
     """
     tensors: dict[str, torch.Tensor] = {}
-    for name, part in zip(_NAMES, _call(spec), strict=False):
+    for name, part in zip(PART_NAMES, _call(spec), strict=False):
         if not isinstance(part, tuple):
             if spec.in_memory == "never" or (spec.in_memory == "auto" and not _fits(part)):
                 return None
@@ -103,7 +102,7 @@ def _call(spec: DataSpec) -> list[Any]:
     if not isinstance(returned, (tuple, list)) or len(returned) not in (2, 3):
         raise UserError(f"{spec.target}: {_WANTED}; it returned {type(returned).__name__}")
     parts: list[Any] = []
-    for name, part in zip(_NAMES, returned, strict=False):
+    for name, part in zip(PART_NAMES, returned, strict=False):
         if _is_pair(part):
             parts.append(_pair(spec, name, part))
             continue

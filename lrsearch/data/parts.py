@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.cache import DamagedCache, load_tensors
 from lrsearch.data.prepare import prepare
+from lrsearch.data.spec import PART_NAMES, DataInfo, DataSpec
 from lrsearch.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from torch.utils.data import Dataset
-
-    from lrsearch.data.spec import DataInfo, DataSpec
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def open_parts(spec: DataSpec, info: DataInfo) -> Parts:
         tensors = _read_again(spec, info, str(error))
     parts = {
         name: TensorPart(tensors[f"{name}_x"], tensors[f"{name}_y"])
-        for name in ("train", "validation", "test")
+        for name in PART_NAMES
         if f"{name}_x" in tensors
     }
     return Parts(parts["train"], parts["validation"], parts.get("test"))

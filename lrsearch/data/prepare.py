@@ -16,7 +16,7 @@ from lrsearch.data.cache import (
 )
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
-from lrsearch.data.spec import DataInfo, DataSpec
+from lrsearch.data.spec import PART_NAMES, DataInfo, DataSpec
 from lrsearch.data.values import are_numbers, kind_of
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _SAMPLED_ITEMS = 64
-_PARTS = ("train", "validation", "test")
 
 
 def prepare(spec: DataSpec, anew: bool = False) -> DataInfo:
@@ -192,7 +191,7 @@ def _streamed(spec: DataSpec) -> DataInfo:
     lengths = [len(dataset) for dataset in datasets]
     tensors: Tensors = {}
     changing: list[str] = []
-    for name, dataset, length in zip(_PARTS, datasets, lengths, strict=False):
+    for name, dataset, length in zip(PART_NAMES, datasets, lengths, strict=False):
         chosen = sorted({k * length // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
         x, y = stacked(dataset, chosen, name)
         tensors[f"{name}_x"], tensors[f"{name}_y"] = x, as_targets(y)

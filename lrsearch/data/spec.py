@@ -12,6 +12,8 @@ from annotated_types import Ge
 from lrsearch.own_code import Signature, load_target
 
 DEFAULT_CACHE = Path("~/.cache/lrsearch")
+PART_NAMES = ("train", "validation", "test")
+"""Names of the parts of a data set, in the order in which functions return them."""
 
 
 @dataclass(frozen=True)
