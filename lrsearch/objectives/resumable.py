@@ -1,4 +1,4 @@
-"""A training that is saved as it goes, and goes on where its last save was."""
+"""A training that saves checkpoints, and resumes from the newest one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class Resumable:
     """One training and its checkpoints.
 
-    It saves at evaluations and after epochs as often as `pace` allows, where the settings ask for
-    it, and when the training is stopped.
+    A checkpoint is saved at evaluations and after epochs as often as `pace` allows, after every
+    `train.checkpoint_every` steps, and when the training is stopped.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Resumable:
         facts: Mapping[str, str],
         pace: Pace | None = None,
     ) -> None:
-        """Goes on from the newest checkpoint of this training; else it begins.
+        """Resume from the newest checkpoint of this training, or begin one with `begin`.
 
-        `facts` are what makes the training besides its task: its model and its data.
+        `facts` identify the training together with its task: they name its model and its data.
         """
         self._checkpoints, self._pace = checkpoints, pace or Pace()
         self._history: list[dict[str, Any]] = []
@@ -49,23 +49,26 @@ class Resumable:
         self._training.task.checkpoint = self._checkpoint
 
     def run(self, report: Report) -> Mapping[str, torch.Tensor]:
-        """Trains to the end; the final weights. Raises what `report` and the training raise."""
+        """Train to the end and return the final weights.
+
+        Raises what `report` and the training raise.
+        """
         training = self._training
-        report.restore([Evaluation(**one) for one in self._history])
+        report.restore([Evaluation(**fields) for fields in self._history])
         try:
             for evaluation in training.evaluations():
                 self._history.append(dataclasses.asdict(evaluation))
                 report(evaluation)
                 if not training.is_done:
-                    self._checkpoint(asked=False)
+                    self._checkpoint(is_due=False)
         except Stopped:
             self._save()
             raise
         weights: Mapping[str, torch.Tensor] = training.task.model.state_dict()
         return weights
 
-    def _checkpoint(self, asked: bool) -> None:
-        if asked or self._pace.due():
+    def _checkpoint(self, is_due: bool) -> None:
+        if is_due or self._pace.due():
             self._save()
 
     def _save(self) -> None:
@@ -83,7 +86,7 @@ class Resumable:
         self._saved_at = self._training.step
 
     def _resume(self, state: dict[str, Any]) -> bool:
-        """Whether the state was this training's; if not, the training is of no use any more."""
+        """Load a state; return False if it is not of this training, which then cannot be used."""
         if state.get("training_is") != self._training_is:
             _log.warning("the checkpoint is not used: it belongs to another training")
             return False
@@ -97,9 +100,9 @@ class Resumable:
 
 
 def _fingerprint(task: Task, facts: Mapping[str, str]) -> str:
-    """Of all that makes the numbers of a training but code."""
+    """The sha256 of everything that determines the numbers of a training, except code."""
     settings = task.settings
-    known = {
+    identity = {
         **facts,
         "recipe": task.recipe.to_dict(),
         "seed": task.seed,
@@ -109,4 +112,4 @@ def _fingerprint(task: Task, facts: Mapping[str, str]) -> str:
         "loss": repr(settings.loss),
         "metrics": sorted(task.metrics),
     }
-    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()

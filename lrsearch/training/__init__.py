@@ -1,1 +1,1 @@
-"""Training: one loop, which knows neither the tuner, nor the configuration, nor the database."""
+"""The training loop; it knows neither the tuner, nor the configuration files, nor the database."""

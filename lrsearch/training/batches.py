@@ -1,4 +1,4 @@
-"""Batches by index, on the device; the order of an epoch is a function of seed and epoch alone."""
+"""Batches on the device; the order of an epoch is a function of seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from lrsearch.seeds import derived_seed, seed_everything
 from lrsearch.training.precision import in_precision
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
 Part = TensorPart | StreamedPart
 
 _LOADER_PROCESSES = 2
 
 
 def order(n: int, seed: int, epoch: int) -> torch.Tensor:
-    """The permutation of `n` samples in an epoch, int64, on the CPU."""
+    """The order of `n` samples in an epoch: a permutation, int64, on the CPU."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
     return torch.randperm(n, generator=generator)
 
 
 def augmentation(seed: int, epoch: int, device: torch.device) -> torch.Generator:
-    """The generator of an epoch's crops and mirror images, at the epoch's start."""
+    """The generator for an epoch's random crops and flips, at the start of the epoch."""
     return torch.Generator(device).manual_seed(derived_seed(seed, "augment", epoch))
 
 
 def batches_per_epoch(part: Part, batch_size: int) -> int:
-    """How many batches an epoch has; an incomplete last one does not count."""
+    """Number of batches of an epoch, without the incomplete last one."""
     return len(part) // min(batch_size, len(part))
 
 
@@ -47,11 +48,12 @@ def training_batches(
     generator: torch.Generator | None = None,
     precision: torch.dtype = torch.float32,
 ) -> Iterator[Batch]:
-    """The batches of one epoch, all of one size: an incomplete last one is left out.
+    """The batches of one epoch, all of one size; the incomplete last one is dropped.
 
-    Floating-point and complex numbers are brought to `precision`, the model's. `crop` pads by so
-    many zeros and cuts at random; `flip` mirrors half of the images. An epoch that was left goes on
-    at its batch `first`, with the `generator` of its augmentation.
+    Floating-point and complex numbers are converted to `precision`, the model's. `crop` is the
+    number of zero pixels padded on each side before a random crop; `flip` mirrors half of the
+    images. A resumed epoch continues at its batch `first`, with the `generator` of its
+    augmentation.
     """
     indices = order(len(part), seed, epoch)
     batches = batches_per_epoch(part, batch_size)
@@ -68,13 +70,14 @@ def training_batches(
         source = _gathered(part, indices.to(device), batch_size, numbers, precision)
     if not crop and not flip:
         return source
-    drawn_from = generator or augmentation(seed, epoch, device)
-    return ((augmented(x, drawn_from, crop, flip), y) for x, y in source)
+    draws = generator or augmentation(seed, epoch, device)
+    return ((augmented(x, draws, crop, flip), y) for x, y in source)
 
 
 def _gathered(
     part: TensorPart, indices: torch.Tensor, size: int, numbers: range, precision: torch.dtype
 ) -> Iterator[Batch]:
+    """The batches with these numbers of a part in memory."""
     x, y = part.x, part.y
     for number in numbers:
         chosen = indices[number * size : (number + 1) * size]
@@ -87,7 +90,10 @@ def _gathered(
 def evaluation_batches(
     part: Part, batch_size: int, device: torch.device, precision: torch.dtype = torch.float32
 ) -> Iterator[Batch]:
-    """All samples in their order, in the model's precision; the last batch may be smaller."""
+    """All samples in their order, in batches; the last one may be smaller.
+
+    Floating-point and complex numbers are converted to `precision`, the model's.
+    """
     if isinstance(part, StreamedPart):
         starts = range(0, len(part), batch_size)
         chunks = [
@@ -98,16 +104,16 @@ def evaluation_batches(
         return
     for start in range(0, len(part), batch_size):
         chosen = slice(start, start + batch_size)
-        # Copies: a model may compute in place, and the data are read again.
+        # Copied, since a model may change its inputs in place and the samples are used again.
         x, y = part.x[chosen].clone(), part.y[chosen].clone()
         yield in_precision(x, precision), in_precision(y, precision)
 
 
 class _Seeded(Dataset[Any]):
-    """A dataset whose random numbers are a function of the batch alone.
+    """A Dataset that seeds the global generators before each batch, in the loader's processes.
 
-    It lives in the loader's processes. A batch is (seed, indices); so an epoch that is gone on
-    with in its middle draws what the whole one would have drawn.
+    A batch is given as (seed, indices), so an epoch that is resumed at any batch draws the same
+    random numbers as an uninterrupted one.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
@@ -116,8 +122,8 @@ class _Seeded(Dataset[Any]):
     def __getitems__(self, batch: tuple[int, list[int]]) -> list[Any]:
         seed, indices = batch
         seed_everything(seed)
-        several = getattr(self.dataset, "__getitems__", None)
-        items = [self.dataset[index] for index in indices] if several is None else several(indices)
+        read_items = getattr(self.dataset, "__getitems__", None)
+        items = read_items(indices) if read_items else [self.dataset[index] for index in indices]
         return [item_tensors(self.dataset, item) for item in items]
 
 
@@ -127,12 +133,14 @@ def _streamed(
     device: torch.device,
     precision: torch.dtype,
 ) -> Iterator[Batch]:
+    """The batches of a streamed Dataset; each chunk is (seed, indices) of a batch."""
     loader: DataLoader[Any] = DataLoader(
         _Seeded(dataset),
         batch_sampler=chunks,  # type: ignore[arg-type]
         num_workers=_LOADER_PROCESSES,
         pin_memory=device.type == "cuda",
-        # Not the global one: a loader draws a seed that an epoch left and resumed would draw twice.
+        # A loader draws a seed from its generator. From the global one it would be drawn again
+        # when an epoch is resumed, and change the random numbers that follow.
         generator=torch.Generator(),
     )
     for x, y in loader:
@@ -141,7 +149,10 @@ def _streamed(
 
 
 def augmented(x: torch.Tensor, generator: torch.Generator, crop: int, flip: bool) -> torch.Tensor:
-    """Random crops (after padding by `crop`) and mirror images of a batch N×C×H×W."""
+    """Augment a batch N×C×H×W: mirror half of it, then crop at random after zero padding.
+
+    `crop` is the width of the padding in pixels on each side; the shape stays the same.
+    """
     if flip:
         mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(3), x)

@@ -1,4 +1,4 @@
-"""The device that a training runs on."""
+"""The device of a training: choosing it by name, and naming it in records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lrsearch.errors import UserError
 def resolve_device(name: str) -> torch.device:
     """Return the device of a name; `auto` is the first GPU, or else the CPU.
 
-    Raises UserError if this machine does not have it.
+    Raises UserError if this machine does not have the device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -28,7 +28,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def device_label(device: torch.device) -> str:
-    """The device as a record names it: `cpu`, `cuda (NVIDIA H200)`."""
+    """The name of a device in records: `cpu`, `cuda (NVIDIA H200)`."""
     if device.type != "cuda":
         return device.type
     return f"cuda ({torch.cuda.get_device_name(device)})"

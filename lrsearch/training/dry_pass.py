@@ -1,4 +1,4 @@
-"""One batch forward and backward, before anything is stored: what a training would stumble over."""
+"""One small batch forward and backward, to find errors of a training before anything is stored."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lrsearch.training.task import Task
 T = TypeVar("T")
 
 SAMPLES = 4
-"""More than one, for batch normalisation; few, for large models."""
+"""Samples of the batch: more than one for batch normalisation, and few for large models."""
 _OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory")
 
 
 def dry_pass(build: Callable[[], Task], name: str) -> None:
-    """Builds a task, and runs its model, loss and metrics on a few samples.
+    """Build a task, and run its model, loss and metrics on a few samples.
 
-    `name` is the model's, for messages. Raises UserError for what lrsearch can say in words,
-    OwnCodeError for what the user's code raises. A device without enough memory is no error here:
-    that is a matter of the batch size.
+    `name` is the name of the model, for messages. Raises UserError for mistakes that lrsearch
+    recognises, and OwnCodeError if the user's code raises. Running out of memory is no error,
+    because it depends on the batch size of each trial.
     """
     try:
         _run(call_own(build, f"model: {name}"), name)
@@ -78,15 +78,15 @@ def _check_parameters(model: torch.nn.Module, name: str) -> None:
     parameters = list(model.parameters())
     if not parameters:
         raise UserError(f"model: {name} has no parameters to train")
-    if not any(one.requires_grad for one in parameters):
+    if not any(parameter.requires_grad for parameter in parameters):
         raise UserError(
             f"model: all parameters of {name} are frozen: leave requires_grad on "
-            f"where it is to learn, in its last layer at least"
+            f"in the layers to be trained, at least in the last one"
         )
 
 
 def _in_words(what: str, build: Callable[[], T]) -> T:
-    """What is built of the recipe; what torch raises is said in its words."""
+    """Build a part of the recipe. Raises UserError with its name and the message of torch."""
     try:
         return build()
     except UserError:
@@ -96,6 +96,10 @@ def _in_words(what: str, build: Callable[[], T]) -> T:
 
 
 def _measured(key: str, measure: Callable[..., Any], outputs: Any, targets: torch.Tensor) -> Any:
+    """The value of a loss or metric, whose configuration key is `key`.
+
+    Raises UserError for outputs that do not fit, and OwnCodeError if the user's measure raises.
+    """
     if isinstance(measure, Fitted):
         if not isinstance(outputs, torch.Tensor):
             _refuse_outputs(key, outputs)
@@ -107,32 +111,33 @@ def _measured(key: str, measure: Callable[..., Any], outputs: Any, targets: torc
                 f"{_described(targets)}: {error}"
             ) from None
     shapes = f"{key}, on outputs {_described(outputs)} and targets {_described(targets)},"
-    found = call_own(measure, shapes, outputs, targets)
-    if isinstance(outputs, torch.Tensor) and _broadcasts(measure, outputs, targets, found):
+    value = call_own(measure, shapes, outputs, targets)
+    if isinstance(outputs, torch.Tensor) and _broadcasts(measure, outputs, targets, value):
         raise UserError(
             f"{key}: on outputs of the shape {tuple(outputs.shape)} and targets "
             f"{tuple(targets.shape)} it compares each sample with all others (broadcasting): "
             f"return outputs {tuple(targets.shape)} from the model, or have your function make "
             f"the shapes equal"
         )
-    return found
+    return value
 
 
 def _refuse_outputs(key: str, outputs: Any) -> NoReturn:
     raise UserError(
         f"{key}: the model returns {_described(outputs)}, and a loss or metric by name needs one "
-        f"tensor: return that alone, or give a function of your own, (outputs, targets)"
+        f"tensor: return only that, or give a function of your own of (outputs, targets)"
     )
 
 
 def _broadcasts(
-    measure: Callable[..., Any], outputs: torch.Tensor, targets: torch.Tensor, found: Any
+    measure: Callable[..., Any], outputs: torch.Tensor, targets: torch.Tensor, value: Any
 ) -> bool:
-    """Whether the user's measure compares each sample with all others, by axes of one alone.
+    """Whether the user's measure, which returned `value`, compares each sample with all others.
 
-    Samples one by one cannot be compared with others: their mean is what a mean over the batch
-    must be. One that broadcasts differs from it, and agrees once outputs or targets are reshaped to
-    fit. A measure of another kind agrees in neither case.
+    That happens by broadcasting, if outputs and targets differ in axes of length one. The mean of
+    the measure over single samples involves no such comparison. A measure that broadcasts differs
+    from this mean, but agrees with it once outputs or targets are reshaped to fit; a measure that
+    is no mean over samples agrees with it in neither case.
     """
     if outputs.shape == targets.shape or outputs.numel() != targets.numel():
         return False
@@ -140,23 +145,23 @@ def _broadcasts(
         try:
             n = len(targets)
             single = zip(outputs.tensor_split(n), targets.tensor_split(n), strict=True)
-            mean = sum(float(measure(*pair)) for pair in single) / n
+            mean = sum(float(measure(*sample)) for sample in single) / n
             reshaped = (
                 float(measure(outputs.reshape(targets.shape), targets)),
                 float(measure(outputs, targets.reshape(outputs.shape))),
             )
-            as_is = float(found)
-        except Exception:  # noqa: BLE001 - it is made for the shapes that it has
+            as_is = float(value)
+        except Exception:  # noqa: BLE001 - the measure may refuse other shapes with any error
             return False
     return not _close(as_is, mean) and all(_close(value, mean) for value in reshaped)
 
 
-def _close(one: float, other: float) -> bool:
-    return abs(one - other) <= 1e-3 * max(abs(one), abs(other))
+def _close(first: float, second: float) -> bool:
+    return abs(first - second) <= 1e-3 * max(abs(first), abs(second))
 
 
 def _described(value: Any) -> str:
-    """A tensor by shape and type, anything else by its type."""
+    """The shape and type of a tensor, or the type of another value, for a message."""
     if isinstance(value, torch.Tensor):
         return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     if isinstance(value, tuple | list):

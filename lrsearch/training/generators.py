@@ -1,4 +1,4 @@
-"""The random generators that a model, and the user's own code, may draw from."""
+"""The states of the global random generators, which models and the user's own code draw from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import torch
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's generators, as plain values and tensors."""
+    """The states of the generators of Python, NumPy, torch and the device.
+
+    Plain values and tensors, which load with `weights_only=True`.
+    """
     import numpy
 
     own: Any = numpy.random.get_state(legacy=False)
@@ -23,7 +26,10 @@ def generator_states(device: torch.device) -> dict[str, Any]:
 
 
 def set_generator_states(states: dict[str, Any], device: torch.device) -> None:
-    """Goes on where `generator_states` was taken; a device of another kind stays as it is."""
+    """Restore the states of `generator_states`.
+
+    The state of the device is restored only on a device of the same kind.
+    """
     import numpy
 
     random.setstate(states["python"])

@@ -1,4 +1,4 @@
-"""The training loop: it yields at each evaluation, and can be left and gone on with at any step."""
+"""The training loop: it yields at each evaluation, and can be saved and resumed at any step."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ __all__ = ["Diverged", "OutOfMemory", "Stopped", "Task", "Training", "train"]
 
 
 def train(task: Task) -> Iterator[Evaluation]:
-    """Trains from start to end: `Training.evaluations` without a way back."""
+    """Train a task from start to end, without resuming; yields as `Training.evaluations` does."""
     return Training(task).evaluations()
 
 
 def autocast_of(amp: str, device: str) -> contextlib.AbstractContextManager[object]:
-    """The context in which a model computes in half precision, where that is asked for."""
+    """The context in which a model computes in the half precision `amp`: none, bf16 or fp16."""
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(amp)
     return contextlib.nullcontext() if half is None else torch.autocast(device, half)
 
 
 class Training:
-    """One training. Its state may be taken after any step, at the latest evaluation, too."""
+    """One training, whose state can be taken after any step and while it yields an evaluation."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -64,13 +64,13 @@ class Training:
 
     @property
     def is_done(self) -> bool:
-        """Whether the last step was taken."""
+        """Whether the last step has been taken."""
         return self.step >= self.task.length.steps
 
     def evaluations(self) -> Iterator[Evaluation]:
-        """Trains, yielding after each `length.steps_per_evaluation` steps and after the last one.
+        """Train, yielding after every `length.steps_per_evaluation` steps and after the last one.
 
-        Raises Diverged, OutOfMemory or Stopped. Whoever stops iterating ends the training.
+        The training ends when the iteration does. Raises Diverged, OutOfMemory or Stopped.
         """
         try:
             yield from self._evaluations()
@@ -82,7 +82,7 @@ class Training:
             raise self._out_of_memory() from None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs: tensors and plain values, for `weights_only=True`.
+        """The state that `load_state_dict` needs, loadable with `weights_only=True`.
 
         As with torch's own, the tensors are those of the training: save or copy them before it
         goes on. Losses that nobody has read yet are read, so it may raise Diverged. An optimizer
@@ -105,9 +105,9 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken, with the same task on any device.
+        """Restore the state of `state_dict`, for the same task on any device.
 
-        Raises what torch raises where the model or the optimizer is another one.
+        Raises what torch raises if the model or the optimizer is different.
         """
         device = self.task.device
         self.step = state["step"]
@@ -139,15 +139,15 @@ class Training:
                     self._started = time.perf_counter()
                 if self.is_done:
                     return
-                asked = every is not None and self.step % every == 0
-                if asked or self.step % self._batches_per_epoch == 0:
-                    task.checkpoint(asked)
+                is_due = every is not None and self.step % every == 0
+                if is_due or self.step % self._batches_per_epoch == 0:
+                    task.checkpoint(is_due)
                 if task.should_stop():
                     self.watch.look(wait=True)
                     raise Stopped(f"stopped at step {self.step}")
 
     def _rest_of_epoch(self) -> Iterator[Batch]:
-        """The batches that the current epoch still has."""
+        """The remaining batches of the current epoch."""
         task = self.task
         epoch, first = divmod(self.step, self._batches_per_epoch)
         if (task.crop or task.flip) and (first == 0 or self._augmentation is None):
@@ -177,9 +177,10 @@ class Training:
             self.watch.look()
 
     def _backward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Gradients of the batch's mean loss, in even pieces of at most `micro_batch`; that loss.
+        """Compute the gradients of the batch's mean loss and return the loss, a scalar tensor.
 
-        Sizes differ by at most one: batch normalisation cannot train on a remainder of one sample.
+        The batch is split into pieces of at most `micro_batch` samples. Their sizes differ by at
+        most one, because batch normalisation cannot train on a remainder of one sample.
         """
         piece = self.task.settings.micro_batch
         if piece is None or piece >= len(x):
@@ -213,7 +214,7 @@ class Training:
             self.norms.append(nn.utils.get_total_norm(gradients))
 
     def _optimizer_step(self) -> bool:
-        """Takes the step; false where the scaler skipped it."""
+        """Take the optimizer step; return False if the gradient scaler skipped it."""
         if self.scaler is None:
             self.optimizer.step()
             return True
@@ -223,14 +224,14 @@ class Training:
         return bool(self.scaler.get_scale() >= before)
 
     def _evaluation(self) -> Evaluation:
-        """Evaluates, and makes ready for the steps to the next one."""
+        """Evaluate, step a plateau scheduler, and begin to measure for the next evaluation."""
         length, clip = self.task.length, self.task.recipe.grad_clip
         lr_end = tuple(self.schedule.rates)
         self.watch.look(wait=True)
         values = {"train_loss": self.watch.mean(), **self._validate()}
         self.watch.check_value(values["val_loss"], self.step, lr_end[0])
         norms = torch.stack(self.norms) if self.norms else None
-        found = Evaluation(
+        evaluation = Evaluation(
             index=math.ceil(self.step / length.steps_per_evaluation),
             epoch=self.step / length.steps_per_epoch,
             step=self.step,
@@ -245,10 +246,10 @@ class Training:
         self.norms = []
         self.schedule.evaluated(values)
         self._lr_start, self._started = tuple(self.schedule.rates), time.perf_counter()
-        return found
+        return evaluation
 
     def _validate(self) -> dict[str, float]:
-        """The means over the validation part: `val_loss` and each metric."""
+        """The mean over the validation part of the loss (`val_loss`) and of each metric."""
         task = self.task
         measures = {"val_loss": task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
@@ -272,7 +273,7 @@ class Training:
 
 
 def group_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    """The names of the parameter groups; those without a name go by their number."""
+    """The names of the parameter groups, or their indices for groups without a name."""
     return tuple(
         str(group.get("name", index)) for index, group in enumerate(optimizer.param_groups)
     )

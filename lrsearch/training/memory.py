@@ -1,4 +1,4 @@
-"""How this process keeps memory for its tensors."""
+"""How this process keeps and releases the memory of tensors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import platform
 
 import torch
 
-# Names and numbers of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP = 1 << 30
-_OLD_MOST = 32 << 20  # the most that older versions take for the second
+_OLD_MOST = 32 << 20  # the largest M_MMAP_THRESHOLD of older versions
 
 
 def keep_freed_memory() -> bool:
-    """Keeps up to 1 GiB of freed memory for the next step; whether it could be arranged.
+    """Let glibc keep up to 1 GiB of freed memory for the next step; return whether that worked.
 
-    By itself glibc gives the memory of a step's larger tensors back to the system and has it
-    cleared again at the next step: up to a tenth of a small network's time on a CPU.
+    By default glibc returns the memory of a step's larger tensors to the system, which clears it
+    again for the next step. For a small network on a CPU that costs up to a tenth of the time.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
 
 
 def free_unused() -> None:
-    """Gives memory of a GPU that nothing uses any more back to it, for other processes."""
+    """Release unused memory that torch holds on the GPU, for other processes."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

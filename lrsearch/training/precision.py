@@ -1,4 +1,4 @@
-"""The precision in which a model computes, and its inputs and targets in it."""
+"""The precision in which a model computes, and the conversion of inputs and targets to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def precision_of(model: torch.nn.Module) -> torch.dtype:
 
 
 def in_precision(x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
-    """Real and complex numbers in a precision; integers and truth values as they are."""
+    """Convert floating-point and complex numbers to a precision; leave integers and booleans."""
     if x.is_complex():
         return x.to(precision.to_complex())
     return x.to(precision) if x.is_floating_point() else x
@@ -25,14 +25,14 @@ def in_precision(x: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
 
 @contextlib.contextmanager
 def explained(x: torch.Tensor) -> Iterator[None]:
-    """Say what may be meant where a model fails of inputs that are no floating-point numbers."""
+    """Add a note to errors of types in this block if the inputs `x` are not floating-point."""
     try:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
-        of_types = any(word in str(error) for word in ("type", "not implemented for"))
-        if of_types and not x.is_floating_point():
+        is_about_types = any(word in str(error) for word in ("type", "not implemented for"))
+        if is_about_types and not x.is_floating_point():
             error.add_note(
-                f"the inputs are {x.dtype}, as your data function returns them; a model that "
-                f"computes with them needs x.float() there, or in its forward"
+                f"the inputs are {x.dtype}, as your data function returns them; if the model "
+                f"needs floating-point numbers, call x.float() there, or in the model's forward"
             )
         raise

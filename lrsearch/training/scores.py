@@ -1,4 +1,4 @@
-"""What a model scores on a part of the data."""
+"""The loss and metrics of a model on a part of the data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lrsearch.training.batches import evaluation_batches
 
 if TYPE_CHECKING:
     from lrsearch.measures.build import MeasureFunction
-
 BATCH = 1024
+"""Samples per evaluation batch by default."""
 
 
 def mean_scores(
@@ -29,8 +29,8 @@ def mean_scores(
 ) -> dict[str, float]:
     """The mean of each measure over all samples, in batches of at most `batch`.
 
-    The data are brought to `precision`, the model's. `progress` is called after each batch. The
-    model is to be in evaluation mode.
+    The data are converted to `precision`, the model's. `progress` is called after each batch. The
+    caller puts the model in evaluation mode.
     """
     totals = dict.fromkeys(measures, torch.zeros((), device=device))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How a model is trained, besides its recipe."""
+"""The settings of a training that are not part of its recipe."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from lrsearch.registry import ComponentConfig
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Length, evaluation, device and precision. `steps` wins over `epochs`."""
+    """Length, evaluation, device, precision and more. `steps` takes precedence over `epochs`."""
 
     epochs: Annotated[int | float, Gt(0)] = 10
     steps: Annotated[int, Ge(1)] | None = None
     eval_every: str | float | None = None
-    """A duration; each epoch when None."""
+    """Time between evaluations, a duration; None is one epoch."""
     device: str = "auto"
     amp: Literal["none", "bf16", "fp16"] = "none"
     compile: bool = False
     micro_batch: Annotated[int, Ge(1)] | None = None
-    """Largest batch that fits the device; larger ones are accumulated from such pieces."""
+    """Most samples of one forward pass; larger batches are accumulated from pieces of this size."""
     threads: Annotated[int, Ge(1)] = 1
+    """CPU threads of torch in each worker."""
     checkpoint_every: Annotated[int, Ge(1)] | None = None
     """Steps between two checkpoints, besides those after epochs and at evaluations."""
     keep_best: Annotated[int, Ge(0)] = 1
-    """Of how many of the best trials the final weights are kept."""
+    """Number of best trials whose final weights are kept."""
     loss: ComponentConfig | None = None
-    """None: cross-entropy for classes, mean squared error for numbers."""
+    """None is cross-entropy for classes, mean squared error for numbers."""
     metrics: Mapping[str, ComponentConfig] | None = None
-    """None: accuracy for classes, nothing for numbers."""
+    """Metrics by name; None is accuracy for classes, no metric for numbers."""
     groups: tuple[GroupRule, ...] = ()
     """Rules of parameter groups."""
     freeze: str | None = None
-    """A regular expression for the names of parameters that do not train."""
+    """A regular expression for the names of parameters that are not trained."""
 
     def length(self, batch_size: int, n_train: int) -> Length:
-        """How long a training is; the one place where batch size and settings meet."""
+        """The length of a training with this batch size on `n_train` samples."""
         every = self.eval_every
         return Length.of(
             n_train=n_train,

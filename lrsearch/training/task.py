@@ -1,4 +1,4 @@
-"""What one training needs, and how it can end early."""
+"""The inputs of one training, and the exceptions that end it early."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OutOfMemory(Exception):
-    """The device has no memory for this model and batch size."""
+    """The device has too little memory for this model and batch size."""
 
     def __init__(self, step: int, lr: float, batch_size: int) -> None:
         self.step, self.lr = step, lr
@@ -30,12 +30,12 @@ class OutOfMemory(Exception):
 
 
 class Stopped(Exception):
-    """The training was asked to stop before its end."""
+    """The training was stopped before its end, by `Task.should_stop`."""
 
 
 @dataclass
 class Task:
-    """Everything one training needs; the model and the data are on the device."""
+    """The inputs of one training; the model and the data are on the device."""
 
     model: nn.Module
     parts: Parts
@@ -49,12 +49,12 @@ class Task:
     crop: int = 0
     flip: bool = False
     should_stop: Callable[[], bool] = field(default=lambda: False)
-    """Asked after each step; true ends the training with Stopped."""
-    checkpoint: Callable[[bool], None] = field(default=lambda asked: None)
-    """Called when it is time to save the state: with true after each `settings.checkpoint_every`
-    steps, with false after each epoch, where saving is worth it only if it costs little."""
+    """Called after each step; True ends the training with Stopped."""
+    checkpoint: Callable[[bool], None] = field(default=lambda is_due: None)
+    """Called to save the state: with True after every `settings.checkpoint_every` steps, and with
+    False after each epoch, where the state should be saved only if that costs little time."""
     progress: Callable[[], None] = field(default=lambda: None)
     """Called after each batch of an evaluation."""
     on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
-    """Given the rates and losses of the steps, in order, some at a time, when the device has told
-    them; may raise to end the training."""
+    """Called with the rates and losses of several steps, in order, once the losses have been read
+    from the device; may raise to end the training."""

@@ -1,4 +1,4 @@
-"""Watches the losses of single steps for divergence without waiting for the device each step."""
+"""Detect divergence by the loss of each step, without waiting for the device at each step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from lrsearch.text.formatting import number
 
 WINDOW = 25
-"""Steps between two looks at the device."""
+"""Steps whose losses are read from the device together."""
 BLOW_UP = 1e3
-"""A loss this many times the first one (or 0.1) counts as diverged, though it is finite."""
+"""A finite loss counts as diverged above this multiple of the first loss, or of 0.1 if larger."""
 
 
 class Diverged(Exception):
-    """The loss stopped being finite, or blew up."""
+    """The loss is not finite, or far above the first one."""
 
     def __init__(self, step: int, lr: float, loss: float) -> None:
         self.step, self.lr, self.loss = step, lr, loss
@@ -27,7 +27,7 @@ class Diverged(Exception):
 
 
 class LossWatch:
-    """Collects the loss of each step on the device and reads them a window at a time.
+    """Collect the loss of each step on the device, and read a window of `WINDOW` losses at a time.
 
     On a GPU a window is copied in the background and read when the next one is full.
     """
@@ -35,7 +35,7 @@ class LossWatch:
     def __init__(
         self, on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
     ) -> None:
-        """`on_losses` is given the rates and losses of each window when they have been read."""
+        """Start without losses; `on_losses` is called with the rates and losses of each window."""
         self.total = 0.0
         self.count = 0
         self._on_losses = on_losses
@@ -46,13 +46,16 @@ class LossWatch:
         self._pending: tuple[Callable[[], list[float]], list[float], int] | None = None
 
     def add(self, loss: torch.Tensor, lr: float) -> bool:
-        """Takes a step's loss (detached, on the device); true when a window is full."""
+        """Add the loss of a step (detached, on the device); return whether the window is full."""
         self._losses.append(loss)
         self._rates.append(lr)
         return len(self._losses) >= WINDOW
 
     def look(self, wait: bool = False) -> None:
-        """Reads what is there; with `wait`, all. Raises Diverged with the step it began at."""
+        """Read the losses that were copied so far, or all with `wait`.
+
+        Raises Diverged with the first step that diverged.
+        """
         self._check_pending()
         if not self._losses:
             return
@@ -70,7 +73,10 @@ class LossWatch:
         return mean
 
     def state_dict(self) -> dict[str, Any]:
-        """What it has seen. Reads all losses first, so it may raise Diverged."""
+        """The state that `load_state_dict` needs, as plain values.
+
+        All losses are read first, so it may raise Diverged.
+        """
         self.look(wait=True)
         return {
             "total": self.total,
@@ -80,7 +86,7 @@ class LossWatch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
+        """Restore the state of `state_dict`."""
         self.total, self.count = state["total"], state["count"]
         self._first_step, self._limit = state["first_step"], state["limit"]
 
@@ -101,13 +107,13 @@ class LossWatch:
             self.count += 1
 
     def check_value(self, loss: float, step: int, lr: float) -> None:
-        """The same test for a loss that is known already. Raises Diverged."""
+        """Check a loss that is already on the host. Raises Diverged."""
         if not math.isfinite(loss) or loss > self._limit:
             raise Diverged(step, lr, loss)
 
 
 def _to_host(values: torch.Tensor) -> Callable[[], list[float]]:
-    """Starts the copy to the host; the function waits for it and gives the numbers."""
+    """Start copying values to the host; the returned function waits for the copy and reads it."""
     if values.device.type != "cuda":
         return values.tolist
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)

@@ -216,7 +216,7 @@ def test_the_state_may_be_taken_while_an_evaluation_is_looked_at() -> None:
 
 def test_taking_the_state_changes_nothing() -> None:
     training = Training(small_task(settings=TrainSettings(checkpoint_every=1)))
-    training.task.checkpoint = lambda asked: training.state_dict() and None
+    training.task.checkpoint = lambda is_due: training.state_dict() and None
     found = list(training.evaluations())
     assert_same((found, training.task.model.state_dict()), straight())
 
@@ -224,7 +224,7 @@ def test_taking_the_state_changes_nothing() -> None:
 def test_checkpoints_are_called_for_by_steps_and_epochs_but_not_after_the_last() -> None:
     training = Training(small_task(settings=TrainSettings(checkpoint_every=9)))
     calls: list[tuple[int, bool]] = []
-    training.task.checkpoint = lambda asked: calls.append((training.step, asked))
+    training.task.checkpoint = lambda is_due: calls.append((training.step, is_due))
     list(training.evaluations())
     assert calls == [(6, False), (9, True), (12, False), (18, True), (24, False)]
 
