@@ -291,7 +291,7 @@ def test_a_worker_with_other_data_is_refused(work: Work, tmp_path: Path, cache: 
 
     settings: Settings = load_settings(["+sweep=digits"])
     stored = prepare(settings.data).to_json() | {"fingerprint": "0" * 64, "file": None}
-    with pytest.raises(UserError, match="nothing is mixed"):
+    with pytest.raises(UserError, match="not trained on two data sets"):
         build_objective(settings, stored)
 
 

@@ -1,4 +1,4 @@
-"""What trains a recipe: lrsearch itself, or the user's own function."""
+"""Objectives: what trains a recipe and reports its evaluations."""
 
 from __future__ import annotations
 

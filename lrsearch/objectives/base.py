@@ -1,4 +1,4 @@
-"""What an objective is, and the report that it gives its evaluations to."""
+"""The protocols of an objective, and of the report that receives its evaluations."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ from lrsearch.tuning.trajectory import LrTrajectory
 
 
 class Report(Protocol):
-    """Takes a trial's evaluations."""
+    """Receiver of the evaluations of a trial."""
 
     def __call__(self, evaluation: Evaluation) -> None:
-        """Takes the next one; may raise to end the trial."""
+        """Receive the next evaluation; may raise to end the trial."""
 
     def progress(self) -> None:
-        """Called after each batch of an evaluation: a long one does not stand still."""
+        """Show that the training is alive; called after each batch of an evaluation."""
 
     def restore(self, history: Sequence[Evaluation]) -> None:
-        """Called once, before lrsearch's own training: these have been before, and no others."""
+        """Set the evaluations that an earlier attempt has reported, which may be none.
+
+        Called once, before lrsearch's own training begins or resumes.
+        """
 
     def rewind(self, epoch: float) -> int:
-        """Called once, by the user's training: what was reported before from `epoch` on is void.
+        """Drop the evaluations of an earlier attempt from `epoch` on.
 
-        The index of the next evaluation, counted from 1.
+        Called once, by the user's own training. Returns the index of the next evaluation, from 1.
         """
 
 
 class Objective(Protocol):
-    """Runs a recipe to its end, reporting each evaluation."""
+    """Training of recipes, which reports each evaluation."""
 
     device_name: str
+    """Name of the device for records."""
 
     def run(
         self,
@@ -45,14 +49,14 @@ class Objective(Protocol):
         should_stop: Callable[[], bool],
         checkpoints: Checkpoints,
     ) -> Mapping[str, torch.Tensor] | None:
-        """Trains on from the newest of the checkpoints; returns the final weights.
+        """Train a recipe to its end, resuming from the newest checkpoint; return the final weights.
 
-        None for the user's own function, which keeps them itself. Raises what `report` raises,
-        Diverged, OutOfMemory, Stopped, or the user's own error.
+        The user's own function keeps its weights itself: there the result is None. Raises what
+        `report` raises, Diverged, OutOfMemory, Stopped, or the error of the user's code.
         """
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
-        """The rates and the number of evaluations of the recipe's whole training."""
+        """The learning rates and the number of evaluations of a whole training of the recipe."""
 
     def test(
         self,
@@ -60,11 +64,11 @@ class Objective(Protocol):
         weights: Mapping[str, torch.Tensor],
         progress: Callable[[], None] = lambda: None,
     ) -> Mapping[str, float] | None:
-        """What a trained model scores on the test part: `test_loss`, `test_accuracy`, ...
+        """The loss and metrics of trained weights on the test part: `test_loss`, `test_accuracy`...
 
-        `progress` is called after each batch. None where there is no such part, or lrsearch does
-        not know it.
+        `progress` is called after each batch. None if there is no test part, or the user's own
+        function has the data.
         """
 
     def most_evaluations(self) -> int:
-        """How many evaluations a training has at most, whatever the recipe."""
+        """The largest number of evaluations that a training of any recipe can have."""

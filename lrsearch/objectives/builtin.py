@@ -1,4 +1,4 @@
-"""From a recipe to reported evaluations: lrsearch's own training, or the user's function."""
+"""lrsearch's own training as an objective, and the choice of a study's objective."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ from lrsearch.tuning.trajectory import LrTrajectory
 def build_objective(
     settings: Settings, stored_data: Mapping[str, Any] | None, samples: int | None = None
 ) -> Objective:
-    """The objective of a study, on this machine; with `samples`, on the first few of the data.
+    """Build the objective of a study on this machine.
 
-    Raises UserError when the user's function cannot be imported, or when the data here are not
-    those that the study was made with (`stored_data`).
+    `stored_data` are the facts about the data that the study was created with, `samples` a number
+    of samples to which each part of the data is limited.
+
+    Raises UserError if the user's function cannot be imported, or the data on this machine are not
+    those of the study.
     """
     torch.set_num_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
@@ -48,23 +51,25 @@ def build_objective(
         return OwnObjective(settings, device)
     stored = None if stored_data is None else DataInfo.from_json(stored_data)
     if stored is not None and stored.file is not None and stored.file.exists():
-        return TrainingObjective(settings, stored, device, samples)  # what the parent has prepared
+        # The process that started this one has prepared the data.
+        return TrainingObjective(settings, stored, device, samples)
     info = prepare(settings.data)
     if stored is not None and info.fingerprint != stored.fingerprint:
-        streamed = (
-            "; where they are, and your Datasets draw at random when they are made or from "
-            "generators of their own, seed these, or name the data with data.fingerprint"
+        advice_on_streamed = (
+            "; if they are the same and your Datasets draw random numbers when they are created, "
+            "or from generators of their own, seed these, or set data.fingerprint to a name of "
+            "the data"
         )
         raise UserError(
-            f"the data here ({info.name}, {info.fingerprint[:12]}) are not those of the study "
-            f"({stored.name}, {stored.fingerprint[:12]}): nothing is mixed"
-            f"{streamed if info.file is None else ''}"
+            f"the data on this machine ({info.name}, {info.fingerprint[:12]}) are not those of the "
+            f"study ({stored.name}, {stored.fingerprint[:12]}): one study is not trained on two "
+            f"data sets{advice_on_streamed if info.file is None else ''}"
         )
     return TrainingObjective(settings, info, device, samples)
 
 
 class TrainingObjective:
-    """lrsearch's own training; the data are put on the device once."""
+    """lrsearch's own training; the data are copied to the device once for all trials."""
 
     def __init__(
         self,
@@ -89,17 +94,18 @@ class TrainingObjective:
         self._parts = _on_device(open_parts(self._spec, info), device, samples)
         self._check_arguments()
         keep_freed_memory()
-        # The first optimizer of a process imports a second's worth of torch: before the trials.
+        # The first optimizer of a process makes torch import modules for about a second. Doing so
+        # here keeps it out of the time of the first trial.
         torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
     def _check_arguments(self) -> None:
-        """Names the wrong arguments before a trial fails of them."""
+        """Raise UserError for arguments that the model does not take, before any trial fails."""
         model = self.settings.model
         tuned = dict.fromkeys(self.settings.space.tuned("model"))
         check_model(model_class(model), model, {**model.arguments, **tuned}, self._info)
 
     def task(self, recipe: Recipe, seed: int, should_stop: Callable[[], bool]) -> Task:
-        """Everything one training of a recipe needs, with a freshly seeded model."""
+        """The task of training a recipe, with a model that is initialised from `seed`."""
         spec, info, parts = self._data_for(recipe)
         seed_everything(seed)
         return Task(
@@ -118,20 +124,21 @@ class TrainingObjective:
         )
 
     def dry_pass(self) -> None:
-        """Runs a few samples through a model of the space, before anything is stored.
+        """Train on a few samples with a recipe of the space, before anything is stored.
 
-        Raises UserError or OwnCodeError where neither the middle of the space works nor its ends.
+        Recipes in the middle and at both ends of all ranges are tried. Raises the UserError or
+        OwnCodeError of the first if none of them works.
         """
-        places: Sequence[Callable[[Domain], Any]] = (
+        choices: Sequence[Callable[[Domain], Any]] = (
             lambda domain: domain.middle(),
             lambda domain: domain.ends()[0],
             lambda domain: domain.ends()[-1],
         )
         errors: list[LrsearchError] = []
-        for place in places:
+        for choose in choices:
             try:
-                recipe = self.settings.space.recipe(_at(place))
-                # Tuned arguments of the data would read them anew.
+                recipe = self.settings.space.recipe(_chooser(choose))
+                # Tuned arguments of the data are left out, since the data would be read again.
                 build = partial(self.task, dataclasses.replace(recipe, data={}), 0, lambda: False)
                 dry_pass(build, self.settings.model.name)
             except (UserError, OwnCodeError) as error:
@@ -142,7 +149,7 @@ class TrainingObjective:
 
     @property
     def n_train(self) -> int:
-        """Samples that are trained on."""
+        """Number of training samples."""
         return self._info.n_train
 
     def run(
@@ -205,12 +212,12 @@ class TrainingObjective:
         return self.settings.train.length(batch_size, self._info.n_train)
 
     def _data_for(self, recipe: Recipe) -> tuple[DataSpec, DataInfo, Parts]:
-        """The data, with the recipe's tuned arguments; the last ones used are kept."""
+        """The data with the tuned arguments of a recipe; the last data read are kept."""
         spec = self.settings.data.with_arguments(recipe.data)
         if dataclasses.replace(spec, crop=0, flip=False) != dataclasses.replace(
             self._spec, crop=0, flip=False
         ):
-            # All or nothing: where the user's function fails, the data before it stay whole.
+            # Assigned only after both calls: if the user's function fails, the old data stay.
             info = prepare(spec)
             self._parts = _on_device(open_parts(spec, info), self.device)
             self._info = info
@@ -218,12 +225,16 @@ class TrainingObjective:
         return spec, self._info, self._parts
 
 
-def _at(place: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:
-    return lambda name, domain: place(domain)
+def _chooser(choose: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:
+    """A chooser for `Space.recipe` that chooses by the domain alone."""
+    return lambda name, domain: choose(domain)
 
 
 def _on_device(parts: Parts, device: torch.device, samples: int | None = None) -> Parts:
-    """The parts, as far as they are in memory, on a device; the first `samples` of each alone."""
+    """Copy training and validation part to a device, except streamed parts.
+
+    `samples` limits each part to its first samples.
+    """
 
     def move(part: TensorPart | StreamedPart) -> TensorPart | StreamedPart:
         if isinstance(part, StreamedPart):
@@ -233,5 +244,5 @@ def _on_device(parts: Parts, device: torch.device, samples: int | None = None) -
     return Parts(
         train=move(parts.train),
         validation=move(parts.validation),
-        test=None,  # a training never sees it
+        test=None,  # never used in training
     )

@@ -23,16 +23,17 @@ from lrsearch.training.loop import Diverged
 from lrsearch.tuning.trajectory import LrTrajectory
 
 OFFERED = ("seed", "device", "epochs", "should_stop", "checkpoint_dir")
-"""What the user's function is given where its signature asks for it."""
+"""Arguments that the user's function gets if its signature has them."""
 MOST_STEPS = 2**31 - 1
-"""Of a training: what an integer of a database holds."""
+"""The largest step that can be reported: the largest INTEGER of a database."""
 
 
 class OwnObjective:
     """The user's own training function: `objective(recipe, report, **arguments)`.
 
-    Arguments of the function named `seed`, `device`, `epochs`, `should_stop` or `checkpoint_dir`
-    are given, too. What it writes to the last one is there when the trial is taken over.
+    Arguments named `seed`, `device`, `epochs`, `should_stop` or `checkpoint_dir` are given to the
+    function if its signature has them. Files in `checkpoint_dir` are kept for another worker that
+    takes the trial over.
     """
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
@@ -65,24 +66,24 @@ class OwnObjective:
             "should_stop": should_stop,
         }
         accepted = Signature.of(self.function).named
-        known = {name: value for name, value in offered.items() if name in accepted}
+        extra = {name: value for name, value in offered.items() if name in accepted}
         if "checkpoint_dir" in accepted:
-            known["checkpoint_dir"] = _made(checkpoints.folder)
+            extra["checkpoint_dir"] = _created(checkpoints.folder)
         arguments = fresh(dict(self.settings.objective.arguments))
         reporter = OwnReport(report, recipe)
         try:
-            self.function(recipe, reporter, **{**known, **arguments})
+            self.function(recipe, reporter, **{**extra, **arguments})
         except BaseException as error:
             reporter.raise_again(unless=error)
             raise
         reporter.raise_again()
-        # One that an earlier attempt brought to its end has nothing to report.
+        # A training that an earlier attempt has finished may have nothing left to report.
         if not reporter.called and report.rewind(math.inf) == 1:
             raise UserError("the objective never called report(epoch, val_loss)")
         return None
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
-        # What the function makes of the recipe's schedule is its own affair.
+        # Whether the function follows the recipe's schedule is not known.
         return LrTrajectory(
             self.most_evaluations(), recipe.optimizer.name, recipe.lr, recipe.batch_size
         )
@@ -99,20 +100,20 @@ class OwnObjective:
         return max(1, round(self.settings.train.epochs))
 
 
-def _made(folder: str) -> str:
-    """The folder for the user's own files, made where it is one of this machine."""
+def _created(folder: str) -> str:
+    """The folder for the user's own files, created unless it is a URL."""
     if "://" not in folder:
-        with contextlib.suppress(OSError):  # the function finds out when it writes
+        with contextlib.suppress(OSError):  # the user's function gets the error when it writes
             Path(folder).mkdir(parents=True, exist_ok=True)
     return folder
 
 
 class OwnReport:
-    """What the user's function calls: `report(epoch, val_loss, **metrics)`.
+    """The function `report(epoch, val_loss, **metrics)` that the user's training calls.
 
-    It raises to end a trial that is pruned or stopped: let the exception pass. `lr=` among the
-    metrics is recorded as the rate; `step=` as the optimizer step. Epochs rise from report to
-    report, and so do steps.
+    It raises an exception to end a trial that is pruned or stopped, which the user's code should
+    not catch. The metric `lr` is recorded as the learning rate, `step` as the optimizer step. Both
+    epochs and steps must increase from report to report.
     """
 
     def __init__(self, report: Report, recipe: Recipe) -> None:
@@ -124,10 +125,10 @@ class OwnReport:
         self._ended: BaseException | None = None
 
     def __call__(self, epoch: float, val_loss: float, **metrics: float) -> None:
-        """Reports one evaluation.
+        """Report one evaluation.
 
-        Raises Diverged when the loss is not finite, and UserError when a value is not a number,
-        or an epoch or a step does not come after the one before.
+        Raises Diverged if the loss is not finite, and UserError if a value is not a number, or an
+        epoch or step is not larger than the one before.
         """
         if self._ended is not None:
             raise self._ended
@@ -138,22 +139,25 @@ class OwnReport:
             raise
 
     def raise_again(self, unless: BaseException | None = None) -> None:
-        """Raises what has ended the trial, which the user's function may have caught."""
+        """Raise again the exception that ended the trial, in case the user's function caught it.
+
+        Not if it is `unless`, the exception that the function has raised.
+        """
         error, self._ended = self._ended, None
         try:
             if error is not None and error is not unless:
                 raise error
         finally:
-            del error  # a traceback that refers to itself would keep the training's memory
+            del error  # a reference cycle through the traceback would keep the training's memory
 
     def _take(self, epoch: float, val_loss: float, metrics: dict[str, float]) -> None:
         epoch = _finite("epoch", epoch)
         if epoch <= self._epoch:
             raise UserError(
                 f"report: epoch {epoch:g} comes after epoch {self._epoch:g}: each report of a "
-                f"training is of a later epoch than the one before"
+                f"training must be of a later epoch than the one before"
             )
-        # The first call tells how far an earlier attempt's own checkpoint had gone.
+        # The first report shows at which epoch the user's code has resumed.
         self._count = self._count + 1 if self.called else self._report.rewind(epoch)
         self.called = True
         lr = _finite("lr", metrics.pop("lr", self._recipe.lr))
@@ -178,10 +182,11 @@ class OwnReport:
             )
         )
 
-    def _next_step(self, given: float | None) -> int:
-        if given is None:
+    def _next_step(self, reported: float | None) -> int:
+        """The optimizer step of a report; without a reported step, the number of reports."""
+        if reported is None:
             return max(self._count, self._step + 1)
-        number = _finite("step", given)
+        number = _finite("step", reported)
         if not number.is_integer():
             raise UserError(f"report: step must be a whole number, not {number}")
         step = int(number)
@@ -190,14 +195,15 @@ class OwnReport:
         if step <= self._step:
             raise UserError(
                 f"report: step {step} comes after step {self._step}: each report of a training "
-                f"is of a later step than the one before"
+                f"must be of a later step than the one before"
             )
         return step
 
 
 def _number(name: str, value: object) -> float:
+    """A reported value as a float. Raises UserError, naming the value, if it is not one number."""
     try:
-        # `item` is the one number of an array or a tensor, without its gradient.
+        # `item` reads the single number of an array or a tensor, which may have a gradient.
         number: Any = value.item() if hasattr(value, "item") else value
         return float(number)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -207,6 +213,7 @@ def _number(name: str, value: object) -> float:
 
 
 def _finite(name: str, value: object) -> float:
+    """A reported value as a finite float. Raises UserError if it is not one."""
     number = _number(name, value)
     if not math.isfinite(number):
         raise UserError(f"report: {name} must be a finite number, not {number}")

@@ -131,7 +131,7 @@ def test_a_study_with_other_data_is_left_alone(database: Database, submit: Submi
     serve()
     assert ends(database, study_id) == []
     (status,) = StudyIndex(database.session).statuses()
-    assert "nothing is mixed" in next(iter(status.refusals.values()))
+    assert "not trained on two data sets" in next(iter(status.refusals.values()))
 
 
 def test_a_paused_study_is_handed_back_and_goes_on_later(
