@@ -1,4 +1,4 @@
-"""The names that a script uses: what it imports for them, and which of its own are taken."""
+"""The names that a script imports, and those that it defines itself."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _INSTALLED = {
     "nn": "from torch import nn",
 }
 _OF_TORCH = ("torch.nn.", "torch.optim.")
-"""What `import torch` makes usable under its whole path."""
+"""Packages that `import torch` makes usable by their full paths."""
 
 
 class Names:
-    """Chooses the names under which a script uses functions and classes by their dotted paths.
+    """Chooses the names under which a script imports functions and classes by their dotted paths.
 
-    `taken` are the names that the script gives to something of its own.
+    `taken` are the names that must not be used, because the script defines them.
     """
 
     def __init__(self, taken: frozenset[str] = frozenset()) -> None:
@@ -60,10 +60,11 @@ class Names:
 
     @property
     def imports(self) -> list[SourceText]:
-        """The lines that import what `of` was asked for, besides torch."""
+        """The import lines for all names that `of` has returned, except those of torch."""
         return [SourceText(line) for line in _merged(list(self._lines.values()))]
 
     def _imported(self, path: str) -> SourceText:
+        """Choose a free name for a dotted path and add its import. Raises ValueError for others."""
         module, _, name = path.rpartition(".")
         if not all(map(is_name, (*module.split("."), name))):
             raise ValueError(f"{path!r} is not a dotted path")
@@ -107,11 +108,11 @@ def needed_imports(script: str) -> list[list[SourceText]]:
 
 
 def _merged(lines: list[str]) -> list[str]:
-    """The lines in order; those from one module in one line."""
+    """Sort import lines and merge those from the same module into one."""
     modules: dict[str, list[str]] = {}
     for line in lines:
-        head, found, name = line.partition(" import ")
-        modules.setdefault(head if found else line, []).extend([name] if found else [])
+        head, keyword, name = line.partition(" import ")
+        modules.setdefault(head if keyword else line, []).extend([name] if keyword else [])
     merged = [
         f"{head} import {', '.join(sorted(names))}" if names else head
         for head, names in modules.items()
@@ -120,6 +121,7 @@ def _merged(lines: list[str]) -> list[str]:
 
 
 def _scopes(script: str) -> Iterator[symtable.SymbolTable]:
+    """The symbol tables of a script and of all its functions and classes."""
     waiting = [symtable.symtable(script, "best.py", "exec")]
     while waiting:
         scope = waiting.pop()

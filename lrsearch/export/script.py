@@ -1,7 +1,8 @@
-"""`best.py`: the script of the best recipe.
+"""The script of the best recipe, `best.py`.
 
-A script of lrsearch's own loop repeats the training to the last bit on the same kind of CPU: it
-contains the source of the same functions. The user's own code is imported, not copied.
+If lrsearch's own loop has trained the recipe, the script contains the source of the same functions
+and repeats the training to the last bit on the same kind of CPU. The user's own code is imported,
+not copied.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _EVALUATION_SIZE = 1024
 def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, Any]) -> str:
     """Return the script for a record of `best.yaml`.
 
-    Where the user's own function trains (`info` is None), the script calls it with the recipe.
+    `info` are the facts about the data, or None for the user's own training function, which the
+    script calls with the recipe.
     """
     if info is None:
         return render("function.py.jinja", lambda names: _function(settings, record, names))
@@ -56,7 +58,7 @@ def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, 
 def _training(
     settings: Settings, info: DataInfo, record: Mapping[str, Any], names: Names
 ) -> dict[str, Any]:
-    """What the template of lrsearch's own loop is filled with."""
+    """The context of the template for lrsearch's own loop."""
     recipe, train = Recipe.from_dict(record["recipe"]), settings.train
     spec = settings.data.with_arguments(recipe.data)
     length = train.length(recipe.batch_size, info.n_train)
@@ -76,13 +78,15 @@ def _training(
         "threads": train.threads,
         "device": train.device,
         "augment": {"crop": spec.crop, "flip": spec.flip} if spec.crop or spec.flip else None,
-        # Data and models of the catalogue are float32.
+        # Data and models of the catalogue are float32 and need no conversion.
         "any_precision": own_shapes,
         "data": _data(spec, info, names),
         "model": _model(settings, recipe, info, names),
         "fits": _fits(measures),
         "measures": measures,
-        "measure_sources": dict.fromkeys(one.source for one in measures if one.source is not None),
+        "measure_sources": dict.fromkeys(
+            measure.source for measure in measures if measure.source is not None
+        ),
         "amp": train.amp,
         "lr": recipe.lr,
         "freeze": recipe.freeze,
@@ -133,12 +137,13 @@ def _divide(recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _rule(rule: GroupRule) -> CallText:
+    """The rule of a parameter group as a call in the script."""
     facts = {"name": rule.name, "use": rule.use, "match": rule.match}
     return CallText(SourceText("GroupRule"), {**facts, "arguments": dict(rule.arguments)})
 
 
 def _scheduler(call: TorchCall, names: Names) -> CallText:
-    """The call of the scheduler; a factor of the user's own is imported."""
+    """The call of the torch scheduler; a factor function of the user's own is imported."""
     arguments = {
         key: _factor(value, names) if isinstance(value, FactorFunction) else value
         for key, value in call.arguments.items()
@@ -147,13 +152,14 @@ def _scheduler(call: TorchCall, names: Names) -> CallText:
 
 
 def _factor(function: FactorFunction, names: Names) -> SourceText:
+    """A lambda of the scheduler's step that calls the user's factor function."""
     progress = f"(step + {function.offset}) / {function.steps}"
     factor = call_text(CallText(names.of(function.target), function.arguments), progress)
     return SourceText(f"lambda step: max(0.0, float({factor}))")
 
 
 def _summary(recipe: Recipe, record: Mapping[str, Any]) -> list[str]:
-    """The lines of the docstring."""
+    """The lines of the script's docstring."""
     lines = [
         recipe.describe(),
         "",
@@ -172,10 +178,11 @@ def _summary(recipe: Recipe, record: Mapping[str, Any]) -> list[str]:
 
 
 def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
+    """How the script loads the data."""
     if spec.target is not None:
         return {
             "own": True,
-            # The user's Datasets alone can draw their items anew in each epoch.
+            # Only streamed Datasets read their items again in each epoch.
             "streamed": info.file is None,
             "load": CallText(names.of(spec.target), spec.arguments),
             "seeds": [items_seed(part) for part in ("train", "validation")],
@@ -198,37 +205,38 @@ def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
 
 
 def _model(settings: Settings, recipe: Recipe, info: DataInfo, names: Names) -> dict[str, Any]:
+    """How the script builds the model, with its source if it is of the catalogue."""
     model = settings.model
-    given = {**model.arguments, **recipe.model}
+    arguments = {**model.arguments, **recipe.model}
     if model.own:
-        arguments = model_arguments(model_class(model), given, info)
+        arguments = model_arguments(model_class(model), arguments, info)
         return {"source": None, "build": CallText(names.of(model.name), arguments)}
     path = MODELS[model.name].path
     shape = {"input_shape": info.input_shape, "n_outputs": info.n_outputs}
     return {
         "source": source_of(path, with_helpers=True),
-        "build": CallText(SourceText(path.rpartition(".")[2]), {**shape, **given}),
+        "build": CallText(SourceText(path.rpartition(".")[2]), {**shape, **arguments}),
     }
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """A loss or a metric as the script has it."""
+    """A loss or a metric in the script."""
 
     name: str
     call: CallText
     source: SourceText | None
-    """Of a function of lrsearch's."""
+    """The source of a function of lrsearch; None for a function that is imported."""
     is_class: bool
-    """Whether calling it makes the measure; a function takes outputs and targets itself."""
+    """Whether the call creates the measure; otherwise it takes outputs and targets itself."""
     fit: str | None
-    """The function that first puts the shapes right."""
+    """Name of the function that reshapes outputs and targets; None if that is not needed."""
 
 
 def _measures(
     settings: Settings, classes: int | None, own_shapes: bool, names: Names
 ) -> Iterator[_Measure]:
-    """The loss, then the metrics. `own_shapes`: whether the model or the data are the user's."""
+    """The loss and the metrics; `own_shapes`: whether the model or the data are the user's own."""
     metrics = metric_targets(settings.train.metrics, classes)
     yield _measure("val_loss", loss_target(settings.train.loss, classes), LOSSES, own_shapes, names)
     for name, target in metrics.items():
@@ -248,13 +256,13 @@ def _measure(
         CallText(_named(path, names), target.arguments),
         source_of(path) if _is_copied(path) else None,
         is_class=target.own and inspect.isclass(load_target(path, "train")),
-        # What the catalogue's models put out has the shape of the catalogue's targets.
+        # Outputs of the catalogue's models fit the shape of the catalogue's targets.
         fit=registry[target.name].fit if own_shapes and not target.own else None,
     )
 
 
 def _fits(measures: list[_Measure]) -> list[str]:
-    """The functions that put shapes right, those that the measures use and what these call."""
+    """The names of the functions of `measures.shapes` that the script needs."""
     calls = {"numbers": (), "class_indices": (), "class_targets": ("class_indices",)}
     used = {measure.fit for measure in measures if measure.fit is not None}
     wanted = used.union(*(calls[name] for name in used))
@@ -262,11 +270,13 @@ def _fits(measures: list[_Measure]) -> list[str]:
 
 
 def _function(settings: Settings, record: Mapping[str, Any], names: Names) -> dict[str, Any]:
-    """What the template of the user's own training function is filled with."""
+    """The context of the template for the user's own training function."""
     assert settings.objective is not None
-    found = f"The best recipe of the study {record['study']}, found by lrsearch: "
     return {
-        "summary": [f"{found}{record['metric']} {record['value']!r}."],
+        "summary": [
+            f"The best recipe of the study {record['study']}, found by lrsearch: "
+            f"{record['metric']} {record['value']!r}."
+        ],
         "folder": str(Path.cwd()),
         "function": names.of(settings.objective.name),
         "recipe": record["recipe"],

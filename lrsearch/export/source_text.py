@@ -1,4 +1,4 @@
-"""Python source text: of values, of calls, and of lrsearch's own functions."""
+"""Python source of values, calls, and lrsearch's own functions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from lrsearch.schedules.plan import StepFunction
 
 
 class SourceText(str):
-    """Python source that may stand in a script; only this class writes values into one."""
+    """Python source that a template may write into a script; plain text is refused there."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class CallText:
-    """A function or class under the name that it has in the script, and its named arguments."""
+    """A call in the script: the function or class by its name there, and its named arguments."""
 
     function: SourceText
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def literal(value: Any) -> SourceText:
-    """Return the Python literal of a value of a configuration, whatever text it holds."""
+    """Return the Python literal of a value of a configuration.
+
+    Raises TypeError for a value that a configuration cannot have.
+    """
     match value:
         case SourceText():
             return value
@@ -46,14 +49,14 @@ def literal(value: Any) -> SourceText:
         case Mapping():
             text = f"{{{', '.join(f'{literal(k)}: {literal(v)}' for k, v in value.items())}}}"
         case _:
-            raise TypeError(f"{type(value).__name__} is not of a configuration")
+            raise TypeError(f"a configuration has no values of the type {type(value).__name__}")
     return SourceText(text)
 
 
 def call_text(call: CallText, *positional: str) -> SourceText:
-    """Return a call with its arguments by name, after positional ones given as source.
+    """Return the source of a call; `positional` arguments are source and come first.
 
-    Arguments whose names Python does not allow in a call stand in `**{...}`.
+    Arguments whose names are not valid in a call are passed in `**{...}`.
     """
     named = {key: value for key, value in call.arguments.items() if is_name(key)}
     others = {key: value for key, value in call.arguments.items() if key not in named}
@@ -63,35 +66,38 @@ def call_text(call: CallText, *positional: str) -> SourceText:
 
 
 def docstring(lines: Sequence[str]) -> SourceText:
-    """Return lines as a docstring, whatever text they hold."""
+    """Return lines as the source of a docstring, with everything escaped that could end it."""
     text = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    shown = "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+    shown = "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1]
+        for character in text
+    )
     end = "\n" if len(lines) > 1 or shown.endswith('"') else ""
     return SourceText(f'"""{shown}{end}"""')
 
 
 def source_of(dotted: str, with_helpers: bool = False) -> SourceText:
-    """Return the source of a function or class of lrsearch, without importing it (and torch).
+    """Return the source of a function or class of lrsearch, without importing its module or torch.
 
-    `with_helpers` adds, before it, the module's other functions. A UserError becomes a ValueError,
-    so that the text needs nothing of lrsearch.
+    `with_helpers` puts the other functions of the module before it. UserError is replaced by
+    ValueError, so that the source uses nothing of lrsearch.
     """
     module, _, name = dotted.rpartition(".")
     spec = importlib.util.find_spec(module)
     assert spec is not None, f"{module} is a module of lrsearch"
     assert spec.origin is not None, f"{module} has a file"
     text = Path(spec.origin).read_text()
-    found = []
+    sources = []
     for node in ast.parse(text).body:
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             continue
         if node.name == name or (with_helpers and isinstance(node, ast.FunctionDef)):
-            found.append((node.name == name, ast.get_source_segment(text, node) or ""))
-    found.sort(key=lambda item: item[0])
-    joined = "\n\n\n".join(source for _, source in found)
+            sources.append((node.name == name, ast.get_source_segment(text, node) or ""))
+    sources.sort(key=lambda item: item[0])
+    joined = "\n\n\n".join(source for _, source in sources)
     return SourceText(joined.replace("UserError(", "ValueError("))
 
 
 def is_name(text: Any) -> bool:
-    """Whether Python takes a text as a name."""
+    """Whether a value is a text that is a valid name in Python."""
     return isinstance(text, str) and text.isidentifier() and not keyword.iskeyword(text)

@@ -1,7 +1,7 @@
-"""Renders the templates of this folder to Python scripts.
+"""Render the Jinja2 templates of this folder as Python scripts.
 
-Values enter a script through the filters alone: whatever else a template puts out is an error, so
-that no text of a configuration can become code.
+Templates must write all values through filters, and writing plain text is an error, so that no text
+of a configuration can become code.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _COPIED = {
 
 
 def render(template: str, context: Callable[[Names], Mapping[str, Any]]) -> str:
-    """Render a template whose context takes the names of what it imports from `Names`.
+    """Render a template, whose `context` chooses the names of imports by the given `Names`.
 
-    The first rendering shows which names the script itself uses; the second imports what it needs,
-    under names that are free.
+    The first rendering shows which names the script defines and which imports it needs; in the
+    second the imports have names that are free.
     """
     page = environment().get_template(template)
     draft = page.render(context(names := Names()), imports=[], names=names)
@@ -62,7 +62,7 @@ def render(template: str, context: Callable[[Names], Mapping[str, Any]]) -> str:
 @functools.cache
 def environment() -> Environment:
     """Return Jinja2's environment of the templates."""
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("lrsearch.export", "."),
         undefined=StrictUndefined,
         autoescape=False,  # it writes Python, not HTML
@@ -71,17 +71,18 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters = {
+    environment.filters = {
         "literal": literal,
         "call": call_text,
         "docstring": docstring,
         "copied": lambda name: source_of(_COPIED[name]),
-        "indent": made.filters["indent"],
+        "indent": environment.filters["indent"],
     }
-    return made
+    return environment
 
 
 def _only_source(value: Any) -> SourceText:
+    """Return source unchanged. Raises TypeError for values that no filter has converted."""
     if not isinstance(value, SourceText):
-        raise TypeError(f"a template puts out {value!r} without a filter")
+        raise TypeError(f"a template writes {value!r} without a filter")
     return value

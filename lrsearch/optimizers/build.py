@@ -73,9 +73,11 @@ def check_optimizer(
     rules: Sequence[GroupRule] = (),
     elsewhere: Collection[str] = (),
 ) -> None:
-    """Build an optimizer of the user's own over one 2×2 parameter and take a step with it.
+    """Build an optimizer of the user's own over a small model and take a step with it.
 
-    Raises UserError if it cannot be used, and OwnCodeError with the traceback if it raises.
+    What `rules` give to parameter groups must be among its `defaults`, which are what torch lets
+    differ between groups, or in `elsewhere`: what other optimizers of the space take. Raises
+    UserError if it cannot be used, and OwnCodeError with the traceback if it raises.
     """
     import torch
 

@@ -254,7 +254,7 @@ class Training:
         measures = {"val_loss": task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
         set_mode(task.model, self.optimizer, train=False)
-        found = mean_scores(
+        scores = mean_scores(
             self.forward,
             task.parts.validation,
             measures,
@@ -266,7 +266,7 @@ class Training:
         )
         if not self.is_done:  # else the weights that were evaluated are the final ones
             set_mode(task.model, self.optimizer, train=True)
-        return found
+        return scores
 
     def _out_of_memory(self) -> OutOfMemory:
         return OutOfMemory(self.step, self.schedule.rates[0], self.task.recipe.batch_size)
