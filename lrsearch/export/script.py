@@ -38,9 +38,7 @@ from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.schedules.plan import FactorFunction, TorchCall
 from lrsearch.settings import Settings
 from lrsearch.text.formatting import plural
-
-_EVALUATION_SIZE = 1024
-"""Samples that are evaluated at a time where no micro-batch is set."""
+from lrsearch.training.settings import EVALUATION_BATCH
 
 
 def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, Any]) -> str:
@@ -102,7 +100,7 @@ def _training(
         "monitor": call.monitor,
         "pieces": math.ceil(batch_size / micro_batch),
         "grad_clip": recipe.grad_clip,
-        "evaluation_size": train.micro_batch or _EVALUATION_SIZE,
+        "evaluation_size": train.micro_batch or EVALUATION_BATCH,
         "metric": settings.metric,
     }
 

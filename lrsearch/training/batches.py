@@ -9,13 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lrsearch.data.own import as_targets, item_tensors
-from lrsearch.data.parts import StreamedPart, TensorPart
+from lrsearch.data.parts import Part, StreamedPart, TensorPart
 from lrsearch.seeds import derived_seed, seed_everything
 from lrsearch.training.precision import in_precision
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-
-Part = TensorPart | StreamedPart
 
 _LOADER_PROCESSES = 2
 

@@ -10,11 +10,10 @@ import torch
 
 from lrsearch.data.parts import Part
 from lrsearch.training.batches import evaluation_batches
+from lrsearch.training.settings import EVALUATION_BATCH
 
 if TYPE_CHECKING:
     from lrsearch.measures.build import MeasureFunction
-BATCH = 1024
-"""Samples per evaluation batch by default."""
 
 
 def mean_scores(
@@ -34,7 +33,7 @@ def mean_scores(
     """
     totals = dict.fromkeys(measures, torch.zeros((), device=device))
     with torch.no_grad():
-        for x, y in evaluation_batches(part, batch or BATCH, device, precision):
+        for x, y in evaluation_batches(part, batch or EVALUATION_BATCH, device, precision):
             with autocast:
                 outputs = forward(x)
                 means = {name: measure(outputs, y) for name, measure in measures.items()}

@@ -12,6 +12,9 @@ from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.parameters.durations import Duration, Length
 from lrsearch.registry import ComponentConfig
 
+EVALUATION_BATCH = 1024
+"""Samples that are evaluated at a time if `micro_batch` is not set."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
