@@ -125,7 +125,7 @@ def _with_a_break(
     plan: Plan, objective: Objective, at: int
 ) -> tuple[Collected, dict[str, torch.Tensor]]:
     """The training, stopped after so many steps and gone on with from its checkpoint."""
-    checkpoints = Store(str(plan.folder / "checkpoints")).unit("resumed", 0)
+    checkpoints = Store(str(plan.folder / "checkpoints")).trial_slot("resumed", 0)
     steps = iter(range(1, 10_000))
     try:
         trained(objective, checkpoints=checkpoints, should_stop=lambda: next(steps) >= at)

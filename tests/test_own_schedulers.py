@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from command_line import Command
-from lrsearch.course import Course
 from reports import Collected
 
 from lrsearch.checkpoints.store import NoCheckpoints
@@ -23,6 +22,7 @@ from lrsearch.range_test.plan import RampPlan
 from lrsearch.range_test.ramp import run_ramps
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.tuning.trajectory import LrTrajectory
 
 TESTS = str(Path(__file__).parent)
 LENGTH = Length(steps=400, steps_per_epoch=100, steps_per_evaluation=100)
@@ -91,21 +91,21 @@ def test_a_function_is_forecast_like_a_formula() -> None:
     formula = ComponentConfig("lambda", {"formula": "(1 - progress) ** 2"})
     long = Length(steps=1_000_000, steps_per_epoch=250_000, steps_per_evaluation=250_000)
     for length in (LENGTH, long):
-        own = Course.of(recipe(mine("own_schedules.power", power=2.0), 0.1), length)
-        known = Course.of(recipe(formula, 0.1), length)
+        own = LrTrajectory.of(recipe(mine("own_schedules.power", power=2.0), 0.1), length)
+        known = LrTrajectory.of(recipe(formula, 0.1), length)
         assert list(own.now) == pytest.approx(list(known.now))
         assert list(own.left) == pytest.approx(list(known.left))
 
 
 def test_a_class_is_forecast_step_by_step_because_it_may_count_them() -> None:
     length = Length(steps=4000, steps_per_epoch=1000, steps_per_evaluation=1000)
-    course = Course.of(recipe(mine("own_schedules.Halving", every=1500)), length)
-    assert list(course.now) == pytest.approx([0.05, 0.025, 0.0125, 0.0125])
+    trajectory = LrTrajectory.of(recipe(mine("own_schedules.Halving", every=1500)), length)
+    assert list(trajectory.now) == pytest.approx([0.05, 0.025, 0.0125, 0.0125])
 
 
 def test_what_cannot_be_computed_is_not_forecast() -> None:
-    course = Course.of(recipe(mine("own_schedules.raises")), LENGTH)
-    assert (course.evaluations, list(course.now)) == (4, [])
+    trajectory = LrTrajectory.of(recipe(mine("own_schedules.raises")), LENGTH)
+    assert (trajectory.evaluations, list(trajectory.now)) == (4, [])
 
 
 def test_the_preview_of_a_sweep_draws_them(command: Command) -> None:

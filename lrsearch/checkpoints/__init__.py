@@ -1,1 +1,1 @@
-"""Checkpoints of trials and weights of the best ones, on any file system that fsspec knows."""
+"""Checkpoints of trials and weights of the best ones, on any file system that fsspec supports."""

@@ -1,4 +1,4 @@
-"""The checkpoint file: one line that says whose it is, then what torch.save writes."""
+"""The checkpoint file: a header line with its owner and checksum, then the output of torch.save."""
 
 from __future__ import annotations
 
@@ -16,36 +16,39 @@ _VERSION = "1"
 _LONGEST_HEADER = 4096
 
 Parts = Sequence[bytes | memoryview]
-"""A file's contents, in pieces: a large one is not copied to be put together."""
+"""The contents of a file in pieces, so that large ones need not be copied into one buffer."""
 
 
 class Damaged(Exception):
-    """A file is not the checkpoint that was saved; the message says why."""
+    """A file is not the checkpoint that was saved; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose checkpoint it is."""
+    """The study and the trial slot or auxiliary run that a checkpoint belongs to."""
 
     study: str
     work: str
-    """The trial slot by its number, or a auxiliary run by its name."""
+    """The number of the trial slot, or the name of the auxiliary run."""
 
     def header(self, digest: str, step: int) -> bytes:
-        """The first line of a file."""
+        """The first line of a checkpoint file with this payload digest and optimizer step."""
         words = (_MAGIC, _VERSION, digest, quote(self.study, safe=""), self.work, str(step))
         return " ".join(words).encode() + b"\n"
 
 
 def serialised(value: object) -> memoryview:
-    """What torch.save writes."""
+    """The bytes that torch.save writes for a value."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getbuffer()
 
 
 def weights_of(data: bytes) -> dict[str, torch.Tensor]:
-    """The weights in a file of `serialised` ones, on the CPU. Raises what torch raises."""
+    """The state dict in the contents of a weights file, on the CPU.
+
+    Raises what `torch.load` raises for other contents.
+    """
     state: dict[str, torch.Tensor] = torch.load(
         io.BytesIO(data), weights_only=True, map_location="cpu"
     )
@@ -53,16 +56,17 @@ def weights_of(data: bytes) -> dict[str, torch.Tensor]:
 
 
 def encode(state: Mapping[str, Any], identity: Identity, step: int) -> Parts:
-    """A checkpoint as the contents of a file."""
+    """The contents of the checkpoint file of a state at an optimizer step."""
     payload = serialised(dict(state))
     return identity.header(_digest(identity, step, payload), step), payload
 
 
 def decode(data: bytes, identity: Identity) -> dict[str, Any]:
-    """What `encode` was given, on the CPU.
+    """The state that `encode` wrote, on the CPU.
 
-    Raises Damaged when the file was cut or changed, is not a checkpoint, or is of other work.
-    Nothing of it is unpickled before its checksum is right, and then plain values alone.
+    Raises Damaged when the file was truncated or changed, is not a checkpoint, or belongs to
+    another study, trial slot or auxiliary run. The payload is unpickled only after its checksum is
+    verified, and with `weights_only=True`.
     """
     end = data.find(b"\n", 0, _LONGEST_HEADER)
     words = data[: max(end, 0)].decode("ascii", "replace").split(" ")
@@ -86,6 +90,7 @@ def decode(data: bytes, identity: Identity) -> dict[str, Any]:
 
 
 def _digest(identity: Identity, step: int, payload: memoryview) -> str:
-    found = hashlib.sha256(identity.header("", step))
-    found.update(payload)
-    return found.hexdigest()
+    """The sha256 of the header without its digest, and of the payload."""
+    digest = hashlib.sha256(identity.header("", step))
+    digest.update(payload)
+    return digest.hexdigest()

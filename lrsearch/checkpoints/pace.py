@@ -1,4 +1,4 @@
-"""How often it is worth saving: what saving may cost."""
+"""How often to save checkpoints, so that saving costs a small share of the training time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SHARE = 0.02
-"""The largest share of a training's time that saving by itself may take."""
+"""The largest share of the training time that may be spent on saving checkpoints."""
 FIRST_AFTER = 5.0
-"""Seconds of training that are worth a first save: fewer are sooner trained again."""
+"""Seconds of training before the first save; fewer are cheaper to repeat than to save."""
 
 
 class Pace:
-    """Measures what saving costs. The first save is due after `first_after` seconds."""
+    """Decide when the next save is due, from the measured cost of the saves so far.
+
+    The first save is due after `first_after` seconds.
+    """
 
     def __init__(
         self, clock: Callable[[], float] = time.perf_counter, first_after: float = FIRST_AFTER
@@ -23,7 +26,7 @@ class Pace:
         self._spent: float | None = None
 
     def due(self) -> bool:
-        """Whether another save is worth its time."""
+        """Whether the saves so far took at most `SHARE` of the training time."""
         if self._spent is None:
             return self._clock() - self._began >= self._first_after
         training = self._clock() - self._began - self._spent
@@ -31,7 +34,7 @@ class Pace:
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Around each save, also around one that is done whatever it costs."""
+        """Measure the time of the save in this block; use it for every save, due or not."""
         started = self._clock()
         try:
             yield

@@ -201,9 +201,9 @@ def check_machine(configuration: Configuration) -> None:
     if runtime.checkpoints_url is not None:
         url = checkpoints_url(runtime.storage_url, runtime.checkpoints_url)
         if "://" in url:
-            from lrsearch.checkpoints.places import open_place
+            from lrsearch.checkpoints.locations import open_location
 
-            open_place(url)
+            open_location(url)
         else:
             _check_folder("storage.checkpoints", Path(url))
     if settings.train.device not in ("auto", "cpu"):  # for these torch need not be asked

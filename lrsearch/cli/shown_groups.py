@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.data.spec import DataInfo
 from lrsearch.optimizers import divide_call_of, group_notes
 from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.settings import Settings
 from lrsearch.space.space import Chooser
 from lrsearch.text.formatting import plural
@@ -34,6 +35,11 @@ def model_of(settings: Settings, info: DataInfo | None, recipe: Recipe) -> nn.Mo
 def groups_told(settings: Settings, info: DataInfo | None) -> list[str]:
     """The lines on the groups of a sweep, all that is searched in the middle of its range."""
     space = settings.space
+    divides = any(
+        divide_call_of(ComponentConfig(option)) for option in {*space.optimizer} - {*space.own}
+    )
+    if not (space.groups or space.freeze is not None or divides):
+        return []
     recipes = [space.recipe(_middle_with({}))]
     recipes += [space.recipe(_middle_with({"optimizer": option})) for option in space.optimizer]
     lines = []

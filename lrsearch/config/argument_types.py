@@ -16,16 +16,18 @@ from lrsearch.space.parse_domain import type_of_numbers
 
 
 def settle_types(
-    space: dict[str, Any], model: ComponentConfig | None, data: DataSpec | None
+    arguments: Mapping[str, Any], model: ComponentConfig | None, data: DataSpec | None
 ) -> list[str]:
     """Write `type` into the ranges of arguments where the numbers alone say something else.
+
+    `arguments` are what a space has of the model and the data, as in the configuration.
 
     The type is, in this order: the `type:` given; the one of the catalogue, or the annotation or a
     float default of the user's function; the one of the numbers. Returns a note for each range
     that is of whole numbers for no other reason than its numbers.
     """
     notes = []
-    ranges = [one for one in _ranges(space) if one[2].get("type") is None]
+    ranges = [one for one in _ranges(arguments) if one[2].get("type") is None]
     owners = {owner for owner, _, _ in ranges}
     declared = {
         "model": _types_of_model(model) if "model" in owners else {},
@@ -43,10 +45,10 @@ def settle_types(
     return notes
 
 
-def _ranges(space: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def _ranges(arguments: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Owner, argument and node of each range of an argument, nested or with a dotted name."""
     nodes = []
-    for key, node in space.items():
+    for key, node in arguments.items():
         name = ParameterName.parse(str(key))
         if name.owner in OWNERS:
             nodes.append((name, node))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lrsearch.config.load import with_space
 from lrsearch.errors import ConfigErrors
 from lrsearch.settings import Settings
-from lrsearch.space.domains import Choices, Fixed
+from lrsearch.space.domains import IntRange, PowersOfTwo
 
 _KEY = "space.batch_size"
 
@@ -27,7 +27,7 @@ def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
     if not large:
         return settings
     samples = f"the {n_train:,} training samples of {data}"
-    if isinstance(domain, Fixed | Choices):
+    if not isinstance(domain, IntRange | PowersOfTwo):
         sizes = ", ".join(str(size) for size in large)
         raise ConfigErrors([f"{_KEY}: {sizes} is larger than {samples}"])
     plain = cut_batches(settings.plain, n_train)
@@ -35,7 +35,9 @@ def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
         raise ConfigErrors([f"{_KEY}.low: {domain.ends()[0]} is larger than {samples}"])
     high = plain["space"]["batch_size"]["high"]
     note = f"{_KEY}: the range ends at {high}, not {large[-1]}: there are {samples}"
-    return with_space(settings, plain["space"], note)
+    shared = {**settings.space.shared, "batch_size": dataclasses.replace(domain, high=high)}
+    space = dataclasses.replace(settings.space, shared=shared)
+    return dataclasses.replace(settings, space=space, plain=plain, notes=(*settings.notes, note))
 
 
 def cut_batches(plain: Mapping[str, Any], n_train: int) -> Mapping[str, Any]:

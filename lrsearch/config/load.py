@@ -30,7 +30,7 @@ from lrsearch.settings import (
     Settings,
     StudySettings,
 )
-from lrsearch.space.names import OWNERS
+from lrsearch.space.names import OWNERS, ParameterName
 from lrsearch.space.own_options import resolve_own
 from lrsearch.space.parse import parse_space, settle_kinds
 from lrsearch.space.space import Coupling
@@ -84,18 +84,21 @@ def stored_settings(config: Mapping[str, Any], **sections: Mapping[str, Any]) ->
     return _settings({**config, **changed}, (), False, problems)
 
 
-def with_space(settings: Settings, space: Mapping[str, Any], *notes: str) -> Settings:
+def with_space(settings: Settings, space: Mapping[str, Any]) -> Settings:
     """The settings of the same study with another space, given as in a configuration.
 
     Raises ConfigErrors where the rest of the settings does not fit it.
     """
     problems: list[str] = []
-    parsed = parse_space(space, settings.space.coupling, problems)
+    before = settings.space
+    parsed = parse_space(
+        space, before.coupling, problems, groups=before.groups, freeze=before.freeze
+    )
     check_together({**vars(settings), "space": parsed}, problems)
     if parsed is None or problems:
         raise ConfigErrors(problems)
     plain = {**settings.plain, "space": space}
-    return dataclasses.replace(settings, space=parsed, plain=plain, notes=(*settings.notes, *notes))
+    return dataclasses.replace(settings, space=parsed, plain=plain)
 
 
 def _runtime(nodes: Mapping[str, Any], problems: list[str]) -> RuntimeSettings:
@@ -138,7 +141,8 @@ def _settings(
     if is_new:
         components = resolve_own(space, problems)
         is_ours = objective is None
-        notes += settle_types(space, model if is_ours else None, data if is_ours else None)
+        arguments = {key: node for key, node in space.items() if _is_owned(str(key))}
+        notes += settle_types(arguments, model if is_ours else None, data if is_ours else None)
     values: dict[str, Any] = {
         "study": section("study", study, StudySettings, problems),
         "train": train,
@@ -170,6 +174,11 @@ def _settings(
         raise ConfigErrors(problems)
     stored = _stored(plain, study=study, train=train_node, metric=metric, space=space)
     return Settings(**values, plain=stored, notes=tuple(notes))
+
+
+def _is_owned(key: str) -> bool:
+    """Whether a key of the space is of arguments of the model or the data."""
+    return key in OWNERS or ParameterName.parse(key).owner in OWNERS
 
 
 def _has(layer: Mapping[str, Any], section: str) -> bool:

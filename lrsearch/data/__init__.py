@@ -1,1 +1,1 @@
-"""Data: read once into plain tensors, which all workers map."""
+"""Data sets: read once into a cache file of plain tensors, which all workers map into memory."""

@@ -1,4 +1,4 @@
-"""The cache of tensors: written whole, and checked against its fingerprint when it is opened."""
+"""The cache of tensors: files that are written atomically, and checked when they are opened."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_TOLD_FROM = 1 << 30
-"""Bytes of a file whose check takes seconds, so that it is said."""
+_LARGE = 1 << 30
+"""Bytes from which on checking a file takes seconds, so that a line on stderr announces it."""
 _ABANDONED = 86_400.0
-"""Seconds after which nobody writes to an unfinished file any more."""
+"""Seconds without a change after which an unfinished file counts as abandoned."""
 _LOAD_ERRORS = (
     OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError,
     pickle.UnpicklingError,
 )  # fmt: skip
-"""What torch.load raises for files that are cut off, empty, or of something else."""
+"""Errors of torch.load for files that are truncated, empty, or of another format."""
 
 
 class DamagedCache(LrsearchError):
-    """A file of the cache does not hold the data of its fingerprint; the message says why."""
+    """A cache file is missing or does not match its fingerprint; the message gives the reason."""
 
 
 def fingerprint_of(tensors: Tensors) -> str:
-    """The sha256 of names, types, shapes and bytes, in the order of `tensors`."""
+    """The sha256 of the names, types, shapes and bytes of all tensors, in their order."""
     import torch
 
     digest = hashlib.sha256()
@@ -61,9 +61,9 @@ def fingerprint_of(tensors: Tensors) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Keep the default folder to its user; any other one is trusted by the user's word.
+    """Make the default cache folder writable by its owner alone; other folders are trusted.
 
-    Raises UserError where the default folder belongs to another user.
+    Raises UserError if the default folder belongs to another user.
     """
     if folder != DEFAULT_CACHE.expanduser() or not hasattr(os, "getuid"):
         return
@@ -83,7 +83,7 @@ def check_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of the cache to write to. Raises UserError where that cannot be."""
+    """Create a folder of the cache. Raises UserError if it cannot be created or written to."""
     default = DEFAULT_CACHE.expanduser()
     try:
         if folder.is_relative_to(default):
@@ -97,7 +97,7 @@ def make_folder(folder: Path) -> None:
 
 
 def unwritable(path: Path, error: Exception, size: int | None = None) -> UserError:
-    """What to say where something of the cache, `size` bytes, cannot be written."""
+    """The error for a file of the cache, of `size` bytes, that cannot be written."""
     if getattr(error, "errno", None) == errno.EISDIR:
         return UserError(
             f"data.cache: {path} is a folder, where lrsearch keeps a file: remove that folder, or "
@@ -115,9 +115,9 @@ def unwritable(path: Path, error: Exception, size: int | None = None) -> UserErr
 
 
 def save_tensors(file: Path, tensors: Tensors, fingerprint: str) -> None:
-    """Write the tensors unless the file holds them; several processes may do it at once.
+    """Write the tensors unless the file holds them already; safe in several processes at once.
 
-    Raises UserError where the disk is full or read-only.
+    Raises UserError if the file cannot be written.
     """
     import torch
 
@@ -126,7 +126,7 @@ def save_tensors(file: Path, tensors: Tensors, fingerprint: str) -> None:
             load_tensors(file, fingerprint)
             return
         except DamagedCache as error:
-            _log.warning("%s: they are made anew from their source", error)
+            _log.warning("%s: they are made again from their source", error)
     make_folder(file.parent)
     _remove_abandoned(file)
     try:
@@ -140,22 +140,22 @@ def save_tensors(file: Path, tensors: Tensors, fingerprint: str) -> None:
 
 
 def _remove_abandoned(file: Path) -> None:
-    """Remove what processes that were killed while they wrote the file have left."""
+    """Remove the unfinished files of processes that were killed while they wrote `file`."""
     with contextlib.suppress(OSError):
-        for left in file.parent.glob(f".{glob.escape(file.name)}.*"):
-            if left.stat().st_mtime < time.time() - _ABANDONED:
-                left.unlink()
+        for unfinished in file.parent.glob(f".{glob.escape(file.name)}.*"):
+            if unfinished.stat().st_mtime < time.time() - _ABANDONED:
+                unfinished.unlink()
 
 
 def load_tensors(file: Path, fingerprint: str) -> Tensors:
-    """The tensors, mapped into memory: all processes of a machine share one copy.
+    """Map the tensors of a file into memory, where all processes of a machine share one copy.
 
-    The content is compared with the fingerprint, once for each machine and state of the file.
-    Raises DamagedCache.
+    The contents are compared with the fingerprint, once for each machine and version of the file.
+    Raises DamagedCache if they differ, or the file is missing or unreadable.
     """
     try:
         if not stat.S_ISREG(file.stat().st_mode):
-            # To open a pipe or a device would wait, or read, without an end.
+            # Reading a pipe or a device might never end.
             raise DamagedCache(f"the cached data {file} are damaged (that is not a regular file)")
         before = _state(file)
         tensors = _mapped(file)
@@ -168,15 +168,15 @@ def load_tensors(file: Path, fingerprint: str) -> Tensors:
     checked = _Checked(file)
     if checked.knows(before, fingerprint):
         return tensors
-    with checked.alone():
+    with checked.lock():
         if checked.knows(before, fingerprint):  # another process was first
             return tensors
-        if before[0] > _TOLD_FROM:
+        if before[0] > _LARGE:
             print(f"checking the cached data ({byte_size(before[0])})", file=sys.stderr)
-        found = fingerprint_of(tensors)
-        if found != fingerprint:
+        actual = fingerprint_of(tensors)
+        if actual != fingerprint:
             raise DamagedCache(
-                f"the cached data {file} are damaged (their content is {found[:12]}, not "
+                f"the cached data {file} are damaged (their content is {actual[:12]}, not "
                 f"{fingerprint[:12]})"
             )
         with contextlib.suppress(OSError):
@@ -188,24 +188,28 @@ def load_tensors(file: Path, fingerprint: str) -> Tensors:
 def _mapped(file: Path) -> Tensors:
     import torch
 
-    found = torch.load(file, mmap=True, weights_only=True)
-    if not isinstance(found, dict) or not all(isinstance(x, torch.Tensor) for x in found.values()):
+    """The tensors of a file, unchecked. Raises one of `_LOAD_ERRORS`."""
+    loaded = torch.load(file, mmap=True, weights_only=True)
+    if not isinstance(loaded, dict) or not all(
+        isinstance(value, torch.Tensor) for value in loaded.values()
+    ):
         raise ValueError("it holds something else")
-    return found
+    return loaded
 
 
 def _state(file: Path) -> list[int]:
-    """Size, times and inode: the content is the same as long as they are.
+    """Size, modification time, change time and inode; unchanged as long as the contents are.
 
-    The time of modification can be set at will, that of the last change (ctime) cannot.
+    The modification time can be set by any program, the change time (ctime) cannot.
     """
     state = file.stat()
     return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
 
 
 class _Checked:
-    """What this machine knows of a file that it has checked, in a folder that only its user can
-    write to. Where there is no such folder nothing is remembered.
+    """The record of a file's last successful check on this machine.
+
+    It is kept in a folder that only the user can write to; without one nothing is recorded.
     """
 
     def __init__(self, file: Path) -> None:
@@ -214,7 +218,7 @@ class _Checked:
         self._record = None if self._folder is None else self._folder / f"{key}.json"
 
     def knows(self, state: list[int], fingerprint: str) -> bool:
-        """Whether the file had this content in this state."""
+        """Whether the file was found to have this fingerprint in this state."""
         if self._record is None:
             return False
         try:
@@ -223,13 +227,13 @@ class _Checked:
             return False
 
     def remember(self, state: list[int], fingerprint: str) -> None:
-        """Note it. Raises OSError."""
+        """Record that the file has this fingerprint in this state. Raises OSError."""
         if self._record is not None:
             write_whole(self._record, json.dumps([state, fingerprint]))
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """One process at a time checks, so that the others find what it has found."""
+    def lock(self) -> Iterator[None]:
+        """Let one process at a time check, so that the others find its record."""
         from filelock import FileLock
 
         with contextlib.ExitStack() as held:
@@ -240,9 +244,9 @@ class _Checked:
 
 
 def _own_folder(beside: Path) -> Path | None:
-    """A folder that only the user can write to: in the cache if that is such a one, else at home.
+    """A folder for records that only the user can write to; None if there is none.
 
-    None where there is neither.
+    It lies in `beside` if only the user can write there, or else in the user's home.
     """
     with contextlib.suppress(OSError):
         if _is_private(beside):
@@ -255,7 +259,7 @@ def _own_folder(beside: Path) -> Path | None:
 
 
 def _private(folder: Path) -> Path:
-    """The folder, made where it is not there. Raises OSError where others can write to it."""
+    """The folder, created if missing. Raises OSError if others can write to it."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if not _is_private(folder) or not os.access(folder, os.W_OK):
         raise PermissionError(f"{folder} is not the user's own")
@@ -263,6 +267,7 @@ def _private(folder: Path) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
+    """Whether a folder belongs to the user, and neither its group nor others can write to it."""
     state = folder.stat()
     if not hasattr(os, "getuid"):
         return False

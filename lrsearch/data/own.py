@@ -28,9 +28,9 @@ _WANTED = (
 
 
 def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
-    """The user's data as tensors `train_x`, `train_y`, ...; None where they are to be streamed.
+    """The user's data as tensors `train_x`, `train_y`, ...; None if they are to be streamed.
 
-    Raises UserError for what is not data.
+    Raises UserError if the function does not return data.
     """
     tensors: dict[str, torch.Tensor] = {}
     for name, part in zip(_NAMES, _call(spec), strict=False):
@@ -45,54 +45,65 @@ def load_own(spec: DataSpec) -> dict[str, torch.Tensor] | None:
 
 
 def as_targets(y: torch.Tensor) -> torch.Tensor:
-    """Classes as int64, N; numbers as they are, N×…: never N, which a loss would broadcast."""
+    """Targets in their standard shape: classes as int64 N or N×…, numbers as N×….
+
+    Numbers of shape N become N×1, since a loss would broadcast N against outputs of shape N×1.
+    """
     if not y.is_floating_point() and not y.is_complex():
         return y.long().squeeze(1) if y.dim() == 2 and y.shape[1] == 1 else y.long()
     return y[:, None] if y.dim() == 1 else y
 
 
 def check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor], looked_at: str = "") -> None:
-    """Raise UserError where the parts do not fit together or hold what is not a number.
+    """Check that the parts have one kind and shape of sample, and only finite numbers.
 
-    `looked_at` says which samples of a part the tensors hold, where it is not all of them.
+    `looked_at` is added to the number of samples in messages, if `tensors` holds only some of them.
+
+    Raises UserError otherwise, and for negative classes.
     """
     for kind, what in (("x", "inputs"), ("y", "targets")):
-        parts = {name: one for name, one in tensors.items() if name.endswith(kind)}
-        found = {(kind_of(one), tuple(one.shape[1:])) for one in parts.values()}
-        if len(found) > 1:
+        parts = {
+            name.removesuffix(f"_{kind}"): tensor
+            for name, tensor in tensors.items()
+            if name.endswith(kind)
+        }
+        if len({(kind_of(tensor), tuple(tensor.shape[1:])) for tensor in parts.values()}) > 1:
             shapes = ", ".join(
-                f"{n[:-2]} {one.dtype} {tuple(one.shape)}" for n, one in parts.items()
+                f"{part} {tensor.dtype} {tuple(tensor.shape)}" for part, tensor in parts.items()
             )
             raise UserError(f"{spec.target}: the {what} of its parts differ: {shapes}")
-        for name, one in parts.items():
-            if kind == "y" and not are_numbers(one) and one.min() < 0:
-                raise UserError(f"{spec.target}: its {name[:-2]} part has a negative class")
-            if (bad := not_finite(one)) is not None:
+        for part, tensor in parts.items():
+            if kind == "y" and not are_numbers(tensor) and tensor.min() < 0:
+                raise UserError(f"{spec.target}: its {part} part has a negative class")
+            if (bad := not_finite(tensor)) is not None:
                 count, first = bad
                 raise UserError(
-                    f"{spec.target}: NaN or infinity among the {what} of its {name[:-2]} part, in "
-                    f"{count} of {len(one)} samples{looked_at}, the first at index {first}: "
+                    f"{spec.target}: NaN or infinity among the {what} of its {part} part, in "
+                    f"{count} of {len(tensor)} samples{looked_at}, the first at index {first}: "
                     f"leave these samples out, or put numbers there"
                 )
 
 
 def datasets_of(spec: DataSpec) -> list[Dataset[Any]]:
-    """The user's data as Datasets, for streaming."""
+    """Call the user's function and return its parts as Datasets, for streaming."""
     from torch.utils.data import TensorDataset
 
     return [TensorDataset(*part) if isinstance(part, tuple) else part for part in _call(spec)]
 
 
 def _call(spec: DataSpec) -> list[Any]:
-    """The parts: a tuple of tensors (x, y), or a Dataset."""
+    """Call the user's function; each part is a tuple of tensors (x, y), or a Dataset.
+
+    Raises UserError if it returns anything else.
+    """
     assert spec.target is not None, "only the user's own data have a function"
     function = load_target(spec.target, "data")
     check_arguments(function, spec.arguments, "data")
-    found = call_own(function, spec.target, **spec.arguments)
-    if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
-        raise UserError(f"{spec.target}: {_WANTED}; it returned {type(found).__name__}")
+    returned = call_own(function, spec.target, **spec.arguments)
+    if not isinstance(returned, (tuple, list)) or len(returned) not in (2, 3):
+        raise UserError(f"{spec.target}: {_WANTED}; it returned {type(returned).__name__}")
     parts: list[Any] = []
-    for name, part in zip(_NAMES, found, strict=False):
+    for name, part in zip(_NAMES, returned, strict=False):
         if _is_pair(part):
             parts.append(_pair(spec, name, part))
             continue
@@ -107,10 +118,10 @@ def _call(spec: DataSpec) -> list[Any]:
 
 
 def _is_pair(part: Any) -> bool:
-    """Whether it is meant as tensors or arrays (x, y), be they of a kind that is refused."""
+    """Whether a part is a pair of tensors or arrays, of kinds that are accepted or not."""
     if not isinstance(part, (tuple, list)) or len(part) != 2:
         return False
-    return all(hasattr(one, "__array__") or hasattr(one, "toarray") for one in part)
+    return all(hasattr(value, "__array__") or hasattr(value, "toarray") for value in part)
 
 
 def _pair(spec: DataSpec, name: str, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,7 +142,7 @@ def _pair(spec: DataSpec, name: str, part: Any) -> tuple[torch.Tensor, torch.Ten
 
 
 def sample(dataset: Any, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One item as tensors. Raises UserError if it is not (x, y)."""
+    """The item of a Dataset at an index, as tensors. Raises UserError if it is not (x, y)."""
     return item_tensors(dataset, dataset[index])
 
 
@@ -149,16 +160,17 @@ def item_tensors(dataset: Any, item: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _fits(dataset: Any) -> bool:
+    """Whether a Dataset fits into memory, by the size of its first item."""
     x, y = sample(dataset, 0)
     size = (x.nbytes + y.nbytes) * len(dataset)
     return size < min(_LARGEST, _SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available)
 
 
 def stacked(dataset: Any, chosen: Iterable[int], part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some items of a part as one batch (x, y), read in order under a seed of the part's own.
+    """The items at the indices `chosen` as one batch (x, y), after seeding the generators.
 
-    So a Dataset that draws from the global generators gives the same items to all processes.
-    Raises UserError where their shapes differ.
+    The seed depends on the name of the part alone, so a Dataset that draws from the global
+    generators returns the same items in all processes. Raises UserError if their shapes differ.
     """
     import torch
 
@@ -171,5 +183,5 @@ def stacked(dataset: Any, chosen: Iterable[int], part: str) -> tuple[torch.Tenso
 
 
 def items_seed(part: str) -> int:
-    """The seed under which the items of a part are read before any training."""
+    """The seed of the global generators for reading items of a part before any training."""
     return derived_seed("items", part)

@@ -1,4 +1,4 @@
-"""The parts of the data as a worker has them."""
+"""The training, validation and test part of a data set, as a worker opens them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorPart:
-    """Samples in memory: `x` N×…, `y` N or N×…."""
+    """Samples in memory: inputs `x` of shape N×…, targets `y` of shape N or N×…."""
 
     x: torch.Tensor
     y: torch.Tensor
@@ -27,14 +27,14 @@ class TensorPart:
         return len(self.x)
 
     def to(self, device: torch.device) -> TensorPart:
-        """The same on a device, in the highest precision that the device has."""
+        """The part on a device; double precision becomes single where the device has no double."""
         return TensorPart(_on(self.x, device), _on(self.y, device))
 
 
 def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     import torch
 
-    if device.type == "mps":  # it has no numbers of double precision
+    if device.type == "mps":  # has no double precision
         single = {torch.float64: torch.float32, torch.complex128: torch.complex64}
         tensor = tensor.to(single.get(tensor.dtype, tensor.dtype))
     return tensor.to(device)
@@ -42,7 +42,7 @@ def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class StreamedPart:
-    """Samples too many for memory; an item is (x, y)."""
+    """A Dataset that is not read into memory; its items are (x, y)."""
 
     dataset: Dataset[Any]
 
@@ -55,7 +55,7 @@ Part = TensorPart | StreamedPart
 
 @dataclass(frozen=True)
 class Parts:
-    """The split. No training sees `test`; it is opened for a confirmed winner alone."""
+    """The parts of a data set. `test` is used only for the confirmed winner, never in training."""
 
     train: Part
     validation: Part
@@ -63,20 +63,21 @@ class Parts:
 
 
 def open_parts(spec: DataSpec, info: DataInfo) -> Parts:
-    """Maps the cache file into memory: all processes of a machine share one copy.
+    """Open the parts by mapping the cache file into memory, shared by all processes of a machine.
 
-    A file that is damaged or gone is made anew from the source. Data without a file are the user's
-    Datasets, which are made again here. Raises UserError where the source has other data by now.
+    A file that is damaged or missing is written again from the source. Streamed data have no file:
+    the user's function is called for its Datasets. Raises UserError if the source has changed since
+    `info` was made.
     """
     if info.file is None:
         from lrsearch.data.own import datasets_of
 
-        found = [StreamedPart(dataset) for dataset in datasets_of(spec)]
-        return Parts(found[0], found[1], found[2] if len(found) > 2 else None)
+        streamed = [StreamedPart(dataset) for dataset in datasets_of(spec)]
+        return Parts(streamed[0], streamed[1], streamed[2] if len(streamed) > 2 else None)
     try:
         tensors = load_tensors(info.file, info.fingerprint)
     except DamagedCache as error:
-        tensors = _read_anew(spec, info, str(error))
+        tensors = _read_again(spec, info, str(error))
     parts = {
         name: TensorPart(tensors[f"{name}_x"], tensors[f"{name}_y"])
         for name in ("train", "validation", "test")
@@ -85,14 +86,15 @@ def open_parts(spec: DataSpec, info: DataInfo) -> Parts:
     return Parts(parts["train"], parts["validation"], parts.get("test"))
 
 
-def _read_anew(spec: DataSpec, info: DataInfo, why: str) -> dict[str, torch.Tensor]:
+def _read_again(spec: DataSpec, info: DataInfo, why: str) -> dict[str, torch.Tensor]:
+    """The tensors from the source; `why` says what is wrong with the cache file, for messages."""
     again = prepare(spec, anew=True)
     if again.file is None or again.fingerprint != info.fingerprint:
         raise UserError(
-            f"{why}, and the source has other data by now ({again.name}, "
-            f"{again.fingerprint[:12]}, not {info.fingerprint[:12]}): nothing is mixed"
+            f"{why}, and the source has changed ({again.name}, {again.fingerprint[:12]}, not "
+            f"{info.fingerprint[:12]}): one study is not trained on two data sets"
         )
     try:
         return load_tensors(again.file, again.fingerprint)
     except DamagedCache as error:
-        raise UserError(f"{error} though just written: look after the disk") from None
+        raise UserError(f"{error} though just written: check the disk") from None

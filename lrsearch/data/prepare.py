@@ -1,4 +1,4 @@
-"""Reads data once into a cache of plain tensors, and tells what they are."""
+"""Reading data once into the cache of tensors, and the facts about them (DataInfo)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _PARTS = ("train", "validation", "test")
 
 
 def prepare(spec: DataSpec, anew: bool = False) -> DataInfo:
-    """The data, read and split, or found in the cache; torch stays unimported on a hit.
+    """Read and split the data into the cache, or find them there; torch is not imported on a hit.
 
-    `anew` reads them though they are in the cache: what is there is checked, and made whole.
-    Raises UserError, saying which files go where, when they cannot be had and nothing stands in.
+    `anew` reads the source although the data are in the cache, and repairs a damaged cache file.
+
+    Raises UserError with the files to download by hand if a download fails without a fallback.
     """
     check_folder(spec.cache_folder)
     if spec.target is not None:
@@ -47,17 +48,17 @@ def prepare(spec: DataSpec, anew: bool = False) -> DataInfo:
         tensors = _read(spec)
     except DownloadFailed as error:
         return _fall_back(spec, str(error), anew)
-    # The name is made anew: reading may have put raw files where none were.
+    # Computed again: reading may have added raw files, which the name of the sidecar depends on.
     return _store(spec, tensors, _sidecar(spec))
 
 
 def prepared(spec: DataSpec) -> DataInfo | None:
-    """What `prepare` would find in the cache; None where it would have to read or download."""
+    """The facts about data in the cache; None if `prepare` would have to read or download them."""
     return None if spec.target is not None else _cached(spec)
 
 
 def _sidecar(spec: DataSpec) -> Path:
-    """Its name changes when the cache would: with the settings and with the raw files."""
+    """The JSON file of facts, whose name is a hash of the settings and the state of raw files."""
     parts = [_VERSION, spec.name, dict(spec.arguments), spec.validation, spec.split_seed]
     files = SOURCES[spec.name].files
     if files is not None:
@@ -68,11 +69,11 @@ def _sidecar(spec: DataSpec) -> Path:
 
 def _cached(spec: DataSpec) -> DataInfo | None:
     sidecar = _sidecar(spec)
-    if not sidecar.is_file():  # nor is a pipe or a device ever read
+    if not sidecar.is_file():  # missing, or a pipe or device, of which reading might never end
         return None
     try:
         info = DataInfo.from_json(json.loads(sidecar.read_text()))
-        # The folder may have been moved, and nothing outside of it is meant.
+        # The path in the sidecar is not used: the folder may have been moved since.
         file = _file(spec, info.fingerprint)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -80,7 +81,7 @@ def _cached(spec: DataSpec) -> DataInfo | None:
 
 
 def _file(spec: DataSpec, fingerprint: str) -> Path:
-    """The cache file of data."""
+    """The cache file of the tensors with this fingerprint."""
     return spec.cache_folder / f"{spec.name}-{fingerprint[:16]}.pt"
 
 
@@ -108,9 +109,9 @@ def _read(spec: DataSpec) -> Tensors:
 
 
 def validation_size(wanted: float, n: int) -> int:
-    """Samples of the validation part: `wanted` of them, or that share of `n` when below 1.
+    """Number of samples of the validation part: `wanted`, or the share `wanted` of `n` below 1.
 
-    Raises UserError if nothing would be left to train on.
+    Raises UserError if one of the two parts would be empty.
     """
     size = round(n * wanted) if wanted < 1 else round(wanted)
     if not 0 < size < n:
@@ -120,7 +121,7 @@ def validation_size(wanted: float, n: int) -> int:
 
 def _fall_back(spec: DataSpec, reason: str, anew: bool) -> DataInfo:
     source = SOURCES[spec.name]
-    assert source.files is not None, "only what has raw files can be missing"
+    assert source.files is not None, "only data with raw files are downloaded"
     if spec.fallback is None:
         raise UserError(missing_files(spec.name, source.files, spec.root_folder, reason))
     other = prepare(fallback_spec(spec), anew)
@@ -128,7 +129,7 @@ def _fall_back(spec: DataSpec, reason: str, anew: bool) -> DataInfo:
 
 
 def fallback_spec(spec: DataSpec) -> DataSpec:
-    """The data that stand in, in the shape of those that were wanted."""
+    """The fallback data, with the image size and channels of the data that were asked for."""
     source = SOURCES[spec.name]
     shape = {"size": source.size, "channels": source.channels}
     return dataclasses.replace(
@@ -144,14 +145,17 @@ def _prepare_own(spec: DataSpec) -> DataInfo:
         return _streamed(spec)
     if spec.fingerprint is not None:
         raise UserError(
-            "data.fingerprint names data that are streamed; these are read into memory, where "
-            "their content says what they are: leave it out, or say data.in_memory=never"
+            "data.fingerprint is for streamed data; these are read into memory, and their "
+            "fingerprint is computed from their content: leave it out, or set data.in_memory=never"
         )
     return _store(spec, tensors, None)
 
 
 def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
-    """Writes the cache, whole or not at all; two processes may do it at once."""
+    """Write the tensors to the cache and their facts to the sidecar, if any; return the facts.
+
+    Two processes may do it at once. Raises UserError if the cache cannot be written.
+    """
     tensors = {name: tensor.contiguous() for name, tensor in sorted(tensors.items())}
     fingerprint = fingerprint_of(tensors)
     file = _file(spec, fingerprint)
@@ -162,7 +166,7 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         fallback_reason=None,
         fingerprint=fingerprint,
         input_shape=tuple(tensors["train_x"].shape[1:]),
-        n_classes=_classes([one for name, one in tensors.items() if name.endswith("_y")]),
+        n_classes=_classes([tensor for name, tensor in tensors.items() if name.endswith("_y")]),
         n_targets=_targets(tensors["train_y"]),
         n_train=len(tensors["train_x"]),
         n_validation=len(tensors["validation_x"]),
@@ -179,7 +183,7 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
 
 
 def _streamed(spec: DataSpec) -> DataInfo:
-    """What is known of Datasets that are not read as a whole: from evenly spaced items."""
+    """The facts about streamed Datasets, from evenly spaced items."""
     import torch
 
     from lrsearch.data.own import as_targets, check_alike, datasets_of, stacked
@@ -192,28 +196,32 @@ def _streamed(spec: DataSpec) -> DataInfo:
         chosen = sorted({k * length // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
         x, y = stacked(dataset, chosen, name)
         tensors[f"{name}_x"], tensors[f"{name}_y"] = x, as_targets(y)
-        # A Dataset that draws from a generator of its own differs from reading to reading.
+        # Items drawn from a generator of the Dataset's own differ each time they are read, so
+        # their values are left out of the fingerprint.
         again = stacked(dataset, chosen, name)
-        changing += [f"{name}_{key}" for key, one, other in zip("xy", (x, y), again, strict=True)
-                     if not _same_bytes(one, other)]  # fmt: skip
+        changing += [
+            f"{name}_{key}"
+            for key, first, second in zip("xy", (x, y), again, strict=True)
+            if not _same_bytes(first, second)
+        ]
     check_alike(spec, tensors, looked_at=" that were looked at")
     classes = None
     if not are_numbers(tensors["train_y"]):
-        labels = [one for name, one in tensors.items() if name.endswith("_y")]
+        labels = [tensor for name, tensor in tensors.items() if name.endswith("_y")]
         classes = _classes_of(spec, datasets[0], labels)
-    known: Tensors = {"lengths": torch.tensor(lengths)}
+    identity: Tensors = {"lengths": torch.tensor(lengths)}
     for name, tensor in tensors.items():
         if spec.fingerprint is not None or name in changing:
-            known[f"{name} {tensor.dtype} {tuple(tensor.shape)}"] = torch.empty(0)
+            identity[f"{name} {tensor.dtype} {tuple(tensor.shape)}"] = torch.empty(0)
         else:
-            known[name] = tensor
+            identity[name] = tensor
     if spec.fingerprint is not None:
-        known[f"named {spec.fingerprint}"] = torch.empty(0)
+        identity[f"named {spec.fingerprint}"] = torch.empty(0)
     return DataInfo(
         name=spec.name,
         wanted=spec.name,
         fallback_reason=None,
-        fingerprint=fingerprint_of(known),
+        fingerprint=fingerprint_of(identity),
         input_shape=tuple(tensors["train_x"].shape[1:]),
         n_classes=classes,
         n_targets=_targets(tensors["train_y"]),
@@ -225,13 +233,16 @@ def _streamed(spec: DataSpec) -> DataInfo:
     )
 
 
-def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
+def _same_bytes(first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether two tensors are equal to the last bit; NaN equals itself."""
-    return fingerprint_of({"": one}) == fingerprint_of({"": other})
+    return fingerprint_of({"": first}) == fingerprint_of({"": second})
 
 
 def _classes_of(spec: DataSpec, dataset: Any, labels: list[torch.Tensor]) -> int:
-    """How many classes a streamed Dataset has: what it says itself, else as the items show."""
+    """Number of classes of a streamed Dataset: declared by it, or else counted in its items.
+
+    Raises UserError if an item has a class beyond the declared number.
+    """
     seen = _classes(labels) or 0
     declared = _declared_classes(dataset)
     if declared is not None and declared < seen:
@@ -243,7 +254,10 @@ def _classes_of(spec: DataSpec, dataset: Any, labels: list[torch.Tensor]) -> int
 
 
 def _declared_classes(dataset: Any) -> int | None:
-    """A streamed Dataset's own word on its classes; a few items may not show all of them."""
+    """The number of classes that a Dataset declares; None without a declaration.
+
+    It comes from `n_classes`, `classes`, `targets` or the targets of a TensorDataset.
+    """
     if hasattr(dataset, "n_classes"):
         return int(dataset.n_classes)
     if hasattr(dataset, "classes"):
@@ -256,6 +270,7 @@ def _declared_classes(dataset: Any) -> int | None:
 
 
 def _classes(targets: list[torch.Tensor]) -> int | None:
+    """Number of classes among the targets of all parts; None if they are numbers."""
     if any(are_numbers(target) for target in targets):
         return None
     if all(_is_one_hot(target) for target in targets):
@@ -264,11 +279,12 @@ def _classes(targets: list[torch.Tensor]) -> int | None:
 
 
 def _is_one_hot(targets: torch.Tensor) -> bool:
-    """Whether they are N×C whole numbers, all 0 but a single 1 for each sample."""
+    """Whether targets are of shape N×C with one 1 for each sample and 0 elsewhere."""
     if targets.dim() != 2 or targets.shape[1] < 2:
         return False
     return bool((targets.min() >= 0) & (targets.max() == 1) & (targets.sum(1) == 1).all())
 
 
 def _targets(y: torch.Tensor) -> int:
+    """How many numbers are predicted for each sample; 1 for classes."""
     return int(y[0].numel()) if are_numbers(y) else 1

@@ -1,4 +1,4 @@
-"""Raw files: read where they lie, unpacked aside from the root, or downloaded."""
+"""Raw files of a data set: read in place, unpacked under the cache folder, or downloaded."""
 
 from __future__ import annotations
 
@@ -32,40 +32,43 @@ DOWNLOAD_TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as dead."""
 
 DOWNLOAD_ERRORS = (OSError, RuntimeError, http.client.HTTPException)
-"""What a failing download raises: no network, a refusal, a wrong checksum."""
+"""Errors of a failed download: no network, an HTTP error status, a wrong checksum."""
 
 UNPACK_ERRORS = (
     OSError, EOFError, RuntimeError, tarfile.TarError, zlib.error,
     AssertionError, ValueError, TypeError, KeyError,
 )  # fmt: skip
-"""What a cut-off or damaged archive raises, when unpacked or read by torchvision."""
+"""Errors of a truncated or damaged archive when it is unpacked, or read by torchvision."""
 
 
 class DownloadFailed(LrsearchError):
-    """The raw files are not there and cannot be had; the message says why."""
+    """The raw files are missing and cannot be downloaded; the message gives the reason."""
 
 
 def raw_files(files: RawFiles, root: Path, cache: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of every raw file at hand: what a cache key depends on."""
+    """Path, size in bytes and modification time in ns of every existing raw file, for a cache key.
+
+    Paths are relative to the root that holds the file.
+    """
     paths = [f"{files.folder}/{name}" for name in files.unpacked]
     paths += [f"{files.archive_folder}/{name}" for name in files.archives]
-    found = []
-    for folder in _places(files, root, cache):
+    present = []
+    for folder in _roots(files, root, cache):
         for path in paths:
             with contextlib.suppress(OSError):
                 state = (folder / path).stat()
-                found.append((path, state.st_size, state.st_mtime_ns))
-    return found
+                present.append((path, state.st_size, state.st_mtime_ns))
+    return present
 
 
 def read_raw(name: str, source: Source, root: Path, cache: Path) -> tuple[torch.Tensor, ...]:
-    """The tensors of a source that has files, as its function returns them.
+    """The tensors (pool_x, pool_y, test_x, test_y) of a source with raw files.
 
-    Files are read in place where they are unpacked. Archives are unpacked under `cache`, so that
-    `root` stays as it is. Otherwise torchvision downloads into `root`, or under `cache` when
-    `root` cannot be written to.
+    Unpacked files are read in place. Archives are unpacked under `cache`, so that `root` stays as
+    it is. Otherwise torchvision downloads into `root`, or under `cache` if `root` is not writable.
 
-    Raises DownloadFailed, and UserError when unpacked files in place are damaged.
+    Raises DownloadFailed if the files cannot be downloaded, and UserError if unpacked files in
+    `root` are damaged or the cache cannot be written.
     """
     files = source.files
     assert files is not None, "only sources with files are read from files"
@@ -73,8 +76,11 @@ def read_raw(name: str, source: Source, root: Path, cache: Path) -> tuple[torch.
     return tensors if tensors is not None else _download(name, source, files, root, cache)
 
 
-def _places(files: RawFiles, root: Path, cache: Path) -> tuple[Path, Path]:
-    """Where unpacked files may lie: in `root`, or in a folder of the cache for just this root."""
+def _roots(files: RawFiles, root: Path, cache: Path) -> tuple[Path, Path]:
+    """The roots that may hold unpacked files: `root`, and a folder of the cache.
+
+    That folder is named after `root` and the state of its archives.
+    """
     parts = [str(root)]
     for name in files.archives:
         with contextlib.suppress(OSError):
@@ -87,9 +93,9 @@ def _places(files: RawFiles, root: Path, cache: Path) -> tuple[Path, Path]:
 def _read_present(
     source: Source, files: RawFiles, root: Path, cache: Path
 ) -> tuple[torch.Tensor, ...] | None:
-    """The tensors from files that are at hand; None when files are missing."""
-    places = _places(files, root, cache)
-    for folder in places:
+    """The tensors from files on this machine; None if files are missing or archives damaged."""
+    roots = _roots(files, root, cache)
+    for folder in roots:
         if _is_unpacked(files, folder):
             try:
                 return source.read(str(folder), download=False)
@@ -99,19 +105,19 @@ def _read_present(
                     raise UserError(
                         f"the files in {where} are damaged ({error}); delete them"
                     ) from error
-                _log.warning("the files in %s are damaged (%s): they are made anew", where, error)
+                _log.warning("the files in %s are damaged (%s): made again", where, error)
                 shutil.rmtree(folder, ignore_errors=True)
-    for folder in places:
+    for folder in roots:
         try:
-            return _read_archives(source, files, folder, places[1])
-        except UNPACK_ERRORS as error:  # a cut-off archive: download it again
+            return _read_archives(source, files, folder, roots[1])
+        except UNPACK_ERRORS as error:  # a truncated archive: the caller downloads it again
             if is_without_room(error):
-                raise unwritable(places[1], error) from None
+                raise unwritable(roots[1], error) from None
     return None
 
 
 def _is_unpacked(files: RawFiles, root: Path) -> bool:
-    """Whether all unpacked files are there in full; one of another size was cut off."""
+    """Whether all unpacked files exist in their full size."""
     for name, size in files.unpacked.items():
         path = root / files.folder / name
         if not path.is_file() or size not in (None, path.stat().st_size):
@@ -122,7 +128,7 @@ def _is_unpacked(files: RawFiles, root: Path) -> bool:
 def _read_archives(
     source: Source, files: RawFiles, root: Path, kept: Path
 ) -> tuple[torch.Tensor, ...]:
-    """The tensors from archives, unpacked below `kept`; raises one of UNPACK_ERRORS."""
+    """The tensors from archives, which are unpacked under `kept`; raises one of UNPACK_ERRORS."""
     archives = [root / files.archive_folder / name for name in files.archives]
     for archive in archives:
         if not archive.is_file():
@@ -130,24 +136,24 @@ def _read_archives(
     from torchvision.datasets.utils import extract_archive
 
     make_folder(kept)
-    with tempfile.TemporaryDirectory(prefix="unpack-", dir=kept) as passing:
-        to = Path(passing, files.archive_folder)
-        to.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="unpack-", dir=kept) as temporary:
+        target = Path(temporary, files.archive_folder)
+        target.mkdir(parents=True, exist_ok=True)
         for archive in archives:
-            extract_archive(str(archive), str(to))
-        if not _is_unpacked(files, Path(passing)):
+            extract_archive(str(archive), str(target))
+        if not _is_unpacked(files, Path(temporary)):
             raise EOFError(f"the archives in {root / files.archive_folder} are not complete")
-        tensors = source.read(passing, download=False)
+        tensors = source.read(temporary, download=False)
         top = Path(files.folder).parts[0]
-        # Whole or not at all; if it is there, another process was first.
+        # Renaming is atomic; it fails if another process has already put the folder there.
         with contextlib.suppress(OSError):
-            Path(passing, top).rename(kept / top)
+            Path(temporary, top).rename(kept / top)
     return tensors
 
 
 def unpacked_root(files: RawFiles, root: Path, cache: Path) -> Path:
-    """The root below which the unpacked files are: `root`, or a folder of the cache."""
-    for folder in _places(files, root, cache):
+    """The folder that holds the unpacked files: a folder of the cache, or `root` by default."""
+    for folder in _roots(files, root, cache):
         if _is_unpacked(files, folder):
             return folder
     return root
@@ -156,7 +162,10 @@ def unpacked_root(files: RawFiles, root: Path, cache: Path) -> Path:
 def _download(
     name: str, source: Source, files: RawFiles, root: Path, cache: Path
 ) -> tuple[torch.Tensor, ...]:
-    """Download through torchvision, which checks the files and keeps those that are complete."""
+    """Download through torchvision, which checks the files and keeps those that are complete.
+
+    Raises DownloadFailed, or UserError if the disk is full or read-only.
+    """
     from filelock import FileLock
 
     make_folder(cache)
@@ -166,34 +175,34 @@ def _download(
             return tensors
         folder = root
         if not _is_writable(root / files.archive_folder):
-            folder = _places(files, root, cache)[1]
+            folder = _roots(files, root, cache)[1]
         print(f"downloading {name} into {folder}", file=sys.stderr)
         try:
             with (
-                removed_if_empty(folder / files.archive_folder),  # what has come so far stays
+                removed_if_empty(folder / files.archive_folder),  # complete files stay
                 socket_timeout(DOWNLOAD_TIMEOUT),
                 # torchvision draws a progress bar for each file
                 contextlib.redirect_stderr(io.StringIO()),
             ):
                 return source.read(str(folder), download=True)
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
-            if is_without_room(error):  # not to be taken for a network that is down
+            if is_without_room(error):  # a full disk is not a failed download
                 raise unwritable(folder, error) from None
             raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in `folder`, which need not exist yet."""
+    """Whether files can be created in `folder`, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    # The mode counts even for the superuser, who could write anyway: read-only is meant.
-    marked = folder.is_dir() and folder.stat().st_mode & 0o222
-    return bool(marked) and os.access(folder, os.W_OK | os.X_OK)
+    # A folder without write permission is left alone even by root, who could write to it anyway.
+    has_write_bit = folder.is_dir() and folder.stat().st_mode & 0o222
+    return bool(has_write_bit) and os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextlib.contextmanager
 def socket_timeout(seconds: float) -> Iterator[None]:
-    """New connections give up after `seconds` without a byte, while this is open."""
+    """Set the default timeout of new connections to `seconds` without a byte, in this block."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -203,7 +212,7 @@ def socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def missing_files(name: str, files: RawFiles, root: Path, reason: str) -> str:
-    """The message for the user when nothing stands in for a failed download."""
+    """The error message for a failed download without a fallback."""
     archives = "\n".join(f"    {archive}" for archive in files.archives)
     return (
         f"the data {name} are not in {root} and could not be downloaded: {reason}\n"

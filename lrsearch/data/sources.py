@@ -1,8 +1,8 @@
 """The data sets. To add one: a function here, an entry in SOURCES, a YAML in conf/data.
 
-The functions from `mnist` to `normalise` are pasted, as they stand, into exported scripts: each is
-short, complete in itself and uses nothing of lrsearch. They return (pool_x, pool_y, test_x,
-test_y); the pool is what is split into training and validation part.
+The functions from `mnist` to `normalise` are copied unchanged into exported scripts, so each is
+short, self-contained and uses nothing else of lrsearch. Those of data sets return (pool_x, pool_y,
+test_x, test_y); the pool is later split into training and validation part.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def linear(
 def split(
     x: torch.Tensor, y: torch.Tensor, n_validation: int, seed: int
 ) -> tuple[torch.Tensor, ...]:
-    """(train_x, train_y, validation_x, validation_y), the same for the same seed."""
+    """Split samples at random into (train_x, train_y, validation_x, validation_y), by a seed."""
     import torch
 
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
@@ -88,10 +88,10 @@ def split(
 
 
 def normalise(train: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    """Images as float32, every channel with mean 0 and standard deviation 1 over `train`."""
+    """Images as float32; each channel has mean 0 and standard deviation 1 over `train`."""
     import torch
 
-    # Sums of bytes are exact in float64, so that every machine finds the same numbers.
+    # Sums of bytes are exact in float64, so that all machines compute the same numbers.
     channels = [channel.double() for channel in train.unbind(1)]
     mean = torch.stack([channel.mean() for channel in channels])
     square = torch.stack([channel.square().mean() for channel in channels])
@@ -107,9 +107,9 @@ class RawFiles:
 
     folder: str
     unpacked: Mapping[str, int | None]
-    """File name to size in bytes; None: torchvision checks the content itself."""
+    """Size in bytes by file name; None for files whose content torchvision checks itself."""
     archive_folder: str
-    """Where the archives are, and where they are unpacked."""
+    """The folder of the archives, into which they are unpacked."""
     archives: tuple[str, ...]
 
 
@@ -118,17 +118,18 @@ class Source(Component):
     """A data set: a function that returns its tensors."""
 
     validation: int | float = 0.1
-    """Size of the validation part unless the user says otherwise."""
+    """Default size of the validation part: number of samples (int) or share of the pool (float)."""
     images: bool = False
-    """Whether the inputs are images (N x C x H x W) and are normalised."""
+    """Whether the inputs are images (N x C x H x W), which are normalised per channel."""
     files: RawFiles | None = None
-    """None: needs no files; the function takes only the parameters."""
+    """The raw files, read by `load(root, download)`; None for data that are generated."""
     size: int | None = None
+    """Height and width in pixels, which a fallback takes on."""
     channels: int | None = None
-    """The shape that a fallback has to take on."""
+    """Number of channels, which a fallback takes on."""
 
     def read(self, *arguments: Any, **named: Any) -> tuple[torch.Tensor, ...]:
-        """Its tensors: (pool_x, pool_y, test_x, test_y)."""
+        """Call the function of the data set for (pool_x, pool_y, test_x, test_y)."""
         tensors: tuple[torch.Tensor, ...] = self.load()(*arguments, **named)
         return tensors
 
@@ -212,4 +213,4 @@ SOURCES = Registry(
 )
 
 FALLBACKS = ("digits",)
-"""Sources that need no download and take on any size and number of channels."""
+"""Sources that need no download and can have any image size and number of channels."""

@@ -1,4 +1,4 @@
-"""What data are wanted (DataSpec), and what was found (DataInfo)."""
+"""The data that a configuration asks for (DataSpec), and the data that were read (DataInfo)."""
 
 from __future__ import annotations
 
@@ -16,38 +16,42 @@ DEFAULT_CACHE = Path("~/.cache/lrsearch")
 
 @dataclass(frozen=True)
 class DataSpec:
-    """The data that a sweep trains on, as asked for."""
+    """The data that a configuration asks for."""
 
     name: str
-    """A name of the registry `SOURCES`, or the dotted target."""
+    """A name of the registry `SOURCES`, or the dotted path of the user's function."""
     target: str | None = None
-    """Dotted path of the user's function ("mypkg.load"); None: `name` is of the registry."""
+    """Dotted path of the user's function, such as "mypkg.load"; None for data of the registry."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the target, or of the function of the registry (linear: n=1000, noise=0.2)."""
+    """Arguments of the function, such as n=1000 and noise=0.2 for `linear`."""
     root: Path = Path("data")
-    """Where raw files are, or are downloaded to."""
+    """Folder of the raw files, into which they are downloaded."""
     cache: Path = DEFAULT_CACHE
     """Folder of the cache of tensors."""
     validation: int | float | None = None
-    """Samples (int) or share (float) of the training part; None: the default of the source."""
+    """Validation part of the pool: number of samples (int) or share (float); None is the default of
+    the source."""
     split_seed: Annotated[int, Ge(0)] = 0
+    """Seed of the split of the pool into training and validation part."""
     fallback: str | None = None
-    """What stands in when the download fails: "digits", or None for an error."""
+    """The data used instead if the download fails: "digits", or None for an error."""
     in_memory: Literal["auto", "always", "never"] = "auto"
-    """Whether the user's torch Datasets are read into memory, once, or streamed."""
+    """Whether the user's torch Datasets are read into memory once, or streamed in each epoch."""
     fingerprint: str | None = None
-    """Name of the data, for the user's streamed Datasets: in place of what their items say."""
+    """Identity of the user's streamed Datasets; None computes it from a sample of their items."""
     crop: Annotated[int, Ge(0)] = 0
-    """Augmentation, done by the training loop: pad by so many pixels and crop at random."""
+    """Augmentation: width in pixels of the zero padding before a random crop; 0 is no crop."""
     flip: bool = False
-    """Augmentation, done by the training loop: mirror left and right at random."""
+    """Augmentation: mirror half of the images left to right, at random."""
 
     def with_arguments(self, tuned: Mapping[str, Any]) -> DataSpec:
-        """The same with tuned arguments: of the function, else fields of this class.
+        """A copy with tuned values: each is an argument of the user's function, or else a field.
 
-        Raises UserError when the user's function cannot be imported.
+        A value that is neither is an argument of the data set's function.
+
+        Raises UserError if the user's function cannot be imported.
         """
-        names = {one.name for one in fields(self)} & tuned.keys()
+        names = {field.name for field in fields(self)} & tuned.keys()
         if names and self.target is not None:
             names -= {*Signature.of(load_target(self.target, "data")).named}
         changed = {name: value for name, value in tuned.items() if name in names}
@@ -67,43 +71,43 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """The data that a sweep trains on, as found. Small; survives a round trip through JSON."""
+    """Facts about the data that were read, without the data; convertible to JSON and back."""
 
     name: str
-    """What the data are; differs from `wanted` when the fallback stands in."""
+    """Name of the data that were read; differs from `wanted` where the fallback was used."""
     fingerprint: str
     """sha256 of the bytes, shapes and types of all parts (streamed data: of a sample of them)."""
     input_shape: tuple[int, ...]
     """Shape of one sample: (channels, height, width) for images."""
     n_classes: int | None
-    """None: the targets are numbers (regression)."""
+    """Number of classes; None for regression, whose targets are numbers."""
     n_train: int
     n_validation: int
     n_test: int
     fallback_reason: str | None
-    """Why the fallback stands in; None when it does not."""
+    """Why the fallback was used; None where it was not."""
     wanted: str
-    """`DataSpec.name`."""
+    """Name of the data that were asked for: `DataSpec.name`."""
     file: Path | None
-    """The cache file; None when the data are streamed."""
+    """The cache file; None for streamed data."""
     n_targets: int = 1
-    """Regression: numbers to predict for a sample."""
+    """Regression: how many numbers are predicted for each sample."""
     inputs_are: str = "floating-point numbers"
-    """What the inputs are, whatever their precision: `kind_of` says."""
+    """Kind of the inputs, as `lrsearch.data.values.kind_of` names it."""
 
     @property
     def n_outputs(self) -> int:
-        """How many outputs a model of these data has: the classes, or the numbers to predict."""
+        """Number of outputs of a model for these data: classes, or numbers to predict."""
         return self.n_classes or self.n_targets
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` reads them back."""
+        """The facts as plain values, which `from_json` reads."""
         changed = {"file": str(self.file) if self.file else None}
         return asdict(self) | changed | {"input_shape": list(self.input_shape)}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> DataInfo:
-        """The inverse of `to_json`. Raises KeyError or TypeError on anything else."""
+        """Read the output of `to_json`. Raises KeyError or TypeError for anything else."""
         file = plain["file"]
         changed = {"input_shape": tuple(plain["input_shape"]), "file": Path(file) if file else None}
         return cls(**{**plain, **changed})

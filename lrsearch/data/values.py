@@ -1,4 +1,4 @@
-"""What inputs and targets may be, and the tensors that they are kept as."""
+"""Inputs and targets of samples: the types that are accepted, and their conversion to tensors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     import torch
 
 _CHUNK = 1 << 24
-"""Numbers that are looked at at a time."""
+"""Numbers that are checked at a time, which bounds the memory that a check needs."""
 
 
 def as_tensor(value: Any) -> torch.Tensor:
-    """A tensor, an array or a number as a tensor on the CPU, in the type that it has.
+    """Convert a tensor, array or number to a tensor on the CPU of the same type.
 
-    Two groups of types are widened, because torch can do little with them: unsigned integers of
-    more than a byte become int64, floating-point numbers of one byte float32.
+    Types that few functions of torch support are widened: unsigned integers of more than one byte
+    to int64, floating-point numbers of one byte to float32.
     """
     import numpy
     import torch
@@ -33,9 +33,10 @@ def as_tensor(value: Any) -> torch.Tensor:
 
 
 def checked_tensor(value: Any) -> torch.Tensor:
-    """`as_tensor` of what can be a tensor.
+    """Convert a value by `as_tensor`, after checking that it can be converted.
 
-    Raises UserError with a predicate that says what to do ("are sparse: ...") for the rest.
+    Raises UserError otherwise; the message is a predicate with advice, such as "are sparse: return
+    x.to_dense()", to which the caller adds the subject.
     """
     import torch
 
@@ -53,7 +54,7 @@ def checked_tensor(value: Any) -> torch.Tensor:
 
 
 def _problem(value: Any) -> str | None:
-    """What is wrong with a value by its type, and what to do about it."""
+    """Why a value of this type cannot be a tensor, and what to do about it; None if it can."""
     import numpy
     import torch
 
@@ -74,9 +75,9 @@ def _problem(value: Any) -> str | None:
             f"are of the type {value.dtype}, not numbers: encode text as numbers (token ids, "
             f"classes), bring rows of different lengths to one"
         )
-    if hasattr(value, "toarray"):  # of SciPy
+    if hasattr(value, "toarray"):  # a sparse array of SciPy
         return f"are sparse: return x.toarray(), or, {dense}"
-    if hasattr(value, "to_numpy"):  # of pandas, or alike
+    if hasattr(value, "to_numpy"):  # of pandas or a similar package
         return f"are a {type(value).__name__}: return x.to_numpy()"
     if isinstance(value, (str, bytes)):
         return "are text: encode it as numbers (token ids, classes)"
@@ -84,12 +85,12 @@ def _problem(value: Any) -> str | None:
 
 
 def are_numbers(y: torch.Tensor) -> bool:
-    """Whether targets are numbers to predict; others are classes."""
+    """Whether targets are numbers to predict (floating-point or complex), not class indices."""
     return y.is_floating_point() or y.is_complex()
 
 
 def kind_of(tensor: torch.Tensor) -> str:
-    """What the values of a tensor are, whatever their precision."""
+    """The kind of numbers in a tensor, whatever their precision: "complex numbers" and so on."""
     import torch
 
     if tensor.is_complex():
@@ -100,7 +101,7 @@ def kind_of(tensor: torch.Tensor) -> str:
 
 
 def not_finite(tensor: torch.Tensor) -> tuple[int, int] | None:
-    """How many samples hold a NaN or an infinity, and the index of the first; None: none does."""
+    """The number of samples with a NaN or an infinity and the index of the first; None without."""
     import torch
 
     if not are_numbers(tensor):

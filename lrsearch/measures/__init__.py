@@ -17,11 +17,11 @@ class Measure(Component):
     """A loss or a metric: a function of (outputs, targets)."""
 
     of: Literal["classes", "numbers", "both"] = "numbers"
-    """The targets that it is of. What takes both has the classes' probabilities as numbers."""
+    """The kind of targets it accepts; with "both", numbers are the probabilities of the classes."""
     fit: str = "numbers"
-    """The function of `measures.shapes` that puts the shapes right."""
+    """Name of the function of `measures.shapes` that reshapes outputs and targets for it."""
     mode: Mode = "min"
-    """Whether less or more of it is better."""
+    """Whether lower values ("min") or higher ones ("max") are better."""
 
 
 _CLASSES: dict[str, Any] = {"of": "classes", "fit": "class_indices", "mode": "max"}
@@ -85,7 +85,7 @@ METRICS = Registry(
 
 
 def mode_of(name: str) -> Mode | None:
-    """The mode of a value such as `val_loss` or `val_accuracy`; None where its name says none."""
+    """The mode of a value such as `val_loss` or `val_accuracy`; None if its name is not known."""
     if name.endswith("loss"):
         return "min"
     measured = name.removeprefix("val_")
@@ -95,14 +95,14 @@ def mode_of(name: str) -> Mode | None:
 
 
 def loss_target(loss: ComponentConfig | None, classes: int | None) -> ComponentConfig:
-    """The loss that is meant: by default cross-entropy for classes, squared error for numbers."""
+    """The given loss, or the default: cross-entropy for classes, squared error for numbers."""
     return loss or ComponentConfig("mse" if classes is None else "cross_entropy")
 
 
 def metric_targets(
     metrics: Mapping[str, ComponentConfig] | None, classes: int | None
 ) -> dict[str, ComponentConfig]:
-    """The metrics that are meant: by default accuracy for classes, none for numbers."""
+    """The given metrics by name, or the default: accuracy for classes, none for numbers."""
     if metrics is None:
         return {} if classes is None else {"accuracy": ComponentConfig("accuracy")}
     return dict(metrics)
@@ -111,9 +111,9 @@ def metric_targets(
 def misfit(
     target: ComponentConfig, registry: Mapping[str, Measure], classes: int | None, numbers: int
 ) -> str | None:
-    """Why a loss or metric by name says nothing of such targets; None where it does.
+    """Why a loss or metric of the catalogue does not fit such targets; None if it does.
 
-    `classes` is None where the targets are numbers, `numbers` of them for a sample.
+    `classes` is the number of classes, or None for targets of `numbers` numbers for each sample.
     """
     if target.own:
         return None

@@ -1,4 +1,4 @@
-"""Makes functions of (outputs, targets) out of losses and metrics."""
+"""Build losses and metrics of a configuration as functions of (outputs, targets)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def build(target: ComponentConfig, registry: Mapping[str, Measure], what: str) -> MeasureFunction:
-    """The measure as a function of (outputs, targets).
+    """The loss or metric as a function of (outputs, targets).
 
-    One by name first puts the shapes right; the user's own gets what there is. A class of
-    the user's, such as `torch.nn.MSELoss`, is instantiated with its arguments. Raises UserError,
-    beginning with `what`, when it cannot be imported or does not take its arguments.
+    One of the catalogue reshapes outputs and targets as it needs them; the user's own gets them
+    unchanged. A class of the user's, such as `torch.nn.MSELoss`, is instantiated with its
+    arguments. Raises UserError, beginning with the configuration key `what`, if it cannot be
+    imported or does not take its arguments.
     """
     function = load_target(target.target or registry[target.name].path, what)
     if inspect.isclass(function):
@@ -40,23 +41,23 @@ def build(target: ComponentConfig, registry: Mapping[str, Measure], what: str) -
 
 
 def fit_of(measure: Measure) -> Fit:
-    """How a measure by name has outputs and targets put right."""
+    """The function that reshapes outputs and targets for a measure of the catalogue."""
     fit: Fit = getattr(shapes, measure.fit)
     return fit
 
 
 class Fitted:
-    """A measure of the catalogue, on outputs and targets of whatever shape means the same."""
+    """A measure of the catalogue, for outputs and targets of every shape that fits."""
 
     def __init__(
         self, function: Callable[..., Any], fit: Fit, arguments: Mapping[str, Any], what: str
     ) -> None:
-        """`what` is the key of the configuration, for messages."""
+        """Wrap `function`; `what` is its key in the configuration, for messages."""
         self._function, self._fit = function, fit
         self._arguments, self._what = dict(arguments), what
 
     def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Raises UserError, naming both shapes, where they do not fit."""
+        """Compute the mean over a batch. Raises UserError, naming both shapes, if they differ."""
         try:
             outputs, targets = self._fit(outputs, targets)
         except ValueError as error:

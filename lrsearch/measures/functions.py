@@ -1,4 +1,4 @@
-"""The metrics that are lrsearch's own functions."""
+"""Metrics that torch does not have, as functions of (outputs, targets)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Share of samples whose highest output is the target's class."""
+    """Share of samples whose highest output is the class: outputs N×C×…, targets N×…."""
     return (outputs.argmax(dim=1) == targets).float().mean()
 
 
 def top5_accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Share of samples whose class is among the five highest outputs."""
+    """Share of samples whose class is among the five highest outputs N×C; targets N."""
     best = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
     return (best == targets[:, None]).any(dim=1).float().mean()

@@ -1,7 +1,7 @@
-"""Outputs and targets put into the shapes that a loss or a metric means.
+"""Reshape outputs and targets as a loss or a metric needs them.
 
-The functions are pasted, as they stand, into exported scripts. They change shapes and types, never
-values, and raise ValueError, naming both shapes, for what does not fit.
+The functions are copied unchanged into exported scripts. They change shapes and types, never
+values, and raise ValueError, naming both shapes, if outputs and targets do not fit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def numbers(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both N×… and of one shape, for a loss that compares number with number."""
+    """Outputs and targets of one shape N×…, for a loss that compares numbers one by one."""
     if not targets.is_floating_point() and not targets.is_complex():
         targets = targets.to(outputs.dtype)
     if outputs.shape == targets.shape:
@@ -29,7 +29,10 @@ def numbers(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor,
 def class_targets(
     outputs: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Outputs N×C×… with class indices N×…, or with probabilities: floats shaped as the outputs."""
+    """Outputs N×C×… and either class indices N×… or class probabilities N×C×…, for cross-entropy.
+
+    Floating-point targets with the shape of the outputs are probabilities.
+    """
     if targets.is_floating_point() and outputs.dim() > 1 and alike(targets, outputs.shape):
         if outputs.shape[1] == 1:
             raise ValueError(
@@ -43,12 +46,12 @@ def class_targets(
 def class_indices(
     outputs: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Outputs N×C×… with class indices N×…, int64.
+    """Outputs N×C×… and class indices N×… of type int64.
 
-    Of one-hot targets and of probabilities, shaped as the outputs, the largest is the class. Floats
-    that are whole numbers are classes, too.
+    Targets with the shape of the outputs are one-hot or probabilities, and their largest entry is
+    the class. Floating-point targets that are whole numbers count as class indices.
     """
-    if outputs.dim() == 1 and len(targets) == 1:  # a batch of one that a model has squeezed
+    if outputs.dim() == 1 and len(targets) == 1:  # a batch of one sample, squeezed by the model
         outputs = outputs[None]
     elif outputs.dim() > 2 and targets.numel() == len(outputs):
         is_flat = outputs[0].numel() == max(outputs.shape[1:])
@@ -80,7 +83,7 @@ def class_indices(
 
 
 def alike(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether it has this shape, axes of length one apart; the batch stays the first axis."""
+    """Whether a tensor has this shape up to axes of length one; the first axis is the batch."""
     if tuple(tensor.shape) == tuple(shape):
         return True
     batch = tensor.shape[0] if tensor.dim() else 1

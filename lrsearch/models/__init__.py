@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model(Component):
-    """A model class; its parameters are known without importing torch."""
+    """A model class; its parameters are listed without importing torch."""
 
     images: bool = False
-    """Whether it takes images, channels × height × width, alone."""
+    """Whether it takes only images, channels × height × width."""
 
 
 _DROPOUT = Parameter("float", 0.0, 0.0, 1.0, help="share of values that are dropped")
@@ -59,17 +59,17 @@ MODELS = Registry(
 
 
 def model_class(config: ComponentConfig) -> Any:
-    """The class or function of a model."""
+    """The class or function of a model. Raises UserError if it cannot be imported."""
     return load_target(config.target or MODELS[config.name].path, "model")
 
 
 def build_model(config: ComponentConfig, arguments: Mapping[str, Any], info: DataInfo) -> nn.Module:
-    """A model for these data: what they determine is given where its signature asks for it.
+    """Build a model for these data, from `model_arguments` of the class of `config`.
 
-    `arguments` are those of `config` and the tuned ones.
+    `arguments` are those of `config` together with the tuned ones.
 
-    Raises UserError for arguments it does not take, for data it does not take, and for what is no
-    model.
+    Raises UserError if the class does not take the arguments or the data, or does not return a
+    torch.nn.Module.
     """
     from torch import nn
 
@@ -85,7 +85,7 @@ def build_model(config: ComponentConfig, arguments: Mapping[str, Any], info: Dat
 def check_model(
     cls: Any, config: ComponentConfig, arguments: Mapping[str, Any], info: DataInfo
 ) -> None:
-    """Raises UserError for arguments or data that the model does not take."""
+    """Raise UserError for arguments or data that the model does not take."""
     check_arguments(cls, arguments, "model", offered=_offered(info))
     name, own = config.name, config.own
     if not own and info.inputs_are == "complex numbers":
@@ -101,13 +101,17 @@ def check_model(
 
 
 def model_arguments(cls: Any, arguments: Mapping[str, Any], info: DataInfo) -> dict[str, Any]:
-    """All arguments: `input_shape`, `n_outputs` and `n_classes` from the data, then the given."""
+    """All arguments of a model: those that the data determine, overridden by `arguments`.
+
+    The data determine `input_shape`, `n_outputs` and `n_classes`; those in the signature are given.
+    """
     accepted = Signature.of(cls).named
-    known = {key: value for key, value in _offered(info).items() if key in accepted}
-    return {**known, **arguments}
+    from_data = {key: value for key, value in _offered(info).items() if key in accepted}
+    return {**from_data, **arguments}
 
 
 def _offered(info: DataInfo) -> dict[str, Any]:
+    """The arguments that the data determine, by name."""
     return {
         "input_shape": info.input_shape,
         "n_outputs": info.n_outputs,

@@ -10,7 +10,10 @@ from torch import nn
 
 
 class CNN(nn.Module):
-    """Three convolutions with batch norm, halving the image twice, then `head`."""
+    """Three convolutions with batch norm, two max-poolings, then the linear layer `head`.
+
+    The convolutions have `width`, 2 `width` and 4 `width` channels.
+    """
 
     def __init__(
         self, input_shape: Sequence[int], n_outputs: int, width: int = 32, dropout: float = 0.0
@@ -31,6 +34,6 @@ class CNN(nn.Module):
         self.head = nn.Linear(channels[-1], n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch N×C×H×W of any real type to N×n_outputs."""
+        """The outputs, N×n_outputs, for a batch N×C×H×W of any real type."""
         out: torch.Tensor = self.head(self.body(x.to(self.head.weight.dtype)))
         return out

@@ -11,9 +11,9 @@ from torch import nn
 
 
 class MLP(nn.Module):
-    """Flattens the input; ReLU layers of the widths in `hidden`, then `head`.
+    """A multi-layer perceptron on flattened inputs: ReLU layers, then the linear layer `head`.
 
-    `hidden=()` is a linear model.
+    `hidden` has the widths of the ReLU layers; `hidden=()` is a linear model.
     """
 
     def __init__(
@@ -34,6 +34,6 @@ class MLP(nn.Module):
         self.head = nn.Linear(widths[-1], n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch N×… of any real type to N×n_outputs."""
+        """The outputs, N×n_outputs, for a batch N×… of any real type."""
         out: torch.Tensor = self.head(self.body(x.to(self.head.weight.dtype)))
         return out

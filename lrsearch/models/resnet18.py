@@ -14,11 +14,12 @@ from lrsearch.errors import UserError
 
 
 class ResNet18(nn.Module):
-    """`body` is torchvision's network without its last layer, `head` a new last layer.
+    """ResNet-18: `body` is torchvision's network without its last layer, `head` a new linear layer.
 
-    `small_images` (by default for images below 64 pixels, without pretrained weights) takes a 3×3
-    stem without max-pooling. `weights` is a name of torchvision's (`IMAGENET1K_V1`) or the path of
-    a file with a state dict. Images with one channel are repeated to three.
+    `small_images` replaces the stem by a 3×3 convolution without max-pooling; by default it is on
+    for images below 64 pixels without pretrained weights. `weights` is one of torchvision's names
+    of weights (`IMAGENET1K_V1`) or the path of a file with a state dict. Images with one channel
+    are repeated to three.
     """
 
     def __init__(
@@ -47,17 +48,20 @@ class ResNet18(nn.Module):
         self.head = nn.Linear(512, n_outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Batch N×C×H×W (C = 1 or 3) of any real type to N×n_outputs."""
+        """The outputs, N×n_outputs, for a batch N×C×H×W (C = 1 or 3) of any real type."""
         x = x.to(self.head.weight.dtype).expand(-1, 3, -1, -1)
         out: torch.Tensor = self.head(self.dropout(self.body(x)))
         return out
 
 
 def load_pretrained(network: nn.Module, weights: str) -> None:
-    """Loads all but the last layer. Raises UserError saying what to do."""
+    """Load pretrained weights into all layers of torchvision's ResNet-18 except the last.
+
+    Raises UserError if the weights cannot be read or do not fit.
+    """
     state = pretrained(weights)
     own = network.state_dict()
-    # The last layer is of other classes.
+    # The pretrained last layer is for other classes.
     state |= {name: value for name, value in own.items() if name.startswith("fc.")}
     try:
         network.load_state_dict(state)
@@ -69,7 +73,10 @@ def load_pretrained(network: nn.Module, weights: str) -> None:
 
 
 def pretrained(weights: str) -> dict[str, torch.Tensor]:
-    """A state dict by file or by torchvision's name. Raises UserError saying what to do."""
+    """The state dict in a file, or of torchvision's weights of this name.
+
+    Raises UserError if the file or the name does not exist, or the download fails.
+    """
     if "/" in weights or weights.endswith((".pt", ".pth")):
         return _from_file(Path(weights).expanduser())
     import torchvision
@@ -90,6 +97,7 @@ def pretrained(weights: str) -> dict[str, torch.Tensor]:
 
 
 def _from_file(file: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a file. Raises UserError if it is missing or holds anything else."""
     if not file.is_file():
         raise UserError(f"model.weights: there is no file {str(file)!r}")
     try:

@@ -1,1 +1,1 @@
-"""What values a parameter may have: numbers, durations, formulas."""
+"""The kinds of values that parameters may have: numbers, durations, formulas and others."""

@@ -1,4 +1,4 @@
-"""Relative time: durations as a user writes them, and the one place where they become steps."""
+"""Relative time: durations as a user writes them, and their conversion to optimizer steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Duration:
 
     @classmethod
     def parse(cls, value: object) -> Duration:
-        """Reads `0.3`, `"10ep"` or `"500st"`. Raises ValueError that says how to write it."""
+        """Parse `0.3`, `"10ep"` or `"500st"`. Raises ValueError for anything else."""
         match = _TEXT.fullmatch(str(value)) if isinstance(value, (int, float, str)) else None
         if match is None or isinstance(value, bool):
             raise ValueError(
@@ -48,13 +48,13 @@ class Duration:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training is, in optimizer steps; all durations are resolved here."""
+    """The length of a training in optimizer steps, by which durations are converted to steps."""
 
     steps: int
     steps_per_epoch: int
     steps_per_evaluation: int
     stride: int = 1
-    """Optimizer steps that count as one, for a rough preview."""
+    """Optimizer steps that one step of this length stands for; above 1 only for rough previews."""
 
     @classmethod
     def of(
@@ -66,9 +66,10 @@ class Length:
         steps: int | None = None,
         eval_every: Duration | None = None,
     ) -> Length:
-        """The length of a training over `n_train` samples; `steps` wins over `epochs`.
+        """The length of a training on `n_train` samples; `steps` takes precedence over `epochs`.
 
-        An incomplete last batch is left out of each epoch, so all batches have one size.
+        The incomplete last batch of an epoch is dropped, so all batches have one size. Raises
+        ValueError without `epochs` and `steps`.
         """
         per_epoch = max(1, n_train // batch_size)
         if steps is None:
@@ -80,7 +81,7 @@ class Length:
         return cls(steps, per_epoch, min(every, steps))
 
     def in_steps(self, duration: Duration) -> int:
-        """The duration in steps, never below one."""
+        """A duration in optimizer steps, at least 1."""
         scale = {
             "fraction": self.steps,
             "ep": self.steps_per_epoch,
@@ -89,17 +90,17 @@ class Length:
         return max(1, round(duration.amount * scale))
 
     def in_evaluations(self, duration: Duration) -> int:
-        """The duration in evaluations, never below one."""
+        """A duration in evaluations, at least 1."""
         return max(1, round(self.in_steps(duration) / self.steps_per_evaluation))
 
     def warmup_steps(self, duration: Duration) -> int:
-        """Steps of warm-up: none for 0, else at least one; a step is left after it."""
+        """Number of warm-up steps: 0 for a zero duration, else at least 1 and below `steps`."""
         if duration.amount == 0:
             return 0
         return min(self.in_steps(duration), self.steps - 1)
 
     def rough(self, at_most: int) -> Length:
-        """The same training in at most so many steps, or a few more: for looking at its rates."""
+        """The same training in about `at_most` steps, for a quick preview of its rates."""
         stride = math.ceil(self.steps / at_most)
         whole = (self.steps, self.steps_per_epoch, self.steps_per_evaluation)
         steps, per_epoch, per_evaluation = (max(1, round(n / stride)) for n in whole)

@@ -1,4 +1,4 @@
-"""Formulas of `epoch`, `progress` and `step`: a small, safe subset of Python, never eval'd."""
+"""Formulas of `epoch`, `progress` and `step`: a small, safe subset of Python, run without eval."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    # Floats alone: an integer power could fill the memory, and a root of a negative is no rate.
+    # On floats: a power of integers could fill the memory, and math.pow refuses complex roots.
     ast.Pow: lambda base, exponent: math.pow(base, exponent),
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
@@ -42,22 +42,22 @@ _COMPARE: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
 VARIABLES = ("epoch", "progress", "step")
 _FEWEST_ARGUMENTS = {"max": 2, "min": 2}
 _MOST_ARGUMENTS = {"log": 2, "max": math.inf, "min": math.inf}
-"""Where it is not one."""
+"""The most arguments of the functions that take more than one."""
 _LONGEST = 4000
 _DEEPEST = 100
-"""Levels of nesting; each takes a few of Python's stack frames, of which there are 1,000."""
+"""Levels of nesting; each takes a few of Python's stack frames, which are limited to 1,000."""
 
 Value = Callable[[Mapping[str, float]], float]
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A parsed formula; `source` is valid Python where `from math import *` stands."""
+    """A valid formula; `source` is an expression of Python after `from math import *`."""
 
     source: str
 
     def __post_init__(self) -> None:
-        """Raises ValueError where it is not a formula, or has a part that has no value."""
+        """Raise ValueError if it is not a formula, or a constant part has no finite value."""
         if len(self.source) > _LONGEST:
             raise ValueError(f"a formula of {len(self.source)} characters is too long")
         tree = _parsed(self.source)
@@ -71,7 +71,7 @@ class Formula:
             _check_constant(node, self.source.strip())
 
     def function(self, steps_per_epoch: int, steps: int) -> Callable[[int], float]:
-        """The formula as a function of the step; `epoch` is whole, `progress` goes to 1."""
+        """The formula as a function of the step; `epoch` is an integer, `progress` from 0 to 1."""
         value = _compile(_parsed(self.source))
 
         def at(step: int) -> float:
@@ -81,7 +81,7 @@ class Formula:
         return at
 
     def of_step(self, steps_per_epoch: int, steps: int, offset: int = 0) -> str:
-        """The formula as Python source in `step` alone, `step` counted from `offset`."""
+        """The formula as Python source in `step` alone, where `step` is counted from `offset`."""
         step: ast.expr = ast.Name("step", ast.Load())
         if offset:
             step = ast.BinOp(step, ast.Add(), ast.Constant(offset))
@@ -99,9 +99,9 @@ class Formula:
 
 
 def of_step_alone(source: str) -> Callable[[int], float]:
-    """What `Formula.of_step` has written, and wraps of it, as a function of the step.
+    """Source made from the output of `Formula.of_step`, as a function of the step.
 
-    Longer and deeper than a formula may be: it was made from one.
+    It may be longer and deeper than a formula of a user.
     """
     value = _compile(_parsed(source))
     return lambda step: value({"step": step})
@@ -115,7 +115,7 @@ def _parsed(source: str) -> ast.expr:
 
 
 def _depth(tree: ast.expr) -> int:
-    """Levels of nesting, without recursion."""
+    """Levels of nesting, counted without recursion, which a deep formula would exhaust."""
     deepest, left = 0, [(1, tree)]
     while left:
         depth, node = left.pop()
@@ -129,10 +129,10 @@ def _depth(tree: ast.expr) -> int:
 
 
 def _check_constant(node: ast.AST, source: str) -> None:
-    """Raises ValueError for a part without variables that has no finite value."""
+    """Raise ValueError for a part without variables that has no finite value."""
     if not isinstance(node, ast.expr) or isinstance(node, ast.Name):
         return
-    if any(isinstance(one, ast.Name) and one.id in VARIABLES for one in ast.walk(node)):
+    if any(isinstance(part, ast.Name) and part.id in VARIABLES for part in ast.walk(node)):
         return
     try:
         value = float(_compile(node)({}))
@@ -147,7 +147,7 @@ def _check_constant(node: ast.AST, source: str) -> None:
 
 
 def _check_arguments(name: str, node: ast.Call) -> None:
-    """Raises ValueError where a function is given too few or too many numbers."""
+    """Raise ValueError if a function has too few or too many arguments."""
     fewest, most = _FEWEST_ARGUMENTS.get(name, 1), _MOST_ARGUMENTS.get(name, 1)
     if fewest <= len(node.args) <= most:
         return

@@ -1,4 +1,4 @@
-"""What a parameter of a scheduler, an optimizer or a model may be: its kind, default and bounds."""
+"""Parameters of components (schedulers, optimizers, models, ...): kind, default and bounds."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Parameter:
-    """One named argument, from `low` (itself left out with `open_low`) to `high`.
+    """One named argument; numbers lie between `low` and `high`, both included.
 
-    null is a value of those whose default is None, unless they are `required`.
+    With `open_low`, `low` is excluded. null is valid if the default is None and the parameter is
+    not `required`.
     """
 
     kind: Kind
@@ -34,7 +35,7 @@ class Parameter:
     """Whether it has no default and must be given."""
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, in words; None when it is fine."""
+        """Why a value is not valid, for a message; None if it is."""
         if value is None and self.default is None and not self.required:
             return None
         match self.kind:
@@ -102,7 +103,7 @@ class Parameter:
 
 
 FREE = Parameter("any", None)
-"""A parameter of the user's own code, of which nothing is known."""
+"""A parameter of the user's own code without known kind or default."""
 
 
 def _problem_in_time(kind: Kind, value: Any) -> str | None:
@@ -113,8 +114,8 @@ def _problem_in_time(kind: Kind, value: Any) -> str | None:
             if not _is_list(value):
                 shown = as_given(value)
                 return f"{shown} is not a list of durations, such as [0.5, 0.75] or [30ep, 60ep]"
-            for one in value:
-                Duration.parse(one)
+            for duration in value:
+                Duration.parse(duration)
         elif kind == "formula":
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 return f"{as_given(value)} is not a formula"

@@ -1,1 +1,1 @@
-"""Learning-rate schedules: relative durations and the families of torch.optim.lr_scheduler."""
+"""Learning-rate schedules: the schedulers, and a warm-up and one of them as one torch scheduler."""

@@ -1,8 +1,8 @@
-"""The schedulers: what each takes, and the torch.optim.lr_scheduler call it becomes.
+"""The schedulers: the parameters of each, and the torch.optim.lr_scheduler call that builds it.
 
 To add one: write a function from `ScheduleInputs` to `TorchCall` and enter it in SCHEDULERS. `lr`
-is always the peak. `final`, `base` and the factors of `piecewise` are shares of it, so a scheduler
-keeps its shape when the rate changes.
+is always the peak. `final`, `base` and the factors of `piecewise` are shares of the peak, so a
+scheduler keeps its shape when the peak changes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _lambda(inputs: ScheduleInputs) -> TorchCall:
     source = Formula(str(inputs["formula"])).of_step(
         inputs.length.steps_per_epoch, inputs.length.steps, offset=inputs.warmup_steps
     )
-    # A rate below zero or not finite would climb the loss: cut off, not trained.
+    # A negative rate would increase the loss: it counts as zero, and so does NaN.
     return TorchCall("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
 
 
@@ -133,7 +133,7 @@ def _one_cycle(inputs: ScheduleInputs) -> TorchCall:
         {
             "max_lr": inputs.lr,
             # torch counts rates, not steps: the rate after the last step is one more, and the
-            # peak comes at pct_start * total_steps - 1.
+            # peak is at rate pct_start * total_steps - 1.
             "total_steps": inputs.steps + 1,
             "pct_start": (inputs["pct_start"] * inputs.steps + 1) / (inputs.steps + 1),
             "anneal_strategy": inputs["anneal_strategy"],
@@ -169,7 +169,7 @@ def _inverse_sqrt(inputs: ScheduleInputs) -> TorchCall:
 
 def _piecewise(inputs: ScheduleInputs) -> TorchCall:
     points = [(inputs.moment(when), float(factor)) for when, factor in inputs["points"]]
-    # Points of one step stay in the order given: the rate jumps there from the first to the last.
+    # Points at the same step keep their order: the rate jumps there from the first to the last.
     points.sort(key=lambda point: point[0])
     source = repr(points[-1][1])
     for (start, before), (end, after) in reversed(list(pairwise(points))):
@@ -349,7 +349,10 @@ SCHEDULERS = Registry(
 
 
 def call_of(config: ComponentConfig, inputs: ScheduleInputs) -> TorchCall:
-    """The torch scheduler that a recipe's scheduler means."""
+    """The torch scheduler and arguments for a scheduler of a recipe.
+
+    Raises UserError if the scheduler cannot be built from these inputs.
+    """
     if config.target is not None:
         return own_call(config.target, config.durations, inputs)
     call: TorchCall = SCHEDULERS[config.name].load()(inputs)

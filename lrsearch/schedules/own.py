@@ -2,7 +2,7 @@
 
 Either a function `factor(progress, **arguments)` that returns the rate as a share of the peak, or a
 subclass of torch's `LRScheduler`, which is stepped after each optimizer step. A subclass of
-`ReduceLROnPlateau` is shown `val_loss` after each evaluation instead.
+`ReduceLROnPlateau` is stepped with `val_loss` after each evaluation instead.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ _WHERE = "scheduler"
 
 
 def own_call(target: str, durations: Collection[str], inputs: ScheduleInputs) -> TorchCall:
-    """The torch scheduler of the user's function or class at the dotted path `target`.
+    """The torch call for the user's function or class at the dotted path `target`.
 
-    `inputs.parameters` are its arguments. Those named in `durations` are durations, and become
-    steps; of a subclass of `ReduceLROnPlateau`, evaluations.
+    `inputs.parameters` are its arguments. Those named in `durations` are converted to steps, or to
+    evaluations for a subclass of `ReduceLROnPlateau`.
 
-    Raises UserError where it is neither, or cannot be imported.
+    Raises UserError if it cannot be imported, or is a class that is no scheduler of torch.
     """
-    found = load_target(target, _WHERE)
+    function = load_target(target, _WHERE)
     count = inputs.length.in_steps
     monitor = None
-    if inspect.isclass(found):
+    if inspect.isclass(function):
         from torch.optim import lr_scheduler
 
-        if not issubclass(found, lr_scheduler.LRScheduler):
+        if not issubclass(function, lr_scheduler.LRScheduler):
             raise UserError(
                 f"{_WHERE}: {target} is a class, but not a subclass of "
                 f"torch.optim.lr_scheduler.LRScheduler: name such a class, or a function "
                 f"factor(progress) that returns the rate as a share of the peak"
             )
-        if issubclass(found, lr_scheduler.ReduceLROnPlateau):
+        if issubclass(function, lr_scheduler.ReduceLROnPlateau):
             count, monitor = inputs.length.in_evaluations, "val_loss"
     arguments = {
         name: count(Duration.parse(value)) if name in durations else value
         for name, value in inputs.parameters.items()
     }
-    if inspect.isclass(found):
+    if inspect.isclass(function):
         return TorchCall(target, arguments, monitor)
     factor = FactorFunction(target, arguments, inputs.length.steps, inputs.warmup_steps)
     return TorchCall("LambdaLR", {"lr_lambda": factor})
@@ -58,9 +58,10 @@ def own_call(target: str, durations: Collection[str], inputs: ScheduleInputs) ->
 def build_own(
     call: TorchCall, optimizer: torch.optim.Optimizer
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The scheduler of the user's own class on an optimizer.
+    """Build a scheduler of the user's own class on an optimizer.
 
-    Raises OwnCodeError where that fails, and UserError where its state could not be loaded again.
+    Raises OwnCodeError if the class raises, and UserError if its state cannot be loaded with
+    `weights_only=True`, which resuming needs.
     """
     import torch
 

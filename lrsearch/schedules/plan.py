@@ -1,4 +1,4 @@
-"""What a scheduler is given, and the torch call that it makes of it."""
+"""The inputs of a scheduler, and the call of a torch scheduler that is made from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lrsearch.text.hints import as_given
 
 @dataclass(frozen=True)
 class ScheduleInputs:
-    """What a scheduler needs to know: its parameters, the peak rate, and the time it has."""
+    """The inputs of a scheduler: its parameters, the peak rate, and the length of the training."""
 
     parameters: Mapping[str, Any]
     lr: float
@@ -28,15 +28,15 @@ class ScheduleInputs:
 
     @property
     def steps(self) -> int:
-        """Steps after the warm-up."""
+        """Number of optimizer steps after the warm-up."""
         return self.length.steps - self.warmup_steps
 
     def in_steps(self, value: Any) -> int:
-        """A stretch of time in steps."""
+        """A duration in optimizer steps, at least 1."""
         return self.length.in_steps(Duration.parse(value))
 
     def moment(self, value: Any) -> int:
-        """A point in the whole training, in steps after the warm-up; at least 0."""
+        """A point in time of the whole training, in steps after the warm-up; at least 0."""
         duration = Duration.parse(value)
         if duration.amount == 0:
             return 0
@@ -45,7 +45,7 @@ class ScheduleInputs:
 
 @dataclass(frozen=True)
 class StepFunction:
-    """A function of the scheduler's step, as Python source of the grammar of `Formula`."""
+    """A function of the scheduler's step, as Python source in the grammar of `Formula`."""
 
     source: str
 
@@ -55,6 +55,7 @@ class StepFunction:
 
 @functools.lru_cache(maxsize=256)
 def _compiled(source: str) -> Callable[[int], float]:
+    """The function of a source."""
     # Not kept on the object: torch writes an object's attributes into the scheduler's state.
     return of_step_alone(source)
 
@@ -63,8 +64,8 @@ def _compiled(source: str) -> Callable[[int], float]:
 class FactorFunction:
     """A function of the scheduler's step that calls the user's `factor(progress, **arguments)`.
 
-    As in a formula, `progress` is the share of the whole training that is over, warm-up included:
-    `(step + offset) / steps`. A factor below zero, or nan, counts as zero.
+    As in a formula, `progress` is the share of the whole training done, warm-up included:
+    `(step + offset) / steps`. A negative factor, or NaN, counts as zero.
     """
 
     target: str
@@ -89,17 +90,17 @@ class FactorFunction:
 
 @dataclass(frozen=True)
 class TorchCall:
-    """A torch scheduler and its arguments, ready to be built or printed."""
+    """A torch scheduler and its arguments, to be built or printed as source."""
 
     scheduler: str
     """A class of torch.optim.lr_scheduler, or the dotted path of a class of the user's own."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     monitor: str | None = None
-    """The metric that drives it, once an evaluation; None for one that steps each batch."""
+    """The metric with which it is stepped after each evaluation; None: stepped after each batch."""
 
     @property
     def is_own(self) -> bool:
-        """Whether the class is named by a dotted path."""
+        """Whether the class is the user's own, named by a dotted path."""
         return "." in self.scheduler
 
     @property

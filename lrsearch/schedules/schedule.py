@@ -1,4 +1,4 @@
-"""A schedule at work on an optimizer: linear warm-up, then one of torch's own schedulers."""
+"""The schedule of a recipe on an optimizer: linear warm-up, then one of torch's schedulers."""
 
 from __future__ import annotations
 
@@ -44,8 +44,7 @@ class Schedule(lr_scheduler.LRScheduler):
         total_steps: int,
         warmup_steps: int = 0,
     ) -> None:
-        # As torch's own SequentialLR does, this leaves LRScheduler.__init__ to the schedulers
-        # that it is made of: it would take a step.
+        # LRScheduler.__init__ is not called, as in torch's SequentialLR: it would take a step.
         self.optimizer = optimizer
         self.monitor = call.monitor
         self.total_steps = total_steps
@@ -55,7 +54,7 @@ class Schedule(lr_scheduler.LRScheduler):
         groups = optimizer.param_groups
         self._factors = _factors(groups)
         for group in groups:
-            # What an earlier schedule left in the groups is not for this one to start from.
+            # A rate left by an earlier schedule must not be this schedule's initial rate.
             group.pop("initial_lr", None)
         self._set_rates(lr)
         self.base_lrs = list(self.rates)
@@ -75,7 +74,7 @@ class Schedule(lr_scheduler.LRScheduler):
             )
         self._set_rates(groups[0]["lr"])
         for group, factor in zip(groups[1:], self._factors[1:], strict=True):
-            # A later schedule on this optimizer finds the same proportions.
+            # So that a later schedule on this optimizer finds the same ratios.
             if "initial_lr" in groups[0]:
                 group["initial_lr"] = groups[0]["initial_lr"] * factor / self._factors[0]
 
@@ -85,7 +84,7 @@ class Schedule(lr_scheduler.LRScheduler):
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def step(self, metrics: SupportsFloat | Mapping[str, float] | None = None) -> None:
-        """Advance by one optimizer step; given metrics, only take note of them as `evaluated` does.
+        """Advance by one optimizer step; with `metrics`, only process them, like `evaluated`.
 
         A number is the value of the watched metric. Steps beyond the end change nothing, and the
         first of them warns.
@@ -104,16 +103,16 @@ class Schedule(lr_scheduler.LRScheduler):
                 )
         elif self._warmup is not None and self.last_epoch <= self.warmup_steps:
             self._warmup.step()
-            # At its end exactly the rate from which the scheduler's recursion starts.
+            # At the end of the warm-up set exactly the rate from which the scheduler continues.
             is_over = self.last_epoch == self.warmup_steps
             self._set_rates(self._first_rate if is_over else self._leading_rate)
         elif self.monitor is None:
             self._step_main()
 
     def evaluated(self, metrics: SupportsFloat | Mapping[str, float]) -> None:
-        """Take note of an evaluation: of all its metrics by name, or of the watched one's value.
+        """Process an evaluation: its metrics by name, or the value of the monitored metric.
 
-        Only a schedule with a `monitor` makes use of it. Raises KeyError without that metric.
+        Only a schedule with a `monitor` uses it. Raises KeyError if that metric is missing.
         """
         if self.monitor is None or not self.warmup_steps <= self.last_epoch <= self.total_steps:
             return
@@ -127,7 +126,7 @@ class Schedule(lr_scheduler.LRScheduler):
         return list(self.rates)
 
     def state_dict(self) -> State:
-        """All that `load_state_dict` needs; plain values, loadable with `weights_only=True`."""
+        """The state that `load_state_dict` needs; plain values, loadable with `weights_only`."""
         return {
             "last_epoch": self.last_epoch,
             "first_rate": self._first_rate,
@@ -137,11 +136,11 @@ class Schedule(lr_scheduler.LRScheduler):
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Continue where `state_dict` was taken, on the same recipe and length."""
+        """Restore the state of a schedule with the same recipe and length."""
         self.last_epoch = state["last_epoch"]
         self._step_count = self.last_epoch + 1
         self._first_rate = state["first_rate"]
-        # Copies, because CyclicLR takes items out of what it is given.
+        # Copies, because CyclicLR removes items from the state it loads.
         self._main.load_state_dict(dict(state["main"]))
         if self._warmup is not None:
             self._warmup.load_state_dict(dict(state["warmup"]))
@@ -154,13 +153,16 @@ class Schedule(lr_scheduler.LRScheduler):
         self.__dict__.update(state)
         scheduler: Any
         for scheduler in (self._main, self._warmup):
-            # At their second step torch's schedulers look for a mark that they made on
-            # `optimizer.step`, and warn. A copy of an optimizer does not have it.
+            # At their second step torch's schedulers warn if `optimizer.step` lacks a mark that
+            # they put there. A copy of an optimizer lacks it.
             if getattr(scheduler, "_step_count", None) == 1:
                 scheduler._step_count = 2
 
     def _step_main(self, *metrics: SupportsFloat) -> None:
-        """Step torch's scheduler. Raises UserError where one of the user's own sets no rate."""
+        """Step the main scheduler.
+
+        Raises UserError if one of the user's own sets a rate that is negative or not finite.
+        """
         if not self._call.is_own:
             self._main.step(*metrics)
         else:
@@ -174,6 +176,7 @@ class Schedule(lr_scheduler.LRScheduler):
 
     @property
     def _leading_rate(self) -> Any:
+        """The rate of the first parameter group."""
         return self.optimizer.param_groups[0]["lr"]
 
     def _set_rates(self, lr: Any) -> None:
@@ -185,17 +188,17 @@ class Schedule(lr_scheduler.LRScheduler):
         self._last_lr = list(self.rates)
 
     def _threshold_now(self) -> float:
-        """The threshold for torch's `best * (1 - threshold)`, so that it means what it should.
+        """The threshold for torch's rule `best * (1 - threshold)`, with the sign of `best`.
 
-        A better value has to beat the best by `threshold * abs(best)`; below zero torch would take
-        a worse one, or with `mode="max"` none, for a gain.
+        An improvement must exceed `threshold * abs(best)`. With a negative `best` torch's rule
+        would accept a worse value as an improvement, or with `mode="max"` never accept one.
         """
         threshold, best = self._threshold, self._main.best
         return math.copysign(threshold, best) if math.isfinite(best) else threshold
 
 
 def _factors(groups: list[dict[str, Any]]) -> list[float]:
-    """The rate of each group in proportion to that of the others."""
+    """The ratios of the groups' rates to one another, from `lr_factor` or their current rates."""
     rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
     first = float(groups[0].get("lr_factor", 1.0))
     factors = []
@@ -215,7 +218,7 @@ def _factors(groups: list[dict[str, Any]]) -> list[float]:
 
 
 def _set_rate(group: dict[str, Any], rate: Any) -> None:
-    """Set a group's rate; a tensor keeps its identity, for a compiled optimizer step holds it."""
+    """Set a group's rate; a tensor is changed in place, as compiled optimizer steps hold it."""
     if isinstance(group["lr"], torch.Tensor):
         group["lr"].fill_(rate)
     else:

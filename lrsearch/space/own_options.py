@@ -154,8 +154,10 @@ def _drop_untaken(space: dict[str, Any], own: Mapping[str, Component], problems:
     if not isinstance(branch, Mapping):
         return
     only = branch.get("only") or [key for key in branch if key != "only"]
-    only = [only] if isinstance(only, str) else only
-    taken = {name for one in only if one in OPTIMIZERS for name in OPTIMIZERS[str(one)].parameters}
+    names = [only] if isinstance(only, str) else map(str, only)
+    taken = {
+        name for option in names if option in OPTIMIZERS for name in OPTIMIZERS[option].parameters
+    }
     every = merged_parameters(one.parameters for one in OPTIMIZERS.values())
     for name in _shared(space):
         if name not in taken and any(name in component.parameters for component in own.values()):

@@ -48,7 +48,7 @@ class AuxiliaryWorker:
             lambda: self.claims.renew(claim), lambda cause: self.claims.died(claim, cause)
         )
         store, folder = self.attempts.store, self.attempts.folder
-        checkpoints = store.side_run(folder, claim.kind, claim.number)
+        checkpoints = store.auxiliary_run(folder, claim.kind, claim.number)
 
         def work() -> None:
             device = self.attempts.objective.device_name

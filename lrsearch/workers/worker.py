@@ -55,7 +55,7 @@ class Worker:
         log = WorkLog(name, f"trial {claim.trial_number}", metric)
         outbox = Outbox(self.claims, claim)
         lease = self.attempts.lease(outbox.flush, lambda cause: self.claims.died(claim, cause))
-        checkpoints = self.attempts.store.unit(self.attempts.folder, claim.number)
+        checkpoints = self.attempts.store.trial_slot(self.attempts.folder, claim.number)
         should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(
             self.settings.metric,

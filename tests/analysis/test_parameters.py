@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from lrsearch.analysis.columns import recipe_columns
-from lrsearch.analysis.edges import _bounds, _path
+from lrsearch.analysis.edges import _bounds
 from lrsearch.analysis.parameters import asked
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.space.domains import Choices, Fixed, FloatRange
@@ -42,7 +42,7 @@ def test_a_value_of_a_group_has_a_column_and_a_key_of_its_own() -> None:
     columns = recipe_columns(SPACE.sample(random.Random(0)).to_dict())
     assert columns["groups.no_decay.weight_decay"] == 0.0
     assert 1.0 <= columns["groups.head.lr_factor"] <= 20.0
-    assert _path("groups.head.lr_factor") == "space.groups.head.lr_factor"
-    assert _bounds("groups.head.lr_factor")[0] == 0.0
-    assert _bounds("groups.layer_decay.decay") == (0.0, 1.0)
-    assert _bounds("groups.mine.momentum")[0] == 0.0
+    assert SPACE.config_key("groups.head.lr_factor") == "space.groups.head.lr_factor"
+    assert _bounds(SPACE.parameter("groups.head.lr_factor"))[0] == 0.0
+    assert _bounds(SPACE.parameter("groups.layer_decay.decay")) == (0.0, 1.0)
+    assert _bounds(SPACE.parameter("groups.mine.momentum"))[0] == 0.0

@@ -49,7 +49,7 @@ def train(folder: Path, family: str, fatal: int | None) -> None:
     settings = TrainSettings(checkpoint_every=5)
     calls, seen = Calls(fatal), Collected()
     sys.setprofile(calls)
-    checkpoints = Store(str(folder / "store")).unit("study", 0)
+    checkpoints = Store(str(folder / "store")).trial_slot("study", 0)
     pace = Pace(clock=lambda: 0.0, first_after=0.0)  # saving costs nothing: at each evaluation
     resumable = Resumable(
         lambda: Training(small_task(family, warmup="5st", settings=settings)), checkpoints, {}, pace

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from lrsearch.checkpoints.format import Damaged, Identity, decode, encode
-from lrsearch.checkpoints.places import open_place
+from lrsearch.checkpoints.locations import open_location
 from lrsearch.checkpoints.store import NoCheckpoints, Store
 from lrsearch.errors import UserError
 
@@ -59,8 +59,8 @@ def test_a_state_comes_back_as_it_was() -> None:
 
 def test_the_first_line_says_what_a_file_is() -> None:
     first = contents(identity=Identity("my study", "3")).partition(b"\n")[0].decode()
-    magic, version, digest, study, unit, step = first.split(" ")
-    assert (magic, version, study, unit, step) == (
+    magic, version, digest, study, slot, step = first.split(" ")
+    assert (magic, version, study, slot, step) == (
         "lrsearch-checkpoint", "1", "my%20study", "3", "7",
     )  # fmt: skip
     assert len(digest) == 64
@@ -127,14 +127,14 @@ def _signed(payload: bytes) -> bytes:
 
 def test_the_newest_state_is_loaded_and_two_files_are_kept(url: str) -> None:
     store = Store(url)
-    unit = store.unit("digits", 3)
-    assert unit.load() is None
+    slot = store.trial_slot("digits", 3)
+    assert slot.load() is None
     for step in (5, 9, 100):
-        unit.save(state(step))
-    found = Store(url).unit("digits", 3).load()
+        slot.save(state(step))
+    found = Store(url).trial_slot("digits", 3).load()
     assert found is not None
     assert found["step"] == 100
-    assert store.place.names("digits/unit-000003") == [
+    assert store.location.names("digits/unit-000003") == [
         "step-000000000009.ckpt",
         "step-000000000100.ckpt",
     ]
@@ -143,18 +143,18 @@ def test_the_newest_state_is_loaded_and_two_files_are_kept(url: str) -> None:
 def test_a_damaged_file_is_named_and_the_one_before_it_is_used(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place, unit = Store(url).place, Store(url).unit("digits", 3)
-    unit.save(state(5))
-    unit.save(state(9))
+    location, slot = Store(url).location, Store(url).trial_slot("digits", 3)
+    slot.save(state(5))
+    slot.save(state(9))
     newest = "digits/unit-000003/step-000000000009.ckpt"
-    place.write(newest, [place.read(newest)[:-10]])
-    again = Store(url).unit("digits", 3)
+    location.write(newest, [location.read(newest)[:-10]])
+    again = Store(url).trial_slot("digits", 3)
     found = again.load()
     assert found is not None
     assert found["step"] == 5
     assert "step-000000000009.ckpt is not used: its checksum is wrong" in caplog.text
     again.save(state(7))  # the damaged one gives way, though its step is higher
-    assert place.names("digits/unit-000003") == [
+    assert location.names("digits/unit-000003") == [
         "step-000000000005.ckpt",
         "step-000000000007.ckpt",
     ]
@@ -162,67 +162,67 @@ def test_a_damaged_file_is_named_and_the_one_before_it_is_used(
 
 def test_a_foreign_file_is_refused(url: str, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(url)
-    store.unit("digits", 4).save(state(5))
-    stolen = store.place.read("digits/unit-000004/step-000000000005.ckpt")
-    store.place.write("digits/unit-000003/step-000000000005.ckpt", [stolen])
-    assert store.unit("digits", 3).load() is None
+    store.trial_slot("digits", 4).save(state(5))
+    stolen = store.location.read("digits/unit-000004/step-000000000005.ckpt")
+    store.location.write("digits/unit-000003/step-000000000005.ckpt", [stolen])
+    assert store.trial_slot("digits", 3).load() is None
     assert "another study or trial" in caplog.text
 
 
 def test_units_and_studies_do_not_meet(url: str) -> None:
     store = Store(url)
     for study, number in (("a", 1), ("a", 2), ("b", 1)):
-        store.unit(study, number).save(state(number))
-    store.unit("a", 1).clear()
-    assert store.unit("a", 1).load() is None
-    assert store.unit("a", 2).load() is not None
+        store.trial_slot(study, number).save(state(number))
+    store.trial_slot("a", 1).clear()
+    assert store.trial_slot("a", 1).load() is None
+    assert store.trial_slot("a", 2).load() is not None
     store.delete("a")
-    assert store.unit("a", 2).load() is None
-    assert store.unit("b", 1).load() is not None
+    assert store.trial_slot("a", 2).load() is None
+    assert store.trial_slot("b", 1).load() is not None
     store.delete("a")  # again does no harm
-    store.unit("a", 1).clear()
+    store.trial_slot("a", 1).clear()
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(url: str) -> None:
     store = Store(url)
     for study in ("a*", "ab", "[ab]", "a?", "ä b"):
-        store.unit(study, 0).save(state(1))
+        store.trial_slot(study, 0).save(state(1))
     for study in ("a*", "[ab]", "a?"):
         store.delete(study)
-    assert store.unit("ab", 0).load() is not None
-    assert store.unit("ä b", 0).load() is not None
-    assert store.unit("a*", 0).load() is None
+    assert store.trial_slot("ab", 0).load() is not None
+    assert store.trial_slot("ä b", 0).load() is not None
+    assert store.trial_slot("a*", 0).load() is None
 
 
 @pytest.mark.parametrize("study", ["", ".", "..", "a/b", "../a"])
 def test_what_would_lead_out_of_the_store_is_no_study(url: str, study: str) -> None:
     with pytest.raises(ValueError, match="cannot name a folder"):
-        Store(url).unit(study, 0)
+        Store(url).trial_slot(study, 0)
     with pytest.raises((ValueError, UserError)):
         Store(url).delete(study)
 
 
 def test_what_a_dead_worker_was_writing_is_cleared_away(tmp_path: Path) -> None:
-    unit = Store(str(tmp_path)).unit("digits", 3)
-    unit.save(state(5))
+    slot = Store(str(tmp_path)).trial_slot("digits", 3)
+    slot.save(state(5))
     left = tmp_path / "digits" / "unit-000003" / ".writing-123-abcd"
     left.write_bytes(b"half")
-    found = Store(str(tmp_path)).unit("digits", 3).load()
+    found = Store(str(tmp_path)).trial_slot("digits", 3).load()
     assert found is not None
     assert not left.exists()
 
 
 def test_the_folder_for_the_users_own_files_goes_with_the_unit(tmp_path: Path) -> None:
-    unit = Store(str(tmp_path)).unit("digits", 3)
-    own = Path(unit.folder)
+    slot = Store(str(tmp_path)).trial_slot("digits", 3)
+    own = Path(slot.folder)
     assert own.is_relative_to(tmp_path / "digits" / "unit-000003")
     own.mkdir(parents=True)
     (own / "mine.pt").write_bytes(b"x")
-    unit.save(state(1))
-    found = unit.load()
+    slot.save(state(1))
+    found = slot.load()
     assert found is not None
     assert (own / "mine.pt").exists()
-    unit.clear()
+    slot.clear()
     assert not own.parent.exists()
 
 
@@ -251,7 +251,7 @@ def test_weights_are_plain_files_of_torch(url: str) -> None:
     assert torch.equal(found["w"], torch.tensor([12.0, 12.0]))
     store.drop_weights("digits", [3, 99])
     assert store.kept("digits") == [12]
-    store.unit("digits", 0).clear()
+    store.trial_slot("digits", 0).clear()
     assert store.kept("digits") == [12]
 
 
@@ -276,12 +276,12 @@ def test_a_full_disk_is_one_warning_and_leaves_no_half_file(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     store = Store(str(tmp_path))
-    unit = store.unit("digits", 3)
-    unit.save(state(1))
+    slot = store.trial_slot("digits", 3)
+    slot.save(state(1))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         for step in (2, 3):
-            unit.save(state(step))
+            slot.save(state(step))
         store.keep_weights("digits", 1, {"w": torch.ones(2)})
     warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert [one.getMessage() for one in warnings] == [
@@ -294,16 +294,16 @@ def test_a_file_that_the_system_refuses_in_its_middle_is_no_checkpoint(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The system itself ends the file here, not a stand-in."""
-    unit = Store(str(tmp_path)).unit("digits", 3)
-    unit.save(state(1))
+    slot = Store(str(tmp_path)).trial_slot("digits", 3)
+    slot.save(state(1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        unit.save({"step": 2, "x": torch.zeros(100_000)})
+        slot.save({"step": 2, "x": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "training goes on: File too large" in caplog.text
-    found = Store(str(tmp_path)).unit("digits", 3).load()
+    found = Store(str(tmp_path)).trial_slot("digits", 3).load()
     assert found is not None
     assert found["step"] == 1
     assert len(files(tmp_path)) == 1
@@ -332,10 +332,10 @@ def test_a_store_that_cannot_be_made_does_not_stop_a_training(
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     store = Store(str(tmp_path / "file" / "store"))
-    unit = store.unit("digits", 3)
-    assert unit.load() is None
-    unit.save(state(1))
-    unit.clear()
+    slot = store.trial_slot("digits", 3)
+    assert slot.load() is None
+    slot.save(state(1))
+    slot.clear()
     store.keep_weights("digits", 1, {"w": torch.ones(2)})
     assert store.kept("digits") == []
     store.drop_weights("digits", [1])
@@ -348,7 +348,7 @@ def test_a_store_that_cannot_be_made_does_not_stop_a_training(
 def test_a_probe_leaves_nothing(url: str) -> None:
     store = Store(url)
     assert store.probe() >= 0
-    assert store.place.names("") == []
+    assert store.location.names("") == []
 
 
 def test_a_probe_says_what_is_wrong(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_probe_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
-    Store(f"file://{tmp_path}/store").unit("digits", 3).save(state(1))
+    Store(f"file://{tmp_path}/store").trial_slot("digits", 3).save(state(1))
     assert (tmp_path / "store" / "digits").is_dir()
 
 
@@ -381,5 +381,5 @@ def test_a_url_that_cannot_be_used_says_what_to_install(
     if not url.startswith("nonsense"):  # it may be installed where the tests run
         monkeypatch.setattr(fsspec.core, "get_filesystem_class", missing)
     with pytest.raises(UserError, match=said) as raised:
-        open_place(url)
+        open_location(url)
     assert "secret" not in str(raised.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_yaml_text import hostile_files
+from hostile_yaml import hostile_files
 
 from lrsearch.cli.catalogue import conf_folder, find_sweeps
 from lrsearch.cli.compose import load_configuration, load_settings

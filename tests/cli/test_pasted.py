@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Command
-from test_shell import pasted
+from pasted_commands import pasted
 
 OLD_AND_NEW = ["it's [a] $HOME!", "lr=0.1", "-x", "a.yaml"]
 """Older versions let a study have each of these names."""

@@ -8,7 +8,9 @@ import pytest
 
 from lrsearch.cli.catalogue import find_sweeps
 from lrsearch.cli.compose import load_configuration, load_settings
+from lrsearch.config.batches import fit_batches
 from lrsearch.config.load import RUNTIME, STORED, new_configuration, stored_settings, with_space
+from lrsearch.config.ranges import with_ranges
 from lrsearch.errors import ConfigErrors
 from lrsearch.settings import RuntimeSettings, Settings
 
@@ -47,8 +49,17 @@ def test_keys_of_a_section_may_be_otherwise_on_a_machine() -> None:
 def test_another_space_keeps_the_rest_and_must_fit_it() -> None:
     made = load_settings(["+sweep=digits", "study.try_first=[{lr: 0.1}]"])
     space = made.plain["space"]
-    wider = with_space(made, {**space, "lr": {"low": 0.01, "high": 1.0, "log": True}}, "a note")
+    wider = with_space(made, {**space, "lr": {"low": 0.01, "high": 1.0, "log": True}})
     assert wider.plain == {**made.plain, "space": wider.plain["space"]}
-    assert (wider.study, wider.notes) == (made.study, (*made.notes, "a note"))
+    assert (wider.study, wider.notes) == (made.study, made.notes)
     with pytest.raises(ConfigErrors, match=r"study\.try_first\[0\]: lr: 0\.1 is outside"):
         with_space(made, {**space, "lr": {"low": 0.2, "high": 1.0}})
+
+
+def test_another_space_and_cut_batches_keep_parameter_groups() -> None:
+    groups = ["train.groups=[no_decay,head]", 'train.freeze="^body"', "space.lr=auto"]
+    made = load_settings(["+sweep=digits", *groups, "space.batch_size={low: 32, high: 4096}"])
+    found = with_ranges(made, {"lr": {"low": 0.01, "high": 1.0, "log": True}})
+    assert found.space != made.space
+    for changed in (found, fit_batches(made, 1078, "digits")):
+        assert (changed.space.groups, changed.space.freeze) == (made.train.groups, "^body")

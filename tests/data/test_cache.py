@@ -196,7 +196,7 @@ def test_damaged_data_whose_source_has_changed_are_refused(tmp_path: Path) -> No
     assert info.file is not None
     emptied(info.file)
     other = DataSpec("linear", arguments={"seed": 1}, cache=tmp_path / "cache")
-    with pytest.raises(UserError, match="the source has other data by now"):
+    with pytest.raises(UserError, match="the source has changed"):
         open_parts(other, info)
 
 

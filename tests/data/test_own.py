@@ -337,7 +337,7 @@ def test_streamed_data_may_be_named(own: Make) -> None:
 
 
 def test_data_in_memory_are_not_named(own: Make) -> None:
-    with pytest.raises(UserError, match=r"data\.fingerprint names data that are streamed"):
+    with pytest.raises(UserError, match=r"data\.fingerprint is for streamed data"):
         prepare(own(classes(4), classes(3), fingerprint="mine"))
 
 

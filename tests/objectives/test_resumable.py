@@ -150,12 +150,12 @@ def test_stopped_and_taken_over_it_ends_as_one_that_ran_through(
     stop_at: int, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {"scheduler": "plateau", "optimizer": "adamw"}
-    unit = Store(str(tmp_path)).unit("study", 0)
+    slot = Store(str(tmp_path)).trial_slot("study", 0)
     with pytest.raises(Stopped):
-        Resumable(begin(lambda step: step == stop_at, **changes), unit, FACTS).run(Collected())
+        Resumable(begin(lambda step: step == stop_at, **changes), slot, FACTS).run(Collected())
     seen = Collected()
-    unit = Store(str(tmp_path)).unit("study", 0)
-    weights = Resumable(begin(**changes), unit, FACTS).run(seen)
+    slot = Store(str(tmp_path)).trial_slot("study", 0)
+    weights = Resumable(begin(**changes), slot, FACTS).run(seen)
     evaluations, expected = whole(**changes)
     assert timeless(seen) == evaluations
     assert same_weights(dict(weights), expected)
@@ -164,11 +164,11 @@ def test_stopped_and_taken_over_it_ends_as_one_that_ran_through(
 def test_from_memory_like_from_a_file_system(tmp_path: Path) -> None:
     url = f"memory://{tmp_path.name}"
     for stop_at in (5, 11, 19):
-        unit = Store(url).unit("study", 0)
+        slot = Store(url).trial_slot("study", 0)
         with pytest.raises(Stopped):
-            Resumable(begin(lambda step, at=stop_at: step == at), unit, FACTS).run(Collected())
+            Resumable(begin(lambda step, at=stop_at: step == at), slot, FACTS).run(Collected())
     seen = Collected()
-    Resumable(begin(), Store(url).unit("study", 0), FACTS).run(seen)
+    Resumable(begin(), Store(url).trial_slot("study", 0), FACTS).run(seen)
     assert timeless(seen) == whole()[0]
     Store(url).delete("study")
 
@@ -250,10 +250,10 @@ def test_a_store_that_takes_nothing_leaves_the_training_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    unit = Store(str(tmp_path / "file")).unit("study", 0)
+    slot = Store(str(tmp_path / "file")).trial_slot("study", 0)
     seen = Collected()
     with caplog.at_level(logging.WARNING):
-        Resumable(begin(), unit, FACTS, free()).run(seen)
+        Resumable(begin(), slot, FACTS, free()).run(seen)
     assert seen[-1].step == STEPS
     assert len(caplog.records) == 1
 
@@ -293,11 +293,13 @@ def test_lrsearchs_own_training_goes_on_and_gives_its_weights(
         asked += 1
         return asked == 21
 
-    unit = Store(str(tmp_path)).unit("study", 0)
+    slot = Store(str(tmp_path)).trial_slot("study", 0)
     with pytest.raises(Stopped):
-        objective().run(RECIPE, 1, Collected(), stop_once, unit)
+        objective().run(RECIPE, 1, Collected(), stop_once, slot)
     seen = Collected()
-    weights = objective().run(RECIPE, 1, seen, lambda: False, Store(str(tmp_path)).unit("study", 0))
+    weights = objective().run(
+        RECIPE, 1, seen, lambda: False, Store(str(tmp_path)).trial_slot("study", 0)
+    )
     assert timeless(seen) == timeless(expected)
     assert final is not None
     assert weights is not None
@@ -322,11 +324,11 @@ def test_the_users_own_function_finds_its_files_again(
     (tmp_path / "ownpkg.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     own = objective("objective._target_=ownpkg.objective")
-    unit = Store(str(tmp_path / "store")).unit("study", 0)
+    slot = Store(str(tmp_path / "store")).trial_slot("study", 0)
     with pytest.raises(Stopped):
-        own.run(RECIPE, 1, StopsAt(3, Stopped()), lambda: False, unit)
+        own.run(RECIPE, 1, StopsAt(3, Stopped()), lambda: False, slot)
     seen = Collected()
-    assert own.run(RECIPE, 1, seen, lambda: False, unit) is None
+    assert own.run(RECIPE, 1, seen, lambda: False, slot) is None
     assert [one.epoch for one in seen] == [3, 4]
     again = Collected()
     assert own.run(RECIPE, 1, again, lambda: False, NoCheckpoints()) is None

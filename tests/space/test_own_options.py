@@ -65,6 +65,7 @@ def test_a_setting_of_it_can_be_tried_first() -> None:
     parameters, problems = space.parameters_for({"optimizer": "lion", "lion.lr": 1e-4})
     assert problems == []
     assert parameters == {"optimizer": "lion", "lion.lr": 1e-4}
+    assert space.config_key("lion.lr") == "space.optimizer.lion.lr"
 
 
 @pytest.mark.parametrize(

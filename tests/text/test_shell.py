@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pasted_commands import pasted
 from typer.testing import CliRunner
 
 from lrsearch.cli.arguments import split_locations, worker_advice
@@ -17,13 +16,6 @@ from lrsearch.text.shell import command, name_word
 
 HOSTILE = ["a b", "$HOME", "a!b", "[a]", "it's", '"q"', "a;b", "`id`", "$(id)", "*", "~", "a\\b",
            "größe", "a\nb", "#x", "a&b", "(a)", "<a>", "{a,b}"]  # fmt: skip
-
-
-def pasted(line: str) -> list[str]:
-    """The arguments of a command as `sh` hands them over."""
-    script = f"python() {{ printf '%s\\0' \"$@\"; }}\n{line}\n"
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    return done.stdout.split("\0")[:-1]
 
 
 def test_a_command_is_pasted_as_it_was_meant() -> None:

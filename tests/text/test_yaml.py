@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_yaml import BOMB, hostile_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrsearch
-from lrsearch.text.yaml import LARGEST_FILE, YamlError, parse, read_file, scalar, to_yaml
+from lrsearch.text.yaml import YamlError, parse, read_file, scalar, to_yaml
 
 # Values
 
@@ -106,9 +106,6 @@ def test_very_deep_nesting_is_refused_without_recursion() -> None:
         parse("[" * 100_000, "deep.yaml")
 
 
-BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"a{k}: &a{k} [{','.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 20)
-)
 MERGED_BOMB = "a0: &a0 {x: 1}\n" + "".join(
     f"a{k}: &a{k} {{<<: [{','.join([f'*a{k - 1}'] * 9)}]}}\n" for k in range(1, 20)
 )
@@ -118,26 +115,6 @@ MERGED_BOMB = "a0: &a0 {x: 1}\n" + "".join(
 def test_aliases_that_multiply_are_refused(bomb: str) -> None:
     with pytest.raises(YamlError, match="its aliases repeat"):
         parse(bomb, "bomb.yaml")
-
-
-def hostile_files(folder: Path) -> dict[str, str]:
-    """Files that would stop or break a reader, each with a part of what is said of it."""
-    (folder / "bomb.yaml").write_text(BOMB)
-    os.mkfifo(folder / "fifo.yaml")
-    (folder / "device.yaml").symlink_to("/dev/zero")
-    (folder / "folder.yaml").mkdir()
-    (folder / "gone.yaml").symlink_to(folder / "nowhere")
-    (folder / "loop.yaml").symlink_to(folder / "loop.yaml")
-    with (folder / "huge.yaml").open("wb") as file:
-        file.truncate(1 << 30)
-    (folder / "latin.yaml").write_bytes(b"a: 1\ndescription: gr\xf6\xdfe\n")
-    (folder / "list.yaml").write_text("- 1\n")
-    return {
-        "bomb": "bomb.yaml:6: ", "fifo": "not a regular file", "device": "not a regular file",
-        "folder": "is a folder", "gone": "No such file", "loop": "symbolic links",
-        "huge": f"larger than the {LARGEST_FILE >> 20} MiB",
-        "latin": "latin.yaml:2: the text is not", "list": "is not a mapping",
-    }  # fmt: skip
 
 
 def test_a_file_that_does_harm_is_named_and_not_waited_for(tmp_path: Path) -> None:
@@ -162,4 +139,4 @@ def test_there_is_no_other_reader() -> None:
         for path in package.rglob("*.py")
         if re.search(r"^\s*(import|from) yaml\b|OmegaConf\.load", path.read_text(), re.MULTILINE)
     ]
-    assert others == ["yaml_text.py"]
+    assert others == ["yaml.py"]

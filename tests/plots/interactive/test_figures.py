@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lrsearch.figures.curves import rate_curves
 from ramps import ramp_of, rates_of, trained
 from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.findings import findings
 from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.plots.interactive.curves import rate_curves
 from lrsearch.plots.interactive.study import report_figures, study_figures
 from lrsearch.plots.interactive.style import colour, rounded
 from lrsearch.range_test.result import RangeTest
@@ -105,12 +105,20 @@ def test_rates_are_markers_at_both_ends_of_each_evaluation(drawn: dict[str, Any]
 
 
 def test_the_rates_of_every_group_of_the_best_trial_are_drawn(searched: StudyData) -> None:
-    def with_head(one: TrialData) -> TrialData:
+    def both(rates: tuple[float, ...]) -> tuple[float, ...]:
+        return (rates[0], 3 * rates[0])
+
+    def with_head(trial: TrialData) -> TrialData:
         curve = (
-            replace(p, metrics={"lr_start_head": 3 * p.lr_start, "lr_end_head": 3 * p.lr_end})
-            for p in one.curve
+            replace(
+                row,
+                groups=("default", "head"),
+                lr_start=both(row.lr_start),
+                lr_end=both(row.lr_end),
+            )
+            for row in trial.curve
         )
-        return replace(one, curve=tuple(curve))
+        return replace(trial, curve=tuple(curve))
 
     study = replace(searched, trials=tuple(map(with_head, searched.trials)))
     figure = rate_curves(study)

@@ -14,7 +14,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.tuning.pruners import PRUNERS, build_pruner
 from lrsearch.tuning.pruners.rules import Halving, Hyperband, Patient, Percentile
 
-CONF = Path(__file__).resolve().parents[2] / "conf" / "pruner"
+CONF = Path(__file__).resolve().parents[3] / "conf" / "pruner"
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])

@@ -1,4 +1,4 @@
-"""Where files are kept: a folder, or what fsspec reaches; a file is there whole or not at all."""
+"""Storage locations: a local folder or a URL of fsspec, where files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrsearch.files import whole_file
 from lrsearch.text.redaction import redacted
 
 TEMPORARY = ".writing-"
-"""How the name of a file begins that is not whole yet."""
+"""Prefix of the name of a file that is still being written."""
 
 _PACKAGES = {
     "s3": "s3fs",
@@ -30,35 +30,38 @@ _PACKAGES = {
     "sftp": "paramiko",
     "ssh": "paramiko",
 }
-"""What pip installs for a protocol."""
+"""The Python package that fsspec needs for each protocol."""
 
 
-class Place(Protocol):
-    """Files by names relative to a root, with slashes. All methods raise what the system raises."""
+class Location(Protocol):
+    """A file store; names are relative to its root and use slashes.
+
+    All methods raise the errors of the file system.
+    """
 
     def write(self, name: str, parts: Parts) -> None:
-        """Makes or replaces a file; whoever reads sees the old or the new one."""
+        """Create or replace a file; readers see either the old or the new contents, never a mix."""
 
     def read(self, name: str) -> bytes:
-        """A file's contents."""
+        """The contents of a file."""
 
     def names(self, folder: str) -> list[str]:
-        """What lies directly in a folder, sorted; nothing when there is no such folder."""
+        """The sorted names of the files and folders directly in a folder; empty without it."""
 
     def delete(self, name: str) -> None:
-        """Deletes a file, if it is there."""
+        """Delete a file if it exists."""
 
     def delete_folder(self, folder: str) -> None:
-        """Deletes all that is in it, if it is there."""
+        """Delete a folder and all files in it, if it exists."""
 
     def where(self, name: str) -> str:
-        """The path of a file in a folder of this machine, else its URL; without a password."""
+        """The absolute path of a file in a local folder, or its URL without a password."""
 
 
-def open_place(url: str) -> Place:
-    """The place that a URL means; a path is a folder.
+def open_location(url: str) -> Location:
+    """The storage location of a URL, or of the path of a folder.
 
-    Raises UserError where fsspec does not know the protocol, or lacks a package for it.
+    Raises UserError if fsspec does not know the protocol or its package is not installed.
     """
     shown = redacted(url)
     try:
@@ -77,7 +80,7 @@ def open_place(url: str) -> Place:
 
 
 class Folder:
-    """A folder of this machine, or one that several machines mount."""
+    """A folder of this machine, which other machines may mount as well."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -110,7 +113,11 @@ class Folder:
 
 
 class Remote:
-    """What fsspec reaches. An object store takes a file whole; elsewhere the checksum tells."""
+    """Files that fsspec reaches.
+
+    Object stores write files atomically. On other systems a reader may see part of a file, which
+    the checksum of a checkpoint reveals.
+    """
 
     def __init__(self, system: Any, root: str, shown: str) -> None:
         self._system, self._root, self._shown = system, root.rstrip("/"), shown.rstrip("/")
@@ -119,7 +126,7 @@ class Remote:
         path, data = self._path(name), b"".join(parts)
         try:
             self._system.pipe_file(path, data)
-        except FileNotFoundError:  # a system that has real folders
+        except FileNotFoundError:  # a file system where folders must exist first
             self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._system.pipe_file(path, data)
 
@@ -128,21 +135,23 @@ class Remote:
 
     def names(self, folder: str) -> list[str]:
         path = self._path(folder)
-        self._system.invalidate_cache()  # others write there, too
+        self._system.invalidate_cache()  # other processes write there, too
         try:
-            found = self._system.ls(path, detail=False)
+            listed = self._system.ls(path, detail=False)
         except FileNotFoundError:
             return []
-        paths = (str(one).rstrip("/") for one in found)
+        paths = (str(entry).rstrip("/") for entry in listed)
         # Some stores list the folder itself.
-        return sorted(one.rpartition("/")[2] for one in paths if one.strip("/") != path.strip("/"))
+        return sorted(
+            entry.rpartition("/")[2] for entry in paths if entry.strip("/") != path.strip("/")
+        )
 
     def delete(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._system.rm_file(self._path(name))
 
     def delete_folder(self, folder: str) -> None:
-        # One by one: fsspec would take signs such as * in the name of a folder for a pattern.
+        # File by file: fsspec would read characters such as * in a folder's name as a pattern.
         for path in self._files(self._path(folder)):
             with contextlib.suppress(FileNotFoundError):
                 self._system.rm_file(path)
