@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lrsearch.errors import LrsearchError
-from lrsearch.optimizers import OPTIMIZERS
+from lrsearch.optimizers import OPTIMIZERS, merged_parameters
 from lrsearch.optimizers.build import check_class
 from lrsearch.parameters.parameter import Parameter
 from lrsearch.recipe import COMMON
@@ -87,7 +87,8 @@ def resolve_own(space: dict[str, Any], problems: list[str]) -> dict[str, Compone
                 if name in component.parameters and name not in COMMON:
                     node[name] = _explicit(argument, component.parameters[name])
             found[option] = component
-    _drop_untaken(space, found)
+    if not problems:
+        _drop_untaken(space, found, problems)
     return found
 
 
@@ -144,8 +145,11 @@ def _explicit(node: Any, parameter: Parameter) -> Any:
     return node
 
 
-def _drop_untaken(space: dict[str, Any], own: Mapping[str, Component]) -> None:
-    """Take out shared parameters that only optimizers of the user's own take: they have them."""
+def _drop_untaken(space: dict[str, Any], own: Mapping[str, Component], problems: list[str]) -> None:
+    """Take out shared parameters that only optimizers of the user's own take: they have them.
+
+    One of the catalogue's that no optimizer takes, perhaps from the default space, is a problem.
+    """
     branch = space.get("optimizer")
     if not isinstance(branch, Mapping):
         return
@@ -154,6 +158,13 @@ def _drop_untaken(space: dict[str, Any], own: Mapping[str, Component]) -> None:
     taken = {
         name for option in names if option in OPTIMIZERS for name in OPTIMIZERS[option].parameters
     }
+    every = merged_parameters(one.parameters for one in OPTIMIZERS.values())
     for name in _shared(space):
         if name not in taken and any(name in component.parameters for component in own.values()):
+            del space[name]
+        elif own and name in every and name not in taken:
+            problems.append(
+                f"space.{name}: no optimizer of this space takes it: leave it out, with "
+                f"space.{name}=null where the default space has it"
+            )
             del space[name]

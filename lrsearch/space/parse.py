@@ -46,7 +46,10 @@ def parse_space(
     catalogue = {option: OPTIMIZERS[option].parameters for option in ours}
     every = {option: component.parameters for option, component in OPTIMIZERS.items()}
     shared_kinds |= merged_parameters((catalogue if is_known else every).values())
-    shared = _parse_shared(plain, shared_kinds, problems)
+    known = merged_parameters(every.values())
+    # null takes away what the default space has, even for optimizers that do not take it.
+    given = {k: node for k, node in plain.items() if node is not None or k not in known}
+    shared = _parse_shared(given, shared_kinds, problems)
     for name, domain in shared.items():
         takers = {one: catalogue[one] for one in ours if name not in optimizer[one]}
         problems += [f"space.{name}: {one}" for one in problems_of(name, domain.ends(), takers)]
