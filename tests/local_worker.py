@@ -10,7 +10,7 @@ from lrsearch.cli.compose import load_configuration
 from lrsearch.cli.run import open_storage
 from lrsearch.data.prepare import prepare
 from lrsearch.study.study import OpenStudy, open_study
-from lrsearch.workers.here import Here
+from lrsearch.workers.locations import Locations
 from lrsearch.workers.service import Service
 from lrsearch.workers.stop import Stop
 
@@ -44,7 +44,7 @@ def serve(
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
     gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
-    service = Service(Here(url), only, until_empty=until_empty, stop=stop)
+    service = Service(Locations(url), only, until_empty=until_empty, stop=stop)
     service.work()
     service.close()
 

@@ -21,7 +21,7 @@ from problems import sampled
 from lrsearch.cli.compose import load_settings
 from lrsearch.registry import ComponentConfig
 from lrsearch.tuning.forecast import Peer, Standing
-from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 
 GOALS = {50: 0.3, 200: 1.0}
 """Seconds, by trials."""
@@ -63,8 +63,8 @@ def main() -> None:
                 study.tell(trial, state=TrialState.PRUNED)
         seconds = []
         for repeat in range(REPEATS):
-            order = Order(space, history, {}, 0, repeat)
-            study.sampler = build_sampler(ComponentConfig("auto"), order)
+            inputs = SamplerInputs(space, history, {}, 0, repeat)
+            study.sampler = build_sampler(ComponentConfig("auto"), inputs)
             started = time.process_time()
             trial = study.ask()
             space.suggest(trial)

@@ -20,7 +20,7 @@ from lrsearch.study.history import MOST_PEERS
 from lrsearch.tuning.forecast import Peer, standing
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.pruners.rules import Group, Mode, Peers, Pruner, Running
-from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 from lrsearch.tuning.trajectory import LrTrajectory
 
 
@@ -167,9 +167,9 @@ def _begin(
     study: optuna.Study, problem: Problem, contestant: Contestant, memory: Memory, seed: int
 ) -> tuple[Trial, optuna.Trial]:
     number = len(memory.trials)
-    order = Order(problem.space, memory, {}, seed, derived_seed(seed, "sampler", number))
+    inputs = SamplerInputs(problem.space, memory, {}, seed, derived_seed(seed, "sampler", number))
     study.sampler = build_sampler(
-        ComponentConfig(contestant.sampler, contestant.sampler_arguments), order
+        ComponentConfig(contestant.sampler, contestant.sampler_arguments), inputs
     )
     asked = study.ask()
     recipe = problem.space.suggest(asked)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lrsearch.analysis.columns import finite
-from lrsearch.cli.places import read_locations
+from lrsearch.cli.locations import read_locations
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.storage.database import Database, open_existing
 from lrsearch.storage.tables import StudyRow
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command
-from lrsearch.workers.here import Here
+from lrsearch.workers.locations import Locations
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class NamedStudy:
     """A study that a command names, in its open database."""
 
     database: Database
-    locations: Here
+    locations: Locations
     name: str
     words: list[str]
     """The arguments after the name."""
@@ -36,7 +36,7 @@ class NamedStudy:
         return storage_argument(self.locations)
 
 
-def storage_argument(locations: Here) -> str:
+def storage_argument(locations: Locations) -> str:
     """` storage.url=...`, redacted; empty where the database is the default one."""
     default = read_locations([])[0].url
     shown = redacted(locations.url)
@@ -126,7 +126,7 @@ def parse_values(words: Sequence[str]) -> dict[str, Any]:
 
 def split_locations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split what `read_locations` takes (a name, `storage.url=...`) from other `key=value`."""
-    from lrsearch.cli.places import LOCATIONS, NAME
+    from lrsearch.cli.locations import LOCATIONS, NAME
 
     locations: list[str] = []
     others: list[str] = []

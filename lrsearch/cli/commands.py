@@ -117,7 +117,7 @@ def worker(
 
     Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
     """
-    from lrsearch.cli.places import serve_studies
+    from lrsearch.cli.locations import serve_studies
 
     serve_studies(places or [], sweep, until_empty, parent, heartbeat)
 
@@ -125,7 +125,7 @@ def worker(
 @app.command()
 def pause(names: Names = None) -> None:
     """Hand a study's running trials back, and start no more until `resume`."""
-    from lrsearch.cli.fleet import pause_study
+    from lrsearch.cli.manage_studies import pause_study
 
     pause_study(names or [])
 
@@ -138,7 +138,7 @@ def resume(
     ] = False,
 ) -> None:
     """Go on with a study that was paused or stopped."""
-    from lrsearch.cli.fleet import resume_study
+    from lrsearch.cli.manage_studies import resume_study
 
     resume_study(names or [], retry_failed)
 
@@ -149,7 +149,7 @@ def stop(
     now: Annotated[bool, typer.Option("--now", help="hand running trials back at once")] = False,
 ) -> None:
     """Let a study's running trials end, and start no more."""
-    from lrsearch.cli.fleet import stop_study
+    from lrsearch.cli.manage_studies import stop_study
 
     stop_study(names or [], now)
 
@@ -160,7 +160,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="really")] = False,
 ) -> None:
     """Delete a study: its trials, evaluations and checkpoints."""
-    from lrsearch.cli.fleet import delete_study
+    from lrsearch.cli.manage_studies import delete_study
 
     delete_study(names or [], yes)
 
@@ -186,7 +186,7 @@ def doctor(
 @app.command()
 def upgrade(places: Places = None) -> None:
     """Bring the tables of a database made by an older lrsearch or Optuna up to date."""
-    from lrsearch.cli.fleet import upgrade_tables
+    from lrsearch.cli.manage_studies import upgrade_tables
 
     upgrade_tables(places or [])
 

@@ -98,7 +98,7 @@ def _stored_studies() -> Iterator[str]:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lrsearch.cli.places import read_locations
+    from lrsearch.cli.locations import read_locations
     from lrsearch.storage.database import existing
     from lrsearch.storage.tables import StudyRow
 

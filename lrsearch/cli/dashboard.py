@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrsearch.cli.places import read_locations
+from lrsearch.cli.locations import read_locations
 from lrsearch.config.secrets import read_secret
 from lrsearch.dashboard.access import LOOPBACK_NAMES, USER, Rules
 from lrsearch.dashboard.busy import Busy

@@ -27,7 +27,7 @@ from lrsearch.text.formatting import byte_size, plural
 from lrsearch.text.redaction import redacted
 
 if TYPE_CHECKING:
-    from lrsearch.workers.places import Place
+    from lrsearch.workers.device_slots import DeviceSlot
 
 _SLOW_ANSWER = 0.05
 _SLOW_STORE = 1.0
@@ -176,7 +176,7 @@ def _connections(connection: Connection, configuration: Configuration) -> Iterat
         return
     most = int(connection.execute(text("show max_connections")).scalar_one())
     used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
-    workers = len(_places(configuration))
+    workers = len(_device_slots(configuration))
     needed = _CONNECTIONS_EACH * (workers + 1)
     take = "takes" if workers == 1 else "take"
     said = f"{used} of {most} in use; {plural(workers, 'worker')} here {take} up to {needed}"
@@ -231,7 +231,7 @@ def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
 def check_devices(configuration: Configuration) -> Iterator[Finding]:
     """Check the devices and processor cores of workers."""
     from lrsearch.training.devices import device_label, resolve_device
-    from lrsearch.workers.places import available_cores
+    from lrsearch.workers.device_slots import available_cores
 
     train = configuration.settings.train
     try:
@@ -239,23 +239,23 @@ def check_devices(configuration: Configuration) -> Iterator[Finding]:
     except UserError as error:
         yield problem("device", str(error))
         return
-    where = _places(configuration)
-    more = ", ..." if len(where) > 1 else ""
+    slots = _device_slots(configuration)
+    more = ", ..." if len(slots) > 1 else ""
     yield ok(
-        "device", f"{device_label(device)}; {plural(len(where), 'worker')}: {where[0].name}{more}"
+        "device", f"{device_label(device)}; {plural(len(slots), 'worker')}: {slots[0].name}{more}"
     )
     cores = available_cores()
-    if device.type == "cpu" and len(where) * train.threads > cores:
-        said = f"{plural(len(where), 'worker')} of {plural(train.threads, 'thread')} on"
+    if device.type == "cpu" and len(slots) * train.threads > cores:
+        said = f"{plural(len(slots), 'worker')} of {plural(train.threads, 'thread')} on"
         yield warning("device", f"{said} {plural(cores, 'core')}: they slow each other")
 
 
-def _places(configuration: Configuration) -> Sequence[Place]:
+def _device_slots(configuration: Configuration) -> Sequence[DeviceSlot]:
     """Where the workers of this machine would run."""
-    from lrsearch.workers.places import places
+    from lrsearch.workers.device_slots import device_slots
 
     train = configuration.settings.train
-    return places(configuration.runtime.workers, train.device, train.threads)
+    return device_slots(configuration.runtime.workers, train.device, train.threads)
 
 
 def check_data(configuration: Configuration) -> Iterator[Finding]:

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 
 from lrsearch.cli.display import make_console
-from lrsearch.cli.passed import own_code_calls
+from lrsearch.cli.own_code_calls import own_code_calls
 from lrsearch.cli.preview import to_find
-from lrsearch.cli.range_news import plan_line, range_test_plan
+from lrsearch.cli.range_test_display import plan_line, range_test_plan
 from lrsearch.cli.run import check_machine, check_trial, with_data
 from lrsearch.cli.shown_groups import groups_told
 from lrsearch.config.metric import mode_warning
@@ -31,7 +31,7 @@ from lrsearch.study.warm_start import warm_start
 from lrsearch.text.formatting import byte_size, duration, plural, the_best
 from lrsearch.text.yaml import to_yaml
 from lrsearch.training.loop import Diverged, Task, train
-from lrsearch.workers.places import places
+from lrsearch.workers.device_slots import device_slots
 
 _RECIPES = 12
 _FEW_STEPS, _MORE_STEPS = 2, 22
@@ -85,8 +85,8 @@ def dry_run(configuration: Configuration) -> int:
     if plan is not None:
         console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
         console.print(plan_line(plan), markup=False, soft_wrap=True)
-    where = places(runtime.workers, settings.train.device, settings.train.threads)
-    console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(where), 'worker')}")
+    slots = device_slots(runtime.workers, settings.train.device, settings.train.threads)
+    console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(slots), 'worker')}")
     runs = 0
     if settings.confirm is not None:
         top, seeds = min(settings.confirm.top, len(units)), settings.confirm.seeds
@@ -109,11 +109,11 @@ def dry_run(configuration: Configuration) -> int:
         steps = plan.ramps * plan.steps // len(plan.batch_sizes)
         seconds = sum(steps * _step_seconds(costs, size) for size in plan.batch_sizes)
         console.print(f"  the range test: at most {duration(seconds)}")
-    rounds = (len(units) + runs) / len(where)
+    rounds = (len(units) + runs) / len(slots)
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
         f"{duration(rounds * slowest[1].trial_seconds)} without pruning and start-up, "
-        f"{byte_size(len(where) * max(c.memory for c in costs.values()))} of memory"
+        f"{byte_size(len(slots) * max(c.memory for c in costs.values()))} of memory"
     )
     return 0
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.cli.arguments import output_folder
 from lrsearch.cli.display import make_console
-from lrsearch.cli.places import read_locations
+from lrsearch.cli.locations import read_locations
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 from lrsearch.storage.database import open_existing

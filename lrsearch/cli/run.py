@@ -16,9 +16,9 @@ from rich.markup import escape
 
 from lrsearch.cli.arguments import storage_argument
 from lrsearch.cli.display import make_console, make_display
-from lrsearch.cli.fleet import waiting
-from lrsearch.cli.passed import own_code_calls
-from lrsearch.cli.range_news import RangeTestDisplay, plan_line, range_test_plan
+from lrsearch.cli.manage_studies import waiting
+from lrsearch.cli.own_code_calls import own_code_calls
+from lrsearch.cli.range_test_display import RangeTestDisplay, plan_line, range_test_plan
 from lrsearch.cli.results import conclude
 from lrsearch.cli.shown_groups import groups_told
 from lrsearch.config.batches import fit_batches
@@ -55,8 +55,8 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
-from lrsearch.workers.here import Here
-from lrsearch.workers.places import places
+from lrsearch.workers.device_slots import device_slots
+from lrsearch.workers.locations import Locations
 
 if TYPE_CHECKING:
     from lrsearch.launchers.local import Launcher
@@ -116,7 +116,7 @@ def _launched(
     console: Console,
 ) -> Launcher:
     """Start workers that run the study to its end, or until they are stopped."""
-    where = places(runtime.workers, settings.train.device, settings.train.threads)
+    slots = device_slots(runtime.workers, settings.train.device, settings.train.threads)
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
     if settings.space.to_find:
@@ -124,8 +124,8 @@ def _launched(
     with shown as display:
         launcher: Launcher = LAUNCHERS["local"].load()(
             study.name,
-            Here(runtime.storage_url, runtime.checkpoints_url),
-            where,
+            Locations(runtime.storage_url, runtime.checkpoints_url),
+            slots,
             study.queue,
             database.session,
             Endings(study.study_id, settings.queue.max_attempts, follow_up),
@@ -167,7 +167,7 @@ def submit(configuration: Configuration) -> int:
     work = study.queue.work()
     auxiliary_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
     full = f"storage.url={redacted(absolute(runtime.storage_url))}"
-    storage = storage_argument(Here(runtime.storage_url, runtime.checkpoints_url))
+    storage = storage_argument(Locations(runtime.storage_url, runtime.checkpoints_url))
     console.print(
         f"{waiting(trials, auxiliary_runs)} for workers; to start one, on any machine that "
         f"reaches the database:\n"

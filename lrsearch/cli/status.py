@@ -14,8 +14,8 @@ from rich.text import Text
 from lrsearch.analysis.confirmed import headline, progress_words
 from lrsearch.cli.arguments import print_json, refuse_words, storage_argument, worker_advice
 from lrsearch.cli.display import described, make_console, make_display
-from lrsearch.cli.fleet import waiting
-from lrsearch.cli.places import read_locations
+from lrsearch.cli.locations import read_locations
+from lrsearch.cli.manage_studies import waiting
 from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError, in_short

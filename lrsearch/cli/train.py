@@ -12,7 +12,7 @@ from rich.console import Console
 from lrsearch.cli.arguments import named_study, refuse_words
 from lrsearch.cli.best import record_of
 from lrsearch.cli.display import make_console
-from lrsearch.cli.places import NAME
+from lrsearch.cli.locations import NAME
 from lrsearch.config.load import stored_settings
 from lrsearch.config.words import WORDS
 from lrsearch.errors import ConfigErrors, UserError
@@ -49,7 +49,7 @@ def train_again(
     from lrsearch.data.prepare import prepare
     from lrsearch.objectives.builtin import build_objective
     from lrsearch.training.loop import Diverged, OutOfMemory
-    from lrsearch.workers.reporter import NeverANumber, value_of
+    from lrsearch.workers.reporter import NoFiniteValue, value_of
 
     console = make_console()
     settings = _settings(record, epochs, device, data_root)
@@ -71,7 +71,7 @@ def train_again(
         objective = build_objective(settings, stored_data)
         objective.run(recipe, int(record["seed"]), report, lambda: False, NoCheckpoints())
         value = value_of(report.values, settings.metric)
-    except (Diverged, OutOfMemory, NeverANumber) as error:
+    except (Diverged, OutOfMemory, NoFiniteValue) as error:
         console.print(str(error), markup=False)
         return 1
     assert value is not None, "an objective reports at least once"

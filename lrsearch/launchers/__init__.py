@@ -1,4 +1,4 @@
-"""How the workers of a sweep are started."""
+"""The launchers, which start the workers of a sweep."""
 
 from __future__ import annotations
 

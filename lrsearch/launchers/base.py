@@ -1,4 +1,4 @@
-"""What a launcher shows its progress on."""
+"""The display on which a launcher shows progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Display(Protocol):
     """Seconds between two updates; each costs the workers some time."""
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        """Show what has happened since the last call."""
+        """Show the state of the sweep, and the trials that have ended since the last call."""
 
     def say(self, line: str) -> None:
         """Print a line that stays on the screen."""

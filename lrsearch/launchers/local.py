@@ -1,4 +1,4 @@
-"""Starts the workers of a sweep on this machine and looks after them until it is done."""
+"""Start the workers of a sweep on this machine and supervise them until it is done."""
 
 from __future__ import annotations
 
@@ -25,46 +25,49 @@ from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.outages import passes
 from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.text.shell import command, name_word
-from lrsearch.workers.heartbeat import Heard
-from lrsearch.workers.here import Here
-from lrsearch.workers.places import Place
+from lrsearch.workers.device_slots import DeviceSlot
+from lrsearch.workers.heartbeat import HeartbeatListener
+from lrsearch.workers.locations import Locations
 from lrsearch.workers.process_tree import is_stopped, kill_group, kill_tree
 from lrsearch.workers.stall import EXIT_CODE as STALLED
 from lrsearch.workers.stall import no_progress
 
 _EARLY_DEATHS = 3
-"""So many workers in a row that die before they finish a trial end the sweep."""
+"""Number of workers in a row that may die without a finished trial; then the sweep ends."""
 _LOG_TAIL = 30
+"""Lines of a dead worker's log that are shown."""
 
 
 class WorkersFailed(LrsearchError):
-    """The workers cannot work; the message has the end of their log."""
+    """Workers die before they finish a trial; the message has the end of a log."""
 
 
 @dataclass
 class _Worker:
     number: int
-    slot: int
-    place: Place
+    """Counts all workers that were started, from 0."""
+    slot_index: int
+    slot: DeviceSlot
     process: subprocess.Popen[bytes]
     log: Path
-    heard: Heard
-    told: bool = False
-    hung: str | None = None
-    """Why it was killed here."""
+    heartbeat: HeartbeatListener
+    is_terminated: bool = False
+    """Whether SIGTERM was sent."""
+    stalled: str | None = None
+    """Why the launcher killed it, where it did."""
 
 
 class Launcher:
     """Runs workers until the study has nothing left, and replaces those that die.
 
-    Workers elsewhere may serve the same study: it waits for their trials, too.
+    Waits for the trials of workers elsewhere that serve the same study, too.
     """
 
     def __init__(
         self,
         name: str,
-        here: Here,
-        where: list[Place],
+        locations: Locations,
+        slots: list[DeviceSlot],
         queue: Queue,
         session_of: sessionmaker[Session],
         endings: Endings,
@@ -72,7 +75,7 @@ class Launcher:
         display: Display,
         logs: Path,
     ) -> None:
-        self.name, self.here, self.where = name, here, where
+        self.name, self.locations, self.slots = name, locations, slots
         self.queue, self.progress = queue, progress
         self.session_of, self.endings = session_of, endings
         self.display, self.logs = display, logs
@@ -85,13 +88,13 @@ class Launcher:
         self._snapshot = Snapshot(
             total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
         )
-        self._told: set[str] = set()
+        self._said: set[str] = set()
 
     def run(self, timeout: float | None) -> None:
-        """Return when all is done, when the study was stopped, or after Ctrl-C.
+        """Run until all is done, the study is stopped, its `timeout` (s) is up, or Ctrl-C.
 
-        Of what ran here nothing is left RUNNING. Raises WorkersFailed when workers die before they
-        can work.
+        Afterwards no work of this machine's workers is in the state RUNNING. Raises WorkersFailed
+        when workers die before they finish a trial.
         """
         self._reclaim_dead()
         self.queue.tick()
@@ -104,17 +107,17 @@ class Launcher:
             finally:
                 self._kill()
                 self._reclaim_dead(blame=False)
-                self._look(None)
+                self._refresh(None)
                 self.queue.tick()
                 if not self._snapshot.owners:
                     self.queue.rest()
 
     def _turn(self, timeout: float | None) -> bool:
-        """One look at the study and its workers; whether there is more to do."""
+        """Act once on the state of the study and its workers; return whether to go on."""
         try:
-            self._look(timeout)
+            self._refresh(timeout)
             if self._is_stopping():
-                self._tell_to_stop()
+                self._terminate()
             if self.interrupts > 1:
                 self._kill()
             self._kill_silent()
@@ -133,8 +136,8 @@ class Launcher:
         counts = self.queue.work()
         return bool(counts[WorkState.OPEN] or counts[WorkState.RUNNING])
 
-    def _look(self, timeout: float | None) -> None:
-        """Show what has happened, and stop the study when its time is up."""
+    def _refresh(self, timeout: float | None) -> None:
+        """Read the state of the study and show it; stop the study when its time is up."""
         auxiliary_done = self._snapshot.auxiliary_done
         self._snapshot = self.progress.snapshot()
         new = self.progress.finished(self._seen)
@@ -151,18 +154,18 @@ class Launcher:
                 self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
 
     def _say_once(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
+        if line not in self._said:
+            self._said.add(line)
             self.display.say(line)
 
     def _is_stopping(self) -> bool:
-        """Whether running trials are to be handed back."""
+        """Return whether running trials are to be handed back."""
         return bool(self.interrupts or self.timed_out or self._snapshot.hand_back)
 
     def _hire(self) -> None:
-        """Start a worker for each open piece of work that none of ours is about to claim."""
-        idle_places = len(self.where) - len(self._workers)
-        if not idle_places or self._snapshot.state != StudyState.OPEN:
+        """Start a worker for each open piece of work that no idle worker is about to claim."""
+        free_slots = len(self.slots) - len(self._workers)
+        if not free_slots or self._snapshot.state != StudyState.OPEN:
             return
         counts = self.queue.work()
         busy = {owner.rsplit("/", 1)[0] for owner in self._snapshot.owners}
@@ -170,56 +173,57 @@ class Launcher:
         idle = sum(name not in busy for name in names)
         wanted = counts[WorkState.OPEN] - idle
         if not self._workers and counts[WorkState.RUNNING]:
-            wanted = max(wanted, 1)  # to take over what others may leave behind
-        for _ in range(max(0, min(idle_places, wanted))):
-            taken = {worker.slot for worker in self._workers}
-            slot = next(k for k in range(len(self.where)) if k not in taken)
-            self._workers.append(self._start(slot))
+            wanted = max(wanted, 1)  # to take over if workers elsewhere die
+        for _ in range(max(0, min(free_slots, wanted))):
+            taken = {worker.slot_index for worker in self._workers}
+            slot_index = next(k for k in range(len(self.slots)) if k not in taken)
+            self._workers.append(self._start(slot_index))
 
-    def _start(self, slot: int) -> _Worker:
-        number, place = self._started, self.where[slot]
+    def _start(self, slot_index: int) -> _Worker:
+        number, slot = self._started, self.slots[slot_index]
         self._started += 1
         log = self.logs / f"worker-{number}.log"
+        checkpoints = self.locations.checkpoints
         environment = {
             **os.environ,
-            **place.environment,
-            # URLs may hold a password: not on the command line, where all can read it.
-            "LRSEARCH_STORAGE": self.here.url,
-            **({"LRSEARCH_CHECKPOINTS": self.here.checkpoints} if self.here.checkpoints else {}),
+            **slot.environment,
+            # URLs may hold a password, which all users of the machine could read in a command line.
+            "LRSEARCH_STORAGE": self.locations.url,
+            **({"LRSEARCH_CHECKPOINTS": checkpoints} if checkpoints else {}),
         }
-        heard = Heard()
-        words = (
+        heartbeat = HeartbeatListener()
+        arguments = (
             *("worker", "--sweep", self.name, "--until-empty"),
-            *("--parent", str(os.getpid()), "--heartbeat", str(heard.write)),
+            *("--parent", str(os.getpid()), "--heartbeat", str(heartbeat.write)),
         )
         with self._log_file(log) as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lrsearch", *words],
+                [sys.executable, "-m", "lrsearch", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
-                pass_fds=(heard.write,),
+                pass_fds=(heartbeat.write,),
             )
-        heard.started()
-        return _Worker(number, slot, place, process, log, heard)
+        heartbeat.started()
+        return _Worker(number, slot_index, slot, process, log, heartbeat)
 
     def _kill_silent(self) -> None:
-        """Kill those in which no thread runs any more, such as one that would end them."""
+        """Kill the workers without a heartbeat: none of their threads runs any more."""
         for worker in self._workers:
-            seconds = worker.heard.silence()
+            seconds = worker.heartbeat.silence()
             if seconds is None or worker.process.poll() is not None:
                 continue
             if is_stopped(worker.process.pid):
-                worker.heard.forgive()
+                worker.heartbeat.forgive()
                 continue
-            worker.hung = no_progress(seconds)
+            worker.stalled = no_progress(seconds)
             kill_tree(worker.process.pid)
             worker.process.wait()
 
     def _log_file(self, log: Path) -> BinaryIO:
-        """The file of a worker's output; its work goes on where there is no room for one."""
+        """Create the log file of a worker; where that fails, its output is discarded."""
         try:
             return new_file(log)
         except OSError as error:
@@ -231,43 +235,43 @@ class Launcher:
     def _remove_ended(self) -> None:
         """Remove the workers that have ended, and reclaim the work of those that died."""
         for worker in [w for w in self._workers if w.process.poll() is not None]:
-            self._reclaim_dead(not self._is_stopping(), worker.hung)
+            self._reclaim_dead(not self._is_stopping(), worker.stalled)
             self._workers.remove(worker)
-            worker.heard.close()
+            worker.heartbeat.close()
             code = worker.process.returncode
             if code == 0:
                 continue
-            kill_group(worker.process.pid)  # what it had started
+            kill_group(worker.process.pid)  # the processes that it had started
             if self._is_stopping():
                 continue
-            if worker.hung or code == STALLED:
-                # The training's fault: of these, not of workers, there may be any number.
-                why = worker.hung or "its training made no progress"
-                self._say_replaced(worker, f"was ended: {why}")
+            if worker.stalled or code == STALLED:
+                # The training is at fault, not the worker: this is no early death.
+                cause = worker.stalled or "its training made no progress"
+                self._say_replaced(worker, f"was ended: {cause}")
                 continue
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS or code == 2:
                 raise WorkersFailed(
-                    f"worker {worker.number} ({worker.place.name}) cannot work ({how}):\n"
+                    f"worker {worker.number} ({worker.slot.name}) cannot work ({how}):\n"
                     f"{_tail(worker.log)}\n(the whole log: {worker.log})"
                 )
             self._say_replaced(worker, f"died ({how})")
 
     def _say_replaced(self, worker: _Worker, what: str) -> None:
         self.display.say(
-            f"worker {worker.number} (process {worker.process.pid}, {worker.place.name}) {what}; "
+            f"worker {worker.number} (process {worker.process.pid}, {worker.slot.name}) {what}; "
             f"another takes its place. Its log: {worker.log}"
         )
 
     def _reclaim_dead(self, blame: bool = True, cause: str | None = None) -> None:
         self.endings.reclaim_dead(self.session_of, is_dead, blame, cause)
 
-    def _tell_to_stop(self) -> None:
+    def _terminate(self) -> None:
         for worker in self._workers:
-            if worker.process.poll() is None and not worker.told:
+            if worker.process.poll() is None and not worker.is_terminated:
                 worker.process.terminate()
-                worker.told = True
+                worker.is_terminated = True
 
     def _kill(self) -> None:
         for worker in self._workers:
@@ -277,7 +281,7 @@ class Launcher:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Count Ctrl-C (and SIGTERM) instead of dying of it."""
+        """Count Ctrl-C and SIGTERM within the block, instead of ending the process."""
 
         def count(number: int, _: object) -> None:
             self.interrupts += 1

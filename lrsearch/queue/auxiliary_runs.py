@@ -1,7 +1,7 @@
-"""What a worker gives an auxiliary run, and what a stage of a study has to say of its runs.
+"""Interfaces between workers and the auxiliary runs of a study's stages.
 
-A stage (the range test, the confirmation) describes each kind of its runs by an `AuxiliaryKind`;
-the worker that claims a run knows nothing else of it.
+A stage (the range test, the confirmation) implements each kind of its runs as an `AuxiliaryKind`;
+a worker offers it a `RunContext`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Result = Mapping[str, Any]
-"""What a run has found, as plain values."""
+"""Result of a run as plain values, stored as JSON."""
 
 
 class Values(Protocol):
@@ -31,10 +31,10 @@ class Values(Protocol):
 
     @property
     def last(self) -> float | None:
-        """The last one."""
+        """Latest value; None where there is none."""
 
     def value(self) -> float | None:
-        """The one that counts for the whole training."""
+        """Return the value of the whole training."""
 
 
 class RunContext(Protocol):
@@ -42,82 +42,82 @@ class RunContext(Protocol):
 
     @property
     def claim(self) -> AuxiliaryClaim:
-        """The run."""
+        """The claimed run."""
 
     @property
     def settings(self) -> Settings:
-        """Those of the study."""
+        """Settings of the study."""
 
     @property
     def objective(self) -> Objective:
-        """What trains a recipe."""
+        """The objective, which trains a recipe."""
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """The run's own; written only while the worker owns the run."""
+        """Checkpoints of the run; they are written only while the worker owns the run."""
 
     @property
     def store(self) -> Store:
-        """Where weights are kept."""
+        """The store of weights."""
 
     @property
     def study_id(self) -> int:
-        """The study in the database."""
+        """Id of the study in the database."""
 
     @property
     def folder(self) -> str:
-        """The study's folder in the store."""
+        """Folder of the study in the store."""
 
     def owns(self) -> bool:
-        """Whether no other worker can have the run: its lease is valid."""
+        """Return whether no other worker can have the run: its lease is valid."""
 
     def should_stop(self) -> bool:
-        """Whether to leave the training; called after each step."""
+        """Return whether to leave the training; called after each step."""
 
     def progress(self) -> None:
         """Record that the training goes on."""
 
     def report(self, result: Callable[[], Result]) -> None:
-        """Store what has been found so far, after an evaluation.
+        """Store the whole result so far, after an evaluation.
 
-        During an outage nothing is written: the next report stores all of it. Raises LeaseLost and
+        During an outage nothing is written; the next report stores it. Raises LeaseLost and
         DatabaseRefuses.
         """
 
     def measured(self, evaluation: Evaluation) -> float | None:
-        """The metric's value; None where it counts as the worst.
+        """Return the metric's value; None where it counts as the worst.
 
         Raises UserError where it was not reported, Diverged where it is a loss that is not finite.
         """
 
     def value_of(self, values: Sequence[float | None]) -> float | None:
-        """The value of a training with these values, None before the first.
+        """Return the value of a training from those of its evaluations; None before the first.
 
-        Raises NeverANumber where an evaluation without a number counts.
+        Raises NoFiniteValue where the evaluation that counts has no finite value.
         """
 
     def attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
-        """Train, and return how that ended and its result."""
+        """Train; return the ending and what `train` returned."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended and what is stored of it."""
+    """Ending of a run, and the result to be stored."""
 
     ending: Ending
     result: Result
     also: Callable[[Session], None] | None = None
-    """Writes more, in the transaction in which the run ends."""
+    """Called in the transaction in which the run ends, to write more."""
 
 
 class AuxiliaryKind(Protocol):
-    """A kind of auxiliary runs."""
+    """A kind of auxiliary run, such as the range test."""
 
     def describe(self, claim: AuxiliaryClaim) -> str:
         """Name a run in a worker's log."""
 
     def metric_name(self, metric: str) -> str:
-        """What the value of a run is, for a study with this metric."""
+        """Return the name of a run's value, for a study with this metric."""
 
     def run(self, context: RunContext) -> RunResult:
-        """Bring a run to its end."""
+        """Run it to its end. Raises what `RunContext.attempt` raises."""

@@ -1,12 +1,12 @@
-"""Where a training will end, judged by others: for pruning, and for the sampler.
+"""Forecast of the final value of a training from complete trials: for pruning and the sampler.
 
-Losses at the same moment say little about schedules whose loss falls late. What is still to come
-depends on the rate now and on the rate still to be spent, so these are features of the forecast,
-besides the loss itself and its latest gain. (That the rates to come decide is also what Luo et al.
-2025, arXiv 2503.12811, and Schaipp et al. 2025, arXiv 2501.18965, find; here it is fitted.)
+Losses at the same moment say little about schedules whose loss falls late. The change still to
+come depends on the rate now and on the area under the rest of the schedule, so these are features
+of the forecast, besides the loss itself and its latest gain. (Luo et al. 2025, arXiv 2503.12811,
+and Schaipp et al. 2025, arXiv 2501.18965, also find that the rates to come decide.)
 
-The model is linear with a conjugate prior (normal–inverse-gamma: Bishop 2006, section 3.3, Murphy
-2007), so that with two or three complete trials its band is wide, and with many it is theirs.
+The model is a linear regression with a conjugate prior (normal–inverse-gamma: Bishop 2006, section
+3.3, Murphy 2007): with two or three complete trials its error is large, and with many it is theirs.
 """
 
 from __future__ import annotations
@@ -24,28 +24,33 @@ from lrsearch.tuning.trajectory import Rates
 Array = NDArray[np.float64]
 
 _PRIOR_CHANGE = 1.0
-"""Standard deviation of the change to come before anything is known, in units of the scale."""
+"""Prior standard deviation of the change to come, in units of the scale."""
 _PRIOR_SLOPE = 1.0
-"""The same of the weight of each feature, whose own standard deviation is 1."""
+"""Prior standard deviation of the weight of each feature; features are standardised."""
 _PRIOR_NOISE, _PRIOR_COUNT = 0.4, 2.0
-"""What the error of a forecast at the very start is thought to be, and how firmly (in trials)."""
+"""Prior error of a forecast at the start of a training, and its weight in trials."""
 _LEAST_LEFT = 0.02
-"""Of the two: what there is to come is in proportion to the time that is left, but never less."""
+"""Added to the share of time that is left, to which the prior error is proportional."""
 _LEAST_SPREAD = 0.3
-"""Of a feature: two trials that happen to be alike are no measure of it."""
+"""Least standard deviation of a feature: two trials may have equal values by chance."""
 _EARLIER = 0.75
+"""Share of the time so far since which the latest gain is counted."""
 _RECENT = 5
-"""So many values tell how steady a curve is."""
+"""Number of last values from which the unsteadiness of a curve is estimated."""
 _FURTHEST = 2.5
+"""Standardised features are clipped to this distance from 0."""
 _LEAST_WITH_RATES = 4
+"""Complete trials with known rates from which on rates are features."""
 _SMALLEST_SHARE = 1e-3
+"""Added to the share of the schedule still to come, so that its logarithm is finite."""
 
 
 class Scale:
     """A monotone scale on which losses of any kind look alike; smaller is better.
 
-    Linear up to the median and logarithmic above, so that a few huge losses do not drown the
-    differences that count. The unit is what lies between the median and the better half's mean.
+    Linear up to the median and logarithmic above, so that a few huge losses do not hide the
+    differences that count. The unit is 1.5 times the distance between the median and the mean of
+    the better half.
     """
 
     def __init__(self, values: Sequence[float]) -> None:
@@ -63,73 +68,76 @@ class Scale:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a training stands at some moment."""
+    """The state of a training at one moment, as the forecast sees it."""
 
     value: float
-    """The metric, smaller being better."""
+    """Value of the metric now; smaller is better."""
     earlier: float
-    """The same at three quarters of the time so far."""
+    """Value of the metric at three quarters of the time so far."""
     rates: Rates | None
-    """None where nobody knows the schedule: a plateau's, a user's own."""
+    """None where the schedule is not known: of a plateau, or of the user's own training."""
 
 
 def standing(values: Sequence[float], rates: Rates | None, sign: float) -> Standing:
-    """Where a trial stands after its last value; `sign` is -1 where more is better."""
+    """Return the standing of a trial at its last value; `sign` is -1 where more is better."""
     earlier = earlier_evaluation(len(values))
     return Standing(sign * values[-1], sign * values[earlier - 1], rates)
 
 
 def earlier_evaluation(evaluation: int) -> int:
-    """The evaluation since which the latest gain is counted."""
+    """Return the evaluation since which the latest gain is counted."""
     return max(1, math.floor(_EARLIER * evaluation))
 
 
 def earlier_moment(progress: float, spacing: float) -> float:
-    """The same for shares of the training, evaluations being so far apart."""
+    """Return the share of the training since which the latest gain is counted.
+
+    `progress` is the share now, `spacing` that between two evaluations.
+    """
     return earlier_evaluation(round(progress / spacing)) * spacing
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Another trial at the same moment."""
+    """Another trial at the same share of its training."""
 
     number: int
     standing: Standing
     final: float | None
-    """Its value if it ran to its end, smaller being better."""
+    """Its final value if it is complete, else None; smaller is better."""
 
 
 class History(Protocol):
     """The trials of a study at moments of their training."""
 
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
-        """All that have a value at this share of their training, give or take half a spacing."""
+        """Return the trials with a value at a share of their training, within half a spacing."""
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
-        """The last evaluation of each trial that is not complete, and how many a whole one has."""
+        """Return, of each incomplete trial by number, its last evaluation and its planned ones."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """A final value on a scale: Student's t with `count` degrees of freedom."""
+    """Distribution of a final value on a scale: Student's t with `count` degrees of freedom."""
 
     mean: float
     error: float
     count: float
 
     def wider(self, deviation: float) -> Forecast:
-        """The same with one more error, independent of the others."""
+        """Return the forecast with an additional, independent error."""
         return replace(self, error=math.hypot(self.error, deviation))
 
     def probability_below(self, value: float) -> float:
-        """How likely the final value is below this one."""
+        """Return the probability that the final value is below `value`."""
         from scipy.special import stdtr
 
         return float(stdtr(self.count, (value - self.mean) / self.error))
 
 
 class Forecaster:
-    """Learned from complete trials at one moment of their training (a share of the whole)."""
+    """Forecasts final values at one moment, by complete trials at the same share of training."""
 
     def __init__(
         self, scale: Scale, progress: float, peers: Sequence[Standing], finals: Sequence[float]
@@ -144,7 +152,7 @@ class Forecaster:
             self._with_rates = self._fitted([peers[k] for k in known], scaled[known], True)
 
     def __call__(self, standing: Standing) -> Forecast:
-        """The forecast on the scale."""
+        """Return the forecast of a trial, on the scale."""
         use_rates = self._with_rates is not None and standing.rates is not None
         model = self._with_rates if use_rates else self._plain
         assert model is not None
@@ -157,16 +165,16 @@ class Forecaster:
         return _Linear(features, finals - features[:, 0], 1 - self._progress + _LEAST_LEFT)
 
     def _features(self, standings: Sequence[Standing], with_rates: bool) -> Array:
-        """Standings × features; the first one is the value now."""
-        now = self._scale([one.value for one in standings])
-        features = [now, now - self._scale([one.earlier for one in standings])]
+        """Return the features; shape: standings × features. The first one is the value now."""
+        now = self._scale([standing.value for standing in standings])
+        features = [now, now - self._scale([standing.earlier for standing in standings])]
         if with_rates:
-            rates = [one.rates for one in standings if one.rates is not None]
-            peak = np.array([one.peak_per_sample for one in rates])
+            rates = [standing.rates for standing in standings if standing.rates is not None]
+            peak = np.array([rate.peak_per_sample for rate in rates])
             reference = [self._references.get(r.optimizer, r.peak_per_sample) for r in rates]
             height = peak / np.array(reference)
-            share = np.array([one.share_left for one in rates]) + _SMALLEST_SHARE
-            of_peak = np.array([one.now / one.peak for one in rates])
+            share = np.array([rate.share_left for rate in rates]) + _SMALLEST_SHARE
+            of_peak = np.array([rate.now / rate.peak for rate in rates])
             features += [
                 np.sqrt(of_peak * height),
                 np.log(share * height),
@@ -177,9 +185,9 @@ class Forecaster:
 
 
 def unsteadiness(values: Sequence[float] | Array) -> float:
-    """How far from its own course each of a curve's last values lies, as a standard deviation.
+    """Return the standard deviation of a curve's last values from its smooth course.
 
-    By their second differences, whose variance is six times that of independent errors.
+    From their second differences, whose variance is six times that of independent errors.
     """
     last = np.asarray(values, dtype=float)[-_RECENT:]
     jumps = np.diff(last, n=2)
@@ -187,7 +195,7 @@ def unsteadiness(values: Sequence[float] | Array) -> float:
 
 
 def _references(peers: Sequence[Standing]) -> dict[str, float]:
-    """The geometric mean of the peak rates per sample, by optimizer."""
+    """Return the geometric mean of the peak rates per sample, by optimizer."""
     logs: dict[str, list[float]] = {}
     for peer in peers:
         if peer.rates is not None:
@@ -197,7 +205,7 @@ def _references(peers: Sequence[Standing]) -> dict[str, float]:
 
 
 class _Linear:
-    """Bayesian linear regression on standardised features, its noise judged by leave-one-out."""
+    """Bayesian linear regression on standardised features, with noise by leave-one-out errors."""
 
     def __init__(self, features: Array, targets: Array, left: float) -> None:
         n, noise = len(targets), left * _PRIOR_NOISE
@@ -214,12 +222,12 @@ class _Linear:
         self._variance = (_PRIOR_COUNT * noise**2 + float(errors @ errors)) / self.count
 
     def predict(self, features: Array) -> tuple[float, float]:
-        """The target for one row of features, and its error."""
+        """Return the predicted target for one row of features, and its standard error."""
         row = self._rows(features)[0]
         variance = self._variance * (1 + float(row @ self._inverse @ row))
         return float(row @ self._weights), math.sqrt(variance)
 
     def _rows(self, features: Array) -> Array:
-        # Far from all peers nobody knows: as if at the edge of what they span.
+        # Do not extrapolate: beyond the span of the peers, predict as at its edge.
         standard = np.clip((features - self._center) / self._spread, -_FURTHEST, _FURTHEST)
         return np.column_stack([np.ones(len(features)), standard])

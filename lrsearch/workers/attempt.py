@@ -1,7 +1,7 @@
-"""One attempt at a trial or an auxiliary run: what bringing both to their end has in common.
+"""One attempt at a trial or an auxiliary run: what both kinds of work have in common.
 
-All that depends on a recipe or on the user's code runs within `Attempts.run_attempt`: whatever it
-raises ends that attempt, and never its worker.
+All that depends on a recipe or on the user's code runs within `Attempts.run_attempt`: what it
+raises ends that attempt, never the worker.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import NeverANumber, Pruned
+from lrsearch.workers.reporter import NoFiniteValue, Pruned
 from lrsearch.workers.stall import SHORTEST, StallWatch
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import surroundings_kept
@@ -37,11 +37,11 @@ from lrsearch.workers.work_log import WorkLog
 
 T = TypeVar("T")
 _NO_ENDINGS = (LeaseLost, Stopped, DatabaseRefuses, DatabaseReplaced)
-"""What leaves an attempt without ending its trial."""
+"""Exceptions that leave an attempt without ending its trial or auxiliary run."""
 
 
 class Attempts:
-    """One worker's tools for the work of one study."""
+    """Runs attempts at the work of one study, for one worker."""
 
     def __init__(
         self,
@@ -59,16 +59,16 @@ class Attempts:
 
     @property
     def folder(self) -> str:
-        """In the store, of this very study: a later one of the same name has another."""
+        """Folder of the study in the store; a later study of the same name has another."""
         return f"{self.settings.study.name}-{self.queue.study_id}"
 
     def lease(self, renew: Callable[[], Orders], died: Callable[[str], None]) -> Lease:
-        """Keep what is claimed, mind the study's time, and hear when to hand it back.
+        """Return a lease whose renewals also stop the study at its time limit.
 
-        `died(cause)` records that the training has ended this worker.
+        `renew` renews it once. `died(cause)` records that the training has ended this worker.
         """
 
-        def beat() -> Orders:
+        def renew_and_tick() -> Orders:
             orders = renew()
             timeout = self.settings.study.timeout
             if self.queue.tick() >= (timeout or float("inf")):
@@ -77,29 +77,28 @@ class Attempts:
             return orders
 
         self._stall = self._stall_watch(died)
-        return Lease(beat, self.contact, self.settings.queue.lease, self._stall)
+        return Lease(renew_and_tick, self.contact, self.settings.queue.lease, self._stall)
 
     def _stall_watch(self, died: Callable[[str], None]) -> StallWatch:
         timeout = self.settings.queue.stall_timeout
         if timeout is not None and self.settings.train.compile:
-            timeout = max(timeout, SHORTEST)  # torch.compile can begin again at any batch
+            timeout = max(timeout, SHORTEST)  # torch.compile can recompile at any batch
         return StallWatch(timeout, self.settings.objective is not None, died, self.stop.alive)
 
     def should_stop(self, lease: Lease) -> Callable[[], bool]:
-        """What is asked after each training step: whether to leave it."""
+        """Return a function, called after each step, that says whether to leave the training."""
 
-        def asked() -> bool:
+        def must_stop() -> bool:
             lease.stall.progress()
             return self.stop.is_set() or lease.lost or lease.hand_back
 
-        return asked
+        return must_stop
 
     def run_attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
-        """Train; return how it ended, with which of the reported `values`, and the result.
+        """Train; return the ending, with its value from `values`, and what `train` returned.
 
-        Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced. All else that is raised,
-        whatever its class, is the attempt's own: KeyboardInterrupt, too, since a worker is told to
-        stop in other ways.
+        Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced. Any other exception ends
+        the attempt: KeyboardInterrupt, too, since workers are stopped by signals that are handled.
         """
         try:
             with self._stall.training(), surroundings_kept():
@@ -113,8 +112,8 @@ class Attempts:
             return Ending(
                 Outcome.OUT_OF_MEMORY, values.last, str(error), error.step, error.lr
             ), None
-        except NeverANumber as error:
-            # Samplers are to learn that it is worse than any trial with a value.
+        except NoFiniteValue as error:
+            # "Diverged" tells the samplers that it is worse than any trial with a value.
             return Ending(Outcome.DIVERGED, reason=str(error)), None
         except _NO_ENDINGS:
             raise
@@ -123,9 +122,10 @@ class Attempts:
         return Ending(Outcome.COMPLETE, value), result
 
     def finish(self, outcome: Ending, write: Callable[[Ending], None]) -> Ending:
-        """Write how an attempt ended; where its values are refused, that it failed of that.
+        """Write how an attempt ended; where that is refused, write instead that it failed.
 
-        Returns what was written. Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced.
+        Returns the ending that was written. Raises LeaseLost, Stopped, DatabaseRefuses and
+        DatabaseReplaced.
         """
         try:
             self.until_stopped(lambda: write(outcome))
@@ -139,9 +139,9 @@ class Attempts:
         return refused
 
     def until_stopped(self, action: Callable[[], T]) -> T:
-        """Repeat what an outage prevents.
+        """Run an action, and repeat it during an outage of the database.
 
-        Raises Stopped when told to stop meanwhile, and DatabaseRefuses.
+        Raises DatabaseRefuses, and Stopped where the worker is stopped during the outage.
         """
         try:
             with self._stall.waiting(), refusals_in_words():
@@ -153,7 +153,7 @@ class Attempts:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback, as it can be stored and shown."""
+    """Return the traceback as text that can be stored and shown."""
     try:
         text = "".join(traceback.format_exception(error))
     except BaseException:  # noqa: BLE001 - an exception's own methods can raise anything
@@ -169,9 +169,10 @@ def bring_to_end(
     give_back: Callable[[], None],
     is_over: Callable[[], bool],
 ) -> None:
-    """Work under the lease; hand back when told to, and leave what was lost.
+    """Work under the lease, then delete the checkpoints.
 
-    `is_over` asks the database whether anybody has brought it to its end.
+    Hand the work back, with its checkpoints, when Stopped is raised; leave it when the lease was
+    lost. `is_over` reads from the database whether some worker has finished it.
     """
     with lease:
         try:
@@ -186,15 +187,18 @@ def bring_to_end(
             lost = False
     if lost:
         log.lost()
-        # Whoever ends it deletes its files; what was written here after that is in nobody's way,
-        # and nobody's to delete.
-        if not _answer(is_over):
+        # The worker that finishes it deletes its checkpoints. What this one wrote after that is
+        # left over: delete it, but only once nobody can resume from it.
+        if not _true_if_answered(is_over):
             return
     checkpoints.clear()
 
 
 def _hand_back(give_back: Callable[[], None], log: WorkLog) -> bool:
-    """Hand back at once; whether it was lost. Without the database, the lease runs out."""
+    """Hand the work back without waiting for the database; return whether its lease was lost.
+
+    During an outage nothing is written: the lease runs out by itself.
+    """
     try:
         with refusals_in_words():
             give_back()
@@ -209,10 +213,10 @@ def _hand_back(give_back: Callable[[], None], log: WorkLog) -> bool:
     return False
 
 
-def _answer(ask: Callable[[], bool]) -> bool:
-    """What the database says; false while it does not answer."""
+def _true_if_answered(query: Callable[[], bool]) -> bool:
+    """Return the result of a query; False while the database does not answer."""
     try:
-        return ask()
+        return query()
     except Exception as error:
         if not passes(error):
             raise
@@ -229,7 +233,7 @@ class FencedCheckpoints:
         self.clear = checkpoints.clear
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Saves, as long as the lease is sure."""
+        """Save a checkpoint if the lease is certainly valid."""
         if self._lease.is_sure():
             with self._lease.stall.lengthy():
                 self._checkpoints.save(state)

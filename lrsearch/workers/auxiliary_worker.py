@@ -1,4 +1,4 @@
-"""A worker on the auxiliary runs of one study: brings each to its end, by its kind."""
+"""Run the auxiliary runs that a worker has claimed of one study, each by its kind."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ KINDS: Mapping[str, AuxiliaryKind] = {
 
 
 class AuxiliaryWorker:
-    """Works on the auxiliary runs of one study."""
+    """Runs claimed auxiliary runs of one study."""
 
     def __init__(self, attempts: Attempts, claims: AuxiliaryClaims) -> None:
         self.attempts, self.claims = attempts, claims
 
     def run(self, claim: AuxiliaryClaim) -> None:
-        """Bring one to its end, hand it back when told to, or leave it if it was lost."""
+        """Run one to its end, or hand it back when the worker or the study is stopped.
+
+        A run whose lease was lost is left to the worker that has it now.
+        """
         started = time.perf_counter()
         study, kind = self.attempts.settings.study.name, KINDS[claim.kind]
         metric = kind.metric_name(self.attempts.settings.metric.name)
@@ -73,7 +76,7 @@ class AuxiliaryWorker:
 
         def write(ending: Ending) -> None:
             if self.claims.is_finished(claim):
-                return  # and the answer was lost
+                return  # an earlier try was committed, but its answer was lost
             if ending is not done.ending:  # the result was refused
                 self.claims.finish(claim, ending, claim.result, seconds)
             else:
@@ -84,7 +87,7 @@ class AuxiliaryWorker:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """One attempt at an auxiliary run: the `RunContext` that a stage is given."""
+    """One attempt at an auxiliary run: implements the `RunContext` of `AuxiliaryKind.run`."""
 
     claim: AuxiliaryClaim
     attempts: Attempts
@@ -94,35 +97,35 @@ class WorkerContext:
 
     @property
     def settings(self) -> Settings:
-        """Those of the study."""
+        """Settings of the study."""
         return self.attempts.settings
 
     @property
     def objective(self) -> Objective:
-        """What trains a recipe."""
+        """The objective, which trains a recipe."""
         return self.attempts.objective
 
     @property
     def store(self) -> Store:
-        """Where weights are kept."""
+        """The store of weights."""
         return self.attempts.store
 
     @property
     def study_id(self) -> int:
-        """The study in the database."""
+        """Id of the study in the database."""
         return self.claims.study_id
 
     @property
     def folder(self) -> str:
-        """The study's folder in the store."""
+        """Folder of the study in the store."""
         return self.attempts.folder
 
     def owns(self) -> bool:
-        """Whether no other worker can have the run."""
+        """Return whether no other worker can have the run: its lease is valid."""
         return self.lease.is_sure()
 
     def should_stop(self) -> bool:
-        """Whether to leave the training; called after each step."""
+        """Return whether to leave the training; called after each step."""
         return self.attempts.should_stop(self.lease)()
 
     def progress(self) -> None:
@@ -130,7 +133,7 @@ class WorkerContext:
         self.lease.stall.progress()
 
     def report(self, result: Callable[[], Result]) -> None:
-        """Store what has been found so far, unless the database does not answer."""
+        """Store the result so far, unless the database does not answer."""
         self.lease.stall.reported()
         # During an outage the lease's thread tries to reach the database, not the training.
         if not self.lease.cut_off:
@@ -138,11 +141,11 @@ class WorkerContext:
                 self.lease.reach(lambda: self.claims.record(self.claim, result()))
 
     def measured(self, evaluation: Evaluation) -> float | None:
-        """The metric's value; None where it counts as the worst."""
+        """Return the metric's value; None where it counts as the worst."""
         return measured(evaluation, self.settings.metric)
 
     def value_of(self, values: Sequence[float | None]) -> float | None:
-        """The value of a training with these values."""
+        """Return the value of a run from its values at each evaluation."""
         return value_of(values, self.settings.metric)
 
     def attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:

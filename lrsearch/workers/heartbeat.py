@@ -1,7 +1,7 @@
-"""A pipe from a worker to its parent, on which the worker says that its threads can run.
+"""Heartbeat of a worker: a pipe on which it reports to its parent that its threads can run.
 
-Code that holds Python's global lock for ever stops every thread of a worker, also the one that
-would end it: only another process can.
+Code that holds Python's global interpreter lock (GIL) for ever stops every thread of a worker,
+also the one that watches for stalls: only another process can end such a worker.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import os
 import time
 from collections.abc import Callable
 
-_LONGEST_LOOK = 5.0
-"""Seconds: a longer time between two looks is one in which the parent itself did not run."""
+_LONGEST_CHECK = 5.0
+"""Seconds between two checks that are counted at most: in a longer gap the parent did not run."""
 _GRACE = 10.0
-"""Seconds: a worker that can end itself does so first, and says more."""
+"""Extra seconds before the parent acts: a worker that still can ends itself, and logs why."""
 
 
 class Heartbeat:
-    """The worker's end."""
+    """The worker's end of the pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -27,43 +27,43 @@ class Heartbeat:
         os.set_blocking(descriptor, False)
 
     def __call__(self, limit: float) -> None:
-        """Say that the process runs, and for how many seconds it may be silent after this."""
+        """Report that the process runs, and may be silent for `limit` seconds from now on."""
         with contextlib.suppress(OSError):  # the parent is gone, or stopped and does not read
             os.write(self._descriptor, f"{limit!r}\n".encode())
 
 
-class Heard:
-    """The parent's end."""
+class HeartbeatListener:
+    """The parent's end of the pipe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._read, self.write = os.pipe()
-        """`write` is to be inherited by the worker, and then closed here."""
+        """Descriptor that the worker inherits; `started` closes it in the parent."""
         os.set_blocking(self._read, False)
         self._clock = clock
-        self._limit, self._silence, self._looked = math.inf, 0.0, clock()
+        self._limit, self._silence, self._checked_at = math.inf, 0.0, clock()
 
     def started(self) -> None:
-        """The worker has its end."""
+        """Close the parent's copy of the worker's end, once the worker has started."""
         os.close(self.write)
 
     def silence(self) -> float | None:
-        """The seconds for which the worker has said nothing, where they are beyond its limit."""
+        """Return the seconds without a heartbeat where they exceed the limit, else None."""
         now = self._clock()
-        said = b""
+        received = b""
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self._read, 65536):
-                said = said[-64:] + part
-        if limits := said.split(b"\n")[:-1]:
+                received = received[-64:] + part
+        if limits := received.split(b"\n")[:-1]:
             self._limit, self._silence = float(limits[-1]), 0.0
         else:
-            self._silence += min(now - self._looked, _LONGEST_LOOK)
-        self._looked = now
+            self._silence += min(now - self._checked_at, _LONGEST_CHECK)
+        self._checked_at = now
         return self._silence if self._silence > self._limit + _GRACE else None
 
     def forgive(self) -> None:
-        """The worker is stopped: it could not have said anything."""
+        """Count the silence from 0 again: the worker was stopped (SIGSTOP)."""
         self._silence = 0.0
 
     def close(self) -> None:
-        """Free the pipe."""
+        """Close the pipe."""
         os.close(self._read)

@@ -1,4 +1,4 @@
-"""Keeps a worker's lease on its unit while it trains, from a thread beside the training."""
+"""Renew the lease of a running trial or auxiliary run, from a thread beside the training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrsearch.storage.outages import Contact, passes
 from lrsearch.workers.stall import StallWatch
 
 LONGEST_INTERVAL = 5.0
-"""Seconds between two renewals, at most: so soon a worker hears that a study was paused."""
+"""Longest time in seconds between two renewals: the delay of an order to pause or stop."""
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 class Lease:
     """A lease that is renewed until the end of a `with` block.
 
-    It survives every error of the database. `stall` watches the training meanwhile.
+    Errors of the database do not end it. `stall` watches the training for stalls.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Lease:
     ) -> None:
         self.contact, self.stall = contact, stall
         self.lost = False
-        """Another worker has the unit."""
+        """Another worker has taken the work over."""
         self.hand_back = False
-        """The study was paused or stopped: the trial is to be handed back."""
+        """The study was paused or stopped: the work is to be handed back."""
         self.cut_off = False
         """The database does not answer."""
         self._renew, self._clock = renew, clock
@@ -55,21 +55,21 @@ class Lease:
         self._thread.join()
 
     def is_sure(self) -> bool:
-        """Whether nobody else can have the unit: the lease has not run out."""
+        """Return whether no other worker can have the work: the lease has not run out."""
         return not self.lost and self._clock() - self._renewed < self._seconds
 
-    def reach(self, ask: Callable[[], Orders]) -> Orders | None:
-        """Ask the database something that renews the lease, too; None when it does not answer.
+    def reach(self, transaction: Callable[[], Orders]) -> Orders | None:
+        """Run a transaction that also renews the lease; None when the database does not answer.
 
-        Raises LeaseLost, and errors that do not pass.
+        Raises LeaseLost, and database errors that are no outage.
         """
         with self.stall.waiting():
-            return self._reach(ask)
+            return self._reach(transaction)
 
-    def _reach(self, ask: Callable[[], Orders]) -> Orders | None:
-        asked = self._clock()
+    def _reach(self, transaction: Callable[[], Orders]) -> Orders | None:
+        begun = self._clock()
         try:
-            orders = ask()
+            orders = transaction()
         except LeaseLost:
             self.lost = True
             raise
@@ -77,7 +77,9 @@ class Lease:
             if not passes(error):
                 raise
             if not self.cut_off:
-                _log.warning("the database does not answer, training goes on: %s", _short(error))
+                _log.warning(
+                    "the database does not answer, training goes on: %s", _first_line(error)
+                )
             self.cut_off = True
             self.contact.failed()
             return None
@@ -85,7 +87,7 @@ class Lease:
             _log.warning("the database answers again")
         self.cut_off = False
         self.contact.reached(self._seconds)
-        self._renewed = asked
+        self._renewed = begun
         self.hand_back = self.hand_back or orders.hand_back
         return orders
 
@@ -95,10 +97,10 @@ class Lease:
                 self._reach(self._renew)
             except LeaseLost:
                 return
-            except Exception:  # noqa: BLE001 - see below
-                # The training meets the same error and says so; this thread must not die of it.
+            except Exception:  # noqa: BLE001 - explained below
+                # The training thread gets the same error and raises it; this one goes on trying.
                 _log.exception("the lease could not be renewed")
 
 
-def _short(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""Ends processes together with all that they have started."""
+"""Kill processes together with all that they have started."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kill_tree(pid: int) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """Kill what is left of the process group that a process of this number leads, or has led."""
+    """Kill the processes left in the group that process `pid` leads, or has led."""
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -41,7 +41,10 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 
 def _rest_of_session() -> Iterator[psutil.Process]:
-    """Others of this process's session, where it leads one, such as children of dead children."""
+    """Yield the others of this process's session, where it leads one.
+
+    Among them are children of dead children, which `_descendants` misses.
+    """
     own = os.getpid()
     if os.getsid(0) != own:
         return
@@ -52,7 +55,7 @@ def _rest_of_session() -> Iterator[psutil.Process]:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by SIGSTOP, and cannot do anything."""
+    """Return whether a process was stopped (SIGSTOP), and does not run."""
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     return False

@@ -1,4 +1,4 @@
-"""Takes a trial's evaluations: writes them down, and ends the trial when it is pruned."""
+"""Store a trial's reported evaluations, and end the trial when it is pruned."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Pruned(Exception):
 
 
 class ValuesRefused(LrsearchError):
-    """The database refuses what a trial has reported."""
+    """The database cannot store the values that a trial has reported."""
 
 
-class NeverANumber(Exception):
-    """No value of the metric that would count was a finite number."""
+class NoFiniteValue(Exception):
+    """The evaluations that decide a trial's value have no finite value of the metric."""
 
 
 class Outbox:
-    """Evaluations on their way to the database, kept in order while it does not answer."""
+    """Queue of evaluations to be written to the database, kept while it does not answer."""
 
     def __init__(self, claims: TrialClaims, claim: TrialClaim) -> None:
         self._claims, self._claim = claims, claim
@@ -46,21 +46,21 @@ class Outbox:
         self._lock = threading.Lock()
 
     def add(self, row: Row) -> None:
-        """One more evaluation."""
+        """Add an evaluation."""
         with self._lock:
             self._rows.append(row)
 
     def replace(self, rows: Sequence[Row], first: int) -> None:
-        """What has been written from evaluation `first` on is to be these rows instead."""
+        """Replace what was written from evaluation `first` (from 1) on by these rows."""
         with self._lock:
             self._rows = [row for row in self._rows if row["evaluation"] < first] + list(rows)
             self._replace_from = min(first, self._replace_from or first)
 
     def flush(self) -> Orders:
-        """Write all that waits, and renew the lease.
+        """Write the queued evaluations and renew the lease, in one transaction.
 
-        Raises LeaseLost, database errors, and ValuesRefused where the values are refused: they
-        are dropped then, so that the lease can still be renewed and the trial be ended.
+        Raises LeaseLost, database errors, and ValuesRefused where the database refuses the values:
+        they are then dropped, so that the lease can still be renewed and the trial be ended.
         """
         with self._lock:
             if not self._rows and self._replace_from is None:
@@ -73,10 +73,11 @@ class Outbox:
             except Exception as error:
                 if trouble(error) in (None, Trouble.DATA):
                     self._rows, self._replace_from = [], None
-                    said = f"the database refuses what was reported: {in_words(error)}"
-                    self._refusal = ValuesRefused(said)
+                    message = f"the database refuses what was reported: {in_words(error)}"
+                    self._refusal = ValuesRefused(message)
                     raise self._refusal from error
-                # It may have been committed before the connection broke: next time, replace.
+                # The rows may have been committed before the connection broke: replace them next
+                # time.
                 if rows:
                     self._replace_from = min(first or math.inf, rows[0]["evaluation"])
                 raise
@@ -84,13 +85,13 @@ class Outbox:
             return orders
 
     def check(self) -> None:
-        """Raises ValuesRefused where values were refused: by now, or to the thread beside."""
+        """Raise ValuesRefused if the database has refused values, in whichever thread."""
         if self._refusal is not None:
             raise self._refusal
 
 
 class Reporter:
-    """What the objective reports to."""
+    """Takes the evaluations that the objective reports of one trial."""
 
     def __init__(
         self,
@@ -109,24 +110,25 @@ class Reporter:
         self.lease, self.outbox = lease, outbox
         self.should_stop = should_stop
         self.trajectory: LrTrajectory
-        """Of the whole trial; its last evaluation is never pruned."""
+        """Learning rates of the whole trial, which is never pruned at its last evaluation."""
         self.earlier: Sequence[Evaluation] = ()
         """Evaluations that earlier attempts reported."""
         self.spared_at: int | None = None
-        """The evaluation at which it should have been pruned, but was let go on as a check."""
+        """The evaluation at which it would have been pruned, but goes on to check the pruner."""
         self.values: list[float | None] = []
         """The metric at each evaluation so far; None where it was not a number."""
         self.log: TrialLog | None = None
-        """Takes each evaluation, too, when all is decided; raises nothing."""
+        """The logger's log, which gets each evaluation after it was stored; raises nothing."""
 
     def begin(self, trajectory: LrTrajectory, earlier: Sequence[Evaluation] = ()) -> None:
-        """Called once, before the first evaluation, with what depends on the recipe."""
+        """Set what depends on the recipe; called once, before the first evaluation."""
         self.trajectory, self.earlier = trajectory, earlier
 
     def __call__(self, evaluation: Evaluation) -> None:
-        """Raises Pruned, Stopped, LeaseLost, Diverged, or UserError without the metric.
+        """Store an evaluation, and decide whether the trial goes on.
 
-        Also ValuesRefused and DatabaseRefuses.
+        Raises Pruned, Stopped, LeaseLost, Diverged, ValuesRefused, DatabaseRefuses, and UserError
+        where the metric is missing.
         """
         self.lease.stall.reported()
         self.outbox.check()
@@ -137,7 +139,7 @@ class Reporter:
         def write() -> Orders:
             nonlocal is_pruned
             orders = self.outbox.flush()
-            # In a transaction of its own: on SQLite nobody else can write during the first.
+            # Not in the transaction above: on SQLite that one keeps all others from writing.
             is_pruned = not is_last and self._is_pruned()
             return orders
 
@@ -146,7 +148,7 @@ class Reporter:
             with refusals_in_words():
                 self.lease.reach(write)
         if self.log is not None:
-            with self.lease.stall.lengthy():  # it may wait for a server
+            with self.lease.stall.lengthy():  # the log may wait for a server
                 self.log.log(evaluation.step, evaluation.scalars())
         if is_last:
             return
@@ -160,30 +162,32 @@ class Reporter:
         self.lease.stall.progress()
 
     def restore(self, history: Sequence[Evaluation]) -> None:
-        """Make the evaluations of a checkpoint, and no others, the trial's own so far."""
+        """Make the evaluations of a checkpoint the trial's only ones so far."""
         self.values = []
         rows = [self._row(evaluation) for evaluation in history]
         if rows or self.earlier:
             self.outbox.replace(rows, first=1)
 
     def rewind(self, epoch: float) -> int:
-        """Forget what earlier attempts reported from `epoch` on; the index of what comes next."""
+        """Delete what earlier attempts reported from `epoch` on; return the next index (from 1)."""
         if self.earlier and not self.values:
-            self.values = [one.value for one in self.earlier if one.epoch < epoch]
+            self.values = [
+                evaluation.value for evaluation in self.earlier if evaluation.epoch < epoch
+            ]
             self.outbox.replace([], first=len(self.values) + 1)
         return len(self.values) + 1
 
     @property
     def last(self) -> float | None:
-        """The last value."""
+        """The latest value; None where there is none."""
         return self.values[-1] if self.values else None
 
     def value(self) -> float | None:
-        """The trial's value: that of its best or last evaluation. Raises NeverANumber."""
+        """Return the trial's value: its best or last, by `metric.at`. Raises NoFiniteValue."""
         return value_of(self.values, self.metric)
 
     def _is_pruned(self) -> bool:
-        """Whether the trial ends here; read from what all trials have written."""
+        """Return whether the pruner ends the trial now, given the stored evaluations of all."""
         if self.spared_at is not None:
             return False
         known = [value for value in self.values if value is not None]
@@ -200,7 +204,7 @@ class Reporter:
         return self.spared_at is None
 
     def _row(self, evaluation: Evaluation) -> Row:
-        """Checks an evaluation and counts it."""
+        """Append an evaluation's value and return its row. Raises as `measured` does."""
         scored = replace(evaluation, value=measured(evaluation, self.metric))
         self.values.append(scored.value)
         rates = self.trajectory.rates(evaluation.index)
@@ -215,10 +219,10 @@ class Reporter:
 
 
 def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
-    """The metric's value; None where it is not a finite number and counts as the worst.
+    """Return the metric's value; None where it is not finite and counts as the worst.
 
-    Raises UserError where it was not reported or may not be such a number, Diverged where it is a
-    loss that is none.
+    Raises Diverged where it is a loss that is not finite, and UserError where it was not reported,
+    or is another metric that is not finite and `metric.nan` is not "worst".
     """
     name = metric.name
     value = evaluation.values.get(name)
@@ -245,15 +249,16 @@ def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
 
 
 def value_of(values: Sequence[float | None], metric: MetricSettings) -> float | None:
-    """A training's value: that of its best or last evaluation; None before the first.
+    """Return a training's value: its best or last, by `metric.at`; None before the first.
 
-    An evaluation without a number is the worst. Raises NeverANumber where such a one counts.
+    None among `values` stands for a value that was not finite: it counts as the worst. Raises
+    NoFiniteValue where all are, or the last is and counts.
     """
     if not values:
         return None
     known = [value for value in values if value is not None]
     if not known or (metric.at == "last" and values[-1] is None):
-        raise NeverANumber(
+        raise NoFiniteValue(
             f"the metric {metric.name} was not a number at the {metric.at} evaluation: counted as "
             f"the worst, as metric.nan says"
         )

@@ -1,4 +1,4 @@
-"""A worker process: serves the studies of a database, by priority, then the oldest first."""
+"""A worker process: serves the studies of a database by priority, then by age (oldest first)."""
 
 from __future__ import annotations
 
@@ -33,53 +33,60 @@ from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
-from lrsearch.workers.here import Here
+from lrsearch.workers.locations import Locations
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
 
 IDLE_WAIT = 1.0
-"""Seconds between two looks for work, at most, when there is none."""
-SECOND_LOOK = 600.0
-"""Seconds after which a study that could not be served here is tried again."""
+"""Longest time in seconds between two searches for work while there is none."""
+RETRY_REFUSED = 600.0
+"""Seconds after which a study that this machine could not serve is tried again."""
 FIRST_ANSWER = 60.0
-"""Seconds in which the database has to answer for the first time."""
+"""Seconds within which the database must answer for the first time."""
 
 _log = logging.getLogger(__name__)
 
 
 class Service:
-    """Claim and works until told to stop or, with `until_empty`, until nothing is left."""
+    """Claims and runs work until it is stopped or, with `until_empty`, until none is left."""
 
-    def __init__(self, here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:
-        self._here, self._only, self._until_empty, self._stop = here, only, until_empty, stop
-        self._studies = Studies(here.url)
-        self._database = Database(here.url, self._studies.engine)
+    def __init__(
+        self, locations: Locations, only: str | None, until_empty: bool, stop: Stop
+    ) -> None:
+        self._locations, self._only, self._until_empty, self._stop = (
+            locations,
+            only,
+            until_empty,
+            stop,
+        )
+        self._studies = Studies(locations.url)
+        self._database = Database(locations.url, self._studies.engine)
         self._index = StudyIndex(self._database.session)
         self._contact = Contact()
         self._loaded: tuple[Waiting, _Workers] | None = None
         self._refused: dict[tuple[int, int], float] = {}
-        """Until when a study, in this form, is left alone."""
-
+        """The monotonic time before which a study is not tried again, by its id and `runs`."""
         if only is not None:
             load_row(self._database, only)
 
     def work(self) -> None:
-        """Raises UserError where the only study to serve cannot be served here.
+        """Claim and run work until the end.
 
-        DatabaseRefuses is one.
+        Raises UserError, such as DatabaseRefuses, where the only study to serve cannot be served
+        on this machine.
         """
         waits, is_idle = Waits(), False
-        _log.info("serving %s of %s", self._only or "all studies", redacted(self._here.url))
+        _log.info("serving %s of %s", self._only or "all studies", redacted(self._locations.url))
         while not self._stop.is_set():
             try:
                 with refusals_in_words():
                     waiting = self._index.waiting(self._only)
                     worked = any(self._work_on(study) for study in waiting)
-                    is_over = self._until_empty and not worked and not self._left(waiting)
+                    is_over = self._until_empty and not worked and not self._servable(waiting)
                     if is_over or not (worked or is_idle):
-                        said = "nothing is left to do" if is_over else "waiting for work"
-                        _log.info("; ".join([said, *self._left_alone(waiting)]))
+                        state = "nothing is left to do" if is_over else "waiting for work"
+                        _log.info("; ".join([state, *self._reasons_not_served(waiting)]))
                     if is_over:
                         return
             except Exception as error:
@@ -98,33 +105,33 @@ class Service:
         _log.info("told to stop")
 
     def close(self) -> None:
-        """Give all connections back."""
-        gc.unfreeze()  # extensions that count what is left at the end would complain
+        """Close all connections to the database."""
+        gc.unfreeze()  # some extensions complain about objects that are left at the exit
         self._studies.close()
 
-    def _left_alone(self, waiting: list[Waiting]) -> list[str]:
-        """Why nothing is done here about studies that are not at their end."""
+    def _reasons_not_served(self, waiting: list[Waiting]) -> list[str]:
+        """Return a sentence for each unfinished study that this worker does not serve."""
         refused = {study.study_id for study in waiting if self._is_refused(study)}
-        said = []
+        reasons = []
         for study in self._index.statuses():
             if self._only not in (None, study.name) or study.shown_state == WorkState.DONE:
                 continue
             if study.state != StudyState.OPEN:
                 again = command("resume", name_word(study.name))
-                said.append(f"{study.name} is {study.state}; to go on: {again}")
+                reasons.append(f"{study.name} is {study.state}; to go on: {again}")
             elif study.study_id in refused:
-                said.append(f"{study.name} is left alone here")
-        return said
+                reasons.append(f"{study.name} cannot be served on this machine")
+        return reasons
 
-    def _left(self, waiting: list[Waiting]) -> list[Waiting]:
+    def _servable(self, waiting: list[Waiting]) -> list[Waiting]:
         return [study for study in waiting if not self._is_refused(study)]
 
     def _gap(self) -> float:
-        """A silence that breaks the contact: by then others may have thought us dead."""
+        """Return the seconds without contact after which others may have taken over our work."""
         return QueueSettings().lease if self._loaded is None else self._loaded[1].lease
 
     def _work_on(self, study: Waiting) -> bool:
-        """Bring one trial or auxiliary run of a study to its end; false when it has none for us."""
+        """Run one trial or auxiliary run of a study; return False when none can be claimed."""
         if self._is_refused(study):
             return False
         workers = self._load(study)
@@ -136,11 +143,14 @@ class Service:
         return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)
 
     def _load(self, study: Waiting) -> _Workers | None:
-        """The workers for a study; None, with the reason recorded, if it cannot be served here."""
+        """Return the workers for a study.
+
+        None, with the reason recorded, where this machine cannot serve it.
+        """
         if self._loaded is not None and self._loaded[0].same_as(study):
             return self._loaded[1]
         if self._loaded is not None:
-            self._loaded = None  # only one at a time holds memory
+            self._loaded = None  # only one study at a time takes memory
             gc.unfreeze()
         row = find_row(self._database, study.study_id)
         if row is None:
@@ -149,28 +159,28 @@ class Service:
             with signals_kept():
                 workers = self._build(row)
         except BaseException as error:
-            reason = _in_short(error)
+            reason = _message_of(error)
             if self._only is not None and self._until_empty:
                 raise UserError(reason) from error
             _log.warning("the study %s is left alone: %s", study.name, reason)
             self._index.refuse(study.study_id, host_name(), reason)
-            self._refused[study.study_id, study.runs] = time.monotonic() + SECOND_LOOK
+            self._refused[study.study_id, study.runs] = time.monotonic() + RETRY_REFUSED
             return None
         self._index.accept(study.study_id, host_name())
         self._loaded = (study, workers)
         _log.info("%s: %s", study.name, workers.device)
-        # What is loaded stays: the garbage collector need not look through it during training.
+        # These objects live on: spare the garbage collector a look at them during training.
         gc.collect()
         gc.freeze()
         return workers
 
     def _build(self, row: StudyRow) -> _Workers:
-        """Imports and calls the user's code: raises anything."""
-        settings = stored_settings(row.config, data=self._here.data)
+        """Build the workers of a study. Runs the user's code, so that anything may be raised."""
+        settings = stored_settings(row.config, data=self._locations.data)
         objective = build_objective(settings, row.record["data"])
         pruner = build_pruner(settings.pruner, objective.most_evaluations(), settings.metric.mode)
         session, study_id, me = self._database.session, row.study_id, owner_name()
-        store = Store(self._here.checkpoints or row.record["checkpoints"])
+        store = Store(self._locations.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)
         attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
         claims = TrialClaims(
@@ -184,8 +194,8 @@ class Service:
         )
 
 
-def _in_short(error: BaseException) -> str:
-    """Why a study cannot be served; of the user's errors what they are, without a traceback."""
+def _message_of(error: BaseException) -> str:
+    """Return an error's message, or its repr where it is not one of lrsearch's."""
     if isinstance(error, LrsearchError):
         return str(error)
     try:
@@ -196,57 +206,57 @@ def _in_short(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class _Workers:
-    """What serves one study: a range test first, if it has one, then trials, then other runs."""
+    """Serve one study: its range test, if it has one, then trials, then other auxiliary runs."""
 
     trials: Worker
     auxiliary_runs: AuxiliaryWorker
 
     @property
     def lease(self) -> float:
-        """Seconds."""
+        """Length of a lease in seconds."""
         return self.trials.claims.terms.lease
 
     @property
     def device(self) -> str:
-        """It trains on."""
+        """Name of the device that trains."""
         return self.trials.objective.device_name
 
     def work(self, take_over: bool) -> bool:
-        """Bring one trial or auxiliary run to its end; false when there is none."""
+        """Run one trial or auxiliary run to its end; return False when there is none."""
         if self.trials.settings.space.to_find:
-            # Nothing can be suggested yet. Once the range is found, this study is loaded again.
-            first = self.auxiliary_runs.claims.claim(take_over, RunKind.RANGE_TEST)
-            if first is not None:
-                self.auxiliary_runs.run(first)
-            return first is not None
+            # No recipe can be suggested before the ranges are found; then the study is reloaded.
+            range_test = self.auxiliary_runs.claims.claim(take_over, RunKind.RANGE_TEST)
+            if range_test is not None:
+                self.auxiliary_runs.run(range_test)
+            return range_test is not None
         if (claim := self.trials.claims.claim(take_over)) is not None:
             self.trials.run(claim)
             return True
-        if (side := self.auxiliary_runs.claims.claim(take_over)) is not None:
-            self.auxiliary_runs.run(side)
+        if (run := self.auxiliary_runs.claims.claim(take_over)) is not None:
+            self.auxiliary_runs.run(run)
             return True
         return False
 
 
-def serve(here: Here, only: str | None, until_empty: bool, stop: Stop) -> None:
-    """A worker process, until nothing is left or it is told to stop.
+def serve(locations: Locations, only: str | None, until_empty: bool, stop: Stop) -> None:
+    """Serve studies until it is stopped or, with `until_empty`, until no work is left.
 
     Raises UserError when the database cannot be reached for a while, or the only study to serve
-    cannot be served here.
+    cannot be served on this machine.
     """
-    patience = time.monotonic() + FIRST_ANSWER
+    deadline = time.monotonic() + FIRST_ANSWER
 
     def wait(seconds: float) -> bool:
-        return stop.wait(seconds) or time.monotonic() > patience
+        return stop.wait(seconds) or time.monotonic() > deadline
 
     def failed(error: BaseException) -> None:
-        left = max(0.0, patience - time.monotonic())
-        said = why(here.url, error)
-        _log.warning("the database does not answer: waiting up to %.0f s for it (%s)", left, said)
+        left = max(0.0, deadline - time.monotonic())
+        reason = why(locations.url, error)
+        _log.warning("the database does not answer: waiting up to %.0f s for it (%s)", left, reason)
 
     try:
-        service = persist(lambda: Service(here, only, until_empty, stop), wait, failed)
+        service = persist(lambda: Service(locations, only, until_empty, stop), wait, failed)
     except DBAPIError as error:
-        raise unusable(here.url, error) from error
+        raise unusable(locations.url, error) from error
     service.work()
     service.close()

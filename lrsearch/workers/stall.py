@@ -1,4 +1,4 @@
-"""Ends this process when the training in it makes no progress any more."""
+"""End a worker process whose training makes no progress any more."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from contextlib import contextmanager, suppress
 from lrsearch.workers.process_tree import end_this_process
 
 EXIT_CODE = 70
-"""Of a worker that was ended because its training made no progress."""
+"""Exit code of a worker that ended because its training made no progress."""
 SHORTEST = 3600.0
-"""Seconds: the shortest limit that lrsearch sets by itself."""
+"""Shortest limit, in seconds, that lrsearch sets by itself."""
 GAPS = 10
-"""A training of the user's own may take this many times its longest time between two reports."""
+"""The limit of the user's own training loop, in its longest times between two reports so far."""
 
 _INTERVAL = 1.0
-"""Seconds between two looks."""
-_LAST_WORDS = 30.0
-"""Seconds in which the end of the process must be recorded, or it ends without a record."""
+"""Seconds between two checks."""
+_RECORD_TIMEOUT = 30.0
+"""Seconds within which the cause must be recorded; then the process ends without a record."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 class StallWatch:
     """Watches one training from a thread beside it, and ends the process when it stalls.
 
-    Only seconds in which this process could run are counted: one that was stopped (SIGSTOP) or
-    suspended goes on where it was.
+    Only seconds in which this process could run are counted, not those in which it was stopped
+    (SIGSTOP) or the machine was suspended.
     """
 
     def __init__(
@@ -47,10 +47,12 @@ class StallWatch:
         interval: float = _INTERVAL,
         end_process: Callable[[int], None] = end_this_process,
     ) -> None:
-        """`timeout` is in seconds; None is an hour, or for the user's `own_loop` by its reports.
+        """Set up the watch.
 
-        `record(cause)` writes down why the process ends. `alive(limit)` is called at each look
-        with the seconds for which no look at all would mean that the process cannot run.
+        `timeout` is in seconds. None is an hour or, with the user's own training loop (`own_loop`),
+        GAPS times the longest time between its reports, an hour at least. `record(cause)` stores
+        why the process ends. `alive(limit)` is called at each check; a silence of more than
+        `limit` seconds after it means that the process cannot run.
         """
         self._timeout, self._own_loop = timeout, own_loop
         self._record, self._alive, self._end_process = record, alive, end_process
@@ -60,16 +62,16 @@ class StallWatch:
         self._lengthy = self._waiting = 0
         self._reported_at: float | None = None
         self._longest_gap: float | None = None
-        # The watching thread's own.
+        # Used by the watching thread alone.
         self._seen = 0
         self._idle = 0.0
-        self._looked = clock()
+        self._checked_at = clock()
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Watch what happens in the block; what comes before the first step may take long."""
+        """Watch the training in the block. What precedes its first step may take an hour."""
         self._reported_at = self._longest_gap = None
-        self._idle, self._looked, self._first = 0.0, self._clock(), self._beats
+        self._idle, self._checked_at, self._first = 0.0, self._clock(), self._beats
         over = threading.Event()
         thread = threading.Thread(target=self._watch, args=(over,), name="stall watch", daemon=True)
         self._alive(self.limit())
@@ -82,11 +84,11 @@ class StallWatch:
             self._alive(math.inf)
 
     def progress(self) -> None:
-        """A step or a batch of an evaluation is done."""
+        """Note that a training step or a batch of an evaluation is done."""
         self._beats += 1
 
     def reported(self) -> None:
-        """An evaluation is done."""
+        """Note that an evaluation was reported."""
         now = self._clock()
         if self._reported_at is not None:
             self._longest_gap = max(self._longest_gap or 0.0, now - self._reported_at)
@@ -95,7 +97,7 @@ class StallWatch:
 
     @contextmanager
     def lengthy(self) -> Iterator[None]:
-        """What happens in the block has no steps, and may take an hour at least."""
+        """Allow the block, which reports no steps, an hour at least."""
         self._lengthy += 1
         try:
             yield
@@ -105,7 +107,7 @@ class StallWatch:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The training waits for the database in the block: that is no fault of its own."""
+        """Suspend the limit within the block, in which the training waits for the database."""
         self._waiting += 1
         try:
             yield
@@ -114,7 +116,7 @@ class StallWatch:
             self.progress()
 
     def limit(self) -> float:
-        """Seconds without progress after which the training counts as stalled."""
+        """Return the seconds without progress after which the training counts as stalled."""
         if self._waiting:
             return math.inf
         if self._timeout is not None:
@@ -129,28 +131,28 @@ class StallWatch:
         starting = not self._own_loop and self._beats == self._first
         return max(limit, SHORTEST) if self._lengthy or starting else limit
 
-    def look(self) -> float | None:
-        """The seconds without progress, where they are beyond the limit."""
+    def stalled_for(self) -> float | None:
+        """Return the seconds without progress where they exceed the limit, else None."""
         now, beats = self._clock(), self._beats
         if beats != self._seen or self._waiting:
             self._idle = 0.0
         else:
-            # A longer time since the last look is one in which this process did not run.
-            self._idle += min(now - self._looked, 2 * self._interval)
-        self._seen, self._looked = beats, now
+            # If more time than that has passed since the last check, this process did not run.
+            self._idle += min(now - self._checked_at, 2 * self._interval)
+        self._seen, self._checked_at = beats, now
         return self._idle if self._idle > self.limit() else None
 
     def _watch(self, over: threading.Event) -> None:
         while not over.wait(self._interval):
             self._alive(self.limit())
-            if (seconds := self.look()) is not None:
+            if (seconds := self.stalled_for()) is not None:
                 self._end(seconds)
                 return
 
     def _end(self, seconds: float) -> None:
-        """Say why, record it, and end the process, whatever fails of that."""
-        # The log or the database may be what hangs.
-        backstop = threading.Timer(_LAST_WORDS, self._end_process, [EXIT_CODE])
+        """Log and record the cause, and end the process, whatever of that fails."""
+        # Writing to the log or the database may hang, too.
+        backstop = threading.Timer(_RECORD_TIMEOUT, self._end_process, [EXIT_CODE])
         backstop.daemon = True
         backstop.start()
         cause = no_progress(seconds)
@@ -166,7 +168,7 @@ class StallWatch:
 
 
 def no_progress(seconds: float) -> str:
-    """Why a worker was ended, and what to do if that was wrong."""
+    """Return why a worker was ended, and what to do if that was wrong."""
     return (
         f"the training made no progress for {seconds:.0f} s "
         f"(if it needs longer, set queue.stall_timeout to more seconds)"

@@ -1,4 +1,7 @@
-"""How a worker is told to stop. Imports nothing heavy: signals may come at once."""
+"""Signals that stop a worker.
+
+Imports nothing heavy, so that the handlers are installed right after the start of the process.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,29 @@ from lrsearch.workers.heartbeat import Heartbeat
 from lrsearch.workers.process_tree import end_this_process
 
 ORPHAN_SECONDS = 30.0
-"""Seconds that a worker has to save and hand back its trial when its parent has ended."""
+"""Seconds that a worker has to save and hand back its trial after its parent has ended."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Asked often, and waited for."""
+    """A request to stop that a worker polls or waits for."""
 
     is_set: Callable[[], bool]
+    """Return whether the worker is to stop."""
     wait: Callable[[float], bool]
-    """Waits so many seconds, or until it is set; whether it is set."""
+    """Wait for a number of seconds, or until the request is made; return whether it was."""
     alive: Callable[[float], None] = lambda limit: None
-    """Tells the parent, if there is one, that this process runs, and how many seconds of silence
-    from now on mean that it does not."""
+    """Report to the parent process, if any, that this one runs, and may be silent for `limit`
+    seconds from now on."""
 
 
 def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:
-    """Set by SIGTERM and SIGUSR1, as clusters send them, and by Ctrl-C.
+    """Install signal handlers and return the `Stop` that they set.
 
-    With `parent`, also when that process ends: nobody would see what this one does. Who does not
-    end of itself is then ended, with all that it has started. Ctrl-C is the parent's, which passes
-    it on. `heartbeat` is the descriptor of the pipe to it.
+    SIGTERM and SIGUSR1, which clusters send, set it, and Ctrl-C (SIGINT). With a `parent` process
+    Ctrl-C is ignored, since the parent passes it on; the end of the parent sets it, too, and
+    ORPHAN_SECONDS later this process is killed with all that it has started. `heartbeat` is the
+    file descriptor of the pipe to the parent.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -57,7 +62,7 @@ def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:
 
 
 def _end_after(parent: int) -> None:
-    """End this process a while after its parent."""
+    """End this process ORPHAN_SECONDS after its parent."""
     while os.getppid() == parent:
         time.sleep(1.0)
     time.sleep(ORPHAN_SECONDS)

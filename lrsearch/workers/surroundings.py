@@ -1,7 +1,7 @@
-"""What a training may change in its process, put back when it has ended.
+"""Restore process-wide settings that a training may have changed.
 
-The user's code may set a default dtype, leave gradients off, change the working directory or take
-the signals: the next trial in this process must find things as this one did.
+The user's code may set a default dtype, leave gradients off, change the working directory or
+install signal handlers; the next trial in the same process must start from the same settings.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from lrsearch.text.redaction import GuardedOutput
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
 Setting = tuple[Callable[[], Any], Callable[[Any], object]]
-"""How something is read, and how it is set."""
+"""Functions that read and set one process-wide setting."""
 
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Put back the handlers by which a worker is told to stop."""
-    handlers = [] if _is_beside() else [_handler(number) for number in _SIGNALS]
-    with _put_back(handlers), _one_process():
+    """Restore the signal handlers, by which a worker is stopped, after the block."""
+    handlers = [] if _is_side_thread() else [_handler(number) for number in _SIGNALS]
+    with _restored(handlers), _one_process():
         yield
 
 
 @contextlib.contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """Put back all that one training could leave behind for the next, the signals included."""
-    with signals_kept(), _put_back(_settings()), _outputs_kept(), _one_process():
+    """Restore all process-wide settings after the block, the signal handlers included."""
+    with signals_kept(), _restored(_settings()), _outputs_kept(), _one_process():
         yield
 
 
 @contextlib.contextmanager
 def _one_process() -> Iterator[None]:
-    """End a copy of this process that was forked in the block and leaves it.
+    """Exit a process that was forked within the block when it leaves the block.
 
     It would go on as a second worker, with the connections and the lease of the first.
     """
@@ -62,7 +62,7 @@ def _one_process() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _outputs_kept() -> Iterator[None]:
-    """Put back what the standard output and error write to, a worker's log, if it was closed."""
+    """Reopen file descriptors 1 and 2, a worker's log, if they were closed in the block."""
     copies: dict[int, int] = {}
     for number in (1, 2):
         with contextlib.suppress(OSError):
@@ -85,10 +85,10 @@ def _is_open_on(number: int, copy: int) -> bool:
 
 
 @contextlib.contextmanager
-def _put_back(settings: list[Setting]) -> Iterator[None]:
+def _restored(settings: list[Setting]) -> Iterator[None]:
     before = []
     for read, write in settings:
-        # What cannot be read, such as a folder that is gone, is not put back.
+        # A setting that cannot be read, such as a deleted working directory, is not restored.
         with contextlib.suppress(Exception):
             before.append((read, write, read()))
     try:
@@ -103,12 +103,12 @@ def _put_back(settings: list[Setting]) -> Iterator[None]:
 def _is(read: Callable[[], Any], value: Any) -> bool:
     try:
         return bool(read() == value)
-    except Exception:  # noqa: BLE001 - such as of a folder that was deleted
+    except Exception:  # noqa: BLE001 - for example, the working directory was deleted
         return False
 
 
-def _is_beside() -> bool:
-    """Whether this is not the main thread, which alone may take signals."""
+def _is_side_thread() -> bool:
+    """Return whether this is not the main thread, which alone may set signal handlers."""
     return threading.current_thread() is not threading.main_thread()
 
 
@@ -138,13 +138,13 @@ def _stream(name: str, number: int) -> Setting:
 
     def write(before: tuple[TextIO, bool]) -> None:
         stream, was_closed = before
-        # One that was closed in between would fail whoever writes to it next.
+        # If it was closed in the block, the next write to it would fail.
         if stream.closed and not was_closed:
-            again = os.fdopen(number, "w", 1, errors="backslashreplace", closefd=False)
+            reopened = os.fdopen(number, "w", 1, errors="backslashreplace", closefd=False)
             if isinstance(stream, GuardedOutput):
-                stream.reopen(again)  # handlers of the log hold it, too
+                stream.reopen(reopened)  # log handlers refer to it, too
             else:
-                stream = again
+                stream = reopened
         setattr(sys, name, stream)
 
     return read, write
@@ -179,5 +179,5 @@ def _settings() -> list[Setting]:
 
 
 def _set_default_device(device: torch.device) -> None:
-    # None costs nothing; any device, the CPU included, looks at every call of torch.
+    # Any default device, the CPU included, slows down every call of torch; None does not.
     torch.set_default_device(None if device.type == "cpu" else device)

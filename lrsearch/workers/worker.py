@@ -1,4 +1,4 @@
-"""A worker on one study: brings claimed trials to their end."""
+"""Run the trials that a worker has claimed of one study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
 from lrsearch.tuning.forecast import History
 from lrsearch.tuning.pruners.rules import Pruner
-from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
 from lrsearch.workers.reporter import Outbox, Reporter, ValuesRefused
 from lrsearch.workers.work_log import WorkLog
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Works on the trials of one study."""
+    """Runs claimed trials of one study."""
 
     def __init__(
         self,
@@ -49,7 +49,10 @@ class Worker:
         self.open_log = open_log
 
     def run(self, claim: TrialClaim) -> None:
-        """Bring one trial to its end, hand it back when told to, or leave it if it was lost."""
+        """Run one trial to its end, or hand it back when the worker or the study is stopped.
+
+        A trial whose lease was lost is left to the worker that has it now.
+        """
         started = time.perf_counter()
         name, metric = self.settings.study.name, self.settings.metric.name
         log = WorkLog(name, f"trial {claim.trial_number}", metric)
@@ -84,7 +87,7 @@ class Worker:
             log.ends(self._finish(claim, outbox, outcome, seconds), seconds)
 
         def give_back() -> None:
-            # The next attempt meets what was refused again, and fails of it.
+            # Refused values are dropped: the next attempt reports them again, and fails then.
             with contextlib.suppress(ValuesRefused):
                 outbox.flush()
             self.claims.give_back(claim)
@@ -96,7 +99,7 @@ class Worker:
     def _train(
         self, claim: TrialClaim, log: WorkLog, reporter: Reporter, checkpoints: Checkpoints
     ) -> None:
-        """All of an attempt that depends on the trial's recipe or on the user's code."""
+        """Do the part of an attempt that depends on the trial's recipe or on the user's code."""
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
         log.begins(recipe.describe(), claim.attempt)
         reporter.begin(self.objective.trajectory(recipe), earlier)
@@ -111,7 +114,7 @@ class Worker:
             self.attempts.until_stopped(lambda: self._keep_best(claim, value, weights))
 
     def _open_log(self, claim: TrialClaim, recipe: Recipe) -> TrialLog | None:
-        """A log that follows the trial, if there is a logger."""
+        """Open the logger's log of the trial; None without a logger."""
         if self.open_log is None:
             return None
         return self.open_log(
@@ -125,7 +128,10 @@ class Worker:
         )
 
     def _begin(self, claim: TrialClaim) -> tuple[Recipe, list[Evaluation]]:
-        """Settles what the trial trains; what earlier attempts have reported."""
+        """Suggest the trial's recipe and store it.
+
+        Returns the recipe and the evaluations that earlier attempts reported.
+        """
         name = self.settings.study.name
         with self._history() as history:
             suggestions = self.studies.suggestions(
@@ -142,23 +148,23 @@ class Worker:
         return recipe, [] if claim.is_new else self.claims.reported(claim)
 
     def _history(self) -> AbstractContextManager[StudyHistory]:
-        """The other trials of the study, as samplers and pruners see them."""
+        """Open the trials of the study as samplers and pruners see them."""
         mode = self.settings.metric.mode
         return open_history(self.claims.session, self.claims.study_id, mode)
 
     def _sampler(self, claim: TrialClaim, history: History) -> BaseSampler:
-        """A sampler seeded by the unit, so that a study's trials do not depend on who runs them."""
+        """Build a sampler seeded by the trial slot: which worker runs a trial changes nothing."""
         sampler, seed = self.settings.sampler, self.settings.study.seed
-        unit_seed = derived_seed(seed, "sampler", claim.number)
-        order = Order(self.settings.space, history, claim.params, seed, unit_seed)
-        return build_sampler(sampler, order)
+        slot_seed = derived_seed(seed, "sampler", claim.number)
+        inputs = SamplerInputs(self.settings.space, history, claim.params, seed, slot_seed)
+        return build_sampler(sampler, inputs)
 
     def _finish(self, claim: TrialClaim, outbox: Outbox, outcome: Ending, seconds: float) -> Ending:
-        """Write how the trial ended; what was written."""
+        """Write how the trial ended, and return the ending that was written."""
 
         def write(ended: Ending) -> None:
             if self.claims.is_finished(claim):
-                return  # it was taken, but the answer was lost
+                return  # an earlier try was committed, but its answer was lost
             outbox.flush()
             if ended.outcome != Outcome.FAILED:
                 outbox.check()
@@ -172,7 +178,10 @@ class Worker:
     def _keep_best(
         self, claim: TrialClaim, value: float, weights: Mapping[str, torch.Tensor]
     ) -> None:
-        """Keep the final weights if the trial is among the best, and drop those it displaces."""
+        """Keep the final weights if the trial is among the best `train.keep_best`.
+
+        Delete the weights of the trials that no longer are.
+        """
         keep = self.settings.train.keep_best
         if not keep:
             return
@@ -190,7 +199,7 @@ class Worker:
 
 
 def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What the dashboard's table shows of a recipe, whatever was searched and what was given."""
+    """Return the columns of a recipe in the dashboard's table, whether searched or fixed."""
     return {
         "recipe": recipe.describe(),
         "optimizer": recipe.optimizer.name,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lrsearch.cli.compose import load_settings
-from lrsearch.cli.passed import own_code_calls
+from lrsearch.cli.own_code_calls import own_code_calls
 from lrsearch.config.load import stored_settings
 from lrsearch.errors import ConfigErrors
 from lrsearch.settings import Settings

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lrsearch.cli.arguments import split_locations, worker_advice
 from lrsearch.cli.commands import app
-from lrsearch.cli.places import read_locations
+from lrsearch.cli.locations import read_locations
 from lrsearch.cli.run import longer
 from lrsearch.text.shell import command, name_word
 
@@ -42,7 +42,7 @@ def test_every_study_can_be_named(name: str) -> None:
 @pytest.mark.parametrize("name", ["-x", "lr=0.1", "a b"])
 def test_a_worker_serves_a_study_of_any_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[object, ...]] = []
-    monkeypatch.setattr("lrsearch.cli.places.serve_studies", lambda *given: served.append(given))
+    monkeypatch.setattr("lrsearch.cli.locations.serve_studies", lambda *given: served.append(given))
     line = worker_advice(name, "").partition("to start one: ")[2]
     assert CliRunner().invoke(app, pasted(line)[2:]).exit_code == 0
     [(_, only, until_empty, *_)] = served

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lrsearch.workers.heartbeat import Heard, Heartbeat
+from lrsearch.workers.heartbeat import Heartbeat, HeartbeatListener
 
 
 class Line:
@@ -16,16 +16,16 @@ class Line:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.heard = Heard(lambda: self.now)
-        self.tell = Heartbeat(os.dup(self.heard.write))
-        self.heard.started()
+        self.listener = HeartbeatListener(lambda: self.now)
+        self.tell = Heartbeat(os.dup(self.listener.write))
+        self.listener.started()
 
     def passes(self, seconds: int) -> float | None:
         """So many seconds, one look each; the last answer."""
         found = None
         for _ in range(seconds):
             self.now += 1.0
-            found = self.heard.silence()
+            found = self.listener.silence()
         return found
 
 
@@ -33,7 +33,7 @@ class Line:
 def line() -> Iterator[Line]:
     line = Line()
     yield line
-    line.heard.close()
+    line.listener.close()
     os.close(line.tell._descriptor)
 
 
@@ -62,21 +62,21 @@ def test_a_parent_that_was_stopped_itself_does_not_count_that_time(line: Line) -
     line.tell(5.0)
     assert line.passes(1) is None
     line.now += 10_000.0
-    assert line.heard.silence() is None
+    assert line.listener.silence() is None
 
 
 def test_a_worker_that_was_stopped_begins_anew(line: Line) -> None:
     line.tell(5.0)
     assert line.passes(14) is None
-    line.heard.forgive()
+    line.listener.forgive()
     assert line.passes(14) is None
 
 
 def test_a_worker_whose_parent_reads_nothing_or_has_gone_is_not_held_up() -> None:
-    heard = Heard()
-    tell = Heartbeat(heard.write)
+    listener = HeartbeatListener()
+    tell = Heartbeat(listener.write)
     for _ in range(100_000):
         tell(3600.0)
-    heard.close()
+    listener.close()
     tell(3600.0)
-    os.close(heard.write)
+    os.close(listener.write)

@@ -22,7 +22,7 @@ from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
 from lrsearch.tuning.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import NeverANumber, Outbox, Pruned, Reporter
+from lrsearch.workers.reporter import NoFiniteValue, Outbox, Pruned, Reporter
 from lrsearch.workers.stall import StallWatch
 
 LOCKED = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
@@ -201,7 +201,7 @@ def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
 
     for index, value in enumerate(values, start=1):
         bench.report(with_f1(index, value))
-    with pytest.raises(NeverANumber, match=f"val_f1 was not a number at the {at} evaluation"):
+    with pytest.raises(NoFiniteValue, match=f"val_f1 was not a number at the {at} evaluation"):
         bench.report.value()
 
 

@@ -28,7 +28,7 @@ from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
 from lrsearch.workers import service
-from lrsearch.workers.here import Here
+from lrsearch.workers.locations import Locations
 from lrsearch.workers.reporter import Outbox
 from lrsearch.workers.stop import Stop
 
@@ -214,7 +214,7 @@ def test_a_database_out_of_reach_is_told_with_the_reason(
         caplog.at_level(logging.INFO, "lrsearch.workers"),
         pytest.raises(UserError, match="cannot use the database"),
     ):
-        service.serve(Here(url), None, until_empty=True, stop=impatient)
+        service.serve(Locations(url), None, until_empty=True, stop=impatient)
     (line,) = own_lines(caplog)
     assert "waiting up to 60 s for it" in line
     assert "Connection refused" in line

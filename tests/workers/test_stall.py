@@ -25,7 +25,7 @@ class Watched:
         """So many seconds, one look each; the first answer that it is stalled."""
         for _ in range(seconds):
             self.now += 1.0
-            if (found := self.watch.look()) is not None:
+            if (found := self.watch.stalled_for()) is not None:
                 return found
         return None
 
@@ -90,7 +90,7 @@ def test_a_process_that_was_stopped_is_not_stalled_when_it_goes_on() -> None:
     watched = Watched(timeout=5.0, own_loop=True)
     assert watched.passes(2) is None
     watched.now += 10_000.0
-    assert watched.watch.look() is None
+    assert watched.watch.stalled_for() is None
     assert watched.passes(1) is None
 
 

@@ -145,9 +145,10 @@ PRUNERS = Registry(
 
 
 def build_pruner(config: ComponentConfig, evaluations: int, mode: Mode) -> Pruner:
-    """The pruner; `evaluations` is how many a whole trial has at most (Hyperband plans with it).
+    """Build a pruner.
 
-    Raises UserError when the arguments do not go together.
+    `evaluations` is the largest number of evaluations of a trial, which Hyperband plans with.
+    Raises UserError when the arguments contradict one another.
     """
     component = PRUNERS.component(config)
     if config.own:

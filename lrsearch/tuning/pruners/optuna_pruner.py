@@ -1,9 +1,9 @@
-"""A pruner of the user's own: an Optuna pruner, shown the trials of a study as Optuna has them.
+"""A pruner of the user's own: an Optuna pruner, which sees the trials as an Optuna study.
 
 An Optuna pruner sees a study whose trials have intermediate values, and some pruners (successive
 halving, Hyperband) write into a trial, at each step, what they need to judge others later. Our
-evaluations are rows of a table instead. So each worker keeps a study in memory, in which it
-reports and judges every evaluation of every trial once, as if Optuna had run them all.
+evaluations are rows of a table instead. So each worker keeps an Optuna study in memory, in which
+it reports every evaluation of every trial once and calls the pruner, as if Optuna ran them all.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from lrsearch.registry import Component, ComponentConfig
 from lrsearch.tuning.pruners.rules import Curve, Mode, Peers, Pruner, Running
 
 _STUDY = "lrsearch"
-"""Hyperband draws brackets by the name of the study: the same in all workers."""
+"""Name of the study in memory. Hyperband draws brackets by it: it is the same in all workers."""
 
 
 def own_pruner(component: Component, config: ComponentConfig, mode: Mode) -> OwnPruner:
-    """The pruner at a dotted path: a class of Optuna pruners, or a function that returns one.
+    """Build the pruner at a dotted path: an Optuna pruner class, or a function that returns one.
 
-    Raises UserError for anything else, and OwnCodeError for what it raises.
+    Raises UserError for anything else, and OwnCodeError where the user's code raises.
     """
     built = call_own(component.load(), component.path, **config.arguments)
     if not isinstance(built, BasePruner):
@@ -40,7 +40,7 @@ def own_pruner(component: Component, config: ComponentConfig, mode: Mode) -> Own
 
 
 class OwnPruner(Pruner):
-    """Decides as an Optuna pruner does. The evaluations are its steps, counted from 1."""
+    """Prunes as an Optuna pruner decides. Its steps are the evaluations, counted from 1."""
 
     def __init__(self, pruner: BasePruner, path: str, mode: Mode) -> None:
         self._path = path
@@ -54,36 +54,36 @@ class OwnPruner(Pruner):
         )
         optuna.logging.set_verbosity(verbosity)
         self._trials: list[Trial] = []
-        """By the number that they have in the study proper, too."""
+        """Trials of the study in memory; their indices are the trial numbers of the real study."""
         self._reported: list[int] = []
-        """The last evaluation of each that was reported."""
+        """Last evaluation of each trial that was reported."""
         self._ended: set[int] = set()
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        """Whether the trial ends here. Raises OwnCodeError where the pruner raises."""
-        curves = peers.curves(self._first_going)
-        own = next((one for one in curves if one.unit == trial.unit), None)
+        """Return whether the trial ends now. Raises OwnCodeError where the pruner raises."""
+        curves = peers.curves(self._first_unfinished)
+        own = next((curve for curve in curves if curve.slot == trial.slot), None)
         if own is None:
             return False
-        for number in range(len(self._trials), 1 + max(one.number for one in curves)):
+        for number in range(len(self._trials), 1 + max(curve.number for curve in curves)):
             self._trials.append(self._study.ask())
             self._reported.append(0)
             assert self._trials[-1].number == number
         for curve in curves:
             if curve is not own and curve.number not in self._ended:
-                self._show(curve)
+                self._report(curve)
         answers = [False]
         for step in range(self._reported[own.number] + 1, len(trial.values) + 1):
             answers.append(self._judge(own.number, step, trial.values[step - 1]))
         return answers[-1]
 
     @property
-    def _first_going(self) -> int:
-        """The first trial that has not been seen to its end."""
+    def _first_unfinished(self) -> int:
+        """Number of the first trial whose end was not reported yet."""
         return next(n for n in range(len(self._trials) + 1) if n not in self._ended)
 
-    def _show(self, curve: Curve) -> None:
-        """Report what is new of another trial."""
+    def _report(self, curve: Curve) -> None:
+        """Report the new evaluations of another trial, and its end."""
         for step, value in curve.values:
             if step > self._reported[curve.number]:
                 self._judge(curve.number, step, math.nan if value is None else value)
@@ -97,6 +97,7 @@ class OwnPruner(Pruner):
         self._study.tell(self._trials[curve.number], value, state=state)
 
     def _judge(self, number: int, step: int, value: float) -> bool:
+        """Report one evaluation, and return whether the pruner ends the trial there."""
         trial = self._trials[number]
         self._reported[number] = step
         trial.report(value, step)

@@ -1,4 +1,4 @@
-"""When a trial is cut short. The rules see other trials only through `Peers`."""
+"""Pruning rules: when a trial ends early. They see other trials through `Peers` only."""
 
 from __future__ import annotations
 
@@ -16,44 +16,46 @@ Mode = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class Group:
-    """The trials that are compared: those that have a value at this evaluation."""
+    """The trials that are compared with one another: those that have reached an evaluation."""
 
     evaluation: int
-    """Counts from 1."""
+    """Counted from 1."""
     complete: bool = False
-    """Only those that ran to their end."""
+    """Whether only complete trials are compared."""
     bracket: int | None = None
-    """Only those of this bracket."""
+    """The bracket whose trials alone are compared; None for all."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A trial with its values, for pruners of the user's own."""
+    """The values of a trial, for pruners of the user's own."""
 
-    unit: int
+    slot: int
+    """Number of the trial slot."""
     number: int
-    """The trial's, from 0."""
+    """Number of the trial, from 0."""
     values: Sequence[tuple[int, float | None]]
     """Evaluation and value; None where the metric was not a number."""
     outcome: str | None
-    """None while it goes on."""
+    """None while the trial runs."""
     final: float | None
+    """The trial's value; None where it has none."""
 
 
 class Peers(History, Protocol):
-    """Answers questions about the trials of a study, the asking one among them."""
+    """The trials of a study, the one that is judged included."""
 
     def begun(self) -> int:
-        """How many trials have begun, of those that `at` looks at."""
+        """Return the number of begun trials among those that `at` considers."""
 
     def count(self, group: Group) -> int:
-        """How many trials are in the group."""
+        """Return the number of trials in the group."""
 
     def ranked(self, group: Group, mode: Mode, first: int, how_many: int) -> Sequence[float]:
-        """Values from rank `first` on, the best one being rank 0; fewer where they end."""
+        """Return up to `how_many` values from rank `first` on; the best has rank 0."""
 
     def curves(self, first: int) -> Sequence[Curve]:
-        """The trials from number `first` on that have an evaluation, in order of their numbers."""
+        """Return the trials from number `first` on that have an evaluation, by number."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +63,25 @@ class Running:
     """The trial that is judged."""
 
     values: Sequence[float]
-    """At the evaluations 1 to now, one at least, all finite."""
-    unit: int
+    """Values at the evaluations 1 to now: at least one, all finite."""
+    slot: int
+    """Number of the trial slot."""
     trajectory: LrTrajectory
 
 
 class Pruner(Protocol):
     """Decides after each evaluation but the last whether a trial goes on."""
 
-    def bracket(self, unit: int) -> int | None:
-        """Which bracket a unit's trial belongs to, to be stored with its evaluations."""
+    def bracket(self, slot: int) -> int | None:
+        """Return the bracket of a slot's trial, which is stored with its evaluations."""
         return None
 
-    def spares(self, unit: int) -> bool:
-        """Whether a unit's trial runs to its end even if it should be pruned, as a check."""
+    def spares(self, slot: int) -> bool:
+        """Return whether a slot's trial is never pruned, in order to check the pruner."""
         return False
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        """Whether the trial ends here; `peers` know its values, too."""
+        """Return whether the trial ends now; its values are among those of `peers`."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ class Never(Pruner):
 class Percentile(Pruner):
     """Ends a trial whose best value is not among the best `percentile` % of complete trials.
 
-    These are compared at the same evaluation, and once `n_startup_trials` are complete. The first
-    `n_warmup_steps` - 1 evaluations of a trial are not looked at.
+    Values are compared at the same evaluation. Nothing is pruned before `n_startup_trials` trials
+    are complete, or before evaluation `n_warmup_steps` of the trial.
     """
 
     mode: Mode
@@ -118,7 +121,7 @@ class Percentile(Pruner):
         return peers.count(Group(1, complete=True)) < self.n_startup_trials
 
     def _limit(self, group: Group, count: int, peers: Peers) -> float | None:
-        """The percentile, interpolated linearly between the values around it."""
+        """Return the percentile of the group, interpolated linearly between neighbouring values."""
         share = self.percentile if self.mode == "min" else 100 - self.percentile
         position = (count - 1) * (share / 100)
         lower = math.floor(position)
@@ -126,7 +129,7 @@ class Percentile(Pruner):
         first = lower if self.mode == "min" else count - 1 - upper
         around = peers.ranked(group, self.mode, first, upper - lower + 1)
         if len(around) <= upper - lower:
-            return None  # since it was counted, another transaction has taken values away
+            return None  # another transaction has removed values since they were counted
         return _between(min(around), max(around), position - lower)
 
 
@@ -134,8 +137,8 @@ class Percentile(Pruner):
 class Halving(Pruner):
     """Asynchronous successive halving (ASHA).
 
-    Its rungs are the evaluations `min_resource` times 1, `reduction_factor`, its square, and so on.
-    From each one in `reduction_factor` goes on: the best of all trials that have come there so far.
+    Its rungs are the evaluations `min_resource` * `reduction_factor` ** k, for k = 0, 1, ... At a
+    rung, one in `reduction_factor` goes on: the best of all trials that have reached it so far.
     """
 
     mode: Mode
@@ -146,10 +149,10 @@ class Halving(Pruner):
         return self.cuts(trial.values, Group(len(trial.values)), peers)
 
     def cuts(self, values: Sequence[float], group: Group, peers: Peers) -> bool:
-        """Whether the trial is at a rung and not good enough among the group."""
+        """Return whether the trial is at a rung, and not among the best of the group that go on."""
         if not self._is_rung(group.evaluation):
             return False
-        # Until there are enough, only the best so far goes on.
+        # With fewer than `reduction_factor` trials at the rung, only the best so far goes on.
         last_to_go_on = max(peers.count(group) // self.reduction_factor, 1) - 1
         limit = peers.ranked(group, self.mode, last_to_go_on, 1)
         return len(limit) > 0 and _is_worse(values[-1], limit[0], self.mode)
@@ -163,37 +166,37 @@ class Halving(Pruner):
 
 @dataclass(frozen=True)
 class Hyperband(Pruner):
-    """Successive halving in brackets, which differ in how late they cut first.
+    """Successive halving in brackets, which differ in the evaluation of their first rung.
 
-    Each unit has its bracket, the same on every machine. A bracket that cuts early gets more of
-    them, for a bracket is to cost about as much as any other.
+    Each trial slot has its bracket, the same on every machine. Brackets with an earlier first rung
+    get more trials, so that all brackets cost about the same.
     """
 
     mode: Mode
     evaluations: int
-    """How many a whole trial has."""
+    """Number of evaluations of a whole trial."""
     min_resource: int
     reduction_factor: int
 
-    def bracket(self, unit: int) -> int:
+    def bracket(self, slot: int) -> int:
         shares = self.shares()
-        place = derived_seed("bracket", unit) % sum(shares)
+        position = derived_seed("bracket", slot) % sum(shares)
         bracket = 0
-        while place >= shares[bracket]:
-            place -= shares[bracket]
+        while position >= shares[bracket]:
+            position -= shares[bracket]
             bracket += 1
         return bracket
 
     def shares(self) -> list[int]:
-        """How many units each bracket gets, in proportion."""
+        """Return the share of trials of each bracket, as proportions."""
         brackets = 1
         while self.min_resource * self.reduction_factor**brackets <= self.evaluations:
             brackets += 1
-        cuts = range(brackets, 0, -1)  # that a whole trial of the bracket lives through
+        cuts = range(brackets, 0, -1)  # number of rungs that a whole trial of the bracket passes
         return [math.ceil(brackets * self.reduction_factor ** (cut - 1) / cut) for cut in cuts]
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        bracket = self.bracket(trial.unit)
+        bracket = self.bracket(trial.slot)
         first = self.min_resource * self.reduction_factor**bracket
         halving = Halving(self.mode, first, self.reduction_factor)
         return halving.cuts(trial.values, Group(len(trial.values), bracket=bracket), peers)
@@ -201,13 +204,13 @@ class Hyperband(Pruner):
 
 @dataclass(frozen=True)
 class Patient(Pruner):
-    """Asks `behind` only when the last `patience` + 1 evaluations brought no gain."""
+    """Prunes as `rule` does, but only after `patience` + 1 evaluations without a gain."""
 
-    behind: Pruner
+    rule: Pruner
     mode: Mode
     patience: int
     min_delta: float
-    """So much worse than before is still forgiven."""
+    """Loss of the best value, compared with before, that still counts as a gain."""
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
         values = trial.values
@@ -216,7 +219,7 @@ class Patient(Pruner):
             return False
         tolerance = self.min_delta if self.mode == "min" else -self.min_delta
         goal = _best(earlier, self.mode) + tolerance
-        return _is_worse(_best(lately, self.mode), goal, self.mode) and self.behind.should_prune(
+        return _is_worse(_best(lately, self.mode), goal, self.mode) and self.rule.should_prune(
             trial, peers
         )
 
@@ -243,7 +246,8 @@ def _is_worse(value: float, than: float, mode: Mode) -> bool:
 
 
 def _between(low: float, high: float, weight: float) -> float:
-    # From the nearer end, as NumPy does: then rounding cannot leave the interval.
+    """Interpolate linearly from `low` (weight 0) to `high` (weight 1)."""
+    # From the nearer end, as NumPy does: so rounding errors cannot leave the interval.
     if weight < 0.5:
         return low + (high - low) * weight
     return high - (high - low) * (1 - weight)

@@ -1,4 +1,4 @@
-"""Pruning that knows the schedules: loss now, and what the rates to come will make of it."""
+"""Pruning by the loss so far and a forecast of the final loss along the trial's own schedule."""
 
 from __future__ import annotations
 
@@ -16,51 +16,62 @@ from lrsearch.tuning.pruners.rules import Mode, Peers, Pruner, Running
 Array = NDArray[np.float64]
 
 _FIRST_SHARE, _LAST_SHARE = 0.2, 0.9
-"""Nothing is pruned earlier, or in the warm-up; nor later, where little is left to save and a
-complete trial teaches more."""
+"""Trials are pruned between these shares of their training, and not in their warm-up.
+
+Later, little time is left to save, and a complete trial is worth more to the forecast.
+"""
 _STRATUM = 0.1
-"""Trials of one stratum differ by no more in the share of the rate that is still to come."""
+"""Largest difference, within a stratum, of the share of the schedule still to come."""
 _FEW = 5
-"""With fewer of a stratum the nearest so many are compared, and the forecast must be surer."""
+"""With a smaller stratum, this many nearest trials are compared, and the forecast must be surer."""
 _TOO_FEW = 3
-"""To be compared with at all: then the forecast decides alone."""
-_ALONE = 0.25
-"""By how much smaller the probability must be where there are few."""
+"""With fewer trials to compare, the forecast decides alone."""
+_FEW_FACTOR = 0.25
+"""Factor of the probability limit `chance` for a stratum smaller than _FEW."""
 _UNSTEADY = 3.0
-"""So many times how unsteady a loss is widens the band of its forecast: one that jumps about says
-little of where it will settle once its rate has decayed."""
-_ALIKE_VALUE, _ALIKE_RATE = 0.4, 0.6
-"""Trials of a stratum are much alike so near each other: in units of what lies between the quarters
-of its losses, and in decades of the peak rate per sample of one optimizer."""
+"""Times the unsteadiness of a loss, this is added to the error of its forecast.
+
+A loss that jumps says little about where it will settle once the rate has decayed.
+"""
+_SIMILAR_VALUE, _SIMILAR_RATE = 0.4, 0.6
+"""Widths of the Gaussian kernels by which trials of a stratum count as similar.
+
+Of the value, in interquartile ranges of the stratum; of the peak rate per sample, in decades.
+"""
 _SMALLEST = 1e-12
-"""Between the quarters, where there is nothing."""
+"""Least interquartile range."""
 _KNOWN_AT, _KEPT_THEN = 0.4, 0.4
-"""Ranks hold better from here on: so much is left of the share that is kept."""
+"""Share of a training from which on ranks change little, and the part of `keep` that remains there.
+
+From _FIRST_SHARE to there, `keep` shrinks linearly.
+"""
 
 
 @dataclass(frozen=True)
 class ScheduleAware(Pruner):
     """Ends a trial that is behind its stratum and, by the forecast, will not be among the best.
 
-    A stratum are the trials, of all families, that have as much of their rate still to come. Both
-    must agree: ranks alone are unfair to schedules whose loss falls late, and forecasts alone are
-    wrong where ranks are right already. Trials that have ended earlier count as behind: the best
-    share is one of all, not of those that are left.
+    A stratum consists of the trials, of all schedulers, with a similar share of their schedule
+    still to come. Both conditions must hold: ranks alone are unfair to schedules whose loss falls
+    late, and forecasts alone add errors where ranks are right already. Trials that ended earlier
+    count as behind: the best share is one of all trials, not of those that are left.
     """
 
     mode: Mode
     keep: float
-    """The best share of all, as far as a stratum tells, is not pruned whatever the forecast: so
-    much of them at the first moment of pruning, less at later ones."""
-    good: float
-    """What a trial may still become: one of the best of this share of all trials so far."""
-    chance: float
-    """It goes on while the probability of that is above this."""
-    spare: float
-    """So many of those that would be pruned run to their end, to see whether that was right."""
+    """Share of all trials, the best of a stratum, that is not pruned whatever the forecast.
 
-    def spares(self, unit: int) -> bool:
-        return derived_seed("spare", unit) % 10_000 < self.spare * 10_000
+    This is the share at the first moment of pruning; it is smaller later.
+    """
+    good: float
+    """Share of all trials so far, the best, that a trial must have a chance to belong to."""
+    chance: float
+    """Probability of that from which on a trial goes on."""
+    spare: float
+    """Share of trials that are never pruned, to see whether pruning them would have been right."""
+
+    def spares(self, slot: int) -> bool:
+        return derived_seed("spare", slot) % 10_000 < self.spare * 10_000
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
         now, trajectory = len(trial.values), trial.trajectory
@@ -69,76 +80,85 @@ class ScheduleAware(Pruner):
             return False
         known = peers.at(progress, 1 / trajectory.evaluations)
         sign = 1.0 if self.mode == "min" else -1.0
-        mine = standing(trial.values, trajectory.rates(now), sign)
-        stratum = [peer for peer in known if _distance(mine, peer.standing) <= _STRATUM]
+        own = standing(trial.values, trajectory.rates(now), sign)
+        stratum = [peer for peer in known if _distance(own, peer.standing) <= _STRATUM]
         begun = peers.begun()
         keep = self._kept(progress) * max(begun / max(len(known), 1), 1.0)
-        if not _is_behind(mine, stratum, known, keep):
+        if not _is_behind(own, stratum, known, keep):
             return False
         finals = sorted(peer.final for peer in known if peer.final is not None)
         if not finals:
             return False
         rank = min(max(1, round(self.good * begun)), len(finals))
         values = [sign * value for value in trial.values]
-        chance = self.chance * (_ALONE if len(stratum) < _FEW else 1.0)
-        return _chance_below(finals[rank - 1], mine, values, known, progress) < chance
+        chance = self.chance * (_FEW_FACTOR if len(stratum) < _FEW else 1.0)
+        return _chance_below(finals[rank - 1], own, values, known, progress) < chance
 
     def _kept(self, progress: float) -> float:
-        """The share of all trials that is kept at a moment."""
+        """Return the share of all trials that is kept at a share of the training."""
         passed = min((progress - _FIRST_SHARE) / (_KNOWN_AT - _FIRST_SHARE), 1.0)
         return self.keep * (1 - (1 - _KEPT_THEN) * passed)
 
 
 def _chance_below(
-    goal: float, mine: Standing, values: Sequence[float], known: Sequence[Peer], progress: float
+    goal: float, own: Standing, values: Sequence[float], known: Sequence[Peer], progress: float
 ) -> float:
-    """How likely its final value is below the goal: by the forecast, and by how steady it is."""
+    """Return the probability that a trial's final value is below the goal.
+
+    By the forecast from complete trials, its error widened by the unsteadiness of `values`.
+    """
     complete = [(p.standing, p.final) for p in known if p.final is not None]
     peers, finals = zip(*complete, strict=True)
     running = [p.standing.value for p in known if p.final is None]
-    scale = Scale([*finals, *running, mine.value])
-    forecast = Forecaster(scale, progress, peers, finals)(mine)
+    scale = Scale([*finals, *running, own.value])
+    forecast = Forecaster(scale, progress, peers, finals)(own)
     band = forecast.wider(_UNSTEADY * unsteadiness(scale(values)))
     return band.probability_below(float(scale([goal])[0]))
 
 
-def _is_behind(mine: Standing, stratum: Sequence[Peer], known: Sequence[Peer], keep: float) -> bool:
-    """Whether it is not among the best share of its like; true where there is nothing like it."""
-    alike = stratum
-    if len(alike) < _FEW:
-        nearest = sorted(known, key=lambda peer: _distance(mine, peer.standing))[:_FEW]
-        alike = [peer for peer in nearest if _distance(mine, peer.standing) < math.inf]
-    if len(alike) < _TOO_FEW:
-        return True
-    better = np.array([peer.standing.value < mine.value for peer in alike])
-    counts = _counts([peer.standing for peer in alike])
-    return float(counts @ better) > keep * float(counts.sum())
+def _is_behind(own: Standing, stratum: Sequence[Peer], known: Sequence[Peer], keep: float) -> bool:
+    """Return whether a trial is not among the best share `keep` of similar trials.
 
-
-def _counts(standings: Sequence[Standing]) -> Array:
-    """How much each counts: those that are much like one another count as one together.
-
-    A search tries many settings near its best. Were each to count, whatever is begun elsewhere
-    would be behind for their number alone.
+    True where there are too few similar ones.
     """
-    values = np.array([one.value for one in standings])
+    similar = stratum
+    if len(similar) < _FEW:
+        nearest = sorted(known, key=lambda peer: _distance(own, peer.standing))[:_FEW]
+        similar = [peer for peer in nearest if _distance(own, peer.standing) < math.inf]
+    if len(similar) < _TOO_FEW:
+        return True
+    better = np.array([peer.standing.value < own.value for peer in similar])
+    weights = _weights([peer.standing for peer in similar])
+    return float(weights @ better) > keep * float(weights.sum())
+
+
+def _weights(standings: Sequence[Standing]) -> Array:
+    """Return the weight of each trial: similar trials together have the weight of one.
+
+    A search tries many settings near its best one. With equal weights, a trial anywhere else would
+    be behind by their number alone.
+    """
+    values = np.array([standing.value for standing in standings])
     quarter, three_quarters = np.quantile(values, [0.25, 0.75])
-    alike = _nearness(values, _ALIKE_VALUE * max(three_quarters - quarter, _SMALLEST))
-    rates = [one.rates for one in standings if one.rates is not None]
-    if rates:  # of a stratum all have them, or none
-        alike *= _nearness(np.log10([one.peak_per_sample for one in rates]), _ALIKE_RATE)
-        _, optimizers = np.unique([one.optimizer for one in rates], return_inverse=True)
-        alike *= np.equal.outer(optimizers, optimizers)
-    return np.asarray(1 / alike.sum(axis=1))
+    similar = _similarity(values, _SIMILAR_VALUE * max(three_quarters - quarter, _SMALLEST))
+    rates = [standing.rates for standing in standings if standing.rates is not None]
+    if rates:  # in a stratum all trials have known rates, or none has
+        similar *= _similarity(np.log10([rate.peak_per_sample for rate in rates]), _SIMILAR_RATE)
+        _, optimizers = np.unique([rate.optimizer for rate in rates], return_inverse=True)
+        similar *= np.equal.outer(optimizers, optimizers)
+    return np.asarray(1 / similar.sum(axis=1))
 
 
-def _nearness(values: Array, width: float) -> Array:
-    """Of each to each, from 0 to 1."""
+def _similarity(values: Array, width: float) -> Array:
+    """Return the Gaussian similarity, 0 to 1, of each value to each; shape: values × values."""
     return np.asarray(np.exp(-0.5 * (np.subtract.outer(values, values) / width) ** 2))
 
 
-def _distance(one: Standing, other: Standing) -> float:
-    """In the share of the rate that is still to come; infinite if it is known of one only."""
-    if one.rates is None or other.rates is None:
-        return 0.0 if one.rates is other.rates else math.inf
-    return abs(one.rates.share_left - other.rates.share_left)
+def _distance(first: Standing, second: Standing) -> float:
+    """Return the difference of the shares of the schedule still to come.
+
+    Infinite if the schedule is known of one only; 0 if of neither.
+    """
+    if first.rates is None or second.rates is None:
+        return 0.0 if first.rates is second.rates else math.inf
+    return abs(first.rates.share_left - second.rates.share_left)

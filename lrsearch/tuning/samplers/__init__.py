@@ -20,71 +20,72 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a sampler is to suggest for, and what it may look at besides Optuna's study."""
+class SamplerInputs:
+    """Inputs of a sampler for one trial, besides Optuna's study."""
 
     space: Space
     history: History
-    given: Mapping[str, Any]
-    """Parameters that the trial has already."""
-    shared: int
-    """The study's seed."""
+    fixed: Mapping[str, Any]
+    """Parameters whose values the trial has already, by stored name."""
+    study_seed: int
+    """Seed of the study, the same for all trials."""
     seed: int
-    """The trial's own."""
+    """Seed of the trial."""
 
 
 @dataclass(frozen=True)
 class Sampler(Component):
-    """A sampler: a function of an `Order` and its parameters that returns an Optuna sampler."""
+    """A sampler: a function of `SamplerInputs` and its parameters that builds an Optuna sampler."""
 
     enumerates: bool = False
-    """Whether the settings are fixed beforehand: every combination of the space once."""
+    """Whether the settings are known beforehand: every combination of the space once."""
 
 
-def _auto(order: Order, **arguments: Any) -> BaseSampler:
+def _auto(inputs: SamplerInputs, **arguments: Any) -> BaseSampler:
     from lrsearch.tuning.samplers.auto import AutoSampler
 
     return AutoSampler(
-        order.space, order.history, order.given, order.shared, order.seed, **arguments
+        inputs.space, inputs.history, inputs.fixed, inputs.study_seed, inputs.seed, **arguments
     )
 
 
-def _tpe(order: Order, **arguments: Any) -> BaseSampler:
+def _tpe(inputs: SamplerInputs, **arguments: Any) -> BaseSampler:
     from optuna.samplers import TPESampler
 
     # Without `group`, Optuna samples the parameters of a branch independently of all others.
-    return TPESampler(seed=order.seed, group=True, **arguments)
+    return TPESampler(seed=inputs.seed, group=True, **arguments)
 
 
-def _random(order: Order) -> BaseSampler:
+def _random(inputs: SamplerInputs) -> BaseSampler:
     from optuna.samplers import RandomSampler
 
-    return RandomSampler(seed=order.seed)
+    return RandomSampler(seed=inputs.seed)
 
 
-def _qmc(order: Order, **arguments: Any) -> BaseSampler:
+def _qmc(inputs: SamplerInputs, **arguments: Any) -> BaseSampler:
     from optuna.samplers import QMCSampler, RandomSampler
 
     return QMCSampler(
-        seed=order.shared,  # together the trials make one sequence
-        # For parameters of branches; with the shared seed all trials would get the same values.
-        independent_sampler=RandomSampler(seed=order.seed),
+        seed=inputs.study_seed,  # all trials together make one sequence
+        # Samples the parameters of branches; with the study's seed, all trials would get the same
+        # values.
+        independent_sampler=RandomSampler(seed=inputs.seed),
         scramble=True,
         warn_independent_sampling=False,
         **arguments,
     )
 
 
-def _gp(order: Order, **arguments: Any) -> BaseSampler:
+def _gp(inputs: SamplerInputs, **arguments: Any) -> BaseSampler:
     from optuna.samplers import GPSampler
 
-    return GPSampler(seed=order.seed, warn_independent_sampling=False, **arguments)
+    return GPSampler(seed=inputs.seed, warn_independent_sampling=False, **arguments)
 
 
-def _cmaes(order: Order, **arguments: Any) -> BaseSampler:
+def _cmaes(inputs: SamplerInputs, **arguments: Any) -> BaseSampler:
     from optuna.samplers import CmaEsSampler
 
-    return CmaEsSampler(seed=order.seed, warn_independent_sampling=False, **arguments)
+    return CmaEsSampler(seed=inputs.seed, warn_independent_sampling=False, **arguments)
 
 
 _STARTUP = Parameter("int", 10, 0, help="random trials before the model is used")
@@ -134,36 +135,33 @@ SAMPLERS = Registry(
 
 
 def enumerates(config: ComponentConfig) -> bool:
-    """Whether the settings are fixed beforehand; those of a sampler of the user's are not."""
+    """Return whether a sampler's settings are known beforehand; False for the user's own."""
     return not config.own and SAMPLERS[config.name].enumerates
 
 
-def build_sampler(config: ComponentConfig, order: Order) -> BaseSampler:
-    """The sampler of one trial.
-
-    Optuna's notes that a part of it is experimental are kept from the screen.
-    """
+def build_sampler(config: ComponentConfig, inputs: SamplerInputs) -> BaseSampler:
+    """Build the sampler of one trial, without Optuna's warnings about experimental features."""
     from optuna.exceptions import ExperimentalWarning
 
     component = SAMPLERS.component(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if config.own:
-            return _own(component, config, order.seed)
-        built: BaseSampler = component.load()(order, **component.complete(config.arguments))
+            return _own(component, config, inputs.seed)
+        built: BaseSampler = component.load()(inputs, **component.complete(config.arguments))
         return built
 
 
 def check_own_sampler(config: ComponentConfig) -> None:
-    """Build a sampler of the user's own once. Raises UserError or OwnCodeError."""
+    """Build a sampler of the user's own to see that it can be. Raises UserError, OwnCodeError."""
     _own(SAMPLERS.component(config), config, seed=0)
 
 
 def _own(component: Component, config: ComponentConfig, seed: int) -> BaseSampler:
-    """A sampler of the user's own: an Optuna sampler's class, or a function that returns one.
+    """Build a sampler of the user's own: an Optuna class, or a function that returns a sampler.
 
-    It is made anew for each trial, with the trial's seed where it takes `seed`: a study's settings
-    do not depend on which worker suggests them.
+    Each trial has one of its own, with the trial's seed if it takes `seed`, so that the suggested
+    settings do not depend on which worker asks for them.
     """
     from optuna.samplers import BaseSampler
 

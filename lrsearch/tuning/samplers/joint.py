@@ -1,8 +1,8 @@
-"""The whole space, branches and all, as columns of numbers.
+"""The whole space, with all its branches, as columns of numbers.
 
-Parameters that mean the same in several branches share a column: the peak rate of each optimizer
-(each in its own range), warm-up, batch size, final rate. A column that a branch does not have
-holds its middle there.
+A branch is a pair of optimizer and scheduler. Parameters that mean the same in several branches
+share a column: the peak rate of each optimizer (each in its own range), warm-up, batch size, final
+rate. In branches without its parameter, a column has its middle value.
 """
 
 from __future__ import annotations
@@ -36,18 +36,21 @@ from lrsearch.tuning.samplers.units import (
 )
 
 _SHARED = frozenset({*COMMON, "final", "weight_decay", "momentum"})
+"""Arguments that share a column across branches."""
 _TEMPERATURE = {"lr": 1.0, "batch_size": -1.0, "momentum": -1.0}
+"""Sign of each argument's scale in the logarithm of the temperature."""
 _INACTIVE = 0.5
+"""Value of a column in a branch without its parameter."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """Settings: the branch of each, and shares of the ranges of its parameters."""
+    """Settings, each by its branch and its parameters as shares of their ranges, 0 to 1."""
 
     branch: NDArray[np.intp]
-    """points"""
+    """Index of the branch; shape: points."""
     unit: Array
-    """points × keys; 1/2 where the branch has no such parameter"""
+    """Shares; shape: points × keys; 1/2 where the branch has no such parameter."""
 
     def __len__(self) -> int:
         return len(self.branch)
@@ -57,7 +60,7 @@ class Points:
 
     @staticmethod
     def joined(parts: Sequence[Points]) -> Points:
-        """All of them, one part after the other."""
+        """Concatenate points."""
         return Points(
             np.concatenate([part.branch for part in parts]),
             np.concatenate([part.unit for part in parts]),
@@ -65,7 +68,7 @@ class Points:
 
 
 class JointSpace:
-    """Encodes settings, and says what parameters a point stands for."""
+    """Converts the settings of a space to points and columns of numbers, and back."""
 
     def __init__(self, space: Space) -> None:
         self.branches: list[dict[str, str]] = [
@@ -74,7 +77,7 @@ class JointSpace:
             for scheduler in space.scheduler
         ]
         self.parameters = [_parameters(space, branches) for branches in self.branches]
-        """By branch: the stored names, with what they are from."""
+        """For each branch, the distributions of its parameters by stored name."""
         self.keys = list(dict.fromkeys(_key(name) for own in self.parameters for name in own))
         self._active = np.array([self._mask(own) for own in self.parameters])
         self._temperature = [self._weights(own) for own in self.parameters]
@@ -88,11 +91,11 @@ class JointSpace:
         return [key in own for key in self.keys]
 
     def _weights(self, parameters: Mapping[str, BaseDistribution]) -> Array:
-        """How the keys of one branch move log(rate / batch size / (1 - momentum)).
+        """Return the weight of each key of a branch in log(rate / batch size / (1 - momentum)).
 
-        In units of the rate's own range. A training depends on its rate, batch size and momentum
-        mostly through this "temperature" (Smith, Le 2018, arXiv 1710.06451): as a column of its
-        own it lets the model see a ridge across three others.
+        In units of the range of the rate. A training depends on its rate, batch size and momentum
+        mostly through this "temperature" (Smith, Le 2018, arXiv 1710.06451). As a column of its
+        own it lets the model represent a ridge across the three other columns.
         """
         weights = np.zeros(len(self.keys))
         for name, distribution in parameters.items():
@@ -108,42 +111,48 @@ class JointSpace:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Of every parameter of every branch, by its stored name."""
-        found: dict[str, BaseDistribution] = {
+        """Distributions of all parameters of all branches, by stored name."""
+        distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(options)
             for name, options in self._options.items()
             if len(options) > 1
         }
         for parameters in self.parameters:
-            found |= parameters
-        return found
+            distributions |= parameters
+        return distributions
 
-    def branches_with(self, given: Mapping[str, Any]) -> list[int]:
-        """The branches that given parameters leave open; all, if they fit none."""
-        found = [
+    def branches_with(self, fixed: Mapping[str, Any]) -> list[int]:
+        """Return the branches that are compatible with fixed parameters; all, if none is."""
+        compatible = [
             k
             for k, branches in enumerate(self.branches)
             if all(
                 branches[name] == value if name in BRANCHES else name in self.parameters[k]
-                for name, value in given.items()
+                for name, value in fixed.items()
             )
         ]
-        return found or list(range(len(self.branches)))
+        return compatible or list(range(len(self.branches)))
 
     def in_turn(self, allowed: Sequence[int], seed: int) -> list[int]:
-        """The branches in a random order in which each option comes as soon as it can."""
+        """Return the branches in a random order that uses all options evenly from the start.
+
+        So the first few trials see each optimizer and each scheduler.
+        """
         left = list(np.random.default_rng(seed).permutation(allowed))
         used: Counter[str] = Counter()
-        found = []
+        ordered = []
         while left:
             options = [[self.branches[k][name] for name in BRANCHES] for k in left]
-            chosen = min(range(len(left)), key=lambda k: [used[one] for one in options[k]][::-1])
+            chosen = min(range(len(left)), key=lambda k: [used[name] for name in options[k]][::-1])
             used.update(options[chosen])
-            found.append(int(left.pop(chosen)))
-        return found
+            ordered.append(int(left.pop(chosen)))
+        return ordered
 
     def points(self, trials: Sequence[Mapping[str, Any]]) -> tuple[Points, list[int]]:
-        """Trials by their parameters, and which of the trials; those of another space are left."""
+        """Convert the parameters of trials to points; return these and the indices of the trials.
+
+        Trials of another space are left out.
+        """
         rows, branches, units = [], [], []
         for row, parameters in enumerate(trials):
             branch = self._branch_of(parameters)
@@ -155,15 +164,18 @@ class JointSpace:
         return Points(np.array(branches, dtype=np.intp), unit), rows
 
     def unit(self, branch: int, parameters: Mapping[str, Any]) -> Array:
-        """The parameters of one branch, as far as given, as shares of their ranges."""
-        found = np.full(len(self.keys), _INACTIVE)
+        """Return the parameters of a branch as shares of their ranges; shape: keys.
+
+        Those that `parameters` lacks have the middle value.
+        """
+        shares = np.full(len(self.keys), _INACTIVE)
         for name, distribution in self.parameters[branch].items():
             if name in parameters:
-                found[self.column(name)] = to_unit(name, distribution, parameters[name])
-        return found
+                shares[self.column(name)] = to_unit(name, distribution, parameters[name])
+        return shares
 
     def column(self, name: str) -> int:
-        """Where the units of a parameter stand."""
+        """Return the column of a parameter in `Points.unit`, by its stored name."""
         return self.keys.index(_key(name))
 
     def _branch_of(self, parameters: Mapping[str, Any]) -> int | None:
@@ -172,14 +184,17 @@ class JointSpace:
         return self.branches.index(wanted) if wanted in self.branches else None
 
     def values(self, branch: int, unit: Array) -> dict[str, Any]:
-        """The parameters that a point stands for, by their stored names."""
+        """Return the parameters of a point by stored name, its branch included."""
         shares = dict(zip(self.keys, unit, strict=True))
         own = self.parameters[branch]
-        found = {name: from_unit(name, one, float(shares[_key(name)])) for name, one in own.items()}
-        return {**self.branches[branch], **found}
+        values = {
+            name: from_unit(name, distribution, float(shares[_key(name)]))
+            for name, distribution in own.items()
+        }
+        return {**self.branches[branch], **values}
 
     def snapped(self, points: Points) -> Points:
-        """The nearest points that whole numbers, steps and branches allow."""
+        """Return the nearest points whose integers, steps and choices are valid values."""
         unit = np.where(self._active[points.branch], points.unit, _INACTIVE)
         for branch, parameters in enumerate(self.parameters):
             rows = np.flatnonzero(points.branch == branch)
@@ -190,7 +205,10 @@ class JointSpace:
         return Points(points.branch, unit)
 
     def encode(self, points: Points) -> Array:
-        """Points × columns. Different choices are at distance 1, as the ends of a range are."""
+        """Return the columns of the model; shape: points × columns.
+
+        Two different choices are at distance 1, like the two ends of a range.
+        """
         columns = [points.unit]
         for key, choices in self._categoricals().items():
             column = self.keys.index(key)
@@ -210,56 +228,61 @@ class JointSpace:
         return np.hstack(columns)
 
     def _categoricals(self) -> dict[str, int]:
-        """The keys that are choices, and of how many."""
+        """Return the number of choices of each categorical key."""
         return {
-            _key(name): len(one.choices)
+            _key(name): len(distribution.choices)
             for parameters in self.parameters
-            for name, one in parameters.items()
-            if isinstance(one, CategoricalDistribution)
+            for name, distribution in parameters.items()
+            if isinstance(distribution, CategoricalDistribution)
         }
 
 
 class _Recorder:
-    """Walks one branch of a space and notes what is suggested there."""
+    """Stands in for an Optuna trial, to record the distributions that one branch suggests."""
 
     def __init__(self, branches: Mapping[str, str]) -> None:
         self._branches = branches
-        self.found: dict[str, BaseDistribution] = {}
+        self.distributions: dict[str, BaseDistribution] = {}
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        self.found[name] = FloatDistribution(low, high, log=log, step=step)
+        self.distributions[name] = FloatDistribution(low, high, log=log, step=step)
         return low
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
-        self.found[name] = IntDistribution(low, high, log=log, step=step)
+        self.distributions[name] = IntDistribution(low, high, log=log, step=step)
         return low
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         if name in BRANCHES:
             return self._branches[name]
-        self.found[name] = CategoricalDistribution(choices)
+        self.distributions[name] = CategoricalDistribution(choices)
         return choices[0]
 
 
 def _parameters(space: Space, branches: Mapping[str, str]) -> dict[str, BaseDistribution]:
+    """Return the distributions of a branch that have more than one value, by stored name."""
     recorder = _Recorder(branches)
     space.suggest(recorder)
-    return {name: one for name, one in recorder.found.items() if not one.single()}
+    return {
+        name: distribution
+        for name, distribution in recorder.distributions.items()
+        if not distribution.single()
+    }
 
 
 def _key(stored: str) -> str:
-    """The column of a parameter: without its owner where all branches share it."""
+    """Return the key of a stored name: without its owner where all branches share its column."""
     name = ParameterName.parse(stored)
     is_shared = name.argument in _SHARED and name.owner not in OWNERS and not name.group
     return str(replace(name, owner="")) if is_shared else stored
 
 
 def _temperature_sign(stored: str) -> float | None:
-    """The exponent of a parameter in the temperature; None where it has no part in it."""
+    """Return the sign of a parameter in the log temperature; None where it is no part of it."""
     name = ParameterName.parse(stored)
     if name.is_reference or name.owner in OWNERS or name.group:
         return None

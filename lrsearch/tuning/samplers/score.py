@@ -1,4 +1,4 @@
-"""How much a setting promises: the expected improvement, where it is likely to work."""
+"""Score of candidate settings: expected improvement, times the probability that they work."""
 
 from __future__ import annotations
 
@@ -15,48 +15,56 @@ from lrsearch.tuning.samplers.surrogate import Surrogate
 Array = NDArray[np.float64]
 
 _GOOD = 8
+"""Number of best known settings near which the search looks."""
 _SURE = 0.1
-"""The model of what breaks is never surer than this of a label, 0 or 1."""
+"""Smallest standard deviation of a label (0: broken, 1: works) in the model of what breaks."""
 _LIKELY, _LAST_RESORT = 0.75, 20.0
+"""Label below which a setting may well break, and what that costs of the logarithmic score."""
 
 
 class Score:
-    """Of points of the joint space; the larger the better."""
+    """Score of points of the joint space; the larger the better."""
 
-    def __init__(self, joint: JointSpace, seen: Observations, gain: float) -> None:
-        """What is better than the best by less than `gain` counts for nothing."""
-        self._joint, self._goal = joint, seen.best - gain
-        points, rows = joint.points([one.parameters for one in seen.known])
-        values = np.array([seen.known[row].value for row in rows])
-        variances = np.array([seen.known[row].variance for row in rows])
+    def __init__(self, joint: JointSpace, observations: Observations, gain: float) -> None:
+        """Fit the models to the observations.
+
+        Improvements on the best value count from `gain` on, in units of `Scale`.
+        """
+        self._joint, self._goal = joint, observations.best - gain
+        points, rows = joint.points([setting.parameters for setting in observations.known])
+        values = np.array([observations.known[row].value for row in rows])
+        variances = np.array([observations.known[row].variance for row in rows])
         self.good = points[np.argsort(values, kind="stable")[:_GOOD]]
-        """The best settings that are known."""
+        """The best known settings."""
         known = joint.encode(points)
         self._values = _with_running(
             Surrogate(known, values, variances),
-            joint.encode(joint.points(seen.unknown)[0]),
+            joint.encode(joint.points(observations.unknown)[0]),
             known,
             values,
             variances,
         )
-        self._works = _works(known, joint.encode(joint.points(seen.broken)[0]))
+        self._works = _works(known, joint.encode(joint.points(observations.broken)[0]))
 
     def __call__(self, points: Points) -> Array:
         columns = self._joint.encode(points)
         mean, deviation = self._values.predict(columns)
-        found = log_expected_improvement(mean, deviation, self._goal)
+        score = log_expected_improvement(mean, deviation, self._goal)
         if self._works is not None:
             label, unsure = self._works.predict(columns)
-            found += log_ndtr((label - 0.5) / np.maximum(unsure, _SURE))
-            # However much it promises: what may well break is the last resort.
-            found -= _LAST_RESORT * (label < _LIKELY)
-        return found
+            score += log_ndtr((label - 0.5) / np.maximum(unsure, _SURE))
+            # A setting that may well break is the last resort, whatever its expected improvement.
+            score -= _LAST_RESORT * (label < _LIKELY)
+        return score
 
 
 def _with_running(
     model: Surrogate, running: Array, known: Array, values: Array, variances: Array
 ) -> Surrogate:
-    """As if what runs had come out as expected: the next one goes elsewhere."""
+    """Return the model with the running settings added, at their predicted values.
+
+    Their uncertainty shrinks, so that the next suggestion lies elsewhere.
+    """
     if not len(running):
         return model
     return model.with_data(
@@ -67,9 +75,10 @@ def _with_running(
 
 
 def _works(known: Array, broken: Array) -> Surrogate | None:
-    """1 where settings work, 0 where they break; None if none has broken.
+    """Fit a model of whether settings work (1) or break (0); None if none has broken.
 
-    What breaks has an edge: how smooth that is has nothing to do with the values.
+    Its kernel is fitted apart from that of the values, whose smoothness says nothing about the
+    edge between the two.
     """
     if not len(broken):
         return None
@@ -78,10 +87,10 @@ def _works(known: Array, broken: Array) -> Surrogate | None:
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """Log of the expected improvement on `best`, for values that are to be small.
+    """Return the log of the expected improvement on `best`, for values to be minimized.
 
-    Far below, by the asymptotic form, which does not underflow (Ament et al. 2023,
-    arXiv 2310.20708).
+    Where the improvement is tiny, by its asymptotic form, which does not underflow (Ament et al.
+    2023, arXiv 2310.20708).
     """
     z = (best - mean) / deviation
     density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)

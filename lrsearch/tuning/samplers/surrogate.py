@@ -1,4 +1,4 @@
-"""A Gaussian process over settings, with values that are known to different degrees."""
+"""A Gaussian process over settings, whose values have different variances."""
 
 from __future__ import annotations
 
@@ -17,29 +17,34 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 Array = NDArray[np.float64]
 
 _ITERATIONS = 40
+"""Largest number of iterations of the fit."""
 _VARIANCE, _VARIANCE_WIDTH = 1.0, 1.0
+"""Median of the prior of the variance, and the standard deviation of its logarithm."""
 _LENGTH_WIDTH = 0.8
+"""Standard deviation of the logarithm of each length scale in its prior."""
 _NOISE, _NOISE_WIDTH = 1e-2, 2.0
+"""Median of the prior of the noise variance, and the standard deviation of its logarithm."""
 
 
 def _prior_length(columns: int) -> float:
-    """Log of the usual length scale: it grows with the root of the number of columns.
+    """Return the mean of the log length scale in its prior.
 
-    Otherwise the function is thought the more complicated the more columns there are (Hvarfner,
-    Hellsten, Nardi 2024, arXiv 2402.02229).
+    The length grows with the root of the number of columns: with a constant one, the prior would
+    assume a more complicated function the more columns there are (Hvarfner, Hellsten, Nardi 2024,
+    arXiv 2402.02229).
     """
     return 0.5 * math.log(columns) - 0.5
 
 
 class _Regressor(GaussianProcessRegressor):  # type: ignore[misc]
-    """Scikit-learn's, with log-normal priors on its variance, length scales and noise."""
+    """Scikit-learn's regressor with log-normal priors on variance, length scales and noise."""
 
     def log_marginal_likelihood(
         self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
     ) -> Any:
-        found = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
+        likelihood = super().log_marginal_likelihood(theta, eval_gradient, clone_kernel)
         if theta is None:
-            return found
+            return likelihood
         columns = len(theta) - 2
         center = np.r_[
             math.log(_VARIANCE), np.full(columns, _prior_length(columns)), math.log(_NOISE)
@@ -47,15 +52,15 @@ class _Regressor(GaussianProcessRegressor):  # type: ignore[misc]
         width = np.r_[_VARIANCE_WIDTH, np.full(columns, _LENGTH_WIDTH), _NOISE_WIDTH]
         z = (theta - center) / width
         if eval_gradient:
-            return found[0] - 0.5 * z @ z, found[1] - z / width
-        return found - 0.5 * z @ z
+            return likelihood[0] - 0.5 * z @ z, likelihood[1] - z / width
+        return likelihood - 0.5 * z @ z
 
 
 class Surrogate:
-    """Predicts values (to be small) from rows of columns in the unit cube."""
+    """Predicts values from points of the unit cube (rows × columns)."""
 
     def __init__(self, rows: Array, values: Array, variances: Array, kernel: Any = None) -> None:
-        """`variances` are those of the values. A `kernel` that is given is not fitted again."""
+        """Fit to `values` with their `variances`. A given `kernel` is used as it is, not fitted."""
         fit = kernel is None
         if kernel is None:
             length = np.full(rows.shape[1], math.exp(_prior_length(rows.shape[1])))
@@ -73,11 +78,11 @@ class Surrogate:
             self._model.fit(rows, (values - self._center) / self._spread)
 
     def with_data(self, rows: Array, values: Array, variances: Array) -> Surrogate:
-        """The same function's smoothness, other values."""
+        """Return a model of other data with the kernel of this one."""
         return Surrogate(rows, values, variances, self._model.kernel_)
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the function without its noise."""
+        """Return mean and standard deviation of the function, without noise, at each row."""
         signal = self._model.kernel_.k1
         between = signal(rows, self._model.X_train_)
         mean = between @ self._model.alpha_
@@ -90,7 +95,7 @@ class Surrogate:
 def _few_iterations(
     negative_likelihood: Callable[[Array], Any], initial_theta: Array, bounds: Array
 ) -> tuple[Array, float]:
-    found = optimize.minimize(
+    result = optimize.minimize(
         negative_likelihood,
         initial_theta,
         jac=True,
@@ -98,4 +103,4 @@ def _few_iterations(
         bounds=bounds,
         options={"maxiter": _ITERATIONS},
     )
-    return found.x, found.fun
+    return result.x, result.fun

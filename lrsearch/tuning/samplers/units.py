@@ -1,4 +1,4 @@
-"""Values of parameters as shares of their ranges, and back."""
+"""Conversion of parameter values to shares of their ranges (0 to 1), and back."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Array = NDArray[np.float64]
 
 
 def is_smooth(distribution: BaseDistribution) -> bool:
-    """Whether every number of the range is a value."""
+    """Return whether every number within the range is a valid value."""
     return isinstance(distribution, FloatDistribution) and distribution.step is None
 
 
 def snapped(name: str, distribution: BaseDistribution, shares: Array) -> Array:
-    """The shares of the nearest values, where there are steps or choices."""
+    """Return the shares of the nearest valid values, for distributions with steps or choices."""
     if isinstance(distribution, CategoricalDistribution):
         count = len(distribution.choices)
         return np.asarray((np.minimum((shares * count).astype(int), count - 1) + 0.5) / count)
@@ -41,19 +41,25 @@ def snapped(name: str, distribution: BaseDistribution, shares: Array) -> Array:
 
 
 def chosen_index(distribution: CategoricalDistribution, share: float) -> int:
-    """Which choice a share stands for; each has as much of the range."""
+    """Return the index of the choice at a share; each choice has an equal part of 0 to 1."""
     count = len(distribution.choices)
     return min(int(share * count), count - 1)
 
 
 def counts_by_memory(name: str, distribution: FloatDistribution | IntDistribution) -> bool:
-    """Momentum counts by the steps it remembers, 1 / (1 - momentum)."""
+    """Return whether the scale of a parameter is log(1 - value), as of a momentum.
+
+    What counts of a momentum is the number of steps that it averages over, 1 / (1 - momentum).
+    """
     is_momentum = ParameterName.parse(name).argument == "momentum"
     return is_momentum and distribution.high < 1 and not distribution.step
 
 
 def ends(name: str, distribution: FloatDistribution | IntDistribution) -> tuple[float, float]:
-    """The ends of a range, half a step beyond where there are steps, on its own scale."""
+    """Return the ends of a range on its scale (linear, log, or log(1 - value)).
+
+    With steps, they lie half a step beyond the first and the last value.
+    """
     if counts_by_memory(name, distribution):
         return math.log1p(-distribution.low), math.log1p(-distribution.high)
     half = (distribution.step or 0) / 2
@@ -62,7 +68,7 @@ def ends(name: str, distribution: FloatDistribution | IntDistribution) -> tuple[
 
 
 def to_unit(name: str, distribution: BaseDistribution, value: Any) -> float:
-    """The share of the range at which a value lies, 0 to 1."""
+    """Return the share of the range at which a value lies, 0 to 1."""
     if isinstance(distribution, CategoricalDistribution):
         index = distribution.to_internal_repr(value)
         return (float(index) + 0.5) / len(distribution.choices)
@@ -76,7 +82,7 @@ def to_unit(name: str, distribution: BaseDistribution, value: Any) -> float:
 
 
 def from_unit(name: str, distribution: BaseDistribution, share: float) -> Any:
-    """The value at a share of the range."""
+    """Return the valid value nearest to a share of the range."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[chosen_index(distribution, share)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)

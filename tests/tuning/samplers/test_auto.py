@@ -18,7 +18,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.space.domains import Choices, FloatRange, PowersOfTwo
 from lrsearch.space.space import Space
 from lrsearch.tuning.forecast import Peer, Standing
-from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 from lrsearch.tuning.samplers.joint import JointSpace
 from lrsearch.tuning.samplers.observations import Observations
 from lrsearch.tuning.samplers.score import Score, log_expected_improvement
@@ -62,8 +62,8 @@ def asked(
     history: History | None = None, **arguments: Any,
 ) -> tuple[optuna.Trial, Recipe]:  # fmt: skip
     number = len(study.get_trials(deepcopy=False))
-    order = Order(SPACE, history or History(), given or {}, 3, 1000 * seed + number)
-    study.sampler = build_sampler(ComponentConfig("auto", arguments), order)
+    inputs = SamplerInputs(SPACE, history or History(), given or {}, 3, 1000 * seed + number)
+    study.sampler = build_sampler(ComponentConfig("auto", arguments), inputs)
     if given:
         study.enqueue_trial(dict(given))
     trial = study.ask()
@@ -186,8 +186,8 @@ def test_a_space_with_nothing_to_choose() -> None:
                   {"sgd": {}}, {"constant": {}})  # fmt: skip
     study = optuna.create_study()
     for _ in range(9):
-        order = Order(fixed, History(), {}, 0, len(study.trials))
-        study.sampler = build_sampler(ComponentConfig("auto"), order)
+        inputs = SamplerInputs(fixed, History(), {}, 0, len(study.trials))
+        study.sampler = build_sampler(ComponentConfig("auto"), inputs)
         trial = study.ask()
         study.tell(trial, fixed.suggest(trial).lr)
     assert study.best_value == 0.1

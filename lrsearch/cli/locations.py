@@ -13,7 +13,7 @@ from lrsearch.config.secrets import check_credentials
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.text.hints import unknown
-from lrsearch.workers.here import Here
+from lrsearch.workers.locations import Locations
 from lrsearch.workers.stop import stop_on_signals
 
 LOCATIONS = {
@@ -27,7 +27,7 @@ NAME = "study.name"
 _DEFAULT_URL = "sqlite:///lrsearch.db"
 
 
-def read_locations(arguments: Sequence[str]) -> tuple[Here, list[str]]:
+def read_locations(arguments: Sequence[str]) -> tuple[Locations, list[str]]:
     """Read the locations from `key=value` and the environment; return them and the names.
 
     `study.name=NAME` gives a name that looks like an option or a setting. Raises ConfigErrors.
@@ -52,7 +52,7 @@ def read_locations(arguments: Sequence[str]) -> tuple[Here, list[str]]:
     if problems:
         raise ConfigErrors(problems)
     data = {key.removeprefix("data."): given[key] for key in given if key.startswith("data.")}
-    return Here(url, given.get("storage.checkpoints"), data), names
+    return Locations(url, given.get("storage.checkpoints"), data), names
 
 
 def serve_studies(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lrsearch.cli.arguments import storage_argument
-from lrsearch.cli.places import read_locations
+from lrsearch.cli.locations import read_locations
 from lrsearch.errors import UserError
 from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
@@ -15,11 +15,11 @@ from lrsearch.study.follow_up import open_again
 from lrsearch.study.index import StudyIndex, StudyStatus, status_of
 from lrsearch.text.formatting import plural
 from lrsearch.text.shell import command, name_word
-from lrsearch.workers.here import Here
+from lrsearch.workers.locations import Locations
 
 
 @contextmanager
-def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[str]]]:
+def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Locations, list[str]]]:
     """Open the existing database that the arguments name. Raises UserError."""
     locations, names = read_locations(arguments)
     database = open_existing(locations.url)
@@ -30,7 +30,7 @@ def _database(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, list[s
 
 
 @contextmanager
-def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Here, StudyStatus, Queue]]:
+def _study(arguments: Sequence[str]) -> Iterator[tuple[Database, Locations, StudyStatus, Queue]]:
     """Open the database and find the one study that the arguments name. Raises UserError."""
     with _database(arguments) as (database, locations, names):
         if len(names) != 1:
