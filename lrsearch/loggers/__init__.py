@@ -18,27 +18,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoggedTrial:
-    """The trial that is logged. `is_new` is false where an earlier attempt may have logged it."""
+    """The trial that is logged."""
 
     study: str
     study_id: int
     number: int
     is_new: bool
+    """Whether no earlier attempt at the trial can have logged anything."""
     hparams: Mapping[str, Any]
-    """Its recipe, flat; see `flat`."""
+    """Recipe of the trial in one level; see `flat`."""
 
 
 class TrialLog(Protocol):
-    """Takes what happens to one trial. May raise anything: a warning becomes of it."""
+    """The log of one trial. What it raises, of any class, becomes a warning."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """The finite values of an evaluation, after `step` optimizer steps."""
+        """Log the finite values of an evaluation, after `step` optimizer steps."""
 
     def end(self, outcome: str, metric: str, value: float | None) -> None:
-        """How the trial ended, with its value of the study's metric."""
+        """Log how the trial ended, and its value of the study's metric."""
 
     def close(self) -> None:
-        """The trial has ended, or goes on elsewhere."""
+        """Close the log: the trial has ended, or another worker will go on with it."""
 
 
 class NoLog:
@@ -61,11 +62,11 @@ class NoLog:
 class Logger(Component):
     """A logger: a class of `TrialLog`s that is called with the trial and the parameters.
 
-    A class method `prepare(study, **parameters)` makes what the workers share.
+    A class method `prepare(study, **parameters)`, if it has one, creates what workers share.
     """
 
     package: str | None = None
-    """The package that it needs, which the extra of the logger's name installs."""
+    """Package that the logger needs; the extra `lrsearch[NAME OF THE LOGGER]` installs it."""
 
 
 LOGGERS = Registry(
@@ -96,12 +97,12 @@ LOGGERS = Registry(
 
 
 def is_on(config: ComponentConfig) -> bool:
-    """Whether anything is logged."""
+    """Return whether anything is logged."""
     return config.own or LOGGERS[config.name].target is not NoLog
 
 
 def check_logger(config: ComponentConfig) -> None:
-    """Raises UserError where the package is missing."""
+    """Check that the logger's package is installed. Raises UserError."""
     package = None if config.own else LOGGERS[config.name].package
     if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(
@@ -111,9 +112,9 @@ def check_logger(config: ComponentConfig) -> None:
 
 
 def prepare_logger(config: ComponentConfig, study: str) -> None:
-    """Makes what the workers will share, before they all want it at once.
+    """Create what the workers share, such as a folder, before they start.
 
-    Raises UserError where it cannot be had.
+    Raises UserError where that fails.
     """
     check_logger(config)
     component = LOGGERS.component(config)
@@ -133,20 +134,21 @@ OpenLog = Callable[[LoggedTrial], TrialLog]
 
 
 def build_logger(config: ComponentConfig) -> OpenLog | None:
-    """Opens a log for each trial; None where there is no logger. Raises UserError.
+    """Return a function that opens the log of a trial; None without a logger.
 
-    Whatever goes wrong in a log is a warning, once a trial, and the trial goes on without.
+    An error in a log is a warning, once for each trial, which goes on without its log. Raises
+    UserError where the logger's package is missing.
     """
     if not is_on(config):
         return None
     check_logger(config)
     component = LOGGERS.component(config)
     log, arguments = component.load(), component.complete(config.arguments)
-    return lambda trial: Careful(lambda: log(trial, **arguments))
+    return lambda trial: SafeLog(lambda: log(trial, **arguments))
 
 
-class Careful:
-    """A log whose errors end nothing. It is opened at the first evaluation."""
+class SafeLog:
+    """A log whose errors become one warning. It is opened at the first evaluation."""
 
     def __init__(self, open_log: Callable[[], TrialLog]) -> None:
         self._open: Callable[[], TrialLog] | None = open_log
@@ -170,13 +172,13 @@ class Careful:
         try:
             self._opened = self._opened or self._open()
             action(self._opened)
-        except BaseException as error:  # noqa: BLE001 - a log is never worth a trial
+        except BaseException as error:  # noqa: BLE001 - a log must never end a trial
             _log.warning("the trial goes on without its logger: %r", error)
             self._open = None
 
 
 def flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A recipe's plain form in one level: `optimizer`, `optimizer.momentum`, lists as text."""
+    """Flatten the plain form of a recipe: `optimizer`, `optimizer.momentum`, lists as text."""
     result: dict[str, Any] = {}
     for key, value in recipe.items():
         if isinstance(value, Mapping):

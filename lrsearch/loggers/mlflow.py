@@ -19,7 +19,7 @@ _TAG = "lrsearch.trial"
 
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """Variables that hold unless the user has set them."""
+    """Set environment variables within the block, except those that the user has set."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -30,22 +30,25 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    return str(client.create_experiment(name) if found is None else found.experiment_id)
+    """Return the id of the experiment of this name; create it if there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return str(client.create_experiment(name))
+    return str(experiment.experiment_id)
 
 
 class Log:
-    """Writes to the tracking server in the background: training does not wait for it."""
+    """Writes a trial to the tracking server in the background: training does not wait for it."""
 
     @classmethod
     def prepare(cls, study: str, uri: str, experiment: str) -> None:
-        """Make the store's tables, if it is a database, and the experiment.
+        """Create the experiment, and the tables of the tracking store if it is a database.
 
         Raises MLflow's errors.
         """
         from mlflow.tracking import MlflowClient
 
-        # A server that is not there is told in seconds: MLflow would try for four minutes.
+        # Find out within seconds that a server does not answer: MLflow retries for four minutes.
         with _environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="10"):
             _experiment_id(MlflowClient(tracking_uri=uri or None), experiment or study)
 
@@ -55,13 +58,14 @@ class Log:
         self._client = MlflowClient(tracking_uri=uri or None)
         self._experiment = _experiment_id(self._client, experiment or trial.study)
         self._tag = f"{trial.study}-{trial.study_id}-{trial.number}"
-        found = None if trial.is_new else self._earlier()
-        self._run = found or self._begin(trial)
-        self._last = -1 if found is None else self._last_step(found)
+        earlier = None if trial.is_new else self._earlier()
+        self._run = earlier or self._begin(trial)
+        self._last = -1 if earlier is None else self._last_step(earlier)
+        """Last optimizer step that an earlier attempt has logged."""
         self._pending: list[Any] = []
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """What an earlier attempt has logged is the same, and stays."""
+        """Log an evaluation, unless an earlier attempt has: its values are the same."""
         from mlflow.entities import Metric
 
         if step <= self._last:
@@ -71,7 +75,7 @@ class Log:
         self._send(metrics=metrics)
 
     def end(self, outcome: str, metric: str, value: float | None) -> None:
-        """Pruned and diverged trials are KILLED, those with a bug FAILED."""
+        """Log the outcome. Pruned and diverged trials get MLflow's status KILLED, errors FAILED."""
         from mlflow.entities import Metric
 
         self._client.set_tag(self._run, "lrsearch.outcome", outcome)
@@ -86,7 +90,7 @@ class Log:
         self._client.set_terminated(self._run, status=status)
 
     def close(self) -> None:
-        """Waits for what is on its way. Raises what has gone wrong there."""
+        """Wait for the requests that are under way. Raises their errors."""
         pending, self._pending = self._pending, []
         for operation in pending:
             operation.wait()
@@ -105,7 +109,7 @@ class Log:
         return str(run.info.run_id)
 
     def _earlier(self) -> str | None:
-        """The run of an earlier attempt, running again."""
+        """Return the run of an earlier attempt, set to RUNNING again; None where there is none."""
         query = f"tags.`{_TAG}` = '{self._tag}'"
         for run in self._client.search_runs([self._experiment], query, max_results=1):
             self._client.update_run(run.info.run_id, status="RUNNING")

@@ -17,11 +17,11 @@ def _folder(folder: str, study: str) -> Path:
 
 
 class Log:
-    """Writes to FOLDER/STUDY/tensorboard/trial-NUMBER."""
+    """Writes a trial to FOLDER/STUDY/tensorboard/trial-NUMBER."""
 
     @classmethod
     def prepare(cls, study: str, folder: str) -> None:
-        """Makes the study's folder. Raises OSError."""
+        """Create the study's folder. Raises OSError."""
         _folder(folder, study).mkdir(parents=True, exist_ok=True)
 
     def __init__(self, trial: LoggedTrial, folder: str) -> None:
@@ -30,25 +30,28 @@ class Log:
         self._writer: SummaryWriter | None = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Shown at once, should somebody be looking."""
+        """Log an evaluation, and flush it so that an open TensorBoard shows it at once."""
         writer = self._opened(step)
         for name, value in values.items():
             writer.add_scalar(name, value, step)
         writer.flush()
 
     def end(self, outcome: str, metric: str, value: float | None) -> None:
-        """The recipe and the trial's value go to the table of hyperparameters."""
+        """Log the recipe and the trial's value to the table of hyperparameters."""
         values = {} if value is None else {f"hparams/{metric}": value}
         hparams = {**self._trial.hparams, "outcome": outcome}
         self._opened(0).add_hparams(hparams, values, run_name=".")
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file of events."""
         if self._writer is not None:
             self._writer.close()
 
     def _opened(self, step: int) -> SummaryWriter:
-        """What an earlier attempt has written from `step` on is void: this one goes on there."""
+        """Return the writer, opened at the first call.
+
+        Opening it voids what an earlier attempt wrote from `step` on, since this one repeats it.
+        """
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 

@@ -14,7 +14,7 @@ from lrsearch.cli.compose import load_settings
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.loggers import (
     LOGGERS,
-    Careful,
+    SafeLog,
     TrialLog,
     build_logger,
     check_logger,
@@ -95,10 +95,10 @@ def test_what_cannot_be_used_is_said_before_the_sweep_starts(tmp_path: Path) -> 
 
 def test_what_is_not_finite_is_left_out() -> None:
     log = Recorded()
-    careful = Careful(lambda: log)
-    careful.log(10, {"a": 1.0, "b": math.nan, "c": math.inf})
-    careful.end("complete", "val_loss", 0.5)
-    careful.close()
+    safe_log = SafeLog(lambda: log)
+    safe_log.log(10, {"a": 1.0, "b": math.nan, "c": math.inf})
+    safe_log.end("complete", "val_loss", 0.5)
+    safe_log.close()
     assert log.steps == [(10, {"a": 1.0})]
     assert (log.ended, log.closed) == ([("complete", "val_loss", 0.5)], 1)
 
@@ -107,14 +107,14 @@ def test_an_error_is_a_warning_once_and_the_log_is_left_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = Recorded()
-    careful = Careful(lambda: log)
-    careful.log(10, {"a": 1.0})
+    safe_log = SafeLog(lambda: log)
+    safe_log.log(10, {"a": 1.0})
     log.broken = True
     with caplog.at_level(logging.WARNING):
-        careful.log(20, {"a": 1.0})
+        safe_log.log(20, {"a": 1.0})
         log.broken = False
-        careful.log(30, {"a": 1.0})
-        careful.end("complete", "val_loss", 0.5)
+        safe_log.log(30, {"a": 1.0})
+        safe_log.end("complete", "val_loss", 0.5)
     assert [step for step, _ in log.steps] == [10]
     assert log.ended == []
     (line,) = caplog.messages
@@ -125,10 +125,10 @@ def test_a_log_that_cannot_be_opened_is_a_warning_too(caplog: pytest.LogCaptureF
     def broken() -> TrialLog:
         raise OSError("no disk")
 
-    careful = Careful(broken)
-    careful.log(10, {"a": 1.0})
-    careful.end("complete", "val_loss", 0.5)
-    careful.close()
+    safe_log = SafeLog(broken)
+    safe_log.log(10, {"a": 1.0})
+    safe_log.end("complete", "val_loss", 0.5)
+    safe_log.close()
     assert len(caplog.messages) == 1
 
 
