@@ -36,7 +36,7 @@ def progress_words(confirmation: Confirmation) -> str:
         and confirmation.test.state != WorkState.DONE
     ):
         return "testing the confirmed winner"
-    return confirming(len(confirmation.found), confirmation.done, len(confirmation.wanted))
+    return confirming(len(confirmation.search_values), confirmation.done, len(confirmation.wanted))
 
 
 def value_words(candidate: Candidate) -> str:
@@ -73,14 +73,14 @@ def optimistic(confirmation: Confirmation) -> str:
     """
     winner = confirmation.winner
     assert winner is not None, "asked for where there is one"
-    said = f"found in the search: {number(winner.found)}{_held(confirmation, winner)}"
+    said = f"found in the search: {number(winner.search_value)}{_held(confirmation, winner)}"
     if winner.trial != confirmation.leader:
         leader = next(
             candidate
             for candidate in confirmation.candidates
             if candidate.trial == confirmation.leader
         )
-        said += f"; its best, trial {leader.trial}, had {number(leader.found)}"
+        said += f"; its best, trial {leader.trial}, had {number(leader.search_value)}"
         said += _held(confirmation, leader)
     if confirmation.lead is None or confirmation.luck is None:
         return said
@@ -100,7 +100,9 @@ def _held(confirmation: Confirmation, candidate: Candidate) -> str:
     """Return, in brackets, whether the value of the search was too good."""
     if candidate.estimate is None:
         return ""
-    worse = (candidate.estimate.mean - candidate.found) * (1 if confirmation.mode == "min" else -1)
+    worse = (candidate.estimate.mean - candidate.search_value) * (
+        1 if confirmation.mode == "min" else -1
+    )
     if worse <= 0:
         return " (it held: fresh seeds were no worse)"
     if confirmation.tried == 1:

@@ -1,4 +1,4 @@
-"""Which runs a confirmation needs: which recipes, on which seeds."""
+"""Plan of a confirmation: which recipes are trained again, on which seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrsearch.seeds import derived_seed
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchTrial:
     """A complete trial of the search."""
 
     trial: int
@@ -19,15 +19,20 @@ class Found:
     recipe: Mapping[str, Any]
 
 
-def candidates(found: Sequence[Found], top: int, mode: Literal["min", "max"]) -> list[Found]:
-    """The best trials of different recipes, the best first; `top` of them where there are."""
+def candidates(
+    trials: Sequence[SearchTrial], top: int, mode: Literal["min", "max"]
+) -> list[SearchTrial]:
+    """Return up to `top` trials with different recipes, the best first."""
     sign = 1.0 if mode == "min" else -1.0
-    chosen: dict[str, Found] = {}
-    for trial in sorted(found, key=lambda trial: (sign * trial.value, trial.trial)):
+    chosen: dict[str, SearchTrial] = {}
+    for trial in sorted(trials, key=lambda trial: (sign * trial.value, trial.trial)):
         chosen.setdefault(json.dumps(trial.recipe, sort_keys=True), trial)
     return [*chosen.values()][:top]
 
 
 def fresh_seeds(study_seed: int, count: int) -> list[int]:
-    """The same for every candidate; more seeds only add to the end."""
+    """Return the seeds of a confirmation, the same for all candidates.
+
+    A larger `count` only adds seeds to the end.
+    """
     return [derived_seed(study_seed, "confirm", k) for k in range(count)]

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
-    """None where nothing was to be confirmed."""
+    """Read the confirmation of a study; None where it has no runs of one."""
     rows = session.scalars(
         select(AuxiliaryRunRow)
         .where(
@@ -47,7 +47,7 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
     return Confirmation(
         metric=metric.name,
         mode=metric.mode,
-        found={number or 0: value or 0.0 for number, value in values},
+        search_values={number or 0: value or 0.0 for number, value in values},
         tried=session.scalar(ended) or 0,
         runs=[
             Run(row.trial_number or 0, row.seed, row.state, row.outcome, row.value) for row in runs
@@ -59,9 +59,9 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
 def confirmed_first(
     ranked: Sequence[T], number: Callable[[T], int | None], confirmation: Confirmation | None
 ) -> list[T]:
-    """Trials ranked by what the search found, with those first that were confirmed, in that order.
+    """Move the confirmed candidates, in their order, to the front of trials ranked by value.
 
-    As they are while the confirmation is not finished, or has no winner.
+    Without a confirmed winner, return the trials as they are.
     """
     if confirmation is None or confirmation.winner is None:
         return list(ranked)
@@ -70,7 +70,7 @@ def confirmed_first(
 
 
 def _test(rows: list[AuxiliaryRunRow]) -> WinnerTest | None:
-    """The latest."""
+    """Return the latest test of a winner; None where there is none."""
     from lrsearch.confirm.result import WinnerTest
 
     if not rows:

@@ -1,4 +1,4 @@
-"""What a confirmation has found: from its runs to the confirmed winner, in numbers and words."""
+"""Result of a confirmation: from its runs to the confirmed winner."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from lrsearch.confirm.model import Estimate
 
 HOPELESS = 0.02
-"""A candidate that is the best with a probability below this is trained no more."""
+"""Probability of being the best below which a candidate is trained no further."""
 FEWEST_SEEDS = 2
-"""Values of a candidate before it may be given up."""
+"""Number of values of a candidate before it may be given up."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training of a trial's recipe on a fresh seed."""
+    """One training of a trial's recipe on a fresh seed."""
 
     trial: int
     seed: int
@@ -32,77 +32,82 @@ class Run:
 
 @dataclass(frozen=True)
 class WinnerTest:
-    """The winner's final weights on the test part."""
+    """Scores of the winner's final weights on the test part of the data."""
 
     trial: int
     state: str
     outcome: str | None
     reason: str | None
     scores: Sequence[Mapping[str, float]]
-    """Of each of its runs: `test_loss`, `test_accuracy`."""
+    """Scores of each of its runs by name: `test_loss`, `test_accuracy`."""
     opened: int
-    """How often the test part of this study has been looked at, this time included."""
+    """How often the test part was used in this study, this time included."""
 
     @property
     def means(self) -> dict[str, float]:
-        """Over the runs; empty while there is none."""
+        """Mean of each score over the runs; empty while there is none."""
         names = self.scores[0] if self.scores else ()
-        return {name: sum(one[name] for one in self.scores) / len(self.scores) for name in names}
+        return {
+            name: sum(scores[name] for scores in self.scores) / len(self.scores) for name in names
+        }
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the best trials of the search, as fresh seeds have it."""
+    """One of the best trials of the search, with its values on fresh seeds."""
 
     trial: int
-    found: float
-    """Its value in the search."""
+    search_value: float
+    """Value of the trial in the search."""
     values: Mapping[int, float]
-    """By seed."""
+    """Values on fresh seeds, by seed."""
     estimate: Estimate | None
-    """None without a value, or where a run of it has not come to its end."""
+    """Mean, interval and probability of being the best; None without a value, or if broken."""
     broken: str | None
-    """How a run of it ended early; such a candidate cannot win."""
+    """How runs ended that did not complete, in words; None where all did.
+
+    Such a candidate cannot win.
+    """
     given_up: bool
-    """Whether runs of it were not needed any more."""
+    """Whether runs of it were dropped because it can hardly be the best."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """All runs of a study's confirmation, and what they say."""
+    """All runs of a study's confirmation, and the results that follow from them."""
 
     metric: str
     mode: Literal["min", "max"]
-    found: Mapping[int, float]
-    """The values of the candidates in the search."""
+    search_values: Mapping[int, float]
+    """Values of the candidates in the search, by trial number."""
     tried: int
-    """How many trials the search chose from."""
+    """Number of trials of the search."""
     runs: Sequence[Run]
     test: WinnerTest | None
 
     @property
     def wanted(self) -> Sequence[Run]:
-        """The runs that have been or are to be trained: without those that are not needed."""
+        """The runs that were or will be trained: all but the dropped ones."""
         return [run for run in self.runs if run.outcome != Outcome.DROPPED]
 
     @property
     def done(self) -> int:
-        """How many of them have ended."""
+        """Number of wanted runs that have ended."""
         return sum(run.state == WorkState.DONE for run in self.wanted)
 
     @property
     def is_finished(self) -> bool:
-        """Whether no run is left."""
+        """Whether all wanted runs have ended."""
         return self.done == len(self.wanted)
 
     @property
     def work_left(self) -> bool:
-        """Whether a run, or the test, is still to come."""
+        """Whether a run or the test has yet to end."""
         return not self.is_finished or (self.test is not None and self.test.state != WorkState.DONE)
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The likeliest best first; those that cannot win last."""
+        """The candidates by their probability of being the best; broken ones last."""
         from lrsearch.confirm.model import estimate  # numpy: not for every command
 
         values = {
@@ -111,7 +116,7 @@ class Confirmation:
                 for run in self.runs
                 if run.trial == trial and run.outcome == Outcome.COMPLETE and run.value is not None
             }
-            for trial in self.found
+            for trial in self.search_values
         }
         broken = broken_candidates(self.runs)
         alive = {trial: known for trial, known in values.items() if known and trial not in broken}
@@ -120,7 +125,7 @@ class Confirmation:
         listed = [
             Candidate(
                 trial=trial,
-                found=self.found[trial],
+                search_value=self.search_values[trial],
                 values=known,
                 estimate=estimates.get(trial),
                 broken=broken.get(trial),
@@ -132,61 +137,68 @@ class Confirmation:
 
     @property
     def hopeless(self) -> set[int]:
-        """The candidates that need no further runs: those that cannot win, or hardly can."""
+        """Trial numbers of the candidates that need no further runs: broken or hardly the best."""
         return {
-            one.trial
-            for one in self.candidates
-            if one.broken
+            candidate.trial
+            for candidate in self.candidates
+            if candidate.broken
             or (
-                one.estimate is not None
-                and one.estimate.probability < HOPELESS
-                and len(one.values) >= FEWEST_SEEDS
+                candidate.estimate is not None
+                and candidate.estimate.probability < HOPELESS
+                and len(candidate.values) >= FEWEST_SEEDS
             )
         }
 
     @property
     def winner(self) -> Candidate | None:
-        """The confirmed best; None while runs are left, and where no candidate can win."""
+        """The confirmed best candidate; None while runs are left, or where no candidate can win."""
         best = self.candidates[0] if self.candidates else None
         return best if self.is_finished and best is not None and best.estimate else None
 
     @property
     def leader(self) -> int:
-        """The best trial of the search among the candidates."""
+        """Number of the trial that was the best in the search."""
         pick = min if self.mode == "min" else max
-        return pick(self.found, key=lambda trial: self.found[trial])
+        return pick(self.search_values, key=lambda trial: self.search_values[trial])
 
     @property
     def lead(self) -> tuple[float, float] | None:
-        """By how much the search's best was ahead of the mean of the others: there, and on fresh
-        seeds. None where there is nobody to compare it with."""
-        estimates = {one.trial: one.estimate for one in self.candidates if one.estimate}
-        mine = estimates.pop(self.leader, None)
-        if mine is None or not estimates:
+        """Lead of the search's best over the mean of the other candidates.
+
+        In the search, and on fresh seeds. None without an estimate of it, or of any other.
+        """
+        estimates = {
+            candidate.trial: candidate.estimate
+            for candidate in self.candidates
+            if candidate.estimate
+        }
+        leader = estimates.pop(self.leader, None)
+        if leader is None or not estimates:
             return None
         sign = 1.0 if self.mode == "min" else -1.0
         count = len(estimates)
-        then = sum(self.found[trial] for trial in estimates) / count - self.found[self.leader]
-        now = sum(one.mean for one in estimates.values()) / count - mine.mean
-        return sign * then, sign * now
+        others = sum(self.search_values[trial] for trial in estimates) / count
+        in_search = others - self.search_values[self.leader]
+        fresh = sum(estimate.mean for estimate in estimates.values()) / count - leader.mean
+        return sign * in_search, sign * fresh
 
     @property
     def luck(self) -> float | None:
-        """So much of the lead in the search is gone on fresh seeds; below 0 where it has grown."""
+        """The part of the lead in the search that is lost on fresh seeds; below 0 if it grew."""
         return None if self.lead is None else self.lead[0] - self.lead[1]
 
     def to_json(self) -> dict[str, Any]:
-        """Of the winner, as `best.yaml` has it; only where there is one."""
+        """Return the winner's numbers for `best.yaml`; call it only where there is a winner."""
         winner = self.winner
-        assert winner is not None, "asked for where there is one"
-        assert winner.estimate is not None, "a winner has one"
+        assert winner is not None, "only called where there is a winner"
+        assert winner.estimate is not None, "a winner has an estimate"
         plain: dict[str, Any] = {
             "mean": winner.estimate.mean,
             "interval": [winner.estimate.low, winner.estimate.high],
             "probability_best": winner.estimate.probability,
             "candidates": len(self.candidates),
             "values": {str(seed): value for seed, value in winner.values.items()},
-            "found_in_search": winner.found,
+            "found_in_search": winner.search_value,
             "luck_in_lead": self.luck,
         }
         if self.test is not None and self.test.means:
@@ -199,7 +211,7 @@ class Confirmation:
 
 
 def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
-    """How runs that did not come to their end have ended, by candidate."""
+    """Return how runs that did not complete ended, in words, by trial number."""
     ended: dict[int, Counter[str]] = {}
     totals = Counter(
         run.trial for run in runs if run.state == WorkState.DONE and run.outcome != Outcome.DROPPED
@@ -213,7 +225,8 @@ def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
     }
 
 
-def _order(one: Candidate) -> tuple[bool, float, float]:
-    if one.estimate is None:
+def _order(candidate: Candidate) -> tuple[bool, float, float]:
+    """Return the sort key of a candidate: the likeliest best first, those without estimate last."""
+    if candidate.estimate is None:
         return True, 0.0, 0.0
-    return False, -one.estimate.probability, one.estimate.behind
+    return False, -candidate.estimate.probability, candidate.estimate.behind

@@ -1,7 +1,7 @@
-"""What follows a search: the runs that confirm its best, then the winner's test.
+"""Plan the runs that confirm the best trials of a search, then the winner's test.
 
-`advance` is called in every transaction after which something may follow: where a unit or a side
-run ends, and where a study is opened again. So each step is taken once, whoever dies when.
+`advance` is called in each transaction that ends a trial or an auxiliary run, or opens a study
+again. So each step is taken exactly once, whichever worker dies.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 
 def advance(session: Session, study_id: int) -> None:
-    """Add the runs that are to follow, and remove those that are needed no more.
+    """Add the runs that the study needs next, and drop those that it no longer needs.
 
-    Nothing happens while units are left, or the study is not open.
+    Does nothing while trials are left, or the study is not open.
     """
-    # Locked until the end of the transaction: no run is added twice.
+    # Lock the study until the end of the transaction, so that no run is added twice.
     study = session.scalars(
         select(StudyRow)
         .where(StudyRow.study_id == study_id)
         .with_for_update()
         .execution_options(populate_existing=True)
     ).one()
-    units = select(func.count()).where(TrialSlotRow.study_id == study_id)
-    left = session.scalar(units.where(TrialSlotRow.state != WorkState.DONE))
-    if study.state != StudyState.OPEN or left or not session.scalar(units):
+    slots = select(func.count()).where(TrialSlotRow.study_id == study_id)
+    left = session.scalar(slots.where(TrialSlotRow.state != WorkState.DONE))
+    if study.state != StudyState.OPEN or left or not session.scalar(slots):
         return
     wanted = study.config.get("confirm")
     if wanted is None:
@@ -41,14 +41,18 @@ def advance(session: Session, study_id: int) -> None:
 
 
 def _untouched(study_id: int) -> ColumnElement[bool]:
-    """The runs of the confirmation that nobody has begun."""
+    """Return the condition for confirmation runs that no worker has begun."""
     own_runs = (AuxiliaryRunRow.study_id == study_id) & (AuxiliaryRunRow.kind == RunKind.CONFIRM)
     return own_runs & (AuxiliaryRunRow.attempts == 0)
 
 
 def _plan_runs(session: Session, study: StudyRow, wanted: ConfirmSettings) -> None:
-    """Add the runs that are missing: seed by seed, so that the clearly worse can be dropped."""
-    from lrsearch.confirm.plan import Found, candidates, fresh_seeds
+    """Add the missing runs in the order of their seeds.
+
+    So every candidate has a first value before any has a second, and those that are clearly worse
+    can be dropped.
+    """
+    from lrsearch.confirm.plan import SearchTrial, candidates, fresh_seeds
 
     complete = session.execute(
         select(TrialSlotRow.trial_number, TrialSlotRow.value, TrialSlotRow.recipe).where(
@@ -57,14 +61,16 @@ def _plan_runs(session: Session, study: StudyRow, wanted: ConfirmSettings) -> No
             TrialSlotRow.value.is_not(None),
         )
     )
-    trials = [Found(trial or 0, value or 0.0, recipe or {}) for trial, value, recipe in complete]
+    trials = [
+        SearchTrial(trial or 0, value or 0.0, recipe or {}) for trial, value, recipe in complete
+    ]
     mode = MetricSettings(**study.config["metric"]).mode
     runs = _runs_of(session, study.study_id, RunKind.CONFIRM)
-    there = {(run.trial_number, run.seed) for run in runs}
+    planned = {(run.trial_number, run.seed) for run in runs}
     number = max((run.number for run in runs), default=-1)
     for seed in fresh_seeds(study.config["study"]["seed"], wanted.seeds):
         for candidate in candidates(trials, wanted.top, mode):
-            if (candidate.trial, seed) in there:
+            if (candidate.trial, seed) in planned:
                 continue
             number += 1
             session.add(
@@ -77,11 +83,11 @@ def _plan_runs(session: Session, study: StudyRow, wanted: ConfirmSettings) -> No
                     seed=seed,
                 )
             )
-            session.flush()  # one by one: they are claimed in the order of their ids
+            session.flush()  # one at a time: runs are claimed in the order of their ids
 
 
 def _drop_hopeless(session: Session, study_id: int) -> None:
-    """Of the runs that nobody has begun, drops those of the clearly worse, and only those."""
+    """Drop the unbegun runs of hopeless candidates, and reopen dropped ones of all others."""
     untouched = _untouched(study_id)
     if session.scalar(select(AuxiliaryRunRow.side_run_id).where(untouched).limit(1)) is None:
         return
@@ -89,7 +95,7 @@ def _drop_hopeless(session: Session, study_id: int) -> None:
     hopeless = AuxiliaryRunRow.trial_number.in_(
         confirmation.hopeless if confirmation is not None else ()
     )
-    # By condition, not by what was read: another worker may just be claiming one.
+    # The condition is checked by the UPDATE itself: another worker may be claiming a run now.
     for which, before, after, outcome in (
         (hopeless, WorkState.OPEN, WorkState.DONE, Outcome.DROPPED),
         (~hopeless, WorkState.DONE, WorkState.OPEN, None),
@@ -102,7 +108,7 @@ def _drop_hopeless(session: Session, study_id: int) -> None:
 
 
 def _plan_test(session: Session, study: StudyRow) -> None:
-    """One look at the test part for the confirmed winner, where there is such a part."""
+    """Add the test of the confirmed winner, if the data has a test part."""
     confirmation = read_confirmation(session, study.study_id)
     winner = None if confirmation is None else confirmation.winner
     if winner is None or not (study.record.get("data") or {}).get("n_test"):

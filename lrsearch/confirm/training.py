@@ -1,4 +1,4 @@
-"""The runs of a confirmation, as a worker brings them to their end."""
+"""Training of a confirmation's runs, and the test of its winner, in a worker."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from lrsearch.training.loop import Stopped
 
 
 class ConfirmRun:
-    """A trial's recipe again on another seed; its weights are kept for the winner's test."""
+    """Train a trial's recipe again on another seed; keep its weights for the winner's test."""
 
     def describe(self, claim: AuxiliaryClaim) -> str:
         """Name a run in a worker's log."""
         return f"trial {claim.trial_number} on fresh seed {claim.seed}"
 
     def metric_name(self, metric: str) -> str:
-        """The study's metric."""
+        """Return the study's metric."""
         return metric
 
     def run(self, context: RunContext) -> RunResult:
-        """Train the recipe, from a checkpoint where there is one."""
+        """Train the recipe; resume from a checkpoint where there is one."""
         report = ConfirmReport(context)
 
         def train() -> None:
@@ -45,14 +45,14 @@ class ConfirmRun:
 
 
 class WinnerTestRun:
-    """The weights of the confirmed winner's runs on the test part of the data."""
+    """Score the weights of the confirmed winner's runs on the test part of the data."""
 
     def describe(self, claim: AuxiliaryClaim) -> str:
         """Name a run in a worker's log."""
         return "test of the winner"
 
     def metric_name(self, metric: str) -> str:
-        """What a metric is called on the test part: `test_loss` for `val_loss`."""
+        """Return the name of a metric on the test part: `test_loss` for `val_loss`."""
         return f"test_{metric.partition('_')[2]}"
 
     def run(self, context: RunContext) -> RunResult:
@@ -77,16 +77,19 @@ class WinnerTestRun:
 
 
 class ConfirmReport:
-    """What the objective reports to: the curve is stored with the run itself."""
+    """Takes the evaluations of a run; they are stored in the run's own row."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self.evaluations: int | None = None
-        """How many a whole training has."""
+        """Number of evaluations of a whole training."""
         self.points: list[dict[str, Any]] = []
 
     def __call__(self, evaluation: Evaluation) -> None:
-        """Raises Stopped, LeaseLost, Diverged, or UserError without the metric."""
+        """Store an evaluation.
+
+        Raises Stopped, LeaseLost, Diverged, and UserError where the metric is missing.
+        """
         self.points.append(self._point(evaluation))
         self._context.report(self.result)
         is_last = self.evaluations is not None and len(self.points) >= self.evaluations
@@ -98,27 +101,27 @@ class ConfirmReport:
         self._context.progress()
 
     def restore(self, history: Sequence[Evaluation]) -> None:
-        """Make the evaluations of a checkpoint, and no others, the run's own so far."""
+        """Make the evaluations of a checkpoint the run's only ones so far."""
         self.points = [self._point(evaluation) for evaluation in history]
 
     def rewind(self, epoch: float) -> int:
-        """Keep what earlier attempts reported before `epoch`; the index of what comes next."""
+        """Keep what earlier attempts reported before `epoch`; return the next index (from 1)."""
         if not self.points:
             earlier = self._context.claim.result.get("curve", [])
             self.points = [point for point in earlier if point["epoch"] < epoch]
         return len(self.points) + 1
 
     def result(self) -> Result:
-        """All that is known so far."""
+        """Return the evaluations so far, to be stored."""
         return {"curve": self.points}
 
     @property
     def last(self) -> float | None:
-        """The last value."""
+        """The latest value; None where there is none."""
         return self.points[-1]["value"] if self.points else None
 
     def value(self) -> float | None:
-        """The run's value: that of its best or last evaluation, as a trial's."""
+        """Return the run's value: its best or last, by `metric.at`, like that of a trial."""
         return self._context.value_of([point["value"] for point in self.points])
 
     def _point(self, evaluation: Evaluation) -> dict[str, Any]:
@@ -134,10 +137,10 @@ class _Scores:
 
     @property
     def last(self) -> float | None:
-        """None: half a test says nothing."""
+        """None: an unfinished test has no value."""
         return None
 
     def value(self) -> float | None:
-        """The mean over the runs."""
+        """Return the mean over the runs; None where no run has the score."""
         known = [scores[self._name] for scores in self.scores if self._name in scores]
         return sum(known) / len(known) if known else None

@@ -1,7 +1,7 @@
-"""What one ramp shows: losses of a training whose learning rate rises by a factor each step.
+"""Analysis of one ramp: a training whose learning rate rises by a constant factor each step.
 
 After Smith 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186). Losses
-of single batches are noisy, and a running average lags: on a ramp, that finds too large a rate. So
+of single batches are noisy, and a running average lags, which would give too large a rate. So
 the loss and its slope come from a local linear regression over the logarithm of the rate (Fan and
 Gijbels 1996, "Local Polynomial Modelling and Its Applications"), which looks to both sides.
 """
@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 BANDWIDTH = 0.15
-"""Of the regression's Gaussian weights, in decades of the rate."""
+"""Standard deviation of the regression's Gaussian weights, in decades of the rate."""
 LOST = 0.1
-"""A rate trains as long as not so much of the whole fall of the loss is lost again."""
+"""Share of the total fall of the loss; a rate trains while the loss has risen by less than it."""
 _LEAST_STEPS = 8
+"""Steps that a ramp needs to be analysed."""
 _LEAST_FALL = 0.01
+"""Least fall of the loss that counts, as a share of the loss at the beginning."""
 _NOISE = 3.0
-"""A fall of the loss is one from so many standard deviations of the noise on."""
+"""Least fall of the loss that counts, in standard deviations of its noise."""
 
 Numbers = NDArray[np.float64]
 
@@ -36,31 +38,32 @@ class Ramp:
     seed: int
     rates: tuple[float, ...]
     losses: tuple[float, ...]
-    """The last ones may not be finite."""
+    """Losses at each step; the last ones may not be finite."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The rates that one ramp shows; None where it shows none."""
+class RampRates:
+    """Characteristic rates of one ramp; None where it has none."""
 
     steepest: float | None
-    """Where the loss falls fastest, by the logarithm of the rate, to where it never was before."""
+    """Rate at which the loss falls fastest, over the logarithm of the rate, to a new minimum."""
     largest: float | None
-    """The largest that still trains: beyond it the loss rises for good."""
+    """Largest rate that still trains: beyond it the loss rises and does not return."""
     diverged: float | None
-    """Where all of the fall is lost, or the loss is not finite."""
+    """Rate at which the loss is up where it began, or not finite."""
 
     @property
     def falls(self) -> bool:
-        """Whether there is a rate at which the loss falls."""
+        """Whether the loss falls at some rate."""
         return self.steepest is not None
 
 
 def diverged_at(losses: Sequence[float]) -> int | None:
-    """The first step whose loss is not finite, or up where it began; None where there is none.
+    """Return the index of the first step at which the loss has diverged; None where none has.
 
-    Up is: by as much above the best so far as that lies below the beginning, or as much as it is
-    itself. Of three losses in a row the median counts, so that a single bad batch does not.
+    It has where it is not finite, or where the median of three losses in a row (so that a single
+    bad batch does not count) exceeds the best so far by the fall up to that best, or by the best
+    itself, whichever is more.
     """
     if not losses:
         return None
@@ -77,21 +80,21 @@ def diverged_at(losses: Sequence[float]) -> int | None:
     return int(broken[0]) if len(broken) else None
 
 
-def look(ramp: Ramp) -> Seen:
-    """The rates that a ramp shows."""
+def ramp_rates(ramp: Ramp) -> RampRates:
+    """Find the characteristic rates of a ramp."""
     end = diverged_at(ramp.losses)
     diverged = None if end is None else ramp.rates[end]
     finite = _finite(ramp)
     if len(finite) < _LEAST_STEPS:
-        return Seen(None, None, diverged)
+        return RampRates(None, None, diverged)
     rates = np.asarray(ramp.rates[: len(finite)])
     level, slope = smoothed(rates, finite)
     lowest = int(np.argmin(level))
     fall = _beginning(finite) - float(level[lowest])
     noise = _noise(finite[: max(lowest + 1, len(finite) // 4)])
     if fall <= max(_NOISE * noise, _LEAST_FALL * abs(_beginning(finite))):
-        return Seen(None, None, diverged)
-    # What falls after a peak only makes up for it.
+        return RampRates(None, None, diverged)
+    # A loss that falls after a peak, but to no new minimum, only makes up for the rise.
     new_low = level[: lowest + 1] <= np.minimum.accumulate(level[: lowest + 1])
     steepest = int(np.argmin(np.where(new_low, slope[: lowest + 1], np.inf)))
     risen = np.flatnonzero(level[lowest:] > level[lowest] + max(LOST * fall, noise))
@@ -100,17 +103,17 @@ def look(ramp: Ramp) -> Seen:
     elif end is not None:
         last = min(end, len(finite)) - 1
     else:
-        return Seen(float(rates[steepest]), None, None)
-    return Seen(float(rates[steepest]), float(rates[last]), diverged)
+        return RampRates(float(rates[steepest]), None, None)
+    return RampRates(float(rates[steepest]), float(rates[last]), diverged)
 
 
 def smoothed(rates: Numbers, losses: Numbers) -> tuple[Numbers, Numbers]:
-    """Level and slope (by decade of the rate) of the loss at each step."""
+    """Return level and slope (per decade of the rate) of the smoothed loss at each step."""
     at = np.log10(rates)
     apart = at[None, :] - at[:, None]
     width = max(BANDWIDTH, 1.2 * float(at[-1] - at[0]) / max(1, len(at) - 1))
     weights = np.exp(-0.5 * (apart / width) ** 2)
-    # The weighted least squares of a line, in closed form.
+    # Weighted least squares of a line at each step, in closed form.
     s0, s1, s2 = (np.sum(weights * apart**power, axis=1) for power in (0, 1, 2))
     t0, t1 = (np.sum(weights * apart**power * losses[None, :], axis=1) for power in (0, 1))
     determinant = np.maximum(s0 * s2 - s1**2, 1e-300)
@@ -119,7 +122,7 @@ def smoothed(rates: Numbers, losses: Numbers) -> tuple[Numbers, Numbers]:
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """Smoothed losses over rates, the mean of the seeds at one batch size, for pictures."""
+    """Smoothed loss over the rate: the mean of the seeds at one batch size."""
 
     optimizer: str
     batch_size: int
@@ -128,7 +131,7 @@ class MeanCurve:
 
 
 def mean_curves(ramps: Sequence[Ramp]) -> list[MeanCurve]:
-    """A curve for each optimizer and batch size, up to where the first of its seeds diverges."""
+    """Return a curve for each optimizer and batch size, up to the first divergence of a seed."""
     groups: dict[tuple[str, int], list[Ramp]] = {}
     for ramp in ramps:
         groups.setdefault((ramp.optimizer, ramp.batch_size), []).append(ramp)
@@ -140,16 +143,15 @@ def mean_curves(ramps: Sequence[Ramp]) -> list[MeanCurve]:
         length = min(map(len, known))
         if length >= _LEAST_STEPS:
             rates = np.asarray(several[0].rates[:length])
-            losses = np.mean([smoothed(rates, one[:length])[0] for one in known], axis=0)
+            losses = np.mean([smoothed(rates, seed[:length])[0] for seed in known], axis=0)
             curves.append(MeanCurve(optimizer, size, tuple(rates.tolist()), tuple(losses.tolist())))
     return curves
 
 
 def _finite(ramp: Ramp) -> Numbers:
-    """The losses up to the first that is not finite.
+    """Return the losses before the first that is not finite, capped far above the beginning.
 
-    Those far above the beginning are cut: the regression would feel one that blew up long before
-    it came.
+    Without the cap, one huge loss would distort the regression at all steps within its bandwidth.
     """
     known = np.asarray(ramp.losses, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(known))
@@ -162,12 +164,12 @@ def _finite(ramp: Ramp) -> Numbers:
 
 
 def _beginning(losses: Numbers) -> float:
-    """The loss before the rate did anything: the mean of the first tenth."""
+    """Return the loss before the rate had an effect: the mean of the first tenth."""
     return float(np.mean(losses[: max(3, len(losses) // 10)]))
 
 
 def _noise(losses: Numbers) -> float:
-    """Standard deviation of the loss from batch to batch, from the differences of neighbours.
+    """Return the standard deviation of the loss between batches, from successive differences.
 
     After Rice 1984, "Bandwidth Choice for Nonparametric Regression": a slow trend cancels out.
     """

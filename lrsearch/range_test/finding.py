@@ -1,4 +1,4 @@
-"""What the ramps of several seeds and batch sizes say together, and the range they suggest."""
+"""Summary of the ramps of several seeds and batch sizes, and the range that follows from it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lrsearch.range_test.curve import Ramp, look, mean_curves
+from lrsearch.range_test.curve import Ramp, mean_curves, ramp_rates
 from lrsearch.range_test.plan import HIGH
 from lrsearch.space.space import Coupling
 
 HEADROOM = 3.0
-"""The range ends so many times above the largest rate that trains.
+"""Factor from the largest rate that trains to the end of the range.
 
-A schedule that begins low and decays stands a peak that a constant rate does not.
+A schedule with warm-up and decay can train at a peak at which a constant rate cannot.
 """
 DECADES = 3
-"""The range begins so far below its end, or further:"""
+"""Least length of the range in decades."""
 BELOW_STEEPEST = 30.0
-"""at least so many times below the rate at which the loss falls fastest.
+"""Least factor from the beginning of the range to the rate at which the loss falls fastest.
 
-The ramps of Adam and its kin may rise, fall again, and train up to rates far above the good ones.
+The losses of Adam and similar optimizers may rise and fall again, up to rates far above good ones.
 """
-
-
 DISAGREE = 3.0
-"""Seeds whose largest rates are further apart than this factor disagree: the smaller one counts."""
+"""Factor between the largest rates of two seeds above which they disagree: the smaller counts."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A rate: the one that counts, mostly the middle over the seeds, and the ends."""
+    """A rate over several seeds: the value to use, the smallest and the largest."""
 
     value: float
     low: float
@@ -40,40 +38,41 @@ class Spread:
 
     @property
     def disagrees(self) -> bool:
-        """Whether the seeds say very different things."""
+        """Whether the seeds differ by more than the factor DISAGREE."""
         return self.high > DISAGREE * self.low
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One optimizer at one batch size."""
+    """Rates that the ramps of one optimizer at one batch size show."""
 
     optimizer: str
     batch_size: int
     seeds: int
     falls: bool
-    """Whether the loss falls at any rate, with most seeds."""
+    """Whether the loss falls at some rate for most seeds."""
     steepest: Spread | None
-    """Where the loss falls fastest."""
+    """Rate at which the loss falls fastest."""
     largest: Spread | None
-    """The largest rate that trains; None where it trains up to the highest that was tried."""
+    """Largest rate that trains; None where it trains up to the highest rate of the ramp."""
     diverged: Spread | None
+    """Rate at which the loss diverges; None where it does not for most seeds."""
 
 
 @dataclass(frozen=True)
 class Suggested:
-    """A range of learning rates, to be searched by logarithm."""
+    """A range of learning rates, to be searched on a logarithmic scale."""
 
     low: float
     high: float
 
     def to_dict(self) -> dict[str, float | bool]:
-        """As a sweep has it."""
+        """Return the range as a sweep's configuration has it."""
         return {"low": self.low, "high": self.high, "log": True}
 
 
 def find(ramps: Sequence[Ramp]) -> list[Finding]:
-    """A finding for each optimizer and batch size, in the order of the ramps."""
+    """Return a finding for each optimizer and batch size, in the order of the ramps."""
     groups: dict[tuple[str, int], list[Ramp]] = {}
     for ramp in ramps:
         groups.setdefault((ramp.optimizer, ramp.batch_size), []).append(ramp)
@@ -81,24 +80,24 @@ def find(ramps: Sequence[Ramp]) -> list[Finding]:
 
 
 def _finding(optimizer: str, batch_size: int, ramps: Sequence[Ramp]) -> Finding:
-    seen = [look(ramp) for ramp in ramps]
-    falling = [one for one in seen if one.falls]
-    falls = 2 * len(falling) > len(seen)
+    rates = [ramp_rates(ramp) for ramp in ramps]
+    falling = [ramp for ramp in rates if ramp.falls]
+    falls = 2 * len(falling) > len(rates)
     chosen = falling if falls else []
-    training = [ramp for ramp, one in zip(ramps, seen, strict=True) if one.falls]
+    training = [ramp for ramp, shown in zip(ramps, rates, strict=True) if shown.falls]
     return Finding(
         optimizer=optimizer,
         batch_size=batch_size,
-        seeds=len(seen),
+        seeds=len(rates),
         falls=falls,
-        steepest=_spread([one.steepest for one in chosen]),
-        largest=_largest(_spread([one.largest for one in chosen]), training),
-        diverged=_spread([one.diverged for one in seen]),
+        steepest=_spread([ramp.steepest for ramp in chosen]),
+        largest=_largest(_spread([ramp.largest for ramp in chosen]), training),
+        diverged=_spread([ramp.diverged for ramp in rates]),
     )
 
 
 def _spread(rates: Sequence[float | None]) -> Spread | None:
-    """None where fewer than half have the rate."""
+    """Return median (of the logarithms) and ends; None where fewer than half have the rate."""
     known = [rate for rate in rates if rate is not None]
     if not known or 2 * len(known) < len(rates):
         return None
@@ -106,33 +105,37 @@ def _spread(rates: Sequence[float | None]) -> Spread | None:
     return Spread(middle, min(known), max(known))
 
 
-def _largest(found: Spread | None, ramps: Sequence[Ramp]) -> Spread | None:
-    """Not the middle, but the smallest where seeds disagree; and no rate at which the mean of the
-    seeds' smoothed losses is above where it began, or one of them has diverged.
+def _largest(spread: Spread | None, ramps: Sequence[Ramp]) -> Spread | None:
+    """Lower the largest rate that trains, where the seeds together ask for it.
+
+    To the smallest of the seeds where they disagree; else to the largest rate up to which no seed
+    has diverged and at which the mean of their smoothed losses is not above its beginning.
     """
-    if found is None:
+    if spread is None:
         return None
-    if found.disagrees:
-        return replace(found, value=found.low)
-    value = found.value
+    if spread.disagrees:
+        return replace(spread, value=spread.low)
+    value = spread.value
     for curve in mean_curves(ramps):
         trains = [
             rate
             for rate, loss in zip(curve.rates, curve.losses, strict=True)
             if rate <= value and loss <= curve.losses[0]
         ]
-        value = max(trains, default=found.low)
-    return replace(found, value=max(value, found.low)) if value < 0.9 * found.value else found
+        value = max(trains, default=spread.low)
+    # A difference below a tenth is noise.
+    return replace(spread, value=max(value, spread.low)) if value < 0.9 * spread.value else spread
 
 
 def suggest(
     findings: Sequence[Finding], optimizer: str, coupling: Coupling | None = None
 ) -> Suggested | None:
-    """The range for an optimizer that suits all of its batch sizes; None where no loss falls.
+    """Return a range for an optimizer that suits all batch sizes; None where no loss falls.
 
-    It reaches up to HEADROOM above the largest rate that trains, or to the highest that was tried,
-    and down to DECADES below that. With a `coupling` it is that of the rate at the reference batch
-    size. What lies between two batch sizes by interpolation lies in it, too.
+    At each batch size it ends HEADROOM times above the largest rate that trains, but not above
+    HIGH, and begins DECADES below that, or BELOW_STEEPEST times below the steepest rate if that is
+    lower. The result encloses the ranges of all batch sizes. With a `coupling`, its rates are those
+    at the reference batch size.
     """
     beginnings, ends = [], []
     for finding in findings:
@@ -149,6 +152,6 @@ def suggest(
 
 
 def _rounded(value: float, direction: Callable[[float], int]) -> float:
-    """Two significant digits, so that the range only grows."""
+    """Round to two significant digits: with `floor` downwards, with `ceil` upwards."""
     power = 10.0 ** (math.floor(math.log10(value)) - 1)
     return float(f"{direction(value / power) * power:.2g}")

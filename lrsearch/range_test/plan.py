@@ -1,4 +1,4 @@
-"""Which ramps a range test runs: as many as one trial's epochs allow."""
+"""Plan of a range test: the ramps that cost no more than one trial."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from lrsearch.errors import UserError
 from lrsearch.settings import Settings
 
 LOW, HIGH = 1e-6, 10.0
-"""The rates between which a ramp rises."""
+"""Learning rates between which a ramp rises."""
 STEPS = 100
-"""Of a ramp, at most."""
+"""Largest number of steps of a ramp."""
 _ENOUGH_STEPS = 60
+"""Steps of a ramp below which the plan has fewer seeds or batch sizes instead."""
 _LEAST_STEPS = 25
+"""Steps of a ramp below which there is no range test."""
 _SEEDS = 3
+"""Largest number of seeds for each optimizer and batch size."""
 
 
 @dataclass(frozen=True)
@@ -24,32 +27,33 @@ class RampPlan:
 
     optimizers: tuple[str, ...]
     batch_sizes: tuple[int, ...]
-    """The smallest, the middle and the largest of the space; the middle alone where time is short.
+    """The smallest, middle and largest of the space; the middle alone where a trial is short.
 
-    The rates at the sizes between them lie between theirs."""
+    Rates for other sizes are taken to lie between those of their neighbours.
+    """
     seeds: int
     steps: int
-    """Of each ramp, at most: one that diverges ends early."""
+    """Largest number of steps of each ramp: one that diverges ends early."""
     trial_samples: int
-    """What one trial of the middle batch size trains on, epoch by epoch."""
+    """Number of samples that one trial of the middle batch size trains on, over all epochs."""
 
     @property
     def ramps(self) -> int:
-        """How many there are."""
+        """Number of ramps."""
         return len(self.optimizers) * len(self.batch_sizes) * self.seeds
 
     @property
     def share(self) -> float:
-        """What they train on at most, as a share of a trial."""
+        """Largest number of samples that they train on, as a share of those of a trial."""
         per_step = len(self.optimizers) * self.seeds * sum(self.batch_sizes)
         return per_step * self.steps / self.trial_samples
 
 
 def plan_ramps(settings: Settings, n_train: int, optimizers: Sequence[str]) -> RampPlan:
-    """The best plan that costs no more than one trial, in steps and in samples.
+    """Return the largest plan that costs no more than one trial, in steps and in samples.
 
-    Rather fewer seeds than fewer batch sizes; rather fewer of both than ramps too short to see
-    anything. Raises UserError where not even the least fits.
+    Where not all fits, the seeds are reduced first, then the batch sizes, then the steps. Raises
+    UserError where not even the smallest plan fits.
     """
     sizes, middle = _sizes(settings, n_train)
     trial = settings.train.length(middle, n_train)
@@ -78,7 +82,10 @@ def plan_ramps(settings: Settings, n_train: int, optimizers: Sequence[str]) -> R
 
 
 def _sizes(settings: Settings, n_train: int) -> tuple[tuple[int, ...], int]:
-    """The smallest, the middle and the largest batch size, each once; and the middle alone."""
+    """Return the smallest, the middle and the largest batch size, each once; and the middle one.
+
+    No batch is larger than the `n_train` training samples.
+    """
     known = sorted({min(int(size), n_train) for size in settings.space.shared["batch_size"].grid()})
     centre = math.log(known[0] * known[-1]) / 2
     middle = min(known, key=lambda size: abs(math.log(size) - centre))

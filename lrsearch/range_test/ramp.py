@@ -1,4 +1,4 @@
-"""Runs the ramps: lrsearch's own training, with a schedule that rises by a factor each step."""
+"""Train the ramps: by the built-in loop, with a rate that rises by a constant factor each step."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from lrsearch.space.space import Space
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped, Training
 
 _DIGITS = 5
+"""Significant digits of rates and losses."""
 
 
 def run_ramps(
     objective: TrainingObjective, plan: RampPlan, should_stop: Callable[[], bool]
 ) -> Iterator[Ramp]:
-    """The ramps of a plan, one after the other.
+    """Run the ramps of a plan, one after the other.
 
-    A batch size for which the device has no memory is left out. Raises Stopped.
+    Batch sizes that do not fit into the device's memory are left out. Raises Stopped.
     """
     settings = objective.settings
     for optimizer in plan.optimizers:
@@ -41,14 +42,14 @@ def run_ramps(
 
 
 def ramp_recipe(space: Space, optimizer: str, batch_size: int, steps: int) -> Recipe:
-    """The recipe of a ramp: from LOW to HIGH in so many steps, all else in the middle of the space.
+    """Return the recipe of a ramp from LOW to HIGH in `steps` steps.
 
-    So a momentum or a weight decay that is searched has its middle value.
+    All other parameters that are searched, such as a momentum, have the middle of their ranges.
     """
-    given: Mapping[str, Any] = {"optimizer": optimizer, "batch_size": batch_size}
+    fixed: Mapping[str, Any] = {"optimizer": optimizer, "batch_size": batch_size}
 
     def choose(name: str, domain: Domain) -> Any:
-        return given.get(name, domain.middle())
+        return fixed.get(name, domain.middle())
 
     rise = f"{LOW / HIGH!r} ** (1 - step / {max(1, steps - 1)})"
     return dataclasses.replace(
@@ -68,7 +69,7 @@ def _run(
     steps: int,
     should_stop: Callable[[], bool],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Rates and losses of the steps, up to where the loss diverges. Raises Stopped."""
+    """Train one ramp; return rates and losses of its steps until it diverges. Raises Stopped."""
     rates: list[float] = []
     losses: list[float] = []
     interrupted = False
@@ -85,9 +86,10 @@ def _run(
         return interrupted or training.step >= steps
 
     task = objective.task(recipe, seed, is_over)
-    # A step more than are taken: at the last one the model would be evaluated.
+    # One step more than are trained: the model would be evaluated at the last one.
     task.length = Length(steps + 1, task.length.steps_per_epoch, steps + 1)
-    task.settings = dataclasses.replace(task.settings, compile=False)  # takes longer than a ramp
+    # Compiling would take longer than the ramp.
+    task.settings = dataclasses.replace(task.settings, compile=False)
     task.on_losses = watch
     training = Training(task)
     try:
@@ -98,9 +100,9 @@ def _run(
     except Stopped:
         if interrupted:
             raise
-    return _short(rates), _short(losses)
+    return _rounded(rates), _rounded(losses)
 
 
-def _short(values: Sequence[float]) -> tuple[float, ...]:
-    """With as many digits as the study keeps, so that what is shown later is the same."""
+def _rounded(values: Sequence[float]) -> tuple[float, ...]:
+    """Round to _DIGITS, as the values are stored: figures from either are then the same."""
     return tuple(float(f"{value:.{_DIGITS}g}") for value in values)

@@ -1,4 +1,4 @@
-"""A whole range test: its ramps, what it took, and how a study keeps it."""
+"""Result of a range test: its ramps and its cost, and the form in which a study stores it."""
 
 from __future__ import annotations
 
@@ -15,55 +15,56 @@ from lrsearch.space.space import Coupling
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The ramps, in the order of optimizers and batch sizes, and what they took."""
+    """Ramps, in the order of optimizers and batch sizes, and their cost."""
 
     ramps: tuple[Ramp, ...]
     trial_samples: int
-    """What one trial of the middle batch size trains on."""
+    """Number of samples that one trial of the middle batch size trains on."""
     seconds: float
+    """Duration of the range test."""
     coupling: Coupling
     ranges: Mapping[str, Mapping[str, Any]]
-    """What a study has taken from it: `{"lr": {low, high, log}}`; empty outside of a study."""
+    """Ranges that a study has taken from it: `{"lr": {low, high, log}}`; empty without a study."""
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """For each optimizer and batch size."""
+        """A finding for each optimizer and batch size."""
         return tuple(find(self.ramps))
 
     @property
     def optimizers(self) -> tuple[str, ...]:
-        """Those that were tested, each once."""
+        """Names of the tested optimizers, each once."""
         return tuple(dict.fromkeys(ramp.optimizer for ramp in self.ramps))
 
     @property
     def steps(self) -> int:
-        """Steps that were trained, together."""
+        """Number of training steps of all ramps together."""
         return sum(len(ramp.rates) for ramp in self.ramps)
 
     @property
     def share(self) -> float:
-        """What was trained on, as a share of one trial."""
+        """Samples that were trained on, as a share of those of one trial."""
         samples = sum(len(ramp.rates) * ramp.batch_size for ramp in self.ramps)
         return samples / self.trial_samples
 
     def suggested(self, optimizer: str) -> Suggested | None:
-        """The range for an optimizer; None where its loss falls at no rate."""
+        """Return the range for an optimizer; None where its loss falls at no rate."""
         return suggest(self.findings, optimizer, self.coupling)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` reads them back. A loss that is not finite is None."""
+        """Return plain values for `from_json`. A loss that is not finite becomes None."""
         ramps = [asdict(ramp) | {"losses": _finite(ramp.losses)} for ramp in self.ramps]
         return {
             "ramps": ramps,
             "trial_samples": self.trial_samples,
             "seconds": self.seconds,
             "coupling": asdict(self.coupling),
-            "ranges": {name: dict(one) for name, one in self.ranges.items()},
+            "ranges": {name: dict(found) for name, found in self.ranges.items()},
         }
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`."""
+        """Read what `to_json` returned."""
         ramps = tuple(
             Ramp(
                 optimizer=ramp["optimizer"],

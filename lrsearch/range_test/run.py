@@ -1,4 +1,4 @@
-"""The range test of a study, as a worker brings it to its end."""
+"""The range test of a study, as an auxiliary run of a worker."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lrsearch.states import Outcome
 
 
 class RangeTestRun:
-    """The ranges of learning rates, found before the first trial.
+    """Find ranges of learning rates before the first trial.
 
-    Interrupted, it begins anew: it is short, and has no checkpoints.
+    An interrupted range test starts again: it is short, and has no checkpoints.
     """
 
     def describe(self, claim: AuxiliaryClaim) -> str:
@@ -31,23 +31,23 @@ class RangeTestRun:
         return "range test"
 
     def metric_name(self, metric: str) -> str:
-        """The study's metric; a range test has no value of it."""
+        """Return the study's metric, of which a range test has no value."""
         return metric
 
     def run(self, context: RunContext) -> RunResult:
-        """Find the ranges, and keep them in the study's row, where readers of its space look."""
-        unclear: list[UserError] = []
+        """Find the ranges, and write them into the study's row, its space included."""
+        refusals: list[UserError] = []
 
         def find() -> RangeTest:
             try:
                 return find_ranges(context.settings, context.objective, context.should_stop)
             except UserError as error:
-                unclear.append(error)
+                refusals.append(error)
                 raise
 
         ending, test = context.attempt(find, _NoValues())
-        if unclear:  # no traceback is needed
-            return RunResult(Ending(Outcome.FAILED, reason=str(unclear[0])), {})
+        if refusals:  # the message says all: leave out the traceback
+            return RunResult(Ending(Outcome.FAILED, reason=str(refusals[0])), {})
         if test is None or ending.outcome != Outcome.COMPLETE:
             return RunResult(ending, {})
         plain = test.to_json()
@@ -55,33 +55,33 @@ class RangeTestRun:
 
 
 class _NoValues:
-    """A range test has no value of the metric."""
+    """The `Values` of a range test, which has none of the metric."""
 
     last = None
 
     def value(self) -> None:
-        """None."""
+        """Return None."""
 
 
 def find_ranges(
     settings: Settings, objective: Objective, should_stop: Callable[[], bool]
 ) -> RangeTest:
-    """Run the ramps of the optimizers whose range is to be found.
+    """Run the ramps of all optimizers whose range is `auto`, and suggest a range for each.
 
-    Raises Stopped, and UserError where a range cannot be told.
+    Raises Stopped, and UserError where the loss of an optimizer falls at no rate.
     """
-    assert isinstance(objective, TrainingObjective), "only its trainings have `auto`"
+    assert isinstance(objective, TrainingObjective), "only the built-in training allows `auto`"
     started = time.perf_counter()
     to_find = settings.space.to_find
     plan = plan_ramps(settings, objective.n_train, list(to_find.values()))
     ramps = tuple(run_ramps(objective, plan, should_stop))
     seconds = time.perf_counter() - started
     test = RangeTest(ramps, plan.trial_samples, seconds, settings.space.coupling, {})
-    found = {name: test.suggested(optimizer) for name, optimizer in to_find.items()}
-    if silent := [to_find[name] for name, one in found.items() if one is None]:
+    suggested = {name: test.suggested(optimizer) for name, optimizer in to_find.items()}
+    if failed := [to_find[name] for name, range_ in suggested.items() if range_ is None]:
         raise UserError(
-            f"the loss of {', '.join(silent)} falls at no learning rate within a ramp: give "
+            f"the loss of {', '.join(failed)} falls at no learning rate within a ramp: give "
             f"a range instead of `auto`, such as {{low: 1e-4, high: 1.0, log: true}}"
         )
-    ranges = {name: one.to_dict() for name, one in found.items() if one is not None}
+    ranges = {name: range_.to_dict() for name, range_ in suggested.items() if range_ is not None}
     return dataclasses.replace(test, ranges=ranges)

@@ -12,7 +12,11 @@ from lrsearch.text.formatting import plural
 
 def confirmed(study: StudyData) -> str:
     """Caption of the runs by seed."""
-    shrunk = "" if study.confirmation is None else f" of the {len(study.confirmation.found)} best"
+    shrunk = (
+        ""
+        if study.confirmation is None
+        else f" of the {len(study.confirmation.search_values)} best"
+    )
     return (
         f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
         "the confirmed means with their 95 % intervals."

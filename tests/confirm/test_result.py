@@ -69,7 +69,8 @@ def test_luck_is_what_is_gone_of_the_leaders_lead_over_the_others() -> None:
     now = (means[3] + means[5]) / 2 - means[7]
     assert LUCKY.luck == pytest.approx(then - now)
     higher = Confirmation(
-        "val_accuracy", "max", {trial: 1 - value for trial, value in LUCKY.found.items()}, 30,
+        "val_accuracy", "max",
+        {trial: 1 - value for trial, value in LUCKY.search_values.items()}, 30,
         [dataclasses.replace(run, value=None if run.value is None else 1 - run.value)
          for run in LUCKY.runs], None,
     )  # fmt: skip

@@ -83,7 +83,7 @@ def test_the_best_are_trained_again_and_the_winner_is_tested(
     ]
     # Other seeds, other values: but the same recipe, so not far from those of the search.
     for _, trial, seed, _, value in runs:
-        assert value != found.found[trial]
+        assert value != found.search_values[trial]
         assert seed not in {one.seed for one in study.trials}
     assert found.test is not None
     assert set(found.test.means) == {"test_loss", "test_accuracy"}

@@ -14,7 +14,7 @@ from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
 from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.parameters.durations import Length
-from lrsearch.range_test.curve import look
+from lrsearch.range_test.curve import ramp_rates
 from lrsearch.range_test.plan import HIGH, LOW, RampPlan
 from lrsearch.range_test.ramp import ramp_recipe, run_ramps
 from lrsearch.range_test.result import RangeTest
@@ -74,7 +74,7 @@ def test_a_ramp_has_the_rate_and_loss_of_each_step_from_the_first(range_test: Ra
 def test_a_ramp_ends_soon_after_it_has_diverged(range_test: RangeTest) -> None:
     ended = [ramp for ramp in range_test.ramps if len(ramp.rates) < PLAN.steps]
     assert ended
-    assert all(look(ramp).diverged is not None for ramp in ended)
+    assert all(ramp_rates(ramp).diverged is not None for ramp in ended)
 
 
 def test_the_same_seed_gives_the_same_ramp(

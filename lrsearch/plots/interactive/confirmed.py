@@ -48,7 +48,7 @@ def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: st
     figure.add_trace(
         go.Scatter(
             x=[_SEARCH, *(name for name, _ in known)],
-            y=[rounded(candidate.found), *(rounded(value) for _, value in known)],
+            y=[rounded(candidate.search_value), *(rounded(value) for _, value in known)],
             name=label,
             legendgroup=label,
             mode="lines+markers",
