@@ -1,8 +1,8 @@
-"""No tuner at all: the loop that a careful engineer writes by hand.
+"""Baseline without a tuner: the training loop that a careful engineer writes by hand.
 
-The data lie in memory, batches are gathered by index, one process a core takes the next recipe
-from a shared counter. What is faster by hand than by habit (`index_select` over `x[indices]`,
-forked processes that share the data) is done the fast way: this is the mark for all others.
+The data are in memory, batches are gathered by index, and one process per core takes the next
+recipe from a shared counter. The faster alternatives are used throughout (`index_select` instead of
+`x[indices]`, forked processes that share the data), since all others are compared with this.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 Part = tuple[torch.Tensor, torch.Tensor]
 PROCESSES = 2
-# As large as the processor's caches like; it divides the validation part.
+# Fits into the processor's caches, and divides the validation part.
 VALIDATION_BATCH = 1000
 
 
 def load(root: str) -> tuple[Part, Part]:
-    """The training and the validation part, normalised."""
+    """Return the training and the validation part, normalised."""
     dataset = MNIST(root)
     x = ((dataset.data.float() / 255 - PIXEL_MEAN) / PIXEL_STD)[:, None]
     y = dataset.targets
@@ -48,7 +48,7 @@ def load(root: str) -> tuple[Part, Part]:
 
 
 def fit(recipe: Recipe, task: Task, train: Part, validation: Part) -> tuple[int, float]:
-    """Trains a recipe; its steps and its last validation loss."""
+    """Train a recipe; return its steps and its last validation loss."""
     model = build_model(task.hidden)
     optimizer = build_optimizer(model, recipe)
     scheduler = build_scheduler(optimizer, recipe, task.steps(recipe))
@@ -68,7 +68,7 @@ def fit(recipe: Recipe, task: Task, train: Part, validation: Part) -> tuple[int,
 
 @torch.no_grad()
 def validate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """The mean loss."""
+    """Return the mean loss."""
     batches = range(0, len(x), VALIDATION_BATCH)
     losses = [
         cross_entropy(model(x[k : k + VALIDATION_BATCH]), y[k : k + VALIDATION_BATCH])
@@ -80,7 +80,7 @@ def validate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
 def work(
     task: Task, parts: tuple[Part, Part], todo: SimpleQueue[int | None], done: SimpleQueue[Trial]
 ) -> None:
-    """One process: takes recipes until there are none."""
+    """Train recipes in one process until none is left."""
     own_session()
     torch.set_num_threads(1)
     while (index := todo.get()) is not None:

@@ -1,7 +1,8 @@
 """Faults of every kind, injected into real sweeps: what each costs, and that nothing is lost.
 
 `--only KIND`, which may be given more than once, leaves out the other kinds. Exit code 1 if
-anything is wrong. A full disk needs root (it is a small tmpfs); without, it is left out and told.
+anything is wrong. A full disk needs root (to mount a small tmpfs); without, it is skipped with a
+note.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ KINDS = (
     "creation", "range_test", "confirmation", "upgrade", "two_parents", "disk_full", "hung",
     "user_errors",
 )  # fmt: skip
-"""Those besides the faults of a fleet."""
+"""Kinds of faults other than those of a fleet."""
 
 
 class Faults:
-    """The kinds of faults, each in a folder of its own."""
+    """Injects the faults of each kind, in a folder of its own."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.folder, self.options = folder, options
@@ -38,12 +39,12 @@ class Faults:
 
     @functools.cached_property
     def plain(self) -> Undisturbed:
-        """A small sweep."""
+        """An undisturbed small sweep."""
         return undisturbed(self.folder / "plain", "study.n_trials=4", "train.epochs=3")
 
     @functools.cached_property
     def whole(self) -> Undisturbed:
-        """One that begins with a range test and ends with a confirmation."""
+        """An undisturbed sweep with a range test and a confirmation."""
         return undisturbed(
             self.folder / "whole", "study.n_trials=4", "train.epochs=12", "space.lr=auto",
             "space.optimizer.adamw.lr=auto", "confirm={top: 2, seeds: 2}",
@@ -51,7 +52,7 @@ class Faults:
 
     @functools.cached_property
     def new_database(self) -> Callable[[], str] | None:
-        """Makes a database of a server at each call."""
+        """Return a function that creates a new database on a server; None for SQLite."""
         if self.options.database != "postgresql":
             return None
         server, url = serve(Path(tempfile.mkdtemp(prefix="lrchaospg-")), "fsync = off")
@@ -66,7 +67,7 @@ class Faults:
         return new
 
     def run(self, kind: str) -> list[Cost]:
-        """Injects the faults of one kind."""
+        """Inject the faults of one kind."""
         folder, short = self.folder / f"of-{kind}", self.options.short
         points = 4 if short else 10
         if kind == "creation":
@@ -89,7 +90,7 @@ class Faults:
         return costs
 
     def close(self) -> None:
-        """Ends the server, if there is one."""
+        """Stop the server, if there is one."""
         if "new_database" in self.__dict__ and self.new_database is not None:
             self._server.cleanup()
 
@@ -117,7 +118,7 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = [*KINDS, "fleet", *FAULTS]
     parser.add_argument("--only", action="append", choices=known, metavar="KIND",
@@ -144,7 +145,7 @@ def read_options() -> argparse.Namespace:
 
 
 def report(costs: list[Cost]) -> None:
-    """The table of the faults and of what they have cost."""
+    """Print a table of the faults and their costs."""
     print(f"  {'faults':40} {'number':>6} {'attempts':>9} {'seconds again':>14} {'lost':>5}")
     for cost in costs:
         print(f"  {cost.kind:40} {cost.faults:6} {cost.attempts:9} {cost.seconds:14.1f} "

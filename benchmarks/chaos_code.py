@@ -19,7 +19,7 @@ GOOD = 0.5
 """The learning rate of a trial without an error."""
 
 _HANGS = '''
-"""A training that hangs at some rates, by sleeping or while it holds Python's lock."""
+"""A training that hangs at some rates: it sleeps, or it holds Python's global lock."""
 
 import ctypes
 import os
@@ -39,7 +39,7 @@ def objective(recipe, report, epochs):
             ctypes.PyDLL(None).sleep(10_000)
 '''
 _ERRORS = '''
-"""A training with an error of another kind at each rate."""
+"""A training that raises a different kind of error at each rate."""
 
 import sys
 
@@ -79,7 +79,7 @@ ERRORS = {
     0.08: "an error without words",
 }  # fmt: skip
 _DATA = '''
-"""Data that cannot be made for some arguments."""
+"""A data function that raises for some arguments."""
 
 import torch
 
@@ -92,8 +92,8 @@ def load(bad=0):
     y = x[:, :3].argmax(1)
     return (x[:1000], y[:1000]), (x[1000:], y[1000:])
 '''
-# The formula holds for the steps of large batches, and of the first choice, at which formulas are
-# looked at beforehand; batches of 16 have too many.
+# The formula is valid for the steps of large batches (formulas are checked beforehand for the first
+# choice alone, a large one); batches of 16 have too many steps.
 _GOOD, _BAD_DATA, _BAD_FORMULA = (
     {"batch_size": 128, "data.bad": 0}, {"batch_size": 128, "data.bad": 1},
     {"batch_size": 16, "data.bad": 0},
@@ -101,18 +101,21 @@ _GOOD, _BAD_DATA, _BAD_FORMULA = (
 
 
 def _try_first(trials: list[dict[str, float]]) -> list[str]:
-    """The settings that give exactly these trials."""
+    """Return the command-line settings for exactly these trials."""
     shown = ["{" + ", ".join(f"{k}: {v}" for k, v in one.items()) + "}" for one in trials]
     return [f"study.n_trials={len(trials)}", f"study.try_first=[{', '.join(shown)}]"]
 
 
 def _rates(bad: list[float]) -> list[str]:
-    """Trials at these rates and good ones between: three failures in a row end a sweep."""
+    """Return settings for trials at these rates, with good ones between.
+
+    Three failures in a row would end the sweep.
+    """
     return _try_first([{"lr": rate} for one in bad for rate in (one, GOOD)])
 
 
 def hung(folder: Path, short: bool) -> Cost:
-    """Trainings that never return: each is given up, and the others are as if it had not been."""
+    """Check that trainings that never return are given up, and that others are unaffected."""
     cost = Cost("training hangs")
     arena = Arena(folder)
     (folder / "chaos_own.py").write_text(_HANGS)
@@ -136,7 +139,7 @@ def hung(folder: Path, short: bool) -> Cost:
 
 
 def user_errors(folder: Path, url: str | None) -> Cost:
-    """Every kind of error in the user's code: it fails its trial, and no worker dies of it."""
+    """Check that every kind of error in the user's code fails its trial, and ends no worker."""
     cost = Cost("error in the user's code" + ("" if url is None else ", PostgreSQL"))
     arena = Arena(folder, url)
     (folder / "chaos_own.py").write_text(_ERRORS)
@@ -158,7 +161,7 @@ def user_errors(folder: Path, url: str | None) -> Cost:
 
 
 def recipe_errors(folder: Path) -> Cost:
-    """A formula and a data function that fail for some recipes: these trials fail, no more."""
+    """Check that a formula and a data function fail only the trials of some recipes."""
     cost = Cost("recipe that cannot be computed")
     arena = Arena(folder)
     (folder / "chaos_data.py").write_text(_DATA)
@@ -181,7 +184,7 @@ def recipe_errors(folder: Path) -> Cost:
 
 
 def _ends(arena: Arena) -> list[tuple[float | None, str, int, str | None, float | None]]:
-    """Of each trial: rate, outcome, deaths, reason, value."""
+    """Return rate, outcome, deaths, reason and value of each trial."""
     lr = "json_extract(recipe, '$.lr')" if "sqlite" in arena.url else "recipe->>'lr'"
     rows = arena.ask(
         f"select {lr}, outcome, deaths, reason, value from lrsearch_units order by number"
@@ -190,7 +193,7 @@ def _ends(arena: Arena) -> list[tuple[float | None, str, int, str | None, float 
 
 
 def _one_worker(arena: Arena, cost: Cost) -> None:
-    """An error of the user's must not have ended a worker."""
+    """Check that no error of the user's code has ended a worker."""
     logs = list(arena.folder.rglob("worker-*.log"))
     cost.attempts += arena.attempts()
     if len(logs) != 1:
@@ -201,7 +204,7 @@ def _one_worker(arena: Arena, cost: Cost) -> None:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path | None]:
-    """A file system of that size in memory; None where this user may not mount one."""
+    """Mount a file system of that size in memory; None where this user may not."""
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     with suppress(OSError):
@@ -215,7 +218,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path | None]:
 
 
 def fill(disk: Path) -> Path:
-    """Takes what space there is; the file that has it."""
+    """Fill a disk with one file; return its path."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (2**20, 2**12, 2**8, 1):
@@ -226,7 +229,7 @@ def fill(disk: Path) -> Path:
 
 
 def disk_full(folder: Path, plain: Undisturbed) -> Cost:
-    """A disk that is full for a while during a sweep, and one that is full for the outputs."""
+    """Check a sweep whose disk is full for a while, and one with a full disk for its outputs."""
     cost = Cost("disk full (tmpfs)")
     with small_disk(folder / "all", 64) as disk:
         if disk is None:
@@ -244,7 +247,7 @@ def disk_full(folder: Path, plain: Undisturbed) -> Cost:
         ballast.unlink()
         code = command.wait(300)
         if code == 1 and "the same command again goes on" in arena.said():
-            code = arena.run(*plain.sweep)  # it met the full disk where it could not wait
+            code = arena.run(*plain.sweep)  # the full disk may end a command that cannot wait
         if code:
             cost.wrong.append(f"ended with {code}: {arena.said().strip().splitlines()[-1:]}")
         plain.compare(arena, cost)

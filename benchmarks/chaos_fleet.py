@@ -23,11 +23,11 @@ from chaos_study import LEASE, NAME, Arena, Cost, undisturbed
 from postgres import serve
 
 SILENCE = 3 * LEASE
-"""How long a stopped worker stays stopped."""
+"""Seconds for which a worker is stopped (SIGSTOP)."""
 FAULTS = {"kill": 4, "stop": 3, "terminate": 3, "disconnect": 3, "restart": 2}
-"""Kinds of faults, and how often each is chosen."""
+"""Kinds of faults, each with its relative frequency."""
 OF_A_SERVER = ("disconnect", "restart")
-"""Those that SQLite cannot have."""
+"""Kinds of faults that need a database server."""
 
 
 @dataclass
@@ -38,15 +38,15 @@ class Worker:
     log: Path
     asked_to_end: bool = False
     wakes_at: float | None = None
-    """When a stopped one is woken."""
+    """When a stopped worker is to be woken (SIGCONT)."""
 
     def has_begun(self) -> bool:
-        """Whether it has begun a trial."""
+        """Return whether it has begun a trial."""
         return ", trial " in self.log.read_text(errors="replace")
 
 
 class Fleet(Arena):
-    """Workers on one database, and what is done to them."""
+    """Workers on one database, and the faults that are injected into them."""
 
     def __init__(
         self, folder: Path, url: str | None, size: int, rng: random.Random, server: Any = None
@@ -59,7 +59,7 @@ class Fleet(Arena):
         self.started = 0
 
     def hire(self) -> None:
-        """Brings the fleet up to its size."""
+        """Start workers until the fleet has its size."""
         while len(self.workers) < self.size:
             path = self.folder / f"worker-{self.started}.log"
             log = path.open("wb")
@@ -72,7 +72,7 @@ class Fleet(Arena):
             self.workers.append(Worker(process, path))
 
     def mind(self) -> None:
-        """Wakes those whose time has come, and takes away those that ended."""
+        """Wake stopped workers that are due, and remove those that have ended."""
         for worker in list(self.workers):
             if worker.wakes_at is not None and time.monotonic() > worker.wakes_at:
                 worker.process.send_signal(signal.SIGCONT)
@@ -86,9 +86,9 @@ class Fleet(Arena):
                 self.wrong.append(f"worker {worker.process.pid} ended with {code}: {log[-1:]}")
 
     def inject(self, kinds: list[str]) -> None:
-        """One fault, at random."""
+        """Inject one random fault of these kinds."""
         kind = self.rng.choices(kinds, [FAULTS[kind] for kind in kinds])[0]
-        # On a busy machine all would be killed while they import torch, and nothing be tested.
+        # Without a trial there is nothing to test: on a busy machine all would die while importing.
         awake = [
             one for one in self.workers
             if one.wakes_at is None and not one.asked_to_end and one.has_begun()
@@ -122,7 +122,7 @@ class Fleet(Arena):
 
 
 def fleet(folder: Path, options: argparse.Namespace, kinds: list[str]) -> list[Cost]:
-    """A fleet under faults of these kinds; what each has cost is not told apart."""
+    """Run a fleet under faults of these kinds; return their costs together."""
     plain = undisturbed(
         folder / "undisturbed", f"study.n_trials={options.trials}", f"train.epochs={options.epochs}"
     )
@@ -153,7 +153,7 @@ def make_fleet(options: argparse.Namespace, folder: Path, rng: random.Random) ->
 def attack(
     fleet: Fleet, sweep: tuple[str, ...], options: argparse.Namespace, kinds: list[str]
 ) -> float:
-    """Lets the fleet work under faults until all is done; the seconds it took."""
+    """Let the fleet work under faults until all is done; return the seconds it took."""
     if code := fleet.run("submit", *sweep):
         raise SystemExit(f"submit ended with {code}:\n{fleet.said()}")
     started = shown = time.monotonic()
@@ -185,7 +185,7 @@ def unfinished(fleet: Fleet) -> int:
 
 
 def examine(fleet: Fleet, options: argparse.Namespace) -> list[str]:
-    """What is wrong besides the results."""
+    """Return a line for each problem other than wrong results."""
     trials = fleet.ask("select number, state from trials order by number")
     projected = fleet.ask("select count(*) from trial_intermediate_values")[0][0]
     curves = {number: one[3] for number, one in fleet.results().items() if isinstance(number, int)}

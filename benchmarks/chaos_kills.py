@@ -1,4 +1,4 @@
-"""Kills at chosen moments: statements of a command, a auxiliary run that is running."""
+"""Kills at chosen moments: at the statements of a command, or during an auxiliary run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from chaos_study import Arena, Cost, Undisturbed
 
 
 def forked(arena: Arena, *arguments: str, die_at: int | None = None) -> int:
-    """Begin a command in a copy of this process, which has imported lrsearch; its number.
+    """Start a command in a fork of this process, which has imported lrsearch; return its id.
 
-    With `die_at`, it is killed before its so many-th statement or commit. How many it has had
-    stands in the file `statements`.
+    With `die_at`, it is killed before the statement or commit of that number. The file `statements`
+    counts those that were executed.
     """
     import torch  # noqa: F401 - once, instead of in each copy
 
@@ -63,18 +63,18 @@ def _count_statements(die_at: int | None) -> None:
 
 
 def ended(pid: int) -> int:
-    """The exit code of a copy, once it has ended; below 0 for a signal."""
+    """Wait for a fork to end; return its exit code, below 0 for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _points(statements: int, how_many: int, rng: random.Random) -> Sequence[int]:
-    """Which statements a command is killed at: all, where they are few enough."""
+    """Choose the statements at which a command is killed: all, or a random sample."""
     every = range(1, statements + 1)
     return every if statements <= how_many else sorted(rng.sample(every, how_many))
 
 
 def creation(folder: Path, plain: Undisturbed, how_many: int, rng: random.Random) -> Cost:
-    """Kills while a study is made; the same command again must make it, once and whole."""
+    """Kill a command that creates a study; repeating it must create the study once and whole."""
     cost = Cost("killed while the study is made")
     whole = Arena(folder / "whole")
     ended(forked(whole, "submit", *plain.sweep))
@@ -95,7 +95,7 @@ def creation(folder: Path, plain: Undisturbed, how_many: int, rng: random.Random
 
 
 def _not_whole(arena: Arena, plain: Undisturbed) -> list[str]:
-    """What is wrong with a study that nobody has begun to work on."""
+    """Return what is wrong with a study that no worker has begun."""
     found = {
         what: arena.ask(f"select count(*) from {table}")[0][0]
         for what, table in {
@@ -109,9 +109,9 @@ def _not_whole(arena: Arena, plain: Undisturbed) -> list[str]:
 def auxiliary_runs(
     folder: Path, kind: str, whole: Undisturbed, rng: random.Random, kills: int = 2
 ) -> Cost:
-    """Kills of the workers that run auxiliary runs of a kind; the sweep's command replaces them.
+    """Kill workers during auxiliary runs of a kind; the sweep's command must replace them.
 
-    Two of them: three early deaths in a row end a sweep, rightly.
+    Only two are killed, since three early deaths in a row end a sweep.
     """
     cost = Cost(f"worker killed in the {kind.replace('_', ' ')}")
     arena = Arena(folder)
@@ -149,7 +149,7 @@ def _owners(database: Path, kind: str) -> list[str]:
 
 
 def upgrade(folder: Path, plain: Undisturbed, how_many: int, rng: random.Random) -> Cost:
-    """Kills while the tables are brought up to date; the same command again must do it."""
+    """Kill a command that upgrades the tables; repeating it must complete the upgrade."""
     cost = Cost("killed in the upgrade")
     aged = folder / "aged.db"
     folder.mkdir(parents=True)
@@ -183,7 +183,7 @@ def upgrade(folder: Path, plain: Undisturbed, how_many: int, rng: random.Random)
 
 
 def age(database: Path) -> None:
-    """Make a database one whose Optuna tables are a step behind: what an upgrade must bring back.
+    """Set the Optuna tables of a database back by one step, which an upgrade must take again.
 
     lrsearch's own tables have had one version only.
     """
@@ -196,7 +196,7 @@ def age(database: Path) -> None:
 def two_parents(
     folder: Path, plain: Undisturbed, rounds: int, new_database: Callable[[], str] | None
 ) -> Cost:
-    """Two commands at one instant on a database that is not there yet; then both run the sweep."""
+    """Start two commands at once without a database; both must then run the sweep."""
     cost = Cost("two parents at once")
     for number in range(rounds):
         urls = [None] if new_database is None else [None, new_database()]

@@ -1,4 +1,4 @@
-"""What all kinds of faults share: a study of short trials in a folder, and what faults cost it."""
+"""Parts that all kinds of faults share: a study of short trials, and the costs of its faults."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sqlalchemy import create_engine, text
 
 NAME = "chaos"
 LEASE = 3.0
-"""Seconds; short, so that many leases run out in a run of minutes."""
+"""Length of a lease in seconds: short, so that many run out within minutes."""
 SWEEP = (
     "+sweep=digits", "sampler=random", "pruner=none", "train.keep_best=0", f"study.name={NAME}",
-    # What a trial may suffer is not what is tested here.
+    # The limit on attempts is not what is tested here.
     "queue.max_attempts=1000", f"queue.lease={LEASE:g}",
-    # Trainings of seconds are not saved by themselves.
+    # By default, trainings of a few seconds write no checkpoints.
     "train.checkpoint_every=50", "train.loss={_target_: chaos_loss.loss}",
 )  # fmt: skip
 _LOSS = '''
-"""The cross-entropy; each training step, of whatever process, adds a byte to a file."""
+"""A cross-entropy that adds a byte to a file at each training step, of whatever process."""
 
 import os
 
@@ -41,16 +41,16 @@ def loss(outputs, targets):
 
 @dataclass
 class Cost:
-    """What one kind of fault has cost."""
+    """Costs of one kind of fault."""
 
     kind: str
     faults: int = 0
     attempts: int = 0
-    """At trials and auxiliary runs, beyond one each."""
+    """Number of attempts at trials and auxiliary runs beyond one each."""
     seconds: float = 0.0
-    """Of training that was done again."""
+    """Seconds of training that was repeated."""
     lost: int = 0
-    """Trials that are missing, or ended otherwise than undisturbed ones."""
+    """Number of trials that are missing, or that ended differently without faults."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -72,7 +72,7 @@ class Arena:
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Begin a command; what it says goes to `said`."""
+        """Start a command; `said` returns its output."""
         with (self.folder / "said").open("w") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "lrsearch", *arguments], text=True,
@@ -81,20 +81,20 @@ class Arena:
             )  # fmt: skip
 
     def run(self, *arguments: str, limit: float = 300.0) -> int:
-        """Run a command to its end; its exit code."""
+        """Run a command to its end; return its exit code."""
         return self.start(*arguments).wait(limit)
 
     def said(self) -> str:
-        """What the last command has said."""
+        """Return the output of the last command."""
         return (self.folder / "said").read_text(errors="replace")
 
     def steps(self) -> int:
-        """The steps that were trained in this folder, those done again included."""
+        """Return the number of steps trained in this folder, repeated ones included."""
         file = self.folder / "steps"
         return file.stat().st_size if file.exists() else 0
 
     def ask(self, query: str) -> list[Any]:
-        """The rows of a query; none while there is no such table."""
+        """Return the rows of a query; none while its table does not exist."""
         engine = create_engine(self.url)
         try:
             with engine.connect() as connection:
@@ -105,14 +105,14 @@ class Arena:
             engine.dispose()
 
     def attempts(self) -> int:
-        """At trials and auxiliary runs, beyond one each."""
+        """Return the number of attempts at trials and auxiliary runs beyond one each."""
         rows = self.ask(
             "select attempts from lrsearch_units union all select attempts from lrsearch_side_runs"
         )
         return sum(max(0, attempts - 1) for (attempts,) in rows)
 
     def results(self) -> dict[Any, Any]:
-        """Recipe, outcome, value and curve of trials; outcome and value of auxiliary runs."""
+        """Return recipe, outcome, value and curve of trials, and outcomes of auxiliary runs."""
         curves: dict[int, list[tuple[Any, ...]]] = {}
         for trial_id, *row in self.ask(
             "select trial_id, evaluation, step, val_loss, train_loss, lr_end "
@@ -143,10 +143,10 @@ class Undisturbed:
     results: dict[Any, Any]
     steps: int
     pace: float
-    """Seconds a step."""
+    """Seconds per step."""
 
     def compare(self, arena: Arena, cost: Cost) -> None:
-        """Adds to `cost` what a disturbed run of the sweep has lost and has done again."""
+        """Add to `cost` what a disturbed run of the sweep has lost and repeated."""
         found = arena.results()
         different = [str(key) for key in self.results if found.get(key) != self.results[key]]
         more = [str(key) for key in found if key not in self.results]
@@ -159,13 +159,13 @@ class Undisturbed:
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Checkpoints of trials that are over, and files that were not finished."""
+    """Return checkpoints of finished trials, and unfinished files."""
     kept = [*(folder / "checkpoints").rglob("*.ckpt"), *folder.rglob(".writing-*")]
     return sorted(str(one.relative_to(folder)) for one in kept)
 
 
 def undisturbed(folder: Path, *more: str) -> Undisturbed:
-    """Runs a sweep that nobody disturbs."""
+    """Run a sweep without faults."""
     arena, sweep = Arena(folder), (*SWEEP, *more)
     if code := arena.run(*sweep):
         raise SystemExit(f"the undisturbed sweep ended with {code}:\n{arena.said()}")

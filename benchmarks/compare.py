@@ -1,4 +1,4 @@
-"""What the runs say: have all trained the same, and who took how long."""
+"""Comparison of the runs: whether all trained the same, and how long each took."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from task import RECIPES, Task, Trial
 
 RESAMPLES = 10_000
 BUSY = 1.2
-"""Slowest over fastest round of bare: above it, something else used the machine."""
+"""Ratio of the slowest to the fastest round of bare above which the machine was busy."""
 _VERDICTS = {True: "met", False: "NOT MET", None: "not judged"}
-# Differences of validation losses over bare's. Seeds alone move the mean over the recipes by
-# 1 to 2 per cent and a single recipe by a tenth; a scheduler that is not stepped, by far more.
-# Optuna's and Ray's styles run in few rounds, so chance moves them more.
+# Allowed differences of validation losses, relative to bare's. Seeds alone change the mean over the
+# recipes by 1 to 2 per cent and a single recipe by a tenth; a scheduler that is not stepped, by far
+# more. Optuna's and Ray's styles run in few rounds, so that chance changes them more.
 MEAN_TOLERANCE = {"lrsearch": 0.05, "optuna": 0.10, "ray": 0.10}
 RECIPE_TOLERANCE = {"lrsearch": 0.35, "optuna": 0.60, "ray": 0.60}
 
@@ -35,9 +35,9 @@ class Run:
     total: float
     """The whole life of the process."""
     cpu: float
-    """Processor time of the process and of all it waited for, which Ray's daemons are not among.
+    """Processor time of the process and its finished children, without Ray's daemons.
 
-    It hardly feels what else runs on the machine: the cross-check of `work` on a busy one.
+    It hardly depends on what else runs on the machine: a cross-check of `work` on a busy one.
     """
     trials: list[Trial]
 
@@ -76,7 +76,7 @@ class Result:
 
 
 def differences(runs: Sequence[Run], task: Task) -> list[str]:
-    """How the contestants' trainings differ, a line each; empty when they are the same."""
+    """Return a line for each difference of the contestants' trainings; empty for none."""
     problems = []
     for run in runs:
         who = f"{run.contestant}, round {run.round + 1}"
@@ -107,7 +107,7 @@ def differences(runs: Sequence[Run], task: Task) -> list[str]:
 
 
 def _losses(runs: Sequence[Run], name: str) -> list[float]:
-    """The last validation loss of each recipe, averaged over a contestant's rounds."""
+    """Return the last validation loss of each recipe, averaged over a contestant's rounds."""
     trials = [trial for run in runs if run.contestant == name for trial in run.trials]
     return [
         fmean(trial.validation_loss for trial in trials if trial.recipe == index)
@@ -120,7 +120,7 @@ def _off(value: float, mark: float) -> float:
 
 
 def summary(runs: Sequence[Run]) -> list[Result]:
-    """All figures, those with goals first."""
+    """Return all figures, those with goals first."""
     by_round = {(run.contestant, run.round): run for run in runs}
     there = {run.contestant for run in runs}
 
@@ -152,7 +152,7 @@ def summary(runs: Sequence[Run]) -> list[Result]:
         for what, of in (("start-up", _startup), ("work", _work), ("total", _total))
         for name in ("bare", "lrsearch", "optuna", "ray")
     ]
-    if noisy:  # a ratio by luck neither meets a goal nor misses it
+    if noisy:  # a ratio by chance neither meets a goal nor misses it
         results = [replace(result, met=None) for result in results]
     return [result for result in results if result.rounds]
 
@@ -164,7 +164,7 @@ def _result(
     at_most: float | None = None,
     at_least: float | None = None,
 ) -> Result:
-    """The median over the rounds against the goal."""
+    """Compare the median over the rounds with the goal."""
     if not values:
         return Result(name, math.nan, math.nan, math.nan, 0, unit)
     value, (low, high) = median(values), _interval(values)
@@ -177,7 +177,7 @@ def _result(
 
 
 def _interval(values: list[float]) -> tuple[float, float]:
-    """The bootstrap's 95 % interval of the median."""
+    """Return the bootstrap's 95 % interval of the median."""
     generator = numpy.random.default_rng(0)
     samples = generator.choice(values, (RESAMPLES, len(values)))
     low, high = numpy.percentile(numpy.median(samples, axis=1), [2.5, 97.5])
@@ -187,7 +187,7 @@ def _interval(values: list[float]) -> tuple[float, float]:
 def table(
     results: Sequence[Result], runs: Sequence[Run], machine: dict[str, str | int | float]
 ) -> str:
-    """All for people to read."""
+    """Format all results as text."""
     lines = ["", ", ".join(f"{key} {value}" for key, value in machine.items()), ""]
     lines.append(f"{'median over rounds':31} {'':>8}   {'95 % interval':18} {'rounds':>6}  goal")
     for one in results:
@@ -205,7 +205,7 @@ def table(
 
 
 def is_busy(runs: Sequence[Run]) -> bool:
-    """Whether the rounds of bare differ too much for any ratio to be trusted."""
+    """Return whether the rounds of bare differ too much for ratios to be trusted."""
     work = _bare_work(runs)
     return max(work) > BUSY * min(work)
 

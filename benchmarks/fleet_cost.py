@@ -1,8 +1,8 @@
-"""What the database costs a fleet: claims a second, and what an evaluation waits for.
+"""Cost of the database for a fleet: claims per second, and how long an evaluation takes to store.
 
-Simulated workers, processes that train nothing, claim units and write an evaluation a second each,
-with a decision of lrsearch's own (`--pruner`) on every one, beside a history of finished trials.
-Optuna's own report and should_prune are timed on the same history.
+Simulated workers, processes that train nothing, claim trial slots and write one evaluation a second
+each, with a pruning decision (`--pruner`) on every one, in a study with many finished trials.
+Optuna's own report and should_prune are timed on the same trials.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from lrsearch.tuning.pruners.rules import Running
 from lrsearch.tuning.trajectory import LrTrajectory
 
 EVALUATIONS = 25
-"""Of a whole trial."""
+"""Number of evaluations of a whole trial."""
 DECIDED = range(5, 23)
-"""Those at which the default pruner may end one: all that are timed."""
+"""Evaluations at which the default pruner may end a trial; only these are timed."""
 RATES_LEFT = [0.1 * (1 - count / EVALUATIONS) for count in range(1, EVALUATIONS + 1)]
 RECIPE = {"lr": 0.1, "batch_size": 64, "optimizer": {"name": "sgd"}}
 GOAL_P50, GOAL_P99 = 15.0, 100.0
@@ -102,14 +102,14 @@ def main() -> None:
 
 
 def start(kind: str, folder: Path) -> tuple[Any, str]:
-    """An empty database."""
+    """Create an empty database; return its server and URL."""
     if kind == "sqlite":
         return None, f"sqlite:///{folder / 'cost.db'}"
     return serve(folder / "pg", "max_connections = 300")
 
 
 def fill(url: str, finished: int) -> int:
-    """A study with so many complete trials; its id."""
+    """Create a study with `finished` complete trials; return its id."""
     studies = Studies(url)
     database = Database(url, studies.engine)
     study_id = studies.create("cost", "min", "val_loss")
@@ -165,7 +165,7 @@ def evaluation(
 
 
 def time_optuna(url: str, finished: int) -> float:
-    """Median milliseconds of Optuna's own report and decision, first look not counted."""
+    """Return the median milliseconds of Optuna's own report and decision, without the first."""
     study = optuna.load_study(study_name="cost", storage=url, pruner=optuna.pruners.MedianPruner())
     trial, times = study.ask(), []
     for count in range(1, EVALUATIONS + 1):
@@ -178,7 +178,7 @@ def time_optuna(url: str, finished: int) -> float:
 
 
 def measure(url: str, study_id: int, workers: int, seconds: float, pruner: str) -> dict[str, float]:
-    """Claim a second as fast as they go, then latencies at an evaluation a second."""
+    """Measure claims per second, then the latency of one evaluation a second per worker."""
     claims = sum(map(len, together(claim_all, url, study_id, workers, min(seconds, 5.0))))
     evaluated = together(partial(evaluate, pruner), url, study_id, workers, seconds)
     waits = [wait for one in evaluated for wait in one]
@@ -196,11 +196,11 @@ Simulated = Callable[[TrialClaims, float, int, Barrier], list[float]]
 def together(
     work: Simulated, url: str, study_id: int, workers: int, seconds: float
 ) -> list[list[float]]:
-    """Runs simulated workers, a process each; what each returns."""
+    """Run simulated workers, a process each; return their results."""
     engine = connect(url)
     database = Database(url, engine)
     queue = Queue(database.session, study_id)
-    # Enough for all, and none left over for the next measurement.
+    # Enough slots for all workers, and none left for the next measurement.
     queue.trim(0)
     first = queue.total()
     queue.add([({}, n) for n in range(4000 if work is claim_all else workers)], first=first)
@@ -221,7 +221,7 @@ def together(
     ]
     for process, (_, ours) in zip(processes, pipes, strict=True):
         process.start()
-        ours.close()  # so that the end of one that died is heard
+        ours.close()  # so that reading notices a process that died
     found = []
     for number, (answer, _) in enumerate(pipes):
         try:
@@ -236,7 +236,7 @@ def together(
 
 
 def claim_all(claims: TrialClaims, seconds: float, number: int, all_here: Barrier) -> list[float]:
-    """Claim and finishes units as fast as it can; the moments of its claims."""
+    """Claim and finish trial slots as fast as possible; return the times of the claims."""
     all_here.wait()
     end, moments = time.perf_counter() + seconds, []
     while time.perf_counter() < end:
@@ -251,17 +251,17 @@ def claim_all(claims: TrialClaims, seconds: float, number: int, all_here: Barrie
 def evaluate(
     pruner: str, claims: TrialClaims, seconds: float, number: int, all_here: Barrier
 ) -> list[float]:
-    """Writes an evaluation a second; the milliseconds that each took, decision included."""
+    """Write one evaluation a second; return the milliseconds of each, decision included."""
     claim = claims.claim(take_over=False)
     assert claim is not None
     random = numpy.random.default_rng(number)
     first, *others = DECIDED
     values = random.random(first).tolist()
-    # The first look loads SciPy and compiles the statements: not counted, nor is that of Optuna.
+    # The first decision loads SciPy and compiles the statements: it is not timed, nor is Optuna's.
     one_evaluation(pruner, claims, claim, first, values)
-    all_here.wait()  # what claims and beginnings cost is not timed here
+    all_here.wait()  # claims and starts are not timed
     waits: list[float] = []
-    time.sleep(random.random())  # workers do not march in step
+    time.sleep(random.random())  # so that the workers do not write all at once
     end = time.perf_counter() + seconds
     for count in others:
         started = time.perf_counter()

@@ -1,10 +1,10 @@
-"""What lrsearch does on a GPU: first whether it is right, then how fast, in one run of minutes.
+"""GPU benchmark: checks of correctness, then of speed, in one run of a few minutes.
 
-Made for a bare machine with one card and no network: give `--data` a folder with MNIST (as
-torchvision unpacks or downloads it). Nothing is installed or fetched. Exit code 1 if a check of
-correctness fails. `--short --device cpu` runs every row that needs no card, in small.
+It needs a machine with one GPU and no network: give `--data` a folder with MNIST (as torchvision
+unpacks or downloads it). Nothing is installed or fetched. Exit code 1 if a check of correctness
+fails. `--short --device cpu` runs a small version of every row that needs no GPU.
 
-Ratios are of things done in turns within this one run, on this one card.
+Ratios compare alternating runs within this one call, on one GPU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from machine import describe_machine
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "results" / "gpu.json"
 LONGEST = 340.0
-"""Seconds after which no further row is begun."""
+"""Seconds after which no further check is started."""
 
 CHECKS: dict[str, Callable[[Plan], list[Row]]] = {
     "sweep": gpu_checks.sweep,
@@ -49,7 +49,7 @@ CHECKS: dict[str, Callable[[Plan], list[Row]]] = {
     "workers": gpu_speed.workers,
     "compile": gpu_checks.compiled,
 }
-"""What is measured, in this order: what matters most comes first."""
+"""The checks in the order in which they run: the most important first."""
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def run(check: str, plan: Plan, began: float) -> list[Row]:
-    """The rows of one check, printed as they come; a check that raises is a wrong row."""
+    """Return the rows of one check, and print them; an exception becomes a failed row."""
     if time.perf_counter() - began > LONGEST:
         rows = [Row(check, "left out: the time is up", None)]
     else:

@@ -1,4 +1,4 @@
-"""Whether lrsearch is right on a GPU: each check as a user would meet it."""
+"""Checks that lrsearch is correct on a GPU, each by what a user sees."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lrsearch.training.scores import mean_scores
 
 FAILED = ("failed", "crashed")
 GOOD = 0.9
-"""Validation accuracy that a right training reaches on both data sets."""
+"""Validation accuracy that a correct training reaches on both data sets."""
 HUNGRY = """
 import torch
 
@@ -41,7 +41,7 @@ class Net(torch.nn.Module):
 
 
 def sweep(plan: Plan) -> list[Row]:
-    """A sweep as a user starts it: all trials end well, on the device, and the best is good."""
+    """Run a sweep: all trials must complete on the device, and the best must be good."""
     trials, epochs = (4, 2) if plan.short else (12, 3)
     plan.lrsearch(
         f"+sweep={plan.dataset}", "study.name=whole", f"study.n_trials={trials}", "workers=1",
@@ -62,7 +62,7 @@ def sweep(plan: Plan) -> list[Row]:
 
 
 def takeover(plan: Plan) -> list[Row]:
-    """A worker is killed in the middle of a trial: another takes it over and ends it."""
+    """Kill a worker in the middle of a trial: another must take it over and finish it."""
     plan.lrsearch(
         "submit", f"+sweep={plan.dataset}", "study.name=killed", "study.n_trials=1",
         "queue.lease=3", "train.epochs=60", "pruner=none", "train.checkpoint_every=20",
@@ -92,7 +92,7 @@ def takeover(plan: Plan) -> list[Row]:
 
 
 def _wait_for_evaluations(plan: Plan, study: str, count: int) -> None:
-    """Until a study has that many. Raises TimeoutError."""
+    """Wait until a study has `count` evaluations. Raises TimeoutError."""
     patience = time.monotonic() + LONGEST_COMMAND
     while time.monotonic() < patience:
         [(found,)] = plan.query(
@@ -107,7 +107,7 @@ def _wait_for_evaluations(plan: Plan, study: str, count: int) -> None:
 
 
 def resume(plan: Plan) -> list[Row]:
-    """A training that is left and gone on with ends with the weights of one that was not."""
+    """Interrupt and resume a training: it must end with the weights of an uninterrupted one."""
     objective = objective_of(plan, "model=cnn", "train.steps=60", "train.eval_every=20st")
     torch.use_deterministic_algorithms(True)
     try:
@@ -124,7 +124,7 @@ def resume(plan: Plan) -> list[Row]:
 def _with_a_break(
     plan: Plan, objective: Objective, at: int
 ) -> tuple[Collected, dict[str, torch.Tensor]]:
-    """The training, stopped after so many steps and gone on with from its checkpoint."""
+    """Train, stopping after some steps and resuming from the checkpoint."""
     checkpoints = Store(str(plan.folder / "checkpoints")).trial_slot("resumed", 0)
     steps = iter(range(1, 10_000))
     try:
@@ -136,7 +136,7 @@ def _with_a_break(
 
 
 def precision(plan: Plan) -> list[Row]:
-    """Half precision learns as much as single precision does."""
+    """Check that half precision learns as much as single precision."""
     rows = []
     for amp in ("none", "bf16", "fp16"):
         epochs = 12 if plan.dataset == "digits" else 2
@@ -148,7 +148,7 @@ def precision(plan: Plan) -> list[Row]:
 
 
 def out_of_memory(plan: Plan) -> list[Row]:
-    """A batch that does not fit ends its trial alone, and is told to the sampler as infeasible."""
+    """Check that a batch that does not fit ends only its trial, as infeasible for the sampler."""
     (plan.folder / "hungry.py").write_text(HUNGRY)
     plan.lrsearch(
         f"+sweep={plan.dataset}", "study.name=hungry", "study.n_trials=4", "workers=1",
@@ -179,7 +179,7 @@ def _inputs(plan: Plan) -> str:
 
 
 def weights_on_cpu(plan: Plan) -> list[Row]:
-    """Weights that were trained and kept are read on the CPU and score the same there."""
+    """Check that the stored weights can be read on a CPU and score the same there."""
     epochs = 12 if plan.dataset == "digits" else 1
     found, weights = trained(objective_of(plan, f"train.epochs={epochs}"))
     store = Store(str(plan.folder / "checkpoints"))
@@ -210,7 +210,7 @@ def weights_on_cpu(plan: Plan) -> list[Row]:
 
 
 def compiled(plan: Plan) -> list[Row]:
-    """`train.compile` trains the same."""
+    """Check that `train.compile` trains the same."""
     if plan.short:
         return [Row("train.compile", "left out in short: to compile takes minutes on a CPU", None)]
     if not _can_compile(plan):
@@ -226,7 +226,7 @@ def compiled(plan: Plan) -> list[Row]:
 
 
 def _can_compile(plan: Plan) -> bool:
-    """Whether torch has what it generates code with: a C compiler, and Triton for a card."""
+    """Return whether torch can generate code: with a C compiler and, for a GPU, Triton."""
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         return False
     if plan.device != "cuda":

@@ -1,4 +1,4 @@
-"""What the rows of the GPU benchmark have in common: the plan, a row, sweeps as processes."""
+"""Parts that the checks of the GPU benchmark share: the plan, a row, sweeps as processes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_COMMAND = 150.0
-"""Seconds after which a command has hung."""
+"""Seconds after which a command counts as hung."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table."""
+    """One row of the table of results."""
 
     what: str
     found: str
     ok: bool | None
-    """Whether it is right; None for what is measured only, or could not be."""
+    """Whether the check passed; None for a measurement, or a check that could not run."""
     value: float | None = None
 
     def __str__(self) -> str:
@@ -34,22 +34,22 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where, on what, and how much."""
+    """Folder, device, data and size of the benchmark."""
 
     folder: Path
-    """For everything that is written."""
+    """Folder for all files that are written."""
     data: Path | None
     device: str
     short: bool
 
     @cached_property
     def dataset(self) -> str:
-        """`mnist` where it is at hand, else scikit-learn's digits."""
+        """`mnist` if its files are there, else scikit-learn's `digits`."""
         return "mnist" if self.data is not None and not self.short else "digits"
 
     @property
     def arguments(self) -> list[str]:
-        """What all sweeps are run with."""
+        """Arguments of all sweeps."""
         found = [f"train.device={self.device}", "confirm=null"]
         if self.dataset == "mnist":
             found += [f"data.root={self.data}", "data.fallback=null"]
@@ -66,7 +66,7 @@ class Plan:
         return os.pathsep.join([str(self.folder), above, os.environ.get("PYTHONPATH", "")])
 
     def lrsearch(self, *arguments: str) -> str:
-        """Runs a command in the folder; what it prints. Raises RuntimeError where it fails."""
+        """Run a command in the folder; return its output. Raises RuntimeError where it fails."""
         done = subprocess.run(
             [sys.executable, "-m", "lrsearch", *arguments],
             cwd=self.folder,
@@ -81,7 +81,7 @@ class Plan:
         return done.stdout
 
     def worker(self) -> subprocess.Popen[bytes]:
-        """A worker in the background."""
+        """Start a worker in the background."""
         with (self.folder / "worker.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "lrsearch", "worker", "--until-empty"],
@@ -92,12 +92,12 @@ class Plan:
             )
 
     def query(self, sql: str, *values: Any) -> list[Any]:
-        """Rows of the sweeps' database."""
+        """Return rows of the sweeps' database."""
         with closing(sqlite3.connect(self.folder / "lrsearch.db", timeout=60)) as connection:
             return connection.execute(sql, values).fetchall()
 
     def units(self, study: str) -> list[dict[str, Any]]:
-        """The finished trials of a study, in their order."""
+        """Return the finished trials of a study by number."""
         rows = self.query(
             "SELECT u.number, u.outcome, u.value, u.recipe, u.device, u.attempts, u.trial_id"
             " FROM lrsearch_units u JOIN lrsearch_studies s ON s.study_id = u.study_id"
@@ -109,7 +109,7 @@ class Plan:
         return [{**one, "recipe": json.loads(one["recipe"] or "null")} for one in found]
 
     def seconds(self, study: str) -> float:
-        """From the start of a study's first trial to the end of its last one."""
+        """Return the seconds from the start of a study's first trial to the end of its last one."""
         [(seconds,)] = self.query(
             "SELECT (julianday(max(t.datetime_complete)) - julianday(min(t.datetime_start)))"
             " * 86400 FROM trials t JOIN lrsearch_studies s ON s.study_id = t.study_id"

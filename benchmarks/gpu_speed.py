@@ -1,4 +1,4 @@
-"""How fast lrsearch is on a GPU, as ratios of things done in turns within one run."""
+"""Speed of lrsearch on a GPU, as ratios of alternating measurements within one run."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ IMAGES = '''
 import torch
 
 def random_images(n):
-    """Noise of CIFAR's shape: for speed, not for learning."""
+    """Noise in the shape of CIFAR: for speed, not for learning."""
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(n, 3, 32, 32, generator=draw), torch.randint(10, (n,), generator=draw)
     return (x, y), (x[: n // 8], y[: n // 8])
 '''
 STEPS = {"mlp": (3000, 40), "cnn": (1500, 20), "resnet18": (200, 1)}
-"""Steps of one training of each model, and in short."""
+"""Steps of one training of each model, normally and with --short."""
 
 
 def bare_loop(plan: Plan) -> list[Row]:
-    """lrsearch's loop over one written by hand on the same data, model and optimizer."""
+    """Compare lrsearch's loop with one by hand, on the same data, model and optimizer."""
     (plan.folder / "gpu_images.py").write_text(IMAGES)
     rows = []
     for model, steps in STEPS.items():
@@ -57,7 +57,7 @@ def bare_loop(plan: Plan) -> list[Row]:
 
 
 def _timed(plan: Plan, train: Callable[[Task], None], objective: TrainingObjective) -> float:
-    """Seconds of one training; the model is built before."""
+    """Return the seconds of one training, without building the model."""
     recipe = dataclasses.replace(RECIPE, batch_size=16) if plan.short else RECIPE
     task = objective.task(recipe, 0, lambda: False)
     _wait(plan)
@@ -78,7 +78,7 @@ def _drain(task: Task) -> None:
 
 
 def _bare(task: Task) -> None:
-    """The loop that a careful engineer writes: nothing waits for the device before the end."""
+    """Train by a careful hand-written loop that waits for the device only at its end."""
     train, validation = task.parts.train, task.parts.validation
     assert isinstance(train, TensorPart)
     assert isinstance(validation, TensorPart)
@@ -109,14 +109,14 @@ def _bare(task: Task) -> None:
 
 
 def synchronisations(plan: Plan) -> list[Row]:
-    """How often an epoch of steps waits for the device, evaluation included."""
+    """Count how often an epoch, evaluation included, waits for the device."""
     if plan.device != "cuda":
         return [Row("synchronisations an epoch", "not measured: there is no card", None)]
     objective = objective_of(plan, "train.epochs=2")
     assert isinstance(objective, TrainingObjective)
     task = objective.task(RECIPE, 0, lambda: False)
     evaluations = Training(task).evaluations()
-    next(evaluations)  # what is done once is not counted
+    next(evaluations)  # work that is done only once is not counted
     torch.cuda.set_sync_debug_mode("warn")
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -130,7 +130,7 @@ def synchronisations(plan: Plan) -> list[Row]:
 
 
 def data_on_device(plan: Plan) -> list[Row]:
-    """Batches gathered on the device, against batches that are copied to it one by one."""
+    """Compare batches gathered on the device with batches that are copied to it one at a time."""
     batches = 50 if plan.short else 1000
     draw = torch.Generator().manual_seed(0)
     host = torch.randn(8192, 3, 32, 32, generator=draw)
@@ -157,7 +157,7 @@ def _gathered(plan: Plan, x: torch.Tensor, batches: int) -> float:
 
 
 def workers(plan: Plan) -> list[Row]:
-    """Trials in a time, by one, two and four workers on one device."""
+    """Measure trials per time by one, two and four workers on one device."""
     trials = 4 if plan.short else 8
     seconds: dict[int, float] = {}
     rows = []

@@ -39,11 +39,11 @@ class Collected(list[Evaluation]):
         return len(self) + 1
 
     def progress(self) -> None:
-        """Nobody watches here."""
+        """Do nothing: no stall watch runs."""
 
 
 def objective_of(plan: Plan, *overrides: str) -> Objective:
-    """The objective of a sweep with these settings on the plan's device and data."""
+    """Build the objective of a sweep with these settings on the plan's device and data."""
     sweep = "digits" if plan.dataset == "digits" else "mnist"
     settings = load_settings([f"+sweep={sweep}", *plan.arguments, *overrides])
     return build_objective(settings, prepare(settings.data).to_json())
@@ -55,7 +55,7 @@ def trained(
     checkpoints: Checkpoints | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Collected, Mapping[str, torch.Tensor]]:
-    """The evaluations and the final weights. Raises what the training raises."""
+    """Train; return evaluations and final weights. Raises what the training raises."""
     found = Collected()
     weights = objective.run(recipe, 0, found, should_stop, checkpoints or NoCheckpoints())
     assert weights is not None, "lrsearch's own training returns its weights"

@@ -12,7 +12,7 @@ from torchvision import datasets, transforms
 def get_mnist(
     root: str, batch_size: int, num_workers: int = 0
 ) -> tuple[DataLoader[object], DataLoader[object]]:
-    """Loaders of the training and the validation part."""
+    """Return loaders of the training and the validation part."""
     transform = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((PIXEL_MEAN,), (PIXEL_STD,))]
     )
@@ -26,7 +26,7 @@ def get_mnist(
 
 
 def validate(model: torch.nn.Module, loader: DataLoader[object]) -> float:
-    """The mean loss."""
+    """Return the mean loss."""
     total, count = 0.0, 0
     model.eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The machine that the numbers are of."""
+"""Description of the machine that a benchmark ran on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def describe_machine() -> dict[str, str | int | float]:
-    """Processor, cores, how busy it was, and the versions that matter."""
+    """Return processor, cores, load, and the versions of packages."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     versions = {
         name: importlib.metadata.version(name) for name in ("torch", "optuna", *_installed("ray"))
@@ -39,7 +39,7 @@ def _cores() -> int:
 
 
 def _processor() -> str:
-    """Linux tells the model only here."""
+    """Return the model of the processor; on Linux from /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

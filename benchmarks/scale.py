@@ -1,6 +1,6 @@
-"""What commands, the dashboard and a worker cost beside a study of thousands of trials.
+"""Cost of commands, the dashboard and a worker for a study of thousands of trials.
 
-Makes a study of `--trials` trials with up to `--evaluations` evaluations each on SQLite: complete,
+Creates a study on SQLite of `--trials` trials with up to `--evaluations` evaluations: complete,
 pruned, diverged, failed and crashed ones, of several optimizers and schedulers. Then runs each
 command as a process of its own, and holds its seconds and its peak memory, as the operating system
 counts them, against the goals. `--output` writes the raw numbers.
@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-# Nothing large is imported here: what a process inherits at its start counts as its own memory.
+# Import nothing large: memory that a process inherits at its start counts as its own.
 from machine import describe_machine
 
 NAME = "large"
@@ -34,7 +34,7 @@ _STUDY = Path(__file__).with_name("scale_study.py")
 
 @dataclass(frozen=True)
 class Goal:
-    """For 5,000 trials of 50 evaluations; None where there is none."""
+    """Goal for 5,000 trials of 50 evaluations; None where there is none."""
 
     seconds: float
     megabytes: float | None
@@ -49,14 +49,14 @@ GOALS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process cost."""
+    """Cost of one process."""
 
     seconds: float
-    """Wall clock."""
+    """Wall-clock seconds."""
     cpu: float
-    """Seconds of processor, its own and the system's."""
+    """Processor seconds, user and system."""
     megabytes: float
-    """The largest resident memory."""
+    """Peak resident memory."""
     note: str = ""
 
 
@@ -92,7 +92,7 @@ def main() -> None:
 def write(
     file: Path, machine: dict[str, Any], evaluations: int, rows: list[dict[str, Any]]
 ) -> None:
-    """What has been measured so far, beside the machine and the goals."""
+    """Write the measurements so far, with the machine and the goals."""
     goals = {what: _plain(goal) for what, goal in GOALS.items()}
     document = {"machine": machine, "evaluations": evaluations, "goals": goals, "rows": rows}
     file.write_text(json.dumps(document, indent=1) + "\n")
@@ -118,8 +118,8 @@ def _plain(goal: Goal) -> dict[str, float | None]:
 
 
 def measure(what: str, url: str, folder: Path) -> Cost:
-    """One process, from its start to its end; the dashboard to its first page."""
-    if what in ("try", "suggestion"):  # they write: each round finds the same study
+    """Measure one process from start to end, the dashboard to its first page."""
+    if what in ("try", "suggestion"):  # they write: each round gets a copy of the study
         for file in folder.glob("scale.db*"):
             shutil.copy(file, folder / file.name.replace("scale", "copy"))
         url = url.replace("scale.db", "copy.db")
@@ -144,7 +144,7 @@ def measure(what: str, url: str, folder: Path) -> Cost:
 
 
 def run(command: Sequence[str], folder: Path) -> tuple[Cost, str]:
-    """A process to its end; what it said."""
+    """Run a process to its end; return its cost and its output."""
     with (folder / "said").open("w+") as said:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
@@ -159,7 +159,7 @@ def run(command: Sequence[str], folder: Path) -> tuple[Cost, str]:
 
 
 def first_page(command: Sequence[str], url: str) -> Cost:
-    """From the dashboard's first line to the study's whole page, as a browser asks for it."""
+    """Measure from the dashboard's first line to the study's whole page, as a browser loads it."""
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         found = connection.execute("select study_id from lrsearch_studies where name = ?", [NAME])
         (study_id,) = found.fetchone()

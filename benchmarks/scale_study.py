@@ -1,6 +1,6 @@
-"""A study of thousands of trials for `scale.py`, and a worker's suggestion beside it.
+"""Create a study of thousands of trials for `scale.py`, and time a worker's suggestion for it.
 
-scale_study.py make URL TRIALS EVALUATIONS    makes the studies `large` and `small`
+scale_study.py make URL TRIALS EVALUATIONS    creates the studies `large` and `small`
 scale_study.py suggest URL                    prints what a worker's suggestions cost, as JSON
 """
 
@@ -42,7 +42,7 @@ from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import StudyHistory
 from lrsearch.study.study import load_row, open_study
-from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 
 INFO = DataInfo(
     name="mnist", fingerprint="0" * 64, input_shape=(1, 28, 28), n_classes=10, n_train=55_000,
@@ -58,9 +58,9 @@ SHARES = {
 }
 LARGE, SMALL = "large", "small"
 OPEN_UNITS = 5
-"""Not begun yet: what a worker finds."""
+"""Number of open trial slots, for a worker to claim."""
 SMALL_TRIALS = 320
-"""So many that a suggestion for the small study imports all that one for the large one needs."""
+"""Enough that a suggestion for the small study imports all that the large one needs."""
 _BATCH = 500
 _STATES = {
     Outcome.COMPLETE: TrialState.COMPLETE,
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 class Chooser:
-    """Draws parameters evenly from their ranges, and notes them as Optuna stores them."""
+    """Draws parameters uniformly from their ranges, and records them as Optuna stores them."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
@@ -113,7 +113,7 @@ class Chooser:
 
 
 def make_study(url: str, name: str, trials: int, evaluations: int) -> int:
-    """A study with so many trials that have ended; how many evaluations it has."""
+    """Create a study with `trials` ended trials; return its number of evaluations."""
     settings = load_settings(
         [
             "+sweep=mnist", f"study.name={name}", f"study.n_trials={trials + OPEN_UNITS}",
@@ -162,9 +162,9 @@ class Made:
     values: np.ndarray
     """Validation losses."""
     rates: np.ndarray
-    """At both ends of each evaluation: one more than there are evaluations of a whole trial."""
+    """Learning rates at both ends of each evaluation of a whole trial: one more than these."""
     steps: int
-    """Of an evaluation."""
+    """Steps per evaluation."""
 
     @property
     def has_diverged(self) -> bool:
@@ -179,7 +179,7 @@ class Made:
 def made_trial(
     settings: Settings, random: np.random.Generator, number: int, evaluations: int
 ) -> Made:
-    """Its curve falls to a value that has its best rate, and some noise."""
+    """Simulate a trial whose curve falls to a value that depends on its rate, with noise."""
     chooser = Chooser(random)
     recipe = settings.space.suggest(chooser)
     best = 0.05 if recipe.optimizer.name == "sgd" else 0.002
@@ -199,7 +199,7 @@ def made_trial(
 
 
 def factors(recipe: Recipe, evaluations: int) -> np.ndarray:
-    """The schedule as a factor of its peak; roughly the family's own shape."""
+    """Return the schedule as a factor of its peak, roughly in the shape of its scheduler."""
     over = np.linspace(0, 1, evaluations + 1)
     shapes = {
         "constant": np.ones_like(over),
@@ -214,7 +214,7 @@ def factors(recipe: Recipe, evaluations: int) -> np.ndarray:
 def write_trials(
     session: Session, study_id: int, units: Sequence[int], made: Sequence[Made]
 ) -> int:
-    """Into Optuna's tables and lrsearch's; how many evaluations."""
+    """Insert trials into Optuna's and lrsearch's tables; return the number of evaluations."""
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     session.execute(
         insert(models.TrialModel),
@@ -266,7 +266,7 @@ def write_trials(
 
 
 def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    """The rows of one trial, by table; as a worker writes them."""
+    """Return the rows of one trial by table, as a worker writes them."""
     yield models.TrialParamModel, [
         {
             "trial_id": trial_id, "param_name": name,
@@ -328,9 +328,9 @@ def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list
 
 
 def suggest(url: str) -> None:
-    """A worker's first suggestion, from its claim until it could train, and its second, as JSON.
+    """Print the time of a worker's first two suggestions, from claim to training, as JSON.
 
-    One for the small study comes first, so that imports are not counted.
+    One for the small study is made before, so that imports are not timed.
     """
     import torch  # noqa: F401 - as in a worker: its memory counts
 
@@ -349,7 +349,7 @@ def suggest(url: str) -> None:
 
 
 def suggestion(database: Database, studies: Studies, name: str) -> float:
-    """Claim a unit and chooses its parameters; seconds until it could train."""
+    """Claim a trial slot and choose its parameters; return the seconds until it could train."""
     row = load_row(database, name)
     settings = stored_settings(row.config)
     claims = TrialClaims(
@@ -360,7 +360,9 @@ def suggestion(database: Database, studies: Studies, name: str) -> float:
     assert claim is not None, "a unit is open"
     with database.session() as session:
         history = StudyHistory(session, row.study_id, settings.metric.mode)
-        order = Order(settings.space, history, claim.params, settings.study.seed, claim.seed)
+        order = SamplerInputs(
+            settings.space, history, claim.params, settings.study.seed, claim.seed
+        )
         sampler = build_sampler(settings.sampler, order)
         suggestions = studies.suggestions(name, claim.trial_id, sampler, claim.params)
         recipe = settings.space.suggest(suggestions)

@@ -1,4 +1,4 @@
-"""What every contestant trains: the recipes, the model, the data, and how results are handed in."""
+"""The task of all contestants: recipes, model, data, and the format of results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 N_TRAIN, N_VALIDATION = 50_000, 10_000
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
-"""Of MNIST's training images, as everybody's examples have them."""
+"""Mean and standard deviation of MNIST's training images, as in common examples."""
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 STEP_GAMMA = 0.1
 RESULT = "result.json"
@@ -34,7 +34,7 @@ class Recipe:
 
 
 # Each optimizer meets each scheduler. The long trainings (small batches) come first, so that
-# neither of the two processes is left alone with a long one at the end.
+# neither of the two processes has a long one left at the end.
 RECIPES = [
     Recipe(64, "sgd", 0.02, "constant"),
     Recipe(64, "adamw", 0.001, "cosine"),
@@ -62,53 +62,53 @@ class Task:
     seed: int
 
     def write(self, path: Path) -> None:
-        """As JSON, for a program in another process."""
+        """Write the task as JSON, for a program in another process."""
         path.write_text(json.dumps(asdict(self)))
 
     @classmethod
     def from_command_line(cls) -> Task:
-        """The task that a contestant's program was started with."""
+        """Read the task that a contestant's program was started with."""
         return cls(**json.loads(Path(sys.argv[1]).read_text()))
 
     def steps(self, recipe: Recipe) -> int:
-        """Optimizer steps of one training; incomplete batches are left out by all."""
+        """Return the optimizer steps of one training, without incomplete batches."""
         return self.epochs * (N_TRAIN // recipe.batch_size)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a contestant tells of one training; times are seconds since 1970."""
+    """Result of one training of a contestant; times are seconds since 1970."""
 
     recipe: int
-    """Its place in RECIPES."""
+    """Index in RECIPES."""
     start: float
     end: float
     steps: int
     validation_loss: float
-    """After the last epoch."""
+    """Validation loss after the last epoch."""
 
 
 def hand_in(trials: Iterable[Trial]) -> None:
-    """Writes the results into the working directory."""
+    """Write the results into the working directory."""
     Path(RESULT).write_text(json.dumps([asdict(trial) for trial in trials]))
 
 
 def collect(folder: Path) -> list[Trial]:
-    """Reads what `hand_in` wrote."""
+    """Read what `hand_in` wrote."""
     return [Trial(**trial) for trial in json.loads((folder / RESULT).read_text())]
 
 
 def own_session() -> None:
-    """Puts a process where lrsearch puts its workers: in a session of its own.
+    """Move this process to a session of its own, as lrsearch does with its workers.
 
-    Linux shares a busy machine out by session (autogroup), not by process: without this, whoever
-    has more sessions gets more of the processor, whatever it does with it.
+    Linux divides the processor among sessions (autogroup), not processes: otherwise contestants
+    with more sessions would get more of a busy processor.
     """
     os.setsid()
 
 
 def build_model(hidden: list[int]) -> torch.nn.Module:
-    """lrsearch's MLP, written out."""
+    """Build lrsearch's MLP by hand."""
     from torch import nn
 
     widths = [28 * 28, *hidden]
@@ -119,7 +119,7 @@ def build_model(hidden: list[int]) -> torch.nn.Module:
 
 
 def build_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """torch's optimizer of a recipe."""
+    """Build torch's optimizer of a recipe."""
     import torch
 
     if recipe.optimizer == "sgd":
@@ -130,7 +130,7 @@ def build_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optim
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
-    """torch's scheduler of a recipe, to be stepped after each batch."""
+    """Build torch's scheduler of a recipe, to be stepped after each batch."""
     from torch.optim import lr_scheduler
 
     match recipe.scheduler:
@@ -149,7 +149,7 @@ def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
 
 
 def split_indices() -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of the 60,000 images are for training and which for validation, as lrsearch splits."""
+    """Return the indices of training and validation images among 60,000, as lrsearch splits."""
     import torch
 
     order = torch.randperm(N_TRAIN + N_VALIDATION, generator=torch.Generator().manual_seed(0))

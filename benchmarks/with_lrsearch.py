@@ -1,4 +1,4 @@
-"""The same recipes through lrsearch's real command line, and what its database tells afterwards."""
+"""Train the recipes by lrsearch's command line, and read the results from its database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORKERS = 2
 
 
 def command(task: Task) -> list[str]:
-    """The command line, to be run where `write_sweep` wrote."""
+    """Return the command line, to be run in the folder of `write_sweep`."""
     return [
         sys.executable,
         "-m",
@@ -35,13 +35,13 @@ def command(task: Task) -> list[str]:
 
 
 def write_sweep(folder: Path) -> None:
-    """Puts the sweep of the fixed recipes into a working directory."""
+    """Write the sweep of the fixed recipes into a working directory."""
     (folder / "sweeps").mkdir(parents=True)
     (folder / "sweeps" / f"{SWEEP}.yaml").write_text(yaml.safe_dump(sweep(), sort_keys=False))
 
 
 def sweep() -> dict[str, Any]:
-    """A search space of which only the fixed recipes are tried."""
+    """Return a sweep whose trials are only the fixed recipes."""
     return {
         "description": "the benchmark's fixed recipes",
         "defaults": [
@@ -72,7 +72,7 @@ def sweep() -> dict[str, Any]:
 
 
 def _setting(recipe: Recipe) -> dict[str, Any]:
-    """An entry of `try_first`; in the default space AdamW's rate has a range of its own."""
+    """Return an entry of `try_first`; in the default space AdamW's rate has its own range."""
     setting = dict(vars(recipe))
     if recipe.optimizer == "adamw":
         setting["adamw.lr"] = setting.pop("lr")
@@ -91,7 +91,7 @@ WHERE unit.outcome = 'complete'
 
 
 def collect(folder: Path) -> list[Trial]:
-    """The finished trials; Optuna's columns have the times to the microsecond."""
+    """Return the finished trials, with Optuna's times, which have microseconds."""
     with closing(sqlite3.connect(folder / DATABASE)) as connection:
         rows = connection.execute(_QUERY).fetchall()
     trials = []
@@ -103,7 +103,7 @@ def collect(folder: Path) -> list[Trial]:
 
 
 def _check(number: int, trained: dict[str, Any]) -> None:
-    """Raises ValueError unless the unit trained the recipe of its number."""
+    """Raise ValueError unless the trial slot trained the recipe of its number."""
     found = (
         trained["batch_size"],
         trained["optimizer"]["name"],

@@ -1,7 +1,7 @@
-"""The same recipes in the style of Optuna's own PyTorch example (pytorch_simple.py).
+"""Train the recipes in the style of Optuna's own PyTorch example (pytorch_simple.py).
 
-As there: the loaders are made in the objective, without worker processes; each epoch reports and
-asks whether to prune. As in its chapter on parallelisation: two processes share one storage.
+As in the example, the objective creates the loaders, without worker processes; each epoch reports,
+and asks whether to prune. As in the guide to parallelisation, two processes share one storage.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STORAGE, STUDY = "sqlite:///optuna.db", "overhead"
 
 
 def objective(trial: optuna.Trial, task: Task) -> float:
-    """Trains one setting; its last validation loss."""
+    """Train one setting; return its last validation loss."""
     recipe = Recipe(
         batch_size=trial.suggest_categorical("batch_size", [64, 128, 256]),
         optimizer=trial.suggest_categorical("optimizer", ["sgd", "adamw"]),
@@ -63,14 +63,14 @@ def objective(trial: optuna.Trial, task: Task) -> float:
 
 
 def optimize(task: Task) -> None:
-    """One process: its share of the trials."""
-    torch.set_num_threads(1)  # two processes with a thread a core each would be in the way
+    """Run this process's share of the trials."""
+    torch.set_num_threads(1)  # two processes with a thread for each core would compete
     study = optuna.load_study(study_name=STUDY, storage=STORAGE, pruner=optuna.pruners.NopPruner())
     study.optimize(partial(objective, task=task), n_trials=len(RECIPES) // PROCESSES)
 
 
 def as_trial(trial: optuna.trial.FrozenTrial) -> Trial:
-    """A finished trial by Optuna's own timestamps."""
+    """Convert a finished trial, with Optuna's own timestamps."""
     assert trial.datetime_start is not None
     assert trial.datetime_complete is not None
     return Trial(

@@ -1,6 +1,6 @@
-"""The same recipes in the style of the PyTorch tutorial "Hyperparameter tuning with Ray Tune".
+"""Train the recipes in the style of the PyTorch tutorial "Hyperparameter tuning with Ray Tune".
 
-As there: the loaders are made in the training function, each step reads its loss, each epoch
+As in the tutorial, the training function creates the loaders, each step reads its loss, each epoch
 writes a checkpoint and reports. The tutorial gives a trial several CPUs for worker processes of
 the loaders; a trial has one CPU here, so they have none, as in Ray's own MNIST example.
 """
@@ -32,7 +32,7 @@ CONCURRENT = 2
 
 
 def train(config: dict[str, Any], task: Task) -> None:
-    """Trains one setting, reporting each epoch."""
+    """Train one setting; report after each epoch."""
     start = time.time()
     recipe = RECIPES[config["recipe"]]
     torch.manual_seed(1000 * task.seed + config["recipe"])

@@ -40,12 +40,12 @@ SPACE = Space(
 
 
 def other_tasks(folder: Path) -> list[str]:
-    """Those that nothing was chosen by."""
+    """Return the tasks that were not used to choose anything."""
     return sorted({*_codes(folder)} - {*TASKS, _NOT_A_TASK})
 
 
 class Task:
-    """One of the tables of data."""
+    """One of the data sets."""
 
     space = SPACE
     evaluations = EPOCHS
@@ -59,7 +59,7 @@ class Task:
         self.best, self.median = float(last.min()), float(np.median(last))
 
     def trainings(self, count: int, seed: int) -> list[Recorded]:
-        """Of random settings."""
+        """Return the trainings of `count` random settings."""
         settings = _decoded(np.random.default_rng(seed).random((count, 5)))
         losses = self._losses(settings, range(1, EPOCHS + 1))
         return [
@@ -68,7 +68,7 @@ class Task:
         ]
 
     def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
-        """As the surrogate has it."""
+        """Return the curve that the surrogate predicts."""
         setting = [
             recipe.batch_size,
             recipe.lr,
@@ -80,7 +80,7 @@ class Task:
         return Curve(values.tolist(), [recipe.lr * rate for rate in _RATES])
 
     def _losses(self, settings: np.ndarray, epochs: Any) -> np.ndarray:
-        """Validation cross-entropy: settings × epochs."""
+        """Return validation cross-entropies; shape: settings × epochs."""
         rows = np.repeat(settings, len(epochs), axis=0)
         epoch = np.tile(np.array(epochs) + _FIRST_EPOCH - 1, len(settings))
         full = np.full(len(rows), 1.0)
@@ -96,7 +96,7 @@ class Task:
 
 
 def _decoded(unit: np.ndarray) -> np.ndarray:
-    """Settings from the unit cube: batch size, rate, momentum, weight decay, dropout."""
+    """Convert points of the unit cube to batch size, rate, momentum, weight decay, dropout."""
     lr, batch, momentum, decay, dropout = unit.T
     return np.stack(
         [
@@ -111,7 +111,7 @@ def _decoded(unit: np.ndarray) -> np.ndarray:
 
 
 def _codes(folder: Path) -> dict[str, int]:
-    """What the surrogate calls the tasks."""
+    """Return the number of each task in the surrogate."""
     codes: dict[str, int] = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
     return codes
 

@@ -1,13 +1,13 @@
-"""Makes `table.json.gz`: curves of 600 recipes of every scheduler family and two optimizers.
+"""Create `table.json.gz`: curves of 600 recipes of every scheduler family and two optimizers.
 
-A small MLP on 6,000 images of MNIST, 20 evaluations a training, by lrsearch's own training. It goes
-on where it was broken off; two processes may share the work:
+A small MLP on 6,000 images of MNIST, 20 evaluations a training, by lrsearch's own training. It
+resumes after an interruption; two processes may share the work:
 
     python benchmarks/search/make_table.py --part 0/2 & python benchmarks/search/make_table.py \\
         --part 1/2 & wait; python benchmarks/search/make_table.py --collect
 
-Then the best recipes are trained with further seeds, by the same commands with --further: what
-seeds do to the result is the noise that a search cannot see through.
+Then the best recipes are trained with further seeds, by the same commands with --further: the
+variation over seeds is noise that no search can resolve.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def recipes(space: Space) -> list[tuple[dict[str, Any], Recipe]]:
-    """Random settings of the space, as many of each pair of branches, and their recipes."""
+    """Return random settings, equally many of each branch, and their recipes."""
     branches = list(space.grid(["optimizer", "scheduler"]))
     found = []
     for k in range(RECIPES):
@@ -95,7 +95,7 @@ def recipes(space: Space) -> list[tuple[dict[str, Any], Recipe]]:
 
 
 def jobs(further: bool) -> list[tuple[int, int]]:
-    """Recipe and seed of each training: of all recipes once, or of the table's best again."""
+    """Return recipe and seed of each training: all recipes once, or the table's best again."""
     if not further:
         return [(k, 0) for k in range(RECIPES)]
     complete = [row for row in read()["curves"] if row["outcome"] == "complete"]
@@ -105,7 +105,7 @@ def jobs(further: bool) -> list[tuple[int, int]]:
 
 
 def trained(objective: TrainingObjective, recipe: Recipe, k: int, seed: int) -> dict[str, Any]:
-    """The curve of one training, and the rate at each evaluation."""
+    """Train one recipe; return its curve, and the rate at each evaluation."""
     task = smaller(objective.task(recipe, derived_seed("table", "train", k, seed), lambda: False))
     values: list[float] = []
     rates: list[float] = []
@@ -123,7 +123,7 @@ def trained(objective: TrainingObjective, recipe: Recipe, k: int, seed: int) -> 
 
 
 def smaller(task: Task) -> Task:
-    """The same training on the first images only."""
+    """Return the training on the first images only."""
     for part in (task.parts.train, task.parts.validation):
         assert isinstance(part, TensorPart)
     few = {
@@ -143,7 +143,7 @@ def rounded(value: float) -> float:
 
 
 def collect(folder: Path, further: bool) -> int:
-    """Writes the table from the folder's trainings; further ones are added to those it has."""
+    """Write the table from the folder's trainings; add `further` ones to the existing table."""
     rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
     done = {(row["recipe"], row["seed"]): row for row in rows}
     wanted = jobs(further)

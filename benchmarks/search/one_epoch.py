@@ -1,4 +1,4 @@
-"""The baseline that embarrasses many methods: one epoch of each of many, the top to the end."""
+"""Baseline: train many settings for one epoch, and the best of them to the end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from problems import Problem, regret, sampled
 from lrsearch.seeds import derived_seed
 
 _EXPLORED = 0.5
-"""The share of the budget that goes into first epochs."""
+"""Share of the budget that is spent on first epochs."""
 
 
 def one_epoch(problem: Problem, seed: int, epochs: int) -> float | None:
-    """Its regret after so many epochs; the top trainings go on from their first epoch."""
+    """Return the regret after `epochs`; the best trainings continue from their first epoch."""
     rng = random.Random(derived_seed("one epoch", seed))
     tried = [problem.curve(*sampled(problem.space, rng)) for _ in range(int(_EXPLORED * epochs))]
     tried = [curve for curve in tried if curve.values]

@@ -24,14 +24,14 @@ TABLE = Path(__file__).resolve().parent / "table.json.gz"
 
 @functools.cache
 def read() -> dict[str, Any]:
-    """The table as it was made."""
+    """Read the table."""
     with gzip.open(TABLE, "rt") as file:
         found: dict[str, Any] = json.load(file)
     return found
 
 
 def recorded(seed: int = 0) -> list[Recorded]:
-    """The trainings of one seed, in the order of the recipes."""
+    """Return the trainings of one seed, in the order of the recipes."""
     return [_recorded(row) for row in read()["curves"] if row["seed"] == seed and row["values"]]
 
 
@@ -42,34 +42,34 @@ def _recorded(row: dict[str, Any]) -> Recorded:
 
 @functools.cache
 def evaluations() -> int:
-    """Of a whole training."""
+    """Return the number of evaluations of a whole training."""
     return max(len(row["values"]) for row in read()["curves"])
 
 
 def _curve(row: dict[str, Any]) -> Curve:
-    """One that diverged has lost its later rates: as if they had stayed."""
+    """Return the curve of a row. After a divergence, the last rate stands for the missing ones."""
     rates = row["rates"] or [1.0]
     return Curve(row["values"], rates + rates[-1:] * (evaluations() - len(rates)))
 
 
 def seed_noise() -> float:
-    """The standard deviation of a last loss over seeds, typical of the best recipes.
+    """Return the median standard deviation, over seeds, of the last loss of the best recipes.
 
-    The median, since one of them in forty breaks with some seeds. Seed 0 made them the best and was
-    lucky, so only further seeds count.
+    The median, since one recipe in forty diverges with some seeds. Seed 0, by which they were the
+    best, is left out, since it was lucky.
     """
     finals: dict[int, list[float]] = {}
     for row in read()["curves"]:
         if row["seed"] > 0 and row["outcome"] == "complete":
             finals.setdefault(row["recipe"], []).append(row["values"][-1])
-    # Few values: the median of what they scatter is less than the variance, by the chi-square law.
+    # Correct for few values: the median of the chi-square distribution is below its mean.
     freedoms = [len(values) - 1 for values in finals.values()]
     scatter = [np.var(values, ddof=1) for values in finals.values()]
     return math.sqrt(np.median(scatter * np.array(freedoms) / chi2.median(freedoms)))
 
 
 class OwnTable:
-    """A search in it: a recipe has the curve of the nearest one that was trained."""
+    """A search in the table: a recipe gets the curve of the nearest trained one."""
 
     name = "own table"
 
@@ -86,7 +86,7 @@ class OwnTable:
         self.best, self.median = float(min(finals)), float(np.median(finals))
 
     def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
-        """That of the nearest recipe on the same branch."""
+        """Return the curve of the nearest recipe on the same branch."""
         points, _ = self._joint.points([parameters])
         encoded = self._joint.encode(points)[0]
         same = np.flatnonzero(self._branches == points.branch[0])

@@ -1,4 +1,4 @@
-"""What is searched in the simulator: a space of lrsearch's, and a curve for each of its recipes."""
+"""Problems for the simulator: a space of lrsearch, and a curve for each of its recipes."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ class Curve:
     """A training that has been recorded, or is predicted."""
 
     values: Sequence[float]
-    """Validation losses, one an evaluation; fewer than all where it diverged."""
+    """Validation losses, one for each evaluation; fewer where it diverged."""
     rates: Sequence[float]
     """The learning rate at the end of each evaluation of the whole training."""
 
     @property
     def diverged(self) -> bool:
-        """Whether it broke off."""
+        """Whether the training diverged."""
         return len(self.values) < len(self.rates)
 
 
 class Problem(Protocol):
-    """A space with curves. Losses are to be small; the last one of a curve counts."""
+    """A space with curves of losses to minimize; the last one of a curve counts."""
 
     name: str
     space: Space
     evaluations: int
     best: float
-    """The best last loss of many random settings: regret 0."""
+    """Best last loss of many random settings; it has regret 0."""
     median: float
-    """Their median: regret 1."""
+    """Median of their last losses; it has regret 1."""
 
     def curve(self, recipe: Recipe, parameters: Mapping[str, Any]) -> Curve:
-        """The whole training of a recipe, and of the parameters that make it."""
+        """Return the whole training of a recipe, which `parameters` give."""
 
 
 def regret(problem: Problem, value: float) -> float:
-    """How far a last loss is from the best one: 1 is as far as the median."""
+    """Return the distance of a last loss from the best, in units of the median's."""
     return (value - problem.best) / (problem.median - problem.best)
 
 
 def sampled(space: Space, rng: random.Random) -> tuple[Recipe, dict[str, Any]]:
-    """A random recipe, and the parameters that make it."""
+    """Return a random recipe, and its parameters."""
     parameters: dict[str, Any] = {}
 
     def choose(name: str, domain: Domain) -> Any:

@@ -1,12 +1,12 @@
-"""What the pruner loses and saves on recorded trainings, beside the median rule.
+"""Losses and savings of pruners on recorded trainings, compared with the median rule.
 
     python benchmarks/search/pruning.py --curves FOLDER
 
 Questions, with one setting: of the best runs of schedules124m, TaskSet and LCBench, how many are
 ended at a quarter, half and three quarters of their time; how often one within seed noise of the
-best of 64 recipes of our own table survives. Each is asked twice: all others having run to their
-end, which is more than a study ever knows; and the trials running one after the other, as they do.
-The tasks of LCBench that no search of `run.py` knows are kept aside: nothing was chosen by them.
+best of 64 recipes of our own table survives. Each is measured twice: with all other trainings
+complete, more than a study ever knows; and with the trials one after the other, as in a study. The
+tasks of LCBench that `run.py` does not search are held out: nothing was chosen by them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "pruning.json"
 CHECKPOINTS = (0.25, 0.5, 0.75)
 ORDERS, RESAMPLINGS, RECIPES, ASIDE = 1, 200, 64, 200
 Ending = Callable[[list[Recorded], str], tuple[list[bool], float]]
-"""Which trainings a pruner ends, and the share of all epochs that is spent."""
+"""Returns which trainings a pruner ends, and the share of all epochs that is spent."""
 PRUNERS: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule_aware": ("schedule_aware", {}),
     "median, first fifth free": ("median", {}),
@@ -71,13 +71,13 @@ def main() -> int:
 
 
 def arguments_for(name: str, evaluations: int) -> tuple[str, dict[str, Any]]:
-    """The pruner; the median's warm-up is a fifth of a training: 10 epochs of 50."""
+    """Return a pruner's arguments; the median's warm-up is a fifth of a training."""
     pruner, arguments = PRUNERS[name]
     return pruner, arguments | ({"n_warmup_steps": evaluations // 5} if pruner == "median" else {})
 
 
 def kept_aside(folder: Path) -> dict[str, list[Recorded]]:
-    """Random settings of each of the other tasks."""
+    """Return random settings of each held-out task."""
     return {
         name: lcbench.Task(folder, name).trainings(ASIDE, 0) for name in lcbench.other_tasks(folder)
     }
@@ -86,7 +86,10 @@ def kept_aside(folder: Path) -> dict[str, list[Recorded]]:
 def at_checkpoints(
     pool: Any, studies: dict[str, list[Recorded]], shares: Sequence[float]
 ) -> dict[str, dict[str, list[int]]]:
-    """By pruner: how many decisions end a run, and of how many: of all, of the best of shares."""
+    """Return, by pruner, the decisions that end a run and all decisions.
+
+    Of all runs, and of the best shares of runs.
+    """
     found = {}
     for name in PRUNERS:
         jobs = [
@@ -103,7 +106,7 @@ def at_checkpoints(
 def at_checkpoint(
     job: tuple[list[Recorded], str, float, Sequence[float]],
 ) -> list[tuple[int, int]]:
-    """Of one study at one moment: ended, and decisions, of all and of the best of each share."""
+    """Count ended runs and decisions of one study at one moment, of all and of the best shares."""
     runs, name, progress, shares = job
     pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
     ended = ended_among(runs, progress, pruner, arguments)
@@ -116,7 +119,10 @@ def at_checkpoint(
 def streams(
     pool: Any, studies: dict[str, list[Recorded]], share: float, orders: int
 ) -> dict[str, dict[str, float]]:
-    """By pruner: trials one after the other in random orders; the best `share` lost, and epochs."""
+    """Return, by pruner, the lost part of the best `share`, and the epochs spent.
+
+    The trials run one after the other, in random orders.
+    """
     found = {}
     for name in PRUNERS:
         jobs = [
@@ -131,7 +137,7 @@ def streams(
 
 
 def stream(job: tuple[list[Recorded], str, float]) -> tuple[float, float]:
-    """The share of the best that is ended, and the share of all epochs that is spent."""
+    """Return the share of the best that is ended, and the share of all epochs that is spent."""
     runs, name, share = job
     ended, epochs = in_turn(runs, name)
     best = np.argsort(finals(runs))[: max(1, int(share * len(runs)))]
@@ -139,10 +145,10 @@ def stream(job: tuple[list[Recorded], str, float]) -> tuple[float, float]:
 
 
 def resampled(pool: Any, ended: Ending) -> dict[str, dict[str, float]]:
-    """By pruner: how often one within seed noise of the best of 64 survives, and epochs.
+    """Return, by pruner, how often one within seed noise of the best of 64 survives, and epochs.
 
-    Also how often one does whose distance to the best may well be chance, as the report has it: no
-    more than twice the standard deviation of the difference of two seeds.
+    Also how often one survives whose distance to the best may be chance, by the report's measure:
+    at most twice the standard deviation of the difference of two seeds.
     """
     runs, noise = own_table.recorded(), own_table.seed_noise()
     found = {}
@@ -159,7 +165,7 @@ def resampled(pool: Any, ended: Ending) -> dict[str, dict[str, float]]:
 
 
 def survival(job: tuple[Ending, list[Recorded], str]) -> tuple[float, float]:
-    """How much worse than the best is the best that survives, and the epochs spent."""
+    """Return by how much the best survivor is worse than the best, and the epochs spent."""
     ended, runs, name = job
     lost, epochs = ended(runs, name)
     ends = finals(runs)
@@ -167,14 +173,14 @@ def survival(job: tuple[Ending, list[Recorded], str]) -> tuple[float, float]:
 
 
 def in_turn(runs: list[Recorded], name: str) -> tuple[list[bool], float]:
-    """Which are ended, and the share of epochs spent: one after the other, some spared."""
+    """Return which trainings are ended one after the other, some spared, and the epochs spent."""
     pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
     replayed = replay(runs, pruner, **arguments)
     return [trial.state == "pruned" for trial in replayed.trials], replayed.epochs
 
 
 def among_whole(runs: list[Recorded], name: str) -> tuple[list[bool], float]:
-    """The same with all others having run to their end, and nothing spared."""
+    """Return the same with all other trainings complete, and none spared."""
     pruner, arguments = arguments_for(name, len(runs[0].curve.rates))
     ends = ends_among(runs, pruner, arguments)
     spent = [
@@ -184,7 +190,7 @@ def among_whole(runs: list[Recorded], name: str) -> tuple[list[bool], float]:
 
 
 def finals(runs: Sequence[Recorded]) -> np.ndarray:
-    """The last losses; infinite where a training diverged."""
+    """Return the last losses; infinite where a training diverged."""
     return np.array([np.inf if r.curve.diverged else r.curve.values[-1] for r in runs])
 
 

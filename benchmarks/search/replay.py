@@ -1,4 +1,4 @@
-"""What pruners do to recorded trainings: which of them they end, and what that saves."""
+"""Replay of recorded trainings: which of them a pruner ends, and what that saves."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from lrsearch.tuning.pruners.rules import Running
 
 @dataclass(frozen=True)
 class Recorded:
-    """A training, and what is known of it beforehand."""
+    """A recorded training, and what is known of it beforehand."""
 
     curve: Curve
     optimizer: str = "adam"
     batch_size: int = 1
-    """All of a set have the same where none is given."""
+    """Batch size; 1 where all of a set have the same."""
     warmup: float = 0.0
 
     def trial(self, number: int) -> Trial:
-        """A trial that will go through it."""
+        """Return a simulated trial with this training."""
         trajectory = trajectory_of(self.curve, self.optimizer, self.batch_size, self.warmup)
         return Trial(number, self.curve, trajectory)
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """The trials in their order, one after the other."""
+    """Trials that were replayed one after the other."""
 
     trials: Sequence[Trial]
 
     @property
     def epochs(self) -> float:
-        """Spent, as a share of what all whole trainings take."""
+        """Epochs spent, as a share of those of all whole trainings."""
         whole = sum(trial.trajectory.evaluations for trial in self.trials)
         return sum(trial.reached for trial in self.trials) / whole
 
 
 def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: Any) -> Replayed:
-    """Runs the trainings in order, as a single worker would, whatever a sampler might do."""
+    """Run the trainings in order, as a single worker would, without a sampler."""
     memory = Memory(
         build_pruner(ComponentConfig(pruner_name, arguments), len(recorded[0].curve.rates), "min")
     )
@@ -59,9 +59,9 @@ def replay(recorded: Sequence[Recorded], pruner_name: str, **arguments: Any) -> 
 def ended_among(
     recorded: Sequence[Recorded], progress: float, pruner_name: str, arguments: Mapping[str, Any]
 ) -> dict[int, bool]:
-    """Which trainings would be ended at a moment, all others having run to their end.
+    """Return which trainings a pruner would end at a moment, with all others complete.
 
-    Those that have diverged before are left out: nothing is decided about them.
+    Those that diverged earlier are left out: no decision is made about them.
     """
     moment = round(progress * len(recorded[0].curve.rates))
     found = {}
@@ -74,9 +74,9 @@ def ended_among(
 def ends_among(
     recorded: Sequence[Recorded], pruner_name: str, arguments: Mapping[str, Any]
 ) -> list[int | None]:
-    """At which evaluation each training would be ended, all others having run to their end.
+    """Return the evaluation at which each training would be ended, with all others complete.
 
-    None for those that would not; nothing is decided at the last one.
+    None for those that would not; no decision is made at the last evaluation.
     """
     return [
         next((moment for moment in _moments(trial) if _is_ended_at(trial, moment, memory)), None)
@@ -85,14 +85,14 @@ def ends_among(
 
 
 def _moments(trial: Trial) -> range:
-    """All that it has reached but the last one of a whole training."""
+    """Return the evaluations that a trial has reached, without the last of a whole training."""
     return range(1, min(len(trial.curve.values) + 1, trial.trajectory.evaluations))
 
 
 def _among_whole(
     recorded: Sequence[Recorded], pruner_name: str, arguments: Mapping[str, Any]
 ) -> Iterator[tuple[Trial, Memory]]:
-    """Each training as if it were the last to begin, and what is known beside it."""
+    """Yield each training as the last one to begin, with all others complete."""
     evaluations = len(recorded[0].curve.rates)
     memory = Memory(build_pruner(ComponentConfig(pruner_name, arguments), evaluations, "min"))
     others = [one.trial(number) for number, one in enumerate(recorded)]

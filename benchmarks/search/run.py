@@ -1,9 +1,9 @@
-"""What a search finds for the epochs it spends: samplers and pruners on recorded curves.
+"""Results of samplers and pruners on recorded curves, by the number of epochs spent.
 
     make bench-search CURVES=FOLDER     (or: python benchmarks/search/run.py --curves FOLDER)
 
-Every contestant searches every problem with the same seeds. Finished runs are kept in the output
-file as they come: a run that was broken off goes on where it was. FOLDER holds `lcbench/model.onnx`
+Every contestant searches every problem with the same seeds. Finished searches are appended to the
+output file: an interrupted benchmark resumes there. FOLDER holds `lcbench/model.onnx`
 and its two JSON files (slds-lmu/yahpo_data), see docs/search.md.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import Pool
 from pathlib import Path
 
-# Before NumPy is imported: a process has one core.
+# Set before NumPy is imported: each process uses one core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -32,7 +32,7 @@ from simulate import Contestant, simulate
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "search.jsonl"
 BUDGETS = (500, 1000, 2500)
-"""Epochs, 50 of which are a whole training; for other lengths as many whole trainings."""
+"""Budgets in epochs of whole trainings of 50; scaled for trainings of other lengths."""
 SEEDS = 10
 OURS, ONE_EPOCH = "auto + schedule_aware", "one epoch, keep the top"
 
@@ -53,7 +53,7 @@ CONTESTANTS: dict[str, Contestant | None] = {
     ONE_EPOCH: None,
 }
 FLEETS = {f"auto, no pruning: {workers} at once": workers for workers in (1, 8)}
-"""Each for a hundred whole trainings: what working at once costs."""
+"""Contestants with several workers at once, each for a hundred whole trainings."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ _CURVES: Path | None = None
 
 
 def problem_names(curves: Path | None) -> list[str]:
-    """Those whose data are there."""
+    """Return the problems whose data exist."""
     names = [f"lcbench-{task}" for task in lcbench.TASKS] if curves is not None else []
     return names + (["own table"] if own_table.TABLE.exists() else [])
 
 
 def aside_names(curves: Path) -> list[str]:
-    """Tasks to confirm by."""
+    """Return the held-out tasks, for confirmation."""
     return [f"aside-{task}" for task in lcbench.other_tasks(curves / "lcbench")]
 
 
@@ -125,7 +125,7 @@ def build(name: str) -> Problem:
 
 
 def work(jobs: Sequence[Job], output: Path, processes: int) -> dict[Job, list[float | None]]:
-    """Runs them, each written down as it ends."""
+    """Run searches; write each result when it ends."""
     found = {}
     output.parent.mkdir(exist_ok=True)
     with output.open("a") as file, Pool(processes) as pool:
@@ -139,7 +139,7 @@ def work(jobs: Sequence[Job], output: Path, processes: int) -> dict[Job, list[fl
 
 
 def run(job: Job) -> tuple[Job, list[float | None]]:
-    """The regret of the best complete trial after each budget; None before there is one."""
+    """Return the regret of the best complete trial after each budget; None before the first."""
     problem = build(job.problem)
     budgets = [budget * problem.evaluations // 50 for budget in BUDGETS]
     if job.contestant == ONE_EPOCH:
@@ -160,7 +160,7 @@ def run(job: Job) -> tuple[Job, list[float | None]]:
 
 
 def read(path: Path) -> dict[Job, list[float | None]]:
-    """What has been run before."""
+    """Read the results of earlier runs."""
     if not path.exists():
         return {}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -168,7 +168,7 @@ def read(path: Path) -> dict[Job, list[float | None]]:
 
 
 def print_table(group: str, known: dict[Job, list[float | None]]) -> None:
-    """Means over problems and seeds, and the paired difference to ours with its 95 % interval."""
+    """Print means over problems and seeds, and paired differences to ours with 95 % intervals."""
     if not known:
         return
     ours = means(known, OURS)
@@ -197,7 +197,7 @@ def print_table(group: str, known: dict[Job, list[float | None]]) -> None:
 
 
 def means(known: dict[Job, list[float | None]], contestant: str) -> dict[int, np.ndarray]:
-    """By seed: the mean over the problems, where all have been run. Nothing found counts as 1.5."""
+    """Return means over the problems, by seed, if all were run; no result counts as 1.5."""
     mine = {job: found for job, found in known.items() if job.contestant == contestant}
     problems = {job.problem for job in known}
     found = {}

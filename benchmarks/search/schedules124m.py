@@ -16,11 +16,11 @@ from problems import Curve
 from replay import Recorded
 
 _EVERY = 200
-"""Steps between two evaluations, for all runs alike."""
+"""Steps between two evaluations, the same for all runs."""
 
 
 def load(folder: Path) -> dict[str, list[Recorded]]:
-    """The runs by horizon."""
+    """Read the runs by horizon."""
     with gzip.open(folder / "schedules124m.json.gz", "rt") as file:
         runs = json.load(file)
     horizons = sorted({run["total_steps"] for run in runs})

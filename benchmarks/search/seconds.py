@@ -1,4 +1,4 @@
-"""How long a suggestion takes beside 50 and 200 trials, half of them pruned, on one core.
+"""Time of a suggestion in studies of 50 and 200 trials, half of them pruned, on one core.
 
 python benchmarks/search/seconds.py
 """
@@ -24,12 +24,12 @@ from lrsearch.tuning.forecast import Peer, Standing
 from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 
 GOALS = {50: 0.3, 200: 1.0}
-"""Seconds, by trials."""
+"""Goals in seconds, by the number of trials."""
 REPEATS = 7
 
 
 class History:
-    """All trials at half time."""
+    """A history in which all trials have done half of their training."""
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []

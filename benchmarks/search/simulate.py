@@ -47,11 +47,11 @@ class Trial:
 
     @property
     def values(self) -> Sequence[float]:
-        """Its losses so far."""
+        """Losses so far."""
         return self.curve.values[: self.reached]
 
     def advance(self, memory: Memory) -> None:
-        """One more epoch; `state` says whether that was the end."""
+        """Advance by one epoch; `state` then says whether the trial has ended."""
         if self.reached == len(self.curve.values):
             self.state = "diverged"
             return
@@ -68,14 +68,14 @@ class Trial:
 def trajectory_of(
     curve: Curve, optimizer: str, batch_size: int, warmup: float = 0.0
 ) -> LrTrajectory:
-    """What is known of a recorded training before it begins."""
+    """Return the trajectory of a recorded training, which is known before it begins."""
     trajectory = LrTrajectory(len(curve.rates), optimizer, max(curve.rates), batch_size, warmup)
     rates = [curve.rates[0], *curve.rates]
     return trajectory.with_rates(rates, range(1, len(rates)))
 
 
 class Memory(Peers):
-    """What pruners and samplers ask, answered from memory. Losses are to be small."""
+    """The trials of a simulated study, for pruners and samplers. Losses are minimized."""
 
     def __init__(self, pruner: Pruner) -> None:
         self.pruner = pruner
@@ -120,7 +120,7 @@ class Memory(Peers):
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that has ended, when so many epochs were spent in all."""
+    """A trial that has ended, with the epochs that all trials had spent by then."""
 
     spent: int
     trial: Trial
@@ -129,7 +129,7 @@ class Ended:
 def simulate(
     problem: Problem, contestant: Contestant, seed: int, epochs: int, workers: int = 1
 ) -> Iterator[Ended]:
-    """Trials as they end, until `epochs` are spent. Workers take the same time for each epoch."""
+    """Yield trials as they end, until `epochs` are spent; all epochs take the same time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(direction="minimize")
@@ -144,7 +144,7 @@ def simulate(
     def begin() -> tuple[Trial, optuna.Trial]:
         return _begin(study, problem, contestant, memory, seed)
 
-    # Each worker is due at a time; of those due together the one that began first goes first.
+    # Each worker has a next time; at equal times, the one that began first goes first.
     due = [(0, worker) for worker in range(workers)]
     running: dict[int, tuple[Trial, optuna.Trial]] = {}
     for spent in itertools.count(1):

@@ -1,6 +1,6 @@
 """TaskSet: six tasks, up to a thousand settings of Adam each, 51 points of validation loss.
 
-By way of releaunifreiburg/DyHPO (Apache-2.0). The rate falls linearly, exponentially, or both.
+Data from releaunifreiburg/DyHPO (Apache-2.0). The rate falls linearly, exponentially, or both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _STEPS = 10_000
 
 
 def load(folder: Path) -> dict[str, list[Recorded]]:
-    """The settings by task; those that never had a loss are left out."""
+    """Read the settings by task, without those that never had a loss."""
     return {path.stem: _recorded(path) for path in sorted(folder.glob("taskset_*.npz"))}
 
 
