@@ -13,15 +13,15 @@ from lrsearch.space.domains import Suggester
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import UNIT, Studies
-from lrsearch.tuning.samplers import Order, build_sampler
+from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 
 FINISHED = 12
 
 
-def order(shared: int, seed: int) -> Order:
-    """What Optuna's samplers get: they look at neither the space nor the history."""
+def inputs(shared: int, seed: int) -> SamplerInputs:
+    """Inputs for samplers of Optuna, which use neither the space nor the history."""
     nothing: Any = None
-    return Order(nothing, nothing, {}, shared, seed)
+    return SamplerInputs(nothing, nothing, {}, shared, seed)
 
 
 def suggest(trial: Suggester) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def test_suggestions_are_those_of_optunas_own_trial(
 ) -> None:
     arguments = {} if sampler in ("random", "qmc") else {"n_startup_trials": 3}
     theirs, ours = filled(url, "theirs"), filled(url, "ours")
-    theirs.sampler = build_sampler(ComponentConfig(sampler, arguments), order(5, 7))
+    theirs.sampler = build_sampler(ComponentConfig(sampler, arguments), inputs(5, 7))
     expected = suggest(theirs.ask())
 
     with database.session.begin() as session:
         trial_id, number = optuna_bridge.create(session, ours._study_id, unit=3)
     assert number == FINISHED
-    built = build_sampler(ComponentConfig(sampler, arguments), order(5, 7))
+    built = build_sampler(ComponentConfig(sampler, arguments), inputs(5, 7))
     suggestions = studies.suggestions("ours", trial_id, built, {})
     assert suggest(suggestions) == expected
     assert suggest(suggestions) == expected  # asked again, they stay
@@ -79,14 +79,14 @@ def test_given_parameters_and_those_of_an_earlier_attempt_are_kept(
     with database.session.begin() as session:
         trial_id, _ = optuna_bridge.create(session, study_id, unit=0)
     first = studies.suggestions(
-        "one", trial_id, build_sampler(ComponentConfig("random"), order(0, 1)), {"lr": 0.25}
+        "one", trial_id, build_sampler(ComponentConfig("random"), inputs(0, 1)), {"lr": 0.25}
     )
     chosen = suggest(first)
     assert chosen["lr"] == 0.25
     with database.session.begin() as session:
         optuna_bridge.set_parameters(session, trial_id, first.chosen)
     again = studies.suggestions(
-        "one", trial_id, build_sampler(ComponentConfig("random"), order(0, 99)), {}
+        "one", trial_id, build_sampler(ComponentConfig("random"), inputs(0, 99)), {}
     )
     assert suggest(again) == chosen
 
