@@ -1,4 +1,4 @@
-"""What one worker may do to the auxiliary runs of a study, those outside its budget of trials."""
+"""Claims of a worker on the auxiliary runs of a study, which are outside its budget of trials."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class AuxiliaryClaim(Claim):
 
     kind: str
     trial_number: int | None
-    """The trial whose recipe it trains again; None where there is none."""
+    """Number of the trial whose recipe it trains again; None where there is none."""
     recipe: Mapping[str, Any] | None
     result: Mapping[str, Any]
-    """What earlier attempts have found."""
+    """Result that earlier attempts have stored."""
 
 
 class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
@@ -44,7 +44,7 @@ class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
         super().__init__(AuxiliaryRunRow, order, session, study_id, owner, follow_up, terms)
 
     def claim(self, take_over: bool, *kinds: str) -> AuxiliaryClaim | None:
-        """Claim the next open run, of one of these kinds where any are given; see `claim_where`."""
+        """Claim the next open run, of these kinds or of any; see `claim_where`."""
         return self.claim_where(take_over, *((AuxiliaryRunRow.kind.in_(kinds),) if kinds else ()))
 
     def _claimed(self, session: Session, row: AuxiliaryRunRow) -> AuxiliaryClaim:
@@ -60,12 +60,12 @@ class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
         )
 
     def started(self, claim: AuxiliaryClaim, device: str) -> None:
-        """Write where the run trains. Raises LeaseLost."""
+        """Write the device that the run trains on. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             self._row(session, claim).device = device
 
     def record(self, claim: AuxiliaryClaim, result: Mapping[str, Any]) -> Orders:
-        """Write all that has been found so far; harmless to repeat. Raises LeaseLost."""
+        """Write the whole result so far, replacing the stored one. Raises LeaseLost."""
         with self._own(claim) as (session, orders):
             self._row(session, claim).result = dict(result)
             return orders
@@ -78,7 +78,7 @@ class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
         seconds: float,
         also: Callable[[Session], None] | None = None,
     ) -> None:
-        """End the run; what `also` writes is in the same transaction. Raises LeaseLost."""
+        """End the run, and call `also` in the same transaction. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             self.endings.end_auxiliary_run(
                 session, claim.row_id, ending, seconds, result=dict(result)

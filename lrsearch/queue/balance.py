@@ -1,7 +1,7 @@
-"""`study.balance=families`: each scheduler family of the space gets the same number of epochs.
+"""`study.balance=families`: give each scheduler family the same number of epochs.
 
-A pruned trial costs less than a whole one, so the plan cannot say beforehand whose turn it is: the
-next trial goes to the family that has spent least when it is claimed.
+A pruned trial costs less than a whole one, so turns cannot be planned beforehand: a trial goes to
+the family that has spent least at the time it is claimed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from lrsearch.states import WorkState
 from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 
 _LEAST = 0.1
-"""Of a whole training: what a trial costs at least that ended before its first evaluation. Else a
-family that breaks at once would take all trials that are left."""
+"""Cost of a trial without an evaluation, as a share of a whole training.
+
+Without it, a family whose trials fail at once would get all remaining trials.
+"""
 
 
 @dataclass(frozen=True)
 class FamilyBalance:
-    """Whose turn it is."""
+    """Chooses the scheduler family of the next trial."""
 
     families: Mapping[str, Mapping[str, Any]]
     """The parameters of a trial that choose each family, in the order of the space."""
@@ -35,7 +37,7 @@ class FamilyBalance:
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """None where it is not asked for, or there is one family alone."""
+        """Return the balance of a study; None without `families`, or with a single family."""
         families = dict(
             zip(settings.space.scheduler, settings.space.grid(["scheduler"]), strict=True)
         )
@@ -47,10 +49,11 @@ class FamilyBalance:
         return cls(families, float(train.epochs), "epoch")
 
     def next(self, session: Session, study_id: int) -> Mapping[str, Any]:
-        """The parameters for the next trial: those of the family that has spent least.
+        """Return the parameters that put the next trial into the family that has spent least.
 
-        Of equals the first. Trials at work, or handed back, count as whole ones. In the caller's
-        transaction, which waits for all others that ask the same.
+        Ties go to the first in the order of the space. Running trials, and those handed back,
+        count as whole ones. Locks the study's row in the caller's transaction, so that no two
+        workers choose at the same time.
         """
         session.execute(
             select(StudyRow.study_id).where(StudyRow.study_id == study_id).with_for_update()
@@ -59,7 +62,7 @@ class FamilyBalance:
         return self.families[min(self.families, key=lambda family: spent[family])]
 
     def spent(self, session: Session, study_id: int) -> dict[str, float]:
-        """What each family has spent."""
+        """Return the length of training that each family has spent, in `unit`."""
         furthest = session.execute(
             select(EvaluationRow.trial_id, func.max(getattr(EvaluationRow, self.unit)))
             .where(EvaluationRow.study_id == study_id)

@@ -1,7 +1,7 @@
-"""What one worker may do to the work of a study: claim it, and write to it while it owns it.
+"""Claims of a worker on the work of a study: claim it, and write to it while owning it.
 
-The rules are the same for trials and auxiliary runs. Nothing is written to work that has gone to
-another worker: LeaseLost is raised instead, and nothing changes.
+The rules are the same for trials and auxiliary runs. Writing to work that another worker has taken
+over raises LeaseLost and changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lrsearch.settings import QueueSettings
 from lrsearch.states import WorkState
 
 FollowUp = Callable[[Session, int], None]
-"""Adds what is to follow in a study after some of its work has ended, in the same transaction."""
+"""Plans a study's next work after some of it has ended, in the same transaction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Claim:
     number: int
     seed: int
     attempt: int
-    """Counts from 1."""
+    """Number of this attempt at the work, counted from 1."""
 
 
 ClaimType = TypeVar("ClaimType", bound=Claim)
@@ -59,11 +59,10 @@ class Claims(ABC, Generic[Row, ClaimType]):
         self._leasing = Leasing(table, session, study_id, owner, terms)
 
     def claim_where(self, take_over: bool, *which: ColumnElement[bool]) -> ClaimType | None:
-        """Claim the next open row that meets the conditions.
+        """Claim the next open row that meets the conditions `which`.
 
-        With `take_over`, where none is open, rows are reclaimed whose leases have run out, one at
-        a time, until one of them is open. None when there is nothing to claim, or the study is not
-        open.
+        With `take_over`, if none is open, reclaim rows whose leases have run out, one at a time,
+        until one of them is open. None when there is nothing to claim, or the study is not open.
         """
         while True:
             with self.session.begin() as session:
@@ -77,7 +76,7 @@ class Claims(ABC, Generic[Row, ClaimType]):
 
     @abstractmethod
     def _claimed(self, session: Session, row: Row) -> ClaimType:
-        """The claim to a row that has just been taken."""
+        """Return the claim on a row that was just taken."""
 
     def renew(self, claim: ClaimType) -> Orders:
         """Renew the lease. Raises LeaseLost."""
@@ -85,7 +84,7 @@ class Claims(ABC, Generic[Row, ClaimType]):
             return orders
 
     def is_finished(self, claim: ClaimType) -> bool:
-        """Whether this very attempt has finished: committed, though the answer was lost."""
+        """Return whether this attempt is stored as finished, as when only the answer was lost."""
         with self.session() as session:
             state = session.execute(
                 select(self.table.state, self.table.attempts).where(key(self.table) == claim.row_id)
@@ -93,20 +92,20 @@ class Claims(ABC, Generic[Row, ClaimType]):
             return state is not None and tuple(state) == (WorkState.DONE, claim.attempt)
 
     def is_over(self, claim: ClaimType) -> bool:
-        """Whether any worker has ended the work, or its study has been deleted."""
+        """Return whether any worker has finished the work, or its study was deleted."""
         return self._leasing.is_over(claim.row_id)
 
     def give_back(self, claim: ClaimType) -> None:
-        """Open the work again that was interrupted on purpose. Raises LeaseLost."""
+        """Reopen work that was interrupted on purpose. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             row = release(session, self.table, claim.row_id, claim.attempt)
             if row is not None:
                 mark_waiting(session, row)
 
     def died(self, claim: ClaimType, cause: str) -> None:
-        """Record that the work has ended this worker's process.
+        """Record that this worker's process ends because of the work: reopen it, or give it up.
 
-        It is open again, or given up. Nothing changes where another worker owns it.
+        Nothing changes where another worker owns it.
         """
         with self.session.begin() as session:
             row = release(session, self.table, claim.row_id, claim.attempt, deaths=1)

@@ -1,8 +1,8 @@
 """How trials and auxiliary runs end; how the work of dead workers is reclaimed.
 
-A worker is known to be dead by its lease, which has run out, by its process, which is gone, or by
-its own word before it ends. Each time its work is released with the death counted (`leasing`), and
-`Endings.reclaim` then gives it up or leaves it open.
+A worker counts as dead when its lease has run out, when its process is gone, or when it reports
+itself that it ends. Its work is then released with the death counted (`leasing`), and
+`Endings.reclaim` gives it up or leaves it open.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ class Ending:
     value: float | None = None
     reason: str | None = None
     step: int | None = None
+    """Step at which the training diverged or ran out of memory."""
     lr: float | None = None
-    """Learning rate at that step."""
+    """Learning rate at `step`."""
     spared_at: int | None = None
-    """The evaluation at which it should have been pruned."""
+    """Evaluation at which the pruner would have ended a trial that goes on as a check."""
 
 
 @dataclass(frozen=True)
 class Endings:
-    """Ends the work of one study; each method runs in a transaction of the caller's."""
+    """Ends the work of one study; methods with a `session` run in the caller's transaction."""
 
     study_id: int
     max_attempts: int
-    """Deaths of workers after which their work is given up."""
+    """Number of dead workers after which a trial or auxiliary run is given up."""
     follow_up: Callable[[Session, int], None]
-    """Adds what is to follow in the study, in the same transaction."""
+    """Plans the study's next work after some has ended, in the same transaction."""
 
     def end_trial(
         self, session: Session, unit_id: int, ending: Ending, seconds: float | None
     ) -> None:
         """End a trial slot and its trial."""
-        # The study's row is locked until the end of the transaction: no order is given twice.
+        # This locks the study's row until the end of the transaction: no two trials get one order.
         order = session.scalar(
             update(StudyRow)
             .where(StudyRow.study_id == self.study_id)
@@ -94,8 +95,8 @@ class Endings:
         seconds: float | None,
         **result: Mapping[str, Any],
     ) -> None:
-        """End an auxiliary run; without `result` it keeps the one it has."""
-        # The study's row is locked until the end of the transaction, as at the end of a trial.
+        """End an auxiliary run; without `result` it keeps the one that is stored."""
+        # This locks the study's row until the end of the transaction, as at the end of a trial.
         study = StudyRow.study_id == self.study_id
         session.execute(update(StudyRow).where(study).values(ticked()))
         session.execute(
@@ -108,10 +109,10 @@ class Endings:
     def reclaim(
         self, session: Session, row: TrialSlotRow | AuxiliaryRunRow | None, cause: str | None = None
     ) -> None:
-        """Give up work that too many workers have died of, or leave it open.
+        """Give up work at which `max_attempts` workers have died, or leave it open.
 
-        `row` has just been released with the last death counted; None, where another worker owns
-        it, changes nothing. `cause` is what ended the last worker.
+        `row` has just been released with the last death counted; None (another worker owns it)
+        changes nothing. `cause` says why the last worker ended.
         """
         if row is None:
             return
@@ -141,9 +142,10 @@ class Endings:
         blame: bool = True,
         cause: str | None = None,
     ) -> None:
-        """Reclaim the work of owners known to be dead, without waiting for their leases.
+        """Reclaim the work of dead owners without waiting until their leases run out.
 
-        Without `blame` no death is counted: the workers were stopped on purpose.
+        Without `blame` no death is counted, as for workers that were killed on purpose. `cause`
+        says why they ended.
         """
         tables: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
         for table in tables:
@@ -167,7 +169,7 @@ def mark_waiting(session: Session, row: TrialSlotRow | AuxiliaryRunRow) -> None:
 
 
 def _done(ending: Ending, seconds: float | None) -> dict[str, Any]:
-    """The columns that trial slots and auxiliary runs share when they are done."""
+    """Return the columns of a row, of a trial slot or an auxiliary run, that has ended."""
     return {
         "state": WorkState.DONE,
         "leased_until": None,
@@ -180,7 +182,7 @@ def _done(ending: Ending, seconds: float | None) -> dict[str, Any]:
 
 
 def reopen_failed(session_of: sessionmaker[Session], study_id: int) -> int:
-    """Open what failed or crashed, trials under their own numbers; return how many."""
+    """Reopen failed and crashed work; trials keep their numbers. Return the number of rows."""
     with session_of.begin() as session:
         slots = _reopen_failed(session, TrialSlotRow, study_id)
         for slot in slots:

@@ -1,8 +1,8 @@
-"""Work that one owner has at a time: taken, renewed, handed back and taken over by these rules.
+"""Leases on work, which has one owner at a time: how it is taken, renewed, released, taken over.
 
-Trial slots and auxiliary runs are such work, a row each. Every write is one short transaction that
-begins by renewing the lease of (row, attempt). The first statement writes, so that SQLite waits its
-turn instead of failing.
+Work is a row of a trial slot or an auxiliary run. Every write is one short transaction that begins
+by renewing the lease of (row, attempt). Its first statement writes, so that SQLite waits for the
+lock instead of failing.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ Row = TypeVar("Row", bound=TrialSlotRow | AuxiliaryRunRow)
 
 
 LONGEST_LEASE = "longest_lease"
-"""In a study's record: the seconds of its longest `queue.lease` so far, which workers that loaded
-it before a change may still hold."""
+"""Key of a study's record: its longest `queue.lease` so far, in seconds.
+
+Workers that loaded the study before the lease was shortened may still hold one of that length.
+"""
 _CLOCK_CORRECTION = 5.0
-"""Seconds by which a clock may be set back without voiding the leases of all that work."""
+"""Seconds by which the clock may be set back without voiding all leases."""
 
 
 class LeaseLost(Exception):
-    """The work is another worker's now."""
+    """Another worker owns the work now."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker hears when it writes."""
+    """Orders to a worker, which it gets with each write."""
 
     hand_back: bool
     """The study was paused or stopped: running work is to be handed back."""
 
 
 class Leasing(Generic[Row]):
-    """One worker's hold on the rows of a study in one table."""
+    """Leases of one worker on the rows of a study in one table."""
 
     def __init__(
         self,
@@ -58,16 +60,16 @@ class Leasing(Generic[Row]):
         self._id = key(table)
 
     def take_open(self, session: Session, order: Any, *which: ColumnElement[bool]) -> Row | None:
-        """The first open row, now this owner's; None when there is none, or the study is not open.
+        """Take the first open row that meets the conditions `which`, in the order of a column.
 
-        `which` narrows the choice.
+        None when there is none, or the study is not open.
         """
         following = (
             select(self._id)
             .where(self.table.study_id == self.study_id, self.table.state == WorkState.OPEN, *which)
             .order_by(order)
         )
-        # Repeated outside: on a database without row locks two may have read the same row.
+        # The state is checked again here: without row locks, two may have read the same row.
         first = (self._id == _first(following)) & (self.table.state == WorkState.OPEN)
         return session.scalar(
             update(self.table)
@@ -82,9 +84,9 @@ class Leasing(Generic[Row]):
         )
 
     def release_expired(self, session: Session, *which: ColumnElement[bool]) -> Row | None:
-        """Open the row whose lease ran out first: its owner has died, or fallen silent.
+        """Release the row whose lease ran out first: its owner has died, or fallen silent.
 
-        None when there is none, or the study is not open.
+        Return it, or None when there is none or the study is not open.
         """
         expired = (self.table.state == WorkState.RUNNING) & not_(holds(self.table))
         following = (
@@ -92,7 +94,7 @@ class Leasing(Generic[Row]):
             .where(self.table.study_id == self.study_id, expired, *which)
             .order_by(self.table.leased_until)
         )
-        # That a lease is void because the clock was set back is no sign that its owner died.
+        # A lease may also be void because the clock was set back: that counts no death.
         died = case((self.table.leased_until < database_now(), 1), else_=0)
         return session.scalar(
             update(self.table)
@@ -107,9 +109,9 @@ class Leasing(Generic[Row]):
 
     @contextmanager
     def own(self, row_id: int, attempt: int) -> Iterator[tuple[Session, Orders]]:
-        """A transaction in which the row is certainly this worker's, its lease renewed.
+        """Open a transaction in which this worker owns the row, with its lease renewed.
 
-        Raises LeaseLost and changes nothing where the row has gone to another.
+        Raises LeaseLost, and changes nothing, where another worker has taken the row.
         """
         hand_back = select(StudyRow.hand_back).where(StudyRow.study_id == self.study_id)
         with self.session.begin() as session:
@@ -128,18 +130,18 @@ class Leasing(Generic[Row]):
             yield session, Orders(hand_back=bool(row[0]))
 
     def is_over(self, row_id: int) -> bool:
-        """Whether anybody has ended it, or deleted its study."""
+        """Return whether the row is done, or deleted with its study."""
         with self.session() as session:
             state = session.scalar(select(self.table.state).where(self._id == row_id))
             return state is None or state == WorkState.DONE
 
 
 def holds(table: type[Row]) -> ColumnElement[bool]:
-    """Whether the lease of a row is valid.
+    """Return the condition that the lease of a row is valid.
 
-    It has not run out, and does not end later than the longest one that anybody may hold on the
-    study and that is renewed now: such a lease was given before the clock was set back. (An owner
-    that lives renews it within seconds.)
+    It has not run out, nor does it end later than the longest lease of the study would if renewed
+    now: such a lease dates from before the clock was set back. (A living owner renews it within
+    seconds.)
     """
     longest = (
         select(StudyRow.record[LONGEST_LEASE].as_float())
@@ -153,7 +155,7 @@ def holds(table: type[Row]) -> ColumnElement[bool]:
 def release(
     session: Session, table: type[Row], row_id: int, attempt: int, deaths: int = 0
 ) -> Row | None:
-    """The row is open again, with so many deaths more; None where another has it, or it is done."""
+    """Reopen a row of this attempt, and add `deaths`; None where another has it, or it is done."""
     return session.scalar(
         update(table)
         .where(key(table) == row_id, table.attempts == attempt, table.state == WorkState.RUNNING)
@@ -163,7 +165,7 @@ def release(
 
 
 def _released(table: type[Row], deaths: int | ColumnElement[int]) -> dict[str, Any]:
-    """The columns of a row that is open again, after so many deaths more."""
+    """Return the column values that reopen a row and add `deaths`."""
     return {
         "state": WorkState.OPEN,
         "owner": None,
@@ -173,7 +175,7 @@ def _released(table: type[Row], deaths: int | ColumnElement[int]) -> dict[str, A
 
 
 def key(table: type[Row]) -> Any:
-    """The column of the primary key."""
+    """Return the column of the primary key."""
     return table.__mapper__.primary_key[0]
 
 

@@ -1,4 +1,7 @@
-"""Who owns work: a process by host, number and start, so that no later one has its name."""
+"""Names of the owners of work: a process by host, process id and start time.
+
+The start time tells it from a later process with the same id.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from pathlib import Path
 import psutil
 
 _START_FIELD = 19
-"""Of `/proc/PID/stat` behind the name: the twenty-second in all."""
+"""Index of the start time among the fields of `/proc/PID/stat` after the name: field 22 in all."""
 
 
 def host_name() -> str:
-    """This host; of containers that share a host's name, this one."""
+    """Return the name of this host with its PID namespace, which tells containers apart."""
     try:
-        # Numbers of processes mean something within one such space alone.
+        # Process ids are unique within one PID namespace only.
         space = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
         return socket.gethostname()
@@ -23,13 +26,13 @@ def host_name() -> str:
 
 
 def owner_name() -> str:
-    """This process."""
+    """Return the owner name of this process."""
     pid = os.getpid()
     return f"{host_name()}/{pid}/{_started(pid)}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether an owner is known to be gone: of this host, and no longer running."""
+    """Return whether an owner is certainly dead: of this host, and no longer running."""
     host, pid, started = owner.rsplit("/", 2)
     if host != host_name():
         return False
@@ -41,10 +44,10 @@ def is_dead(owner: str) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process started, which does not change when the clock is set.
+    """Return the start time of a process. Raises psutil.NoSuchProcess.
 
-    On Linux in ticks since the machine started: what psutil makes of it follows the clock.
-    Raises psutil.NoSuchProcess.
+    On Linux in ticks since the machine started: the time that psutil returns changes when the
+    clock is set.
     """
     if not psutil.LINUX:
         return f"{psutil.Process(pid).create_time():.2f}"

@@ -1,4 +1,4 @@
-"""The queue of a study's trial slots: what keeps the total, whoever works on it."""
+"""The queue of a study: its trial slots, its state and its clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lrsearch.storage.clock import ticked
 from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 FAILURES_IN_A_ROW = 3
-"""So many failed trials one after the other stop the sweep."""
+"""Number of failed trials in a row that stops the study."""
 
 
 class Queue:
@@ -25,18 +25,17 @@ class Queue:
         self.study_id = study_id
 
     def add(self, slots: Iterable[tuple[Mapping[str, Any], int]], first: int = 0) -> None:
-        """Add open slots, numbered from `first`, each with given parameters and a seed."""
+        """Add open slots, numbered from `first`, each with fixed parameters and a seed."""
         with self._session.begin() as session:
             self.add_to(session, self.study_id, slots, first)
 
     def add_by_hand(self, params: Mapping[str, Any], seed: int) -> int:
-        """Add an open slot that is claimed before all others; its number, below 0.
+        """Add an open slot that is claimed before all others; return its number, below 0.
 
-        It counts on top of the plan, whose slots are numbered from 0: that is extended and cut
-        as if this one were not there.
+        The plan, whose slots are numbered from 0, is extended and cut regardless of it.
         """
         with self._session.begin() as session:
-            # The study's row is locked until the end of the transaction: no number is given twice.
+            # This locks the study's row until the end of the transaction: no number is used twice.
             study = StudyRow.study_id == self.study_id
             session.execute(update(StudyRow).where(study).values(priority=StudyRow.priority))
             lowest = select(func.min(TrialSlotRow.number)).where(
@@ -54,26 +53,26 @@ class Queue:
         slots: Iterable[tuple[Mapping[str, Any], int]],
         first: int = 0,
     ) -> None:
-        """The same in a transaction of the caller's."""
+        """Add slots as `add` does, in the caller's transaction."""
         session.add_all(
             TrialSlotRow(study_id=study_id, number=first + k, params=dict(params), seed=seed)
             for k, (params, seed) in enumerate(slots)
         )
 
     def total(self) -> int:
-        """The number of slots."""
+        """Return the number of slots."""
         with self._session() as session:
             query = select(func.count()).where(TrialSlotRow.study_id == self.study_id)
             return session.scalar(query) or 0
 
     def planned(self) -> int:
-        """The number of slots without those added by hand."""
+        """Return the number of slots, without those that were added by hand."""
         with self._session() as session:
             query = (TrialSlotRow.study_id == self.study_id) & (TrialSlotRow.number >= 0)
             return session.scalar(select(func.count()).where(query)) or 0
 
     def trim(self, total: int) -> int:
-        """Take away untouched slots of the plan from number `total` on; how many are left."""
+        """Remove untouched slots of the plan from number `total` on; return how many remain."""
         with self._session.begin() as session:
             session.execute(
                 delete(TrialSlotRow).where(*self._untouched(), TrialSlotRow.number >= total)
@@ -81,7 +80,7 @@ class Queue:
         return self.planned()
 
     def replan(self, slots: Sequence[tuple[Mapping[str, Any], int]]) -> None:
-        """Give untouched slots the parameters of a new plan, where the sampler has changed."""
+        """Give untouched slots the parameters of a new plan, when the sampler has changed."""
         with self._session.begin() as session:
             untouched = session.scalars(
                 select(TrialSlotRow).where(
@@ -92,7 +91,10 @@ class Queue:
                 row.params = dict(slots[row.number][0])
 
     def _untouched(self) -> tuple[ColumnElement[bool], ...]:
-        """Open and without a trial: one that was handed back has a trial that must be finished."""
+        """Return the conditions for open slots without a trial.
+
+        A slot that was handed back has a trial, which must be finished.
+        """
         return (
             TrialSlotRow.study_id == self.study_id,
             TrialSlotRow.state == WorkState.OPEN,
@@ -100,11 +102,11 @@ class Queue:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many slots are in each state."""
+        """Return the number of slots in each state."""
         return self._counts(TrialSlotRow)
 
     def work(self) -> dict[str, int]:
-        """How many slots and auxiliary runs together are in each state."""
+        """Return the number of slots and auxiliary runs together in each state."""
         slots, auxiliary_runs = self._counts(TrialSlotRow), self._counts(AuxiliaryRunRow)
         return {state: count + auxiliary_runs[state] for state, count in slots.items()}
 
@@ -119,7 +121,7 @@ class Queue:
             return {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0} | counts
 
     def outcomes(self) -> dict[str, int]:
-        """How many slots have ended in which way."""
+        """Return the number of slots with each outcome."""
         with self._session() as session:
             rows = session.execute(
                 select(TrialSlotRow.outcome, func.count())
@@ -129,9 +131,9 @@ class Queue:
             return {str(outcome): int(count) for outcome, count in rows}
 
     def stop_after_failures(self) -> str | None:
-        """Stop the study when the last trials to finish have all failed; the last one's reason.
+        """Stop the study if the last FAILURES_IN_A_ROW trials have failed; return the last reason.
 
-        Those that ended their workers do not count: it may be the machine.
+        Crashed trials do not count, since the machine may be the cause. None where it goes on.
         """
         with self._session.begin() as session:
             last = session.execute(
@@ -159,30 +161,33 @@ class Queue:
             return reason
 
     def pause(self) -> None:
-        """Running trials are handed back, and nothing is claimed until the study is opened."""
+        """Have running trials handed back, and nothing claimed until the study is reopened."""
         with self._session.begin() as session:
             set_study_state(session, self.study_id, StudyState.PAUSED, "paused", hand_back=True)
 
     def stop(self, reason: str, hand_back: bool) -> None:
-        """Nothing more is claimed; running trials end, or are handed back."""
+        """Let no more work be claimed; running trials go on to their end or are handed back."""
         with self._session.begin() as session:
             set_study_state(session, self.study_id, StudyState.STOPPED, reason, hand_back)
 
     def spent(self) -> float:
-        """Seconds of wall clock in which anybody has worked on the study."""
+        """Return the seconds of wall-clock time in which any worker served the study."""
         with self._session() as session:
             query = select(StudyRow.seconds).where(StudyRow.study_id == self.study_id)
             return session.scalar(query) or 0.0
 
     def tick(self) -> float:
-        """Add the time since the last tick of anybody, unless it is too long ago; the sum."""
+        """Add the time since the last tick of any process to the study's seconds; return the sum.
+
+        A longer gap, in which nobody served the study, is not counted.
+        """
         study = StudyRow.study_id == self.study_id
         with self._session.begin() as session:
             statement = update(StudyRow).where(study).values(ticked()).returning(StudyRow.seconds)
             return float(session.scalar(statement) or 0.0)
 
     def rest(self) -> None:
-        """Nobody works on the study for now: the time until the next tick is not counted."""
+        """Stop the study's clock: the time until the next tick is not counted."""
         with self._session.begin() as session:
             session.execute(
                 update(StudyRow).where(StudyRow.study_id == self.study_id).values(ticked_at=None)
@@ -192,7 +197,7 @@ class Queue:
 def set_study_state(
     session: Session, study_id: int, state: StudyState, reason: str | None, hand_back: bool
 ) -> None:
-    """Open, pause or stop a study; `hand_back` is whether running work is to be handed back."""
+    """Open, pause or stop a study; with `hand_back`, running work is to be handed back."""
     session.execute(
         update(StudyRow)
         .where(StudyRow.study_id == study_id)

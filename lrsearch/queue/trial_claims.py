@@ -1,4 +1,4 @@
-"""What one worker may do to the trial slots of a study."""
+"""Claims of a worker on the trial slots of a study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lrsearch.storage.suggestions import Chosen
 from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 
 Row = dict[str, Any]
-"""The columns of an EvaluationRow: what can be written again after a transaction that failed."""
+"""Columns of an EvaluationRow: unlike an ORM object, writable again after a failed transaction."""
 _DEFAULT_TERMS = QueueSettings()
 
 
@@ -31,11 +31,11 @@ class TrialClaim(Claim):
     """A trial slot that this worker owns, with its trial."""
 
     params: Mapping[str, Any]
-    """Parameters that are given beforehand."""
+    """Parameters that the plan of the study has fixed."""
     trial_id: int
     trial_number: int
     is_new: bool
-    """Whether no worker has had it before."""
+    """Whether this is the first attempt of any worker."""
 
 
 class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
@@ -60,13 +60,13 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
         return self.claim_where(take_over)
 
     def _claimed(self, session: Session, row: TrialSlotRow) -> TrialClaim:
-        """The claim, with the slot's trial; a new one is made in the same transaction."""
+        """Return the claim with the slot's trial, which is created if the slot has none."""
         is_new = row.trial_id is None
         if row.trial_id is None or row.trial_number is None:
             if self.balance is not None and "scheduler" not in row.params:
                 row.params = {**row.params, **self.balance.next(session, self.study_id)}
-            made = optuna_bridge.create(session, self.study_id, row.number)
-            row.trial_id, row.trial_number = made
+            created = optuna_bridge.create(session, self.study_id, row.number)
+            row.trial_id, row.trial_number = created
         else:
             optuna_bridge.set_running(session, row.trial_id)
         return TrialClaim(
@@ -88,7 +88,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
         device: str,
         columns: Mapping[str, Any],
     ) -> None:
-        """Write what the trial is about to train. Raises LeaseLost."""
+        """Write the trial's parameters, recipe and device before it trains. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             session.execute(
                 update(TrialSlotRow)
@@ -109,7 +109,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
     def record(
         self, claim: TrialClaim, rows: Sequence[Row], replace_from: int | None = None
     ) -> Orders:
-        """Write evaluations; those from `replace_from` on are removed first. Raises LeaseLost."""
+        """Write evaluations, after deleting those from `replace_from` on. Raises LeaseLost."""
         with self._own(claim) as (session, orders):
             if replace_from is not None:
                 own_rows = EvaluationRow.trial_id == claim.trial_id

@@ -1,4 +1,4 @@
-"""The database's own clock: the only one that leases and a study's wall clock are measured by."""
+"""Clock of the database, by which leases and the wall-clock time of a study are measured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.sql.functions import FunctionElement
 from lrsearch.storage.tables import StudyRow
 
 LONGEST_TICK = 30.0
-"""Seconds without a sign of work after which a study's clock stands still."""
+"""Longest time in seconds between two ticks that is added to a study's wall-clock time."""
 
 
 class database_now(FunctionElement[float]):
-    """Seconds since 1970 at the moment the statement runs, in the database."""
+    """SQL expression: seconds since 1970 by the database's clock when the statement runs."""
 
     type = Float()
     inherit_cache = True
@@ -28,7 +28,7 @@ def _standard(element: database_now, compiler: Any, **_: Any) -> str:
 
 @compiles(database_now, "postgresql")
 def _postgresql(element: database_now, compiler: Any, **_: Any) -> str:
-    # CURRENT_TIMESTAMP stands still in a transaction; one that waited for a lock would be late.
+    # CURRENT_TIMESTAMP is the start of the transaction, which may have waited for a lock since.
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
@@ -38,7 +38,7 @@ def _sqlite(element: database_now, compiler: Any, **_: Any) -> str:
 
 
 def ticked() -> dict[str, Any]:
-    """What an update of a study's row sets when somebody has just worked on it."""
+    """Return the column values of a study's row that add the time since its last tick."""
     since = database_now() - StudyRow.ticked_at
     worked = case((since.between(0.0, LONGEST_TICK), since), else_=0.0)
     return {"seconds": StudyRow.seconds + worked, "ticked_at": database_now()}

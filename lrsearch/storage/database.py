@@ -22,7 +22,7 @@ from lrsearch.text.redaction import learn, redacted
 
 
 def absolute(url: str) -> str:
-    """The URL, the path of a SQLite file from the root: it holds in every folder."""
+    """Return the URL with the absolute path of a SQLite file, so that it is valid in any folder."""
     parts = make_url(url)
     if parts.get_backend_name() != "sqlite":
         return url
@@ -31,7 +31,7 @@ def absolute(url: str) -> str:
 
 
 def existing(url: str) -> str:
-    """The URL itself. Raises UserError where it names no file that can be read."""
+    """Return the URL. Raises UserError where its SQLite file is missing or cannot be read."""
     file = file_of(url)
     if file is not None and not file.exists():
         raise UserError(
@@ -43,38 +43,38 @@ def existing(url: str) -> str:
 
 
 def refuse_file(url: str, write: bool) -> None:
-    """Raise UserError where a SQLite file cannot be read, or not written to with `write`."""
+    """Raise UserError where a SQLite file cannot be read or, with `write`, written to."""
     if fault := fault_of(url, write):
         raise UserError(f"storage.url: cannot use the database {redacted(url)}: {fault}")
 
 
 def beside(url: str, folder: str) -> Path:
-    """A folder beside the database's file, or in the working directory for a server."""
+    """Return a folder beside a SQLite file or, for a server, in the working directory."""
     parts = make_url(url)
     file = Path(parts.database or "") if parts.get_backend_name() == "sqlite" else Path("x")
     return (file.parent / folder).absolute()
 
 
 def unusable(url: str, error: Exception) -> UserError:
-    """What to raise for an error that came with opening a database; without the password."""
+    """Return the UserError for an error on opening a database, without the password."""
     return UserError(f"storage.url: cannot use the database {redacted(url)}: {why(url, error)}")
 
 
 def why(url: str, error: BaseException) -> str:
-    """What a database says is wrong, in a line, without the password."""
+    """Return the first line of a database's error, without the password."""
     learn(url)
     reason = (str(getattr(error, "orig", None) or error).strip() or repr(error)).splitlines()[0]
     return redacted(reason)
 
 
 class Database:
-    """An engine over `url` and sessions on lrsearch's tables, made if they are missing.
+    """An engine and sessions on lrsearch's tables, which are created if they are missing.
 
-    A worker gives the engine of Optuna's storage: both together take two connections at most.
-    Without `make` nothing is written: for commands on what is there already. Raises UserError,
-    without the password, when the database cannot be reached, has no tables of lrsearch or those of
-    another version, or has another program's tables of these names. Its sessions raise
-    DatabaseReplaced once another database is in its place.
+    A worker passes the engine of Optuna's storage, so that both together use two connections at
+    most. Without `make` nothing is written, as for commands that need an existing database. Raises
+    UserError, without the password, when the database cannot be reached, has no tables of lrsearch
+    or those of another version, or has another program's tables of these names. Sessions raise
+    DatabaseReplaced once another database has taken its place.
     """
 
     def __init__(self, url: str, engine: Engine | None = None, make: bool = True) -> None:
@@ -86,7 +86,7 @@ class Database:
                 self._make()
             self._check()
             if make and file_of(url) is not None:
-                _let_readers_in(self.engine)
+                _use_wal(self.engine)
             watch(self.engine, url, redacted(url))
         except (DBAPIError, ImportError) as error:
             raise unusable(url, error) from error
@@ -124,40 +124,40 @@ class Database:
             )
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def open_existing(url: str) -> Database:
-    """The database with its tables, which must be there already. Raises UserError."""
+    """Open a database whose tables must exist. Raises UserError."""
     return Database(existing(url), make=False)
 
 
-def _let_readers_in(engine: Engine) -> None:
-    """Have a SQLite file keep a log (WAL), so that reading and writing need not wait in turn."""
-    patience = time.monotonic() + BUSY_SECONDS
+def _use_wal(engine: Engine) -> None:
+    """Switch a SQLite file to WAL mode, in which readers and a writer do not block each other."""
+    deadline = time.monotonic() + BUSY_SECONDS
 
     def set_mode() -> None:
         with engine.connect() as connection:
-            # Kept in the file. For this lock SQLite itself does not wait.
+            # The mode is stored in the file. SQLite does not wait for the lock that this needs.
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
     def wait(seconds: float) -> bool:
         time.sleep(seconds)
-        return time.monotonic() > patience
+        return time.monotonic() > deadline
 
     persist(set_mode, wait)
 
 
 def stored_version(connection: Connection) -> int | None:
-    """The version of lrsearch's tables; None where there are none."""
+    """Return the version of lrsearch's tables; None where there are none."""
     if not inspect(connection).has_table(VersionRow.__tablename__):
         return None
     return connection.scalar(select(VersionRow.version))
 
 
 def no_tables(url: str) -> UserError:
-    """What to raise for a database without the tables."""
+    """Return the UserError for a database without lrsearch's tables."""
     return UserError(
         f"storage.url: {redacted(url)} has no tables of lrsearch; a sweep makes them, or give "
         f"storage.url=... of another"
@@ -165,7 +165,7 @@ def no_tables(url: str) -> UserError:
 
 
 def foreign(url: str, tables: Sequence[str]) -> UserError:
-    """What to raise for a database with another program's tables of our names."""
+    """Return the UserError for a database in which another program uses our table names."""
     named = ", ".join(map(repr, tables))
     return UserError(
         f"storage.url: {redacted(url)} belongs to another program, whose {named} would be in the "

@@ -1,4 +1,4 @@
-"""Engines on a database: how it is connected to."""
+"""SQLAlchemy engines, and the options of their connections."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from sqlalchemy.engine import make_url
 from lrsearch.storage.sqlite import file_of, open_file
 
 _SILENCE_SECONDS = 10
+"""Seconds without an answer after which a server counts as unreachable."""
 
 
 def connect(url: str, read: bool = False) -> Engine:
-    """An engine of at most two connections; one that is to `read` needs no room on the disk."""
+    """Create an engine of at most two connections.
+
+    With `read`, a SQLite file is opened even on a full disk.
+    """
     return create_engine(url, **engine_options(url, read))
 
 
 def engine_options(url: str, read: bool = False) -> dict[str, Any]:
-    """What every engine on this database is made with."""
+    """Return the arguments of `create_engine` for a database."""
     file = file_of(url)
     if file is not None:
         return {"creator": partial(open_file, file, read=read)}
@@ -33,10 +37,10 @@ def engine_options(url: str, read: bool = False) -> dict[str, Any]:
 
 
 def server_arguments(url: str) -> dict[str, Any]:
-    """What a server's driver is given at each connection."""
+    """Return the arguments of a server's driver for each connection."""
     if make_url(url).get_backend_name() != "postgresql":
         return {}
-    # A host that has vanished answers nothing at all: notice it.
+    # Detect a host that has vanished, and so answers nothing at all.
     return {
         "connect_timeout": _SILENCE_SECONDS,
         "keepalives_idle": _SILENCE_SECONDS,

@@ -1,8 +1,8 @@
-"""All use of Optuna's storage: its studies, and its rows of our trials.
+"""All use of Optuna's storage: its studies, and its rows of lrsearch's trials.
 
-lrsearch's own tables are the truth. Optuna's rows, which the dashboard reads, are written in the
-same transactions, so that the two never differ. Optuna has no public way to do that: what this
-module takes for granted of Optuna's tables is tested against Optuna's own reading of them.
+lrsearch's own tables are authoritative. Optuna's rows, which the dashboard reads, are written in
+the same transactions, so that the two never differ. Optuna has no public way to do that: tests
+read the rows that this module writes by Optuna's own functions.
 """
 
 from __future__ import annotations
@@ -40,21 +40,24 @@ from lrsearch.storage.storable import storable
 from lrsearch.storage.suggestions import Chosen, Suggestions
 
 UNIT = "lrsearch:unit"
-"""The user attribute of a trial that names its unit."""
+"""User attribute of a trial: the number of its trial slot."""
 _ENDING = ("status", "reason", "seconds", "epochs", "final lr")
+"""User attributes that are set at the end of a trial."""
 _LARGEST_TRIAL_ID = 1 << 63
+"""Ids below this give UUIDs that no random UUID of version 4 can equal."""
 _CONSTRAINT = f"{CONSTRAINTS_KEY}:works"
+"""System attribute of a constraint: negative where the setting works, else positive."""
 
 
 def quiet_optuna() -> None:
-    """Keep Optuna's own lines and experimental warnings off the screen; ours say it once."""
+    """Silence Optuna's log and its warnings about experimental features."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 class _SamplerStorage(ColumnStorage):
-    """Reads of many trials what samplers look at, and no more."""
+    """Reads only those columns of trials that samplers use."""
 
     attributes = ("status",)
     only_last = True
@@ -74,18 +77,18 @@ class Studies:
 
     @property
     def engine(self) -> Engine:
-        """For lrsearch's own tables: both together take two connections at most."""
+        """The engine, also for lrsearch's own tables: at most two connections in all."""
         return self._rdb.engine
 
     def find(self, name: str) -> int | None:
-        """The id of a study; None when there is none of that name."""
+        """Return the id of a study; None where there is none of that name."""
         try:
             return self._storage.get_study_id_from_name(name)
         except KeyError:
             return None
 
     def create(self, name: str, mode: Literal["min", "max"], metric: str) -> int:
-        """Make a study, or find the one another process has just made; its id."""
+        """Create a study, unless another process has just created it; return its id."""
         study = optuna.create_study(
             storage=self._storage,
             study_name=name,
@@ -96,7 +99,7 @@ class Studies:
         return id_of_study(study)
 
     def has_trials(self, name: str) -> bool:
-        """Whether a study has any trial."""
+        """Return whether a study has any trial."""
         study = optuna.load_study(study_name=name, storage=self._storage)
         return bool(study.get_trials(deepcopy=False))
 
@@ -116,28 +119,28 @@ class Studies:
         name: str,
         trial_id: int,
         sampler: optuna.samplers.BaseSampler,
-        given: Mapping[str, Any],
+        fixed: Mapping[str, Any],
     ) -> Suggestions:
-        """What `sampler` suggests for a trial; `given` parameters are not asked for."""
+        """Return the suggestions of a sampler for a trial whose `fixed` parameters are known."""
         study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
-        # Past the cache: a failed trial may have been opened again.
+        # Not from the cache, which keeps finished trials: a failed one may have been reopened.
         frozen = self._rdb.get_trial(trial_id)
         sampler.before_trial(study, frozen)
-        return Suggestions(study, frozen, given)
+        return Suggestions(study, frozen, fixed)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self._rdb.remove_session()
         self._rdb.engine.dispose()
 
 
-# Optuna's rows of a trial, written in a transaction of the caller's.
+# The functions below write Optuna's rows of a trial in the caller's transaction.
 
 
-def create(session: Session, study_id: int, unit: int) -> tuple[int, int]:
-    """A new running trial that carries its unit from birth; its id and number."""
+def create(session: Session, study_id: int, slot: int) -> tuple[int, int]:
+    """Create a running trial with the number of its slot; return its id and number."""
     studies, trials = models.StudyModel, models.TrialModel
-    # Numbers are counted: whoever makes a trial waits for the one before.
+    # Lock the study: the number is the count of its trials, which must not change until the end.
     session.execute(
         select(studies.study_id).where(studies.study_id == study_id).with_for_update()
     ).one()
@@ -151,8 +154,8 @@ def create(session: Session, study_id: int, unit: int) -> tuple[int, int]:
     session.add(trial)
     session.flush()
     trial_id: int = trial.trial_id  # type: ignore[assignment]
-    annotate(session, trial_id, {UNIT: unit}, new=True)
-    # From birth: whoever has once read a finished trial, as the dashboard does, reads it no more.
+    annotate(session, trial_id, {UNIT: slot}, new=True)
+    # Add the picture at once: the dashboard never reads a finished trial a second time.
     key, meta = _picture(trial_id, number)
     system = models.TrialSystemAttributeModel
     session.add(system(trial_id=trial_id, key=key, value_json=json.dumps(meta)))
@@ -160,19 +163,22 @@ def create(session: Session, study_id: int, unit: int) -> tuple[int, int]:
 
 
 def _picture(trial_id: int, number: int) -> tuple[str, str]:
-    """Optuna's record of an artifact: the trial's picture, which the dashboard draws when asked."""
+    """Return Optuna's record of an artifact, as key and JSON, for the picture of a trial.
+
+    The dashboard draws the picture when it is requested.
+    """
     name = f"trial-{number}.png"
     artifact = ArtifactMeta(picture_id(trial_id), name, "image/png", encoding=None)
     return f"{ARTIFACTS_ATTR_PREFIX}{artifact.artifact_id}", json.dumps(asdict(artifact))
 
 
 def picture_id(trial_id: int) -> str:
-    """The artifact's id. Optuna's own are random UUIDs of version 4: this is none."""
+    """Return the artifact id of a trial's picture: a UUID that no random one (version 4) equals."""
     return str(uuid.UUID(int=trial_id))
 
 
 def pictured(artifact_id: str) -> int | None:
-    """The trial that an artifact is the picture of; None for any other artifact."""
+    """Return the id of the trial that an artifact shows; None for any other artifact."""
     try:
         number = uuid.UUID(artifact_id).int
     except ValueError:
@@ -181,12 +187,12 @@ def pictured(artifact_id: str) -> int | None:
 
 
 def set_running(session: Session, trial_id: int) -> None:
-    """Mark a trial as running; remove how it had ended, if it had."""
+    """Mark a trial as running, and remove the records of an earlier end."""
     _go_on(session, trial_id, TrialState.RUNNING)
 
 
 def set_waiting(session: Session, trial_id: int) -> None:
-    """Mark a trial as waiting for a worker; remove how it had ended, if it had."""
+    """Mark a trial as waiting for a worker, and remove the records of an earlier end."""
     _go_on(session, trial_id, TrialState.WAITING)
 
 
@@ -206,7 +212,7 @@ def _go_on(session: Session, trial_id: int, wanted: TrialState) -> None:
 
 
 def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:
-    """The trial's parameters, all of them."""
+    """Set the trial's parameters, replacing all earlier ones."""
     table = models.TrialParamModel
     session.execute(delete(table).where(table.trial_id == trial_id))
     session.add_all(
@@ -223,7 +229,7 @@ def set_parameters(session: Session, trial_id: int, chosen: Chosen) -> None:
 def annotate(
     session: Session, trial_id: int, attributes: Mapping[str, Any], new: bool = False
 ) -> None:
-    """Set user attributes, columns in the dashboard; `new` ones replace none."""
+    """Set user attributes, which are columns in the dashboard; `new` ones replace none."""
     table = models.TrialUserAttributeModel
     if not new:
         own_rows = table.trial_id == trial_id
@@ -235,7 +241,7 @@ def annotate(
 
 
 def report(session: Session, trial_id: int, values: Iterable[tuple[int, float | None]]) -> None:
-    """The values of evaluations, counted from 1."""
+    """Add the values of evaluations (counted from 1); None is stored as NaN."""
     table = models.TrialIntermediateValueModel
     rows = []
     for evaluation, value in values:
@@ -252,7 +258,7 @@ def report(session: Session, trial_id: int, values: Iterable[tuple[int, float | 
 
 
 def unreport(session: Session, trial_id: int, first: int) -> None:
-    """Take the values back from evaluation `first` on."""
+    """Delete the values from evaluation `first` on."""
     table = models.TrialIntermediateValueModel
     session.execute(delete(table).where(table.trial_id == trial_id, table.step >= first))
 

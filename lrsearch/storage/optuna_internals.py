@@ -2,7 +2,7 @@
 
 Optuna has no public way to write a trial in a transaction of the caller's, or to read the trials of
 a study by columns. pyproject.toml holds Optuna at the minor version that the tests of this module
-know; CONTRIBUTING.md says how to let a newer one in.
+know; CONTRIBUTING.md says how to allow a newer one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ __all__ = [
 ]
 
 START_UTC = models.TrialModel._datetime_start_utc
-"""The column of a trial's start, in UTC."""
+"""Column of a trial's start, in UTC."""
 COMPLETE_UTC = models.TrialModel._datetime_complete_utc
+"""Column of a trial's end, in UTC."""
 
 
 def id_of_trial(trial: FrozenTrial) -> int:
@@ -51,7 +52,7 @@ def id_of_study(study: Study) -> int:
 def set_parameter(
     trial: FrozenTrial, name: str, value: Any, distribution: BaseDistribution
 ) -> None:
-    """Give a trial in memory a parameter, as a running trial gets it."""
+    """Set a parameter of a trial in memory, as Optuna does for a running trial."""
     trial._distributions[name] = distribution
     trial._params[name] = value
 

@@ -1,4 +1,4 @@
-"""Optuna's tables: made and upgraded as Optuna does, but in one transaction."""
+"""Create and upgrade Optuna's tables as Optuna does, but in one transaction."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _VERSION = models.VersionInfoModel
 
 
 def open_storage(kind: type[S], url: str, options: dict[str, Any]) -> S:
-    """Optuna's storage over its tables, which must be there. Raises UserError for other versions.
+    """Open Optuna's storage on existing tables, with `options` for the engine.
 
-    `options` are for the engine.
+    Raises UserError where the tables are of another version.
     """
     try:
         return kind(url, engine_kwargs=options, skip_table_creation=True)
@@ -43,13 +43,13 @@ def open_storage(kind: type[S], url: str, options: dict[str, Any]) -> S:
 
 
 def has_tables(connection: Connection) -> bool:
-    """Whether Optuna's tables are there, of whatever version."""
+    """Return whether Optuna's tables exist, of whatever version."""
     is_there = inspect(connection).has_table(_VERSION.__tablename__)
     return is_there and bool(_revisions(connection))
 
 
 def require_tables(url: str) -> None:
-    """Raise UserError where a database has no tables of Optuna; nothing is made."""
+    """Raise UserError where a database has no tables of Optuna."""
     engine = connect(url)
     try:
         with engine.connect() as connection:
@@ -60,9 +60,9 @@ def require_tables(url: str) -> None:
 
 
 def make_tables(url: str) -> None:
-    """Make Optuna's tables where they are missing.
+    """Create Optuna's tables if they are missing.
 
-    Raises UserError where tables of another program have names of Optuna's or lrsearch's.
+    Raises UserError where another program has tables with names of Optuna's or lrsearch's.
     """
     refuse_file(url, write=True)
     file = file_of(url)
@@ -86,7 +86,7 @@ def make_tables(url: str) -> None:
 
 
 def upgrade_tables(url: str) -> str | None:
-    """Bring Optuna's tables up to date; what was done, None where there was nothing to do."""
+    """Upgrade Optuna's tables; return a line about it, or None where they were up to date."""
     with changing(url) as connection:
         if not has_tables(connection):
             return None
@@ -119,20 +119,20 @@ def _revisions(connection: Connection) -> tuple[str, ...]:
 
 
 def _scripts() -> ScriptDirectory:
-    """The steps from each version of Optuna's tables to the next."""
+    """Return Alembic's scripts: the steps from each version of Optuna's tables to the next."""
     return ScriptDirectory(str(Path(models.__file__).parent / "alembic"))
 
 
 def _current() -> dict[str, Any]:
-    """The columns of Optuna's table of versions."""
+    """Return the row of Optuna's table of versions for the installed Optuna."""
     return {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
 
 
 def _foreign(connection: Connection) -> list[str]:
-    """Tables of another program that have names of Optuna's or lrsearch's."""
+    """Return the tables of another program that have names of Optuna's or lrsearch's."""
     tables = foreign_tables(connection, models.BaseModel.metadata)
     if _revisions(connection):
-        tables.append(_ALEMBIC)  # Optuna's own comes with its table of versions
+        tables.append(_ALEMBIC)  # another program's: Optuna's comes with its table of versions
     if not inspect(connection).has_table(VersionRow.__tablename__):
         tables += foreign_tables(connection, Base.metadata)
     return tables

@@ -1,8 +1,8 @@
 """Optuna's storage, reading the trials of a study by columns.
 
 Optuna's own makes an object of every stored row: beside 5,000 trials of 50 evaluations that takes a
-third of a million objects, ten seconds and half a gigabyte before the first suggestion. What this
-module takes for granted of Optuna's tables is tested against Optuna's own reading of them.
+third of a million objects, ten seconds and half a gigabyte before the first suggestion. Tests
+compare what this module reads with what Optuna's own storage reads.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ _User, _System = models.TrialUserAttributeModel, models.TrialSystemAttributeMode
 _Intermediate = models.TrialIntermediateValueModel
 
 _MOST_IDS = 500
-"""Databases take only so many values in a statement."""
+"""Largest number of ids in one statement: databases limit its parameters."""
 
 
 class ColumnStorage(TrialReadingStorage):
     """Optuna's storage in a database, reading the trials of a study by a few statements."""
 
     attributes: Sequence[str] | None = None
-    """User attributes that are read; None for all, and for artifacts as well."""
+    """Names of the user attributes to read; None for all attributes, artifacts included."""
     only_last: bool = False
-    """Of the intermediate values, whether the last of each trial that is not complete is enough."""
+    """Whether to read only the last intermediate value of each trial, and none of complete ones."""
     most_values: int | None = None
-    """About how many intermediate values are read at once: of more, of each trial every second one,
-    or third, counted from its last."""
+    """About how many intermediate values to read at once; None for all.
+
+    Of more, every second (third, ...) one of each trial is read, counted from its last.
+    """
 
     def read_trials(
         self,
@@ -70,7 +72,7 @@ class ColumnStorage(TrialReadingStorage):
         return sorted(trials, key=id_of_trial)
 
     def _read(self, session: Session, which: ColumnElement[bool]) -> list[FrozenTrial]:
-        """Whole trials, but for what is left out of the attributes and intermediate values."""
+        """Return trials with parameters and values, and the selected attributes and curves."""
         trials = session.execute(
             select(
                 _Trial.trial_id,
@@ -191,12 +193,12 @@ class ColumnStorage(TrialReadingStorage):
 
 
 def _rows(session: Session, query: Select[*tuple[Any, ...]]) -> Iterable[Any]:
-    """The rows of a query, fetched a thousand at a time."""
+    """Return the rows of a query, fetched a thousand at a time."""
     return session.execute(query.execution_options(yield_per=1000))
 
 
 def _read_json(rows: Iterable[Any]) -> Mapping[int, dict[str, Any]]:
-    """Attributes by trial."""
+    """Parse attributes; return them by trial id and name."""
     attributes: dict[int, dict[str, Any]] = defaultdict(dict)
     for trial_id, key, text in rows:
         attributes[trial_id][key] = json.loads(text)
@@ -205,10 +207,10 @@ def _read_json(rows: Iterable[Any]) -> Mapping[int, dict[str, Any]]:
 
 @lru_cache(maxsize=4096)
 def _distribution(text: str) -> BaseDistribution:
-    """A distribution from its JSON; trials of a study share a few."""
+    """Parse a distribution. Cached: the trials of a study share a few."""
     return json_to_distribution(text)
 
 
 def _local(moment: datetime | None) -> datetime | None:
-    """Local time without a zone, as Optuna gives it, from the stored UTC."""
+    """Convert stored UTC to local time without a zone, as Optuna returns it."""
     return None if moment is None else moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

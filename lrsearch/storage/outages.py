@@ -1,4 +1,4 @@
-"""What a database error means for the work: wait, fail the trial, or end the worker."""
+"""Classification of database errors: wait for the end of an outage, fail the trial, or stop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lrsearch.errors import UserError
 T = TypeVar("T")
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""Seconds between two attempts: twice as long each time, up to the longest."""
+"""Seconds between two attempts: they double each time, up to the longest."""
 
 
 class Trouble(StrEnum):
@@ -90,13 +90,13 @@ _NOT_LET_IN = (
     "no such database",
     "no such user",
 )
-"""What a server says to a connection that it refuses: libpq keeps no SQLSTATE of that."""
+"""Parts of a server's messages on refusing a connection, for which libpq has no SQLSTATE."""
 
 
 def trouble(error: BaseException) -> Trouble | None:
-    """What a database error means; None for any other error.
+    """Classify a database error; None for any other error.
 
-    Errors that Optuna or a message to the user wraps count as what they wrap.
+    Errors of Optuna, and UserErrors, are classified by the error that they wrap.
     """
     if isinstance(error, PoolTimeout):
         return Trouble.PASSES
@@ -134,7 +134,7 @@ def _meaning(error: DBAPIError) -> Trouble:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the same statement may well succeed later."""
+    """Return whether the same statement may well succeed later: the error is an outage."""
     return trouble(error) is Trouble.PASSES
 
 
@@ -144,34 +144,35 @@ class DatabaseRefuses(UserError):
 
 @contextmanager
 def refusals_in_words() -> Iterator[None]:
-    """Raise DatabaseRefuses in place of database errors that neither pass nor are of one trial.
+    """Raise DatabaseRefuses in place of database errors of access, or in lrsearch itself.
 
-    For calls to lrsearch's own database. What else is raised within is left as it is: the user's
-    code may have a database of its own.
+    Use it around calls to lrsearch's database only: the user's code may have one of its own.
     """
     try:
         yield
     except DatabaseRefuses:
         raise
     except Exception as error:
-        found = trouble(error)
-        if found not in (Trouble.ACCESS, Trouble.OTHER):
+        kind = trouble(error)
+        if kind not in (Trouble.ACCESS, Trouble.OTHER):
             raise
-        said = in_words(error)
-        raise DatabaseRefuses(f"storage.url: the database refuses this process: {said}") from error
+        message = in_words(error)
+        raise DatabaseRefuses(
+            f"storage.url: the database refuses this process: {message}"
+        ) from error
 
 
 def in_words(error: BaseException) -> str:
-    """What the database says, in a line, without the statement and its values."""
-    said = str(getattr(error, "orig", None) or error).strip() or repr(error)
-    return said.splitlines()[0]
+    """Return the first line of a database's error, without the statement and its values."""
+    message = str(getattr(error, "orig", None) or error).strip() or repr(error)
+    return message.splitlines()[0]
 
 
 class Contact:
-    """How long this process has reached the database without a break.
+    """Measures for how long this process has reached the database without a break.
 
-    Who was cut off cannot tell a dead worker from an outage: it must have seen one whole lease
-    go by before it takes anything over.
+    After a break, a process cannot tell dead workers from an outage: it must wait for the length
+    of a lease before it takes over their work.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -180,23 +181,23 @@ class Contact:
         self._last = 0.0
 
     def reached(self, gap: float) -> None:
-        """The database has answered. After a silence of more than `gap` seconds it starts anew."""
+        """Note an answer of the database. After a gap of more than `gap` s, contact starts anew."""
         now = self._clock()
         if self._since is None or now - self._last > gap:
             self._since = now
         self._last = now
 
     def failed(self) -> None:
-        """The database has not answered."""
+        """Note that the database did not answer."""
         self._since = None
 
     def lasted(self, seconds: float) -> bool:
-        """Whether contact has lasted that long."""
+        """Return whether contact has lasted for that many seconds."""
         return self._since is not None and self._clock() - self._since >= seconds
 
 
 class Waits:
-    """Growing waits between attempts, each a little random so that workers do not march in step."""
+    """Growing waits between attempts, randomised so that workers do not retry all at once."""
 
     def __init__(self) -> None:
         self._next = FIRST_WAIT
@@ -204,7 +205,7 @@ class Waits:
         self._random = random.Random()
 
     def next(self) -> float:
-        """Seconds to wait now."""
+        """Return the seconds to wait before the next attempt."""
         wait = self._next
         self._next = min(2 * wait, LONGEST_WAIT)
         return wait * self._random.uniform(0.5, 1.0)
@@ -215,10 +216,11 @@ def persist(
     wait: Callable[[float], bool],
     failed: Callable[[BaseException], None] = lambda error: None,
 ) -> T:
-    """Repeats `action`, which must be harmless to repeat, until the database takes it.
+    """Repeat `action`, which must be idempotent, during an outage; return its result.
 
-    `wait(seconds)` waits, and says whether to give up; then the last error is raised. Errors that
-    do not pass are raised at once.
+    `wait(seconds)` waits, and returns whether to give up: then the last error is raised. Errors
+    that are no outage are raised at once. `failed` is called with each error of
+    the outage.
     """
     waits = Waits()
     while True:

@@ -1,4 +1,4 @@
-"""Making and changing tables: one process at a time, each change whole or not at all."""
+"""Transactions that create and change tables: one process at a time, all or nothing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from lrsearch.storage.engine import server_arguments
 from lrsearch.storage.sqlite import file_of, open_file
 
 _LOCK = 0x6C727365  # "lrse"
+"""Key of PostgreSQL's advisory lock."""
 _LOCK_SECONDS = 60
 
 Step = Callable[[Connection], None]
-"""Changes the tables of one version into those of the next, in the transaction it is given."""
+"""Upgrades the tables by one version, in the transaction of the given connection."""
 
 
 @contextmanager
 def changing(url: str) -> Iterator[Connection]:
-    """A transaction, definitions of tables included, that only one process has at a time.
+    """Open a transaction, table definitions included, that only one process can have at a time.
 
-    It is committed at the end of the block and rolled back by an error or the death of the process.
-    A SQLite file that is missing is made. Raises SQLAlchemy's DBAPIError, also where another
-    process has not ended its own within a minute.
+    It is committed at the end of the block, and rolled back by an error or the death of the
+    process. A missing SQLite file is created. Raises SQLAlchemy's DBAPIError, also where another
+    process holds its transaction for more than a minute.
     """
     file = file_of(url)
     if file is not None:
         engine = create_engine(url, poolclass=NullPool, creator=partial(open_file, file, True))
-        # By itself Python's driver begins a transaction before INSERT, UPDATE and DELETE alone.
+        # By default Python's driver begins a transaction only before INSERT, UPDATE and DELETE.
         event.listen(engine, "connect", _begin_by_hand)
         event.listen(engine, "begin", _begin_immediate)
     else:
@@ -38,9 +39,9 @@ def changing(url: str) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
-                # Neither this lock nor one that a table needs may be waited for without end.
+                # Limit the wait for this lock and for those of tables.
                 connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
-                # One of the transaction, not of the session: a pooler may share the session.
+                # A lock of the transaction, not of the session, which a pooler may share.
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             yield connection
     finally:
@@ -61,10 +62,10 @@ def migrate(
     version: Callable[[Connection], int],
     set_version: Callable[[Connection, int], None],
 ) -> list[tuple[int, int]]:
-    """Take the steps that lead on from the stored version; the versions before and after each.
+    """Take the steps from the stored version on; return the versions before and after each.
 
-    Each step is one transaction together with the version it leads to, so that a migration that
-    was interrupted goes on where it was, and of two at once each step is taken by one.
+    Each step is stored in one transaction with its new version: an interrupted migration can be
+    repeated, and two processes at once take each step once.
     """
     taken: list[tuple[int, int]] = []
     while True:
@@ -78,12 +79,13 @@ def migrate(
 
 
 def foreign_tables(connection: Connection, metadata: MetaData) -> list[str]:
-    """Tables that have a name of `metadata` but lack columns of it: those of another program."""
+    """Return the tables with a name of `metadata` that lack its columns: another program's."""
     inspector = inspect(connection)
     present = set(inspector.get_table_names()) | set(inspector.get_view_names())
     return sorted(
         name
         for name, table in metadata.tables.items()
         if name in present
-        and not set(table.columns.keys()) <= {one["name"] for one in inspector.get_columns(name)}
+        and not set(table.columns.keys())
+        <= {column["name"] for column in inspector.get_columns(name)}
     )

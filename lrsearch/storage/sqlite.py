@@ -1,4 +1,4 @@
-"""The file of a SQLite database: how it is opened, and what is wrong with it."""
+"""The file of a SQLite database: how to open it, and checks that it can be used."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from sqlalchemy.engine import make_url
 from lrsearch.errors import LrsearchError
 
 BUSY_SECONDS = 60
-"""How long a statement waits for a lock of another process."""
+"""Longest wait of a statement for a lock of another process."""
 _NEEDS_ITS_FOLDER = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""Error codes where the files beside the database cannot be created."""
 _NEEDS_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
+"""Error codes of a full disk."""
 
 
 class DatabaseReplaced(LrsearchError):
@@ -22,13 +24,13 @@ class DatabaseReplaced(LrsearchError):
 
 
 def file_of(url: str) -> Path | None:
-    """The absolute path of a SQLite database; None for a server."""
+    """Return the absolute path of a SQLite database; None for a server."""
     parts = make_url(url)
     return Path(parts.database or "").absolute() if parts.get_backend_name() == "sqlite" else None
 
 
 def fault_of(url: str, write: bool) -> str | None:
-    """What is wrong with the file of a SQLite database, to read it or to `write`, if anything."""
+    """Return why a SQLite file cannot be read (or, with `write`, written to); None if it can."""
     file = file_of(url)
     if file is None:
         return None
@@ -46,11 +48,11 @@ def fault_of(url: str, write: bool) -> str | None:
 
 
 def open_file(file: Path, create: bool = False, read: bool = False) -> sqlite3.Connection:
-    """A connection to the file; only with `create` is a missing one made.
+    """Connect to the file; a missing one is created only with `create`.
 
-    A database in WAL mode keeps two files beside its own. Where these cannot be written, as on a
-    read-only disk, or, for who only wants to `read`, on a full one, it is opened as one that does
-    not change. Raises DatabaseReplaced where the file is missing, and sqlite3.Error.
+    A database in WAL mode keeps two files beside its own. Where these cannot be written, on a
+    read-only disk or (with `read`) a full one, it is opened as a file that does not change. Raises
+    DatabaseReplaced where the file is missing, and sqlite3.Error.
     """
     passes = (*_NEEDS_ITS_FOLDER, *_NEEDS_ROOM) if read else _NEEDS_ITS_FOLDER
     if not create and not file.exists():
@@ -64,11 +66,11 @@ def open_file(file: Path, create: bool = False, read: bool = False) -> sqlite3.C
     log = Path(f"{file}-wal")
     if log.exists():
         try:
-            return _connect(file, "mode=ro")  # somebody is writing, or has died of it
+            return _connect(file, "mode=ro")  # a process is writing, or has died before it finished
         except sqlite3.OperationalError as error:
             if log.stat().st_size or _primary(error) not in passes:
                 raise
-    # SQLite looks for no log then: there must be none.
+    # With `immutable`, SQLite ignores a log: here there is none, or an empty one.
     return _connect(file, "mode=ro&immutable=1")
 
 
@@ -77,14 +79,14 @@ def _connect(file: Path, options: str) -> sqlite3.Connection:
         f"file:{quote(str(file))}?{options}",
         uri=True,
         timeout=BUSY_SECONDS,
-        check_same_thread=False,  # a pool hands it from thread to thread, to one at a time
+        check_same_thread=False,  # a pool passes it between threads, which use it in turn
     )
     try:
-        # Opens the file, which `connect` does not, and its log.
+        # Unlike `connect`, this opens the file and its log.
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         connection.execute("PRAGMA synchronous=NORMAL")
-        # Whoever writes the page of this number copies all of them into the database and waits for
-        # the disk, a tenth of a second. At the default of 1,000 that was one write in a hundred.
+        # Pages in the log from which on a write first copies them all into the database, which
+        # takes a tenth of a second. At the default of 1,000 that was one write in a hundred.
         connection.execute("PRAGMA wal_autocheckpoint=10000")
     except sqlite3.Error:
         connection.close()
@@ -97,5 +99,5 @@ def _allows(path: Path, what: int) -> bool:
 
 
 def _primary(error: sqlite3.Error) -> int:
-    """The primary result code, which the extended one has in its lowest byte."""
+    """Return the primary result code: the lowest byte of the extended one."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,7 +1,7 @@
-"""Values of the user's made such that every database takes them.
+"""Conversion of values from the user's code to values that every database can store.
 
-PostgreSQL refuses NUL in text and NaN in JSON, all drivers refuse lone surrogates, a text without
-bounds would fill the database and every screen that shows it, and a secret is not stored at all.
+PostgreSQL refuses NUL in text and NaN in JSON, all drivers refuse lone surrogates, unlimited texts
+would fill the database and the screen, and secrets must not be stored.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from lrsearch.text.redaction import redacted
 
 LONGEST_TEXT = 20_000
-"""Characters; of a longer text the beginning and the end are kept."""
+"""Largest number of characters; of a longer text, the beginning and the end are kept."""
 
 
 def storable_text(text: str) -> str:
-    """The text without its secrets, in characters that every database takes, LONGEST_TEXT at most.
+    """Return the text without secrets, in storable characters, LONGEST_TEXT at most.
 
     Lone surrogates and NUL are written as Python escapes them: `\\udcff`, `\\x00`.
     """
     if len(text) > LONGEST_TEXT:
-        # Redacted with a margin around the cut, so that no half of a secret is left there.
+        # Redact with a margin around the cut, so that no part of a secret is left there.
         left_out = f"\n... {len(text) - LONGEST_TEXT} characters are left out ...\n"
         half, margin = (LONGEST_TEXT - len(left_out)) // 2, LONGEST_TEXT
         begin, end = redacted(text[: half + margin]), redacted(text[-half - margin :])
@@ -37,12 +37,12 @@ def storable_text(text: str) -> str:
 
 
 def storable(value: Any) -> Any:
-    """A plain value with all of its texts and keys storable."""
+    """Return a plain value with all of its texts and keys made storable."""
     return _mapped(value, lambda leaf: leaf)
 
 
 def measured(value: Any) -> Any:
-    """The same for results: numbers that are not finite, which JSON lacks, become None."""
+    """Return a result made storable: numbers that are not finite, unknown to JSON, become None."""
     return _mapped(
         value, lambda leaf: None if isinstance(leaf, float) and not math.isfinite(leaf) else leaf
     )
@@ -81,12 +81,12 @@ class StorableJSON(TypeDecorator[Any]):
         return storable(value)
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
-        # What is looked up in the JSON is no JSON itself.
+        # A value that is compared with an element of the JSON is no JSON itself.
         return JSON().coerce_compared_value(op, value)
 
 
 class MeasuredJSON(StorableJSON):
-    """The same for results, whose numbers may be anything."""
+    """A column of JSON for results, whose numbers may not be finite."""
 
     cache_ok = True
 

@@ -1,4 +1,4 @@
-"""What a sampler of Optuna's suggests for a trial, before any of it is stored."""
+"""Parameters that an Optuna sampler suggests for a trial, before they are stored."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from optuna.trial import FrozenTrial
 from lrsearch.storage.optuna_internals import set_parameter
 
 Chosen = Mapping[str, tuple[Any, BaseDistribution]]
-"""Parameters as Optuna stores them: a value and the distribution it is from."""
+"""Parameters by stored name as Optuna stores them: a value and its distribution."""
 
 
 class Suggestions:
-    """Parameters of one trial, suggested as Optuna's own `Trial` does, but not yet stored.
+    """Suggests parameters of one trial as Optuna's own `Trial` does, but does not store them.
 
-    Parameters that the trial has already, of an earlier attempt, are kept.
+    Parameters that the trial has from an earlier attempt are kept, and `fixed` ones are used
+    without asking the sampler.
     """
 
-    def __init__(self, study: optuna.Study, trial: FrozenTrial, given: Mapping[str, Any]) -> None:
-        self._study, self._trial, self._given = study, trial, given
+    def __init__(self, study: optuna.Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> None:
+        self._study, self._trial, self._fixed = study, trial, fixed
         self._space: dict[str, BaseDistribution] | None = None
         self._relative: dict[str, Any] = {}
         self.chosen: dict[str, tuple[Any, BaseDistribution]] = {}
@@ -50,8 +51,8 @@ class Suggestions:
             return self.chosen[name][0]
         if name in self._trial.params:
             value = self._trial.params[name]
-        elif name in self._given:
-            value = self._given[name]
+        elif name in self._fixed:
+            value = self._fixed[name]
         elif distribution.single():
             value = distribution.to_external_repr(_only_value(distribution))
         elif name in self._jointly():
@@ -61,12 +62,12 @@ class Suggestions:
                 self._study, self._trial, name, distribution
             )
         self.chosen[name] = (value, distribution)
-        # Samplers look at what the trial has so far.
+        # Samplers read the parameters that the trial has so far.
         set_parameter(self._trial, name, value, distribution)
         return value
 
     def _jointly(self) -> Mapping[str, Any]:
-        """What the sampler chooses together, asked for as late as possible, and once."""
+        """Return the parameters that the sampler chooses together, sampled at the first call."""
         if self._space is None:
             sampler = self._study.sampler
             self._space = sampler.infer_relative_search_space(self._study, self._trial)

@@ -24,6 +24,7 @@ from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.storable import MeasuredJSON, StorableJSON, StorableText
 
 SCHEMA_VERSION = 1
+"""Version of these tables."""
 
 
 class Base(DeclarativeBase):
@@ -44,7 +45,7 @@ class VersionRow(Base):
 
 
 class IdentityRow(Base):
-    """One row: the random number of this database, which no other one has."""
+    """One row: the random identity of this database."""
 
     __tablename__ = "lrsearch_identity"
 
@@ -54,113 +55,113 @@ class IdentityRow(Base):
 
 
 class StudyRow(Base):
-    """A study: what is needed to go on with it and to repeat it."""
+    """A study, with all that is needed to resume and to repeat it."""
 
     __tablename__ = "lrsearch_studies"
 
     study_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """As in Optuna's `studies`."""
+    """Key in Optuna's table `studies`, too."""
     name: Mapped[str] = mapped_column(String(512), unique=True)
     config: Mapped[dict[str, Any]]
     """The resolved configuration, without the storage URL."""
     record: Mapped[dict[str, Any]]
-    """Data fingerprint, versions, git revision, history of samplers and pruners."""
+    """Data fingerprint, versions, Git commit, samplers and pruners of all runs, and more."""
     runs: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
-    """How often it was run or submitted, or its ranges found: then workers load it again."""
+    """Number of times it was run or submitted, or its ranges were found; workers then reload it."""
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    """Workers serve the study of the highest priority first, then the oldest."""
+    """Workers serve the study with the highest priority first, then the oldest."""
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
-    """Wall clock spent so far: the time in which anybody worked on the study."""
+    """Wall-clock seconds so far in which any worker served the study."""
     ticked_at: Mapped[float | None] = mapped_column(Float, default=None)
-    """When `seconds` was last added to, by the database's clock."""
+    """When `seconds` was last increased: seconds since 1970 by the database's clock."""
     finished: Mapped[int] = mapped_column(Integer, default=0)
-    """How many units are done; numbers them in the order in which they finish."""
+    """Number of trial slots that are done; the next one to finish gets the next `finish_order`."""
     state: Mapped[str] = mapped_column(
         String(16), default=StudyState.OPEN, server_default=StudyState.OPEN, index=True
     )
-    """Workers claim nothing unless it is open."""
+    """A `StudyState`; workers claim work only while it is open."""
     stopped: Mapped[str | None] = mapped_column(StorableText, default=None)
-    """Why it was paused or stopped."""
+    """Why it was paused or stopped; None while it is open."""
     hand_back: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
-    """Whether running trials are to be handed back, too."""
+    """Whether workers are to hand running trials back."""
 
 
 class Leased:
-    """What trial slots and auxiliary runs have in common: work that one owner has at a time."""
+    """Columns that trial slots and auxiliary runs share: work with one owner at a time."""
 
     study_id: Mapped[int] = mapped_column(ForeignKey("lrsearch_studies.study_id"), index=True)
     state: Mapped[str] = mapped_column(String(16), default=WorkState.OPEN, index=True)
     seed: Mapped[int] = mapped_column(Integer)
     owner: Mapped[str | None] = mapped_column(String(255), default=None)
-    """The worker that has it; of one that is done, the one that finished it."""
+    """Name of the worker that owns it or, when it is done, that finished it."""
     leased_until: Mapped[float | None] = mapped_column(Float, default=None)
     """When the owner's lease ends: seconds since 1970 by the database's clock."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
-    """How often it was claimed. An owner writes only as long as this is its own number."""
+    """Number of times it was claimed. A claim is valid only while this is its own number."""
     deaths: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    """How many owners died, or fell silent, with it."""
+    """Number of its owners that died or fell silent."""
     recipe: Mapped[dict[str, Any] | None] = mapped_column(default=None)
     device: Mapped[str | None] = mapped_column(String(255), default=None)
     outcome: Mapped[str | None] = mapped_column(String(16), default=None)
     value: Mapped[float | None] = mapped_column(Float, default=None)
-    """The value of the study's metric; of one that was cut short, its last."""
+    """Value of the study's metric; if it ended early, the last one."""
     reason: Mapped[str | None] = mapped_column(StorableText, default=None)
-    """Why it ended early: where it diverged, or the traceback."""
+    """Why it ended early, such as where it diverged, or a traceback."""
     seconds: Mapped[float | None] = mapped_column(Float, default=None)
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 
 class TrialSlotRow(Leased, Base):
-    """One unit of a study's budget: it becomes exactly one finished trial."""
+    """A trial slot: one unit of a study's budget, which becomes exactly one finished trial."""
 
     __tablename__ = "lrsearch_units"
     __table_args__ = (UniqueConstraint("study_id", "number"),)
 
     unit_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     number: Mapped[int] = mapped_column(Integer)
-    """From 0 in the order of the plan; below 0 where it was added by hand, on top of the plan."""
+    """From 0 in the order of the plan; below 0 for slots added by hand."""
     params: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Parameters that are given beforehand: tried first, balanced, or of a grid."""
+    """Fixed parameters by stored name: of `try_first`, a balance, a grid or a warm start."""
     trial_id: Mapped[int | None] = mapped_column(Integer, default=None, index=True)
     trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
     end_step: Mapped[int | None] = mapped_column(Integer, default=None)
     end_lr: Mapped[float | None] = mapped_column(Float, default=None)
     """Step and learning rate at which it diverged or ran out of memory."""
     finish_order: Mapped[int | None] = mapped_column(Integer, default=None)
-    """Counts the study's units in the order in which they finished."""
+    """Position among the study's trials in the order of their ends, from 1."""
     spared_at: Mapped[int | None] = mapped_column(Integer, default=None)
-    """The evaluation at which it should have been pruned, but was let go on as a check."""
+    """Evaluation at which the pruner would have ended a trial that goes on as a check."""
 
 
 class AuxiliaryRunRow(Leased, Base):
-    """A run outside the budget: no trial, nothing that samplers, pruners or Optuna hear of."""
+    """An auxiliary run, outside the budget: samplers, pruners and Optuna do not see it."""
 
     __tablename__ = "lrsearch_side_runs"
     __table_args__ = (UniqueConstraint("study_id", "kind", "number"),)
 
     side_run_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    """What it is for; what `number`, `recipe`, `value` and `result` mean is the kind's own."""
+    """A `RunKind`; it defines the meaning of `number`, `recipe`, `value` and `result`."""
     number: Mapped[int] = mapped_column(Integer)
-    """From 0 within its kind. Auxiliary runs are claimed in the order in which they were added."""
+    """Number within its kind, from 0."""
     trial_number: Mapped[int | None] = mapped_column(Integer, default=None)
-    """The trial whose recipe it trains again; None where there is none."""
+    """Number of the trial whose recipe it trains again; None where there is none."""
     result: Mapped[dict[str, Any] | None] = mapped_column(MeasuredJSON, default=None)
-    """What it has found so far: its curve, test scores."""
+    """Result so far, such as its curve or test scores."""
 
 
 class EvaluationRow(Base):
-    """One evaluation of one trial, for any SQL client to plot."""
+    """One evaluation of one trial, in columns that any SQL client can plot."""
 
     __tablename__ = "lrsearch_epochs"
     __table_args__ = (
-        # What pruning reads in order: values of all trials, of complete ones, of a bracket's.
+        # Pruners read these in order: values of all trials, of complete ones, of one bracket.
         Index("ix_lrsearch_epochs_rank", "study_id", "evaluation", "value"),
         Index("ix_lrsearch_epochs_complete", "study_id", "evaluation", "complete", "value"),
         Index(
             "ix_lrsearch_epochs_bracket",
             *("study_id", "evaluation", "bracket", "value"),
-            # Costs nothing where there are no brackets.
+            # A partial index: it costs nothing where there are no brackets.
             sqlite_where=text("bracket is not null"),
             postgresql_where=text("bracket is not null"),
         ),
@@ -168,22 +169,25 @@ class EvaluationRow(Base):
     )
 
     trial_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """As in Optuna's `trials`."""
+    """Key in Optuna's table `trials`, too."""
     step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    """Optimizer steps done."""
+    """Number of optimizer steps done."""
     study_id: Mapped[int] = mapped_column(Integer)
     evaluation: Mapped[int] = mapped_column(Integer)
-    """Counts the evaluations of the trial from 1."""
+    """Number of the evaluation within its trial, from 1."""
     value: Mapped[float | None] = mapped_column(Float)
-    """That of the study's metric."""
+    """Value of the study's metric; None where it was not finite."""
     complete: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
-    """Whether the trial ran to its end."""
+    """Whether the trial is complete."""
     bracket: Mapped[int | None] = mapped_column(Integer, default=None)
-    """Where the pruner has brackets: the trial's own."""
+    """Bracket of the trial; None where the pruner has none."""
     progress: Mapped[float | None] = mapped_column(Float, default=None)
-    """The share of the trial's whole training that is over."""
+    """Share of the whole training that is done."""
     rate_left: Mapped[float | None] = mapped_column(Float, default=None)
-    """The mean rate of the whole training, counting only what is still to come, where known."""
+    """Area under the rest of the schedule, divided by the length of the whole training.
+
+    None where the schedule is not known.
+    """
     epoch: Mapped[float] = mapped_column(Float)
     train_loss: Mapped[float | None] = mapped_column(Float)
     val_loss: Mapped[float | None] = mapped_column(Float)
@@ -196,7 +200,7 @@ class EvaluationRow(Base):
 
 
 class RefusalRow(Base):
-    """Why a host's workers leave a study alone: its code is missing there, its data differ."""
+    """Why a host's workers cannot serve a study, such as missing code or different data."""
 
     __tablename__ = "lrsearch_refusals"
 

@@ -1,4 +1,4 @@
-"""Bring the tables of an older version up to date, step by step; Optuna's own, too."""
+"""Upgrade the tables of an older version step by step, and Optuna's tables."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lrsearch.storage.tables import SCHEMA_VERSION, VersionRow
 from lrsearch.text.redaction import redacted
 
 MIGRATIONS: Mapping[int, Step] = {}
-"""By the version that a step starts from; the version after it is one more."""
+"""Steps by the version that they start from; each leads to the next version."""
 
 
 def upgrade(url: str, migrations: Mapping[int, Step] = MIGRATIONS) -> list[str]:
-    """Upgrade all tables of a database; return what was done, a line each.
+    """Upgrade all tables of a database; return a line for each step.
 
     Each step is one transaction. There is no way back: make a copy first. Raises UserError for
     tables of a newer version, and for a database without tables of lrsearch.

@@ -1,4 +1,4 @@
-"""What follows in a study when some of its work has ended, or when it is opened again."""
+"""Next steps of a study, when some of its work has ended or when it is reopened."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lrsearch.states import StudyState
 
 
 def follow_up(session: Session, study_id: int) -> None:
-    """Take the next step of the study's stages, in a transaction of the caller's.
+    """Take the study's next step, in the caller's transaction.
 
-    A study whose range test has found nothing is stopped. A search that has ended is confirmed.
+    Stop a study whose range test has failed; plan the confirmation of a search that has ended.
     """
     stop_without_ranges(session, study_id)
     advance(session, study_id)
 
 
 def open_again(session_of: sessionmaker[Session], study_id: int) -> None:
-    """Open a study that was paused or stopped: workers may claim its work."""
+    """Reopen a study that was paused or stopped, so that workers may claim its work."""
     with session_of.begin() as session:
         set_study_state(session, study_id, StudyState.OPEN, None, hand_back=False)
         try_again(session, study_id)

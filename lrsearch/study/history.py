@@ -1,4 +1,4 @@
-"""The histories of a study's trials, read from the indexes of `lrsearch_epochs`."""
+"""Histories of a study's trials for samplers and pruners, read by indexes of `lrsearch_epochs`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from lrsearch.tuning.pruners.rules import Curve, Group, Mode
 from lrsearch.tuning.trajectory import Rates
 
 MOST_PEERS = 250
-"""More would make a decision slow, and no better."""
+"""Number of latest trials that forecasts use: more would make them slow, and no better."""
 
-# Each evaluation asks these: they are made once, of tables, which is faster than of their classes.
+# Each evaluation runs these statements: they are built once, from tables, which are faster than ORM
+# classes.
 _epochs, _slots = EvaluationRow.__table__.c, TrialSlotRow.__table__.c
 _AROUND = (
     _epochs.study_id == bindparam("study"),
@@ -58,7 +59,7 @@ _LATEST = (
 def open_history(
     session_of: sessionmaker[Session], study_id: int, mode: Mode
 ) -> Iterator[StudyHistory]:
-    """Open the history of a study in a transaction of its own, which ends with the block."""
+    """Open the history of a study in a transaction that ends with the block."""
     with session_of() as session:
         yield StudyHistory(session, study_id, mode)
 
@@ -66,7 +67,7 @@ def open_history(
 class StudyHistory:
     """The trials of a study, as the caller's transaction sees them.
 
-    Each question is one statement that reads one index in order, and no more values than asked.
+    Each method runs one statement that reads one index in order, and only the values it needs.
     Evaluations without a value are left out.
     """
 
@@ -75,9 +76,9 @@ class StudyHistory:
         self._sign = 1.0 if mode == "min" else -1.0
 
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
-        """The latest trials that have a value at this share of their training.
+        """Return the latest trials with a value at a share of their training.
 
-        Give or take half a spacing; of a trial with several values there, the latest counts.
+        Within half a spacing; of several values of a trial there, the latest counts.
         """
         before = earlier_moment(progress, spacing)
         earlier = {row[0]: row[1] for row in self._around(_VALUES, before, spacing)}
@@ -85,7 +86,7 @@ class StudyHistory:
         return [self._peer(row, earlier) for row in latest.values()]
 
     def _peer(self, row: Row[*tuple[Any, ...]], earlier: Mapping[int, float]) -> Peer:
-        """One trial, with its value at an earlier moment if it has one there."""
+        """Return a trial from its row, with its value at an earlier moment if it has one."""
         trial_id, value, complete, now, left, number, final, peak, batch_size, optimizer = row
         sign = self._sign
         rates = None
@@ -95,11 +96,11 @@ class StudyHistory:
         return Peer(number, at, sign * final if complete and final is not None else None)
 
     def begun(self) -> int:
-        """How many trials have begun, of those that `at` looks at."""
+        """Return the number of begun trials among those that `at` considers."""
         return min(len(self._latest), MOST_PEERS)
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
-        """The last evaluation of each trial that is not complete, and how many a whole one has."""
+        """Return, of each incomplete trial by number, its last evaluation and its planned ones."""
         rows = self._session.execute(
             select(
                 TrialSlotRow.trial_number,
@@ -119,7 +120,10 @@ class StudyHistory:
     def _around(
         self, statement: Select[*tuple[Any, ...]], progress: float, spacing: float
     ) -> Iterable[Row[*tuple[Any, ...]]]:
-        """The latest of a trial comes last."""
+        """Run a statement for the moment `progress`, give or take half a spacing.
+
+        Its rows are ordered by evaluation.
+        """
         half = spacing / 2
         moment = {"low": progress - half, "high": progress + half}
         return self._session.execute(
@@ -128,24 +132,23 @@ class StudyHistory:
 
     @property
     def _oldest(self) -> int:
-        """The last trial that is too long ago to be looked at; -1 where there is none.
+        """Id of the newest trial that is too old to be considered; -1 where there is none.
 
-        A number, not a subquery: databases plan by how few rows are beyond it.
+        A number rather than a subquery: databases plan by how few rows have larger ids.
         """
         return self._latest[MOST_PEERS] if len(self._latest) > MOST_PEERS else -1
 
     @cached_property
     def _latest(self) -> Sequence[int]:
-        """The latest trials, the last one first, and one that is too long ago to be looked at."""
+        """Ids of the MOST_PEERS newest trials and of the next older one, the newest first."""
         return self._session.scalars(_LATEST, {"study": self._study_id}).all()
 
     def count(self, group: Group) -> int:
-        """How many trials are in the group."""
-        found = self._session.scalar(select(func.count()).where(*self._members(group)))
-        return found or 0
+        """Return the number of trials in the group."""
+        return self._session.scalar(select(func.count()).where(*self._members(group))) or 0
 
     def ranked(self, group: Group, mode: Mode, first: int, how_many: int) -> Sequence[float]:
-        """Values from rank `first` on, the best one being rank 0; fewer where they end."""
+        """Return up to `how_many` values from rank `first` on; the best has rank 0."""
         best_first = EvaluationRow.value.asc() if mode == "min" else EvaluationRow.value.desc()
         values = self._session.scalars(
             select(EvaluationRow.value)
@@ -157,7 +160,7 @@ class StudyHistory:
         return [value for value in values if value is not None]
 
     def curves(self, first: int) -> Sequence[Curve]:
-        """The trials from number `first` on that have an evaluation, in order of their numbers."""
+        """Return the trials from number `first` on that have an evaluation, by number."""
         rows = self._session.execute(
             select(
                 TrialSlotRow.number, TrialSlotRow.trial_number, TrialSlotRow.outcome,
@@ -168,8 +171,8 @@ class StudyHistory:
             .order_by(TrialSlotRow.trial_number, EvaluationRow.evaluation)
         )  # fmt: skip
         return [
-            Curve(unit, number, [(row[4], row[5]) for row in group], outcome, final)
-            for (unit, number, outcome, final), group in itertools.groupby(
+            Curve(slot, number, [(row[4], row[5]) for row in group], outcome, final)
+            for (slot, number, outcome, final), group in itertools.groupby(
                 rows, key=lambda row: (row[0], row[1], row[2], row[3])
             )
         ]

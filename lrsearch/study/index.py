@@ -1,4 +1,7 @@
-"""The studies of a database that wait for workers, and why some hosts leave some alone."""
+"""Index of a database's studies: their states, which of them wait for workers, and refusals.
+
+A refusal records why the workers of a host cannot serve a study.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,13 @@ class Waiting:
     study_id: int
     name: str
     runs: int
-    """How often it was run or submitted, or its ranges found: each may have changed settings."""
+    """Number of times it was run or submitted, or its ranges were found.
+
+    Each time, its settings may have changed.
+    """
 
     def same_as(self, other: Waiting) -> bool:
-        """Whether what was loaded for one serves the other."""
+        """Return whether the settings loaded for one are valid for the other."""
         return (self.study_id, self.runs) == (other.study_id, other.runs)
 
 
@@ -48,31 +54,31 @@ class StudyStatus:
     name: str
     state: str
     stopped: str | None
-    """Why it is not open."""
+    """Why the study is not open; None while it is."""
     priority: int
     counts: Mapping[str, int]
-    """Units by their state."""
+    """Number of trial slots in each state."""
     auxiliary_counts: Mapping[str, int]
-    """Auxiliary runs by their state."""
+    """Number of auxiliary runs in each state."""
     refusals: Mapping[str, str]
-    """Why some hosts leave it alone."""
+    """Reasons of the hosts that cannot serve it, by host."""
     checkpoints: str
 
     @property
     def work(self) -> Mapping[str, int]:
-        """Trial slots and auxiliary runs together by their state."""
+        """Number of trial slots and auxiliary runs together in each state."""
         return {state: count + self.auxiliary_counts[state] for state, count in self.counts.items()}
 
     @property
     def shown_state(self) -> str:
-        """As people and programs are told: all of a study that is done has ended."""
+        """State for people and programs: `done` once all work has ended, else the stored one."""
         return (
             WorkState.DONE if self.work[WorkState.DONE] == sum(self.work.values()) else self.state
         )
 
 
 def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserError:
-    """What to raise for a study that is not there: the closest name, and those there are."""
+    """Return the error for a missing study, with the closest name and all existing ones."""
     names = list(known)
     return UserError(
         f"no study {name!r} in {redacted(database.url)}{closest(name, names)} "
@@ -81,7 +87,7 @@ def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserEr
 
 
 def status_of(database: Database, name: str) -> StudyStatus:
-    """One study by name. Raises UserError listing those there are."""
+    """Return one study by name. Raises UserError, which lists the existing ones."""
     studies = StudyIndex(database.session).statuses()
     for study in studies:
         if study.name == name:
@@ -92,7 +98,7 @@ def status_of(database: Database, name: str) -> StudyStatus:
 def _counted(
     session: Session, table: type[TrialSlotRow | AuxiliaryRunRow]
 ) -> dict[int, dict[str, int]]:
-    """How many rows of each study are in each state; runs that were dropped count nowhere."""
+    """Return the number of rows in each state, by study; dropped runs are not counted."""
     counted: dict[int, dict[str, int]] = {}
     for study_id, state, count in session.execute(
         select(table.study_id, table.state, func.count())
@@ -104,13 +110,13 @@ def _counted(
 
 
 class StudyIndex:
-    """Reads and marks the studies of a database."""
+    """Reads the studies of a database, deletes them, and records refusals."""
 
     def __init__(self, session: sessionmaker[Session]) -> None:
         self._session = session
 
     def waiting(self, only: str | None = None) -> list[Waiting]:
-        """Open studies with work left, by priority, then the oldest first; or only one by name."""
+        """Return open studies with work left, by priority, then age; `only` the named one."""
         left = [
             select(table.state)
             .where(table.study_id == StudyRow.study_id, table.state != WorkState.DONE)
@@ -128,9 +134,9 @@ class StudyIndex:
             return [Waiting(*row) for row in session.execute(query)]
 
     def statuses(self) -> list[StudyStatus]:
-        """All studies, the oldest first."""
+        """Return all studies, the oldest first."""
         with self._session() as session:
-            units, auxiliary_runs = (
+            slots, auxiliary_runs = (
                 _counted(session, TrialSlotRow),
                 _counted(session, AuxiliaryRunRow),
             )
@@ -144,7 +150,7 @@ class StudyIndex:
                     state=row.state,
                     stopped=row.stopped,
                     priority=row.priority,
-                    counts=_NONE | units.get(row.study_id, {}),
+                    counts=_NONE | slots.get(row.study_id, {}),
                     auxiliary_counts=_NONE | auxiliary_runs.get(row.study_id, {}),
                     refusals=refusals.get(row.study_id, {}),
                     checkpoints=row.record["checkpoints"],
@@ -153,7 +159,7 @@ class StudyIndex:
             ]
 
     def running_now(self, study_id: int) -> int:
-        """How many trial slots and auxiliary runs of a study have an owner whose lease holds."""
+        """Return the number of trial slots and auxiliary runs of a study with a valid lease."""
         tables: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
         with self._session() as session:
             return sum(
@@ -175,17 +181,17 @@ class StudyIndex:
                 session.execute(delete(table).where(table.study_id == study_id))
 
     def refuse(self, study_id: int, host: str, reason: str) -> None:
-        """Record why a host leaves a study alone."""
+        """Record why a host cannot serve a study."""
         with self._session.begin() as session:
             session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
             if session.get(StudyRow, study_id, with_for_update=True) is None:
-                return  # deleted meanwhile
+                return  # the study was deleted
             session.add(
                 RefusalRow(study_id=study_id, host=host, reason=reason, at=self._now(session))
             )
 
     def accept(self, study_id: int, host: str) -> None:
-        """The host serves the study: what it had against it is gone."""
+        """Delete a host's refusal of a study, which it can serve now."""
         with self._session.begin() as session:
             session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
 

@@ -1,4 +1,4 @@
-"""The plan of a study: what each trial slot is given beforehand."""
+"""Plan of a study: the parameters and the seed that each trial slot starts with."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from lrsearch.settings import Settings
 from lrsearch.tuning.samplers import enumerates
 
 LARGEST_GRID = 100_000
+"""Largest number of settings of a grid."""
 
 PlannedSlot = tuple[dict[str, Any], int]
-"""Given parameters of the trial, and its seed."""
+"""Fixed parameters of a trial, and its seed."""
 
 
 def plan_slots(settings: Settings, earlier: Sequence[Mapping[str, Any]] = ()) -> list[PlannedSlot]:
-    """The trial slots of the whole budget. A larger budget only adds to the end.
+    """Return the trial slots of the whole budget. A larger budget only adds to the end.
 
-    First what `study.try_first` names, then the parameters `earlier` of another study, then the
-    grid in a random order that the seed fixes, or else trials whose `study.balance` branches take
-    turns. Raises UserError for a grid too large.
+    First the settings of `study.try_first`, then the parameters `earlier` of another study, then
+    the grid in a random order fixed by the seed or, for other samplers, trials that go through the
+    branches of `study.balance` in turn. Raises UserError for a grid that is too large.
     """
     study = settings.study
-    given = [settings.space.parameters_for(wanted)[0] for wanted in study.try_first]
-    given += [dict(parameters) for parameters in earlier]
+    slots = [settings.space.parameters_for(wanted)[0] for wanted in study.try_first]
+    slots += [dict(parameters) for parameters in earlier]
     if enumerates(settings.sampler):
-        given += _grid(settings)
-        total = len(given) if study.n_trials is None else min(study.n_trials, len(given))
+        slots += _grid(settings)
+        total = len(slots) if study.n_trials is None else min(study.n_trials, len(slots))
     else:
-        assert study.n_trials is not None, "a configuration has a number for other samplers"
+        assert study.n_trials is not None, "only a grid may leave study.n_trials out"
         total = study.n_trials
-        # `families` take their turns when they are claimed.
+        # With `families`, the branch is chosen when a trial is claimed (queue/balance.py).
         branches = () if study.balance == "families" else study.balance
         turns = itertools.cycle(settings.space.grid(branches) if branches else [{}])
-        given += itertools.islice(turns, max(0, total - len(given)))
+        slots += itertools.islice(turns, max(0, total - len(slots)))
     return [
-        (params, derived_seed(study.seed, "trial", k)) for k, params in enumerate(given[:total])
+        (params, derived_seed(study.seed, "trial", k)) for k, params in enumerate(slots[:total])
     ]
 
 
@@ -50,6 +51,6 @@ def _grid(settings: Settings) -> list[dict[str, Any]]:
             f"the grid has more than {LARGEST_GRID} settings: fix some parameters, "
             f"or give fewer `points` and `choices`"
         )
-    # So that a budget smaller than the grid covers all of it, thinly.
+    # Shuffled, so that a budget smaller than the grid samples all of it.
     random.Random(derived_seed(settings.study.seed, "grid")).shuffle(grid)
     return grid

@@ -1,4 +1,4 @@
-"""What a study looks like right now, read from lrsearch's own tables."""
+"""Progress of a study, read from lrsearch's own tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Running:
-    """A trial at work; losses and rate are those of its last evaluation."""
+    """A running trial; epoch, losses and rate are those of its last evaluation."""
 
     trial: int | None
     owner: str
@@ -30,12 +30,12 @@ class Running:
     lr: float | None
 
     @classmethod
-    def of(cls, unit: TrialSlotRow, last: Evaluation | None) -> Running:
-        """A running trial with its last evaluation, if it has any."""
+    def of(cls, slot: TrialSlotRow, last: Evaluation | None) -> Running:
+        """Return a running trial from its row and its last evaluation, if it has any."""
         return cls(
-            trial=unit.trial_number,
-            owner=unit.owner or "",
-            recipe=unit.recipe,
+            trial=slot.trial_number,
+            owner=slot.owner or "",
+            recipe=slot.recipe,
             epoch=None if last is None else last.epoch,
             train_loss=None if last is None else last.train_loss,
             val_loss=None if last is None else last.val_loss,
@@ -45,12 +45,12 @@ class Running:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial that ended."""
+    """A trial that has ended."""
 
     order: int
+    """Position among the study's trials in the order of their ends, from 1."""
     trial: int | None
     trial_id: int | None
-    unit: int
     seed: int
     outcome: str
     value: float | None
@@ -62,12 +62,12 @@ class Finished:
 
 @dataclass(frozen=True)
 class AuxiliaryRun:
-    """A run outside the budget."""
+    """An auxiliary run: one outside the budget of trials."""
 
     kind: str
     number: int
     trial: int | None
-    """The trial whose recipe it trains again."""
+    """Number of the trial whose recipe it trains again."""
     seed: int
     state: str
     owner: str | None
@@ -77,10 +77,10 @@ class AuxiliaryRun:
     recipe: dict[str, Any] | None
     seconds: float | None
     result: dict[str, Any] | None
-    """Of one that runs; not read of the others."""
+    """Result so far of a running one; None of the others, whose results are not read."""
 
     def as_running(self) -> Running:
-        """As what runs is shown."""
+        """Return it in the form of a running trial."""
         curve = (self.result or {}).get("curve") or [{}]
         last = curve[-1]
         return Running(
@@ -96,21 +96,21 @@ class AuxiliaryRun:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study at a moment."""
+    """State of a study at one moment."""
 
     total: int
     running: list[Running]
     state: str
-    """Of the study: open, paused, stopped, or failed."""
+    """State of the study: open, paused, stopped, or failed."""
     stopped: str | None
-    """Why it is not open."""
+    """Why the study is not open; None while it is."""
     hand_back: bool
     """Whether running trials are to be handed back."""
     auxiliary_runs: list[AuxiliaryRun] = field(default_factory=list)
 
     @property
     def auxiliary_running(self) -> list[Running]:
-        """The auxiliary runs at work that train a trial's recipe again."""
+        """The running auxiliary runs, without the range test."""
         return [
             run.as_running()
             for run in self.auxiliary_runs
@@ -119,7 +119,7 @@ class Snapshot:
 
     @property
     def range_test(self) -> AuxiliaryRun | None:
-        """The range test, as long as trials wait for it."""
+        """The range test until it is done: trials wait for it."""
         tests = (
             run
             for run in self.auxiliary_runs
@@ -129,25 +129,27 @@ class Snapshot:
 
     @property
     def auxiliary_done(self) -> int:
-        """How many auxiliary runs have ended."""
+        """Number of auxiliary runs that have ended."""
         return sum(run.state == WorkState.DONE for run in self.auxiliary_runs)
 
     @property
     def owners(self) -> list[str]:
-        """Those who are at work."""
-        side = [run.owner or "" for run in self.auxiliary_runs if run.state == WorkState.RUNNING]
-        return [*(one.owner for one in self.running), *side]
+        """Names of the workers that run a trial or an auxiliary run."""
+        auxiliary = [
+            run.owner or "" for run in self.auxiliary_runs if run.state == WorkState.RUNNING
+        ]
+        return [*(trial.owner for trial in self.running), *auxiliary]
 
 
 class Progress:
-    """Reads a study's progress; each call is a few small queries."""
+    """Reads a study's progress; each method runs a few small queries."""
 
     def __init__(self, session: sessionmaker[Session], study_id: int) -> None:
         self._session = session
         self._study_id = study_id
 
     def snapshot(self) -> Snapshot:
-        """The total, what runs and how far it is, and why the sweep was stopped, if it was."""
+        """Return the study's state, its number of trials, and what runs with its progress."""
         latest = (
             select(EvaluationRow.trial_id, func.max(EvaluationRow.step).label("step"))
             .join(TrialSlotRow, TrialSlotRow.trial_id == EvaluationRow.trial_id)
@@ -178,13 +180,13 @@ class Progress:
                 .order_by(TrialSlotRow.number)
             ).all()
         running = [
-            Running.of(unit, None if columns[0] is None else from_columns(*columns))
-            for unit, *columns in rows
+            Running.of(slot, None if columns[0] is None else from_columns(*columns))
+            for slot, *columns in rows
         ]
         return Snapshot(total or 0, running, state, stopped, hand_back, self.auxiliary_runs())
 
     def auxiliary_runs(self) -> list[AuxiliaryRun]:
-        """The runs outside the budget, in the order in which they were added."""
+        """Return the auxiliary runs in the order in which they were added."""
         row = AuxiliaryRunRow
         is_running = case((row.state == WorkState.RUNNING, row.result), else_=None)
         with self._session() as session:
@@ -201,15 +203,15 @@ class Progress:
             ]  # fmt: skip
 
     def finished(self, after: int = 0) -> list[Finished]:
-        """The trials that ended, in the order in which they did, from order `after` + 1 on."""
+        """Return ended trials in the order of their ends, from order `after` + 1 on."""
         return self._ended(TrialSlotRow.finish_order > after)
 
     def ended(self, trial: int) -> Finished | None:
-        """A trial that ended, by its number; None where there is none."""
+        """Return an ended trial by its number; None where there is none."""
         return next(iter(self._ended(TrialSlotRow.trial_number == trial)), None)
 
     def count_ended(self) -> int:
-        """How many trials have ended."""
+        """Return the number of trials that have ended."""
         ended = (TrialSlotRow.study_id == self._study_id) & (TrialSlotRow.state == WorkState.DONE)
         with self._session() as session:
             return session.scalar(select(func.count()).where(ended)) or 0
@@ -231,7 +233,6 @@ class Progress:
                 order=row.finish_order or 0,
                 trial=row.trial_number,
                 trial_id=row.trial_id,
-                unit=row.number,
                 seed=row.seed,
                 outcome=row.outcome or "",
                 value=row.value,
@@ -244,7 +245,7 @@ class Progress:
         ]
 
     def best(self, count: int, mode: str) -> list[tuple[int, float]]:
-        """Numbers and values of the best complete trials, the best first."""
+        """Return numbers and values of the best complete trials, the best first."""
         order = TrialSlotRow.value if mode == "min" else TrialSlotRow.value.desc()
         with self._session() as session:
             rows = session.execute(
@@ -261,13 +262,15 @@ class Progress:
 
 
 def ranked(finished: list[Finished], mode: str) -> list[Finished]:
-    """The complete trials, the best first. Only these can be shown as best."""
-    complete = [f for f in finished if f.outcome == Outcome.COMPLETE and f.value is not None]
-    return sorted(complete, key=lambda f: f.value or 0.0, reverse=mode == "max")
+    """Return the complete trials, the best first."""
+    complete = [
+        trial for trial in finished if trial.outcome == Outcome.COMPLETE and trial.value is not None
+    ]
+    return sorted(complete, key=lambda trial: trial.value or 0.0, reverse=mode == "max")
 
 
 def best_number(progress: Progress, mode: str, confirmation: Confirmation | None) -> int | None:
-    """The best trial: the confirmed one, else that of the search; None before one is complete."""
+    """Return the number of the confirmed winner, else of the search's best; None without any."""
     if confirmation is not None and confirmation.winner is not None:
         return confirmation.winner.trial
     return next((number for number, _ in progress.best(1, mode)), None)

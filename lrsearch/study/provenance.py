@@ -1,4 +1,4 @@
-"""What the numbers of a study depend on besides its settings: versions, and the code."""
+"""Versions of packages and code that the results of a study depend on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from lrsearch import __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Return the versions of Python, lrsearch and the packages that results depend on."""
     names = ("torch", "torchvision", "optuna", "sqlalchemy", "numpy")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"lrsearch": __version__, "python": platform.python_version(), **found}
+    installed = {name: importlib.metadata.version(name) for name in names}
+    return {"lrsearch": __version__, "python": platform.python_version(), **installed}
 
 
 def git_revision() -> str | None:
-    """The commit of the working directory, with `+changes` if it has any; None outside git."""
+    """Return the Git commit of the working directory; None outside a repository.
+
+    `+changes` is appended if there are uncommitted changes.
+    """
     try:
         head = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True

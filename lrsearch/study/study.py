@@ -1,4 +1,4 @@
-"""Creates a study, or goes on with it if nothing that matters has changed."""
+"""Create a study, or resume it if its configuration searches the same as before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
-from lrsearch.range_test.stored import ask_for_ranges, found_ranges, try_again
+from lrsearch.range_test.stored import add_range_test, found_ranges, try_again
 from lrsearch.settings import Settings
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.states import StudyState
@@ -34,10 +34,9 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 
 if TYPE_CHECKING:
-    # Reading commands come here, too, and have no use for Optuna.
+    # Commands that only read import this module, too, and do not need Optuna.
     from lrsearch.storage.optuna_bridge import Studies
 
-# What may differ from run to run: where, how fast and how long, not what is searched.
 _FREE_KEYS = frozenset(
     {
         "description", "sampler", "pruner", "logger", "queue", "confirm",
@@ -48,19 +47,18 @@ _FREE_KEYS = frozenset(
         "data.root", "data.cache", "metric.nan",
     }
 )  # fmt: skip
-
-
+"""Keys that may change when a study is resumed: they do not change what is searched."""
 _HALTED: dict[str, str] = {
     StudyState.PAUSED: "paused",
     StudyState.STOPPED: "stopped ({})",
     StudyState.FAILED: "stopped by failures",
 }
-"""How a study that is not open is told; `{}` is the reason."""
+"""Words for the states of a study that is not open; `{}` is the reason."""
 
 
 @dataclass(frozen=True)
 class OpenStudy:
-    """A study in the database, ready to be worked on."""
+    """A study in the database that workers may serve."""
 
     name: str
     study_id: int
@@ -68,7 +66,7 @@ class OpenStudy:
     resumed: bool
     total: int
     notes: tuple[str, ...]
-    """What changed since the last run, or came from another study, for the screen."""
+    """Lines for the screen: what changed since the last run, or came from another study."""
 
 
 def open_study(
@@ -78,11 +76,10 @@ def open_study(
     studies: Studies,
     checkpoints: str | None = None,
 ) -> OpenStudy:
-    """Make the study with all slots of its budget, or resume it.
+    """Create the study with all slots of its budget, or resume it.
 
-    `checkpoints` is the folder or URL that was given for them, None where none was. Raises
-    UserError, naming each difference and the two ways out, when the stored study searches
-    something else; the stored study is not touched then.
+    `checkpoints` is their folder or URL if the user gave one. Raises UserError when the stored
+    study searches something else; it names each difference and what to do, and changes nothing.
     """
     name = settings.study.name
     study_id = studies.find(name)
@@ -97,7 +94,7 @@ def open_study(
         earlier = warm_start(settings, database)
         study_id = studies.create(name, settings.metric.mode, settings.metric.name)
         row = _create(settings, info, database, study_id, earlier, checkpoints)
-    if row is not None:  # it was there before, or another process has just made it
+    if row is not None:  # it existed, or another process has just created it
         return _resume(settings, info, database, studies, row, checkpoints)
     assert study_id is not None
     studies.annotate(name, _attributes(settings, info))
@@ -106,13 +103,13 @@ def open_study(
 
 
 def find_row(database: Database, study_id: int) -> StudyRow | None:
-    """A study's row by its id; None where it has been deleted."""
+    """Return a study's row by its id; None where it was deleted."""
     with database.session() as session:
         return session.get(StudyRow, study_id)
 
 
 def load_row(database: Database, name: str) -> StudyRow:
-    """A study's row by name. Raises UserError listing the studies there are."""
+    """Return a study's row by name. Raises UserError, which lists the existing studies."""
     with database.session() as session:
         row = session.scalar(select(StudyRow).where(StudyRow.name == name))
         if row is None:
@@ -128,7 +125,10 @@ def _create(
     earlier: WarmStart,
     checkpoints: str | None,
 ) -> StudyRow | None:
-    """Write the row and all slots in one transaction; the row, if another process was first."""
+    """Write the study's row and all slots in one transaction.
+
+    Returns None, or the stored row if another process was first.
+    """
     slots = plan_slots(settings, earlier.parameters)
     record = {
         "data": None if info is None else info.to_json(),
@@ -152,7 +152,7 @@ def _create(
                 )
             )
             session.flush()
-            ask_for_ranges(session, settings, study_id)
+            add_range_test(session, settings, study_id)
             Queue.add_to(session, study_id, slots)
     except IntegrityError:
         return find_row(database, study_id)
@@ -196,7 +196,7 @@ def _resume(
     notes += _resized(queue, slots)
     with database.session.begin() as session:
         study = StudyRow.study_id == row.study_id
-        # Locks the row: its range test may end at the same moment.
+        # Lock the row: the study's range test may write to it at the same moment.
         session.execute(update(StudyRow).where(study).values(runs=StudyRow.runs + 1))
         stored = session.get_one(StudyRow, row.study_id)
         settings = with_ranges(settings, found_ranges(stored.record))
@@ -217,7 +217,7 @@ def _resume(
 
 
 def _resized(queue: Queue, slots: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:
-    """Add what a plan has more, or remove what it has less; return what to say of that."""
+    """Add or remove slots to match a new plan; return lines for the screen about it."""
     before, wanted = queue.planned(), len(slots)
     if wanted > before:
         queue.add(slots[before:], first=before)
@@ -232,9 +232,10 @@ def _resized(queue: Queue, slots: Sequence[tuple[Mapping[str, Any], int]]) -> li
 
 
 def checkpoints_url(storage_url: str, given: str | None) -> str:
-    """The absolute folder, or the URL, of a study's checkpoints.
+    """Return the absolute folder, or the URL, of a study's checkpoints.
 
-    Where none is given, beside the database file, or in the working directory for a server.
+    If the user gave none, a folder beside the database file or, for a server, in the working
+    directory.
     """
     if given is not None:
         return given if "://" in given else str(Path(given).expanduser().absolute())
@@ -242,7 +243,7 @@ def checkpoints_url(storage_url: str, given: str | None) -> str:
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """What differs between two configurations in what a study searches, a line each."""
+    """Return a line for each difference of two configurations that changes what is searched."""
     old, new = (_without_implied_types(flat(config)) for config in (stored, current))
     lines = []
     for key in sorted(old.keys() | new.keys()):
@@ -252,7 +253,7 @@ def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[s
 
 
 def _without_implied_types(values: dict[str, Any]) -> dict[str, Any]:
-    """The same without each `type` of a tuned argument that its numbers say, too."""
+    """Remove each `type` of a searched argument that follows from its range anyway."""
     implied = [
         key
         for key, value in values.items()
@@ -269,14 +270,14 @@ def _free(key: str) -> bool:
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A configuration with a dotted key for each value."""
-    found: dict[str, Any] = {}
+    """Flatten a configuration to one dotted key for each value."""
+    values: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
+            values |= flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            values[f"{prefix}{key}"] = value
+    return values
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
@@ -284,6 +285,7 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 
 def _run(settings: Settings) -> dict[str, Any]:
+    """Return the entry of this run in the study's record."""
     return {
         "at": _now(),
         "sampler": settings.sampler.to_dict(),
@@ -292,7 +294,7 @@ def _run(settings: Settings) -> dict[str, Any]:
 
 
 def _attributes(settings: Settings, info: DataInfo | None) -> dict[str, Any]:
-    """What the dashboard shows of a study."""
+    """Return the user attributes of a study, which the dashboard shows."""
     shown: dict[str, Any] = {
         "sweep": settings.sweep,
         "sampler": settings.sampler.name,
@@ -308,7 +310,7 @@ def _attributes(settings: Settings, info: DataInfo | None) -> dict[str, Any]:
 
 
 def fallback_warning(info: DataInfo) -> str:
-    """Say that other data stand in for those that were asked for."""
+    """Return the warning that other data replace those of the configuration."""
     return f"not {info.wanted}: {info.name} stand in for it ({info.fallback_reason})"
 
 

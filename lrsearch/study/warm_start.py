@@ -1,4 +1,4 @@
-"""The best settings of an earlier study, to be tried first by a new one."""
+"""Warm start: the best settings of an earlier study, which a new one tries first."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from lrsearch.study.index import no_such_study
 from lrsearch.study.progress import Progress, ranked
 
 _MOST_LINES = 5
-"""Trials that do not fit, of which a line each is shown."""
+"""Number of trials that do not fit of which a line each is shown."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a study was given of another one, as its record keeps it."""
+    """Settings that a study takes from another one, as its record stores them."""
 
     study: str | None
     trials: tuple[int, ...]
-    """The trials of the other study, the best first."""
+    """Numbers of the trials of the other study, the best first."""
     parameters: tuple[Mapping[str, Any], ...]
-    """The same as parameters of trials of this study."""
+    """Their parameters, by the stored names of this study."""
     notes: tuple[str, ...] = ()
-    """What was taken and what was skipped, for the screen."""
+    """Lines about what was taken and skipped, for the screen."""
 
     def to_json(self) -> dict[str, Any] | None:
-        """Plain values; None where there was no other study."""
+        """Return plain values; None without another study."""
         if self.study is None:
             return None
         parameters = [dict(parameters) for parameters in self.parameters]
@@ -43,7 +43,7 @@ class WarmStart:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any] | None) -> Self:
-        """The inverse of `to_json`, without the notes."""
+        """Read what `to_json` returned; the notes are lost."""
         if plain is None:
             return cls(None, (), ())
         return cls(plain["study"], tuple(plain["trials"]), tuple(plain["parameters"]))
@@ -53,7 +53,7 @@ NOTHING = WarmStart(None, (), ())
 
 
 def warm_start(settings: Settings, database: Database) -> WarmStart:
-    """The best complete trials of `study.warm_start` that fit the new space.
+    """Return the best complete trials of `study.warm_start` that fit the new space.
 
     Raises UserError where there is no such study, or it has no complete trial.
     """

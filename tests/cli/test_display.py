@@ -79,7 +79,7 @@ def test_a_trial_that_failed_or_never_had_a_value_says_why(is_terminal: bool) ->
     console = Console(file=text, width=200, force_terminal=is_terminal, color_system=None)
     display = (LiveDisplay if is_terminal else PlainDisplay)(console, MetricSettings(), [])
     new = [
-        Finished(k, k, k, k, 0, outcome, value, reason, 1.0, RECIPE, None)
+        Finished(k, k, k, 0, outcome, value, reason, 1.0, RECIPE, None)
         for k, (outcome, value, reason) in enumerate(
             [
                 ("failed", None, "Traceback\n  a frame\nKeyError: 'x'"),
@@ -111,7 +111,7 @@ def test_the_time_left_is_by_the_clock_and_not_said_before_a_trial_is_whole(
 
     def show(*outcomes: str) -> None:
         new = [
-            Finished(k, k, k, k, 0, outcome, 0.5, None, 1.0, RECIPE, None)
+            Finished(k, k, k, 0, outcome, 0.5, None, 1.0, RECIPE, None)
             for k, outcome in enumerate(outcomes)
         ]
         display.update(Snapshot(40, [], "open", None, False, []), new)
