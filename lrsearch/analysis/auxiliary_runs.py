@@ -1,4 +1,4 @@
-"""What the auxiliary runs of a study are doing: its range test, confirmation and test."""
+"""Progress of the auxiliary runs of a study: its range test, confirmation and test."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def find_basins(study: StudyData) -> Basins:
         groups: dict[tuple[str, str], list[tuple[TrialData, Recipe]]] = defaultdict(list)
         for trial, recipe in tried:
             groups[recipe.optimizer.name, _group(recipe, by)].append((trial, recipe))
-        found = [_basin(by, *key, group, study.metric.mode) for key, group in groups.items()]
-        rows += [basin for basin in found if basin is not None]
+        basins = [_basin(by, *key, group, study.metric.mode) for key, group in groups.items()]
+        rows += [basin for basin in basins if basin is not None]
     rows.sort(key=lambda row: (row.by != "scheduler", row.optimizer, _natural(row.group)))
     fixed = rates.pop() if len(rates) == 1 else None
     return Basins(tuple(rows), fixed)

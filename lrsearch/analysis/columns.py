@@ -16,7 +16,7 @@ from lrsearch.text.formatting import number
 
 
 def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored recipe in columns: `lr`, `optimizer`, `sgd.momentum`, `cosine.final`, ..."""
+    """Return a stored recipe in columns: `lr`, `optimizer`, `sgd.momentum`, `cosine.final`, ..."""
     columns: dict[str, Any] = {}
     for name, value in recipe.items():
         if isinstance(value, Mapping):
@@ -35,9 +35,9 @@ def recipe_columns(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reason_of(study: StudyData, trial: TrialData) -> str | None:
-    """Why a trial ended early, as far as it is known; None where it did not.
+    """Return why a trial ended early; None where it did not.
 
-    Of a pruned one its last evaluation is, and the pruner of the study.
+    For a pruned trial, its last evaluation and the pruner of the study.
     """
     if trial.outcome != Outcome.PRUNED or trial.reason or not trial.curve:
         return trial.reason
@@ -49,7 +49,7 @@ def reason_of(study: StudyData, trial: TrialData) -> str | None:
 
 
 def trial_plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
-    """A trial as plain values, without its evaluations; what is not finite is None."""
+    """Return a trial as plain values without its evaluations; None for numbers not finite."""
     skipped = {"recipe", "curve", "finished_at"}
     plain = {
         field.name: getattr(trial, field.name)
@@ -78,8 +78,10 @@ def trial_document(study: StudyData, trial: TrialData) -> dict[str, Any]:
 
 def study_plain(study: StudyData) -> dict[str, Any]:
     """A study without its trials as plain values, fit for JSON."""
-    found = study.confirmation
-    confirmed = None if found is None or found.winner is None else found.to_json()
+    confirmation = study.confirmation
+    confirmed = (
+        None if confirmation is None or confirmation.winner is None else confirmation.to_json()
+    )
     head = {
         "study": study.name,
         "state": study.shown_state,
@@ -97,7 +99,7 @@ def study_plain(study: StudyData) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for every number that is not finite: JSON knows no others."""
+    """Replace every number that is not finite, which JSON lacks, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

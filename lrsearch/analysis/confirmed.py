@@ -13,7 +13,10 @@ from lrsearch.text.formatting import listed, number, plural, probability, senten
 
 
 def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str:
-    """How the luck in a search's best will be known, where `done` of `total` trials have ended."""
+    """Describe how the luck in a search's best value will be measured.
+
+    `done` of `total` trials have ended.
+    """
     if confirm is None:
         return (
             "To find out how much of it was luck, run the same command again with confirm.top=3: "
@@ -50,7 +53,7 @@ def value_words(candidate: Candidate) -> str:
 def headline(confirmation: Confirmation) -> str:
     """The confirmed value of the winner, in a line without its recipe."""
     winner = confirmation.winner
-    assert winner is not None, "asked for where there is one"
+    assert winner is not None, "only called where there is a winner"
     return (
         f"{confirmation.metric} {value_words(winner)} on fresh seeds, "
         f"mean of {plural(len(winner.values), 'run')}"
@@ -68,11 +71,9 @@ def confirmed_lines(confirmation: Confirmation, data: Mapping[str, Any] | None) 
 
 
 def optimistic(confirmation: Confirmation) -> str:
-    """What the search had said of the winner, whether that held, and how much of the leader's lead
-    was luck.
-    """
+    """Describe the winner's value in the search, whether it held, and the luck in the lead."""
     winner = confirmation.winner
-    assert winner is not None, "asked for where there is one"
+    assert winner is not None, "only called where there is a winner"
     said = f"found in the search: {number(winner.search_value)}{_held(confirmation, winner)}"
     if winner.trial != confirmation.leader:
         leader = next(

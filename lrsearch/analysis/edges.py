@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lrsearch.analysis.parameters import Asked, asked, is_log, position
+from lrsearch.analysis.parameters import SearchedParameter, is_log, position, searched_parameters
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.parameters.durations import Duration, Length
 from lrsearch.parameters.parameter import Parameter
@@ -44,7 +44,7 @@ class Edge:
     """Number of complete trials that have the parameter."""
     top: int
     top_of: int
-    """Of the best so many of them, how many lie at this end, too."""
+    """How many of a number of best trials lie at this end, too."""
     chance: float
     """Probability that a value drawn at random lies as near to either end."""
 
@@ -125,7 +125,10 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
     if best is None or best.recipe is None:
         return Edges((), ())
     trials = [
-        {parameter.name: parameter for parameter in asked(settings.space, trial.recipe)}
+        {
+            parameter.name: parameter
+            for parameter in searched_parameters(settings.space, trial.recipe)
+        }
         for trial in study.ranked
         if trial.recipe is not None
     ]
@@ -135,7 +138,7 @@ def find_edges(study: StudyData, settings: Settings) -> Edges:
     if n_train is not None and settings.objective is None:
         length = settings.train.length(best.recipe.batch_size, int(n_train))
     places, near = [], []
-    for parameter in asked(settings.space, best.recipe):
+    for parameter in searched_parameters(settings.space, best.recipe):
         share = position(parameter.domain, parameter.value)
         if share is None:
             continue
@@ -161,7 +164,7 @@ def _side(share: float) -> Literal["low", "high"] | None:
 
 def _edge(
     space: Space,
-    parameter: Asked,
+    parameter: SearchedParameter,
     side: Literal["low", "high"],
     places: tuple[float, ...],
     complete: int,
@@ -205,7 +208,7 @@ def _no_difference(space: Space, edge: Edge, length: Length | None) -> bool:
 
 
 def _wider(
-    space: Space, parameter: Asked, side: Literal["low", "high"], largest: float
+    space: Space, parameter: SearchedParameter, side: Literal["low", "high"], largest: float
 ) -> float | None:
     """Return an end further out: ten times as far on a log scale, else by half of the range."""
     domain = parameter.domain
@@ -223,7 +226,7 @@ def _wider(
     else:
         by = (high - low) * _LINEAR_STEP
         end = low - by if side == "low" else high + by
-        if end <= 0 <= low:  # what has been positive stays so
+        if end <= 0 <= low:  # a range of positive numbers stays positive
             end = low / 2
     end = max(end, bounds[0]) if side == "low" else min(end, bounds[1], largest)
     if isinstance(domain, (IntRange, PowersOfTwo)):
@@ -235,7 +238,7 @@ def _wider(
 
 
 def _whole_steps(end: float, domain: IntRange, side: str) -> float:
-    """The end moved inward to a whole number of steps from the other values."""
+    """Move an end inward to a whole number of steps from the other values."""
     steps = math.floor(abs(end - domain.low) / domain.step)
     return domain.low + domain.step * (steps if side == "high" else -steps)
 

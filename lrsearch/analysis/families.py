@@ -163,7 +163,7 @@ def _within(row: Family, first: Family) -> bool:
 def expected_best(
     values: Sequence[float], tries: int, mode: Literal["min", "max"]
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the best of so many tries, drawn from `values`.
+    """Return mean and standard deviation of the best of some tries, drawn from `values`.
 
     The order statistic of the empirical distribution: with values from worst to best, the i-th of
     n is the best of k tries with probability (i/n)^k - ((i-1)/n)^k. Dodge et al. 2019, "Show Your
@@ -188,7 +188,7 @@ def compare_families(study: StudyData, searched: Sequence[str] = ()) -> Families
         if trial.recipe is not None and trial.outcome in _TRIED:
             groups[trial.recipe.scheduler.name].append(trial)
     enough = [len(group) for group in groups.values() if len(group) >= LEAST_TRIES]
-    # Half of them: from n tries the spread of the best of n cannot be told.
+    # Half of them, since n tries do not show the spread of the best of n.
     equal = -(-min(enough) // 2) if len(enough) > 1 and study.ranked else None
     mode = study.metric.mode
     balanced = study.config["study"].get("balance") == "families"
@@ -223,10 +223,10 @@ def _family(name: str, trials: list[TrialData], study: StudyData, equal: int | N
 
 
 def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
-    """A value for each try: a pruned one's last, but none is worse than the worst complete one.
+    """Return a value for each try: of a pruned one the last, at worst that of a complete one.
 
-    One that diverged or ran out of memory counts as that worst. So a family cannot look good by
-    having its bad trials cut short, and no single explosion outweighs all the rest.
+    Tries that diverged or ran out of memory get the worst complete value. So pruning bad trials
+    does not improve a family, and a single huge loss does not outweigh all others.
     """
     worst = study.by_value[-1].value
     assert worst is not None

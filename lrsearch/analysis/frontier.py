@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrsearch.analysis.learned import learned_nothing
-from lrsearch.analysis.parameters import asked
+from lrsearch.analysis.parameters import searched_parameters
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
@@ -231,7 +231,7 @@ def _reached(
 
 def _end(recipe: Recipe, settings: Settings) -> float:
     """Return the highest learning rate of the space, given the rest of a recipe."""
-    for parameter in asked(settings.space, recipe):
+    for parameter in searched_parameters(settings.space, recipe):
         if ParameterName.parse(parameter.name).is_rate:
             # Of a rate that is coupled to the batch size; 1 otherwise.
             scale = recipe.lr / parameter.value if parameter.value else 1.0

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lrsearch.analysis.parameters import Asked, asked, label
+from lrsearch.analysis.parameters import SearchedParameter, label, searched_parameters
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.settings import Settings
 from lrsearch.space.domains import Choices, Domain, FloatRange, IntRange, PowersOfTwo
@@ -76,7 +76,10 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
     trials = [
         (
             trial.value,
-            {parameter.name: parameter for parameter in asked(settings.space, trial.recipe)},
+            {
+                parameter.name: parameter
+                for parameter in searched_parameters(settings.space, trial.recipe)
+            },
         )
         for trial in study.ranked
         if trial.recipe is not None
@@ -97,7 +100,7 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
 
 
 def _evaluate(
-    trials: Sequence[tuple[float | None, Mapping[str, Asked]]],
+    trials: Sequence[tuple[float | None, Mapping[str, SearchedParameter]]],
     judged: Collection[str],
     mode: Literal["min", "max"],
     quantile: float,

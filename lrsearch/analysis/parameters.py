@@ -17,7 +17,7 @@ from lrsearch.space.space import Space
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchedParameter:
     """A searched parameter of a recipe: its domain and its value."""
 
     name: str
@@ -38,12 +38,12 @@ def settings_of(study: StudyData) -> Settings:
     return stored_settings(study.config)
 
 
-def asked(space: Space, recipe: Recipe) -> tuple[Asked, ...]:
+def searched_parameters(space: Space, recipe: Recipe) -> tuple[SearchedParameter, ...]:
     """Return the searched parameters of a recipe, in the order of the space."""
-    found: list[Asked] = []
+    found: list[SearchedParameter] = []
 
     def choose(name: str, domain: Domain) -> Any:
-        found.append(Asked(name, domain, ParameterName.parse(name).value_in(recipe)))
+        found.append(SearchedParameter(name, domain, ParameterName.parse(name).value_in(recipe)))
         return found[-1].value
 
     space.recipe(choose)

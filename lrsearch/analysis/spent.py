@@ -16,7 +16,7 @@ OUTCOMES: dict[str, str] = {
 """In the order in which they are shown, with their words."""
 _CAUSES = 5
 _SAYS_NOTHING = 0.5
-"""A share of wrong prunings that is only known to be below this, or more, is not known."""
+"""Upper confidence limit of the share of wrong prunings from which on the share is not shown."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Spent:
     pruned_epochs: float
     """Epochs that pruning saved."""
     spared: int
-    """Trials that should have been pruned, but were let run to their end as a check."""
+    """Number of trials that were not pruned, against the pruner's decision, as a check."""
     wrongly: int
     """Number of spared trials that became the best so far."""
     workers: tuple[Worker, ...]
     """Workers, by time worked, the longest first."""
     wall_seconds: float
     deaths: int
-    """Workers that died, or fell silent, with a trial."""
+    """Number of workers that died or fell silent during a trial."""
     causes: tuple[tuple[str, int], ...]
     """Last lines of what failed and crashed trials raised, the most frequent first."""
 
@@ -105,7 +105,7 @@ class Spent:
         return lines
 
     def _checked(self) -> str:
-        """How often pruning was wrong, by the trials that it did not get; Clopper, Pearson 1934."""
+        """Describe how often pruning was wrong, by the spared trials (Clopper, Pearson 1934)."""
         from scipy.stats import beta
 
         most = 1.0

@@ -40,12 +40,11 @@ class TrialData:
     number: int
     """Number of the trial, as in the dashboard."""
     trial_id: int
-    unit: int
     seed: int
     state: str
-    """Of the unit: open (handed back), running or done."""
+    """State of the trial slot: open (handed back), running or done."""
     outcome: str | None
-    """How it ended; None while it has not."""
+    """How the trial ended; None while it has not."""
     value: float | None
     reason: str | None
     end_step: int | None
@@ -59,10 +58,10 @@ class TrialData:
     """Position among the finished trials, from 1."""
     finished_at: datetime | None
     recipe: Recipe | None
-    """None where it ended before there was one."""
+    """None where the trial ended before it had one."""
     curve: tuple[Evaluation, ...]
     spared_at: int | None = None
-    """The evaluation at which it should have been pruned, but was let go on as a check."""
+    """Evaluation at which the pruner would have ended a trial that goes on as a check."""
 
     @property
     def is_complete(self) -> bool:
@@ -141,9 +140,9 @@ def read_study(
     """
     row = load_row(database, name)
     with database.session() as session:
-        units = session.execute(_units(row.study_id)).all()
+        slots = session.execute(_trial_slots(row.study_id)).all()
         study = _study(
-            session, row, len(units), [_trial(unit) for unit in units if unit.trial_id is not None]
+            session, row, len(slots), [_trial(slot) for slot in slots if slot.trial_id is not None]
         )
         if not curves or not study.trials:
             return study
@@ -171,8 +170,8 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
     row = load_row(database, name)
     with database.session() as session:
         wanted = TrialSlotRow.trial_number.in_(numbers)
-        units = session.execute(_units(row.study_id).where(wanted)).all()
-        there = {unit.trial_number for unit in units}
+        slots = session.execute(_trial_slots(row.study_id).where(wanted)).all()
+        there = {slot.trial_number for slot in slots}
         last = session.scalar(
             select(func.max(TrialSlotRow.trial_number)).where(TrialSlotRow.study_id == row.study_id)
         )
@@ -180,12 +179,12 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
             if number not in there:
                 known = "none yet" if last is None else f"0 to {last}"
                 raise UserError(f"{name} has no trial {number}; there: {known}")
-        ids = [unit.trial_id for unit in units]
+        ids = [slot.trial_id for slot in slots]
         total = session.scalar(select(func.count()).where(TrialSlotRow.study_id == row.study_id))
         evaluations = read_evaluations(
             session, select(*COLUMNS).where(EvaluationRow.trial_id.in_(ids))
         )
-        trials = [_trial(unit, evaluations) for unit in units]
+        trials = [_trial(slot, evaluations) for slot in slots]
         return _study(session, row, total or 0, trials)
 
 
@@ -222,8 +221,8 @@ def shown_curves(study: StudyData) -> list[TrialData]:
     return [trial for trial in study.trials if trial.number in best | spread]
 
 
-def _units(study_id: int) -> Select[*tuple[Any, ...]]:
-    """The units of a study in the order of their trials, as columns."""
+def _trial_slots(study_id: int) -> Select[*tuple[Any, ...]]:
+    """Return the query of a study's trial slots in the order of their trials."""
     return (
         select(*TrialSlotRow.__table__.columns)
         .where(TrialSlotRow.study_id == study_id)
@@ -247,10 +246,10 @@ def _study(session: Session, row: StudyRow, total: int, trials: Sequence[TrialDa
 
 
 def _all_of(study: StudyData) -> ColumnElement[bool]:
-    """The evaluations of a whole study.
+    """Return the condition for all evaluations of a study.
 
-    By its trials, which the table is ordered by: an index that begins with the study would be
-    followed to one row after the other, and takes five times as long for most of the table.
+    It selects by trial, the order of the table: an index that begins with the study would look up
+    one row after the other, which takes five times as long for most of the table.
     """
     ids = [trial.trial_id for trial in study.trials]
     among = EvaluationRow.trial_id.between(min(ids), max(ids))
@@ -289,27 +288,26 @@ def _thinned(session: Session, study: StudyData) -> dict[int, list[Evaluation]]:
 
 
 def _trial(
-    unit: Row[*tuple[Any, ...]], evaluations: Mapping[int, list[Evaluation]] = _NO_EVALUATIONS
+    slot: Row[*tuple[Any, ...]], evaluations: Mapping[int, list[Evaluation]] = _NO_EVALUATIONS
 ) -> TrialData:
     return TrialData(
-        number=unit.trial_number,
-        trial_id=unit.trial_id,
-        unit=unit.number,
-        seed=unit.seed,
-        state=unit.state,
-        outcome=unit.outcome,
-        value=unit.value,
-        reason=unit.reason,
-        end_step=unit.end_step,
-        end_lr=unit.end_lr,
-        seconds=unit.seconds,
-        owner=unit.owner,
-        device=unit.device,
-        attempts=unit.attempts,
-        deaths=unit.deaths,
-        order=unit.finish_order,
-        finished_at=unit.finished_at,
-        recipe=None if unit.recipe is None else Recipe.from_dict(unit.recipe),
-        curve=tuple(evaluations.get(unit.trial_id, ())),
-        spared_at=unit.spared_at,
+        number=slot.trial_number,
+        trial_id=slot.trial_id,
+        seed=slot.seed,
+        state=slot.state,
+        outcome=slot.outcome,
+        value=slot.value,
+        reason=slot.reason,
+        end_step=slot.end_step,
+        end_lr=slot.end_lr,
+        seconds=slot.seconds,
+        owner=slot.owner,
+        device=slot.device,
+        attempts=slot.attempts,
+        deaths=slot.deaths,
+        order=slot.finish_order,
+        finished_at=slot.finished_at,
+        recipe=None if slot.recipe is None else Recipe.from_dict(slot.recipe),
+        curve=tuple(evaluations.get(slot.trial_id, ())),
+        spared_at=slot.spared_at,
     )

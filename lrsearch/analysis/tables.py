@@ -1,4 +1,4 @@
-"""A study's trials and evaluations as CSV, to the last digit: of a sweep's end and of `export`."""
+"""A study's trials and evaluations as CSV with all digits, for a sweep's end and `export`."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def _table(
 ) -> Iterator[str]:
     """Rows as lines of CSV, with a column for every name that any of them has; None is empty.
 
-    The names are known when all rows have passed: until then these wait in a file without a name.
-    Text that a spreadsheet would take for a formula gets a `'` before it, so does text that begins
-    with `'` and then such: without that `'` it is what it was. Numbers stay as they are.
+    The names are known after the last row: until then, rows are kept in a temporary file. Text that
+    a spreadsheet would take for a formula gets a leading `'`, as does text that begins with `'` and
+    then such a text, so that removing one `'` restores both. Numbers stay as they are.
     """
     names = dict.fromkeys(first)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as waiting:
@@ -78,5 +78,5 @@ def _table(
 def _cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    text = re.sub("\r\n?", "\n", value)  # Python's reader stumbles over a lone \r
+    text = re.sub("\r\n?", "\n", value)  # Python's reader fails on a lone \r
     return f"'{text}" if _FORMULA.match(text) else text

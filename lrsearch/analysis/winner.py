@@ -60,12 +60,12 @@ class Winner:
         """Return the finding in plain sentences."""
         if self.best is None or self.best.recipe is None or self.best.value is None:
             return ["No trial has run to its end, so there is no recipe to recommend."]
-        found = self.confirmation
-        if found is not None and found.winner is not None:
+        confirmation = self.confirmation
+        if confirmation is not None and confirmation.winner is not None:
             return [
-                f"The confirmed best is trial {self.best.number}, with {headline(found)}: "
+                f"The confirmed best is trial {self.best.number}, with {headline(confirmation)}: "
                 f"{self.best.recipe.describe()}.",
-                *confirmed_lines(found, self.data),
+                *confirmed_lines(confirmation, self.data),
             ]
         return self._of_search()
 

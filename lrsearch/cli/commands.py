@@ -29,13 +29,16 @@ class Commands(TyperGroup):
         words = ctx.meta[_WORDS]
         if incomplete.startswith("-"):
             return [complete.Word(name) for name in _OPTIONS if name.startswith(incomplete)]
-        found = complete.setting_words(words, incomplete)
+        completions = complete.setting_words(words, incomplete)
         if words:
-            return [complete.Word(word) for word in found]
+            return [complete.Word(word) for word in completions]
         if not incomplete:  # all settings would hide the commands
-            found = [word for word in found if word.startswith("+")]
+            completions = [word for word in completions if word.startswith("+")]
         hydras = [name for name in _DEFAULT if name.startswith(incomplete)]
-        return [*super().shell_complete(ctx, incomplete), *map(complete.Word, [*hydras, *found])]
+        return [
+            *super().shell_complete(ctx, incomplete),
+            *map(complete.Word, [*hydras, *completions]),
+        ]
 
     def invoke(self, ctx: Any) -> Any:
         try:

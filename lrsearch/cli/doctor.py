@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SLOW_ANSWER = 0.05
 _SLOW_STORE = 1.0
 _CONNECTIONS_EACH = 2
-"""A worker's, at most."""
+"""Largest number of connections of a worker."""
 _FEW_BYTES = 2**30
 
 
@@ -251,7 +251,7 @@ def check_devices(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _device_slots(configuration: Configuration) -> Sequence[DeviceSlot]:
-    """Where the workers of this machine would run."""
+    """Return the slots in which the workers of this machine would run."""
     from lrsearch.workers.device_slots import device_slots
 
     train = configuration.settings.train

@@ -70,13 +70,13 @@ def dry_run(configuration: Configuration) -> int:
     for line in (*own_code_calls(settings, info), *settings.notes, *groups_told(settings, info)):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
-    units = plan_slots(settings, _earlier(settings, runtime.storage_url))
+    planned = plan_slots(settings, _earlier(settings, runtime.storage_url))
     rng = random.Random(settings.study.seed)
     recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
     console.print(f"[bold]{_RECIPES} recipes of this space[/]")
     for recipe in recipes:
         console.print(f"  {recipe.describe()}", markup=False)
-    given = [params for params, _ in units if params][:_RECIPES]
+    given = [params for params, _ in planned if params][:_RECIPES]
     if given:
         console.print("\n[bold]tried first, as far as given[/]")
         for params in given:
@@ -86,10 +86,10 @@ def dry_run(configuration: Configuration) -> int:
         console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
         console.print(plan_line(plan), markup=False, soft_wrap=True)
     slots = device_slots(runtime.workers, settings.train.device, settings.train.threads)
-    console.print(f"\n[bold]{plural(len(units), 'trial')}[/] by {plural(len(slots), 'worker')}")
+    console.print(f"\n[bold]{plural(len(planned), 'trial')}[/] by {plural(len(slots), 'worker')}")
     runs = 0
     if settings.confirm is not None:
-        top, seeds = min(settings.confirm.top, len(units)), settings.confirm.seeds
+        top, seeds = min(settings.confirm.top, len(planned)), settings.confirm.seeds
         runs = top * seeds
         console.print(f"then {the_best(top)} again on {seeds} fresh seeds: up to {runs} runs")
     if info is None:
@@ -109,7 +109,7 @@ def dry_run(configuration: Configuration) -> int:
         steps = plan.ramps * plan.steps // len(plan.batch_sizes)
         seconds = sum(steps * _step_seconds(costs, size) for size in plan.batch_sizes)
         console.print(f"  the range test: at most {duration(seconds)}")
-    rounds = (len(units) + runs) / len(slots)
+    rounds = (len(planned) + runs) / len(slots)
     console.print(
         f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
         f"{duration(rounds * slowest[1].trial_seconds)} without pruning and start-up, "

@@ -62,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         from lrsearch.storage.outages import Trouble, in_words, trouble
 
-        found = trouble(error)
-        if found is Trouble.ACCESS:
+        kind = trouble(error)
+        if kind is Trouble.ACCESS:
             _complain(f"storage.url: the database cannot be used: {in_words(error)}")
             sys.exit(2)
-        if found is not Trouble.PASSES:
+        if kind is not Trouble.PASSES:
             raise
         _complain(
             f"the database does not answer any more: {str(error).splitlines()[0]}\n"

@@ -1,4 +1,4 @@
-"""The calls of the user's own code, with their arguments, for the screen."""
+"""Calls of the user's own code, with their arguments, as text for the screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrsearch.settings import Settings
 
 
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
-    """A line for each function or class of the user's, with the arguments of its call."""
+    """Return a line for each function or class of the user's, with the arguments of its call."""
     if settings.objective is not None:
         return [f"objective: {_objective(settings.objective)}"]
     lines = []
@@ -48,22 +48,22 @@ def _objective(objective: ComponentConfig) -> str:
 def _call(
     dotted: str,
     arguments: Mapping[str, Any],
-    given: Sequence[str] = (),
+    offered: Sequence[str] = (),
     searched: Collection[str] = (),
 ) -> str:
-    """A call in Python's notation; `given` are the names of arguments from lrsearch."""
+    """Return a call in Python's notation; `offered` are the arguments that lrsearch passes."""
     words = [f"{key}={value!r}" for key, value in arguments.items() if key not in searched]
-    return f"{dotted}({', '.join([*given, *words, *(f'{key}=<searched>' for key in searched)])})"
+    return f"{dotted}({', '.join([*offered, *words, *(f'{key}=<searched>' for key in searched)])})"
 
 
 def _searched(settings: Settings, owner: str) -> Collection[str]:
-    """The names of the searched arguments of the user's function."""
-    found = dict.fromkeys(settings.space.tuned(owner), 0)
+    """Return the names of the searched arguments of the user's function."""
+    searched = dict.fromkeys(settings.space.tuned(owner), 0)
     # One that is lrsearch's own, such as `crop`, is not passed to the function.
     if owner == "data":
-        of_function = settings.data.with_arguments(found).arguments
-        return [name for name in found if name in of_function]
-    return list(found)
+        of_function = settings.data.with_arguments(searched).arguments
+        return [name for name in searched if name in of_function]
+    return list(searched)
 
 
 def _augmentation(spec: DataSpec) -> str:

@@ -102,7 +102,7 @@ def _print(title: str, drawn: Sequence[Drawn], notes: Sequence[str]) -> None:
     if len(drawn) == 1:
         print(text_plot([drawn[0].curve("lr")], title, paper()))
     else:
-        # A dozen curves in one plot of characters is a tangle.
+        # A dozen curves in one plot of characters cannot be told apart.
         names = {index: f"{index + 1}" for index in range(len(drawn))}
         for first in range(0, len(drawn), _IN_ONE_PLOT):
             group = range(first, min(first + _IN_ONE_PLOT, len(drawn)))
@@ -150,7 +150,7 @@ def _of_sweep(
 def _with_groups(
     settings: Settings, info: DataInfo | None, drawn: list[Drawn]
 ) -> tuple[list[Drawn], list[str]]:
-    """The same with the parameter groups of each recipe, and lines on the first of them."""
+    """The same with the parameter groups of each recipe, and the lines on those of the first."""
     recipes = [one.recipe for one in drawn]
     models = {index: model_of(settings, info, recipe) for index, recipe in enumerate(recipes)}
     grouped = [
@@ -254,7 +254,7 @@ def _own_scheduler(node: Mapping[str, Any]) -> ComponentConfig:
 def _sorted(
     name: str, parameters: Mapping[str, Parameter], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is of the training, and what is of the scheduler. Raises ConfigErrors."""
+    """Split the arguments into those of the training and of the scheduler. Raises ConfigErrors."""
     own: dict[str, Any] = {}
     arguments: dict[str, Any] = {}
     problems = []

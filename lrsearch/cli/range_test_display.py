@@ -1,4 +1,4 @@
-"""Messages on the range test that a sweep begins with."""
+"""Display of the range test that a sweep begins with: its plan, and the ranges it has found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def range_test_plan(settings: Settings, info: DataInfo | None) -> RampPlan | None:
-    """The plan of the range test before the first trial; None where no rate is `auto`.
+    """Return the plan of the range test before the first trial; None where no rate is `auto`.
 
     Raises UserError where a trial is too short for it.
     """
@@ -30,7 +30,7 @@ def range_test_plan(settings: Settings, info: DataInfo | None) -> RampPlan | Non
 
 
 def plan_line(plan: RampPlan) -> str:
-    """The plan in one line."""
+    """Describe the plan in one line."""
     from lrsearch.analysis.rate_ranges import plan_sentence
 
     return f"a range test comes first: {plan_sentence(plan)}"
@@ -51,10 +51,11 @@ class RangeTestDisplay:
         )
         if not self._is_reported and any(done):
             self._is_reported = True
-            found = found_ranges(load_row(self._database, self._name).record)
-            if found:
+            ranges_by_name = found_ranges(load_row(self._database, self._name).record)
+            if ranges_by_name:
                 ranges = (
-                    f"{name} {one['low']:g} to {one['high']:g}" for name, one in found.items()
+                    f"{name} {ends['low']:g} to {ends['high']:g}"
+                    for name, ends in ranges_by_name.items()
                 )
                 self.say(f"the range test has found: {', '.join(ranges)}")
         self._display.update(snapshot, new)

@@ -51,10 +51,10 @@ def report_page(study: StudyData, url: str, record: Path) -> str:
     from lrsearch.report.page import build_page
     from lrsearch.report.sections import sections
 
-    found = findings(study)
-    widening = widening_command(study, found.edges, _shown_places(url))
-    parts = sections(study, found, best_code(study), widening, str(record))
-    return build_page(study, found, parts, report_figures(study, found))
+    results = findings(study)
+    widening = widening_command(study, results.edges, _shown_places(url))
+    parts = sections(study, results, best_code(study), widening, str(record))
+    return build_page(study, results, parts, report_figures(study, results))
 
 
 def _shown_places(url: str) -> list[str]:

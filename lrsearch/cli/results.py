@@ -92,7 +92,7 @@ def conclude(
         own = info_of(settings, info, best[0])
         return own, best_record(settings, own, best[0], confirmation)
 
-    # Last of all: what is on the screen by now no full disk takes back.
+    # Write files last: if the disk is full, the result is on the screen already.
     files: dict[Path, Callable[[], str | Iterable[str]]] = {
         output / "trials.csv": lambda: trials_csv(study, study.trials),
         output / "best.yaml": lambda: as_yaml(recorded()[1]),

@@ -77,13 +77,13 @@ def groups_plain(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
             **{key: arguments[key] for key in decays},
             **{key: value for key, value in group.items() if key not in own},
             "parameters": group["param_names"],
-            "numbers": sum(one.numel() for one in group["params"]),
+            "numbers": sum(parameter.numel() for parameter in group["params"]),
         }
         for group in groups
     ]
     frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
     if frozen:
-        numbers = sum(one.numel() for one in frozen.values())
+        numbers = sum(parameter.numel() for parameter in frozen.values())
         found.append({"name": "frozen", "parameters": [*frozen], "numbers": numbers})
     return found
 

@@ -141,11 +141,14 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
     if (test := snapshot.range_test) is not None:
         where = "waits for a worker" if test.owner is None else f"on {test.owner}"
         _say(console, f"    range test {where}; trials follow")
-    found = _confirmation(database, study)
-    if found is not None and found.winner is not None:
-        _say(console, f"    confirmed best: trial {found.winner.trial}, {headline(found)}")
-    elif found is not None and found.work_left:
-        _say(console, f"    {progress_words(found)}")
+    confirmation = _confirmation(database, study)
+    if confirmation is not None and confirmation.winner is not None:
+        _say(
+            console,
+            f"    confirmed best: trial {confirmation.winner.trial}, {headline(confirmation)}",
+        )
+    elif confirmation is not None and confirmation.work_left:
+        _say(console, f"    {progress_words(confirmation)}")
 
 
 def _confirmation(database: Database, study: StudyStatus) -> Confirmation | None:
@@ -155,7 +158,7 @@ def _confirmation(database: Database, study: StudyStatus) -> Confirmation | None
 
 def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
     queue = Queue(database.session, study.study_id)
-    found = _confirmation(database, study)
+    confirmation = _confirmation(database, study)
     snapshot = Progress(database.session, study.study_id).snapshot()
     return {
         "study": study.name,
@@ -171,7 +174,9 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
         "trials_running": [_running_plain(run) for run in snapshot.running],
         "side_runs": dict(study.auxiliary_counts),
         "side_runs_running": [_running_plain(run) for run in snapshot.auxiliary_running],
-        "confirmed": None if found is None or found.winner is None else found.to_json(),
+        "confirmed": None
+        if confirmation is None or confirmation.winner is None
+        else confirmation.to_json(),
     }
 
 

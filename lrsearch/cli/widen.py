@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lrsearch.analysis.edges import Edges
-from lrsearch.analysis.parameters import asked, settings_of
+from lrsearch.analysis.parameters import searched_parameters, settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.cli.compose import load_settings
 from lrsearch.cli.grammar import written
@@ -93,7 +93,7 @@ def _try_first(study: StudyData) -> dict[str, Any]:
     """The best recipe as a setting of `study.try_first`."""
     best = study.ranked[0].recipe
     assert best is not None, "an edge is of the best recipe"
-    parameters = asked(settings_of(study).space, best)
+    parameters = searched_parameters(settings_of(study).space, best)
     return {
         parameter.name: parameter.value
         for parameter in parameters

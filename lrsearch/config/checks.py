@@ -47,7 +47,7 @@ def check_together(sections: Mapping[str, Any], problems: list[str]) -> None:
 
 
 def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
-    """Run the checks of new configurations: values that a training might take, but to no use."""
+    """Run the checks of new configurations only: of values that are valid but useless."""
     check_own_code(sections, problems)
     train, space, model = (sections[key] for key in ("train", "space", "model"))
     if space:
@@ -129,7 +129,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _is_fine(key: str, problems: list[str]) -> bool:
-    """Whether no problem concerns this key or one below it."""
+    """Return whether no problem concerns this key or one below it."""
     return not any(re.match(rf"{re.escape(key)}[.: ]", problem) for problem in problems)
 
 

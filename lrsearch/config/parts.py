@@ -34,19 +34,19 @@ def study_node(node: Any, sweep: Any, is_new: bool, problems: list[str]) -> dict
 
     What `is_new` must have a name that commands can name it by.
     """
-    found = mapping("study", node, problems)
-    given = found.get("name")
-    found["name"] = name = f"{sweep if given is None else given}"
+    with_name = mapping("study", node, problems)
+    given = with_name.get("name")
+    with_name["name"] = name = f"{sweep if given is None else given}"
     if is_new and (problem := _problem_of_name(name)):
         advice = "; the sweep's name is no name for a study: give study.name=..."
         problems.append(f"study.name: {problem}{advice if given is None else ''}")
-    if found.get("balance") == ["families"]:
-        found["balance"] = "families"
-    if isinstance(word := found.get("balance"), str) and word != "families":
+    if with_name.get("balance") == ["families"]:
+        with_name["balance"] = "families"
+    if isinstance(word := with_name.get("balance"), str) and word != "families":
         valid = ("families", "[optimizer]", "[scheduler]", "[optimizer, scheduler]")
         problems.append(f"study.balance: {unknown(word, valid)}")
-        found["balance"] = ()
-    return found
+        with_name["balance"] = ()
+    return with_name
 
 
 def _problem_of_name(name: str) -> str | None:
@@ -189,35 +189,35 @@ def data_from(node: Any, problems: list[str]) -> DataSpec | None:
 
 
 def sampler_from(node: Any, problems: list[str]) -> ComponentConfig | None:
-    """What chooses the settings that are tried."""
+    """Read the sampler."""
     return SAMPLERS.read(node, "sampler", problems)
 
 
 def pruner_from(node: Any, problems: list[str]) -> ComponentConfig | None:
-    """What ends trials early; its arguments go together."""
+    """Read the pruner, and check that its arguments do not contradict one another."""
     pruner = PRUNERS.read(node, "pruner", problems)
     if pruner is not None and not pruner.own:
         try:
             build_pruner(pruner, evaluations=1, mode="min")
-        except UserError as error:  # arguments that are fine one by one, but not together
+        except UserError as error:  # arguments that contradict one another
             problems.append(str(error))
             return None
     return pruner
 
 
 def logger_from(node: Any, problems: list[str]) -> ComponentConfig | None:
-    """Where evaluations go besides the database; `none` unless given."""
+    """Read the logger; `none` unless given."""
     return LOGGERS.read(node or "none", "logger", problems)
 
 
 def objective_from(node: Any, problems: list[str]) -> ComponentConfig | None:
-    """The user's own training; None where lrsearch trains."""
-    found = None if node is None else OBJECTIVES.read(node, "objective", problems)
-    return found if found is not None and found.own else None
+    """Read the user's own objective; None where lrsearch trains."""
+    objective = None if node is None else OBJECTIVES.read(node, "objective", problems)
+    return objective if objective is not None and objective.own else None
 
 
 def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
-    """How the best are confirmed; None where that is switched off, too."""
+    """Read the confirmation; None where it is missing or switched off."""
     if node is None:
         return None
     if not isinstance(node, Mapping):
@@ -229,7 +229,7 @@ def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
 
 
 def workers_from(value: Any, problems: list[str]) -> Any:
-    """`auto`, or how many."""
+    """Read a number of workers, or `auto`."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
     if value != "auto" and not whole:
         problems.append(f"workers: {as_given(value)} is not `auto` or a number from 1")
@@ -237,7 +237,7 @@ def workers_from(value: Any, problems: list[str]) -> Any:
 
 
 def folder(path: str, value: Any, problems: list[str]) -> str:
-    """The name of a folder; nothing is not one."""
+    """Read the name of a folder, which must not be empty."""
     if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
         return str(value)
     problems.append(f"{path}: {as_given(value)} is not a folder; `.` is the one you are in")

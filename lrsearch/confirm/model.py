@@ -137,7 +137,7 @@ def estimate(
     own = [sign * _mean([*values[name].values()]) for name in names]
     best = values[names[int(np.lexsort((np.array(own), -winners))[0])]]
     return {
-        name: _told(values[name], best, float(winners[c]), draws.scaled(scale), sign)
+        name: _estimate(values[name], best, float(winners[c]), draws.scaled(scale), sign)
         for c, name in enumerate(names)
     }
 
@@ -200,22 +200,22 @@ def _draw(posterior: _Posterior) -> _Draws:
     return _Draws(draws, sigma, omega, random.standard_normal(_DRAWS))
 
 
-def _told(
-    mine: Mapping[int, float], best: Mapping[int, float], probability: float, draws: _Draws,
+def _estimate(
+    own: Mapping[int, float], best: Mapping[int, float], probability: float, draws: _Draws,
     sign: float,
 ) -> Estimate:  # fmt: skip
-    """Of a candidate with the values `mine`, compared with those of the likeliest best."""
-    mean = _mean([*mine.values()])
-    reach = draws.reach(1 / len(mine), 1 / len(mine))
-    both = [seed for seed in mine if seed in best]
-    if mine is best:
+    """Estimate a candidate with the values `own`, compared with `best`, the likeliest best's."""
+    mean = _mean([*own.values()])
+    reach = draws.reach(1 / len(own), 1 / len(own))
+    both = [seed for seed in own if seed in best]
+    if own is best:
         behind, gap = 0.0, 0.0
     elif both:
-        behind = sign * _mean([mine[seed] - best[seed] for seed in both])
+        behind = sign * _mean([own[seed] - best[seed] for seed in both])
         gap = draws.reach(2 / len(both), 0.0)  # what the seeds do to both is gone
     else:
         behind = sign * (mean - _mean([*best.values()]))
-        variance = 1 / len(mine) + 1 / len(best)
+        variance = 1 / len(own) + 1 / len(best)
         gap = draws.reach(variance, variance)
     return Estimate(
         mean=mean,

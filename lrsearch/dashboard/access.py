@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 USER = "lrsearch"
-"""The one user name of HTTP Basic."""
+"""The only user name, for HTTP Basic authentication."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _READING = ("GET", "HEAD")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
@@ -42,21 +42,21 @@ _DATA_ONLY = ("Content-Security-Policy", "default-src 'none'; sandbox")
 
 @dataclass(frozen=True)
 class Rules:
-    """Who may do what."""
+    """Rules of access to the dashboard."""
 
     hosts: frozenset[str]
     """The names in the Host header that are answered, in lower case, without a port."""
     password: str | None = None
-    """None lets everybody in who can connect."""
+    """Checks passwords; None admits every client that can connect."""
     writable: bool = False
-    """Whether methods other than GET and HEAD pass."""
+    """Whether methods other than GET and HEAD are allowed."""
     proxies: tuple[Network, ...] = ()
-    """Proxies that are believed when they say for whom they ask."""
+    """Proxies whose header X-Forwarded-For is trusted."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer in place of the application's."""
+    """A response in place of the application's."""
 
     status: str
     reason: str
@@ -64,7 +64,7 @@ class Refusal:
 
 
 class Guard:
-    """A WSGI application that passes on what the rules allow, and answers the rest itself."""
+    """A WSGI application that passes allowed requests on, and refuses all others."""
 
     def __init__(self, application: WSGIApplication, rules: Rules) -> None:
         self._application = application
@@ -92,7 +92,7 @@ class Guard:
 
 
 def refused(environ: WSGIEnvironment, rules: Rules, check: PasswordCheck | None) -> Refusal | None:
-    """Why a request is refused; None lets it pass. No `check` lets everybody in."""
+    """Return the refusal of a request; None where it is allowed."""
     method = environ["REQUEST_METHOD"]
     host = environ.get("HTTP_HOST", "").lower()
     match = _HOST.fullmatch(host)
@@ -132,7 +132,7 @@ def _from_another_site(environ: WSGIEnvironment, host: str) -> bool:
 
 
 def _unknown(environ: WSGIEnvironment, rules: Rules, check: PasswordCheck) -> Refusal | None:
-    """Why the request's password lets nobody in; None where it is the right one."""
+    """Return the refusal for a missing or wrong password; None for the right one."""
     peer = environ.get("REMOTE_ADDR", "")
     client = client_of(peer, environ.get("HTTP_X_FORWARDED_FOR"), rules.proxies) or peer
     wait = check.check(client, _given(environ))

@@ -1,4 +1,4 @@
-"""Whether anybody is being answered: what can wait does not slow a page down."""
+"""Count of the requests in progress, so that background work can wait for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Busy:
         self._changed = threading.Condition()
 
     def counted(self, application: WSGIApplication) -> WSGIApplication:
-        """The same application, its requests counted until it returns their answers."""
+        """Return the application with its requests counted until it returns their responses."""
 
         def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             self._add(1)
@@ -30,7 +30,7 @@ class Busy:
         return answer
 
     def wait(self, seconds: float) -> bool:
-        """Wait until no request is worked on, at most so long; whether there is none."""
+        """Wait until no request is in progress, with a timeout; return whether there is none."""
         with self._changed:
             return self._changed.wait_for(lambda: self._count == 0, seconds)
 

@@ -1,4 +1,4 @@
-"""Who a request comes from, and how often a client may try passwords."""
+"""The client of a request, and limits on its wrong passwords."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Network = IPv4Network | IPv6Network
 _FREE_ATTEMPTS = 5
 """Wrong passwords in a row after which a client has to wait."""
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-"""Seconds; each further wrong password doubles the wait."""
+"""Seconds of the first wait; each further wrong password doubles it."""
 _FORGOTTEN_AFTER = 900.0
 """Seconds without a wrong password after which a client starts anew."""
 _MOST_CLIENTS = 10_000
@@ -27,16 +27,16 @@ _MOST_CLIENTS = 10_000
 
 def networks(names: Iterable[str]) -> tuple[Network, ...]:
     """The addresses and networks (`10.0.0.0/8`) of trusted proxies. Raises UserError."""
-    found = []
+    networks = []
     for name in names:
         try:
-            found.append(ip_network(name, strict=False))
+            networks.append(ip_network(name, strict=False))
         except ValueError:
             raise UserError(
                 f"--trusted-proxy: {name!r} is neither an address, such as 127.0.0.1, nor a "
                 f"network, such as 10.0.0.0/8"
             ) from None
-    return tuple(found)
+    return tuple(networks)
 
 
 def client_of(peer: str, forwarded_for: str | None, proxies: Iterable[Network]) -> str | None:
@@ -88,7 +88,7 @@ class _Failures:
 
     @property
     def wait(self) -> float:
-        """Seconds after the last one in which the client is not heard."""
+        """Seconds after the last wrong password in which further ones are refused unread."""
         over = self.count - _FREE_ATTEMPTS
         # The exponent is bounded: a float ends at 2^1024.
         return 0.0 if over < 0 else min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(over, 30))
@@ -97,8 +97,8 @@ class _Failures:
 class PasswordCheck:
     """Compares passwords in constant time, and slows down clients that try wrong ones.
 
-    Nobody waits here: a client that is to wait is told how long, and its attempt is not looked at.
-    Other clients are not concerned. May be used by several threads.
+    A client that tries too early is refused at once, with the seconds to wait; its password is not
+    compared. Other clients are not affected. Safe to use from several threads.
     """
 
     def __init__(self, password: bytes, clock: Callable[[], float] = time.monotonic) -> None:
@@ -131,5 +131,5 @@ class PasswordCheck:
 
 
 def _digest(password: bytes) -> bytes:
-    """Of equal length for all passwords, so that comparing tells nothing of the length."""
+    """Return a digest, whose length is the same for all passwords: timing shows nothing of it."""
     return hashlib.sha256(password).digest()

@@ -1,4 +1,4 @@
-"""Compression of what the dashboard sends: a study of thousands of trials is megabytes of JSON."""
+"""Compression of the dashboard's responses: thousands of trials are megabytes of JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 _KINDS = ("application/json", "application/javascript", "text/")
 _LEAST = 1 << 14
-"""Bytes; less is not worth it."""
+"""Smallest response in bytes that is compressed."""
 _LEVEL = 3
-"""Nearly as small as at 6, in half the time."""
+"""Level of gzip: results are nearly as small as at level 6, in half the time."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def compressed(application: WSGIApplication) -> WSGIApplication:
-    """The same application, its larger texts gzipped for clients that accept that."""
+    """Return the application with larger texts gzipped for clients that accept gzip."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         begun: list[tuple[str, list[tuple[str, str]]]] = []

@@ -29,18 +29,18 @@ _LARGEST_HEADERS = 1 << 16
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may take of the server. Times are in seconds."""
+    """Limits on a client's use of the server. Times are in seconds."""
 
     headers: float = 20.0
-    """From the connection, or the end of the last answer, until the headers are complete."""
+    """Longest time from the connection, or the last response, to complete headers."""
     body: float = 30.0
-    """From the end of the headers until the body is complete."""
+    """Longest time from the end of the headers to the complete body."""
     answer: float = 60.0
-    """Without the client taking anything of an answer."""
+    """Longest time in which the client reads nothing of a response."""
     connections: int = 256
-    """In all. Beyond, the one whose request has been incomplete longest makes room."""
+    """Largest number of connections; beyond, the oldest incomplete request is closed."""
     connections_of_client: int = 32
-    """Of one client; a trusted proxy itself has no limit, those behind it have."""
+    """Largest number of connections of one client; clients behind a trusted proxy count singly."""
 
 
 class _Channel(HTTPChannel):

@@ -70,14 +70,15 @@ def _best(study: StudyData) -> str:
         f"Trial {best.number}: {_plain(metric.name)} {number(best.value)} "
         f"({metric.at} evaluation; {_BETTER[metric.mode]})."
     )
-    found = study.confirmation
-    if found is not None and found.winner is not None:
+    confirmation = study.confirmation
+    if confirmation is not None and confirmation.winner is not None:
         value = (
-            f"Trial {best.number}, confirmed: {_plain(headline(found))} ({_BETTER[metric.mode]}). "
-            f"{_plain(sentence(optimistic(found)))}."
+            f"Trial {best.number}, confirmed: {_plain(headline(confirmation))} "
+            f"({_BETTER[metric.mode]}). "
+            f"{_plain(sentence(optimistic(confirmation)))}."
         )
-    elif found is not None and found.work_left:
-        value += f" Not confirmed yet ({_plain(progress_words(found))})."
+    elif confirmation is not None and confirmation.work_left:
+        value += f" Not confirmed yet ({_plain(progress_words(confirmation))})."
     script = script_words(study.record.get("data") is None)
     return "\n\n".join(
         [

@@ -27,7 +27,7 @@ from lrsearch.storage.outages import passes
 from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
 
 INTERVAL = 10.0
-"""Seconds between two queries of the database."""
+"""Seconds between two looks for changed studies."""
 # Trials with a note. For each trial of a page the dashboard looks through all notes: of a study
 # with many trials fewer have one.
 _NOTED, _FEWEST_NOTED, _LOOKS = 200, 20, 200_000
@@ -41,7 +41,7 @@ _TITLES = {
     "lrsearch-importance": "What mattered",
     "lrsearch-range-test": "Range test: loss against a rising learning rate",
 }
-# The legend stands below, where it grows into nobody.
+# The legend is below the figure, where it covers nothing.
 _LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}
 
 
@@ -71,17 +71,17 @@ def refresh(
     except UserError:
         return  # it has just been deleted
     pause()
-    found = findings(study)
+    results = findings(study)
     pause()
     drawn = {
         key: figure.update_layout(title_text=_TITLES.get(key), **_LAYOUT).to_json()
-        for key, figure in study_figures(study, found).items()
+        for key, figure in study_figures(study, results).items()
     }
     pause()
     with database.session() as session:
         stored = attributes.read(session, study.study_id)
     changes = attributes.marked(mark) | attributes.figures(stored, drawn)
-    changes |= attributes.note(stored, study_note(study, found.sentences()))
+    changes |= attributes.note(stored, study_note(study, results.sentences()))
     noted = _noted(study)
     changes |= attributes.old_notes(stored, {trial.trial_id for trial in noted})
     for trial in noted:
@@ -119,7 +119,7 @@ def _marks_now(session: Session) -> dict[int, tuple[str, str]]:
     evaluations = (
         select(TrialSlotRow.study_id, func.count())
         .join(EvaluationRow, EvaluationRow.trial_id == TrialSlotRow.trial_id)
-        # Those of the others do not change any more.
+        # The notes of all other trials no longer change.
         .where(TrialSlotRow.state == WorkState.RUNNING)
     )
     run = AuxiliaryRunRow
@@ -152,7 +152,7 @@ class Refresher:
         say: Callable[[str], None],
         quiet: Callable[[float], object] = lambda _: None,
     ) -> None:
-        """`quiet` waits, at most so many seconds, until nobody is being answered."""
+        """`quiet(seconds)` waits up to that long until no request is in progress."""
         self._tables, self._say, self._quiet = tables, say, quiet
         self._over = threading.Event()
         self._failed: set[str] = set()

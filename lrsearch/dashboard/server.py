@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from lrsearch.storage.optuna_internals import ArtifactStore
 
 _MOST_VALUES = 50_000
-"""Of all curves of a study together, on the pages that have them."""
+"""Largest number of points of all curves of a study together, on pages that show them."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address to listen on can be reached from this machine only.
+    """Return whether a name or address to listen on can be reached from this machine only.
 
     Raises UserError when it is no address of this machine.
     """
@@ -73,7 +73,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     from lrsearch.storage.optuna_tables import make_tables, open_storage, require_tables
     from lrsearch.storage.optuna_trials import ColumnStorage
 
-    # What Optuna warns of while it draws a page helps nobody who watches the terminal.
+    # Optuna's warnings while it draws a page are of no use in the terminal.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"optuna(_dashboard)?(\.|$)")
     options = {**engine_options(url), "pool_size": THREADS}

@@ -14,7 +14,7 @@ from lrsearch.export.script import best_script
 
 @dataclass(frozen=True)
 class BestCode:
-    """The script of the best recipe, or why it cannot be made here."""
+    """Return the script of the best recipe, or why it cannot be made on this machine."""
 
     script: str | None
     problem: str | None

@@ -60,10 +60,10 @@ def _embedded(figure: Figure) -> str:
 def unfinished(study: StudyData) -> str | None:
     """Return a note that the study is unfinished; None when it has ended."""
     if study.done >= study.total:
-        found = study.confirmation
-        if found is None or not found.work_left:
+        confirmation = study.confirmation
+        if confirmation is None or not confirmation.work_left:
             return None
-        return f"The study is not finished: {progress_words(found)}."
+        return f"The study is not finished: {progress_words(confirmation)}."
     left = plural(study.total - study.done, "trial")
     why = f" ({study.stopped.strip().splitlines()[0]})" if study.stopped else ""
     return f"The study is not finished: {left} of {study.total} to go{why}."

@@ -106,8 +106,12 @@ def _winner(study: StudyData, found: Findings, code: BestCode | None, record: st
 
 def _best_table(study: StudyData) -> Table | None:
     """The best trials; where they were confirmed, with what fresh seeds say."""
-    found = study.confirmation
-    candidates = {} if found is None else {one.trial: one for one in found.candidates}
+    confirmation = study.confirmation
+    candidates = (
+        {}
+        if confirmation is None
+        else {candidate.trial: candidate for candidate in confirmation.candidates}
+    )
     headers = ["place", "trial", study.metric.name, "recipe", "seed"]
     if candidates:
         headers[2:3] = ["in the search", "on fresh seeds", "probability of being best"]
@@ -116,10 +120,10 @@ def _best_table(study: StudyData) -> Table | None:
         recipe = trial.recipe.describe() if trial.recipe else ""
         row = [str(place), str(trial.number), number(trial.value or 0.0, 5), recipe]
         if candidates:
-            one = candidates.get(trial.number)
-            known = one.estimate if one else None
+            candidate = candidates.get(trial.number)
+            known = candidate.estimate if candidate else None
             row[3:3] = [
-                value_words(one) if one else "-",
+                value_words(candidate) if candidate else "-",
                 probability(known.probability) if known else "-",
             ]
         rows.append((*row, str(trial.seed)))
@@ -215,11 +219,14 @@ def _space(found: Findings, widening: str | None) -> Section:
 def _spent(found: Findings) -> Section:
     workers = found.spent.workers
     rows = tuple(
-        (one.name, one.device or "-", str(one.trials), duration(one.seconds))
-        for one in workers[:_MOST_WORKERS]
+        (worker.name, worker.device or "-", str(worker.trials), duration(worker.seconds))
+        for worker in workers[:_MOST_WORKERS]
     )
     if rest := workers[_MOST_WORKERS:]:
-        trials, seconds = sum(one.trials for one in rest), sum(one.seconds for one in rest)
+        trials, seconds = (
+            sum(worker.trials for worker in rest),
+            sum(worker.seconds for worker in rest),
+        )
         rows = (
             *rows,
             (plural(len(rest), "further worker process"), "", str(trials), duration(seconds)),

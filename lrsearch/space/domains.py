@@ -13,7 +13,7 @@ from lrsearch.space.names import ParameterName
 from lrsearch.text.hints import as_given
 
 AUTO = "auto"
-"""Given for a learning rate whose range a range test is to find."""
+"""Value of a learning rate whose range a range test is to find."""
 STAND_IN = 0.1
 """The learning rate in previews while its range is not known."""
 
@@ -39,7 +39,7 @@ class Domain(Protocol):
         """A value chosen by the trial's sampler."""
 
     def stored(self, name: str, value: Any) -> dict[str, Any]:
-        """The entry of a trial's parameters that stands for `value`."""
+        """Return the entry of a trial's parameters that stands for `value`."""
 
     def sample(self, rng: random.Random) -> Any:
         """A uniformly random value."""
@@ -48,7 +48,7 @@ class Domain(Protocol):
         """The value in the middle of the range; the first of a list."""
 
     def grid(self) -> list[Any]:
-        """The values of a grid search. Raises ValueError when it does not say how many."""
+        """Return the values of a grid search. Raises ValueError where their number is not given."""
 
     def problem(self, value: Any) -> str | None:
         """Why `value` is not in the set; None when it is."""

@@ -37,7 +37,7 @@ def parse_space(
     optimizer = _parse_branch(plain, "optimizer", components or {}, own, problems)
     scheduler = _parse_branch(plain, "scheduler", components or {}, own, problems)
     shared_kinds = dict(COMMON)
-    # Where one is not known, nor are its arguments: no further problems with them.
+    # The arguments of an unknown option are unknown, too: do not report further problems with them.
     is_known = optimizer and _are_known(plain["optimizer"])
     ours = [option for option in optimizer if option in OPTIMIZERS]
     resolved = own if components is None else components
@@ -74,7 +74,7 @@ def settle_kinds(merged: dict[str, Any], layers: Sequence[Mapping[str, Any]]) ->
     """Drops, in place, what a later layer replaced: `choices` or `value` replace a range whole.
 
     `layers` are the mappings that were merged, the first one first. Merging mappings keeps the
-    keys of all; here the last layer that says what kind of set it wants has its way.
+    keys of all; here the last layer that names a kind of set decides.
     """
     for name, here in merged.items():
         if not isinstance(here, dict):
@@ -224,7 +224,7 @@ def _group_arguments(
 ) -> dict[str, Mapping[str, Parameter]]:
     """The arguments that each optimizer of a space takes for a parameter group.
 
-    Where one of the user's own is not imported, whatever is asked for counts as taken.
+    Where one of the user's own is not imported, all arguments that rules name count as taken.
     """
     taken: dict[str, Mapping[str, Parameter]] = {}
     for option in options:

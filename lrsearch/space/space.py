@@ -43,7 +43,7 @@ class Space:
 
     `shared` holds what all branches have in common. An option of `optimizer` or `scheduler` may
     hold a domain of its own for a shared parameter; it is then stored under the option's name.
-    A shared parameter that is an argument of optimizers, or one of a parameter group, is asked for
+    A shared parameter that is an argument of optimizers, or one of a parameter group, is searched
     only with those that take it. `groups` are the rules of parameter groups, and `freeze` says
     which parameters do not train: both go into every recipe.
     """
@@ -147,7 +147,7 @@ class Space:
 
             self.recipe(choose)
             yield parameters
-            # The odometer: the last choice that has a next value moves on, those after it restart.
+            # Like an odometer: the last choice with a next value takes it, those after it restart.
             del prefix[len(sizes) :]
             while prefix and prefix[-1] + 1 >= sizes[len(prefix) - 1]:
                 prefix.pop()

@@ -6,7 +6,7 @@ import random
 
 from lrsearch.analysis.columns import recipe_columns
 from lrsearch.analysis.edges import _bounds
-from lrsearch.analysis.parameters import asked
+from lrsearch.analysis.parameters import searched_parameters
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.space.domains import Choices, Fixed, FloatRange
 from lrsearch.space.space import Space
@@ -31,7 +31,7 @@ SPACE = Space(
 
 def test_a_recipe_says_what_it_was_asked_for_in_each_group() -> None:
     recipe = SPACE.sample(random.Random(0))
-    found = {one.name: one.value for one in asked(SPACE, recipe)}
+    found = {one.name: one.value for one in searched_parameters(SPACE, recipe)}
     head = recipe.groups[1].arguments
     assert found["groups.head.lr_factor"] == head["lr_factor"]
     assert found["groups.head.momentum"] == head["momentum"] in (0.1, 0.2)

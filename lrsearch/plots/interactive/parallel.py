@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.analysis.parameters import asked, label, position, settings_of
+from lrsearch.analysis.parameters import label, position, searched_parameters, settings_of
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.plots.interactive.style import colour, new_figure, ordered, rounded
 from lrsearch.space.domains import Choices, Domain
@@ -96,7 +96,7 @@ def _axes(study: StudyData, trials: list[TrialData], first: tuple[str, ...]) -> 
     domains: dict[str, Domain] = {}
     for trial in trials:
         assert trial.recipe is not None
-        for parameter in asked(space, trial.recipe):
+        for parameter in searched_parameters(space, trial.recipe):
             place = _place(parameter.domain, parameter.value)
             if place is not None:
                 places.setdefault(parameter.name, {})[trial.number] = place
