@@ -114,13 +114,13 @@ def _print(title: str, drawn: Sequence[Drawn], notes: Sequence[str]) -> None:
         print(note)
 
 
-def _plain(one: Drawn) -> dict[str, Any]:
+def _plain(curve: Drawn) -> dict[str, Any]:
     return {
-        "recipe": one.recipe.to_dict(),
-        "steps_per_epoch": one.steps_per_epoch,
-        "assumes_losses": one.assumes_losses,
-        "rates": one.rates,
-        **({"groups": one.groups} if one.groups else {}),
+        "recipe": curve.recipe.to_dict(),
+        "steps_per_epoch": curve.steps_per_epoch,
+        "assumes_losses": curve.assumes_losses,
+        "rates": curve.rates,
+        **({"groups": curve.groups} if curve.groups else {}),
     }
 
 
@@ -150,19 +150,21 @@ def _of_sweep(
 def _with_groups(
     settings: Settings, info: DataInfo | None, drawn: list[Drawn]
 ) -> tuple[list[Drawn], list[str]]:
-    """The same with the parameter groups of each recipe, and the lines on those of the first."""
-    recipes = [one.recipe for one in drawn]
+    """Add the parameter groups of each recipe, and return lines on those that differ."""
+    recipes = [curve.recipe for curve in drawn]
     models = {index: model_of(settings, info, recipe) for index, recipe in enumerate(recipes)}
     grouped = [
-        replace(one, groups=[] if (model := models[k]) is None else groups_plain(model, one.recipe))
-        for k, one in enumerate(drawn)
+        replace(
+            curve, groups=[] if (model := models[k]) is None else groups_plain(model, curve.recipe)
+        )
+        for k, curve in enumerate(drawn)
     ]
     lines: list[str] = []
     for recipe in with_groups(recipes):
         index = recipes.index(recipe)
         if (model := models[index]) is not None:
             lines += [f"{index + 1:<5} {recipe.describe()}", *group_lines(model, recipe)]
-    is_unknown = any(one.has_groups for one in recipes) and settings.objective is None
+    is_unknown = any(recipe.has_groups for recipe in recipes) and settings.objective is None
     why = "parameter groups are shown when the data have been read: they say what the model is"
     return grouped, [why] if is_unknown and not lines else lines
 

@@ -122,5 +122,7 @@ def _by_itself(space: Space, optimizers: Sequence[str]) -> str:
 def _suggested(test: RangeTest) -> dict[str, object]:
     """The part of a space that holds the range of each optimizer."""
     ranges = {name: test.suggested(name) for name in test.optimizers}
-    known = {name: {"lr": one.to_dict()} for name, one in ranges.items() if one is not None}
+    known = {
+        name: {"lr": domain.to_dict()} for name, domain in ranges.items() if domain is not None
+    }
     return {"optimizer": known} if known else {}

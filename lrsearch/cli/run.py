@@ -289,7 +289,7 @@ def _check_own_parts(settings: Settings) -> None:
     if settings.pruner.own:
         build_pruner(settings.pruner, evaluations=1, mode=settings.metric.mode)
     catalogue = [OPTIMIZERS[name] for name in settings.space.optimizer if name in OPTIMIZERS]
-    elsewhere = merged_parameters(one.parameters for one in catalogue)
+    elsewhere = merged_parameters(component.parameters for component in catalogue)
     for option in settings.space.own:
         from lrsearch.optimizers.build import check_optimizer
 

@@ -27,7 +27,7 @@ def settle_types(
     that is of whole numbers for no other reason than its numbers.
     """
     notes = []
-    ranges = [one for one in _ranges(arguments) if one[2].get("type") is None]
+    ranges = [entry for entry in _ranges(arguments) if entry[2].get("type") is None]
     owners = {owner for owner, _, _ in ranges}
     declared = {
         "model": _types_of_model(model) if "model" in owners else {},
@@ -90,4 +90,6 @@ def _types_of_own(dotted: str, what: str) -> dict[str, str]:
 
 
 def _number_types(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    return {name: one.kind for name, one in parameters.items() if one.kind in ("int", "float")}
+    return {
+        name: known.kind for name, known in parameters.items() if known.kind in ("int", "float")
+    }

@@ -120,12 +120,14 @@ def settle_length(
         keys = ("epochs", "steps")
         given[place] = {key: train[key] for key in keys if train.get(key) is not None}
     problems.extend(
-        f"train: both epochs={one['epochs']} and steps={one['steps']} are given {place}: "
+        f"train: both epochs={node['epochs']} and steps={node['steps']} are given {place}: "
         f"a training has one length, so leave one of them out"
-        for place, one in given.items()
-        if len(one) == 2
+        for place, node in given.items()
+        if len(node) == 2
     )
-    said = [(place, *item) for place, one in given.items() if len(one) == 1 for item in one.items()]
+    said = [
+        (place, *item) for place, node in given.items() if len(node) == 1 for item in node.items()
+    ]
     if not said:
         return []
     place, key, value = said[-1]

@@ -172,13 +172,14 @@ def merged_parameters(optimizers: Iterable[Mapping[str, Parameter]]) -> dict[str
 def problems_of(
     argument: str, values: Iterable[Any], optimizers: Mapping[str, Mapping[str, Parameter]]
 ) -> list[str]:
-    """What is wrong with values of an argument for those of several optimizers that take it."""
+    """Check values of an argument with each optimizer; return the first problem of each."""
     values = list(values)
-    found = []
+    problems = []
     for name, parameters in optimizers.items():
         parameter = parameters.get(argument, FREE)
-        found += [f"{name}: {problem}" for one in values if (problem := parameter.problem(one))][:1]
-    return found
+        wrong = (problem for value in values if (problem := parameter.problem(value)))
+        problems += [f"{name}: {problem}" for problem in wrong][:1]
+    return problems
 
 
 def call_of(config: ComponentConfig, lr: float) -> tuple[str, dict[str, Any]]:

@@ -103,7 +103,9 @@ def _device_type(groups: list[Any]) -> str | None:
     """The type of the device of all parameters, if it is one and they are floating-point."""
     given = [group["params"] if isinstance(group, dict) else [group] for group in groups]
     parameters = [parameter for members in given for parameter in members]
-    types = {one.device.type if one.is_floating_point() else None for one in parameters}
+    types = {
+        parameter.device.type if parameter.is_floating_point() else None for parameter in parameters
+    }
     return types.pop() if len(types) == 1 else None
 
 

@@ -74,7 +74,7 @@ class Parameter:
 
     def _problem_in_pair(self, value: Any) -> str | None:
         """Two numbers within the bounds; null may stand where it stands in the default."""
-        shown = ["null" if one is None else f"{one:g}" for one in self.default]
+        shown = ["null" if number is None else f"{number:g}" for number in self.default]
         if not _is_list(value, 2):
             return f"{as_given(value)} is not two numbers, such as [{', '.join(shown)}]"
         number = Parameter("float", None, self.low, self.high, self.open_low, required=True)

@@ -49,29 +49,29 @@ def _of_best(count: int) -> str:
     return f"Learning rates of the {count} best trials (large markers: the best)"
 
 
-def families(found: Findings) -> str:
+def families(findings: Findings) -> str:
     """Caption of the values by scheduler family."""
     text = "Values of the complete trials of each family"
-    if not found.families.compared:
+    if not findings.families.compared:
         return f"{text}."
     return f"{text}; the upright bar is its expected best at equal tuning."
 
 
-def basins(found: Findings) -> str:
+def basins(findings: Findings) -> str:
     """Caption of the values by learning rate."""
     text = "Complete trials by learning rate"
-    if not any(row.by == "scheduler" and row.width is not None for row in found.basins.rows):
+    if not any(row.by == "scheduler" and row.width is not None for row in findings.basins.rows):
         return f"{text}."
     return f"{text}; a bar spans the rates within 5 % of the best of one optimizer and scheduler."
 
 
-def rate_map(found: Findings) -> str:
+def rate_map(findings: Findings) -> str:
     """Caption of the trials by batch size and learning rate."""
     text = (
         "Complete trials by batch size (a little spread out) and learning rate; yellow is best, "
         "blue worst"
     )
-    return f"{text}; lines are the fitted exponents." if found.scaling.fits else f"{text}."
+    return f"{text}; lines are the fitted exponents." if findings.scaling.fits else f"{text}."
 
 
 def ramps(test: RangeTest) -> str:
@@ -83,9 +83,9 @@ def ramps(test: RangeTest) -> str:
     return f"{text}; bars: the ranges." if test.coupling.rule == "none" else f"{text}."
 
 
-def ranges(found: Findings) -> str:
+def ranges(findings: Findings) -> str:
     """Caption of the positions in the ranges."""
-    most = max((len(places) for _, places in found.edges.places), default=0)
+    most = max((len(places) for _, places in findings.edges.places), default=0)
     who = "best trial lies in its" if most == 1 else f"{most} best trials lie in their"
     return f"Where the {who} ranges; shaded: within 10 % of an end."
 
@@ -100,7 +100,9 @@ def parallel(study: StudyData) -> str:
     )
 
 
-def spent(found: Findings) -> str:
+def spent(findings: Findings) -> str:
     """Caption of the epochs by outcome."""
     text = "Epochs trained, by how the trials ended"
-    return f"{text}, and those that pruning saved." if found.spent.pruned_epochs > 0 else f"{text}."
+    return (
+        f"{text}, and those that pruning saved." if findings.spent.pruned_epochs > 0 else f"{text}."
+    )

@@ -23,7 +23,7 @@ _HEIGHT = 420
 
 def build_page(
     study: StudyData,
-    found: Findings,
+    findings: Findings,
     sections: Sequence[Section],
     figures: Mapping[str, Figure],
 ) -> str:
@@ -38,9 +38,9 @@ def build_page(
     return environment.get_template("page.html").render(
         study=study,
         description=study.config.get("description") or "",
-        warning=found.warning,
+        warning=findings.warning,
         unfinished=unfinished(study),
-        tiles=tiles(study, found),
+        tiles=tiles(study, findings),
         sections=sections,
         figures={name: _embedded(figure) for name, figure in figures.items()},
         heights={name: figure.layout.height or _HEIGHT for name, figure in figures.items()},
@@ -69,9 +69,9 @@ def unfinished(study: StudyData) -> str | None:
     return f"The study is not finished: {left} of {study.total} to go{why}."
 
 
-def tiles(study: StudyData, found: Findings) -> list[tuple[str, str]]:
+def tiles(study: StudyData, findings: Findings) -> list[tuple[str, str]]:
     """The numbers at the top: a label and a value each."""
-    best = found.winner.best
+    best = findings.winner.best
     shown = "none yet" if best is None or best.value is None else number(best.value)
     rows = [(f"best {study.metric.name}", shown)]
     confirmed = study.confirmation

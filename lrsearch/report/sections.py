@@ -51,38 +51,38 @@ class Section:
 
 
 def sections(
-    study: StudyData, found: Findings, code: BestCode | None, widening: str | None, record: str
+    study: StudyData, findings: Findings, code: BestCode | None, widening: str | None, record: str
 ) -> list[Section]:
     """The report's sections in order.
 
     `widening` is the command for a wider space, if one is needed; `record` where `best.yaml` is.
     """
     return [
-        _winner(study, found, code, record),
-        _families(found),
-        _basins(found),
-        *_range_test(found),
+        _winner(study, findings, code, record),
+        _families(findings),
+        _basins(findings),
+        *_range_test(findings),
         Section(
-            "batch-size", "Learning rate against batch size", found.scaling.sentences(),
-            ((figures.MAP, captions.rate_map(found)),),
+            "batch-size", "Learning rate against batch size", findings.scaling.sentences(),
+            ((figures.MAP, captions.rate_map(findings)),),
         ),
-        _space(found, widening),
+        _space(findings, widening),
         Section(
-            "breaks", "Where training breaks", found.frontier.sentences(),
+            "breaks", "Where training breaks", findings.frontier.sentences(),
             ((figures.FRONTIER, "Trials that survived, and that diverged or learned nothing."),),
         ),
         Section(
-            "mattered", "What mattered", found.importance.sentences(),
+            "mattered", "What mattered", findings.importance.sentences(),
             ((figures.IMPORTANCE, "Importance for reaching the best values (PED-ANOVA)."),
              (figures.PARALLEL, captions.parallel(study))),
         ),
-        _spent(found),
+        _spent(findings),
         _repeat(study),
     ]  # fmt: skip
 
 
-def _winner(study: StudyData, found: Findings, code: BestCode | None, record: str) -> Section:
-    lines, codes = found.winner.sentences(), []
+def _winner(study: StudyData, findings: Findings, code: BestCode | None, record: str) -> Section:
+    lines, codes = findings.winner.sentences(), []
     if code is not None:
         codes.append(Code("Train it again", command("train", record)))
         script = script_words(study.record.get("data") is None)
@@ -130,8 +130,8 @@ def _best_table(study: StudyData) -> Table | None:
     return Table(tuple(headers), tuple(rows)) if rows else None
 
 
-def _families(found: Findings) -> Section:
-    families = found.families
+def _families(findings: Findings) -> Section:
+    families = findings.families
     rows: list[tuple[str, ...]] = []
     for row in families.rows:
         quartiles = row.quartiles
@@ -167,23 +167,23 @@ def _families(found: Findings) -> Section:
                 else []
             ),
         ],
-        ((figures.FAMILIES, captions.families(found)),),
+        ((figures.FAMILIES, captions.families(findings)),),
         Table(headers, tuple(rows)) if rows else None,
     )
 
 
-def _basins(found: Findings) -> Section:
+def _basins(findings: Findings) -> Section:
     return Section(
         "sensitivity",
         "How sensitive it is to the learning rate",
-        found.basins.sentences(),
-        ((figures.LOSS_VS_LR, captions.basins(found)),),
+        findings.basins.sentences(),
+        ((figures.LOSS_VS_LR, captions.basins(findings)),),
     )
 
 
-def _range_test(found: Findings) -> list[Section]:
+def _range_test(findings: Findings) -> list[Section]:
     """None where the study did not begin with one."""
-    test = found.range_test
+    test = findings.range_test
     if test is None:
         return []
     return [
@@ -197,12 +197,12 @@ def _range_test(found: Findings) -> list[Section]:
     ]
 
 
-def _space(found: Findings, widening: str | None) -> Section:
-    lines = found.edges.sentences()
+def _space(findings: Findings, widening: str | None) -> Section:
+    lines = findings.edges.sentences()
     codes: tuple[Code, ...] = ()
     if widening is not None:
         codes = (Code("Search the wider space, beginning with the best recipe", widening),)
-    elif found.edges.overrides:
+    elif findings.edges.overrides:
         lines.append(
             "The whole command cannot be written here (is the sweep of another folder?): run the "
             "study's own command with these keys and another study.name."
@@ -211,13 +211,13 @@ def _space(found: Findings, widening: str | None) -> Section:
         "space",
         "Is the search space right?",
         lines,
-        ((figures.SPACE, captions.ranges(found)),),
+        ((figures.SPACE, captions.ranges(findings)),),
         codes=codes,
     )
 
 
-def _spent(found: Findings) -> Section:
-    workers = found.spent.workers
+def _spent(findings: Findings) -> Section:
+    workers = findings.spent.workers
     rows = tuple(
         (worker.name, worker.device or "-", str(worker.trials), duration(worker.seconds))
         for worker in workers[:_MOST_WORKERS]
@@ -234,8 +234,8 @@ def _spent(found: Findings) -> Section:
     return Section(
         "spent",
         "What was spent",
-        found.spent.sentences(),
-        ((figures.SPENT, captions.spent(found)),),
+        findings.spent.sentences(),
+        ((figures.SPENT, captions.spent(findings)),),
         Table(("worker process", "device", "trials", "time"), rows) if rows else None,
     )
 

@@ -158,7 +158,7 @@ def _drop_untaken(space: dict[str, Any], own: Mapping[str, Component], problems:
     taken = {
         name for option in names if option in OPTIMIZERS for name in OPTIMIZERS[option].parameters
     }
-    every = merged_parameters(one.parameters for one in OPTIMIZERS.values())
+    every = merged_parameters(component.parameters for component in OPTIMIZERS.values())
     for name in _shared(space):
         if name not in taken and any(name in component.parameters for component in own.values()):
             del space[name]

@@ -51,8 +51,10 @@ def parse_space(
     given = {k: node for k, node in plain.items() if node is not None or k not in known}
     shared = _parse_shared(given, shared_kinds, problems)
     for name, domain in shared.items():
-        takers = {one: catalogue[one] for one in ours if name not in optimizer[one]}
-        problems += [f"space.{name}: {one}" for one in problems_of(name, domain.ends(), takers)]
+        takers = {option: catalogue[option] for option in ours if name not in optimizer[option]}
+        problems += [
+            f"space.{name}: {problem}" for problem in problems_of(name, domain.ends(), takers)
+        ]
     options = optimizer if is_known else OPTIMIZERS
     chosen = _group_arguments(options, own, components, groups, plain.get(GROUPS))
     shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
@@ -257,8 +259,8 @@ def _parse_groups(
         wrong = rule.problems(optimizer)
         for key, value in rule.arguments.items():
             if rule.parameters(optimizer).get(key) is FREE:
-                wrong += [f"{key}: {one}" for one in problems_of(key, [value], optimizers)]
-        problems += [f"train.groups.{rule.name}.{one}" for one in wrong]
+                wrong += [f"{key}: {problem}" for problem in problems_of(key, [value], optimizers)]
+        problems += [f"train.groups.{rule.name}.{problem}" for problem in wrong]
     if not isinstance(node or {}, Mapping):
         problems.append(f"{path}: {as_given(node)} is not a mapping of the groups' rules")
         return {}
@@ -276,7 +278,7 @@ def _parse_groups(
             domains = _parse_domains(f"{path}.{name}", inner, kinds, problems)
             for key in (key for key in domains if kinds[key] is FREE):
                 wrong = problems_of(key, domains[key].ends(), optimizers)
-                problems += [f"{path}.{name}.{key}: {one}" for one in wrong]
+                problems += [f"{path}.{name}.{key}: {problem}" for problem in wrong]
             found |= {f"{GROUPS}.{name}.{key}": domain for key, domain in domains.items()}
     return found
 
