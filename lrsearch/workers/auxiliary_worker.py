@@ -17,7 +17,6 @@ from lrsearch.queue.endings import Ending
 from lrsearch.range_test.run import RangeTestRun
 from lrsearch.settings import Settings
 from lrsearch.states import RunKind
-from lrsearch.storage.outages import refusals_in_words
 from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import measured, value_of
@@ -134,11 +133,7 @@ class WorkerContext:
 
     def report(self, result: Callable[[], Result]) -> None:
         """Store the result so far, unless the database does not answer."""
-        self.lease.stall.reported()
-        # During an outage the lease's thread tries to reach the database, not the training.
-        if not self.lease.cut_off:
-            with refusals_in_words():
-                self.lease.reach(lambda: self.claims.record(self.claim, result()))
+        self.lease.report(lambda: self.claims.record(self.claim, result()))
 
     def measured(self, evaluation: Evaluation) -> float | None:
         """Return the metric's value; None where it counts as the worst."""

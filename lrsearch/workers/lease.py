@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 from lrsearch.queue.leasing import LeaseLost, Orders
-from lrsearch.storage.outages import Contact, passes
+from lrsearch.storage.outages import Contact, passes, refusals_in_words
 from lrsearch.workers.stall import StallWatch
 
 LONGEST_INTERVAL = 5.0
@@ -58,12 +58,22 @@ class Lease:
         """Return whether no other worker can have the work: the lease has not run out."""
         return not self.lost and self._clock() - self._renewed < self._seconds
 
+    def report(self, write: Callable[[], Orders]) -> None:
+        """Write an evaluation that is done, which renews the lease, too.
+
+        During an outage the lease's thread tries to reach the database, not the training. Raises
+        LeaseLost, DatabaseRefuses, and errors of the evaluation itself.
+        """
+        self.stall.reported()
+        if not self.cut_off:
+            self.reach(write)
+
     def reach(self, transaction: Callable[[], Orders]) -> Orders | None:
         """Run a transaction that also renews the lease; None when the database does not answer.
 
-        Raises LeaseLost, and database errors that are no outage.
+        Raises LeaseLost, DatabaseRefuses, and database errors that are no outage.
         """
-        with self.stall.waiting():
+        with self.stall.waiting(), refusals_in_words():
             return self._reach(transaction)
 
     def _reach(self, transaction: Callable[[], Orders]) -> Orders | None:

@@ -15,7 +15,7 @@ from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.trial_claims import Row, TrialClaim, TrialClaims
 from lrsearch.settings import MetricSettings
 from lrsearch.storage.evaluations import to_columns
-from lrsearch.storage.outages import Trouble, in_words, refusals_in_words, trouble
+from lrsearch.storage.outages import Trouble, in_words, trouble
 from lrsearch.text.formatting import number
 from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
@@ -113,6 +113,8 @@ class Reporter:
         """Learning rates of the whole trial, which is never pruned at its last evaluation."""
         self.earlier: Sequence[Evaluation] = ()
         """Evaluations that earlier attempts reported."""
+        self.bracket: int | None = None
+        """The pruner's bracket of the trial, where it has brackets."""
         self.spared_at: int | None = None
         """The evaluation at which it would have been pruned, but goes on to check the pruner."""
         self.values: list[float | None] = []
@@ -123,6 +125,7 @@ class Reporter:
     def begin(self, trajectory: LrTrajectory, earlier: Sequence[Evaluation] = ()) -> None:
         """Set what depends on the recipe; called once, before the first evaluation."""
         self.trajectory, self.earlier = trajectory, earlier
+        self.bracket = self.pruner.bracket(self.claim.number)
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Store an evaluation, and decide whether the trial goes on.
@@ -130,7 +133,6 @@ class Reporter:
         Raises Pruned, Stopped, LeaseLost, Diverged, ValuesRefused, DatabaseRefuses, and UserError
         where the metric is missing.
         """
-        self.lease.stall.reported()
         self.outbox.check()
         self.outbox.add(self._row(evaluation))
         is_last = evaluation.index >= self.trajectory.evaluations
@@ -143,10 +145,7 @@ class Reporter:
             is_pruned = not is_last and self._is_pruned()
             return orders
 
-        # During an outage the lease's thread tries to reach the database, not the training.
-        if not self.lease.cut_off:
-            with refusals_in_words():
-                self.lease.reach(write)
+        self.lease.report(write)
         if self.log is not None:
             with self.lease.stall.lengthy():  # the log may wait for a server
                 self.log.log(evaluation.step, evaluation.scalars())
@@ -211,7 +210,7 @@ class Reporter:
         return {
             "trial_id": self.claim.trial_id,
             "study_id": self.claims.study_id,
-            "bracket": self.pruner.bracket(self.claim.number),
+            "bracket": self.bracket,
             "progress": self.trajectory.progress(evaluation.index),
             "rate_left": None if rates is None else rates.left,
             **to_columns(scored),
