@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrsearch.plots.static.curves import Curve
-from lrsearch.plots.static.scales import even_ticks, thinned, wants_log
+from lrsearch.plots.static.curves import Curve, thinned, wants_log
 
 _PIPED_WIDTH = 80
 _NARROWEST = 40
@@ -67,7 +66,7 @@ def text_plot(
     figure.theme("colorless")
     figure.plot_size(on.width, _HEIGHT)
     figure.label(x_label, axis="x")
-    log = wants_log(y for curve in drawn for y in curve.y)
+    log = wants_log(drawn)
     positions = [_position(x, log_x) for curve in drawn for x in curve.x]
     if log_x:
         _tick_decades(figure.ruler("x"), positions)
@@ -97,7 +96,7 @@ def _position(value: float, log: bool) -> float:
 
 def _tick(ruler: Any, positions: Sequence[float], count: int, log: bool) -> None:
     """Set `count` ticks at even distances, labelled with the values there."""
-    ticks = even_ticks(min(positions), max(positions), count)
+    ticks = _even_ticks(min(positions), max(positions), count)
     ruler.ticks(ticks, _labels([10**tick if log else tick for tick in ticks]))
 
 
@@ -140,3 +139,11 @@ def _marker(index: int, curves: int, coloured: bool) -> str:
 def _character(index: int) -> str:
     """The character of a curve; they repeat after the last."""
     return _MARKERS[index % len(_MARKERS)]
+
+
+def _even_ticks(low: float, high: float, count: int) -> list[float]:
+    """`count` positions from `low` to `high` at the same distances; or the one."""
+    if low == high:
+        return [low]
+    shares = [k / (count - 1) for k in range(count)]
+    return [low * (1 - share) + high * share for share in shares]

@@ -1,4 +1,4 @@
-"""Curves of a trial over epochs: learning rate, losses and metric."""
+"""Curves, their scale and their points; those of a trial over epochs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Curve:
     """Whether a line may be drawn between neighbouring points; else only the points are known."""
 
 
+_RATIO_FOR_LOG = 30.0
 RATES_NOTE = "rates as held at the start and end of each evaluation; `preview` draws every step"
 
 
@@ -85,3 +86,29 @@ def loss_curves(trial: TrialData) -> list[Curve]:
         value_curve(trial, lambda evaluation: evaluation.val_loss, "validation loss"),
     ]
     return [curve for curve in curves if curve.x]
+
+
+def wants_log(curves: Sequence[Curve]) -> bool:
+    """Whether curves are better drawn on a log scale: all above 0, a quarter far below the highest.
+
+    A few values that go to 0 at the end, as a cosine does, would stretch it out of shape.
+    """
+    known = sorted(y for curve in curves for y in curve.y if math.isfinite(y))
+    return bool(known) and known[0] > 0 and known[-1] / known[len(known) // 4] > _RATIO_FOR_LOG
+
+
+def thinned(x: Sequence[float], y: Sequence[float], most: int) -> tuple[list[float], list[float]]:
+    """About `most` of the points: the first, the last, and the ends of each stretch in between.
+
+    Of each stretch its lowest and its highest point stay, so that no jump or peak is lost.
+    """
+    if len(x) <= most:
+        return list(x), list(y)
+    stretches = max(1, most // 2)
+    kept = {0, len(x) - 1}
+    for k in range(stretches):
+        first, last = k * len(x) // stretches, (k + 1) * len(x) // stretches
+        indices = range(first, last)
+        kept |= {min(indices, key=y.__getitem__), max(indices, key=y.__getitem__)}
+    order = sorted(kept)
+    return [x[k] for k in order], [y[k] for k in order]

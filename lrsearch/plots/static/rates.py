@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lrsearch.plots.static.curves import Curve
+from lrsearch.plots.static.curves import Curve, thinned, wants_log
 from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
-from lrsearch.plots.static.scales import thinned, wants_log
 
 _MOST_POINTS = 4000
 """Points drawn of a curve."""
@@ -20,7 +19,7 @@ def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
     for index, curve in enumerate(curves):
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
         axes.plot(x, y, label=curve.name, color=colour(index), linestyle=style(index))
-    if wants_log(rate for curve in curves for rate in curve.y):
+    if wants_log(curves):
         axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("learning rate")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lrsearch.plots.static.curves import RATES_NOTE, loss_curves, rate_curves, rates_title
+from lrsearch.plots.static.curves import (
+    RATES_NOTE,
+    loss_curves,
+    rate_curves,
+    rates_title,
+    wants_log,
+)
 from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
-from lrsearch.plots.static.scales import wants_log
 from lrsearch.text.formatting import number
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) ->
     if not drawn:
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center")
         return
-    if wants_log(y for curve in drawn for y in curve.y):
+    if wants_log(drawn):
         axes.set_yscale("log")
     if len(drawn) > 1:
         axes.legend(frameon=False, fontsize=8)

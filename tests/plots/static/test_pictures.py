@@ -14,9 +14,15 @@ from hypothesis import strategies as st
 
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
-from lrsearch.plots.static.curves import Curve, loss_curves, rate_curve, rate_curves
+from lrsearch.plots.static.curves import (
+    Curve,
+    loss_curves,
+    rate_curve,
+    rate_curves,
+    thinned,
+    wants_log,
+)
 from lrsearch.plots.static.rates import rates_picture
-from lrsearch.plots.static.scales import thinned, wants_log
 from lrsearch.plots.static.trial import trial_picture
 from lrsearch.plots.terminal import Paper, text_plot
 from lrsearch.recipe import Recipe
@@ -175,12 +181,15 @@ def test_thinned_curves_keep_their_ends_and_their_extremes(y: list[float], most:
 
 
 def test_a_logarithmic_scale_is_for_what_is_above_0_and_far_apart() -> None:
-    assert wants_log([1e-4, 1.0, math.inf])
-    assert not wants_log([0.0, 1.0, 100.0])
-    assert not wants_log([1.0, 2.0])
-    assert not wants_log([math.cos(math.pi * k / 1000) + 1.0 for k in range(1000)])
-    assert wants_log([0.1 ** (k // 25) for k in range(100)])
-    assert not wants_log([])
+    def wants(y: list[float]) -> bool:
+        return wants_log([Curve("", y, y)])
+
+    assert wants([1e-4, 1.0, math.inf])
+    assert not wants([0.0, 1.0, 100.0])
+    assert not wants([1.0, 2.0])
+    assert not wants([math.cos(math.pi * k / 1000) + 1.0 for k in range(1000)])
+    assert wants([0.1 ** (k // 25) for k in range(100)])
+    assert not wants([])
 
 
 def test_text_has_the_width_of_its_paper_and_colours_only_where_they_are_in_place() -> None:
