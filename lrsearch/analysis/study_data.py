@@ -21,7 +21,7 @@ from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
-from lrsearch.study.study import load_row
+from lrsearch.study.index import study_row
 
 MOST_CURVES = 500
 """The most trials whose curves are read for figures."""
@@ -138,8 +138,8 @@ def read_study(
     MOST_POINTS evaluations each trial keeps its first, best and last evaluation, some trials more
     (see `shown_curves`), all of these without further metrics.
     """
-    row = load_row(database, name)
     with database.session() as session:
+        row = study_row(session, database, name)
         slots = session.execute(_trial_slots(row.study_id)).all()
         study = _study(
             session, row, len(slots), [_trial(slot) for slot in slots if slot.trial_id is not None]
@@ -167,8 +167,8 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
 
     Raises UserError naming the valid ones for a trial that is not there.
     """
-    row = load_row(database, name)
     with database.session() as session:
+        row = study_row(session, database, name)
         wanted = TrialSlotRow.trial_number.in_(numbers)
         slots = session.execute(_trial_slots(row.study_id).where(wanted)).all()
         there = {slot.trial_number for slot in slots}
@@ -190,9 +190,9 @@ def read_trials(database: Database, name: str, numbers: Collection[int]) -> Stud
 
 def trial_count(database: Database, name: str) -> int:
     """Count the trials of a study that have begun. Raises UserError listing the studies."""
-    row = load_row(database, name)
-    begun = (TrialSlotRow.study_id == row.study_id) & TrialSlotRow.trial_id.is_not(None)
     with database.session() as session:
+        row = study_row(session, database, name)
+        begun = (TrialSlotRow.study_id == row.study_id) & TrialSlotRow.trial_id.is_not(None)
         return session.scalar(select(func.count()).where(begun)) or 0
 
 

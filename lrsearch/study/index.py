@@ -77,6 +77,17 @@ class StudyStatus:
         )
 
 
+def study_row(session: Session, database: Database, name: str) -> StudyRow:
+    """A study's row by name, in a transaction on the database.
+
+    Raises UserError listing the studies there are.
+    """
+    row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+    if row is None:
+        raise no_such_study(database, name, session.scalars(select(StudyRow.name)))
+    return row
+
+
 def no_such_study(database: Database, name: str, known: Iterable[str]) -> UserError:
     """Return the error for a missing study, with the closest name and all existing ones."""
     names = list(known)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from lrsearch import __version__
@@ -26,7 +26,7 @@ from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.states import StudyState
 from lrsearch.storage.database import Database, beside
 from lrsearch.storage.tables import StudyRow
-from lrsearch.study.index import no_such_study
+from lrsearch.study.index import study_row
 from lrsearch.study.plan import plan_slots
 from lrsearch.study.provenance import git_revision, versions
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
@@ -111,10 +111,7 @@ def find_row(database: Database, study_id: int) -> StudyRow | None:
 def load_row(database: Database, name: str) -> StudyRow:
     """Return a study's row by name. Raises UserError, which lists the existing studies."""
     with database.session() as session:
-        row = session.scalar(select(StudyRow).where(StudyRow.name == name))
-        if row is None:
-            raise no_such_study(database, name, session.scalars(select(StudyRow.name)))
-        return row
+        return study_row(session, database, name)
 
 
 def _create(
