@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.evaluation import Evaluation
 from lrsearch.space.names import GROUPS, ParameterName
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_columns
@@ -62,18 +61,17 @@ def trial_plain(study: StudyData, trial: TrialData) -> dict[str, Any]:
     return dict(finite(plain))
 
 
-def evaluation_plain(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as plain values, named as in `lrsearch_epochs`.
+def evaluations_plain(trial: TrialData) -> list[dict[str, Any]]:
+    """Return the evaluations of a trial as plain values, named as in `lrsearch_epochs`.
 
     A number that is not finite is None.
     """
-    return dict(finite(to_columns(evaluation)))
+    return list(finite([to_columns(evaluation) for evaluation in trial.curve]))
 
 
 def trial_document(study: StudyData, trial: TrialData) -> dict[str, Any]:
     """A trial with its evaluations as plain values, fit for JSON."""
-    evaluations = [evaluation_plain(evaluation) for evaluation in trial.curve]
-    return {**trial_plain(study, trial), "evaluations": evaluations}
+    return {**trial_plain(study, trial), "evaluations": evaluations_plain(trial)}
 
 
 def study_plain(study: StudyData) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lrsearch.analysis.columns import evaluation_plain, recipe_columns, trial_plain
+from lrsearch.analysis.columns import evaluations_plain, recipe_columns, trial_plain
 from lrsearch.analysis.study_data import StudyData, TrialData
 
 # See OWASP, "CSV Injection"; the full-width signs are read like the others.
@@ -30,8 +30,7 @@ def epochs_csv(trials: Iterable[TrialData]) -> Iterator[str]:
 
 
 def _epoch_rows(trial: TrialData) -> Iterator[dict[str, Any]]:
-    for evaluation in trial.curve:
-        plain = evaluation_plain(evaluation)
+    for plain in evaluations_plain(trial):
         metrics = plain.pop("metrics")
         yield {"trial": trial.number, **plain, **metrics}
 
