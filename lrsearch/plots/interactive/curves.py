@@ -56,8 +56,8 @@ def validation_curves(study: StudyData) -> Figure | None:
             x, y, numbers = _joined(curves)
             figure.add_trace(
                 go.Scatter(
-                    x=x,
-                    y=y,
+                    x=[rounded(epoch) for epoch in x],
+                    y=[rounded(value) for value in y],
                     customdata=numbers,
                     name=family,
                     legendgroup=family,
@@ -83,8 +83,8 @@ def _joined(
     y: list[float | None] = []
     numbers: list[int | None] = []
     for number, evaluations in curves:
-        x += [*(rounded(evaluation.epoch) for evaluation in evaluations), None]
-        y += [*(rounded(evaluation.value) for evaluation in evaluations), None]
+        x += [*(evaluation.epoch for evaluation in evaluations), None]
+        y += [*(evaluation.value for evaluation in evaluations), None]
         numbers += [*([number] * len(evaluations)), None]
     return x, y, numbers
 

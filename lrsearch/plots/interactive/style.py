@@ -20,6 +20,7 @@ GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK = (
 )  # fmt: skip
 # The order gives the scheduler families of the default sweep clearly different colours.
 _PALETTE = (GREY, ORANGE, OLIVE, SKY, BLUE, VERMILLION, GREEN, WINE, PINK)
+_PLACES = {family: place for place, family in enumerate(SCHEDULERS)}
 _SYMBOLS = ("circle", "diamond", "square")
 _DASHES = ("solid", "dash", "dot")
 _MANY_DECADES = 100
