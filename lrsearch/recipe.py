@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
@@ -75,10 +75,8 @@ class Recipe:
             for name, parameter in COMMON.items()
             if (problem := parameter.problem(getattr(self, name)))
         ]
-        optimizer, wrong = _complete(self.optimizer, OPTIMIZERS)
-        problems += wrong
-        scheduler, wrong = _complete(self.scheduler, SCHEDULERS)
-        problems += wrong
+        optimizer = OPTIMIZERS.complete(self.optimizer, problems)
+        scheduler = SCHEDULERS.complete(self.scheduler, problems)
         taken = OPTIMIZERS[optimizer.name].parameters if optimizer.name in OPTIMIZERS else {}
         problems += [
             f"groups.{rule.name}.{problem}"
@@ -236,10 +234,11 @@ class Recipe:
             for key in ("lr", "batch_size", "optimizer", "scheduler")
             if key not in plain
         ]
-        groups = parse_rules("groups", plain.get("groups"), problems)
+        values = dict(plain)
+        if "groups" in plain:
+            values["groups"] = parse_rules("groups", plain["groups"], problems)
         if problems:
             raise UserError("this is not a recipe:\n  " + "\n  ".join(problems))
-        values = {**plain, "groups": groups}
         for key in ("optimizer", "scheduler"):
             values[key] = ComponentConfig.from_dict(plain[key])
         return cls(**values)
@@ -267,23 +266,6 @@ class Recipe:
             for name, value in arguments.items()
         ]
         return " ".join(words)
-
-
-def _complete(
-    config: ComponentConfig, registry: Registry[Component]
-) -> tuple[ComponentConfig, list[str]]:
-    """The component with the defaults of missing arguments, and a line for each problem.
-
-    The user's own code is not imported, because recipes are also read where it is not installed.
-    Its arguments were checked with the configuration.
-    """
-    if config.own:
-        return replace(config, arguments=listed(config.arguments)), []
-    if config.name not in registry:
-        return config, [f"{registry.noun}: {unknown(config.name, registry)}"]
-    component = registry[config.name]
-    arguments = listed(component.complete(config.arguments))
-    return replace(config, arguments=arguments), component.problems(config.name, config.arguments)
 
 
 def _differing(config: ComponentConfig, registry: Registry[Component]) -> str:

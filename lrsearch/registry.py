@@ -11,7 +11,7 @@ import inspect
 import keyword
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from lrsearch.errors import UserError
@@ -190,6 +190,21 @@ class Registry(Mapping[str, C], Generic[C]):
         wrong = self[str(name)].problems(path, arguments)
         problems.extend(wrong)
         return None if wrong else ComponentConfig(str(name), arguments)
+
+    def complete(self, config: ComponentConfig, problems: list[str]) -> ComponentConfig:
+        """Fill the defaults in; what is wrong with the component goes to `problems`.
+
+        The user's own code is not imported: recipes are read where it is not installed. Its
+        arguments were checked with the configuration.
+        """
+        if config.target is not None:
+            return replace(config, arguments=listed(config.arguments))
+        component = self.components.get(config.name)
+        if component is None:
+            problems.append(f"{self.noun}: {unknown(config.name, self)}")
+            return config
+        problems.extend(component.problems(config.name, config.arguments))
+        return replace(config, arguments=listed(component.complete(config.arguments)))
 
     def component(self, config: ComponentConfig) -> Component:
         """The component of a configuration; for user code it is made from the signature.
