@@ -137,7 +137,7 @@ def _settings(
     wrong_monitors = settle_monitors(space.get("scheduler"), metric, train)
     model = parts.model_from(nodes["model"], problems)
     data = parts.data_from(nodes["data"], problems)
-    components = {}
+    components = None
     if is_new:
         components = resolve_own(space, problems)
         is_ours = objective is None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lrsearch.cli.compose import load_settings
-from lrsearch.config.load import stored_settings
+from lrsearch.config.load import stored_settings, with_space
 from lrsearch.errors import ConfigErrors, OwnCodeError, UserError
 from lrsearch.optimizers.build import check_optimizer
 from lrsearch.recipe import Recipe
@@ -58,6 +58,17 @@ def test_what_is_stored_reads_the_same_without_the_package() -> None:
     read = stored_settings({**settings.plain, "space": gone}).space
     assert (read.shared, read.optimizer) == (settings.space.shared, settings.space.optimizer)
     assert read.own["lion"] == ComponentConfig("lion", {}, "gone.Lion")
+
+
+@pytest.mark.parametrize("only", ["lion", "adamw,lion"])
+def test_a_group_with_an_argument_that_only_it_takes_is_read_back(only: str) -> None:
+    settings = load(
+        LION, f"space.optimizer.only=[{only}]",
+        "train.groups=[{name: a, match: bias, fixed_decay: true}, {name: b, match: weight}]",
+        "+space.groups.b.fixed_decay={choices: [true, false]}",
+    )  # fmt: skip
+    assert stored_settings(settings.plain).space == settings.space
+    assert with_space(settings, settings.plain["space"]).space == settings.space
 
 
 def test_a_setting_of_it_can_be_tried_first() -> None:
