@@ -120,11 +120,7 @@ class Recipe:
         from lrsearch.optimizers.build import build_optimizer
 
         if isinstance(model, torch.nn.Module):
-            groups = self.parameter_groups(model)
-            parameters: list[Any] = [
-                {key: value for key, value in group.items() if key != "param_names"}
-                for group in groups
-            ]
+            parameters: list[Any] = list(self.parameter_groups(model))
         elif self.has_groups:
             why = (
                 "this recipe has parameter groups or frozen parameters, which go by their names"

@@ -64,6 +64,7 @@ def _training(
     path, arguments = recipe.optimizer_call()
     divide = _divide(recipe)
     call, warmup = recipe.call(length)
+    grouped = bool(recipe.groups) or divide is not None
     own_shapes = settings.model.own or spec.target is not None
     measures = list(_measures(settings, info.n_classes, own_shapes, names))
     micro_batch = train.micro_batch or batch_size
@@ -89,13 +90,16 @@ def _training(
         "lr": recipe.lr,
         "freeze": recipe.freeze,
         "rules": [_rule(rule) for rule in recipe.groups],
-        "grouped": bool(recipe.groups) or divide is not None,
+        "grouped": grouped,
+        # An optimizer of the user's own may make groups of its own.
+        "follows": grouped or recipe.optimizer.own,
         "divide": divide,
         "optimizer": CallText(_named(path, names), {**arguments, **_fused(recipe)}),
         "optimizer_source": source_of(path) if _is_copied(path) else None,
         "own_optimizer": recipe.optimizer.own,
         "trained": SourceText("model, optimizer" if recipe.optimizer.own else "model"),
         "scheduler": _scheduler(call, names),
+        "scheduler_is_own": call.is_own,
         "warmup": warmup,
         "monitor": call.monitor,
         "pieces": math.ceil(batch_size / micro_batch),

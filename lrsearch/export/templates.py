@@ -33,6 +33,7 @@ _COPIED = {
         "lrsearch.optimizers.parameter_groups.head_names",
         "lrsearch.optimizers.parameter_groups.undecayed",
         "lrsearch.optimizers.parameter_groups.block_depths",
+        "lrsearch.schedules.schedule.rate_factors",
         "lrsearch.measures.shapes.alike",
         "lrsearch.measures.shapes.numbers",
         "lrsearch.measures.shapes.class_indices",

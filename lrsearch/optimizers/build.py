@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lrsearch.errors import UserError
 from lrsearch.optimizers import call_of, is_fused
 from lrsearch.optimizers.modes import set_mode
+from lrsearch.optimizers.parameter_groups import parameter_groups
 from lrsearch.own_code import Signature, call_own, load_target
 from lrsearch.registry import Component, ComponentConfig
 from lrsearch.text.hints import unknown
@@ -51,14 +52,15 @@ def build_optimizer(config: ComponentConfig, groups: list[Any], lr: float) -> to
     """
     import torch
 
+    given = [_without_names(one) for one in groups]
     path, arguments = call_of(config, lr)
     function = load_target(path, "optimizer")
     if config.target is None:
-        if (device := _device_type(groups)) is not None and is_fused(config, device):
+        if (device := _device_type(given)) is not None and is_fused(config, device):
             arguments["fused"] = True
-        built: torch.optim.Optimizer = function(groups, **arguments)
+        built: torch.optim.Optimizer = function(given, **arguments)
         return built
-    optimizer = call_own(function, path, groups, **arguments)
+    optimizer = call_own(function, path, given, **arguments)
     if not isinstance(optimizer, torch.optim.Optimizer):
         kind = type(optimizer).__name__
         raise UserError(f"optimizer: {path} must return a torch.optim.Optimizer, not {kind}")
@@ -84,7 +86,7 @@ def check_optimizer(
     model = torch.nn.Linear(2, 2)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    optimizer = build_optimizer(config, list(model.parameters()), lr)
+    optimizer = build_optimizer(config, parameter_groups(model, (), lr), lr)
     defaults = [name for name in optimizer.defaults if name != GIVEN]
     problems = [
         f"train.groups.{rule.name}.{name}: {config.target} has no {name} for a parameter group: "
@@ -97,6 +99,13 @@ def check_optimizer(
         raise UserError("\n".join(problems))
     set_mode(model, optimizer, train=True)
     call_own(optimizer.step, f"the step of {config.target}")
+
+
+def _without_names(group: Any) -> Any:
+    """A parameter group without `param_names`, which torch accepts in all groups or in none."""
+    if not isinstance(group, dict):
+        return group
+    return {key: value for key, value in group.items() if key != "param_names"}
 
 
 def _device_type(groups: list[Any]) -> str | None:

@@ -52,7 +52,7 @@ class Schedule(lr_scheduler.LRScheduler):
         self.last_epoch = 0
         self._step_count = 1
         groups = optimizer.param_groups
-        self._factors = _factors(groups)
+        self._factors = rate_factors(groups)
         for group in groups:
             # A rate left by an earlier schedule must not be this schedule's initial rate.
             group.pop("initial_lr", None)
@@ -197,7 +197,7 @@ class Schedule(lr_scheduler.LRScheduler):
         return math.copysign(threshold, best) if math.isfinite(best) else threshold
 
 
-def _factors(groups: list[dict[str, Any]]) -> list[float]:
+def rate_factors(groups: list[dict[str, Any]]) -> list[float]:
     """The ratios of the groups' rates to one another, from `lr_factor` or their current rates."""
     rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
     first = float(groups[0].get("lr_factor", 1.0))

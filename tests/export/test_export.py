@@ -170,6 +170,45 @@ def test_an_optimizer_with_modes_is_switched(
     assert f"from schedulefree import {name}" in text
 
 
+@pytest.mark.parametrize("freeze", [None, r"^body\.1\.bias"])
+@pytest.mark.parametrize("scheduler", ["cosine", "plateau"])
+def test_groups_that_an_own_optimizer_makes_keep_their_ratio(
+    capsys: pytest.CaptureFixture[str], scheduler: str, freeze: str | None
+) -> None:
+    Path("exported_groups.py").write_text(
+        "import torch\n"
+        "def split(groups, lr):\n"
+        "    (group,) = groups\n"
+        "    first, *rest = group['params']\n"
+        "    parts = [{'params': rest, 'lr': 2 * lr}, {'params': [first], 'lr': lr}]\n"
+        "    return torch.optim.SGD(parts, lr=lr)\n"
+    )
+    arguments = {"cosine": {"final": 0.2}, "plateau": {"patience": "1st", "threshold": 0.9}}
+    value, printed, _ = both(
+        capsys, "metric.at=last", warmup="5st", freeze=freeze,
+        optimizer=ComponentConfig.own_code("exported_groups.split"),
+        scheduler=ComponentConfig(scheduler, arguments[scheduler]),
+    )  # fmt: skip
+    assert printed == value
+
+
+def test_an_own_plateau_keeps_its_kind_of_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("exported_plateau.py").write_text(
+        "import torch\n"
+        "class Absolute(torch.optim.lr_scheduler.ReduceLROnPlateau):\n"
+        "    def __init__(self, optimizer):\n"
+        "        super().__init__(optimizer, factor=0.5, patience=0, threshold=0.2,\n"
+        "                         threshold_mode='abs')\n"
+        "def negative(outputs, targets):\n"
+        "    return torch.nn.functional.cross_entropy(outputs, targets) - 10.0\n"
+    )
+    value, printed, _ = both(
+        capsys, "metric.at=last", "train.loss={_target_: exported_plateau.negative}",
+        "train.epochs=6", scheduler=ComponentConfig.own_code("exported_plateau.Absolute"),
+    )  # fmt: skip
+    assert printed == value
+
+
 def test_own_code_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
     Path("exported_named.py").write_text(
         "import torch\n"

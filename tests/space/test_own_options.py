@@ -147,3 +147,14 @@ def test_one_is_built_and_steps_once_before_the_sweep(
 ) -> None:
     with pytest.raises(error, match=said):
         check_optimizer(ComponentConfig.own_code(f"{__name__}.{name}"), 0.1)
+
+
+def takes_groups(groups: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD([{"params": group["params"]} for group in groups], lr=lr)
+
+
+def test_it_is_given_parameter_groups_in_the_check_as_in_a_training() -> None:
+    config = ComponentConfig.own_code(f"{__name__}.takes_groups")
+    check_optimizer(config, 0.1)
+    recipe = Recipe(lr=0.1, batch_size=8, optimizer=config, scheduler=ComponentConfig("cosine"))
+    assert recipe.build_optimizer(nn.Linear(2, 2)).param_groups[0]["lr"] == 0.1
