@@ -308,5 +308,5 @@ def test_a_plateau_cuts_as_a_replay_of_its_values_does(data: st.DataObject) -> N
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12 * lr)
 
 
-def test_no_family_is_left_out() -> None:
-    assert {*CLOSED, "plateau"} == set(SCHEDULERS) == set(PARAMETERS)
+def test_every_formula_is_of_a_family_and_has_parameters() -> None:
+    assert {*CLOSED, "plateau"} == set(PARAMETERS) <= set(SCHEDULERS)
