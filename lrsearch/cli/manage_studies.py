@@ -125,8 +125,8 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
                 f"this deletes {study.name} with {trials}, all evaluations"
                 f" and checkpoints for ever; to do it: add --yes"
             )
-        shelf = StudyIndex(database.session)
-        if alive := shelf.running_now(study.study_id):
+        index = StudyIndex(database.session)
+        if alive := index.running_now(study.study_id):
             are = "is" if alive == 1 else "are"
             raise UserError(
                 f"{plural(alive, 'trial')} of {study.name} {are} running: "
@@ -139,7 +139,7 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
 
         store = Store(locations.checkpoints or study.checkpoints)
         store.delete(f"{study.name}-{study.study_id}")
-        shelf.delete(study.study_id)
+        index.delete(study.study_id)
         studies = Studies(locations.url)
         studies.delete(study.name)
         studies.close()

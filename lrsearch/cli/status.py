@@ -246,12 +246,12 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, storage
 
 def _watch_all(console: Console, database: Database, storage: str) -> None:
     """Draw a table again and again in a terminal; elsewhere print lines when they change."""
-    shelf = StudyIndex(database.session)
+    index = StudyIndex(database.session)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
 
             def draw() -> bool:
-                studies = shelf.statuses()
+                studies = index.statuses()
                 live.update(_table(studies), refresh=True)
                 return all(map(_is_over, studies))
 
@@ -260,7 +260,7 @@ def _watch_all(console: Console, database: Database, storage: str) -> None:
     shown: set[str] = set()
 
     def tell() -> bool:
-        studies = shelf.statuses()
+        studies = index.statuses()
         for study in studies:
             for line in [_line(study), *_trouble(database, study, storage)]:
                 if line not in shown:

@@ -156,10 +156,10 @@ def test_after_the_clock_was_set_back_the_unit_of_a_dead_owner_is_taken_over_at_
 ) -> None:
     _, claim = shop.claim("dead")
     shop.claim("b"), shop.claim("c")
-    shelf = StudyIndex(shop.database.session)
-    assert shelf.running_now(shop.study_id) == 3
+    index = StudyIndex(shop.database.session)
+    assert index.running_now(shop.study_id) == 3
     set_back(shop, 3600.0)
-    assert shelf.running_now(shop.study_id) == 0
+    assert index.running_now(shop.study_id) == 0
     again = shop.worker("d").claim(take_over=True)
     assert again is not None
     assert (again.row_id, again.attempt) == (claim.row_id, 2)

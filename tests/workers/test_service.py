@@ -252,7 +252,7 @@ def test_a_module_that_raises_anything_leaves_its_study_alone(
 
 def test_what_a_host_has_against_a_study_that_was_deleted_is_forgotten(either_url: str) -> None:
     database = Database(either_url)
-    shelf = StudyIndex(database.session)
-    shelf.refuse(17, "host", "its code is missing")
-    assert shelf.statuses() == []
+    index = StudyIndex(database.session)
+    index.refuse(17, "host", "its code is missing")
+    assert index.statuses() == []
     database.close()
