@@ -30,16 +30,16 @@ class LoggedTrial:
 
 
 class TrialLog(Protocol):
-    """The log of one trial. What it raises, of any class, becomes a warning."""
+    """Log of one trial. Whatever its methods raise is logged as a warning."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Log the finite values of an evaluation, after `step` optimizer steps."""
 
     def end(self, outcome: str, metric: str, value: float | None) -> None:
-        """Log how the trial ended, and its value of the study's metric."""
+        """Log how the trial ended, with its value of the study's metric."""
 
     def close(self) -> None:
-        """Close the log: the trial has ended, or another worker will go on with it."""
+        """Close the log: the trial has ended, or continues in another process."""
 
 
 class NoLog:
@@ -102,7 +102,7 @@ def is_on(config: ComponentConfig) -> bool:
 
 
 def check_logger(config: ComponentConfig) -> None:
-    """Check that the logger's package is installed. Raises UserError."""
+    """Raise UserError if the package of a logger is missing."""
     package = None if config.own else LOGGERS[config.name].package
     if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(
