@@ -118,7 +118,8 @@ def check_arguments(
     named = [name for name in signature.named if name not in ours]
     problems = []
     if len(ours) < positional and not signature.takes_more:
-        problems.append(f"{what}: {called} must take {positional} arguments by position")
+        number = "one argument" if positional == 1 else f"{positional} arguments"
+        problems.append(f"{what}: {called} must take {number} by position")
     for name in arguments:
         if name in ours:
             problems.append(f"{what}.{name}: lrsearch itself gives {called} this argument")

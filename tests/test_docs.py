@@ -251,12 +251,12 @@ def test_own_loss_and_metric(run: Run) -> None:
     assert best["value"] == max(metrics["val_top2"] for _, metrics, _ in evaluations)
     script = (folder.path / "outputs/focal/best.py").read_text()
     assert "from mypkg import focal" in script
-    assert "functools.partial(focal, gamma=1.5)" in script
+    assert "focal(outputs, targets, gamma=1.5)" in script
 
 
 @pytest.mark.slow
 def test_own_schedule(run: Run) -> None:
-    folder = run("Your own schedule")
+    folder = run(GUIDE["Your own schedule"])
     _ended(folder.outcomes("schedule"), 4)
     domains = {"mine.power": (1.0, 3.0), "restarts.T_0": (0.1, 0.5)}
     for trial in folder.trials("schedule"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 _WHERE = "scheduler"
+_LIKE_A_DURATION = re.compile(r"\d+(\.\d+)?(ep|st)")
 
 
 def own_call(target: str, durations: Collection[str], inputs: ScheduleInputs) -> TorchCall:
@@ -45,6 +47,17 @@ def own_call(target: str, durations: Collection[str], inputs: ScheduleInputs) ->
             )
         if issubclass(function, lr_scheduler.ReduceLROnPlateau):
             count, monitor = inputs.length.in_evaluations, "val_loss"
+    elif durations:
+        raise UserError(
+            f"{_WHERE}: {target} is a function of progress, the share of the training that is "
+            f"over: it has no durations, so leave out duration of {', '.join(sorted(durations))}"
+        )
+    for name, value in inputs.parameters.items():
+        if name not in durations and _LIKE_A_DURATION.fullmatch(str(value)):
+            raise UserError(
+                f"{_WHERE}: {target} gets {name}={value!r} as it stands, and it looks like a "
+                f"duration: to give it in steps, write {name}: {{value: {value}, duration: true}}"
+            )
     arguments = {
         name: count(Duration.parse(value)) if name in durations else value
         for name, value in inputs.parameters.items()

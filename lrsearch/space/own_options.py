@@ -23,6 +23,8 @@ from lrsearch.space.parse_domain import RANGE_KEYS, type_of_numbers
 
 BRANCHES: dict[str, Registry[Component]] = {"optimizer": OPTIMIZERS, "scheduler": SCHEDULERS}
 OWNERS = ("model", "data")
+_RESERVED = (*COMMON, *BRANCHES, *OWNERS, "groups", "only")
+"""Names that mean something else in a space."""
 DURATION = "duration"
 """The key, in the node of a scheduler's argument, that says that it is a duration."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -34,11 +36,14 @@ def is_own(node: Any) -> bool:
 
 
 def problem_of_name(option: str) -> str | None:
-    """Why an option of the user's own cannot have this name, which begins stored names."""
+    """Why an option of the user's own cannot have this name, which begins stored names.
+
+    Stored names of powers of two begin with `log2_`.
+    """
     for registry in BRANCHES.values():
         if option in registry:
             return f"{option} names one of lrsearch's {registry.noun}s: give yours another name"
-    if option in (*COMMON, *BRANCHES, *OWNERS, "only"):
+    if option in _RESERVED or option.startswith("log2_"):
         return f"{option} means something else in a space: give yours another name"
     if not _WORD.fullmatch(option):
         return f"{option!r} is not a name: use letters, digits and _, a letter first"

@@ -183,7 +183,13 @@ def _parse_own(
             continue
         nodes[name] = argument
         kinds[name] = _COMMON_OF_OPTION.get(name, of_signature.get(name, FREE))
-        if is_duration(argument) and "scheduler" in path and name not in COMMON:
+        marked = argument.get(DURATION) if isinstance(argument, Mapping) else None
+        if marked is not None and not isinstance(marked, bool):
+            problems.append(
+                f"{path}.{option}.{name}.{DURATION}: {as_given(marked)} is not true or false"
+            )
+            nodes[name] = {key: value for key, value in argument.items() if key != DURATION}
+        elif is_duration(argument) and "scheduler" in path and name not in COMMON:
             nodes[name] = {key: value for key, value in argument.items() if key != DURATION}
             kinds[name] = Parameter("duration", None)
     domains = _parse_domains(f"{path}.{option}", nodes, kinds, problems)

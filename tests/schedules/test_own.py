@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,6 +82,21 @@ def test_a_duration_of_a_class_becomes_steps(every: Any, steps: int, warmup: int
 def test_what_is_no_duration_is_given_as_it_stands() -> None:
     mine = schedule("own_schedules.Halving", {"every": 20, "floor": 0.4})
     assert advance(mine)[38:] == [LR / 2, LR * 0.4]
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "durations", "said"),
+    [
+        ("own_schedules.Halving", {"every": "2ep"}, (), "every: {value: 2ep, duration: true}"),
+        ("own_schedules.Halving", {"every": "500st"}, (), "looks like a duration"),
+        ("own_schedules.power", {"power": 0.3}, ("power",), "has no durations"),
+    ],
+)
+def test_a_duration_is_marked_where_it_is_one(
+    target: str, arguments: dict[str, Any], durations: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        schedule(target, arguments, durations)
 
 
 def test_a_class_of_torchs_by_its_path_is_the_same_as_torchs() -> None:

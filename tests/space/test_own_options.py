@@ -97,7 +97,7 @@ def test_what_cannot_be_used_is_refused_with_the_reason(node: str, said: str) ->
         load(f"space.optimizer.mine={node}", "space.optimizer.only=[mine]")
 
 
-@pytest.mark.parametrize("name", ["adamw", "cosine", "lr", "model"])
+@pytest.mark.parametrize("name", ["adamw", "cosine", "lr", "model", "groups", "log2_x"])
 def test_its_name_is_a_word_of_its_own(name: str) -> None:
     target = f"space.optimizer.{name}={{_target_: torch.optim.SGD}}"
     with pytest.raises(ConfigErrors, match=f"{name} .*: give yours another name"):

@@ -59,7 +59,7 @@ def test_suggestions_are_those_of_optunas_own_trial(
     expected = suggest(theirs.ask())
 
     with database.session.begin() as session:
-        trial_id, number = optuna_bridge.create(session, ours._study_id, unit=3)
+        trial_id, number = optuna_bridge.create(session, ours._study_id, slot=3)
     assert number == FINISHED
     built = build_sampler(ComponentConfig(sampler, arguments), inputs(5, 7))
     suggestions = studies.suggestions("ours", trial_id, built, {})
@@ -77,7 +77,7 @@ def test_given_parameters_and_those_of_an_earlier_attempt_are_kept(
 ) -> None:
     study_id = studies.create("one", "min", "val_loss")
     with database.session.begin() as session:
-        trial_id, _ = optuna_bridge.create(session, study_id, unit=0)
+        trial_id, _ = optuna_bridge.create(session, study_id, slot=0)
     first = studies.suggestions(
         "one", trial_id, build_sampler(ComponentConfig("random"), inputs(0, 1)), {"lr": 0.25}
     )
@@ -104,8 +104,8 @@ def test_a_trial_that_does_not_work_is_never_best(
 ) -> None:
     study_id = studies.create("one", "min", "val_loss")
     with database.session.begin() as session:
-        good, _ = optuna_bridge.create(session, study_id, unit=0)
-        bad, _ = optuna_bridge.create(session, study_id, unit=1)
+        good, _ = optuna_bridge.create(session, study_id, slot=0)
+        bad, _ = optuna_bridge.create(session, study_id, slot=1)
         optuna_bridge.end(session, bad, "diverged", 0.001, {})
         optuna_bridge.end(session, good, "complete", 0.5, {})
     study = optuna.load_study(study_name="one", storage=url)
