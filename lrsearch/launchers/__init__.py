@@ -10,7 +10,8 @@ LAUNCHERS = Registry(
         Component(
             "local",
             "lrsearch.launchers.local.Launcher",
-            help="processes on this machine, one for each GPU or core",
+            help="processes on this machine, one for each GPU or core; as yet the only one, so no "
+            "key of the configuration chooses it",
         )
     ],
     where="launcher",

@@ -99,10 +99,11 @@ class GroupRule:
     def problems(self, optimizer: Mapping[str, Parameter]) -> list[str]:
         """A line for each bad argument, for an optimizer that has these parameters."""
         known = self.parameters(optimizer)
+        valid = [*known, *(() if self.kind.match is None else ("match",))]
         return [
             f"{key}: {problem}"
             for key, value in self.arguments.items()
-            if (problem := known[key].problem(value) if key in known else unknown(key, known))
+            if (problem := known[key].problem(value) if key in known else unknown(key, valid))
         ]
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-_SYNONYMS = {**dict.fromkeys(("bayes", "bayesian", "bo"), "auto"), "null": "none"}
+_SYNONYMS = {
+    **dict.fromkeys(("bayes", "bayesian", "bo"), "auto"),
+    "null": "none",
+    "lr": "lr_factor",  # of a parameter group
+}
 """Other common names of components, and the names that they have here."""
 
 
