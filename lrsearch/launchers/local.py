@@ -148,10 +148,8 @@ class Launcher:
         self.display.update(self._snapshot, new)
         if self._snapshot.state == StudyState.PAUSED:
             self._say_once(f"paused; to go on: {command('resume', name_word(self.name))}")
-        if timeout is not None and self.queue.tick() >= timeout:
+        if timeout is not None and self.queue.stop_at_limit(timeout):
             self.timed_out = True
-            if self._snapshot.state == StudyState.OPEN:
-                self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:

@@ -186,6 +186,23 @@ class Queue:
             statement = update(StudyRow).where(study).values(ticked()).returning(StudyRow.seconds)
             return float(session.scalar(statement) or 0.0)
 
+    def stop_at_limit(self, timeout: float | None) -> bool:
+        """Count the study's time, and stop an open study whose `timeout` (s) is used up.
+
+        Return whether it is; running trials are then to be handed back.
+        """
+        seconds = self.tick()
+        if timeout is None or seconds < timeout:
+            return False
+        reason = f"study.timeout={timeout:g} s is up"
+        with self._session.begin() as session:
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.study_id == self.study_id, StudyRow.state == StudyState.OPEN)
+                .values(state=StudyState.STOPPED, stopped=reason, hand_back=True)
+            )
+        return True
+
     def rest(self) -> None:
         """Stop the study's clock: the time until the next tick is not counted."""
         with self._session.begin() as session:

@@ -70,11 +70,8 @@ class Attempts:
 
         def renew_and_tick() -> Orders:
             orders = renew()
-            timeout = self.settings.study.timeout
-            if self.queue.tick() >= (timeout or float("inf")):
-                self.queue.stop(f"study.timeout={timeout:g} s is up", hand_back=True)
-                return Orders(hand_back=True)
-            return orders
+            is_over = self.queue.stop_at_limit(self.settings.study.timeout)
+            return Orders(hand_back=True) if is_over else orders
 
         self._stall = self._stall_watch(died)
         return Lease(renew_and_tick, self.contact, self.settings.queue.lease, self._stall)

@@ -159,6 +159,21 @@ def test_wall_clock_counts_the_time_in_which_somebody_works(
     assert queue.tick() == queue.spent() == pytest.approx(5.0, abs=3.0)
 
 
+def test_an_open_study_is_stopped_at_its_time_limit_and_a_paused_one_stays_paused(
+    database: Database, study_id: int, queue: Queue
+) -> None:
+    with database.session.begin() as session:
+        session.execute(update(StudyRow).values(seconds=10.0))
+    assert not queue.stop_at_limit(None)
+    assert not queue.stop_at_limit(60.0)
+    queue.pause()
+    assert queue.stop_at_limit(5.0)
+    assert state(database, study_id)[0] == StudyState.PAUSED
+    open_again(database.session, study_id)
+    assert queue.stop_at_limit(5.0)
+    assert state(database, study_id) == (StudyState.STOPPED, "study.timeout=5 s is up", True)
+
+
 def test_units_are_counted_by_state(database: Database, queue: Queue) -> None:
     assert queue.counts() == {WorkState.OPEN: 3, WorkState.RUNNING: 0, WorkState.DONE: 0}
     with database.session() as session:
