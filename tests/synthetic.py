@@ -58,7 +58,8 @@ def trial(
     """A trial that has ended; its curve has `epochs` points that fall to the value."""
     epochs = more.pop("epochs", 5 if outcome == Outcome.COMPLETE else 2)
     ended = TrialData(
-        number=number, trial_id=100 + number, seed=1000 + number, state=WorkState.DONE,
+        number=number, trial_id=100 + number, unit=number, seed=1000 + number,
+        state=WorkState.DONE,
         outcome=outcome, value=value, reason=None, end_step=None, end_lr=None, seconds=10.0,
         owner="host/1/1.00", device="cpu", attempts=1, deaths=0, order=number + 1,
         finished_at=None, recipe=used, curve=_curve(used, value, epochs),

@@ -40,6 +40,8 @@ class TrialData:
     number: int
     """Number of the trial, as in the dashboard."""
     trial_id: int
+    unit: int
+    """Number of its slot in the plan; -1, -2, ... for settings that were tried by hand."""
     seed: int
     state: str
     """State of the trial slot: open (handed back), running or done."""
@@ -293,6 +295,7 @@ def _trial(
     return TrialData(
         number=slot.trial_number,
         trial_id=slot.trial_id,
+        unit=slot.number,
         seed=slot.seed,
         state=slot.state,
         outcome=slot.outcome,

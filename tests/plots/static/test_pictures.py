@@ -40,7 +40,7 @@ def evaluation(index: int, loss: float | None = 1.0, **changes: Any) -> Evaluati
 
 
 TRIAL = TrialData(
-    number=3, trial_id=4, seed=5, state="done", outcome="complete", value=0.5, reason=None,
+    number=3, trial_id=4, unit=3, seed=5, state="done", outcome="complete", value=0.5, reason=None,
     end_step=None, end_lr=None, seconds=1.0, owner="here/1/1.00", device="cpu", attempts=1,
     deaths=0, order=1, finished_at=None,
     recipe=Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("cosine")),
