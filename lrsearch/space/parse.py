@@ -51,10 +51,14 @@ def parse_space(
     given = {k: node for k, node in plain.items() if node is not None or k not in known}
     shared = _parse_shared(given, shared_kinds, problems)
     for name, domain in shared.items():
-        takers = {option: catalogue[option] for option in ours if name not in optimizer[option]}
-        problems += [
-            f"space.{name}: {problem}" for problem in problems_of(name, domain.ends(), takers)
-        ]
+        takers = {
+            option: catalogue[option]
+            for option in ours
+            if name in catalogue[option] and name not in optimizer[option]
+        }
+        if takers:
+            wrong = problems_of(name, domain.ends(), takers)
+            problems += [f"space.{name}: {problem}" for problem in wrong]
     options = optimizer if is_known else OPTIMIZERS
     chosen = _group_arguments(options, own, components, groups, plain.get(GROUPS))
     shared |= _parse_groups(plain.get(GROUPS), groups, chosen, problems)
