@@ -17,7 +17,7 @@ from lrsearch.cli.own_code_calls import own_code_calls
 from lrsearch.cli.preview import to_find
 from lrsearch.cli.range_test_display import plan_line, range_test_plan
 from lrsearch.cli.run import check_machine, check_trial, with_data
-from lrsearch.cli.shown_groups import groups_told
+from lrsearch.cli.shown_groups import group_lines_of_sweep
 from lrsearch.config.metric import mode_warning
 from lrsearch.data.parts import TensorPart
 from lrsearch.errors import LrsearchError
@@ -67,7 +67,11 @@ def dry_run(configuration: Configuration) -> int:
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
-    for line in (*own_code_calls(settings, info), *settings.notes, *groups_told(settings, info)):
+    for line in (
+        *own_code_calls(settings, info),
+        *settings.notes,
+        *group_lines_of_sweep(settings, info),
+    ):
         console.print(line, markup=False, soft_wrap=True)
     plan = range_test_plan(settings, info)
     planned = plan_slots(settings, _earlier(settings, runtime.storage_url))

@@ -20,7 +20,7 @@ from lrsearch.cli.manage_studies import waiting
 from lrsearch.cli.own_code_calls import own_code_calls
 from lrsearch.cli.range_test_display import RangeTestDisplay, plan_line, range_test_plan
 from lrsearch.cli.results import conclude
-from lrsearch.cli.shown_groups import groups_told
+from lrsearch.cli.shown_groups import group_lines_of_sweep
 from lrsearch.config.batches import fit_batches
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
@@ -188,7 +188,9 @@ def _checked(
     check_logger(settings.logger)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
-    settings = dataclasses.replace(settings, notes=(*settings.notes, *groups_told(settings, info)))
+    settings = dataclasses.replace(
+        settings, notes=(*settings.notes, *group_lines_of_sweep(settings, info))
+    )
     _prepare_logger(console, settings)
     return settings, info, range_test_plan(settings, info)
 

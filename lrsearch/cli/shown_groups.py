@@ -32,8 +32,8 @@ def model_of(settings: Settings, info: DataInfo | None, recipe: Recipe) -> nn.Mo
     return build_model(model, {**model.arguments, **recipe.model}, info)
 
 
-def groups_told(settings: Settings, info: DataInfo | None) -> list[str]:
-    """The lines on the groups of a sweep, all that is searched in the middle of its range."""
+def group_lines_of_sweep(settings: Settings, info: DataInfo | None) -> list[str]:
+    """Describe the parameter groups of a sweep; searched values are mid-range."""
     space = settings.space
     divides = any(
         divide_call_of(ComponentConfig(option)) for option in {*space.optimizer} - {*space.own}

@@ -142,7 +142,7 @@ def _character(index: int) -> str:
 
 
 def _even_ticks(low: float, high: float, count: int) -> list[float]:
-    """`count` positions from `low` to `high` at the same distances; or the one."""
+    """`count` positions from `low` to `high` at equal distances; one if both are equal."""
     if low == high:
         return [low]
     shares = [k / (count - 1) for k in range(count)]

@@ -19,11 +19,11 @@ from lrsearch.parameters.parameter import Parameter
 from lrsearch.recipe import COMMON
 from lrsearch.registry import TARGET, Component, Registry, component_from
 from lrsearch.schedules.families import SCHEDULERS
+from lrsearch.space.names import GROUPS, OWNERS, ParameterName
 from lrsearch.space.parse_domain import RANGE_KEYS, type_of_numbers
 
 BRANCHES: dict[str, Registry[Component]] = {"optimizer": OPTIMIZERS, "scheduler": SCHEDULERS}
-OWNERS = ("model", "data")
-_RESERVED = (*COMMON, *BRANCHES, *OWNERS, "groups", "only")
+_RESERVED = (*COMMON, *BRANCHES, *OWNERS, GROUPS, "only")
 """Names that mean something else in a space."""
 DURATION = "duration"
 """The key, in the node of a scheduler's argument, that says that it is a duration."""
@@ -43,7 +43,7 @@ def problem_of_name(option: str) -> str | None:
     for registry in BRANCHES.values():
         if option in registry:
             return f"{option} names one of lrsearch's {registry.noun}s: give yours another name"
-    if option in _RESERVED or option.startswith("log2_"):
+    if option in _RESERVED or ParameterName.parse(option).is_log2:
         return f"{option} means something else in a space: give yours another name"
     if not _WORD.fullmatch(option):
         return f"{option!r} is not a name: use letters, digits and _, a letter first"

@@ -89,18 +89,20 @@ def loss_curves(trial: TrialData) -> list[Curve]:
 
 
 def wants_log(curves: Sequence[Curve]) -> bool:
-    """Whether curves are better drawn on a log scale: all above 0, a quarter far below the highest.
+    """Whether curves are better drawn on a logarithmic axis.
 
-    A few values that go to 0 at the end, as a cosine does, would stretch it out of shape.
+    All values must be positive, and a quarter of them far below the highest. A few low values
+    alone, such as those at the end of a cosine, do not count: they would stretch the axis.
     """
     known = sorted(y for curve in curves for y in curve.y if math.isfinite(y))
     return bool(known) and known[0] > 0 and known[-1] / known[len(known) // 4] > _RATIO_FOR_LOG
 
 
 def thinned(x: Sequence[float], y: Sequence[float], most: int) -> tuple[list[float], list[float]]:
-    """About `most` of the points: the first, the last, and the ends of each stretch in between.
+    """Keep about `most` points of a curve: the first, the last, and the extremes in between.
 
-    Of each stretch its lowest and its highest point stay, so that no jump or peak is lost.
+    The curve is divided into stretches, of which the lowest and the highest point are kept, so that
+    no jump or peak is lost.
     """
     if len(x) <= most:
         return list(x), list(y)
