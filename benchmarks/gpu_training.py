@@ -38,6 +38,11 @@ class Collected(list[Evaluation]):
     def rewind(self, epoch: float) -> int:
         return len(self) + 1
 
+    number = None
+
+    def warn(self, message: str) -> None:
+        """Do nothing: only a loop of the user's own is warned of."""
+
     def progress(self) -> None:
         """Do nothing: no stall watch runs."""
 

@@ -10,8 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrsearch.errors import ConfigErrors, LrsearchError, OwnCodeError, UserError
-    from lrsearch.objectives.function import OwnReport
+    from lrsearch.errors import (
+        ConfigErrors,
+        LrsearchError,
+        OwnCodeError,
+        TrialPruned,
+        UserError,
+    )
+    from lrsearch.objectives.trial import Trial
     from lrsearch.parameters.durations import Duration, Length
     from lrsearch.recipe import Preview, Recipe
     from lrsearch.registry import ComponentConfig
@@ -26,16 +32,23 @@ __all__ = [
     "Length",
     "LrsearchError",
     "OwnCodeError",
-    "OwnReport",
     "Preview",
     "Recipe",
     "Schedule",
+    "Trial",
+    "TrialPruned",
     "UserError",
 ]
 
 _MODULES = {
-    "lrsearch.errors": ("ConfigErrors", "LrsearchError", "OwnCodeError", "UserError"),
-    "lrsearch.objectives.function": ("OwnReport",),
+    "lrsearch.errors": (
+        "ConfigErrors",
+        "LrsearchError",
+        "OwnCodeError",
+        "TrialPruned",
+        "UserError",
+    ),
+    "lrsearch.objectives.trial": ("Trial",),
     "lrsearch.recipe": ("Preview", "Recipe"),
     "lrsearch.registry": ("ComponentConfig",),
     "lrsearch.parameters.durations": ("Duration", "Length"),

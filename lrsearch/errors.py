@@ -4,6 +4,8 @@ LrsearchError
  ├─ OwnCodeError         an error of the user's own code; exit code 1
  └─ UserError            bad input; the message says what to do; exit code 2
      └─ ConfigErrors     all problems of a configuration together
+
+TrialPruned is no error, and derives from BaseException.
 """
 
 
@@ -25,6 +27,13 @@ class ConfigErrors(UserError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class TrialPruned(BaseException):
+    """The pruner has ended the trial: raised by `report` to leave the training.
+
+    It derives from BaseException so that an `except Exception` of the training loop lets it pass.
+    """
 
 
 def in_short(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
@@ -17,7 +18,7 @@ from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.schedules.families import call_of as schedule_call_of
 from lrsearch.schedules.plan import ScheduleInputs, TorchCall
 from lrsearch.text.hints import unknown
-from lrsearch.text.yaml import to_yaml
+from lrsearch.text.yaml import read_file, to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -163,6 +164,29 @@ class Recipe:
         call, warmup = self.call(length)
         return Schedule(optimizer, call, lr=self.lr, total_steps=length.steps, warmup_steps=warmup)
 
+    def build(
+        self,
+        model: torch.nn.Module,
+        *,
+        steps: int | None = None,
+        epochs: float | None = None,
+        length: Length | None = None,
+    ) -> tuple[torch.optim.Optimizer, Schedule]:
+        """Build the optimizer over a model, and the schedule on the optimizer.
+
+        `steps` is the number of optimizer steps of the whole training. A recipe that counts in
+        epochs or evaluations needs `epochs`, too. Instead of both, `length` gives all that
+        `Length.of` knows. Call `schedule.step()` after each optimizer step, and
+        `schedule.evaluated(metrics)` after each evaluation. Raises UserError where the length is
+        not enough for this recipe, and as `build_optimizer` does.
+        """
+        if length is None:
+            length = Length.of(steps=steps, epochs=epochs)
+        elif steps is not None or epochs is not None:
+            raise UserError("build: give either length, or steps and epochs")
+        optimizer = self.build_optimizer(model)
+        return optimizer, self.build_schedule(optimizer, length)
+
     def preview(self, length: Length, losses: Sequence[float] | None = None) -> Preview:
         """Compute the `length.steps + 1` rates of the first parameter group without training.
 
@@ -238,6 +262,22 @@ class Recipe:
         for key in ("optimizer", "scheduler"):
             values[key] = ComponentConfig.from_dict(plain[key])
         return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Recipe:
+        """Read a recipe from YAML: a `best.yaml`, or the output of `to_yaml`.
+
+        Raises UserError if the file cannot be read or holds no recipe.
+        """
+        plain = read_file(Path(path))
+        if not isinstance(plain, Mapping):
+            raise UserError(f"{path} holds no recipe")
+        if isinstance(plain.get("recipe"), Mapping):
+            plain = plain["recipe"]
+        try:
+            return cls.from_dict(plain)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
     def to_yaml(self) -> str:
         """The recipe as YAML."""

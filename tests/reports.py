@@ -13,6 +13,11 @@ class Collected(list[Evaluation]):
     def __call__(self, evaluation: Evaluation) -> None:
         self.append(evaluation)
 
+    number = None
+
+    def warn(self, message: str) -> None:
+        raise AssertionError(message)
+
     def progress(self) -> None:
         pass
 

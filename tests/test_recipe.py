@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.text.yaml import to_yaml
 
 LENGTH = Length(steps=20, steps_per_epoch=10, steps_per_evaluation=10)
 
@@ -197,3 +199,27 @@ def test_unknown_and_missing_keys_of_a_stored_recipe_are_named_together() -> Non
         Recipe.from_dict({"lr": 0.1, "optimizer": "sgd", "sheduler": "step", "batch_size": 3})
     assert "did you mean scheduler?" in str(refused.value)
     assert "scheduler is missing" in str(refused.value)
+
+
+def test_a_recipe_is_read_from_a_file(tmp_path: Path) -> None:
+    wanted = Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("cosine"), warmup="1ep")
+    alone, best = tmp_path / "recipe.yaml", tmp_path / "best.yaml"
+    alone.write_text(wanted.to_yaml())
+    best.write_text(to_yaml({"recipe": wanted.to_dict(), "seed": 3}))
+    assert Recipe.from_file(alone) == Recipe.from_file(best) == wanted
+    best.write_text("recipe: {lr: 0.1}")
+    with pytest.raises(UserError, match=r"best\.yaml: .*\n.*batch_size is missing"):
+        Recipe.from_file(best)
+
+
+def test_the_optimizer_and_the_schedule_are_built_together() -> None:
+    wanted = Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("cosine"), warmup="1ep")
+    optimizer, schedule = wanted.build(torch.nn.Linear(2, 1), steps=20, epochs=2)
+    expected = wanted.preview(LENGTH).rates
+    for rate in expected[:-1]:
+        assert optimizer.param_groups[0]["lr"] == rate
+        optimizer.step()
+        schedule.step()
+    assert schedule.rates == expected[-1:]
+    with pytest.raises(UserError, match="either length, or steps"):
+        wanted.build(torch.nn.Linear(2, 1), steps=20, length=LENGTH)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from lrsearch.cli.arguments import named_study, refuse_words
 from lrsearch.cli.best import record_of
@@ -132,6 +133,14 @@ class _Printed:
         shown = "  ".join(f"{name} {number(v)}" for name, v in evaluation.values.items())
         rate = number(evaluation.lr_end[0])
         self._console.print(f"epoch {evaluation.epoch:g}  {shown}  lr {rate}")
+
+    @property
+    def number(self) -> None:
+        """None: the training belongs to no study."""
+
+    def warn(self, message: str) -> None:
+        """Print a warning about the training."""
+        self._console.print(f"[yellow]{escape(message)}[/]")
 
     def progress(self) -> None:
         """Do nothing: no heartbeat is needed."""

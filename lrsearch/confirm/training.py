@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_point
 from lrsearch.training.loop import Stopped
+
+_log = logging.getLogger(__name__)
 
 
 class ConfirmRun:
@@ -95,6 +98,14 @@ class ConfirmReport:
         is_last = self.evaluations is not None and len(self.points) >= self.evaluations
         if not is_last and self._context.should_stop():
             raise Stopped("stopped after an evaluation")
+
+    @property
+    def number(self) -> None:
+        """None: a run of the confirmation is no trial."""
+
+    def warn(self, message: str) -> None:
+        """Log a warning about the training."""
+        _log.warning("trial %d: %s", self._context.claim.trial_number, message)
 
     def progress(self) -> None:
         """Record that the training goes on."""

@@ -14,5 +14,5 @@ OBJECTIVES = Registry(
         )
     ],
     where="objective",
-    leading=2,
+    leading=1,
 )

@@ -16,11 +16,18 @@ from lrsearch.tuning.trajectory import LrTrajectory
 class Report(Protocol):
     """Receiver of the evaluations of a trial."""
 
+    @property
+    def number(self) -> int | None:
+        """Number of the trial; None where the training belongs to none."""
+
     def __call__(self, evaluation: Evaluation) -> None:
         """Receive the next evaluation; may raise to end the trial."""
 
     def progress(self) -> None:
         """Show that the training is alive; called after each batch of an evaluation."""
+
+    def warn(self, message: str) -> None:
+        """Receive a warning about the training, to be shown with its trial."""
 
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Set the evaluations that an earlier attempt has reported, which may be none.
@@ -51,8 +58,8 @@ class Objective(Protocol):
     ) -> Mapping[str, torch.Tensor] | None:
         """Train a recipe to its end, resuming from the newest checkpoint; return the final weights.
 
-        The user's own function keeps its weights itself: there the result is None. Raises what
-        `report` raises, Diverged, OutOfMemory, Stopped, or the error of the user's code.
+        For the user's own training they are what it gave to `Trial.keep_weights`, or None. Raises
+        what `report` raises, Diverged, OutOfMemory, Stopped, or the error of the user's code.
         """
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
 from typing import Literal
 
+from lrsearch.errors import UserError
 from lrsearch.text.hints import as_given
 
 Unit = Literal["fraction", "ep", "st"]
@@ -55,33 +57,72 @@ class Length:
     steps_per_evaluation: int
     stride: int = 1
     """Optimizer steps that one step of this length stands for; above 1 only for rough previews."""
+    has_epochs: bool = True
+    """Whether the length of an epoch is known; if not, the training counts as one epoch."""
 
     @classmethod
     def of(
         cls,
         *,
-        n_train: int,
-        batch_size: int,
+        n_train: int | None = None,
+        batch_size: int | None = None,
         epochs: float | None = None,
         steps: int | None = None,
         eval_every: Duration | None = None,
+        drop_last: bool = True,
+        accumulate: int = 1,
+        processes: int = 1,
     ) -> Length:
-        """The length of a training on `n_train` samples; `steps` takes precedence over `epochs`.
+        """The length of a training, from its data and `epochs`, or from its `steps`.
 
-        The incomplete last batch of an epoch is dropped, so all batches have one size. Raises
-        ValueError without `epochs` and `steps`.
+        - `n_train`: training samples of an epoch, over all processes.
+        - `batch_size`: samples of one batch of one process.
+        - `drop_last`: whether the incomplete last batch of an epoch is left out, as lrsearch's own
+          loop does. torch's DataLoader and most frameworks keep it.
+        - `accumulate`: batches of one optimizer step. The last step of an epoch may have fewer.
+        - `processes`: processes among which the batches of an epoch are divided.
+        - `steps`: optimizer steps of the whole training; takes precedence over `epochs`. Alone it
+          is enough for recipes that count nothing in epochs or evaluations. With `epochs` it needs
+          no `n_train`.
+        - `eval_every`: time between evaluations; an epoch by default.
+
+        Raises UserError where these do not determine a length.
         """
-        per_epoch = max(1, n_train // batch_size)
+        for name, number in (("accumulate", accumulate), ("processes", processes)):
+            if number < 1:
+                raise UserError(f"Length.of: {name} must be 1 or more, not {number}")
+        if steps is not None and steps < 1:
+            raise UserError(f"Length.of: steps must be 1 or more, not {steps}")
+        if (n_train is None) != (batch_size is None):
+            raise UserError("Length.of: n_train and batch_size go together")
+        has_epochs = True
+        if n_train is not None and batch_size is not None:
+            whole_batch = batch_size * processes
+            batches = n_train // whole_batch if drop_last else math.ceil(n_train / whole_batch)
+            per_epoch = max(1, math.ceil(batches / accumulate))
+        elif steps is not None and epochs is not None:
+            per_epoch = max(1, round(steps / epochs))
+        elif steps is not None:
+            per_epoch, has_epochs = steps, False
+        else:
+            raise UserError(
+                "Length.of: give n_train, batch_size and epochs, or the number of optimizer steps"
+            )
         if steps is None:
             if epochs is None:
-                raise ValueError("a training needs its length in epochs or in steps")
+                raise UserError("Length.of: a training needs its length: give epochs or steps")
             steps = max(1, round(epochs * per_epoch))
-        whole = cls(steps, per_epoch, per_epoch)
+        whole = cls(steps, per_epoch, per_epoch, has_epochs=has_epochs)
         every = per_epoch if eval_every is None else whole.in_steps(eval_every)
-        return cls(steps, per_epoch, min(every, steps))
+        return dataclasses.replace(whole, steps_per_evaluation=min(every, steps))
 
     def in_steps(self, duration: Duration) -> int:
-        """A duration in optimizer steps, at least 1."""
+        """A duration in optimizer steps, at least 1.
+
+        Raises UserError for a duration in epochs where the length of an epoch is not known.
+        """
+        if duration.unit == "ep":
+            self.require_epochs(f"the duration {duration}")
         scale = {
             "fraction": self.steps,
             "ep": self.steps_per_epoch,
@@ -89,8 +130,21 @@ class Length:
         }[duration.unit]
         return max(1, round(duration.amount * scale))
 
+    def require_epochs(self, what: str) -> None:
+        """Raise UserError, beginning with `what`, if the length of an epoch is not known."""
+        if not self.has_epochs:
+            raise UserError(
+                f"{what} depends on the length of an epoch, and only the number of steps was "
+                f"given: give epochs, too, as in build(model, steps=1000, epochs=10)"
+            )
+
     def in_evaluations(self, duration: Duration) -> int:
-        """A duration in evaluations, at least 1."""
+        """A duration in evaluations, at least 1.
+
+        Raises UserError where the time between evaluations is not known.
+        """
+        if self.steps_per_evaluation == self.steps_per_epoch:
+            self.require_epochs("a number of evaluations")
         return max(1, round(self.in_steps(duration) / self.steps_per_evaluation))
 
     def warmup_steps(self, duration: Duration) -> int:
@@ -104,7 +158,7 @@ class Length:
         stride = math.ceil(self.steps / at_most)
         whole = (self.steps, self.steps_per_epoch, self.steps_per_evaluation)
         steps, per_epoch, per_evaluation = (max(1, round(n / stride)) for n in whole)
-        return Length(steps, per_epoch, per_evaluation, stride)
+        return Length(steps, per_epoch, per_evaluation, stride, self.has_epochs)
 
     @property
     def evaluations(self) -> int:

@@ -70,6 +70,12 @@ class Formula:
         for node in ast.walk(tree):
             _check_constant(node, self.source.strip())
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in the formula: variables, functions and constants."""
+        nodes = ast.walk(_parsed(self.source))
+        return frozenset(node.id for node in nodes if isinstance(node, ast.Name))
+
     def function(self, steps_per_epoch: int, steps: int) -> Callable[[int], float]:
         """The formula as a function of the step; `epoch` is an integer, `progress` from 0 to 1."""
         value = _compile(_parsed(self.source))

@@ -92,18 +92,22 @@ def _plateau(inputs: ScheduleInputs) -> TorchCall:
     )
 
 
+def _of_step(inputs: ScheduleInputs, name: str) -> str:
+    """The formula of a parameter as Python source in the scheduler's `step` alone."""
+    formula, length = Formula(str(inputs[name])), inputs.length
+    if "epoch" in formula.names:
+        length.require_epochs(f"the formula {formula.source!r}")
+    return formula.of_step(length.steps_per_epoch, length.steps, offset=inputs.warmup_steps)
+
+
 def _lambda(inputs: ScheduleInputs) -> TorchCall:
-    source = Formula(str(inputs["formula"])).of_step(
-        inputs.length.steps_per_epoch, inputs.length.steps, offset=inputs.warmup_steps
-    )
+    source = _of_step(inputs, "formula")
     # A negative rate would increase the loss: it counts as zero, and so does NaN.
     return TorchCall("LambdaLR", {"lr_lambda": StepFunction(f"max(0.0, {source})")})
 
 
 def _multiplicative(inputs: ScheduleInputs) -> TorchCall:
-    source = Formula(str(inputs["factor"])).of_step(
-        inputs.length.steps_per_epoch, inputs.length.steps, offset=inputs.warmup_steps
-    )
+    source = _of_step(inputs, "factor")
     every = inputs.in_steps(inputs["every"])
     return TorchCall(
         "MultiplicativeLR",

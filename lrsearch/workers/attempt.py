@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from lrsearch.checkpoints.store import Checkpoints, Store
+from lrsearch.errors import TrialPruned
 from lrsearch.objectives.base import Objective
 from lrsearch.queue.auxiliary_runs import Values
 from lrsearch.queue.endings import Ending
@@ -29,7 +30,7 @@ from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import NoFiniteValue, Pruned
+from lrsearch.workers.reporter import NoFiniteValue
 from lrsearch.workers.stall import SHORTEST, StallWatch
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import surroundings_kept
@@ -101,7 +102,7 @@ class Attempts:
             with self._stall.training(), surroundings_kept():
                 result = train()
             value = values.value()
-        except Pruned:
+        except TrialPruned:
             return Ending(Outcome.PRUNED, values.last), None
         except Diverged as error:
             return Ending(Outcome.DIVERGED, values.last, str(error), error.step, error.lr), None

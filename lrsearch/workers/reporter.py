@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from lrsearch.errors import LrsearchError, UserError
+from lrsearch.errors import LrsearchError, TrialPruned, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.loggers import TrialLog
 from lrsearch.queue.leasing import LeaseLost, Orders
@@ -22,9 +23,7 @@ from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
 from lrsearch.tuning.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
 
-
-class Pruned(Exception):
-    """The pruner ended the trial."""
+_log = logging.getLogger(__name__)
 
 
 class ValuesRefused(LrsearchError):
@@ -130,8 +129,8 @@ class Reporter:
     def __call__(self, evaluation: Evaluation) -> None:
         """Store an evaluation, and decide whether the trial goes on.
 
-        Raises Pruned, Stopped, LeaseLost, Diverged, ValuesRefused, DatabaseRefuses, and UserError
-        where the metric is missing.
+        Raises TrialPruned, Stopped, LeaseLost, Diverged, ValuesRefused, DatabaseRefuses, and
+        UserError where the metric is missing.
         """
         self.outbox.check()
         self.outbox.add(self._row(evaluation))
@@ -154,7 +153,16 @@ class Reporter:
         if self.should_stop():
             raise Stopped("stopped after an evaluation")
         if is_pruned:
-            raise Pruned
+            raise TrialPruned
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.claim.trial_number
+
+    def warn(self, message: str) -> None:
+        """Log a warning about the training."""
+        _log.warning("trial %d: %s", self.number, message)
 
     def progress(self) -> None:
         """Record that the training goes on."""

@@ -180,6 +180,11 @@ def test_what_has_been_is_given_back_once_and_before_anything_else() -> None:
         def __call__(self, evaluation: Evaluation) -> None:
             told.append(evaluation.index)
 
+        number = None
+
+        def warn(self, message: str) -> None:
+            raise AssertionError(message)
+
         def progress(self) -> None:
             pass
 

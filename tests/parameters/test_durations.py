@@ -1,9 +1,12 @@
 """Durations as a user writes them, and where they become steps."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lrsearch.errors import UserError
 from lrsearch.parameters.durations import Duration, Length
 
 WHOLE = Length(steps=1000, steps_per_epoch=100, steps_per_evaluation=50)
@@ -75,3 +78,54 @@ def test_a_warm_up_leaves_at_least_one_step(amount: float, steps: int) -> None:
 def test_patience_counts_evaluations() -> None:
     assert WHOLE.in_evaluations(Duration.parse("3ep")) == 6
     assert WHOLE.in_evaluations(Duration.parse("1st")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "per_epoch"),
+    [
+        ({}, 10),
+        ({"drop_last": False}, 11),
+        ({"drop_last": False, "accumulate": 4}, 3),
+        ({"drop_last": False, "processes": 2}, 6),
+        ({"drop_last": False, "processes": 2, "accumulate": 4}, 2),
+        ({"accumulate": 20}, 1),
+    ],
+)
+def test_the_length_of_an_epoch_is_counted_as_the_loop_takes_its_steps(
+    arguments: dict[str, Any], per_epoch: int
+) -> None:
+    length = Length.of(n_train=105, batch_size=10, epochs=3, **arguments)
+    assert (length.steps_per_epoch, length.steps) == (per_epoch, 3 * per_epoch)
+
+
+def test_the_number_of_steps_alone_is_a_length() -> None:
+    length = Length.of(steps=200)
+    assert (length.steps, length.evaluations) == (200, 1)
+    assert length.in_steps(Duration.parse(0.25)) == 50
+    assert length.in_steps(Duration.parse("30st")) == 30
+
+
+def test_what_needs_an_epoch_is_refused_where_its_length_is_not_known() -> None:
+    length = Length.of(steps=200)
+    with pytest.raises(UserError, match="the duration 2ep depends on the length of an epoch"):
+        length.in_steps(Duration.parse("2ep"))
+    with pytest.raises(UserError, match="number of evaluations"):
+        length.in_evaluations(Duration.parse(0.1))
+    known = Length.of(steps=200, epochs=4)
+    assert (known.in_steps(Duration.parse("2ep")), known.evaluations) == (100, 4)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"epochs": 3},
+        {"n_train": 100, "epochs": 3},
+        {"n_train": 100, "batch_size": 10},
+        {"steps": 0},
+        {"steps": 10, "accumulate": 0},
+    ],
+)
+def test_a_length_that_is_not_determined_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"Length\.of"):
+        Length.of(**arguments)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lrsearch.errors import UserError
+from lrsearch.errors import TrialPruned, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.trial_claims import Row, TrialClaim
@@ -22,7 +22,7 @@ from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
 from lrsearch.tuning.trajectory import LrTrajectory
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.reporter import NoFiniteValue, Outbox, Pruned, Reporter
+from lrsearch.workers.reporter import NoFiniteValue, Outbox, Reporter
 from lrsearch.workers.stall import StallWatch
 
 LOCKED = OperationalError("insert", {}, sqlite3.OperationalError("database is locked"))
@@ -208,7 +208,7 @@ def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
 def test_a_pruned_trial_ends_but_never_at_its_last_evaluation() -> None:
     bench = Bench()
     bench.pruner.prunes = True
-    with pytest.raises(Pruned):
+    with pytest.raises(TrialPruned):
         bench.report(evaluation(1))
     bench.report(evaluation(5))
 

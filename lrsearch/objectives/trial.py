@@ -1,0 +1,262 @@
+"""The trial as the user's own training holds it: its recipe, and the reports of its evaluations."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lrsearch.errors import UserError
+from lrsearch.evaluation import Evaluation
+from lrsearch.objectives.base import Report
+from lrsearch.objectives.lr_guard import LrGuard
+from lrsearch.parameters.durations import Length
+from lrsearch.recipe import Recipe
+from lrsearch.schedules.schedule import Schedule
+from lrsearch.training.loop import Diverged
+
+MOST_STEPS = 2**31 - 1
+"""The largest step that can be reported: the largest INTEGER of a database."""
+
+
+class Trial:
+    """One attempt at training a recipe, in a training loop of the user's own.
+
+    `recipe.build(model, steps=...)` makes the optimizer and the schedule. `report` gives lrsearch
+    an evaluation, and raises TrialPruned where the trial is to end.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        report: Report,
+        *,
+        seed: int,
+        device: torch.device,
+        epochs: float,
+        checkpoint_dir: str,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Begin an attempt.
+
+        `epochs` is `train.epochs`, `checkpoint_dir` a path or URL that may not exist yet.
+        `should_stop` says whether the worker must leave the training.
+        """
+        self.seed, self.device, self.epochs = seed, device, epochs
+        self.number: int | None = report.number
+        """Number of the trial in its study; None where it belongs to none."""
+        self.guard = LrGuard(recipe)
+        self.recipe: Recipe = TrialRecipe.of(recipe, epochs, self.guard.built)
+        """The recipe to train with."""
+        self.reported = False
+        """Whether this attempt has reported an evaluation."""
+        self.weights: Mapping[str, torch.Tensor] | None = None
+        """What `keep_weights` was given last, on the CPU."""
+        self._report, self._should_stop = report, should_stop
+        self._folder = checkpoint_dir
+        self._count = 0
+        self._epoch, self._step = -math.inf, -1
+        self._ended: BaseException | None = None
+
+    @property
+    def checkpoint_dir(self) -> str:
+        """The folder of this trial's own files; another worker that takes it over finds them.
+
+        It is created here, unless it is a URL.
+        """
+        if "://" not in self._folder:
+            with contextlib.suppress(OSError):  # the user's code gets the error when it writes
+                Path(self._folder).mkdir(parents=True, exist_ok=True)
+        return self._folder
+
+    def report(
+        self,
+        epoch: float,
+        val_loss: float | None = None,
+        *,
+        step: float | None = None,
+        lr: float | Sequence[float] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        **metrics: float,
+    ) -> None:
+        """Report one evaluation; numbers may be tensors or arrays of one element.
+
+        - `epoch`: epochs done since the start of the training, a fraction where that is natural.
+        - `step`: optimizer steps done. Epochs and steps must increase from report to report.
+        - `lr`: the learning rate, or those of all parameter groups, that the optimizer holds. By
+          default they are read from `optimizer`, or from the optimizer that `recipe.build` has
+          made. They are compared with the recipe's.
+        - `metrics`: further values by name; the study's metric must be among them.
+
+        Raises TrialPruned where the pruner ends the trial, another exception where the worker must
+        leave it, Diverged if `val_loss` is not finite, and UserError if a value is not a number,
+        or an epoch or step is not larger than the one before. After that every call raises again.
+        """
+        if self._ended is not None:
+            raise self._ended
+        try:
+            self._take(epoch, val_loss, step, lr, optimizer, metrics)
+        except BaseException as error:
+            self._ended = error
+            raise
+
+    def should_stop(self) -> bool:
+        """Whether to leave the training: the trial has ended, or its worker must stop.
+
+        It never raises. A training that returns for this reason before its end is handed back.
+        """
+        return self._ended is not None or self._should_stop()
+
+    def heartbeat(self) -> None:
+        """Show that the training is alive, where reports and `should_stop` are far apart."""
+        self._report.progress()
+
+    def keep_weights(self, weights: torch.nn.Module | Mapping[str, torch.Tensor]) -> None:
+        """Give the weights of a model, or its `state_dict`, as the trial's; the last call counts.
+
+        They are copied, and kept if the trial is among the best `train.keep_best`.
+        """
+        state = weights.state_dict() if isinstance(weights, torch.nn.Module) else weights
+        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+    def raise_again(self, unless: BaseException | None = None) -> None:
+        """Raise again the exception that ended the trial, in case the user's code caught it.
+
+        Not if it is `unless`, the exception that the user's code has raised.
+        """
+        error, self._ended = self._ended, None
+        try:
+            if error is not None and error is not unless:
+                raise error
+        finally:
+            del error  # a reference cycle through the traceback would keep the training's memory
+
+    def _take(
+        self,
+        epoch: float,
+        val_loss: float | None,
+        step: float | None,
+        lr: float | Sequence[float] | None,
+        optimizer: torch.optim.Optimizer | None,
+        metrics: Mapping[str, float],
+    ) -> None:
+        epoch = _finite("epoch", epoch)
+        if epoch <= self._epoch:
+            raise UserError(
+                f"report: epoch {epoch:g} comes after epoch {self._epoch:g}: each report of a "
+                f"training must be of a later epoch than the one before"
+            )
+        # The first report shows at which epoch the user's code has resumed.
+        self._count = self._count + 1 if self.reported else self._report.rewind(epoch)
+        self.reported = True
+        rates = _rates(lr)
+        number = self._next_step(step)
+        self._epoch, self._step = epoch, number
+        if warning := self.guard.check(None if step is None else number, rates, optimizer):
+            self._report.warn(warning)
+        held = rates or self.guard.rates(optimizer) or (self.recipe.lr,)
+        values: dict[str, float] = {}
+        if val_loss is not None:
+            values["val_loss"] = _number("val_loss", val_loss)
+            if not math.isfinite(values["val_loss"]):
+                raise Diverged(number, held[0], values["val_loss"])
+        values |= {name: _number(name, value) for name, value in metrics.items()}
+        self._report(
+            Evaluation(
+                index=self._count,
+                epoch=epoch,
+                step=number,
+                values=values,
+                lr_start=held,
+                lr_end=held,
+                grad_norm=None,
+                clipped=None,
+                seconds=0.0,
+                groups=self.guard.groups(len(held)),
+            )
+        )
+
+    def _next_step(self, reported: float | None) -> int:
+        """The optimizer step of a report; without a reported step, the number of reports."""
+        if reported is None:
+            return max(self._count, self._step + 1)
+        number = _finite("step", reported)
+        if not number.is_integer():
+            raise UserError(f"report: step must be a whole number, not {number}")
+        step = int(number)
+        if not 0 <= step <= MOST_STEPS:
+            raise UserError(f"report: step {step} is out of range: it must be 0 to {MOST_STEPS}")
+        if step <= self._step:
+            raise UserError(
+                f"report: step {step} comes after step {self._step}: each report of a training "
+                f"must be of a later step than the one before"
+            )
+        return step
+
+
+class TrialRecipe(Recipe):
+    """A recipe of a trial, which knows what is built from it."""
+
+    _epochs: float
+    _built: Callable[[Schedule], None]
+
+    @classmethod
+    def of(cls, recipe: Recipe, epochs: float, built: Callable[[Schedule], None]) -> TrialRecipe:
+        """A copy of a recipe; `built` is called with each schedule that is built from it.
+
+        `epochs` is the length of the training where `build` is not given one.
+        """
+        copy = cls(**{field.name: getattr(recipe, field.name) for field in fields(recipe)})
+        object.__setattr__(copy, "_epochs", epochs)
+        object.__setattr__(copy, "_built", built)
+        return copy
+
+    def build(
+        self,
+        model: torch.nn.Module,
+        *,
+        steps: int | None = None,
+        epochs: float | None = None,
+        length: Length | None = None,
+    ) -> tuple[torch.optim.Optimizer, Schedule]:
+        if length is None and epochs is None:
+            epochs = self._epochs
+        return super().build(model, steps=steps, epochs=epochs, length=length)
+
+    def build_schedule(self, optimizer: torch.optim.Optimizer, length: Length) -> Schedule:
+        schedule = super().build_schedule(optimizer, length)
+        self._built(schedule)
+        return schedule
+
+
+def _rates(lr: float | Sequence[float] | None) -> tuple[float, ...] | None:
+    """Reported rates, one per parameter group. Raises UserError if one is not a finite number."""
+    if lr is None:
+        return None
+    many = lr if isinstance(lr, list | tuple) else [lr]
+    return tuple(_finite("lr", rate) for rate in many) or None
+
+
+def _number(name: str, value: object) -> float:
+    """A reported value as a float. Raises UserError, naming the value, if it is not one number."""
+    try:
+        # `item` reads the single number of an array or a tensor, which may have a gradient.
+        number: Any = value.item() if hasattr(value, "item") else value
+        return float(number)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(
+            f"report: {name} must be one number, not of the type {type(value).__name__}: {error}"
+        ) from error
+
+
+def _finite(name: str, value: object) -> float:
+    """A reported value as a finite float. Raises UserError if it is not one."""
+    number = _number(name, value)
+    if not math.isfinite(number):
+        raise UserError(f"report: {name} must be a finite number, not {number}")
+    return number
