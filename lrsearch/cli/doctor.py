@@ -255,7 +255,7 @@ def _device_slots(configuration: Configuration) -> Sequence[DeviceSlot]:
     from lrsearch.workers.device_slots import device_slots
 
     train = configuration.settings.train
-    return device_slots(configuration.runtime.workers, train.device, train.threads)
+    return device_slots(configuration.runtime.workers, train.device, train.threads, train.gpus)
 
 
 def check_data(configuration: Configuration) -> Iterator[Finding]:

@@ -89,7 +89,8 @@ def dry_run(configuration: Configuration) -> int:
     if plan is not None:
         console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
         console.print(plan_line(plan), markup=False, soft_wrap=True)
-    slots = device_slots(runtime.workers, settings.train.device, settings.train.threads)
+    train = settings.train
+    slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
     console.print(f"\n[bold]{plural(len(planned), 'trial')}[/] by {plural(len(slots), 'worker')}")
     runs = 0
     if settings.confirm is not None:

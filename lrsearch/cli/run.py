@@ -116,7 +116,8 @@ def _launched(
     console: Console,
 ) -> Launcher:
     """Start workers that run the study to its end, or until they are stopped."""
-    slots = device_slots(runtime.workers, settings.train.device, settings.train.threads)
+    train = settings.train
+    slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
     if settings.space.to_find:

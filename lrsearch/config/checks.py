@@ -54,6 +54,8 @@ def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
         check_choices(space, problems)
     if space and space.coupling.reference < 1:
         problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
+    if train is not None:
+        check_gpus(train, space, problems)
     if sections["objective"] is not None:
         return
     if train is not None and space and _is_fine("train", problems):
@@ -83,6 +85,21 @@ def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> Non
             duration = Duration.parse(value)
             if duration.unit == unit and duration.amount >= length.amount:
                 problems.append(f"{path}.warmup: {duration} is all of the training, {length}")
+
+
+def check_gpus(train: TrainSettings, space: Space | None, problems: list[str]) -> None:
+    """Check that a trial takes whole GPUs or a share of one, and that each has a sample a step."""
+    if train.gpus > 1 and not float(train.gpus).is_integer():
+        problems.append(
+            f"train.gpus: {train.gpus:g} is neither a whole number nor a share of one GPU"
+        )
+    elif train.gpus > 1 and space is not None:
+        smallest = min(space.shared["batch_size"].ends())
+        if smallest < train.gpus:
+            problems.append(
+                f"space.batch_size: a batch of {smallest} cannot be divided among the "
+                f"{train.gpus:g} GPUs of train.gpus"
+            )
 
 
 def _nodes(space: Space, overridden: str = "") -> dict[str, Mapping[str, Domain]]:

@@ -42,7 +42,7 @@ _FREE_KEYS = frozenset(
         "description", "sampler", "pruner", "logger", "queue", "confirm",
         "study.n_trials", "study.timeout", "study.name", "study.priority",
         "study.warm_start", "study.warm_start_trials",
-        "train.device", "train.threads", "train.compile", "train.micro_batch",
+        "train.device", "train.gpus", "train.threads", "train.compile", "train.micro_batch",
         "train.checkpoint_every", "train.keep_best",
         "data.root", "data.cache", "metric.nan",
     }

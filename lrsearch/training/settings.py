@@ -27,6 +27,8 @@ class TrainSettings:
     device: str = "auto"
     amp: Literal["none", "bf16", "fp16"] = "none"
     compile: bool = False
+    gpus: Annotated[int | float, Gt(0)] = 1
+    """GPUs of one trial: a whole number, or a share of one, such as 0.5 for two trials on each."""
     micro_batch: Annotated[int, Ge(1)] | None = None
     """Most samples of one forward pass; larger batches are accumulated from pieces of this size."""
     threads: Annotated[int, Ge(1)] = 1

@@ -32,6 +32,8 @@ def as_new(stored: dict[str, Any]) -> Settings:
         ({"space": {"warmup": {"choices": [0, "20ep"]}}}, "space.warmup: 20ep is all of"),
         ({"space": {"warmup": "40ep"}, "train": {"epochs": 40}}, "warmup: 40ep is all of"),
         ({"space": {"warmup": "9st"}, "train": {"steps": 9}}, "warmup: 9st is all of"),
+        ({"train": {"gpus": 1.5}}, "train.gpus: 1.5 is neither a whole number nor a share"),
+        ({"train": {"gpus": 64}, "space": {"batch_size": [32, 128]}}, "batch of 32 cannot be"),
         ({"coupling": {"reference": 0}}, "coupling.reference: 0 is below 1"),
     ],
 )
