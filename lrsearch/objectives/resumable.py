@@ -68,21 +68,22 @@ class Resumable:
         return weights
 
     def _checkpoint(self, is_due: bool) -> None:
-        if is_due or self._pace.due():
+        # All ranks take part: the state has the generators of each.
+        if self._training.task.ranks.decided(is_due or self._pace.due()):
             self._save()
 
     def _save(self) -> None:
         if self._training.step == self._saved_at:
             return
         with self._pace.saving():
-            self._checkpoints.save(
-                {
-                    "step": self._training.step,
-                    "training_is": self._training_is,
-                    "training": self._training.state_dict(),
-                    "history": self._history,
-                }
-            )
+            state = {
+                "step": self._training.step,
+                "training_is": self._training_is,
+                "training": self._training.state_dict(),
+                "history": self._history,
+            }
+            if self._training.task.ranks.is_first:
+                self._checkpoints.save(state)
         self._saved_at = self._training.step
 
     def _resume(self, state: dict[str, Any]) -> bool:

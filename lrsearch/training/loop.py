@@ -47,12 +47,14 @@ class Training:
         self.step = 0
         self.optimizer = task.recipe.build_optimizer(task.model)
         self.schedule = task.recipe.build_schedule(self.optimizer, task.length)
-        self.forward: Callable[[torch.Tensor], torch.Tensor] = task.model
+        self.forward: Callable[..., Any] = task.model
         if task.settings.compile:
             self.forward = torch.compile(task.model)
+        self.parallel: Callable[..., Any] = task.ranks.parallel(self.forward)
+        """The same, with gradients that are averaged over the ranks."""
         self.precision = precision_of(task.model)
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
-        self.watch = LossWatch(task.on_losses)
+        self.watch = LossWatch(task.on_losses, task.ranks.total)
         self.norms: list[torch.Tensor] = []
         kind, amp = task.device.type, task.settings.amp
         self.autocast = autocast_of(amp, kind)
@@ -100,7 +102,7 @@ class Training:
             "lr_start": self._lr_start,
             "seconds": time.perf_counter() - self._started,
             "device": self.task.device.type,
-            "generators": generator_states(self.task.device),
+            "generators": self.task.ranks.gathered(generator_states(self.task.device)),
             "augmentation": None if generator is None else generator.get_state(),
         }
 
@@ -121,7 +123,9 @@ class Training:
         self.norms = [] if norms is None else list(norms.to(device).unbind())
         self._lr_start = tuple(state["lr_start"])
         self._started = time.perf_counter() - state["seconds"]
-        set_generator_states(state["generators"], device)
+        generators, rank = state["generators"], self.task.ranks.rank
+        if rank < len(generators):  # else more ranks train now than before
+            set_generator_states(generators[rank], device)
         self._augmentation = None
         if state["augmentation"] is not None and state["device"] == device.type:
             self._augmentation = torch.Generator(device)
@@ -142,7 +146,7 @@ class Training:
                 is_due = every is not None and self.step % every == 0
                 if is_due or self.step % self._batches_per_epoch == 0:
                     task.checkpoint(is_due)
-                if task.should_stop():
+                if task.ranks.decided(task.should_stop()):
                     self.watch.look(wait=True)
                     raise Stopped(f"stopped at step {self.step}")
 
@@ -179,25 +183,34 @@ class Training:
     def _backward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Compute the gradients of the batch's mean loss and return the loss, a scalar tensor.
 
-        The batch is split into pieces of at most `micro_batch` samples. Their sizes differ by at
-        most one, because batch normalisation cannot train on a remainder of one sample.
+        The batch is divided among the ranks, and a rank's share is split into pieces of at most
+        `micro_batch` samples. Their sizes differ by at most one, because batch normalisation cannot
+        train on a remainder of one sample. The loss of a rank is its share of the mean.
         """
+        ranks, count = self.task.ranks, len(x)
+        x, y = ranks.share(x), ranks.share(y)
         piece = self.task.settings.micro_batch
-        if piece is None or piece >= len(x):
+        pieces = 1 if piece is None else math.ceil(len(x) / piece)
+        if pieces == 1 and ranks.size == 1:
             return self._backward_piece(x, y)
-        total, pieces = torch.zeros((), device=x.device), math.ceil(len(x) / piece)
-        for part_x, part_y in zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True):
-            total += self._backward_piece(part_x, part_y, len(part_x) / len(x))
+        total = torch.zeros((), device=x.device)
+        parts = zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)
+        for number, (part_x, part_y) in enumerate(parts, start=1):
+            with ranks.accumulating(self.parallel, is_last=number == pieces):
+                total += self._backward_piece(part_x, part_y, len(part_x) / count)
         return total
 
     def _backward_piece(
         self, x: torch.Tensor, y: torch.Tensor, share: float | None = None
     ) -> torch.Tensor:
+        """Add the gradients of `share` times the mean loss of a piece, and return that loss."""
         with self.autocast, explained(x):
-            loss = self.task.loss(self.forward(x), y)
+            loss = self.task.loss(self.parallel(x), y)
         if share is not None:
             loss = loss * share
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        if self.task.ranks.size > 1:
+            scaled = scaled * self.task.ranks.size  # their gradients are averaged, not added
         scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach().float()
 
@@ -225,7 +238,8 @@ class Training:
 
     def _evaluation(self) -> Evaluation:
         """Evaluate, step a plateau scheduler, and begin to measure for the next evaluation."""
-        length, clip = self.task.length, self.task.recipe.grad_clip
+        task = self.task
+        length, clip = task.length, task.recipe.grad_clip
         lr_end = tuple(self.schedule.rates)
         self.watch.look(wait=True)
         values = {"train_loss": self.watch.mean(), **self._validate()}
@@ -254,15 +268,17 @@ class Training:
         measures = {"val_loss": task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
         set_mode(task.model, self.optimizer, train=False)
-        scores = mean_scores(
-            self.forward,
-            task.parts.validation,
-            measures,
-            task.device,
-            self.autocast,
-            task.settings.micro_batch,
-            self.precision,
-            task.progress,
+        scores = task.ranks.from_first(
+            lambda: mean_scores(
+                self.forward,
+                task.parts.validation,
+                measures,
+                task.device,
+                self.autocast,
+                task.settings.micro_batch,
+                self.precision,
+                task.progress,
+            )
         )
         if not self.is_done:  # else the weights that were evaluated are the final ones
             set_mode(task.model, self.optimizer, train=True)

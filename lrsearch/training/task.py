@@ -12,6 +12,7 @@ from torch import nn
 from lrsearch.data.parts import Parts
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
+from lrsearch.training.ranks import Ranks
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Task:
     device: torch.device
     crop: int = 0
     flip: bool = False
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that train the model together."""
     should_stop: Callable[[], bool] = field(default=lambda: False)
     """Called after each step; True ends the training with Stopped."""
     checkpoint: Callable[[bool], None] = field(default=lambda is_due: None)

@@ -33,9 +33,15 @@ class LossWatch:
     """
 
     def __init__(
-        self, on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
+        self,
+        on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None,
+        total: Callable[[torch.Tensor], torch.Tensor] = lambda values: values,
     ) -> None:
-        """Start without losses; `on_losses` is called with the rates and losses of each window."""
+        """Start without losses; `on_losses` is called with the rates and losses of each window.
+
+        `total` makes the losses of a window (a vector) from those of this rank.
+        """
+        self._total = total
         self.total = 0.0
         self.count = 0
         self._on_losses = on_losses
@@ -59,7 +65,7 @@ class LossWatch:
         self._check_pending()
         if not self._losses:
             return
-        values = torch.stack(self._losses)
+        values = self._total(torch.stack(self._losses))
         self._pending = (_to_host(values), self._rates, self._first_step)
         self._first_step += len(self._losses)
         self._losses, self._rates = [], []

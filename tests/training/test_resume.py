@@ -300,9 +300,9 @@ def test_a_state_of_another_kind_of_device_leaves_its_generators_aside() -> None
     with pytest.raises(Stopped):
         list(training.evaluations())
     state = stored(training)
-    gpu = {key: value for key, value in state["generators"].items() if key != "cpu"}
+    gpu = {key: value for key, value in state["generators"][0].items() if key != "cpu"}
     state |= {"device": "cuda", "augmentation": torch.zeros(16, dtype=torch.uint8)}
-    state["generators"] = {**gpu, "cuda": torch.zeros(16, dtype=torch.uint8)}
+    state["generators"] = [{**gpu, "cuda": torch.zeros(16, dtype=torch.uint8)}]
     other = Training(small_task())
     other.load_state_dict(state)
     assert [one.step for one in other.evaluations()] == [12, 16, 20, 24, 27]
