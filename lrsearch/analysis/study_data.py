@@ -303,7 +303,7 @@ def _trial(
         reason=slot.reason,
         end_step=slot.end_step,
         end_lr=slot.end_lr,
-        seconds=slot.seconds,
+        seconds=slot.seconds if slot.state == WorkState.DONE else None,
         owner=slot.owner,
         device=slot.device,
         attempts=slot.attempts,

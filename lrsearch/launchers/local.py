@@ -21,10 +21,11 @@ from lrsearch.launchers.base import Display
 from lrsearch.queue.endings import Endings
 from lrsearch.queue.owners import host_name, is_dead
 from lrsearch.queue.queue import Queue
-from lrsearch.states import StudyState, WorkState
+from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.outages import passes
 from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.text.shell import command, name_word
+from lrsearch.training.out_of_memory import OomKills
 from lrsearch.workers.device_slots import DeviceSlot
 from lrsearch.workers.heartbeat import HeartbeatListener
 from lrsearch.workers.locations import Locations
@@ -33,9 +34,20 @@ from lrsearch.workers.stall import EXIT_CODE as STALLED
 from lrsearch.workers.stall import no_progress
 
 _EARLY_DEATHS = 3
-"""Number of workers in a row that may die without a finished trial; then the sweep ends."""
+"""Number of different trials at which workers may die before one ends well; then the sweep ends.
+
+A worker that dies before it has claimed a trial counts like one more.
+"""
+_LONGEST_KILL = 10.0
+"""Seconds within which a process that the kernel has killed for want of memory is gone."""
 _LOG_TAIL = 30
 """Lines of a dead worker's log that are shown."""
+
+
+_NO_MEMORY = (
+    "the memory of its control group ran out, and the kernel killed it (smaller batches, fewer "
+    "workers or more memory help)"
+)
 
 
 class WorkersFailed(LrsearchError):
@@ -83,7 +95,11 @@ class Launcher:
         self.timed_out = False
         self._workers: list[_Worker] = []
         self._started = 0
-        self._early_deaths = 0
+        self._early_deaths: set[tuple[str, int]] = set()
+        """At what workers have died since a trial last ended well."""
+        self._kills = OomKills()
+        self._killed_at: list[float] = []
+        """Times at which the kernel's kills were seen that are no worker's yet."""
         self._seen = 0
         self._snapshot = Snapshot(
             total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
@@ -116,6 +132,7 @@ class Launcher:
         """Act once on the state of the study and its workers; return whether to go on."""
         try:
             self._refresh(timeout)
+            self._count_kills()
             if self._is_stopping():
                 self._terminate()
             if self.interrupts > 1:
@@ -143,8 +160,9 @@ class Launcher:
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order
-        if new or self._snapshot.auxiliary_done > auxiliary_done:
-            self._early_deaths = 0
+        ended_well = any(finished.outcome != Outcome.CRASHED for finished in new)
+        if ended_well or self._snapshot.auxiliary_done > auxiliary_done:
+            self._early_deaths = set()
         self.display.update(self._snapshot, new)
         if self._snapshot.state == StudyState.PAUSED:
             self._say_once(f"paused; to go on: {command('resume', name_word(self.name))}")
@@ -233,10 +251,11 @@ class Launcher:
     def _remove_ended(self) -> None:
         """Remove the workers that have ended, and reclaim the work of those that died."""
         for worker in [w for w in self._workers if w.process.poll() is not None]:
-            self._reclaim_dead(not self._is_stopping(), worker.stalled)
+            code = worker.process.returncode
+            out_of_memory = self._ran_out_of_memory(worker)
+            work = self._reclaim_work(worker, out_of_memory)
             self._workers.remove(worker)
             worker.heartbeat.close()
-            code = worker.process.returncode
             if code == 0:
                 continue
             kill_group(worker.process.pid)  # the processes that it had started
@@ -247,9 +266,12 @@ class Launcher:
                 cause = worker.stalled or "its training made no progress"
                 self._say_replaced(worker, f"was ended: {cause}")
                 continue
+            if out_of_memory and work:
+                self._say_replaced(worker, f"was killed: {_NO_MEMORY}")
+                continue
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self._early_deaths += 1
-            if self._early_deaths >= _EARLY_DEATHS or code == 2:
+            self._early_deaths |= work or {("worker", worker.number)}
+            if len(self._early_deaths) >= _EARLY_DEATHS or code == 2:
                 raise WorkersFailed(
                     f"worker {worker.number} ({worker.slot.name}) cannot work ({how}):\n"
                     f"{_tail(worker.log)}\n(the whole log: {worker.log})"
@@ -262,8 +284,37 @@ class Launcher:
             f"another takes its place. Its log: {worker.log}"
         )
 
-    def _reclaim_dead(self, blame: bool = True, cause: str | None = None) -> None:
-        self.endings.reclaim_dead(self.session_of, is_dead, blame, cause)
+    def _reclaim_dead(self, blame: bool = True) -> None:
+        self.endings.reclaim_dead(self.session_of, is_dead, blame)
+
+    def _reclaim_work(self, worker: _Worker, out_of_memory: bool) -> set[tuple[str, int]]:
+        """Reclaim what a worker that has ended was working on, and return it."""
+        name = f"{host_name()}/{worker.process.pid}/"
+        return self.endings.reclaim_dead(
+            self.session_of,
+            lambda owner: owner.startswith(name) and is_dead(owner),
+            blame=not self._is_stopping(),
+            cause=f"out of memory: {_NO_MEMORY}" if out_of_memory else worker.stalled,
+            out_of_memory=out_of_memory,
+        )
+
+    def _count_kills(self) -> None:
+        now = time.monotonic()
+        self._killed_at = [at for at in self._killed_at if now - at < _LONGEST_KILL]
+        self._killed_at += [now] * self._kills.new()
+
+    def _ran_out_of_memory(self, worker: _Worker) -> bool:
+        """Return whether the kernel killed a worker for want of memory; each kill is one worker's.
+
+        Any other SIGKILL, such as one of the launcher's own, is none.
+        """
+        if worker.process.returncode != -signal.SIGKILL or worker.stalled or self._is_stopping():
+            return False
+        self._count_kills()
+        if not self._killed_at:
+            return False
+        self._killed_at.pop()
+        return True
 
     def _terminate(self) -> None:
         for worker in self._workers:

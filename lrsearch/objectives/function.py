@@ -69,7 +69,7 @@ class OwnObjective:
         except BaseException as error:
             trial.raise_again(unless=error)
             raise
-        trial.raise_again()
+        trial.returned()
         # A training that an earlier attempt has finished may have nothing left to report.
         if not trial.reported and report.rewind(math.inf) == 1:
             raise UserError("the objective never reported an evaluation: call report(epoch, ...)")

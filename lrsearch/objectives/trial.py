@@ -18,7 +18,7 @@ from lrsearch.objectives.lr_guard import LrGuard
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.schedule import Schedule
-from lrsearch.training.loop import Diverged
+from lrsearch.training.loop import Diverged, Stopped
 
 MOST_STEPS = 2**31 - 1
 """The largest step that can be reported: the largest INTEGER of a database."""
@@ -135,6 +135,16 @@ class Trial:
                 raise error
         finally:
             del error  # a reference cycle through the traceback would keep the training's memory
+
+    def returned(self) -> None:
+        """Take note that the user's code has returned.
+
+        Raises again what ended the trial, in case the user's code caught it, and Stopped where the
+        worker must leave the training, and its last epoch was not reported.
+        """
+        self.raise_again()
+        if self._epoch < self.epochs and self._should_stop():
+            raise Stopped(f"the training returned after epoch {self._epoch:g}, told to stop")
 
     def _take(
         self,

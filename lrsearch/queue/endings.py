@@ -122,9 +122,15 @@ class Endings:
         reason = f"its workers died or fell silent {row.deaths} times"
         if cause is not None:
             reason += f"; the last: {cause}"
+        self._give_up(session, row, Outcome.CRASHED, reason)
+
+    def _give_up(
+        self, session: Session, row: TrialSlotRow | AuxiliaryRunRow, outcome: Outcome, reason: str
+    ) -> None:
+        """End work without a worker; the value of a trial is that of its last evaluation."""
         if isinstance(row, AuxiliaryRunRow):
-            crashed = Ending(Outcome.CRASHED, reason=reason)
-            self.end_auxiliary_run(session, row.side_run_id, crashed, None)
+            ending = Ending(outcome, reason=reason)
+            self.end_auxiliary_run(session, row.side_run_id, ending, row.seconds)
             return
         last_value = session.scalar(
             select(EvaluationRow.value)
@@ -132,8 +138,7 @@ class Endings:
             .order_by(EvaluationRow.evaluation.desc())
             .limit(1)
         )
-        crashed = Ending(Outcome.CRASHED, last_value, reason)
-        self.end_trial(session, row.unit_id, crashed, None)
+        self.end_trial(session, row.unit_id, Ending(outcome, last_value, reason), row.seconds)
 
     def reclaim_dead(
         self,
@@ -141,12 +146,15 @@ class Endings:
         is_dead: Callable[[str], bool],
         blame: bool = True,
         cause: str | None = None,
-    ) -> None:
+        out_of_memory: bool = False,
+    ) -> set[tuple[str, int]]:
         """Reclaim the work of dead owners without waiting until their leases run out.
 
         Without `blame` no death is counted, as for workers that were killed on purpose. `cause`
-        says why they ended.
+        says why they ended. If it was for want of memory, their work ends as infeasible. Returns
+        the tables and primary keys of what they had.
         """
+        reclaimed: set[tuple[str, int]] = set()
         tables: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
         for table in tables:
             with session_of() as session:
@@ -159,7 +167,13 @@ class Endings:
                 if owner and is_dead(owner):
                     with session_of.begin() as session:
                         row = release(session, table, row_id, attempt, deaths=int(blame))
-                        self.reclaim(session, row, cause)
+                        if row is not None and out_of_memory:
+                            reason = cause or "out of memory"
+                            self._give_up(session, row, Outcome.OUT_OF_MEMORY, reason)
+                        else:
+                            self.reclaim(session, row, cause)
+                    reclaimed.add((table.__tablename__, row_id))
+        return reclaimed
 
 
 def mark_waiting(session: Session, row: TrialSlotRow | AuxiliaryRunRow) -> None:
@@ -199,6 +213,7 @@ def _reopen_failed(session: Session, table: type[Row], study_id: int) -> Sequenc
             state=WorkState.OPEN,
             owner=None,
             deaths=0,
+            seconds=None,
             outcome=None,
             reason=None,
             value=None,

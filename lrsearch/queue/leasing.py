@@ -78,6 +78,7 @@ class Leasing(Generic[Row]):
                 state=WorkState.RUNNING,
                 owner=self.owner,
                 leased_until=database_now() + self.terms.lease,
+                claimed_at=database_now(),
                 attempts=self.table.attempts + 1,
             )
             .returning(self.table)
@@ -165,8 +166,9 @@ def release(
 
 
 def _released(table: type[Row], deaths: int | ColumnElement[int]) -> dict[str, Any]:
-    """Return the column values that reopen a row and add `deaths`."""
+    """Return the column values that reopen a row and add `deaths`, and the attempt's seconds."""
     return {
+        "seconds": func.coalesce(table.seconds, 0.0) + (database_now() - table.claimed_at),
         "state": WorkState.OPEN,
         "owner": None,
         "leased_until": None,

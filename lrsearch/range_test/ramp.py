@@ -15,7 +15,8 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.seeds import derived_seed
 from lrsearch.space.domains import Domain
 from lrsearch.space.space import Space
-from lrsearch.training.loop import Diverged, OutOfMemory, Stopped, Training
+from lrsearch.training.loop import Diverged, Stopped, Training
+from lrsearch.training.out_of_memory import is_out_of_memory
 
 _DIGITS = 5
 """Significant digits of rates and losses."""
@@ -36,7 +37,9 @@ def run_ramps(
                 seed = derived_seed(settings.study.seed, "range test", number)
                 try:
                     rates, losses = _run(objective, recipe, seed, plan.steps, should_stop)
-                except OutOfMemory:
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
                     break
                 yield Ramp(optimizer, size, seed, rates, losses)
 

@@ -96,6 +96,8 @@ class Leased:
     """Name of the worker that owns it or, when it is done, that finished it."""
     leased_until: Mapped[float | None] = mapped_column(Float, default=None)
     """When the owner's lease ends: seconds since 1970 by the database's clock."""
+    claimed_at: Mapped[float | None] = mapped_column(Float, default=None)
+    """When it was last claimed: seconds since 1970 by the database's clock."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     """Number of times it was claimed. A claim is valid only while this is its own number."""
     deaths: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
@@ -108,6 +110,7 @@ class Leased:
     reason: Mapped[str | None] = mapped_column(StorableText, default=None)
     """Why it ended early, such as where it diverged, or a traceback."""
     seconds: Mapped[float | None] = mapped_column(Float, default=None)
+    """Seconds of the attempt that ended it; otherwise those of all attempts that did not."""
     finished_at: Mapped[datetime | None] = mapped_column(default=None)
 
 

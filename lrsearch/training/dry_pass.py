@@ -7,18 +7,18 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from lrsearch.errors import OwnCodeError, UserError
+from lrsearch.errors import UserError
 from lrsearch.measures.build import Fitted
 from lrsearch.own_code import call_own
 from lrsearch.training.batches import training_batches
 from lrsearch.training.loop import autocast_of
+from lrsearch.training.out_of_memory import is_out_of_memory
 from lrsearch.training.task import Task
 
 T = TypeVar("T")
 
 SAMPLES = 4
 """Samples of the batch: more than one for batch normalisation, and few for large models."""
-_OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError", "can't allocate memory")
 
 
 def dry_pass(build: Callable[[], Task], name: str) -> None:
@@ -30,12 +30,9 @@ def dry_pass(build: Callable[[], Task], name: str) -> None:
     """
     try:
         _run(call_own(build, f"model: {name}"), name)
-    except (MemoryError, torch.OutOfMemoryError):
-        return
-    except OwnCodeError as error:
-        if any(words in str(error) for words in _OUT_OF_MEMORY):
-            return
-        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
 
 
 def _run(task: Task, name: str) -> None:

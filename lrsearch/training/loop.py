@@ -20,6 +20,7 @@ from lrsearch.training.batches import (
     training_batches,
 )
 from lrsearch.training.generators import generator_states, set_generator_states
+from lrsearch.training.out_of_memory import is_out_of_memory
 from lrsearch.training.precision import explained, precision_of
 from lrsearch.training.scores import mean_scores
 from lrsearch.training.task import OutOfMemory, Stopped, Task
@@ -76,10 +77,8 @@ class Training:
         """
         try:
             yield from self._evaluations()
-        except torch.OutOfMemoryError:
-            raise self._out_of_memory() from None
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
+        except Exception as error:
+            if not is_out_of_memory(error):
                 raise
             raise self._out_of_memory() from None
 

@@ -6,6 +6,7 @@ raises ends that attempt, never the worker.
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from lrsearch.storage.outages import (
 from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.storable import storable_text
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
+from lrsearch.training.out_of_memory import OomKills, out_of_memory_cause, was_child_killed
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NoFiniteValue
 from lrsearch.workers.stall import SHORTEST, StallWatch
@@ -37,6 +39,9 @@ from lrsearch.workers.surroundings import surroundings_kept
 from lrsearch.workers.work_log import WorkLog
 
 T = TypeVar("T")
+_SIGNALS_TOGETHER = 1.0
+"""Seconds between signals that are sent to all processes of a group."""
+_log = logging.getLogger(__name__)
 _NO_ENDINGS = (LeaseLost, Stopped, DatabaseRefuses, DatabaseReplaced)
 """Exceptions that leave an attempt without ending its trial or auxiliary run."""
 
@@ -88,16 +93,27 @@ class Attempts:
 
         def must_stop() -> bool:
             lease.stall.progress()
-            return self.stop.is_set() or lease.lost or lease.hand_back
+            return self._is_told_to_stop(lease)
 
         return must_stop
 
-    def run_attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
+    def _is_told_to_stop(self, lease: Lease) -> bool:
+        return self.stop.is_set() or lease.lost or lease.hand_back
+
+    def run_attempt(
+        self, train: Callable[[], T], values: Values, lease: Lease
+    ) -> tuple[Ending, T | None]:
         """Train; return the ending, with its value from `values`, and what `train` returned.
 
         Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced. Any other exception ends
         the attempt: KeyboardInterrupt, too, since workers are stopped by signals that are handled.
+
+        While the worker is told to stop, or its lease is lost, an exception that is none of
+        lrsearch's is a way to leave the training, and is raised as Stopped: frameworks turn the
+        signal into exceptions of their own. An error of the training itself comes again at the
+        next attempt.
         """
+        kills = OomKills()
         try:
             with self._stall.training(), surroundings_kept():
                 result = train()
@@ -115,7 +131,17 @@ class Attempts:
             return Ending(Outcome.DIVERGED, reason=str(error)), None
         except _NO_ENDINGS:
             raise
-        except BaseException as error:  # noqa: BLE001 - the user's code can raise anything
+        except BaseException as error:
+            if was_child_killed(error):
+                # Who ends a whole process group may have reached the processes of the training
+                # first, such as those of a DataLoader.
+                self.stop.wait(_SIGNALS_TOGETHER)
+            if self._is_told_to_stop(lease):
+                message = f"left by {type(error).__qualname__} while told to stop"
+                _log.info("the training was %s", message)
+                raise Stopped(message) from error
+            if memory := _memory_reason(error, kills):
+                return Ending(Outcome.OUT_OF_MEMORY, values.last, memory), None
             return Ending(Outcome.FAILED, reason=traceback_of(error)), None
         return Ending(Outcome.COMPLETE, value), result
 
@@ -150,13 +176,33 @@ class Attempts:
             raise
 
 
+def _memory_reason(error: BaseException, kills: OomKills) -> str | None:
+    """Return in one line how memory ran out; None for any other error.
+
+    `kills` counts the kernel's kills since the training began.
+    """
+    cause = out_of_memory_cause(error)
+    if cause is None and not (was_child_killed(error) and kills.new()):
+        return None
+    what = "" if cause else "the kernel killed a process of the training for want of memory: "
+    return storable_text(f"out of memory: {what}{_first_line(cause or error)}")
+
+
 def traceback_of(error: BaseException) -> str:
     """Return the traceback as text that can be stored and shown."""
+    return storable_text(_formatted(traceback.format_exception, error))
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the class of an error with the first line of its message."""
+    return _formatted(traceback.format_exception_only, error).partition("\n")[0]
+
+
+def _formatted(format_: Callable[[BaseException], list[str]], error: BaseException) -> str:
     try:
-        text = "".join(traceback.format_exception(error))
+        return "".join(format_(error))
     except BaseException:  # noqa: BLE001 - an exception's own methods can raise anything
-        text = f"{type(error).__qualname__} (its traceback cannot be formatted)"
-    return storable_text(text)
+        return f"{type(error).__qualname__} (it cannot be formatted)"
 
 
 def bring_to_end(

@@ -145,4 +145,4 @@ class WorkerContext:
 
     def attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
         """Train, and return how that ended and its result."""
-        return self.attempts.run_attempt(train, values)
+        return self.attempts.run_attempt(train, values, self.lease)

@@ -35,23 +35,26 @@ class Stop:
 def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:
     """Install signal handlers and return the `Stop` that they set.
 
-    SIGTERM and SIGUSR1, which clusters send, set it, and Ctrl-C (SIGINT). With a `parent` process
-    Ctrl-C is ignored, since the parent passes it on; the end of the parent sets it, too, and
-    ORPHAN_SECONDS later this process is killed with all that it has started. `heartbeat` is the
-    file descriptor of the pipe to the parent.
+    SIGTERM and SIGUSR1, which clusters send, set it, and Ctrl-C (SIGINT), also where the user's
+    code has put handlers of its own in the place of these. With a `parent` process Ctrl-C is
+    ignored, since the parent passes it on; the end of the parent sets it, too, and ORPHAN_SECONDS
+    later this process is killed with all that it has started. `heartbeat` is the file descriptor
+    of the pipe to the parent.
     """
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    stops = [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGINT] if parent is None else [])]
+    for number in stops:
         signal.signal(number, lambda *_: stopping.set())
-    if parent is None:
-        signal.signal(signal.SIGINT, lambda *_: stopping.set())
-    else:
+    arrived = _signals_that_arrive()
+    if parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(
             target=_end_after, args=(parent,), name="parent watch", daemon=True
         ).start()
 
     def is_set() -> bool:
+        if not {*stops}.isdisjoint(arrived()):
+            stopping.set()
         return stopping.is_set() or (parent is not None and os.getppid() != parent)
 
     def wait(seconds: float) -> bool:
@@ -59,6 +62,27 @@ def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:
         return is_set()
 
     return Stop(is_set, wait) if heartbeat is None else Stop(is_set, wait, Heartbeat(heartbeat))
+
+
+def _signals_that_arrive() -> Callable[[], bytes]:
+    """Return a function that returns the numbers of the signals since its last call.
+
+    Python writes them to a pipe, whichever function of Python handles the signal.
+    """
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    # The signals of a process that is forked, such as one of a DataLoader, are its own.
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+
+    def arrived() -> bytes:
+        try:
+            return os.read(reader, 4096)
+        except BlockingIOError:
+            return b""
+
+    return arrived
 
 
 def _end_after(parent: int) -> None:

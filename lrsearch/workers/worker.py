@@ -76,7 +76,7 @@ class Worker:
 
         def work() -> None:
             try:
-                outcome, _ = self.attempts.run_attempt(train, reporter)
+                outcome, _ = self.attempts.run_attempt(train, reporter, lease)
                 outcome = dataclasses.replace(outcome, spared_at=reporter.spared_at)
                 if reporter.log is not None:
                     reporter.log.end(outcome.outcome, metric, outcome.value)

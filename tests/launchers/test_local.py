@@ -8,12 +8,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self, cast
 
+import optuna
 import psutil
 import pytest
 from command_line import Query, Run
+from shop import TERMS, Shop
+from sqlalchemy import select
+
+from lrsearch.launchers.local import Launcher, WorkersFailed, _Worker
+from lrsearch.queue.endings import Ending, Endings
+from lrsearch.queue.owners import host_name
+from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.states import Outcome
+from lrsearch.storage.tables import TrialSlotRow
+from lrsearch.study.follow_up import follow_up
+from lrsearch.study.progress import Finished, Progress, Snapshot
+from lrsearch.training.out_of_memory import OomKills
+from lrsearch.workers.device_slots import DeviceSlot
+from lrsearch.workers.heartbeat import HeartbeatListener
+from lrsearch.workers.locations import Locations
 
 HANGS = """
 import ctypes, os, subprocess, time
@@ -125,3 +142,174 @@ def test_a_worker_that_was_stopped_and_wakes_goes_on(
     os.kill(worker, signal.SIGCONT)
     assert parent.wait(TIMEOUT) == 0
     assert query("select outcome, deaths, attempts from lrsearch_units") == [("complete", 0, 1)]
+
+
+# Workers that die, in the place of which shells stand
+
+
+class Silent:
+    """A display that keeps what is said."""
+
+    interval = 0.005
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None: ...
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Shift(Launcher):
+    """Its workers are shells, which end as their trials say."""
+
+    commands: dict[int, str]
+    """By the number of a trial, how the shell that has claimed it ends; the others complete it."""
+    idle: str | None = None
+    """How shells end before they claim anything, where they do."""
+    shop: Units
+
+    def _start(self, slot_index: int) -> _Worker:
+        process = subprocess.Popen(
+            ["sh", "-c", 'read line; eval "$line"'], stdin=subprocess.PIPE, start_new_session=True
+        )
+        worker = self.shop.worker(f"{host_name()}/{process.pid}")
+        claim = None if self.idle else worker.claim(take_over=False)
+        command = self.idle or "exit 0"
+        if claim is not None and (command := self.commands.get(claim.number, "")) == "":
+            worker.finish(claim, Ending(Outcome.COMPLETE, 0.5), 1.0)
+            command = "exit 0"
+        assert process.stdin is not None
+        process.stdin.write(f"{command}\n".encode())
+        process.stdin.close()
+        heartbeat = HeartbeatListener()
+        heartbeat.started()
+        self._started += 1
+        slot = DeviceSlot("cpu", {})
+        return _Worker(self._started, slot_index, slot, process, self.logs / "log", heartbeat)
+
+
+class Units(Shop[TrialClaims]):
+    """A study of four trials."""
+
+    kind, table = TrialClaims, TrialSlotRow
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.queue.add([({}, number) for number in range(4)])
+
+    def worker(self, name: str) -> TrialClaims:
+        session = self.database.session
+        return TrialClaims(session, self.study_id, f"{name}/1.00", follow_up, TERMS)
+
+    def optuna(self) -> optuna.Study:
+        return optuna.load_study(study_name="one", storage=self.url)
+
+    def ends(self) -> list[tuple[str | None, int]]:
+        with self.database.session() as session:
+            rows = session.execute(
+                select(TrialSlotRow.outcome, TrialSlotRow.deaths).order_by(TrialSlotRow.number)
+            )
+            return [(outcome, deaths) for outcome, deaths in rows]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Units]:
+    shop = Units(f"sqlite:///{tmp_path / 'shop.db'}")
+    yield shop
+    shop.close()
+
+
+@pytest.fixture
+def shift(shop: Units, tmp_path: Path) -> Shift:
+    """A launcher of one worker at a time."""
+    session = shop.database.session
+    shift = Shift(
+        "one",
+        Locations(shop.url),
+        [DeviceSlot("cpu", {})],
+        shop.queue,
+        session,
+        Endings(shop.study_id, TERMS.max_attempts, follow_up),
+        Progress(session, shop.study_id),
+        Silent(),
+        tmp_path,
+    )
+    shift.shop, shift.commands = shop, {}
+    return shift
+
+
+DIES = "kill -9 $$"
+DONE = ("complete", 0)
+
+
+def test_a_trial_that_ends_its_workers_is_given_up_and_the_sweep_goes_on(
+    shift: Shift, shop: Units
+) -> None:
+    shift.commands = {0: DIES, 2: "exit 1"}
+    shift.run(None)
+    assert shop.ends() == [("crashed", 3), DONE, ("crashed", 3), DONE]
+    assert len(cast(Silent, shift.display).said) == 6
+    with shop.database.session() as session:
+        seconds = session.scalars(select(TrialSlotRow.seconds).order_by(TrialSlotRow.number)).all()
+    assert seconds[1] == 1.0
+    assert all(0.0 < (seconds[k] or 0.0) < 60.0 for k in (0, 2))
+
+
+def test_workers_that_die_whatever_the_trial_end_the_sweep(shift: Shift, shop: Units) -> None:
+    shift.commands = dict.fromkeys(range(4), DIES)
+    with pytest.raises(WorkersFailed, match="signal 9"):
+        shift.run(None)
+    assert shop.ends() == [("crashed", 3), ("crashed", 3), (None, 1), (None, 0)]
+
+
+def test_workers_that_die_before_they_claim_anything_end_the_sweep(
+    shift: Shift, shop: Units
+) -> None:
+    shift.idle = "exit 1"
+    with pytest.raises(WorkersFailed, match="exit code 1"):
+        shift.run(None)
+    assert len(cast(Silent, shift.display).said) == 2
+    assert shop.ends() == [(None, 0)] * 4
+
+
+class Kills:
+    """The kernel's kills for want of memory: as many as a test wants, one at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def new(self) -> int:
+        self.left -= 1
+        return int(self.left >= 0)
+
+
+def test_a_worker_that_is_killed_for_want_of_memory_makes_its_trial_infeasible(
+    shift: Shift, shop: Units
+) -> None:
+    shift.commands = dict.fromkeys(range(3), DIES)
+    shift._kills = cast(OomKills, Kills(2))
+    shift.run(None)
+    # The third is killed by somebody else, as far as the kernel's count says.
+    assert [outcome for outcome, _ in shop.ends()] == [
+        "out_of_memory", "out_of_memory", "crashed", "complete",
+    ]  # fmt: skip
+    reason = shop.optuna().trials[0].user_attrs["reason"]
+    assert "the kernel killed it" in reason
+    assert shop.optuna().trials[0].state == optuna.trial.TrialState.PRUNED
+    assert shop.optuna().trials[0].constraints == {"works": 1.0}
+
+
+def test_a_worker_that_ends_otherwise_while_the_kernel_kills_has_crashed(
+    shift: Shift, shop: Units
+) -> None:
+    shift.commands = {0: "kill -11 $$"}
+    shift._kills = cast(OomKills, Kills(1))
+    shift.run(None)
+    assert shop.ends() == [("crashed", 3), DONE, DONE, DONE]

@@ -15,6 +15,7 @@ from lrsearch.objectives.base import Objective
 from lrsearch.objectives.builtin import build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.training.loop import Stopped
 
 RECIPE = Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("constant"))
 
@@ -35,7 +36,9 @@ def build(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ob
     def built(body: str, arguments: str = "recipe, report") -> Objective:
         name = f"own_{abs(hash(arguments + body))}"
         (own_folder / f"{name}.py").write_text(f"def objective({arguments}):\n{body}")
-        settings = load_settings(["+sweep=digits", f"objective._target_={name}.objective"])
+        settings = load_settings(
+            ["+sweep=digits", "train.epochs=2", f"objective._target_={name}.objective"]
+        )
         return build_objective(settings, None)
 
     return built
@@ -79,3 +82,40 @@ def test_weights_that_a_function_keeps_are_those_of_the_trial(
 def test_a_function_that_reports_nothing_is_an_error(build: Callable[..., Objective]) -> None:
     with pytest.raises(UserError, match="never reported"):
         build("    pass\n").run(RECIPE, 0, Collected(), lambda: False, NoCheckpoints())
+
+
+@pytest.mark.parametrize(
+    ("body", "handed_back"),
+    [
+        ("    report(1, 0.5)\n    if should_stop():\n        return\n    report(2, 0.5)\n", True),
+        ("    report(1, 0.5)\n", True),  # by a signal handler of its own, for example
+        ("    report(1, 0.5)\n    report(2, 0.5)\n", False),
+        ("    should_stop()\n", True),
+    ],
+)
+def test_a_function_that_returns_before_its_end_while_told_to_stop_is_handed_back(
+    build: Callable[..., Objective], body: str, handed_back: bool
+) -> None:
+    objective = build(body, "recipe, report, should_stop")
+    if not handed_back:
+        objective.run(RECIPE, 0, Collected(), lambda: True, NoCheckpoints())
+        return
+    with pytest.raises(Stopped):
+        objective.run(RECIPE, 0, Collected(), lambda: True, NoCheckpoints())
+
+
+def test_a_function_that_ends_early_by_itself_is_done(build: Callable[..., Objective]) -> None:
+    collected = Collected()
+    build("    report(1, 0.5)\n").run(RECIPE, 0, collected, lambda: False, NoCheckpoints())
+    assert len(collected) == 1
+
+
+def test_a_function_that_returns_after_should_stop_said_that_it_is_pruned_is_pruned(
+    build: Callable[..., Objective],
+) -> None:
+    body = (
+        "    try:\n        trial.report(1, 0.5)\n    except BaseException:\n        pass\n"
+        "    assert trial.should_stop()\n"
+    )
+    with pytest.raises(TrialPruned):
+        build(body, "trial").run(RECIPE, 0, Ending(), lambda: False, NoCheckpoints())

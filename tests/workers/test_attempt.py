@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import torch
 from local_worker import own_lines
 from sqlalchemy.exc import OperationalError
 
+from lrsearch.errors import TrialPruned, UserError
+from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.storage.outages import Contact
-from lrsearch.training.loop import Stopped
-from lrsearch.workers.attempt import bring_to_end
+from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
+from lrsearch.training.out_of_memory import OomKills
+from lrsearch.workers.attempt import Attempts, bring_to_end
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.stall import StallWatch
+from lrsearch.workers.stop import Stop
 from lrsearch.workers.work_log import WorkLog
 
 UNWATCHED = StallWatch(None, False, lambda cause: None)
@@ -118,3 +125,137 @@ def test_what_is_finished_needs_no_checkpoints() -> None:
 def test_an_error_of_handing_back_that_does_not_pass_is_no_secret() -> None:
     with pytest.raises(ZeroDivisionError):
         attempt(Stopped("told"), ZeroDivisionError())
+
+
+# What a training raises
+
+
+class Bench:
+    """Attempts of one worker, which can be told to stop in each way that there is."""
+
+    last = 0.5
+
+    def __init__(self) -> None:
+        self.lease = Lease(lambda: Orders(hand_back=False), Contact(), 1000.0, UNWATCHED)
+        self.signalled = self.signal_comes_later = False
+        settings = SimpleNamespace(
+            queue=SimpleNamespace(stall_timeout=None),
+            train=SimpleNamespace(compile=False),
+            objective=object(),
+        )
+        stop = Stop(lambda: self.signalled, self.wait)
+        unused: Any = None
+        self.attempts = Attempts(cast(Any, settings), unused, unused, unused, Contact(), stop)
+
+    def wait(self, seconds: float) -> bool:
+        self.signalled = self.signalled or self.signal_comes_later
+        return self.signalled
+
+    def value(self) -> float | None:
+        return 0.25
+
+    def ending(self, error: BaseException | None) -> Ending:
+        def train() -> None:
+            if error is not None:
+                raise error
+
+        return self.attempts.run_attempt(train, self, self.lease)[0]
+
+
+def preempted(bench: Bench) -> None:
+    bench.signalled = True
+
+
+def paused(bench: Bench) -> None:
+    bench.lease.hand_back = True
+
+
+def overtaken(bench: Bench) -> None:
+    bench.lease.lost = True
+
+
+class SIGTERMException(SystemExit):
+    """As Lightning's."""
+
+
+LEAVING = [
+    SIGTERMException(),
+    SystemExit(0),
+    KeyboardInterrupt(),
+    RuntimeError("DataLoader worker (pid 31) is killed by signal: Terminated. "),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    ZeroDivisionError(),
+    UserError("report: step 5 comes after step 5"),
+]
+
+
+@pytest.mark.parametrize("error", LEAVING, ids=repr)
+@pytest.mark.parametrize("told", [preempted, paused, overtaken])
+def test_whatever_leaves_a_training_that_is_told_to_stop_hands_it_back(
+    error: BaseException, told: Callable[[Bench], None]
+) -> None:
+    bench = Bench()
+    told(bench)
+    with pytest.raises(Stopped):
+        bench.ending(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, "complete"),
+        (TrialPruned(), "pruned"),
+        (Diverged(3, 0.1, math.inf), "diverged"),
+        (OutOfMemory(3, 0.1, 64), "out_of_memory"),
+    ],
+)
+def test_what_lrsearch_has_decided_stands_though_the_worker_is_told_to_stop(
+    error: BaseException | None, outcome: str
+) -> None:
+    bench = Bench()
+    preempted(bench)
+    assert bench.ending(error).outcome == outcome
+
+
+@pytest.mark.parametrize("error", LEAVING[:3] + LEAVING[-2:], ids=repr)
+def test_the_same_from_a_training_that_is_not_told_to_stop_fails_it(error: BaseException) -> None:
+    ending = Bench().ending(error)
+    assert ending.outcome == "failed"
+    assert type(error).__name__ in str(ending.reason)
+
+
+def test_a_signal_that_reached_a_process_of_the_training_first_is_waited_for() -> None:
+    bench = Bench()
+    assert bench.ending(LEAVING[3]).outcome == "failed"
+    bench.signal_comes_later = True
+    with pytest.raises(Stopped):
+        bench.ending(LEAVING[3])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore words"),
+        MemoryError(),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_a_lack_of_memory_says_so_in_one_line(error: BaseException) -> None:
+    ending = Bench().ending(error)
+    assert (ending.outcome, ending.value) == ("out_of_memory", 0.5)
+    first = str(error).partition("\n")[0]
+    assert str(ending.reason).startswith("out of memory: ")
+    assert str(ending.reason).endswith(first or "MemoryError")
+    assert "\n" not in str(ending.reason)
+
+
+@pytest.mark.parametrize(("kills", "outcome"), [(0, "failed"), (1, "out_of_memory")])
+def test_a_loader_that_was_killed_ran_out_of_memory_if_the_kernel_killed_for_that(
+    kills: int, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OomKills, "new", lambda self: kills)
+    killed = RuntimeError("DataLoader worker (pid 31) is killed by signal: Killed. ")
+    ending = Bench().ending(killed)
+    assert ending.outcome == outcome
+    assert "DataLoader worker (pid 31)" in str(ending.reason)
+    assert Bench().ending(ZeroDivisionError()).outcome == "failed"
