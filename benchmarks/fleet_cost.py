@@ -159,7 +159,7 @@ def evaluation(
         "trial_id": trial_id, "study_id": study_id, "step": count, "evaluation": count,
         "value": value, "complete": complete, "epoch": float(count), "train_loss": value,
         "val_loss": value, "lr_start": 0.1, "lr_end": 0.1, "grad_norm": None, "seconds": 1.0,
-        "metrics": {}, "bracket": None, "progress": min(1.0, count / EVALUATIONS),
+        "metrics": {}, "bracket": None, "moment": count, "progress": min(1.0, count / EVALUATIONS),
         "rate_left": RATES_LEFT[min(count, EVALUATIONS) - 1],
     }  # fmt: skip
 
@@ -279,11 +279,13 @@ def one_evaluation(
 ) -> float:
     pruner = build_pruner(ComponentConfig(name), EVALUATIONS, "min")
     trajectory = LrTrajectory(EVALUATIONS, "sgd", 0.1, 64, 0.0, [0.1] * EVALUATIONS, RATES_LEFT)
+    moments, progress = range(1, count + 1), min(1.0, count / EVALUATIONS)
+    trial = Running(values, moments, progress, claim.number, trajectory)
     row = evaluation(claims.study_id, claim.trial_id, count, values[-1])
     started = time.perf_counter()
     claims.record(claim, [row])
     with open_history(claims.session, claims.study_id, "min") as history:
-        pruner.should_prune(Running(values, claim.number, trajectory), history)
+        pruner.should_prune(trial, history)
     return 1000 * (time.perf_counter() - started)
 
 

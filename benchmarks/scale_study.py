@@ -317,7 +317,7 @@ def rows_of(study_id: int, trial_id: int, one: Made) -> Iterator[tuple[Any, list
         {
             "trial_id": trial_id, "study_id": study_id, "step": (k + 1) * one.steps,
             "evaluation": k + 1, "value": float(value), "complete": one.outcome == Outcome.COMPLETE,
-            "bracket": None, "progress": (k + 1) / whole,
+            "bracket": None, "moment": k + 1, "progress": (k + 1) / whole,
             "rate_left": left[k] if known else None, "epoch": float(k + 1),
             "train_loss": 0.9 * float(value), "val_loss": float(value),
             "lr_start": float(one.rates[k]), "lr_end": float(one.rates[k + 1]), "grad_norm": 1.0,

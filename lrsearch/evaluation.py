@@ -20,7 +20,10 @@ class Evaluation:
     step: int
     """Optimizer steps done since the start of the training."""
     values: Mapping[str, float]
-    """`train_loss` (mean since the last evaluation), `val_loss`, and `val_` + name per metric."""
+    """`train_loss` (mean since the last evaluation), `val_loss`, and `val_` + name per metric.
+
+    A training loop of the user's own names its values itself, and need not have a loss.
+    """
     lr_start: tuple[float, ...]
     """At the start of the first step since the last evaluation."""
     lr_end: tuple[float, ...]
@@ -35,6 +38,8 @@ class Evaluation:
     """Names of the parameter groups."""
     value: float | None = None
     """Value of the study's metric; None before it is scored, and where it is not finite."""
+    verified: bool = True
+    """Whether the learning rates are the recipe's, as far as is known."""
 
     @property
     def train_loss(self) -> float | None:

@@ -215,11 +215,11 @@ class Recipe:
         """A length of about `at_most` steps or fewer, whose preview has the rates of `length`.
 
         For a scheduler class of the user's own it is `length` itself, because its arguments may be
-        numbers of steps; None if that preview would take too long.
+        numbers of steps; None if their number is not known, or the preview would take too long.
         """
         if not self.call(length)[0].is_own:
             return length.rough(at_most)
-        return length if length.steps <= _MOST_STEPS else None
+        return length if length.has_steps and length.steps <= _MOST_STEPS else None
 
     # Serialising
 

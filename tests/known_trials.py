@@ -7,16 +7,23 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from lrsearch.tuning.pruners.rules import Group, Mode
+from lrsearch.tuning.pruners.rules import Group, Mode, Running
+from lrsearch.tuning.trajectory import LrTrajectory
 
 
 @dataclass(frozen=True)
 class Known:
-    """A trial: its values at the evaluations 1, 2, ..., and whether it ran to its end."""
+    """A trial: its values at the moments 1, 2, ..., and whether it ran to its end."""
 
     values: tuple[float | None, ...]
     complete: bool = False
     bracket: int | None = None
+
+
+def running(values: Sequence[float], slot: int, trajectory: LrTrajectory) -> Running:
+    """A trial that is judged after some of the moments of its trajectory."""
+    now = len(values)
+    return Running(values, range(1, now + 1), now / trajectory.whole, slot, trajectory)
 
 
 class KnownPeers:
@@ -27,13 +34,16 @@ class KnownPeers:
 
     def values(self, group: Group) -> list[float]:
         found = [
-            trial.values[group.evaluation - 1]
+            trial.values[group.moment - 1]
             for trial in self.trials
-            if len(trial.values) >= group.evaluation
+            if len(trial.values) >= group.moment
             and (trial.complete or not group.complete)
             and (group.bracket is None or trial.bracket == group.bracket)
         ]
         return [value for value in found if value is not None]
+
+    def complete(self) -> int:
+        return sum(trial.complete for trial in self.trials)
 
     def count(self, group: Group) -> int:
         return len(self.values(group))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from lrsearch.evaluation import Evaluation
@@ -24,6 +25,6 @@ class Collected(list[Evaluation]):
     def restore(self, history: Sequence[Evaluation]) -> None:
         self[:] = history
 
-    def rewind(self, epoch: float) -> int:
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
         self[:] = [one for one in self if one.epoch < epoch]
         return len(self) + 1

@@ -11,7 +11,6 @@ from simulate import Memory, Trial, trajectory_of
 
 from lrsearch.registry import ComponentConfig
 from lrsearch.tuning.pruners import build_pruner
-from lrsearch.tuning.pruners.rules import Running
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Replayed:
     @property
     def epochs(self) -> float:
         """Epochs spent, as a share of those of all whole trainings."""
-        whole = sum(trial.trajectory.evaluations for trial in self.trials)
+        whole = sum(trial.evaluations for trial in self.trials)
         return sum(trial.reached for trial in self.trials) / whole
 
 
@@ -86,7 +85,7 @@ def ends_among(
 
 def _moments(trial: Trial) -> range:
     """Return the evaluations that a trial has reached, without the last of a whole training."""
-    return range(1, min(len(trial.curve.values) + 1, trial.trajectory.evaluations))
+    return range(1, min(len(trial.curve.values) + 1, trial.evaluations))
 
 
 def _among_whole(
@@ -107,4 +106,4 @@ def _among_whole(
 
 def _is_ended_at(trial: Trial, moment: int, memory: Memory) -> bool:
     trial.reached = moment
-    return memory.pruner.should_prune(Running(trial.values, trial.number, trial.trajectory), memory)
+    return memory.pruner.should_prune(trial.judged(), memory)

@@ -50,17 +50,25 @@ class Trial:
         """Losses so far."""
         return self.curve.values[: self.reached]
 
+    @property
+    def evaluations(self) -> int:
+        """Number of evaluations of the whole training."""
+        return round(self.trajectory.whole)
+
+    def judged(self) -> Running:
+        """Return the trial as pruners see it."""
+        moments, progress = range(1, self.reached + 1), self.reached / self.evaluations
+        return Running(self.values, moments, progress, self.number, self.trajectory)
+
     def advance(self, memory: Memory) -> None:
         """Advance by one epoch; `state` then says whether the trial has ended."""
         if self.reached == len(self.curve.values):
             self.state = "diverged"
             return
         self.reached += 1
-        if self.reached == self.trajectory.evaluations:
+        if self.reached == self.evaluations:
             self.state = "complete"
-        elif not self.spared and memory.pruner.should_prune(
-            Running(self.values, self.number, self.trajectory), memory
-        ):
+        elif not self.spared and memory.pruner.should_prune(self.judged(), memory):
             self.spared = memory.pruner.spares(self.number)
             self.state = "running" if self.spared else "pruned"
 
@@ -84,11 +92,13 @@ class Memory(Peers):
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
         found = []
         for trial in self.trials[-MOST_PEERS:]:
-            evaluations = trial.trajectory.evaluations
+            evaluations = trial.evaluations
             last = min(math.floor((progress + spacing / 2) * evaluations - 1e-9), trial.reached)
             if last >= 1 and last / evaluations > progress - spacing / 2:
                 final = trial.curve.values[-1] if trial.state == "complete" else None
-                at = standing(trial.curve.values[:last], trial.trajectory.rates(last), 1.0)
+                at = standing(
+                    trial.curve.values[:last], trial.trajectory.rates(last / evaluations), 1.0
+                )
                 found.append(Peer(trial.number, at, final))
         return found
 
@@ -97,10 +107,13 @@ class Memory(Peers):
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
         return {
-            trial.number: (trial.reached, trial.trajectory.evaluations)
+            trial.number: (trial.reached, trial.evaluations)
             for trial in self.trials
             if trial.state != "complete" and trial.reached
         }
+
+    def complete(self) -> int:
+        return sum(trial.state == "complete" for trial in self.trials)
 
     def count(self, group: Group) -> int:
         return len(self._values(group))
@@ -110,9 +123,9 @@ class Memory(Peers):
 
     def _values(self, group: Group) -> list[float]:
         return [
-            trial.curve.values[group.evaluation - 1]
+            trial.curve.values[group.moment - 1]
             for trial in self.trials
-            if trial.reached >= group.evaluation
+            if trial.reached >= group.moment
             and (trial.state == "complete" or not group.complete)
             and (group.bracket is None or group.bracket == self.pruner.bracket(trial.number))
         ]

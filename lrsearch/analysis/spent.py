@@ -168,10 +168,14 @@ def _trained(trial: TrialData) -> float:
 
 def _full(trial: TrialData, study: StudyData, settings: Settings) -> float:
     """Epochs of the trial, had it run to its end."""
-    data = study.record.get("data")
+    data, train = study.record.get("data"), settings.train
+    if settings.objective is not None and train.steps is not None:
+        # Where it reports steps alone, a training counts as one epoch.
+        last = trial.curve[-1] if trial.curve else None
+        return 1.0 if last is None or not last.step else last.epoch * train.steps / last.step
     if trial.recipe is None or not data or settings.objective is not None:
-        return float(settings.train.epochs)
-    length = settings.train.length(trial.recipe.batch_size, int(data["n_train"]))
+        return float(train.epochs)
+    length = train.length(trial.recipe.batch_size, int(data["n_train"]))
     return length.steps / length.steps_per_epoch
 
 

@@ -193,24 +193,34 @@ class LiveDisplay:
         if words := auxiliary_work(snapshot.auxiliary_runs):
             parts.append(Text(words, style="bold"))
         if running := [*snapshot.running, *snapshot.auxiliary_running]:
-            parts.append(_running_table(running, self._live.console.width))
+            metric, width = self._tally.metric.name, self._live.console.width
+            parts.append(_running_table(running, metric, width))
         return Group(*parts)
 
 
-def _running_table(running: list[Running], width: int) -> Table:
-    """Return the table of running trials; a narrow terminal cuts only the recipe."""
-    numbers = ("trial", "epoch", "train", "val", "lr")
+def _running_table(running: list[Running], metric: str, width: int) -> Table:
+    """Return the table of running trials; a narrow terminal cuts only the recipe.
+
+    A metric that is not one of the two losses takes their place where none has been reported.
+    """
+    values = {
+        "train": [row.train_loss for row in running],
+        "val": [row.val_loss for row in running],
+    }
+    is_loss = metric in ("train_loss", "val_loss")
+    if not is_loss and all(value is None for losses in values.values() for value in losses):
+        values = {metric: [row.value for row in running]}
+    numbers = ("trial", "epoch", *values, "lr")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True, width=_NUMBER_WIDTH)
+        table.add_column(escape(name), justify="right", no_wrap=True, width=_NUMBER_WIDTH)
     left = max(10, width - len(numbers) * (_NUMBER_WIDTH + 2) - 2)
     table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=left)
-    for row in running[:20]:
+    for index, row in enumerate(running[:20]):
         table.add_row(
             "-" if row.trial is None else str(row.trial),
             "-" if row.epoch is None else f"{row.epoch:g}",
-            number(row.train_loss),
-            number(row.val_loss),
+            *(number(shown[index]) for shown in values.values()),
             number(row.lr),
             escape(described(row.recipe)),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.models import model_arguments, model_class
+from lrsearch.objectives.own_length import progress_words
 from lrsearch.own_code import Signature, load_target
 from lrsearch.registry import ComponentConfig
 from lrsearch.settings import Settings
@@ -15,7 +16,7 @@ from lrsearch.settings import Settings
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
     """Return a line for each function or class of the user's, with the arguments of its call."""
     if settings.objective is not None:
-        return [f"objective: {_objective(settings.objective)}"]
+        return [f"objective: {_objective(settings.objective)}", progress_words(settings.train)]
     lines = []
     if settings.data.target is not None:
         searched = _searched(settings, "data")
@@ -38,11 +39,13 @@ def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
 
 
 def _objective(objective: ComponentConfig) -> str:
-    from lrsearch.objectives.function import OFFERED
+    from lrsearch.objectives.function import OFFERED, takes_report
 
-    named = Signature.of(load_target(objective.name, "objective")).named
+    function = load_target(objective.name, "objective")
+    named = Signature.of(function).named
     offered = [name for name in OFFERED if name in named and name not in objective.arguments]
-    return _call(objective.name, objective.arguments, ["recipe", "report", *offered])
+    leading = ["recipe", "report"] if takes_report(function, objective.arguments) else ["trial"]
+    return _call(objective.name, objective.arguments, [*leading, *offered])
 
 
 def _call(

@@ -387,7 +387,8 @@ def _announce(
     if settings.confirm is not None:
         seeds = settings.confirm.seeds
         best = the_best(min(settings.confirm.top, study.total))
-        console.print(f"  then {best} again on {seeds} fresh seeds", soft_wrap=True)
+        test = "" if info is not None else "; no test score: your own objective has the data"
+        console.print(f"  then {best} again on {seeds} fresh seeds{test}", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     for line in (*own_code_calls(settings, info), *settings.notes, *study.notes):

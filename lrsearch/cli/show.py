@@ -17,11 +17,11 @@ from lrsearch.cli.display import make_console
 from lrsearch.errors import UserError
 from lrsearch.plots.static.curves import (
     RATES_NOTE,
-    loss_curves,
     rate_curve,
     rate_curves,
     rates_title,
     value_curve,
+    value_curves,
 )
 from lrsearch.plots.terminal import paper, text_plot
 from lrsearch.states import WorkState
@@ -49,7 +49,8 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
             on = paper()
             print()
             if len(trial.curve) > 1:
-                print(text_plot(loss_curves(trial), "loss", on))
+                label, curves = value_curves(trial, study.metric.name)
+                print(text_plot(curves, label, on))
                 print()
                 print(text_plot(rate_curves(trial), rates_title(trial), on))
                 print(RATES_NOTE)
@@ -131,26 +132,37 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
 
 
 def _evaluations(trial: TrialData, metric: str) -> list[str]:
-    """A table of the evaluations; a metric that is no loss has a column of its own."""
-    own = [] if metric in ("val_loss", "train_loss") else [metric]
+    """A table of the evaluations.
+
+    The losses have columns where they were reported, and any other metric has one of its own.
+    """
+    columns = {
+        "train loss": [evaluation.train_loss for evaluation in trial.curve],
+        "val loss": [evaluation.val_loss for evaluation in trial.curve],
+    }
+    columns = {name: values for name, values in columns.items() if any_known(values)}
+    if metric not in ("val_loss", "train_loss"):
+        columns[metric] = [evaluation.value for evaluation in trial.curve]
     rates = group_rates(trial)
     lr = ["lr", *(f"lr {name.partition(',')[0]}" for name in list(rates)[1:])]
-    rows = [["epoch", "step", "train loss", "val loss", *own, *lr, "grad norm", "seconds"]]
+    rows = [["epoch", "step", *columns, *lr, "grad norm", "seconds"]]
     for index, evaluation in enumerate(trial.curve):
-        value = [number(evaluation.value)] if own else []
         rows.append(
             [
                 f"{evaluation.epoch:g}",
                 str(evaluation.step),
-                number(evaluation.train_loss),
-                number(evaluation.val_loss),
-                *value,
+                *(number(values[index]) for values in columns.values()),
                 *(number(pairs[index][1]) for pairs in rates.values()),
                 number(evaluation.grad_norm),
                 f"{evaluation.seconds:.2f}",
             ]
         )
     return aligned(rows)
+
+
+def any_known(values: Sequence[float | None]) -> bool:
+    """Whether there is any value."""
+    return any(value is not None for value in values)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -135,8 +135,8 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
         again = "" if run in snapshot.running else " again"
         _say(
             console,
-            f"    trial {run.trial}{again} on {run.owner}: {at}, val_loss {number(run.val_loss)}, "
-            f"{described(run.recipe)}",
+            f"    trial {run.trial}{again} on {run.owner}: {at}, "
+            f"{snapshot.metric} {number(run.value)}, {described(run.recipe)}",
         )
     if (test := snapshot.range_test) is not None:
         where = "waits for a worker" if test.owner is None else f"on {test.owner}"
@@ -187,6 +187,7 @@ def _running_plain(run: Running) -> dict[str, Any]:
         "epoch": run.epoch,
         "train_loss": run.train_loss,
         "val_loss": run.val_loss,
+        "value": run.value,
         "lr": run.lr,
         "recipe": run.recipe,
     }

@@ -148,7 +148,7 @@ class _Printed:
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Do nothing: without checkpoints there is no history."""
 
-    def rewind(self, epoch: float) -> int:
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
         """The first evaluation comes next."""
         return 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 from lrsearch.storage.evaluations import to_point
 from lrsearch.training.loop import Stopped
+from lrsearch.tuning.trajectory import LrTrajectory
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class ConfirmRun:
 
         def train() -> None:
             recipe = Recipe.from_dict(context.claim.recipe or {})
-            report.evaluations = context.objective.trajectory(recipe).evaluations
+            report.trajectory = context.objective.trajectory(recipe)
             weights = context.objective.run(
                 recipe, context.claim.seed, report, context.should_stop, context.checkpoints
             )
@@ -84,8 +86,8 @@ class ConfirmReport:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self.evaluations: int | None = None
-        """Number of evaluations of a whole training."""
+        self.trajectory: LrTrajectory | None = None
+        """The length of a whole training."""
         self.points: list[dict[str, Any]] = []
 
     def __call__(self, evaluation: Evaluation) -> None:
@@ -95,7 +97,7 @@ class ConfirmReport:
         """
         self.points.append(self._point(evaluation))
         self._context.report(self.result)
-        is_last = self.evaluations is not None and len(self.points) >= self.evaluations
+        is_last = self.trajectory is not None and self.trajectory.progress(evaluation) >= 1
         if not is_last and self._context.should_stop():
             raise Stopped("stopped after an evaluation")
 
@@ -115,11 +117,16 @@ class ConfirmReport:
         """Make the evaluations of a checkpoint the run's only ones so far."""
         self.points = [self._point(evaluation) for evaluation in history]
 
-    def rewind(self, epoch: float) -> int:
-        """Keep what earlier attempts reported before `epoch`; return the next index (from 1)."""
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
+        """Keep what earlier attempts reported before `epoch` and `step`.
+
+        Returns the index of the next evaluation, from 1.
+        """
         if not self.points:
             earlier = self._context.claim.result.get("curve", [])
-            self.points = [point for point in earlier if point["epoch"] < epoch]
+            self.points = [
+                point for point in earlier if point["epoch"] < epoch and point["step"] < step
+            ]
         return len(self.points) + 1
 
     def result(self) -> Result:

@@ -285,5 +285,6 @@ def _function(settings: Settings, record: Mapping[str, Any], names: Names) -> di
         "arguments": settings.objective.arguments,
         "seed": record["seed"],
         "epochs": settings.train.epochs,
+        "steps": settings.train.steps,
         "threads": settings.train.threads,
     }

@@ -84,9 +84,14 @@ METRICS = Registry(
 )
 
 
+def is_loss(name: str) -> bool:
+    """Whether a value is a loss by its name, such as `val_loss`: not finite, it has diverged."""
+    return name.endswith("loss")
+
+
 def mode_of(name: str) -> Mode | None:
     """The mode of a value such as `val_loss` or `val_accuracy`; None if its name is not known."""
-    if name.endswith("loss"):
+    if is_loss(name):
         return "min"
     measured = name.removeprefix("val_")
     return next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -35,8 +36,8 @@ class Report(Protocol):
         Called once, before lrsearch's own training begins or resumes.
         """
 
-    def rewind(self, epoch: float) -> int:
-        """Drop the evaluations of an earlier attempt from `epoch` on.
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
+        """Drop the evaluations of an earlier attempt from `epoch` or `step` on.
 
         Called once, by the user's own training. Returns the index of the next evaluation, from 1.
         """
@@ -63,7 +64,7 @@ class Objective(Protocol):
         """
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
-        """The learning rates and the number of evaluations of a whole training of the recipe."""
+        """The learning rates and the length of a whole training of the recipe."""
 
     def test(
         self,
@@ -77,5 +78,8 @@ class Objective(Protocol):
         function has the data.
         """
 
-    def most_evaluations(self) -> int:
-        """The largest number of evaluations that a training of any recipe can have."""
+    def parts(self) -> int:
+        """The number of equal parts of a training after which the trials of a study are compared.
+
+        In lrsearch's own training, the largest number of evaluations that a recipe can have.
+        """

@@ -204,7 +204,7 @@ class TrainingObjective:
         self._data_for(recipe)
         return LrTrajectory.of(recipe, self._length(recipe.batch_size))
 
-    def most_evaluations(self) -> int:
+    def parts(self) -> int:
         sizes = self.settings.space.shared["batch_size"].ends()
         return max(self._length(size).evaluations for size in sizes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -34,7 +35,7 @@ class PrintedReport:
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Do nothing: there is no history."""
 
-    def rewind(self, epoch: float) -> int:
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
         """The first evaluation comes next."""
         return 1
 
@@ -44,6 +45,7 @@ def trial_by_hand(
     *,
     seed: int = 0,
     epochs: float = 1,
+    steps: int | None = None,
     device: str | None = None,
     checkpoint_dir: str = "checkpoints",
 ) -> Trial:
@@ -60,5 +62,6 @@ def trial_by_hand(
         seed=seed,
         device=torch.device(chosen),
         epochs=epochs,
+        steps=steps,
         checkpoint_dir=checkpoint_dir,
     )

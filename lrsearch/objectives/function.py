@@ -11,6 +11,7 @@ import torch
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.errors import UserError
 from lrsearch.objectives.base import Report
+from lrsearch.objectives.own_length import own_parts, own_trajectory
 from lrsearch.objectives.trial import Trial
 from lrsearch.own_code import Signature, check_arguments, fresh, load_target
 from lrsearch.recipe import Recipe
@@ -60,6 +61,7 @@ class OwnObjective:
             seed=seed,
             device=self.device,
             epochs=self.settings.train.epochs,
+            steps=self.settings.train.steps,
             checkpoint_dir=checkpoints.folder,
             should_stop=should_stop,
         )
@@ -76,10 +78,7 @@ class OwnObjective:
         return trial.weights
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
-        # Whether the function follows the recipe's schedule is not known.
-        return LrTrajectory(
-            self.most_evaluations(), recipe.optimizer.name, recipe.lr, recipe.batch_size
-        )
+        return own_trajectory(self.settings.train, recipe)
 
     def test(
         self,
@@ -89,8 +88,8 @@ class OwnObjective:
     ) -> Mapping[str, float] | None:
         return None
 
-    def most_evaluations(self) -> int:
-        return max(1, round(self.settings.train.epochs))
+    def parts(self) -> int:
+        return own_parts(self.settings.train)
 
 
 def call(function: Callable[..., Any], trial: Trial, arguments: Mapping[str, Any]) -> None:

@@ -21,6 +21,14 @@ class LrGuard:
         """Take note of a schedule that was built from the recipe; the last one counts."""
         self._schedule = schedule
 
+    @property
+    def verified(self) -> bool:
+        """Whether the training's rates are the recipe's, as far as is known.
+
+        They may be where the recipe has built the schedule.
+        """
+        return self._schedule is not None
+
     def rates(self, optimizer: torch.optim.Optimizer | None = None) -> tuple[float, ...] | None:
         """The rates that the optimizer holds now; None where no optimizer is known."""
         if optimizer is None and self._schedule is not None:

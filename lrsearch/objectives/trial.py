@@ -22,6 +22,8 @@ from lrsearch.training.loop import Diverged, Stopped
 
 MOST_STEPS = 2**31 - 1
 """The largest step that can be reported: the largest INTEGER of a database."""
+_ROUNDING = 1e-6
+"""Share of a training by which a report may miss its end by rounding."""
 
 
 class Trial:
@@ -39,19 +41,21 @@ class Trial:
         seed: int,
         device: torch.device,
         epochs: float,
+        steps: int | None = None,
         checkpoint_dir: str,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin an attempt.
 
-        `epochs` is `train.epochs`, `checkpoint_dir` a path or URL that may not exist yet.
-        `should_stop` says whether the worker must leave the training.
+        `epochs` is `train.epochs`, `steps` is `train.steps`, `checkpoint_dir` a path or URL that
+        may not exist yet. `should_stop` says whether the worker must leave the training.
         """
-        self.seed, self.device, self.epochs = seed, device, epochs
+        self.seed, self.device = seed, device
+        self.epochs, self.steps = epochs, steps
         self.number: int | None = report.number
         """Number of the trial in its study; None where it belongs to none."""
         self.guard = LrGuard(recipe)
-        self.recipe: Recipe = TrialRecipe.of(recipe, epochs, self.guard.built)
+        self.recipe: Recipe = TrialRecipe.of(recipe, epochs, steps, self.guard.built)
         """The recipe to train with."""
         self.reported = False
         """Whether this attempt has reported an evaluation."""
@@ -61,6 +65,8 @@ class Trial:
         self._folder = checkpoint_dir
         self._count = 0
         self._epoch, self._step = -math.inf, -1
+        self._is_over = False
+        """Whether it has been warned that the training goes on beyond its end."""
         self._ended: BaseException | None = None
 
     @property
@@ -76,7 +82,7 @@ class Trial:
 
     def report(
         self,
-        epoch: float,
+        epoch: float | None = None,
         val_loss: float | None = None,
         *,
         step: float | None = None,
@@ -88,6 +94,8 @@ class Trial:
 
         - `epoch`: epochs done since the start of the training, a fraction where that is natural.
         - `step`: optimizer steps done. Epochs and steps must increase from report to report.
+          Progress is the step over `train.steps` where that is set, else the epoch over
+          `train.epochs`. A training whose steps alone are reported counts as one epoch.
         - `lr`: the learning rate, or those of all parameter groups, that the optimizer holds. By
           default they are read from `optimizer`, or from the optimizer that `recipe.build` has
           made. They are compared with the recipe's.
@@ -95,7 +103,8 @@ class Trial:
 
         Raises TrialPruned where the pruner ends the trial, another exception where the worker must
         leave it, Diverged if `val_loss` is not finite, and UserError if a value is not a number,
-        or an epoch or step is not larger than the one before. After that every call raises again.
+        an epoch or step is not larger than the one before, or progress is not known. After that
+        every call raises again.
         """
         if self._ended is not None:
             raise self._ended
@@ -148,26 +157,26 @@ class Trial:
 
     def _take(
         self,
-        epoch: float,
+        epoch: float | None,
         val_loss: float | None,
         step: float | None,
         lr: float | Sequence[float] | None,
         optimizer: torch.optim.Optimizer | None,
         metrics: Mapping[str, float],
     ) -> None:
-        epoch = _finite("epoch", epoch)
-        if epoch <= self._epoch:
-            raise UserError(
-                f"report: epoch {epoch:g} comes after epoch {self._epoch:g}: each report of a "
-                f"training must be of a later epoch than the one before"
-            )
-        # The first report shows at which epoch the user's code has resumed.
-        self._count = self._count + 1 if self.reported else self._report.rewind(epoch)
-        self.reported = True
+        given = None if step is None else self._checked_step(step)
+        epoch = self._checked_epoch(epoch, given)
         rates = _rates(lr)
-        number = self._next_step(step)
+        if self.reported:
+            self._count += 1
+        else:
+            # The first report shows where the user's code has resumed.
+            self._count = self._report.rewind(epoch, math.inf if given is None else given)
+        self.reported = True
+        number = max(self._count, self._step + 1) if given is None else given
         self._epoch, self._step = epoch, number
-        if warning := self.guard.check(None if step is None else number, rates, optimizer):
+        self._warn_beyond_the_end(epoch, number)
+        if warning := self.guard.check(given, rates, optimizer):
             self._report.warn(warning)
         held = rates or self.guard.rates(optimizer) or (self.recipe.lr,)
         values: dict[str, float] = {}
@@ -188,13 +197,50 @@ class Trial:
                 clipped=None,
                 seconds=0.0,
                 groups=self.guard.groups(len(held)),
+                verified=self.guard.verified,
             )
         )
 
-    def _next_step(self, reported: float | None) -> int:
-        """The optimizer step of a report; without a reported step, the number of reports."""
-        if reported is None:
-            return max(self._count, self._step + 1)
+    def _checked_epoch(self, reported: float | None, step: int | None) -> float:
+        """The epoch of a report; without a reported one, the share of `steps` that is done."""
+        if self.steps is not None and step is None:
+            raise UserError(
+                f"report: train.steps={self.steps} is the length of the training, so each report "
+                f"needs step=, the number of optimizer steps done"
+            )
+        if reported is not None:
+            epoch = _finite("epoch", reported)
+        elif self.steps is not None and step is not None:
+            epoch = step / self.steps
+        elif step is not None:
+            raise UserError(
+                f"report: step {step} comes without an epoch, and nothing says what share of the "
+                f"training is done: report the epoch, too, or set train.steps"
+            )
+        else:
+            raise UserError("report: give epoch, the number of epochs done, or step=")
+        if epoch <= self._epoch:
+            raise UserError(
+                f"report: epoch {epoch:g} comes after epoch {self._epoch:g}: each report of a "
+                f"training must be of a later epoch than the one before"
+            )
+        return epoch
+
+    def _warn_beyond_the_end(self, epoch: float, step: int) -> None:
+        """Warn, once, of a report beyond the length of the training that is configured."""
+        if self.steps is None:
+            name, done, whole = "epoch", epoch, self.epochs
+        else:
+            name, done, whole = "step", float(step), float(self.steps)
+        if done > whole * (1 + _ROUNDING) and not self._is_over:
+            self._is_over = True
+            self._report.warn(
+                f"{name} {done:g} is reported, but train.{name}s={whole:g}: set train.{name}s to "
+                f"the length of the training, by which trials are compared and pruned"
+            )
+
+    def _checked_step(self, reported: float) -> int:
+        """The optimizer step of a report."""
         number = _finite("step", reported)
         if not number.is_integer():
             raise UserError(f"report: step must be a whole number, not {number}")
@@ -213,16 +259,24 @@ class TrialRecipe(Recipe):
     """A recipe of a trial, which knows what is built from it."""
 
     _epochs: float
+    _steps: int | None
     _built: Callable[[Schedule], None]
 
     @classmethod
-    def of(cls, recipe: Recipe, epochs: float, built: Callable[[Schedule], None]) -> TrialRecipe:
+    def of(
+        cls,
+        recipe: Recipe,
+        epochs: float,
+        steps: int | None,
+        built: Callable[[Schedule], None],
+    ) -> TrialRecipe:
         """A copy of a recipe; `built` is called with each schedule that is built from it.
 
-        `epochs` is the length of the training where `build` is not given one.
+        `steps`, or else `epochs`, is the length of the training where `build` is not given one.
         """
         copy = cls(**{field.name: getattr(recipe, field.name) for field in fields(recipe)})
         object.__setattr__(copy, "_epochs", epochs)
+        object.__setattr__(copy, "_steps", steps)
         object.__setattr__(copy, "_built", built)
         return copy
 
@@ -235,7 +289,8 @@ class TrialRecipe(Recipe):
         length: Length | None = None,
     ) -> tuple[torch.optim.Optimizer, Schedule]:
         if length is None and epochs is None:
-            epochs = self._epochs
+            epochs = self._epochs if self._steps is None else None
+            steps = self._steps if steps is None else steps
         return super().build(model, steps=steps, epochs=epochs, length=length)
 
     def build_schedule(self, optimizer: torch.optim.Optimizer, length: Length) -> Schedule:

@@ -59,6 +59,8 @@ class Length:
     """Optimizer steps that one step of this length stands for; above 1 only for rough previews."""
     has_epochs: bool = True
     """Whether the length of an epoch is known; if not, the training counts as one epoch."""
+    has_steps: bool = True
+    """Whether the number of steps is known; if not, `steps` stands for any number of them."""
 
     @classmethod
     def of(
@@ -119,10 +121,13 @@ class Length:
     def in_steps(self, duration: Duration) -> int:
         """A duration in optimizer steps, at least 1.
 
-        Raises UserError for a duration in epochs where the length of an epoch is not known.
+        Raises UserError for a duration in epochs where the length of an epoch is not known, or in
+        steps where their number is not.
         """
         if duration.unit == "ep":
             self.require_epochs(f"the duration {duration}")
+        if duration.unit == "st":
+            self.require_steps(f"the duration {duration}")
         scale = {
             "fraction": self.steps,
             "ep": self.steps_per_epoch,
@@ -136,6 +141,14 @@ class Length:
             raise UserError(
                 f"{what} depends on the length of an epoch, and only the number of steps was "
                 f"given: give epochs, too, as in build(model, steps=1000, epochs=10)"
+            )
+
+    def require_steps(self, what: str) -> None:
+        """Raise UserError, beginning with `what`, if the number of steps is not known."""
+        if not self.has_steps:
+            raise UserError(
+                f"{what} depends on the number of optimizer steps of the training, which is not "
+                f"known: give train.steps"
             )
 
     def in_evaluations(self, duration: Duration) -> int:
@@ -158,7 +171,7 @@ class Length:
         stride = math.ceil(self.steps / at_most)
         whole = (self.steps, self.steps_per_epoch, self.steps_per_evaluation)
         steps, per_epoch, per_evaluation = (max(1, round(n / stride)) for n in whole)
-        return Length(steps, per_epoch, per_evaluation, stride, self.has_epochs)
+        return Length(steps, per_epoch, per_evaluation, stride, self.has_epochs, self.has_steps)
 
     @property
     def evaluations(self) -> int:

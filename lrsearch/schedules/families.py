@@ -97,6 +97,8 @@ def _of_step(inputs: ScheduleInputs, name: str) -> str:
     formula, length = Formula(str(inputs[name])), inputs.length
     if "epoch" in formula.names:
         length.require_epochs(f"the formula {formula.source!r}")
+    if "step" in formula.names:
+        length.require_steps(f"the formula {formula.source!r}")
     return formula.of_step(length.steps_per_epoch, length.steps, offset=inputs.warmup_steps)
 
 

@@ -159,11 +159,11 @@ class EvaluationRow(Base):
     __tablename__ = "lrsearch_epochs"
     __table_args__ = (
         # Pruners read these in order: values of all trials, of complete ones, of one bracket.
-        Index("ix_lrsearch_epochs_rank", "study_id", "evaluation", "value"),
-        Index("ix_lrsearch_epochs_complete", "study_id", "evaluation", "complete", "value"),
+        Index("ix_lrsearch_epochs_rank", "study_id", "moment", "value"),
+        Index("ix_lrsearch_epochs_complete", "study_id", "moment", "complete", "value"),
         Index(
             "ix_lrsearch_epochs_bracket",
-            *("study_id", "evaluation", "bracket", "value"),
+            *("study_id", "moment", "bracket", "value"),
             # A partial index: it costs nothing where there are no brackets.
             sqlite_where=text("bracket is not null"),
             postgresql_where=text("bracket is not null"),
@@ -178,6 +178,11 @@ class EvaluationRow(Base):
     study_id: Mapped[int] = mapped_column(Integer)
     evaluation: Mapped[int] = mapped_column(Integer)
     """Number of the evaluation within its trial, from 1."""
+    moment: Mapped[int | None] = mapped_column(Integer, default=None)
+    """Number of equal parts of the training that are done, where pruners compare trials.
+
+    None where an earlier evaluation of the trial lies in the same part.
+    """
     value: Mapped[float | None] = mapped_column(Float)
     """Value of the study's metric; None where it was not finite."""
     complete: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, bindparam, false, func, select, true
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.states import Outcome
 from lrsearch.storage.tables import EvaluationRow, TrialSlotRow
 from lrsearch.tuning.forecast import Peer, Standing, earlier_moment
-from lrsearch.tuning.pruners.rules import Curve, Group, Mode
+from lrsearch.tuning.pruners.rules import Curve, Group, Mode, planned
 from lrsearch.tuning.trajectory import Rates
 
 MOST_PEERS = 250
@@ -27,6 +28,7 @@ _AROUND = (
     _epochs.progress > bindparam("low"),
     _epochs.progress < bindparam("high"),
     _epochs.trial_id > bindparam("oldest"),
+    _epochs.moment.is_not(None),
     _epochs.value.is_not(None),
 )
 _VALUES = select(_epochs.trial_id, _epochs.value).where(*_AROUND).order_by(_epochs.evaluation)
@@ -68,7 +70,8 @@ class StudyHistory:
     """The trials of a study, as the caller's transaction sees them.
 
     Each method runs one statement that reads one index in order, and only the values it needs.
-    Evaluations without a value are left out.
+    Evaluations without a value, and those between the moments at which trials are compared, are
+    left out.
     """
 
     def __init__(self, session: Session, study_id: int, mode: Mode) -> None:
@@ -100,20 +103,24 @@ class StudyHistory:
         return min(len(self._latest), MOST_PEERS)
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
-        """Return, of each incomplete trial by number, its last evaluation and its planned ones."""
+        """Return, of each incomplete trial by number, its values so far and those planned."""
         rows = self._session.execute(
             select(
                 TrialSlotRow.trial_number,
-                func.max(EvaluationRow.evaluation),
+                func.count(EvaluationRow.moment),
                 func.max(EvaluationRow.progress),
             )
             .join(TrialSlotRow, TrialSlotRow.trial_id == EvaluationRow.trial_id)
-            .where(EvaluationRow.study_id == self._study_id, EvaluationRow.complete == false())
+            .where(
+                EvaluationRow.study_id == self._study_id,
+                EvaluationRow.complete == false(),
+                EvaluationRow.moment.is_not(None),
+            )
             .group_by(TrialSlotRow.trial_number)
         )
         return {
-            number: (evaluation, round(evaluation / progress))
-            for number, evaluation, progress in rows
+            number: (done, planned(done, progress))
+            for number, done, progress in rows
             if number is not None and progress
         }
 
@@ -143,6 +150,11 @@ class StudyHistory:
         """Ids of the MOST_PEERS newest trials and of the next older one, the newest first."""
         return self._session.scalars(_LATEST, {"study": self._study_id}).all()
 
+    def complete(self) -> int:
+        """Return the number of complete trials."""
+        slots = TrialSlotRow.study_id == self._study_id, TrialSlotRow.outcome == Outcome.COMPLETE
+        return self._session.scalar(select(func.count()).where(*slots)) or 0
+
     def count(self, group: Group) -> int:
         """Return the number of trials in the group."""
         return self._session.scalar(select(func.count()).where(*self._members(group))) or 0
@@ -160,18 +172,21 @@ class StudyHistory:
         return [value for value in values if value is not None]
 
     def curves(self, first: int) -> Sequence[Curve]:
-        """Return the trials from number `first` on that have an evaluation, by number."""
+        """Return the trials from number `first` on that have a value, by number."""
         rows = self._session.execute(
             select(
                 TrialSlotRow.number, TrialSlotRow.trial_number, TrialSlotRow.outcome,
-                TrialSlotRow.value, EvaluationRow.evaluation, EvaluationRow.value,
+                TrialSlotRow.value, EvaluationRow.moment, EvaluationRow.value,
             )
             .join(EvaluationRow, EvaluationRow.trial_id == TrialSlotRow.trial_id)
-            .where(TrialSlotRow.study_id == self._study_id, TrialSlotRow.trial_number >= first)
-            .order_by(TrialSlotRow.trial_number, EvaluationRow.evaluation)
+            .where(
+                TrialSlotRow.study_id == self._study_id, TrialSlotRow.trial_number >= first,
+                EvaluationRow.moment.is_not(None),
+            )
+            .order_by(TrialSlotRow.trial_number, EvaluationRow.moment)
         )  # fmt: skip
         return [
-            Curve(slot, number, [(row[4], row[5]) for row in group], outcome, final)
+            Curve(slot, number, [(row[4] or 0, row[5]) for row in group], outcome, final)
             for (slot, number, outcome, final), group in itertools.groupby(
                 rows, key=lambda row: (row[0], row[1], row[2], row[3])
             )
@@ -180,7 +195,7 @@ class StudyHistory:
     def _members(self, group: Group) -> list[ColumnElement[bool]]:
         members = [
             EvaluationRow.study_id == self._study_id,
-            EvaluationRow.evaluation == group.evaluation,
+            EvaluationRow.moment == group.moment,
             EvaluationRow.value.is_not(None),
         ]
         if group.complete:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.evaluation import Evaluation
+from lrsearch.settings import MetricSettings
 from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.storage.evaluations import COLUMNS, from_columns
 from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
@@ -27,6 +28,8 @@ class Running:
     epoch: float | None
     train_loss: float | None
     val_loss: float | None
+    value: float | None
+    """Value of the study's metric."""
     lr: float | None
 
     @classmethod
@@ -39,6 +42,7 @@ class Running:
             epoch=None if last is None else last.epoch,
             train_loss=None if last is None else last.train_loss,
             val_loss=None if last is None else last.val_loss,
+            value=None if last is None else last.value,
             lr=None if last is None else last.lr_end[0],
         )
 
@@ -90,6 +94,7 @@ class AuxiliaryRun:
             epoch=last.get("epoch"),
             train_loss=last.get("train_loss"),
             val_loss=last.get("val_loss"),
+            value=last.get("value"),
             lr=last.get("lr"),
         )
 
@@ -107,6 +112,8 @@ class Snapshot:
     hand_back: bool
     """Whether running trials are to be handed back."""
     auxiliary_runs: list[AuxiliaryRun] = field(default_factory=list)
+    metric: str = MetricSettings.name
+    """Name of the study's metric."""
 
     @property
     def auxiliary_running(self) -> list[Running]:
@@ -158,10 +165,13 @@ class Progress:
             .subquery()
         )
         with self._session() as session:
-            state, stopped, hand_back = session.execute(
-                select(StudyRow.state, StudyRow.stopped, StudyRow.hand_back).where(
-                    StudyRow.study_id == self._study_id
-                )
+            state, stopped, hand_back, metric = session.execute(
+                select(
+                    StudyRow.state,
+                    StudyRow.stopped,
+                    StudyRow.hand_back,
+                    StudyRow.config[("metric", "name")].as_string(),
+                ).where(StudyRow.study_id == self._study_id)
             ).one()
             total = session.scalar(
                 select(func.count()).where(TrialSlotRow.study_id == self._study_id)
@@ -183,7 +193,8 @@ class Progress:
             Running.of(slot, None if columns[0] is None else from_columns(*columns))
             for slot, *columns in rows
         ]
-        return Snapshot(total or 0, running, state, stopped, hand_back, self.auxiliary_runs())
+        auxiliary = self.auxiliary_runs()
+        return Snapshot(total or 0, running, state, stopped, hand_back, auxiliary, metric)
 
     def auxiliary_runs(self) -> list[AuxiliaryRun]:
         """Return the auxiliary runs in the order in which they were added."""

@@ -19,10 +19,11 @@ BLOW_UP = 1e3
 class Diverged(Exception):
     """The loss is not finite, or far above the first one."""
 
-    def __init__(self, step: int, lr: float, loss: float) -> None:
-        self.step, self.lr, self.loss = step, lr, loss
+    def __init__(self, step: int, lr: float, loss: float, name: str = "loss") -> None:
+        """Describe a loss, which is called `name`, at a step and its learning rate."""
+        self.step, self.lr, self.loss, self.name = step, lr, loss, name
         super().__init__(
-            f"diverged at step {step}: loss {number(loss)}, learning rate {number(lr)}"
+            f"diverged at step {step}: {name} {number(loss)}, learning rate {number(lr)}"
         )
 
 

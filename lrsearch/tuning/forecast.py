@@ -111,10 +111,16 @@ class History(Protocol):
     """The trials of a study at moments of their training."""
 
     def at(self, progress: float, spacing: float) -> Sequence[Peer]:
-        """Return the trials with a value at a share of their training, within half a spacing."""
+        """Return the trials with a value at a share of their training, within half a spacing.
+
+        Of several values of a trial there, the latest counts.
+        """
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
-        """Return, of each incomplete trial by number, its last evaluation and its planned ones."""
+        """Return, of each incomplete trial by number, its values so far and those planned.
+
+        Both are numbers of values at which trials are compared.
+        """
 
 
 @dataclass(frozen=True)

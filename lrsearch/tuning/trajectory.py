@@ -1,18 +1,23 @@
-"""LR trajectory: the learning rate at each evaluation of a training, known before it begins."""
+"""LR trajectory: the learning rates of a training and its length, known before it begins."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Literal
 
 from lrsearch.errors import LrsearchError
+from lrsearch.evaluation import Evaluation
 from lrsearch.parameters.durations import Duration, Length
 from lrsearch.recipe import Recipe
 
 _STEPS = 1000
 """Steps of the rough preview of a schedule: more cost time and change little."""
+_ROUNDING = 1e-9
+"""Added to shares of a training, so that rounding errors leave no evaluation before its moment."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +50,33 @@ class Rates:
 
 @dataclass(frozen=True)
 class LrTrajectory:
-    """The length of a training and its learning rates at each evaluation."""
+    """The length of a training, and its learning rates at moments that are evenly spaced."""
 
-    evaluations: int
+    whole: float
+    """Length of the whole training, in `unit`."""
     optimizer: str
     peak: float
     batch_size: int
     warmup: float = 0.0
     """End of the warm-up, as a share of the whole training."""
     now: Sequence[float] = ()
-    """Learning rate at each evaluation; empty where it is not known beforehand."""
+    """Learning rate at each moment, the end the last one; empty where it is not known."""
     left: Sequence[float] = ()
-    """`Rates.left` at each evaluation."""
+    """`Rates.left` at each moment."""
+    unit: Literal["index", "epoch", "step"] = "index"
+    """What counts as progress: the number, the epoch or the step of an evaluation."""
 
     @classmethod
     def of(cls, recipe: Recipe, length: Length) -> LrTrajectory:
-        """Return the trajectory of a recipe in the built-in training.
+        """Return the trajectory of a recipe, with the rates at each evaluation of `length`.
 
-        Without rates where a scheduler depends on losses (plateau) or the recipe cannot be trained.
+        Progress is counted in evaluations. Without rates where a scheduler depends on losses
+        (plateau), the recipe cannot be trained, or it counts in what `length` does not know.
         """
-        warmup = length.warmup_steps(Duration.parse(recipe.warmup)) / length.steps
-        trajectory = cls(
-            length.evaluations, recipe.optimizer.name, recipe.lr, recipe.batch_size, warmup
-        )
+        trajectory = cls(length.evaluations, recipe.optimizer.name, recipe.lr, recipe.batch_size)
         try:
+            warmup = length.warmup_steps(Duration.parse(recipe.warmup)) / length.steps
+            trajectory = dataclasses.replace(trajectory, warmup=warmup)
             rough = recipe.rough(length, _STEPS)
             if rough is None:
                 return trajectory
@@ -94,13 +102,21 @@ class LrTrajectory:
         now = [rates[k] for k in at]
         return dataclasses.replace(self, now=now, left=[remaining[k] / len(pieces) for k in at])
 
-    def progress(self, evaluation: int) -> float:
-        """Return the share of the training done at an evaluation, counted from 1."""
-        return min(1.0, evaluation / self.evaluations)
+    def progress(self, evaluation: Evaluation) -> float:
+        """Return the share of the training done at an evaluation; 1 at the last one."""
+        done: float = getattr(evaluation, self.unit)
+        share = done / self.whole
+        return share if share < 1 - _ROUNDING else 1.0
 
-    def rates(self, evaluation: int) -> Rates | None:
-        """Return the rates at an evaluation, counted from 1; None where they are not known."""
-        if not 0 < evaluation <= len(self.now):
+    def rates(self, progress: float) -> Rates | None:
+        """Return the rates at a share of the training; None where they are not known."""
+        at = round(progress * len(self.now))
+        if at < 1:
             return None
-        now, left = self.now[evaluation - 1], self.left[evaluation - 1]
+        now, left = self.now[at - 1], self.left[at - 1]
         return Rates(now, left, self.peak, self.batch_size, self.optimizer)
+
+
+def moment_of(progress: float, moments: int) -> int:
+    """Return how many of `moments` equal parts of a training are done."""
+    return math.floor(progress * moments + _ROUNDING)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from lrsearch.errors import LrsearchError, TrialPruned, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.loggers import TrialLog
+from lrsearch.measures import is_loss
 from lrsearch.queue.leasing import LeaseLost, Orders
 from lrsearch.queue.trial_claims import Row, TrialClaim, TrialClaims
 from lrsearch.settings import MetricSettings
@@ -20,7 +21,7 @@ from lrsearch.storage.outages import Trouble, in_words, trouble
 from lrsearch.text.formatting import number
 from lrsearch.training.loop import Diverged, Stopped
 from lrsearch.tuning.pruners.rules import Peers, Pruner, Running
-from lrsearch.tuning.trajectory import LrTrajectory
+from lrsearch.tuning.trajectory import LrTrajectory, moment_of
 from lrsearch.workers.lease import Lease
 
 _log = logging.getLogger(__name__)
@@ -109,7 +110,9 @@ class Reporter:
         self.lease, self.outbox = lease, outbox
         self.should_stop = should_stop
         self.trajectory: LrTrajectory
-        """Learning rates of the whole trial, which is never pruned at its last evaluation."""
+        """Length and learning rates of the whole trial, which is never pruned at its end."""
+        self.parts: int
+        """Number of equal parts of a training: trials are compared after each of them."""
         self.earlier: Sequence[Evaluation] = ()
         """Evaluations that earlier attempts reported."""
         self.bracket: int | None = None
@@ -118,12 +121,18 @@ class Reporter:
         """The evaluation at which it would have been pruned, but goes on to check the pruner."""
         self.values: list[float | None] = []
         """The metric at each evaluation so far; None where it was not a number."""
+        self.moments: list[int | None] = []
+        """The moment of each evaluation so far; None where another one was in the same part."""
+        self.progressed = 0.0
+        """Share of the training that is done."""
         self.log: TrialLog | None = None
         """The logger's log, which gets each evaluation after it was stored; raises nothing."""
 
-    def begin(self, trajectory: LrTrajectory, earlier: Sequence[Evaluation] = ()) -> None:
+    def begin(
+        self, trajectory: LrTrajectory, parts: int, earlier: Sequence[Evaluation] = ()
+    ) -> None:
         """Set what depends on the recipe; called once, before the first evaluation."""
-        self.trajectory, self.earlier = trajectory, earlier
+        self.trajectory, self.parts, self.earlier = trajectory, parts, earlier
         self.bracket = self.pruner.bracket(self.claim.number)
 
     def __call__(self, evaluation: Evaluation) -> None:
@@ -133,15 +142,17 @@ class Reporter:
         UserError where the metric is missing.
         """
         self.outbox.check()
+        before = self.progressed
         self.outbox.add(self._row(evaluation))
-        is_last = evaluation.index >= self.trajectory.evaluations
+        # A loop of the user's own may go on beyond the end that was planned.
+        is_last = before < 1 <= self.progressed
         is_pruned = False
 
         def write() -> Orders:
             nonlocal is_pruned
             orders = self.outbox.flush()
             # Not in the transaction above: on SQLite that one keeps all others from writing.
-            is_pruned = not is_last and self._is_pruned()
+            is_pruned = not is_last and self._is_pruned(evaluation.verified)
             return orders
 
         self.lease.report(write)
@@ -170,17 +181,20 @@ class Reporter:
 
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Make the evaluations of a checkpoint the trial's only ones so far."""
-        self.values = []
+        self._forget()
         rows = [self._row(evaluation) for evaluation in history]
         if rows or self.earlier:
             self.outbox.replace(rows, first=1)
 
-    def rewind(self, epoch: float) -> int:
-        """Delete what earlier attempts reported from `epoch` on; return the next index (from 1)."""
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
+        """Delete what earlier attempts reported from `epoch` or `step` on.
+
+        Returns the index of the next evaluation, from 1.
+        """
         if self.earlier and not self.values:
-            self.values = [
-                evaluation.value for evaluation in self.earlier if evaluation.epoch < epoch
-            ]
+            for evaluation in self.earlier:
+                if evaluation.epoch < epoch and evaluation.step < step:
+                    self._take(evaluation)
             self.outbox.replace([], first=len(self.values) + 1)
         return len(self.values) + 1
 
@@ -193,16 +207,26 @@ class Reporter:
         """Return the trial's value: its best or last, by `metric.at`. Raises NoFiniteValue."""
         return value_of(self.values, self.metric)
 
-    def _is_pruned(self) -> bool:
-        """Return whether the pruner ends the trial now, given the stored evaluations of all."""
-        if self.spared_at is not None:
+    def _is_pruned(self, verified: bool) -> bool:
+        """Return whether the pruner ends the trial now, given the stored evaluations of all.
+
+        Never between the moments at which trials are compared.
+        """
+        if self.spared_at is not None or self.moments[-1] is None:
             return False
         known = [value for value in self.values if value is not None]
         if not known:
             return False
         worst = max(known) if self.metric.mode == "min" else min(known)
-        values = [worst if value is None else value for value in self.values]
-        trial = Running(values, self.claim.number, self.trajectory)
+        compared = [
+            (worst if value is None else value, moment)
+            for value, moment in zip(self.values, self.moments, strict=True)
+            if moment is not None
+        ]
+        values, moments = zip(*compared, strict=True)
+        trial = Running(
+            values, moments, self.progressed, self.claim.number, self.trajectory, verified
+        )
         with self.open_history() as peers:
             if not self.pruner.should_prune(trial, peers):
                 return False
@@ -213,16 +237,29 @@ class Reporter:
     def _row(self, evaluation: Evaluation) -> Row:
         """Append an evaluation's value and return its row. Raises as `measured` does."""
         scored = replace(evaluation, value=measured(evaluation, self.metric))
-        self.values.append(scored.value)
-        rates = self.trajectory.rates(evaluation.index)
+        self._take(scored)
+        rates = self.trajectory.rates(self.progressed) if evaluation.verified else None
         return {
             "trial_id": self.claim.trial_id,
             "study_id": self.claims.study_id,
             "bracket": self.bracket,
-            "progress": self.trajectory.progress(evaluation.index),
+            "moment": self.moments[-1],
+            "progress": self.progressed,
             "rate_left": None if rates is None else rates.left,
             **to_columns(scored),
         }
+
+    def _take(self, scored: Evaluation) -> None:
+        """Take note of an evaluation and of the moment it is at."""
+        latest = moment_of(self.progressed, self.parts)
+        self.progressed = self.trajectory.progress(scored)
+        moment = moment_of(self.progressed, self.parts)
+        self.values.append(scored.value)
+        self.moments.append(moment if moment > latest else None)
+
+    def _forget(self) -> None:
+        """Forget all evaluations."""
+        self.values, self.moments, self.progressed = [], [], 0.0
 
 
 def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
@@ -235,23 +272,22 @@ def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
     value = evaluation.values.get(name)
     if value is None:
         raise UserError(
-            f"metric.name: {name!r} was not reported; reported: {', '.join(evaluation.values)}"
+            f"metric.name: {name!r} was not reported; reported: "
+            f"{', '.join(evaluation.values) or 'no value'}"
         )
     if math.isfinite(value):
         return value
-    if name in ("val_loss", "train_loss"):
-        raise Diverged(evaluation.step, evaluation.lr_end[0], value)
+    if is_loss(name):
+        raise Diverged(evaluation.step, evaluation.lr_end[0], value, name)
     if metric.nan == "worst":
         return None
     losses = ", ".join(
-        f"{name} {number(loss)}"
-        for name, loss in evaluation.values.items()
-        if name.endswith("_loss")
+        f"{name} {number(loss)}" for name, loss in evaluation.values.items() if is_loss(name)
     )
+    diverged = f", though the training has not diverged ({losses})" if losses else ""
     raise UserError(
-        f"the metric {name} is {value:g} at step {evaluation.step}, though the training has not "
-        f"diverged ({losses}): mend it, or let such an evaluation count as the worst with "
-        f"metric.nan=worst"
+        f"the metric {name} is {value:g} at step {evaluation.step}{diverged}: mend it, or let such "
+        f"an evaluation count as the worst with metric.nan=worst"
     )
 
 

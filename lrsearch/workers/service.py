@@ -178,7 +178,7 @@ class Service:
         """Build the workers of a study. Runs the user's code, so that anything may be raised."""
         settings = stored_settings(row.config, data=self._locations.data)
         objective = build_objective(settings, row.record["data"])
-        pruner = build_pruner(settings.pruner, objective.most_evaluations(), settings.metric.mode)
+        pruner = build_pruner(settings.pruner, objective.parts(), settings.metric.mode)
         session, study_id, me = self._database.session, row.study_id, owner_name()
         store = Store(self._locations.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)

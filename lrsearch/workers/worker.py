@@ -45,6 +45,7 @@ class Worker:
     ) -> None:
         self.attempts, self.settings = attempts, attempts.settings
         self.objective, self.pruner = attempts.objective, pruner
+        self.parts = self.objective.parts()
         self.claims, self.studies = claims, studies
         self.open_log = open_log
 
@@ -102,7 +103,7 @@ class Worker:
         """Do the part of an attempt that depends on the trial's recipe or on the user's code."""
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
         log.begins(recipe.describe(), claim.attempt)
-        reporter.begin(self.objective.trajectory(recipe), earlier)
+        reporter.begin(self.objective.trajectory(recipe), self.parts, earlier)
         reporter.log = self._open_log(claim, recipe)
         weights = self.objective.run(
             recipe, claim.seed, reporter, reporter.should_stop, checkpoints

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from synthetic import recipe, settings_for, study_of, trial
 
 from lrsearch.analysis.spent import Spent, count_spent
@@ -30,6 +33,17 @@ def test_pruning_saves_what_the_pruned_trials_left_out() -> None:
 def test_a_length_in_steps_is_counted_in_epochs_of_the_batch_size() -> None:
     found = spent(trial(0, recipe(0.1, 107), 1.0), overrides=("train.steps=20",))
     assert found.full_epochs == 2  # 1,078 samples are ten batches of 107
+
+
+@pytest.mark.parametrize(("epoch", "full"), [(2.0, 4.0), (0.5, 1.0)])
+def test_an_own_loop_counted_in_steps_has_the_epochs_that_it_reports(
+    epoch: float, full: float
+) -> None:
+    half = trial(0, recipe(), 1.0, "pruned", epochs=1)
+    last = dataclasses.replace(half.curve[-1], epoch=epoch, step=500)
+    half = dataclasses.replace(half, curve=(last,))
+    overrides = ("train.steps=1000", "objective={_target_: own.train}")
+    assert spent(half, overrides=overrides).full_epochs == full
 
 
 def test_hours_are_counted_by_worker() -> None:

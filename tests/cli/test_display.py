@@ -61,6 +61,26 @@ def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_t
     ]
 
 
+@pytest.mark.parametrize(
+    ("point", "shown", "hidden"),
+    [
+        ({"value": 0.75}, "accuracy", "val"),
+        ({"value": 0.75, "val_loss": 0.5}, "val", "accuracy"),
+    ],
+)
+def test_a_metric_stands_where_there_is_no_loss(
+    point: dict[str, float], shown: str, hidden: str
+) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=120, force_terminal=True, color_system=None)
+    curve = {"curve": [{"epoch": 3.0, "lr": 0.1, **point}]}
+    display = LiveDisplay(console, MetricSettings("accuracy", "max"), [])
+    console.print(display.render(snapshot(run(0, 4, "running", owner="h/1/1.0", result=curve))))
+    (header,) = [line for line in text.getvalue().splitlines() if "recipe" in line]
+    assert shown in header.split()
+    assert hidden not in header.split()
+
+
 def test_a_terminal_shows_the_runs_at_work_with_their_last_evaluation() -> None:
     text = io.StringIO()
     console = Console(file=text, width=120, force_terminal=True, color_system=None)

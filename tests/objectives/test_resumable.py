@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_what_has_been_is_given_back_once_and_before_anything_else() -> None:
         def restore(self, history: Sequence[Evaluation]) -> None:
             told.append([one.index for one in history])
 
-        def rewind(self, epoch: float) -> int:
+        def rewind(self, epoch: float, step: float = math.inf) -> int:
             raise AssertionError("only the user's own training rewinds")
 
     checkpoints = Recorded()

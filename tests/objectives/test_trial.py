@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,24 @@ class Taken:
     def restore(self, history: Sequence[Evaluation]) -> None:
         raise AssertionError("for lrsearch's own training")
 
-    def rewind(self, epoch: float) -> int:
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
+        self.rewound = epoch, step
         return self.earlier + 1
 
 
-def make_trial(taken: Taken, recipe: Recipe = RECIPE, folder: str = "unused") -> Trial:
-    """A trial of two epochs that reports to `taken`."""
-    return Trial(recipe, taken, seed=3, device=torch.device("cpu"), epochs=2, checkpoint_dir=folder)
+def make_trial(
+    taken: Taken, recipe: Recipe = RECIPE, folder: str = "unused", steps: int | None = None
+) -> Trial:
+    """A trial of two epochs, or of `steps`, that reports to `taken`."""
+    return Trial(
+        recipe,
+        taken,
+        seed=3,
+        device=torch.device("cpu"),
+        epochs=2,
+        steps=steps,
+        checkpoint_dir=folder,
+    )
 
 
 def test_a_step_that_is_not_given_comes_after_the_one_before() -> None:
@@ -181,3 +193,62 @@ def test_the_folder_of_checkpoints_is_made_when_it_is_used(tmp_path: Path) -> No
     trial = make_trial(Taken(), folder=str(tmp_path / "own"))
     assert not (tmp_path / "own").exists()
     assert Path(trial.checkpoint_dir).is_dir()
+
+
+# Trainings that are counted in steps, and the length of a training
+
+
+def test_a_training_counted_in_steps_reports_steps_alone() -> None:
+    taken = Taken()
+    trial = make_trial(taken, steps=1000)
+    trial.report(step=200, val_loss=0.5)
+    trial.report(step=1000, accuracy=0.5)
+    assert [(one.step, one.epoch) for one in taken.evaluations] == [(200, 0.2), (1000, 1.0)]
+    assert taken.rewound == (0.2, 200)
+    with pytest.raises(UserError, match="step 1000 comes after step 1000"):
+        trial.report(step=1000, val_loss=0.4)
+
+
+def test_epochs_and_steps_are_both_taken_as_they_are_reported() -> None:
+    taken = Taken()
+    make_trial(taken, steps=1000).report(0.5, 0.5, step=400)
+    make_trial(taken).report(0.5, 0.5, step=400)
+    assert [(one.epoch, one.step) for one in taken.evaluations] == [(0.5, 400)] * 2
+
+
+def test_a_report_without_progress_says_what_it_needs() -> None:
+    with pytest.raises(UserError, match=r"give epoch.*or step="):
+        make_trial(Taken()).report(val_loss=0.5)
+    with pytest.raises(UserError, match=r"step 200 comes without an epoch.*train.steps"):
+        make_trial(Taken()).report(step=200, val_loss=0.5)
+    with pytest.raises(UserError, match=r"train.steps=1000 is the length.*step="):
+        make_trial(Taken(), steps=1000).report(1, 0.5)
+
+
+@pytest.mark.parametrize("steps", [None, 200])
+def test_a_training_that_goes_on_beyond_its_configured_length_is_warned_of_once(
+    steps: int | None,
+) -> None:
+    taken = Taken()
+    trial = make_trial(taken, steps=steps)
+    for epoch in (1, 2, 3, 4):
+        trial.report(epoch, 0.5, step=100 * epoch)
+    (warning,) = taken.warnings
+    assert ("epoch 3" if steps is None else "step 300") in warning
+    assert ("train.epochs=2" if steps is None else "train.steps=200") in warning
+
+
+def test_the_configured_steps_are_the_length_of_what_is_built() -> None:
+    _, schedule = make_trial(Taken(), steps=50).recipe.build(torch.nn.Linear(2, 1))
+    assert schedule.total_steps == 50
+    _, other = make_trial(Taken(), steps=50).recipe.build(torch.nn.Linear(2, 1), steps=20)
+    assert other.total_steps == 20
+
+
+def test_rates_are_the_recipes_as_far_as_is_known_where_it_has_built_the_schedule() -> None:
+    taken = Taken()
+    make_trial(taken).report(1, 0.5)
+    trial = make_trial(taken)
+    trial.recipe.build(torch.nn.Linear(2, 1), steps=10)
+    trial.report(1, 0.5)
+    assert [one.verified for one in taken.evaluations] == [False, True]

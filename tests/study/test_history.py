@@ -50,6 +50,7 @@ def write(session: Session, trials: Sequence[Known], study_id: int = STUDY) -> N
             "step": 10 * evaluation,
             "study_id": study_id,
             "evaluation": evaluation,
+            "moment": evaluation,
             "value": value,
             "complete": trial.complete,
             "bracket": trial.bracket,
@@ -84,14 +85,14 @@ def test_counts_and_values_at_ranks(
 @pytest.mark.parametrize(
     ("group", "index"),
     [
-        (Group(3), "ix_lrsearch_epochs_rank (study_id=? AND evaluation=? AND value>?)"),
+        (Group(3), "ix_lrsearch_epochs_rank (study_id=? AND moment=? AND value>?)"),
         (
             Group(3, complete=True),
-            "ix_lrsearch_epochs_complete (study_id=? AND evaluation=? AND complete=? AND value>?)",
+            "ix_lrsearch_epochs_complete (study_id=? AND moment=? AND complete=? AND value>?)",
         ),
         (
             Group(3, bracket=1),
-            "ix_lrsearch_epochs_bracket (study_id=? AND evaluation=? AND bracket=? AND value>?)",
+            "ix_lrsearch_epochs_bracket (study_id=? AND moment=? AND bracket=? AND value>?)",
         ),
     ],
 )
@@ -140,6 +141,7 @@ def trial(
                 step=evaluation,
                 study_id=STUDY,
                 evaluation=evaluation,
+                moment=evaluation,
                 value=value,
                 complete=complete,
                 progress=evaluation / evaluations,
@@ -188,6 +190,45 @@ def test_more_is_better_where_it_is(standings: Session) -> None:
 
 def test_how_far_the_others_have_come(standings: Session) -> None:
     assert StudyHistory(standings, STUDY, "min").reached() == {1: (2, 4), 3: (1, 4)}
+
+
+def dense(number: int, reports_an_epoch: int, epochs: float) -> list[Any]:
+    """An own loop of ten epochs that reports its progress as its value, often or seldom."""
+    rows = trial(number, [0.0] * round(reports_an_epoch * epochs), complete=False)
+    latest = 0
+    for index, row in enumerate(rows[1:], 1):
+        row.progress = index / reports_an_epoch / 10
+        row.value = row.progress
+        moment = index // reports_an_epoch
+        row.moment, latest = (moment if moment > latest else None), moment
+    return rows
+
+
+def test_of_several_evaluations_near_a_moment_the_first_after_it_counts(engine: Engine) -> None:
+    with Session(engine) as session:  # rolled back
+        session.add(StudyRow(study_id=STUDY, name="dense", config={}, record={}))
+        session.flush()
+        session.add_all([*dense(0, 10, 4.5), *dense(1, 1, 5), *dense(2, 3, 2)])
+        session.flush()
+        peers = StudyHistory(session, STUDY, "min")
+        values = {peer.number: peer.standing.value for peer in peers.at(0.4, 0.1)}
+        assert values == {0: pytest.approx(0.4), 1: pytest.approx(0.4)}
+        earlier = {peer.number: peer.standing.earlier for peer in peers.at(0.4, 0.1)}
+        assert earlier == {0: pytest.approx(0.3), 1: pytest.approx(0.3)}
+        assert peers.count(Group(2)) == 3
+        assert peers.ranked(Group(2), "min", 0, 9) == pytest.approx([0.2] * 3)
+        assert peers.reached() == {0: (4, 10), 1: (5, 10), 2: (2, 10)}
+        moments = [[moment for moment, _ in curve.values] for curve in peers.curves(0)]
+        assert moments == [[1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 2]]
+
+
+def test_complete_trials_are_counted_by_their_outcome(standings: Session) -> None:
+    peers = StudyHistory(standings, STUDY, "min")
+    assert peers.complete() == 0
+    for slot in standings.query(TrialSlotRow).filter(TrialSlotRow.number < 2):
+        slot.outcome = "complete"
+    standings.flush()
+    assert peers.complete() == 2
 
 
 def test_all_that_have_begun_count_however_far_they_have_come(standings: Session) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lrsearch.evaluation import Evaluation
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.tuning.trajectory import LrTrajectory
+from lrsearch.tuning.trajectory import LrTrajectory, moment_of
 
 
 def recipe(scheduler: str, lr: float = 0.2, warmup: float = 0.0, **arguments: float) -> Recipe:
@@ -39,14 +42,14 @@ def test_what_is_still_to_come_is_the_area_under_the_rest_of_the_schedule(
     scheduler: str, shares: list[float]
 ) -> None:
     trajectory = LrTrajectory.of(recipe(scheduler), LENGTH)
-    assert trajectory.evaluations == 4
-    found = [trajectory.rates(evaluation) for evaluation in range(1, 5)]
+    assert trajectory.whole == 4
+    found = [trajectory.rates(evaluation / 4) for evaluation in range(1, 5)]
     assert [rates.share_left for rates in found if rates] == pytest.approx(shares, abs=2e-3)
 
 
 def test_rates_are_those_of_the_optimizer() -> None:
     trajectory = LrTrajectory.of(recipe("linear", lr=0.4), LENGTH)
-    rates = trajectory.rates(3)
+    rates = trajectory.rates(3 / 4)
     assert rates is not None
     assert (rates.now, rates.peak, rates.optimizer) == (pytest.approx(0.1), 0.4, "sgd")
     assert rates.peak_per_sample == 0.4 / 8
@@ -72,9 +75,44 @@ def test_durations_in_steps_keep_their_share_in_a_rough_look() -> None:
 
 def test_nobody_knows_the_rates_of_a_plateau() -> None:
     trajectory = LrTrajectory.of(recipe("plateau"), LENGTH)
-    assert (trajectory.evaluations, trajectory.rates(2)) == (4, None)
+    assert (trajectory.whole, trajectory.rates(2 / 4)) == (4, None)
+
+
+def at(index: int, epoch: float = 0.0, step: int = 0) -> Evaluation:
+    return Evaluation(
+        index=index, epoch=epoch, step=step, values={}, lr_start=(0.1,), lr_end=(0.1,),
+        grad_norm=None, clipped=None, seconds=0.0,
+    )  # fmt: skip
 
 
 def test_evaluations_beyond_the_plan_are_the_end() -> None:
     trajectory = LrTrajectory(4, "sgd", 0.1, 64)
-    assert [trajectory.progress(evaluation) for evaluation in (1, 4, 6)] == [0.25, 1.0, 1.0]
+    assert [trajectory.progress(at(index)) for index in (1, 4, 6)] == [0.25, 1.0, 1.0]
+
+
+@given(st.integers(1, 2000), st.data())
+def test_progress_in_evaluations_is_their_share_to_the_last_bit(
+    whole: int, data: st.DataObject
+) -> None:
+    index = data.draw(st.integers(1, whole))
+    trajectory = LrTrajectory(whole, "sgd", 0.1, 64)
+    assert trajectory.progress(at(index)) == index / whole
+    assert moment_of(index / whole, whole) == index
+
+
+def test_progress_is_what_the_training_is_counted_in() -> None:
+    epochs = LrTrajectory(10, "sgd", 0.1, 64, unit="epoch")
+    steps = LrTrajectory(500, "sgd", 0.1, 64, unit="step")
+    assert [epochs.progress(at(k, epoch=k / 10)) for k in (2, 10, 13)] == [0.02, 0.1, 0.13]
+    assert [steps.progress(at(k, step=50 * k)) for k in (1, 4, 11)] == [0.1, 0.4, 1.0]
+    assert epochs.progress(at(100, epoch=sum([0.1] * 100))) == 1.0  # 9.99999999999998
+
+
+@given(st.integers(1, 300), st.integers(1, 12))
+def test_a_moment_is_the_number_of_parts_that_are_done(epochs: int, reports: int) -> None:
+    trajectory = LrTrajectory(epochs, "sgd", 0.1, 64, unit="epoch")
+    moments = [
+        moment_of(trajectory.progress(at(k, epoch=k / reports)), epochs)
+        for k in range(1, epochs * reports + 1)
+    ]
+    assert moments == [k // reports for k in range(1, epochs * reports + 1)]

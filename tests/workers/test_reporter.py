@@ -84,16 +84,30 @@ class Counting(Pruner):
     def __init__(self, stored: Stored) -> None:
         self.stored, self.prunes = stored, False
         self.seen: list[list[int]] = []
+        self.judged: list[Running] = []
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
         self.seen.append(self.stored.indices())
+        self.judged.append(trial)
         return self.prunes
+
+
+FIVE = LrTrajectory(5, "sgd", 0.1, 64)
+"""Of a training with five evaluations."""
+TEN_EPOCHS = LrTrajectory(10, "sgd", 0.1, 64, unit="epoch", now=[0.1] * 100, left=[0.05] * 100)
+"""Of a training loop of the user's own."""
 
 
 class Bench:
     """A reporter on a database that can be broken."""
 
-    def __init__(self, earlier: Sequence[Evaluation] = (), **metric: Any) -> None:
+    def __init__(
+        self,
+        earlier: Sequence[Evaluation] = (),
+        trajectory: LrTrajectory = FIVE,
+        parts: int = 5,
+        **metric: Any,
+    ) -> None:
         self.stored = Stored()
         claims: Any = self.stored
         claim = TrialClaim(
@@ -109,7 +123,7 @@ class Bench:
             MetricSettings(**metric), claims, claim, self.lease, self.outbox,
             self.pruner, lambda: nullcontext(peers), lambda: self.stopping,
         )  # fmt: skip
-        self.report.begin(LrTrajectory(5, "sgd", 0.1, 64), earlier)
+        self.report.begin(trajectory, parts, earlier)
 
 
 def test_each_evaluation_is_a_row_with_all_that_is_known() -> None:
@@ -272,3 +286,111 @@ def test_the_users_own_training_goes_on_from_the_epoch_it_reports_first(
     bench.report(evaluation(index, 0.5, first_epoch))
     assert bench.report.values == [*kept, 0.5]
     assert bench.stored.indices() == list(range(1, index + 1))
+
+
+# Progress of a training loop of the user's own
+
+
+def dense(index: int, reports_an_epoch: int = 10, **changes: Any) -> Evaluation:
+    """An evaluation of a loop that reports ten times an epoch."""
+    plain = evaluation(index, 1.0 / index, index / reports_an_epoch)
+    return dataclasses.replace(plain, **changes)
+
+
+def test_ten_evaluations_an_epoch_are_judged_once_an_epoch_and_never_at_the_end() -> None:
+    bench = Bench(trajectory=TEN_EPOCHS, parts=10)
+    for index in range(1, 101):
+        bench.report(dense(index))
+    assert [len(seen) for seen in bench.pruner.seen] == [10, 20, 30, 40, 50, 60, 70, 80, 90]
+    judged = bench.pruner.judged[2]
+    assert list(judged.values) == [1 / 10, 1 / 20, 1 / 30]
+    assert (list(judged.moments), judged.progress, judged.spacing) == ([1, 2, 3], 0.3, 0.1)
+    rows = bench.stored.rows
+    assert [row["moment"] for row in rows[:10]] == [None] * 9 + [1]
+    assert [row["progress"] for row in rows[:3]] == [0.01, 0.02, 0.03]
+    assert rows[-1]["progress"] == 1.0
+
+
+def test_a_trial_is_pruned_at_a_tenth_of_its_training_and_not_before() -> None:
+    bench = Bench(trajectory=TEN_EPOCHS, parts=10)
+    bench.pruner.prunes = True
+    for index in range(1, 10):
+        bench.report(dense(index))
+    with pytest.raises(TrialPruned):
+        bench.report(dense(10))
+
+
+def test_a_loop_that_reports_seldom_is_judged_at_each_report() -> None:
+    bench = Bench(trajectory=TEN_EPOCHS, parts=10)
+    for index in (1, 2, 3):
+        bench.report(evaluation(index, 0.5, 2.5 * index))
+    judged = bench.pruner.judged[-1]
+    assert list(judged.moments) == [2, 5, 7]
+    assert judged.spacing == 0.25
+
+
+def test_a_training_that_is_taken_over_is_compared_at_the_same_moments() -> None:
+    earlier = [dataclasses.replace(dense(index), value=1.0 / index) for index in range(1, 16)]
+    bench = Bench(earlier, TEN_EPOCHS, 10)
+    assert bench.report.rewind(1.3, 130) == 13
+    for index in range(13, 21):
+        bench.report(dense(index))
+    assert [row["moment"] for row in bench.stored.rows] == [None] * 7 + [2]
+    assert list(bench.pruner.judged[-1].values) == [1 / 10, 1 / 20]
+
+
+def test_what_an_earlier_attempt_reported_at_later_steps_is_replaced() -> None:
+    earlier = [dataclasses.replace(dense(index), value=0.5) for index in range(1, 6)]
+    bench = Bench(earlier, TEN_EPOCHS, 10)
+    assert bench.report.rewind(0.6, 30) == 3
+
+
+def test_a_loop_that_goes_on_beyond_its_end_is_not_pruned_there_but_can_be_stopped() -> None:
+    bench = Bench(trajectory=TEN_EPOCHS, parts=10)
+    bench.report(evaluation(1, 0.5, 10.0))  # the end as configured: a whole training
+    bench.pruner.prunes = True
+    bench.report(evaluation(2, 0.5, 11.0))
+    bench.stopping = True
+    with pytest.raises(Stopped):
+        bench.report(evaluation(3, 0.5, 12.0))
+
+
+def test_rates_that_are_not_verified_are_not_stored_for_the_forecast() -> None:
+    bench = Bench(trajectory=TEN_EPOCHS, parts=10)
+    bench.report(dense(10))
+    bench.report(dense(20, verified=False))
+    assert [row["rate_left"] for row in bench.stored.rows] == [0.05, None]
+    assert [trial.rates is None for trial in bench.pruner.judged] == [False, True]
+
+
+# Metrics of a training without a loss
+
+
+def with_values(**values: float) -> Evaluation:
+    return dataclasses.replace(evaluation(1), values=values)
+
+
+def test_a_metric_alone_is_enough() -> None:
+    bench = Bench(name="accuracy", mode="max")
+    bench.report(with_values(accuracy=0.75))
+    (row,) = bench.stored.rows
+    assert (row["value"], row["val_loss"], row["train_loss"]) == (0.75, None, None)
+
+
+def test_a_metric_alone_that_is_not_a_number_is_called_by_its_name() -> None:
+    with pytest.raises(UserError, match=r"the metric auc is nan at step 10: mend it") as raised:
+        Bench(name="auc", mode="max").report(with_values(auc=math.nan))
+    assert "loss" not in str(raised.value)
+    assert "diverged" not in str(raised.value)
+
+
+def test_a_loss_of_another_name_diverges_by_that_name() -> None:
+    with pytest.raises(Diverged, match="eval_loss nan"):
+        Bench(name="eval_loss").report(with_values(eval_loss=math.nan))
+
+
+def test_what_was_reported_instead_of_the_metric_is_named() -> None:
+    with pytest.raises(UserError, match="'accuracy' was not reported; reported: auc"):
+        Bench(name="accuracy", mode="max").report(with_values(auc=0.5))
+    with pytest.raises(UserError, match="'accuracy' was not reported; reported: no value"):
+        Bench(name="accuracy", mode="max").report(with_values())

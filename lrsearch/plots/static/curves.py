@@ -79,13 +79,19 @@ def value_curve(
     return Curve(name, [x for x, _ in finite], [y for _, y in finite])
 
 
-def loss_curves(trial: TrialData) -> list[Curve]:
-    """The curves of training and validation loss, without those that have no point."""
-    curves = [
+def value_curves(trial: TrialData, metric: str) -> tuple[str, list[Curve]]:
+    """What a trial is drawn by, and its curves: the losses, or the metric where it has none.
+
+    Curves without a point are left out.
+    """
+    losses = [
         value_curve(trial, lambda evaluation: evaluation.train_loss, "train loss"),
         value_curve(trial, lambda evaluation: evaluation.val_loss, "validation loss"),
     ]
-    return [curve for curve in curves if curve.x]
+    if any(curve.x for curve in losses):
+        return "loss", [curve for curve in losses if curve.x]
+    curve = value_curve(trial, lambda evaluation: evaluation.value, metric)
+    return metric, [curve] if curve.x else []
 
 
 def wants_log(curves: Sequence[Curve]) -> bool:

@@ -1,4 +1,4 @@
-"""The losses and learning rates of a trial over epochs, as a file."""
+"""The losses, or the metric, and learning rates of a trial over epochs, as a file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from lrsearch.plots.static.curves import (
     RATES_NOTE,
-    loss_curves,
     rate_curves,
     rates_title,
+    value_curves,
     wants_log,
 )
 from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 
 def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> bytes:
-    """Draw the losses above the learning rates, over epochs; return the contents of a file.
+    """Draw losses, or else the metric, above the learning rates, over epochs; return a file.
 
     Safe in several threads at once.
     """
     figure = new_figure()
-    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    entitle(losses, _title(trial, study))
-    _draw(losses, loss_curves(trial), "loss")
+    values, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    entitle(values, _title(trial, study))
+    label, curves = value_curves(trial, study.metric.name)
+    _draw(values, curves, label)
     _draw(rates, rate_curves(trial), rates_title(trial, "\n"), first_colour=2)
     rates.set_xlabel(f"epoch ({RATES_NOTE})" if trial.curve else "epoch")
     return encoded(figure, kind)

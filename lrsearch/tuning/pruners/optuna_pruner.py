@@ -3,7 +3,8 @@
 An Optuna pruner sees a study whose trials have intermediate values, and some pruners (successive
 halving, Hyperband) write into a trial, at each step, what they need to judge others later. Our
 evaluations are rows of a table instead. So each worker keeps an Optuna study in memory, in which
-it reports every evaluation of every trial once and calls the pruner, as if Optuna ran them all.
+it reports the value at every moment of every trial once and calls the pruner, as if Optuna ran them
+all.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def own_pruner(component: Component, config: ComponentConfig, mode: Mode) -> Own
 
 
 class OwnPruner(Pruner):
-    """Prunes as an Optuna pruner decides. Its steps are the evaluations, counted from 1."""
+    """Prunes as an Optuna pruner decides. Its steps are the moments, counted from 1."""
 
     def __init__(self, pruner: BasePruner, path: str, mode: Mode) -> None:
         self._path = path
@@ -56,7 +57,7 @@ class OwnPruner(Pruner):
         self._trials: list[Trial] = []
         """Trials of the study in memory; their indices are the trial numbers of the real study."""
         self._reported: list[int] = []
-        """Last evaluation of each trial that was reported."""
+        """Last moment of each trial that was reported."""
         self._ended: set[int] = set()
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
@@ -73,8 +74,9 @@ class OwnPruner(Pruner):
             if curve is not own and curve.number not in self._ended:
                 self._report(curve)
         answers = [False]
-        for step in range(self._reported[own.number] + 1, len(trial.values) + 1):
-            answers.append(self._judge(own.number, step, trial.values[step - 1]))
+        for step, value in zip(trial.moments, trial.values, strict=True):
+            if step > self._reported[own.number]:
+                answers.append(self._judge(own.number, step, value))
         return answers[-1]
 
     @property
@@ -83,7 +85,7 @@ class OwnPruner(Pruner):
         return next(n for n in range(len(self._trials) + 1) if n not in self._ended)
 
     def _report(self, curve: Curve) -> None:
-        """Report the new evaluations of another trial, and its end."""
+        """Report the new values of another trial, and its end."""
         for step, value in curve.values:
             if step > self._reported[curve.number]:
                 self._judge(curve.number, step, math.nan if value is None else value)
@@ -97,7 +99,7 @@ class OwnPruner(Pruner):
         self._study.tell(self._trials[curve.number], value, state=state)
 
     def _judge(self, number: int, step: int, value: float) -> bool:
-        """Report one evaluation, and return whether the pruner ends the trial there."""
+        """Report one value, and return whether the pruner ends the trial there."""
         trial = self._trials[number]
         self._reported[number] = step
         trial.report(value, step)

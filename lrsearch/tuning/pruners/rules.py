@@ -1,4 +1,9 @@
-"""Pruning rules: when a trial ends early. They see other trials through `Peers` only."""
+"""Pruning rules: when a trial ends early. They see other trials through `Peers` only.
+
+Trials are compared at moments, which divide a training into equal parts: as many as a trial of
+lrsearch's own training has evaluations. In a training loop of the user's own they are the epochs,
+however often it reports. Of several evaluations within a part, the first one counts.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +14,16 @@ from typing import Literal, Protocol
 
 from lrsearch.seeds import derived_seed
 from lrsearch.tuning.forecast import History
-from lrsearch.tuning.trajectory import LrTrajectory
+from lrsearch.tuning.trajectory import LrTrajectory, Rates
 
 Mode = Literal["min", "max"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The trials that are compared with one another: those that have reached an evaluation."""
+    """The trials that are compared with one another: those with an evaluation at a moment."""
 
-    evaluation: int
+    moment: int
     """Counted from 1."""
     complete: bool = False
     """Whether only complete trials are compared."""
@@ -35,7 +40,7 @@ class Curve:
     number: int
     """Number of the trial, from 0."""
     values: Sequence[tuple[int, float | None]]
-    """Evaluation and value; None where the metric was not a number."""
+    """Moment and value; None where the metric was not a number."""
     outcome: str | None
     """None while the trial runs."""
     final: float | None
@@ -47,6 +52,9 @@ class Peers(History, Protocol):
 
     def begun(self) -> int:
         """Return the number of begun trials among those that `at` considers."""
+
+    def complete(self) -> int:
+        """Return the number of complete trials."""
 
     def count(self, group: Group) -> int:
         """Return the number of trials in the group."""
@@ -63,14 +71,35 @@ class Running:
     """The trial that is judged."""
 
     values: Sequence[float]
-    """Values at the evaluations 1 to now: at least one, all finite."""
+    """Values at its moments so far: at least one, all finite."""
+    moments: Sequence[int]
+    """The moment of each value, counted from 1; they increase."""
+    progress: float
+    """Share of the training that is done."""
     slot: int
     """Number of the trial slot."""
     trajectory: LrTrajectory
+    verified: bool = True
+    """Whether the trial's learning rates are those of its trajectory, as far as is known."""
+
+    @property
+    def spacing(self) -> float:
+        """Mean share of the training between two values."""
+        return 1 / planned(len(self.values), self.progress)
+
+    @property
+    def rates(self) -> Rates | None:
+        """The learning rates now; None where they are not known."""
+        return self.trajectory.rates(self.progress) if self.verified else None
+
+
+def planned(done: int, progress: float) -> int:
+    """Return the number of values of a whole training, `done` of which are known by now."""
+    return max(1, round(done / progress))
 
 
 class Pruner(Protocol):
-    """Decides after each evaluation but the last whether a trial goes on."""
+    """Decides at each moment but the last whether a trial goes on."""
 
     def bracket(self, slot: int) -> int | None:
         """Return the bracket of a slot's trial, which is stored with its evaluations."""
@@ -96,8 +125,8 @@ class Never(Pruner):
 class Percentile(Pruner):
     """Ends a trial whose best value is not among the best `percentile` % of complete trials.
 
-    Values are compared at the same evaluation. Nothing is pruned before `n_startup_trials` trials
-    are complete, or before evaluation `n_warmup_steps` of the trial.
+    Values are compared at the same moment. Nothing is pruned before `n_startup_trials` trials
+    are complete, or before moment `n_warmup_steps` of the trial.
     """
 
     mode: Mode
@@ -106,19 +135,17 @@ class Percentile(Pruner):
     n_warmup_steps: int
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        now = len(trial.values)
+        now = trial.moments[-1]
         if now < self.n_warmup_steps:
             return False
         group = Group(now, complete=True)
         count = peers.count(group)
-        if count == 0 or (count < self.n_startup_trials and self._is_starting(peers)):
+        # Not all trials need have a value at this moment.
+        is_starting = count < self.n_startup_trials and peers.complete() < self.n_startup_trials
+        if count == 0 or is_starting:
             return False
         limit = self._limit(group, count, peers)
         return limit is not None and _is_worse(_best(trial.values, self.mode), limit, self.mode)
-
-    def _is_starting(self, peers: Peers) -> bool:
-        # Trials may differ in length, but each has a first evaluation.
-        return peers.count(Group(1, complete=True)) < self.n_startup_trials
 
     def _limit(self, group: Group, count: int, peers: Peers) -> float | None:
         """Return the percentile of the group, interpolated linearly between neighbouring values."""
@@ -137,8 +164,9 @@ class Percentile(Pruner):
 class Halving(Pruner):
     """Asynchronous successive halving (ASHA).
 
-    Its rungs are the evaluations `min_resource` * `reduction_factor` ** k, for k = 0, 1, ... At a
-    rung, one in `reduction_factor` goes on: the best of all trials that have reached it so far.
+    Its rungs are the moments `min_resource` * `reduction_factor` ** k, for k = 0, 1, ... At its
+    first value at or after a rung, one trial in `reduction_factor` goes on: the best of all that
+    have a value at the same moment so far.
     """
 
     mode: Mode
@@ -146,27 +174,33 @@ class Halving(Pruner):
     reduction_factor: int
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        return self.cuts(trial.values, Group(len(trial.values)), peers)
+        return self.cuts(trial, None, peers)
 
-    def cuts(self, values: Sequence[float], group: Group, peers: Peers) -> bool:
-        """Return whether the trial is at a rung, and not among the best of the group that go on."""
-        if not self._is_rung(group.evaluation):
+    def cuts(self, trial: Running, bracket: int | None, peers: Peers) -> bool:
+        """Return whether the trial has come to a rung, and is not among the best that go on.
+
+        It is compared with the trials of its bracket, if it has one.
+        """
+        before, now = [0, *trial.moments][-2:]
+        if not self._has_rung(before, now):
             return False
+        group = Group(now, bracket=bracket)
         # With fewer than `reduction_factor` trials at the rung, only the best so far goes on.
         last_to_go_on = max(peers.count(group) // self.reduction_factor, 1) - 1
         limit = peers.ranked(group, self.mode, last_to_go_on, 1)
-        return len(limit) > 0 and _is_worse(values[-1], limit[0], self.mode)
+        return len(limit) > 0 and _is_worse(trial.values[-1], limit[0], self.mode)
 
-    def _is_rung(self, evaluation: int) -> bool:
+    def _has_rung(self, before: int, now: int) -> bool:
+        """Return whether there is a rung after the moment `before`, up to `now`."""
         rung = self.min_resource
-        while rung < evaluation:
+        while rung <= before:
             rung *= self.reduction_factor
-        return rung == evaluation
+        return rung <= now
 
 
 @dataclass(frozen=True)
 class Hyperband(Pruner):
-    """Successive halving in brackets, which differ in the evaluation of their first rung.
+    """Successive halving in brackets, which differ in the moment of their first rung.
 
     Each trial slot has its bracket, the same on every machine. Brackets with an earlier first rung
     get more trials, so that all brackets cost about the same.
@@ -174,7 +208,7 @@ class Hyperband(Pruner):
 
     mode: Mode
     evaluations: int
-    """Number of evaluations of a whole trial."""
+    """Number of moments of a whole trial."""
     min_resource: int
     reduction_factor: int
 
@@ -199,12 +233,12 @@ class Hyperband(Pruner):
         bracket = self.bracket(trial.slot)
         first = self.min_resource * self.reduction_factor**bracket
         halving = Halving(self.mode, first, self.reduction_factor)
-        return halving.cuts(trial.values, Group(len(trial.values), bracket=bracket), peers)
+        return halving.cuts(trial, bracket, peers)
 
 
 @dataclass(frozen=True)
 class Patient(Pruner):
-    """Prunes as `rule` does, but only after `patience` + 1 evaluations without a gain."""
+    """Prunes as `rule` does, but only after `patience` + 1 values without a gain."""
 
     rule: Pruner
     mode: Mode
@@ -226,15 +260,15 @@ class Patient(Pruner):
 
 @dataclass(frozen=True)
 class Threshold(Pruner):
-    """Ends a trial whose last value is out of bounds, from evaluation `n_warmup_steps` on."""
+    """Ends a trial whose last value is out of bounds, from moment `n_warmup_steps` on."""
 
     lower: float
     upper: float
     n_warmup_steps: int
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        values = trial.values
-        return len(values) >= self.n_warmup_steps and not self.lower <= values[-1] <= self.upper
+        is_warm = trial.moments[-1] >= self.n_warmup_steps
+        return is_warm and not self.lower <= trial.values[-1] <= self.upper
 
 
 def _best(values: Sequence[float], mode: Mode) -> float:

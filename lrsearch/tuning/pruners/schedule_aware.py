@@ -74,13 +74,12 @@ class ScheduleAware(Pruner):
         return derived_seed("spare", slot) % 10_000 < self.spare * 10_000
 
     def should_prune(self, trial: Running, peers: Peers) -> bool:
-        now, trajectory = len(trial.values), trial.trajectory
-        progress = trajectory.progress(now)
-        if not max(_FIRST_SHARE, trajectory.warmup) - 1e-9 <= progress < _LAST_SHARE:
+        progress = trial.progress
+        if not max(_FIRST_SHARE, trial.trajectory.warmup) - 1e-9 <= progress < _LAST_SHARE:
             return False
-        known = peers.at(progress, 1 / trajectory.evaluations)
+        known = peers.at(progress, trial.spacing)
         sign = 1.0 if self.mode == "min" else -1.0
-        own = standing(trial.values, trajectory.rates(now), sign)
+        own = standing(trial.values, trial.rates, sign)
         stratum = [peer for peer in known if _distance(own, peer.standing) <= _STRATUM]
         begun = peers.begun()
         keep = self._kept(progress) * max(begun / max(len(known), 1), 1.0)

@@ -16,10 +16,10 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
 from lrsearch.plots.static.curves import (
     Curve,
-    loss_curves,
     rate_curve,
     rate_curves,
     thinned,
+    value_curves,
     wants_log,
 )
 from lrsearch.plots.static.rates import rates_picture
@@ -119,9 +119,18 @@ def test_what_is_missing_or_not_finite_is_left_out() -> None:
     trial = dataclasses.replace(
         TRIAL, curve=tuple(evaluation(k, loss) for k, loss in enumerate(losses, 1))
     )
-    for curve in loss_curves(trial):
+    label, curves = value_curves(trial, "val_loss")
+    assert (label, len(curves)) == ("loss", 2)
+    for curve in curves:
         assert (list(curve.x), list(curve.y)) == ([1.0, 5.0], [1.0, 0.5])
-    assert loss_curves(dataclasses.replace(TRIAL, curve=(evaluation(1, None),))) == []
+    empty = dataclasses.replace(TRIAL, curve=(evaluation(1, None),))
+    assert value_curves(empty, "val_loss")[1] == []
+
+
+def test_a_trial_without_a_loss_is_drawn_by_its_metric() -> None:
+    curve = tuple(evaluation(k, values={"accuracy": k / 4}, value=k / 4) for k in range(1, 4))
+    label, (drawn,) = value_curves(dataclasses.replace(TRIAL, curve=curve), "accuracy")
+    assert (label, drawn.name, list(drawn.y)) == ("accuracy", "accuracy", [0.25, 0.5, 0.75])
 
 
 @pytest.mark.parametrize(

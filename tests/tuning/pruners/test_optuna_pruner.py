@@ -9,12 +9,12 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_trials import KnownPeers
+from known_trials import KnownPeers, running
 
 from lrsearch.errors import OwnCodeError
 from lrsearch.registry import ComponentConfig
 from lrsearch.tuning.pruners import build_pruner
-from lrsearch.tuning.pruners.rules import Curve, Mode, Running
+from lrsearch.tuning.pruners.rules import Curve, Mode
 from lrsearch.tuning.trajectory import LrTrajectory
 
 PRUNERS: list[tuple[str, dict[str, Any]]] = [
@@ -72,7 +72,7 @@ def test_it_ends_trials_where_optuna_does(
         for step in range(1, len(values) + 1):
             known = [(k, value) for k, value in enumerate(values[:step], start=1)]
             going = Curve(number, number, known, None, None)
-            trial = Running(values[:step], number, LrTrajectory(6, "sgd", 0.1, 32))
+            trial = running(values[:step], number, LrTrajectory(6, "sgd", 0.1, 32))
             if step < len(values) and pruner.should_prune(trial, Curves([*done, going])):
                 outcome = "pruned"
                 break
@@ -87,6 +87,6 @@ class Broken(optuna.pruners.BasePruner):
 
 def test_what_it_raises_is_told_as_the_users_own_error() -> None:
     pruner = build_pruner(ComponentConfig.own_code(f"{__name__}.Broken"), 6, "min")
-    trial = Running([1.0], 0, LrTrajectory(6, "sgd", 0.1, 32))
+    trial = running([1.0], 0, LrTrajectory(6, "sgd", 0.1, 32))
     with pytest.raises(OwnCodeError, match="no idea"):
         pruner.should_prune(trial, Curves([Curve(0, 0, [(1, 1.0)], None, None)]))

@@ -11,7 +11,17 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_trials import HISTORIES, MODES, TRIALS, VALUES, WHOLE, WHOLE_TRIALS, Known, KnownPeers
+from known_trials import (
+    HISTORIES,
+    MODES,
+    TRIALS,
+    VALUES,
+    WHOLE,
+    WHOLE_TRIALS,
+    Known,
+    KnownPeers,
+    running,
+)
 from optuna.distributions import FloatDistribution
 from optuna.pruners import (
     BasePruner,
@@ -41,7 +51,7 @@ def ours(
     """What the rule says after each evaluation of a trial."""
     return [
         pruner.should_prune(
-            Running(history[:now], unit, LrTrajectory(WHOLE, "sgd", 0.1, 64)),
+            running(history[:now], unit, LrTrajectory(WHOLE, "sgd", 0.1, 64)),
             KnownPeers([*others, Known(tuple(history[:now]), bracket=pruner.bracket(unit))]),
         )
         for now in range(1, len(history) + 1)
@@ -245,8 +255,31 @@ class Vanishing(KnownPeers):
 def test_a_trial_whose_peers_are_gone_goes_on(rule: Pruner) -> None:
     others = [Known((0.0,), complete=True)] * 9
     assert rule.should_prune(
-        Running([1.0], 0, LrTrajectory(WHOLE, "sgd", 0.1, 64)), KnownPeers(others)
+        running([1.0], 0, LrTrajectory(WHOLE, "sgd", 0.1, 64)), KnownPeers(others)
     )
     assert not rule.should_prune(
-        Running([1.0], 0, LrTrajectory(WHOLE, "sgd", 0.1, 64)), Vanishing(others)
+        running([1.0], 0, LrTrajectory(WHOLE, "sgd", 0.1, 64)), Vanishing(others)
     )
+
+
+# Trials that report at moments of their own
+
+
+def seldom(values: Sequence[float], moments: Sequence[int]) -> Running:
+    trajectory = LrTrajectory(WHOLE, "sgd", 0.1, 64)
+    return Running(values, moments, moments[-1] / WHOLE, 0, trajectory)
+
+
+def test_a_trial_that_passes_over_a_rung_is_cut_at_its_next_value() -> None:
+    rule, others = Halving("min", 1, 4), KnownPeers([Known((0.0,) * WHOLE)] * 9)
+    assert rule.should_prune(seldom([1.0], [3]), others)  # the rung at 1
+    assert rule.should_prune(seldom([1.0, 1.0], [3, 6]), others)  # that at 4
+    assert not rule.should_prune(seldom([1.0, 1.0, 1.0], [3, 6, 9]), others)
+
+
+def test_values_are_compared_at_the_same_moment_however_many_there_were() -> None:
+    falling = [Known(tuple(1.0 - k / WHOLE for k in range(1, WHOLE + 1)), complete=True)] * 9
+    rule = Percentile("min", 50.0, n_startup_trials=1, n_warmup_steps=5)
+    assert not rule.should_prune(seldom([0.4], [6]), KnownPeers(falling))
+    assert rule.should_prune(seldom([0.5], [6]), KnownPeers(falling))
+    assert not rule.should_prune(seldom([0.9], [4]), KnownPeers(falling))  # before moment 5

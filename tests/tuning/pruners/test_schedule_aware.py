@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from known_trials import KnownPeers
+from known_trials import KnownPeers, running
 
 from lrsearch.registry import ComponentConfig
 from lrsearch.tuning.forecast import Peer, Standing, earlier_evaluation
 from lrsearch.tuning.pruners import build_pruner
-from lrsearch.tuning.pruners.rules import Mode, Running
+from lrsearch.tuning.pruners.rules import Mode
 from lrsearch.tuning.trajectory import LrTrajectory, Rates
 
 EVALUATIONS = 10
@@ -81,7 +81,7 @@ def pruned(
     )
     pruner = build_pruner(ComponentConfig("schedule_aware", arguments), EVALUATIONS, mode)
     return pruner.should_prune(
-        Running(values, 0, trajectory), Others(peers() if others is None else others, ended_earlier)
+        running(values, 0, trajectory), Others(peers() if others is None else others, ended_earlier)
     )
 
 
