@@ -28,6 +28,7 @@ FLOORS = (
     ("space", "training"),
     ("settings", "tuning"),
     ("export", "objectives", "queue"),
+    ("integrations",),
     ("config", "confirm"),
     ("range_test",),
     ("study",),
@@ -56,6 +57,9 @@ USERS = {
     "matplotlib": {"plots"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "transformers": {"integrations"},
+    "lightning": {"integrations"},
+    "accelerate": {"integrations"},
 }  # fmt: skip
 """Packages, and the rooms that may import them."""
 

@@ -28,9 +28,10 @@ class Schedule(lr_scheduler.LRScheduler):
     (its patience, too) starts when the ramp ends.
 
     The first group has the peak rate `lr`. The others keep their ratio to it: their `lr_factor`
-    where they have one, or else the ratio of the rates (`initial_lr` before `lr`) that the groups
-    have when the schedule is built. Raises UserError where the first of these is zero and another
-    is not.
+    where they have one, or else the ratio of the rates that the groups have when the schedule is
+    built (`initial_lr` before `lr`, times timm's `lr_scale`). The schedule notes the ratios as the
+    groups' `lr_factor`, so that a later schedule on the optimizer, or on one that has loaded its
+    state, finds them. Raises UserError where the first rate is zero and another is not.
 
     After `total_steps` steps the last rate is held.
     """
@@ -73,9 +74,10 @@ class Schedule(lr_scheduler.LRScheduler):
                 optimizer, start_factor=1 / (warmup_steps + 1), total_iters=warmup_steps
             )
         self._set_rates(groups[0]["lr"])
-        for group, factor in zip(groups[1:], self._factors[1:], strict=True):
-            # So that a later schedule on this optimizer finds the same ratios.
-            if "initial_lr" in groups[0]:
+        for group, factor in zip(groups, self._factors, strict=True):
+            group["lr_factor"] = factor
+            # One of torch's schedulers that is built later begins from these rates.
+            if "initial_lr" in groups[0] and group is not groups[0]:
                 group["initial_lr"] = groups[0]["initial_lr"] * factor / self._factors[0]
 
     @property
@@ -198,8 +200,14 @@ class Schedule(lr_scheduler.LRScheduler):
 
 
 def rate_factors(groups: list[dict[str, Any]]) -> list[float]:
-    """The ratios of the groups' rates to one another, from `lr_factor` or their current rates."""
-    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    """The ratios of the groups' rates to one another, from `lr_factor` or their current rates.
+
+    timm's optimizers give all groups one rate, and a group its share of it as `lr_scale`.
+    """
+    rates = [
+        float(group.get("initial_lr", group["lr"])) * float(group.get("lr_scale", 1.0))
+        for group in groups
+    ]
     first = float(groups[0].get("lr_factor", 1.0))
     factors = []
     for group, rate in zip(groups, rates, strict=True):

@@ -73,12 +73,14 @@ def check_names(script: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("warmup", [0, "7st"])
+@pytest.mark.parametrize("changes", [{}, {"warmup": "7st", "groups": (HEAD,)}], ids=["", "groups"])
 @pytest.mark.parametrize("name", list(SCHEDULERS))
-def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: Any) -> None:
+def test_every_scheduler(
+    capsys: pytest.CaptureFixture[str], name: str, changes: dict[str, Any]
+) -> None:
     arguments = {"patience": "1st", "factor": 0.5} if name == "plateau" else {}
     scheduler = ComponentConfig(name, arguments)
-    value, printed, _ = both(capsys, "metric.at=last", scheduler=scheduler, warmup=warmup)
+    value, printed, _ = both(capsys, "metric.at=last", scheduler=scheduler, **changes)
     assert printed == value
 
 
@@ -110,7 +112,8 @@ def test_every_scheduler(capsys: pytest.CaptureFixture[str], name: str, warmup: 
             },
         ),
         (["metric.at=last"], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
-        ([], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
+        (["metric.at=last"], {"warmup": "7st"}),
+        (["metric.at=last"], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
         ([], {"optimizer": MUON, "warmup": 0.2}),
         (
             ["train.amp=bf16", "train.micro_batch=20"],
@@ -171,7 +174,7 @@ def test_an_optimizer_with_modes_is_switched(
 
 
 @pytest.mark.parametrize("freeze", [None, r"^body\.1\.bias"])
-@pytest.mark.parametrize("scheduler", ["cosine", "plateau"])
+@pytest.mark.parametrize("scheduler", ["cosine", "plateau", "one_cycle", "cyclic"])
 def test_groups_that_an_own_optimizer_makes_keep_their_ratio(
     capsys: pytest.CaptureFixture[str], scheduler: str, freeze: str | None
 ) -> None:
@@ -180,14 +183,17 @@ def test_groups_that_an_own_optimizer_makes_keep_their_ratio(
         "def split(groups, lr):\n"
         "    (group,) = groups\n"
         "    first, *rest = group['params']\n"
-        "    parts = [{'params': rest, 'lr': 2 * lr}, {'params': [first], 'lr': lr}]\n"
+        "    parts = [{'params': rest, 'lr': 2 * lr}, {'params': [first], 'lr': lr,\n"
+        "             'lr_scale': 0.7}]\n"
         "    return torch.optim.SGD(parts, lr=lr)\n"
     )
-    arguments = {"cosine": {"final": 0.2}, "plateau": {"patience": "1st", "threshold": 0.9}}
+    arguments = {"cosine": {"final": 0.2}, "plateau": {"patience": "1st", "threshold": 0.9}}.get(
+        scheduler, {}
+    )
     value, printed, _ = both(
         capsys, "metric.at=last", warmup="5st", freeze=freeze,
         optimizer=ComponentConfig.own_code("exported_groups.split"),
-        scheduler=ComponentConfig(scheduler, arguments[scheduler]),
+        scheduler=ComponentConfig(scheduler, arguments),
     )  # fmt: skip
     assert printed == value
 

@@ -239,6 +239,49 @@ def test_a_second_schedule_on_an_optimizer_is_as_good_as_the_first(name: str) ->
     assert rates[0] == rates[1] == rates[2]
 
 
+@pytest.mark.parametrize("name", list(SCHEDULERS))
+def test_the_share_that_timm_gives_a_group_counts(name: str) -> None:
+    """timm's optimizers have one rate, and an `lr_scale` in each group with layer decay."""
+    optimizer = sgd(1e-3, 1e-3, 1e-3)
+    for group, scale in zip(optimizer.param_groups, (0.25, 0.5, 1.0), strict=True):
+        group["lr_scale"] = scale
+    alone = advance(start(name, "9st"))
+    schedule = recipe(name, "9st").build_schedule(optimizer, LENGTH)
+    for (only,), rates in zip(alone, advance(schedule), strict=True):
+        assert rates == pytest.approx([only, 2 * only, 4 * only])
+
+
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (0.25, 1.0)])
+@pytest.mark.parametrize("cut", [4, 23])
+@pytest.mark.parametrize("name", list(SCHEDULERS))
+def test_groups_keep_their_ratio_after_a_resume(
+    name: str, cut: int, scales: tuple[float, float]
+) -> None:
+    """Whether the optimizer's state is loaded before the schedule is built, or after."""
+
+    def optimizer() -> torch.optim.SGD:
+        built = sgd(1e-5, 1e-3)
+        for group, scale in zip(built.param_groups, scales, strict=True):
+            group["lr_scale"] = scale
+        return built
+
+    schedule = recipe(name, "9st").build_schedule(optimizer(), LENGTH)
+    advance(schedule, cut)
+    states = copy.deepcopy((schedule.optimizer.state_dict(), schedule.state_dict()))
+    rest = advance(schedule)
+
+    before = optimizer()
+    before.load_state_dict(states[0])
+    resumed = recipe(name, "9st").build_schedule(before, LENGTH)
+    resumed.load_state_dict(states[1])
+    assert advance(resumed) == rest
+
+    resumed = recipe(name, "9st").build_schedule(optimizer(), LENGTH)
+    resumed.load_state_dict(states[1])
+    resumed.optimizer.load_state_dict(states[0])
+    assert advance(resumed) == rest
+
+
 def test_a_first_group_without_a_rate_is_refused() -> None:
     with pytest.raises(UserError, match=r"the rates \[0.0, 0.1\].* the first must not be 0"):
         recipe("cosine").build_schedule(sgd(0.0, 0.1), LENGTH)
