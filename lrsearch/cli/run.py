@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
 
 _ASSUMED_SAMPLES = 10_000
+_LABELS_WARNING = (
+    "all targets are 0 or 1, several for each sample: the loss is bce_with_logits, of several "
+    "labels at once, and the model must return logits. Say so with train.loss=bce_with_logits; "
+    "train.loss=mse takes them as numbers, train.loss=cross_entropy as one class of several"
+)
 
 
 def run(configuration: Configuration, command: str) -> int:
@@ -260,16 +265,22 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
     started = time.perf_counter()
     info = prepare(settings.data)
     _check_measures(settings, info)
+    if settings.train.loss is None and info.has_labels:
+        _warn(console, _LABELS_WARNING)
     seconds = time.perf_counter() - started
     if seconds > 2 and not info.fallback_reason:
         console.print(f"data read in {duration(seconds)}")
     if info.fallback_reason:
-        console.print(f"[bold yellow]WARNING: {fallback_warning(info)}[/]", soft_wrap=True)
+        _warn(console, fallback_warning(info))
         name = f"{settings.study.name}-on-{info.name}"
         study = dataclasses.replace(settings.study, name=name)
         plain = {**settings.plain, "study": {**settings.plain["study"], "name": name}}
         settings = dataclasses.replace(settings, study=study, plain=plain)
     return fit_batches(settings, info.n_train, info.name), info
+
+
+def _warn(console: Console, message: str) -> None:
+    console.print(f"[bold yellow]WARNING: {escape(message)}[/]", soft_wrap=True)
 
 
 def check_trial(settings: Settings, info: DataInfo | None) -> None:
@@ -390,6 +401,6 @@ def _announce(
         test = "" if info is not None else "; no test score: your own objective has the data"
         console.print(f"  then {best} again on {seeds} fresh seeds{test}", soft_wrap=True)
     if doubt := mode_warning(settings.metric, settings.train):
-        console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
+        _warn(console, doubt)
     for line in (*own_code_calls(settings, info), *settings.notes, *study.notes):
         console.print(f"  {line}", markup=False, soft_wrap=True)

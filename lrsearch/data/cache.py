@@ -12,13 +12,13 @@ import os
 import pickle
 import platform
 import stat
-import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from lrsearch.data.progress import announced
 from lrsearch.data.spec import DEFAULT_CACHE
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.files import whole_file, write_whole
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LARGE = 1 << 30
-"""Bytes from which on checking a file takes seconds, so that a line on stderr announces it."""
+_CHUNK = 1 << 26
+"""Bytes that are hashed or written at a time; between two chunks Ctrl-C ends it."""
 _ABANDONED = 86_400.0
 """Seconds without a change after which an unfinished file counts as abandoned."""
 _LOAD_ERRORS = (
@@ -51,10 +51,19 @@ def fingerprint_of(tensors: Tensors) -> str:
     import torch
 
     digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    size, done = byte_size(size_of(tensors)), 0
+    with announced("reading all bytes of the data", lambda: f"{byte_size(done)} of {size}"):
+        for name, tensor in tensors.items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            for chunk in tensor.contiguous().flatten().view(torch.uint8).split(_CHUNK):
+                digest.update(chunk.numpy().data)
+                done += len(chunk)
     return digest.hexdigest()
+
+
+def size_of(tensors: Tensors) -> int:
+    """The size of all tensors together, in bytes."""
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 # The folder
@@ -129,14 +138,56 @@ def save_tensors(file: Path, tensors: Tensors, fingerprint: str) -> None:
             _log.warning("%s: they are made again from their source", error)
     make_folder(file.parent)
     _remove_abandoned(file)
+    size = size_of(tensors)
     try:
         with whole_file(file) as opened:
-            torch.save(tensors, opened)
+            chunked = _Chunked(opened)
+            with announced(
+                f"writing the data into {file.parent}",
+                lambda: f"{byte_size(chunked.written)} of {byte_size(size)}",
+            ):
+                chunked.run(lambda: torch.save(tensors, chunked))
     except (OSError, RuntimeError) as error:  # torch raises the latter for a full disk
-        size = sum(tensor.nbytes for tensor in tensors.values())
         raise unwritable(file, error, size) from None
     with contextlib.suppress(OSError):
         _Checked(file).remember(_state(file), fingerprint)
+
+
+class _Chunked:
+    """A file that is written in chunks, so that Ctrl-C and errors end the writing at once.
+
+    torch turns every exception of a write into an error of its own, and goes on writing.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.written = 0
+        self._file = file
+        self._error: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the bytes; nothing any more once a write has failed."""
+        if self._error is not None:
+            raise self._error
+        view = memoryview(data).cast("B")
+        try:
+            for start in range(0, len(view), _CHUNK):
+                self._file.write(view[start : start + _CHUNK])
+                self.written += len(view[start : start + _CHUNK])
+        except BaseException as error:
+            self._error = error
+            raise
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: the file itself is flushed by whoever opened it."""
+
+    def run(self, write: Callable[[], None]) -> None:
+        """Write by a function. Raises the exception of the first write that failed."""
+        try:
+            write()
+        finally:
+            if self._error is not None:
+                raise self._error
 
 
 def _remove_abandoned(file: Path) -> None:
@@ -171,8 +222,6 @@ def load_tensors(file: Path, fingerprint: str) -> Tensors:
     with checked.lock():
         if checked.knows(before, fingerprint):  # another process was first
             return tensors
-        if before[0] > _LARGE:
-            print(f"checking the cached data ({byte_size(before[0])})", file=sys.stderr)
         actual = fingerprint_of(tensors)
         if actual != fingerprint:
             raise DamagedCache(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from lrsearch.data.progress import announced
 from lrsearch.data.spec import PART_NAMES, DataSpec
-from lrsearch.data.values import are_numbers, checked_tensor, kind_of, not_finite
+from lrsearch.data.values import IGNORED, are_numbers, checked_tensor, kind_of, not_finite
 from lrsearch.errors import UserError
 from lrsearch.own_code import call_own, check_arguments, load_target
 from lrsearch.seeds import derived_seed, seed_everything
@@ -72,8 +73,12 @@ def check_alike(spec: DataSpec, tensors: dict[str, torch.Tensor], looked_at: str
             )
             raise UserError(f"{spec.target}: the {what} of its parts differ: {shapes}")
         for part, tensor in parts.items():
-            if kind == "y" and not are_numbers(tensor) and tensor.min() < 0:
-                raise UserError(f"{spec.target}: its {part} part has a negative class")
+            is_classes = kind == "y" and not are_numbers(tensor)
+            if is_classes and bool(((tensor < 0) & (tensor != IGNORED)).any()):
+                raise UserError(
+                    f"{spec.target}: its {part} part has a negative class; {IGNORED} marks targets "
+                    f"that do not count"
+                )
             if (bad := not_finite(tensor)) is not None:
                 count, first = bad
                 raise UserError(
@@ -98,7 +103,8 @@ def _call(spec: DataSpec) -> list[Any]:
     assert spec.target is not None, "only the user's own data have a function"
     function = load_target(spec.target, "data")
     check_arguments(function, spec.arguments, "data")
-    returned = call_own(function, spec.target, **spec.arguments)
+    with announced(f"reading the data by {spec.target}"):
+        returned = call_own(function, spec.target, **spec.arguments)
     if not isinstance(returned, (tuple, list)) or len(returned) not in (2, 3):
         raise UserError(f"{spec.target}: {_WANTED}; it returned {type(returned).__name__}")
     parts: list[Any] = []
@@ -174,7 +180,11 @@ def stacked(dataset: Any, chosen: Iterable[int], part: str) -> tuple[torch.Tenso
     import torch
 
     seed_everything(items_seed(part))
-    items = [sample(dataset, index) for index in chosen]
+    chosen, items = list(chosen), []
+    of = f"{type(dataset).__name__}, {part} part"
+    with announced(f"reading {of}", lambda: f"{len(items):,} of {len(chosen):,} items"):
+        for index in chosen:
+            items.append(sample(dataset, index))
     try:
         return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
     except RuntimeError as error:

@@ -14,10 +14,11 @@ from lrsearch.data.cache import (
     save_tensors,
     unwritable,
 )
+from lrsearch.data.progress import announced
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
 from lrsearch.data.spec import PART_NAMES, DataInfo, DataSpec
-from lrsearch.data.values import are_numbers, kind_of
+from lrsearch.data.values import are_numbers, is_one_hot, kind_of
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 
@@ -89,7 +90,8 @@ def _read(spec: DataSpec) -> Tensors:
     if source.files is not None:
         raw = read_raw(spec.name, source, spec.root_folder, spec.cache_folder)
     else:
-        raw = source.read(**spec.arguments)
+        with announced(f"reading the data {spec.name}"):
+            raw = source.read(**spec.arguments)
     x, y, test_x, test_y = raw
     wanted = source.validation if spec.validation is None else spec.validation
     train_x, train_y, validation_x, validation_y = split(
@@ -167,6 +169,7 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
         input_shape=tuple(tensors["train_x"].shape[1:]),
         n_classes=_classes([tensor for name, tensor in tensors.items() if name.endswith("_y")]),
         n_targets=_targets(tensors["train_y"]),
+        has_labels=_has_labels(tensors),
         n_train=len(tensors["train_x"]),
         n_validation=len(tensors["validation_x"]),
         n_test=len(tensors["test_x"]) if "test_x" in tensors else 0,
@@ -224,6 +227,7 @@ def _streamed(spec: DataSpec) -> DataInfo:
         input_shape=tuple(tensors["train_x"].shape[1:]),
         n_classes=classes,
         n_targets=_targets(tensors["train_y"]),
+        has_labels=_has_labels(tensors),
         n_train=lengths[0],
         n_validation=lengths[1],
         n_test=lengths[2] if len(lengths) > 2 else 0,
@@ -272,18 +276,20 @@ def _classes(targets: list[torch.Tensor]) -> int | None:
     """Number of classes among the targets of all parts; None if they are numbers."""
     if any(are_numbers(target) for target in targets):
         return None
-    if all(_is_one_hot(target) for target in targets):
+    if all(is_one_hot(target) for target in targets):
         return int(targets[0].shape[1])
     return 1 + max(int(target.max()) for target in targets if len(target))
-
-
-def _is_one_hot(targets: torch.Tensor) -> bool:
-    """Whether targets are of shape N×C with one 1 for each sample and 0 elsewhere."""
-    if targets.dim() != 2 or targets.shape[1] < 2:
-        return False
-    return bool((targets.min() >= 0) & (targets.max() == 1) & (targets.sum(1) == 1).all())
 
 
 def _targets(y: torch.Tensor) -> int:
     """How many numbers are predicted for each sample; 1 for classes."""
     return int(y[0].numel()) if are_numbers(y) else 1
+
+
+def _has_labels(tensors: Tensors) -> bool:
+    """Whether the targets of all parts are floats that are 0 or 1, several for each sample."""
+    targets = [tensor for name, tensor in tensors.items() if name.endswith("_y")]
+    return all(
+        y.is_floating_point() and y[0].numel() > 1 and bool(((y == 0) | (y == 1)).all())
+        for y in targets
+    )

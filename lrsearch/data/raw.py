@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrsearch.data.cache import make_folder, unwritable
+from lrsearch.data.progress import announced
 from lrsearch.data.sources import RawFiles, Source
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.files import is_without_room, removed_if_empty
+from lrsearch.text.formatting import byte_size
 
 if TYPE_CHECKING:
     import torch
@@ -98,7 +100,8 @@ def _read_present(
     for folder in roots:
         if _is_unpacked(files, folder):
             try:
-                return source.read(str(folder), download=False)
+                with announced(f"reading {folder / files.folder}"):
+                    return source.read(str(folder), download=False)
             except UNPACK_ERRORS as error:
                 where = folder / files.folder
                 if folder == root:
@@ -140,7 +143,8 @@ def _read_archives(
         target = Path(temporary, files.archive_folder)
         target.mkdir(parents=True, exist_ok=True)
         for archive in archives:
-            extract_archive(str(archive), str(target))
+            with announced(f"unpacking {archive}", lambda: _size_below(target)):
+                extract_archive(str(archive), str(target))
         if not _is_unpacked(files, Path(temporary)):
             raise EOFError(f"the archives in {root / files.archive_folder} are not complete")
         tensors = source.read(temporary, download=False)
@@ -178,17 +182,62 @@ def _download(
             folder = _roots(files, root, cache)[1]
         print(f"downloading {name} into {folder}", file=sys.stderr)
         try:
-            with (
-                removed_if_empty(folder / files.archive_folder),  # complete files stay
-                socket_timeout(DOWNLOAD_TIMEOUT),
-                # torchvision draws a progress bar for each file
-                contextlib.redirect_stderr(io.StringIO()),
-            ):
-                return source.read(str(folder), download=True)
+            with removed_if_empty(folder):
+                return _downloaded(name, source, files, folder)
         except (*DOWNLOAD_ERRORS, *UNPACK_ERRORS) as error:
             if is_without_room(error):  # a full disk is not a failed download
                 raise unwritable(folder, error) from None
             raise DownloadFailed(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _downloaded(name: str, source: Source, files: RawFiles, root: Path) -> tuple[torch.Tensor, ...]:
+    """Download into a folder of its own below `root`, and move what is complete to its place.
+
+    So an interruption leaves no half file. Archives that are there already are not downloaded
+    again, and those that have been unpacked are kept for the next try if another one fails.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as temporary:
+        new = Path(temporary)
+        (new / files.archive_folder).mkdir(parents=True, exist_ok=True)
+        for archive in files.archives:
+            with contextlib.suppress(FileNotFoundError):
+                place = Path(files.archive_folder, archive)
+                shutil.copyfile(root / place, new / place)
+        kept: list[Path] = []
+        try:
+            with (
+                announced(f"downloading {name}", lambda: _size_below(new)),
+                socket_timeout(DOWNLOAD_TIMEOUT),
+                # torchvision draws a progress bar for each file
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
+                tensors = source.read(str(new), download=True)
+            kept = [Path(files.archive_folder, archive) for archive in files.archives]
+            kept += [Path(files.folder, unpacked) for unpacked in files.unpacked]
+        except BaseException:
+            # torchvision unpacks an archive once it has checked it.
+            kept = [
+                Path(files.archive_folder, f"{unpacked}.gz")
+                for unpacked, size in files.unpacked.items()
+                if size is not None and _has_size(new / files.folder / unpacked, size)
+            ]
+            raise
+        finally:
+            for place in kept:
+                if (new / place).is_file():
+                    (root / place).parent.mkdir(parents=True, exist_ok=True)
+                    (new / place).replace(root / place)
+    return tensors
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _size_below(folder: Path) -> str:
+    """The size of all files in a folder that other code is filling, for people."""
+    return byte_size(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
 
 
 def _is_writable(folder: Path) -> bool:

@@ -94,6 +94,8 @@ class DataInfo:
     """The cache file; None for streamed data."""
     n_targets: int = 1
     """Regression: how many numbers are predicted for each sample."""
+    has_labels: bool = False
+    """Whether several numbers are predicted for each sample and all of them are 0 or 1."""
     inputs_are: str = "floating-point numbers"
     """Kind of the inputs, as `lrsearch.data.values.kind_of` names it."""
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 24
 """Numbers that are checked at a time, which bounds the memory that a check needs."""
 
+IGNORED = -100
+"""The class of targets that do not count, in torch's cross-entropy by default."""
+
 
 def as_tensor(value: Any) -> torch.Tensor:
     """Convert a tensor, array or number to a tensor on the CPU of the same type.
@@ -87,6 +90,13 @@ def _problem(value: Any) -> str | None:
 def are_numbers(y: torch.Tensor) -> bool:
     """Whether targets are numbers to predict (floating-point or complex), not class indices."""
     return y.is_floating_point() or y.is_complex()
+
+
+def is_one_hot(targets: torch.Tensor) -> bool:
+    """Whether targets are of shape N×C with one 1 for each sample and 0 elsewhere."""
+    if targets.dim() != 2 or targets.shape[1] < 2:
+        return False
+    return bool((targets.min() >= 0) & (targets.max() == 1) & (targets.sum(1) == 1).all())
 
 
 def kind_of(tensor: torch.Tensor) -> str:

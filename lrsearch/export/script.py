@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lrsearch.data.class_balance import balanced_weights
 from lrsearch.data.own import items_seed
 from lrsearch.data.prepare import fallback_spec
 from lrsearch.data.raw import unpacked_root
@@ -25,9 +26,12 @@ from lrsearch.export.templates import render
 from lrsearch.measures import (
     LOSSES,
     METRICS,
+    WEIGHTS,
     Measure,
+    evaluated_loss,
     loss_target,
     metric_targets,
+    with_weights,
 )
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.optimizers import divide_call_of, is_fused
@@ -66,7 +70,9 @@ def _training(
     call, warmup = recipe.call(length)
     grouped = bool(recipe.groups) or divide is not None
     own_shapes = settings.model.own or spec.target is not None
-    measures = list(_measures(settings, info.n_classes, own_shapes, names))
+    loss = loss_target(train.loss, info.n_classes, info.has_labels)
+    measures = list(_measures(settings, loss, info.n_classes, own_shapes, names))
+    training_loss = _training_loss(loss, info, own_shapes, names)
     micro_batch = train.micro_batch or batch_size
     return {
         "summary": _summary(recipe, record),
@@ -84,8 +90,10 @@ def _training(
         "fits": _fits(measures),
         "measures": measures,
         "measure_sources": dict.fromkeys(
-            measure.source for measure in measures if measure.source is not None
+            source for measure in (*measures, training_loss) for source in measure.sources
         ),
+        # None where it is the same as the loss that is evaluated.
+        "training_loss": training_loss if training_loss.call != measures[0].call else None,
         "amp": train.amp,
         "lr": recipe.lr,
         "freeze": recipe.freeze,
@@ -227,20 +235,22 @@ class _Measure:
 
     name: str
     call: CallText
-    source: SourceText | None
-    """The source of a function of lrsearch; None for a function that is imported."""
+    sources: tuple[SourceText, ...]
+    """The sources of functions of lrsearch; functions of others are imported."""
     is_class: bool
     """Whether the call creates the measure; otherwise it takes outputs and targets itself."""
     fit: str | None
     """Name of the function that reshapes outputs and targets; None if that is not needed."""
+    weights: tuple[float, ...] | None = None
+    """The weights that the call refers to as `weights`; None without."""
 
 
 def _measures(
-    settings: Settings, classes: int | None, own_shapes: bool, names: Names
+    settings: Settings, loss: ComponentConfig, classes: int | None, own_shapes: bool, names: Names
 ) -> Iterator[_Measure]:
-    """The loss and the metrics; `own_shapes`: whether the model or the data are the user's own."""
+    """The evaluated measures; `own_shapes`: whether the model or the data are the user's own."""
     metrics = metric_targets(settings.train.metrics, classes)
-    yield _measure("val_loss", loss_target(settings.train.loss, classes), LOSSES, own_shapes, names)
+    yield _measure("val_loss", evaluated_loss(loss), LOSSES, own_shapes, names)
     for name, target in metrics.items():
         yield _measure(f"val_{name}", target, METRICS, own_shapes, names)
 
@@ -256,10 +266,33 @@ def _measure(
     return _Measure(
         name,
         CallText(_named(path, names), target.arguments),
-        source_of(path) if _is_copied(path) else None,
+        (source_of(path),) if _is_copied(path) else (),
         is_class=target.own and inspect.isclass(load_target(path, "train")),
         # Outputs of the catalogue's models fit the shape of the catalogue's targets.
         fit=registry[target.name].fit if own_shapes and not target.own else None,
+    )
+
+
+def _training_loss(
+    loss: ComponentConfig, info: DataInfo, own_shapes: bool, names: Names
+) -> _Measure:
+    """The loss of the training; its weights are numbers in the script."""
+    loss = with_weights(loss, lambda: balanced_weights(info))
+    given = {} if loss.own else {name: loss.arguments.get(name) for name in WEIGHTS}
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is None:
+        return _measure("train_loss", loss, LOSSES, own_shapes, names)
+    argument, fit = WEIGHTS[name]
+    arguments = {key: value for key, value in loss.arguments.items() if key not in WEIGHTS}
+    arguments[argument] = SourceText(f"{fit}(weights, outputs)")
+    measure = _measure(
+        "train_loss", ComponentConfig(loss.name, arguments), LOSSES, own_shapes, names
+    )
+    functions = {"weights_like": 0, fit: 0}  # the others use the first
+    return replace(
+        measure,
+        sources=tuple(source_of(f"lrsearch.measures.functions.{one}") for one in functions),
+        weights=tuple(map(float, loss.arguments[name])),
     )
 
 

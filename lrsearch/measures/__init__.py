@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,8 +22,21 @@ class Measure(Component):
     """Name of the function of `measures.shapes` that reshapes outputs and targets for it."""
     mode: Mode = "min"
     """Whether lower values ("min") or higher ones ("max") are better."""
+    training_only: tuple[str, ...] = ()
+    """Parameters that change the loss in training and are left out where it is evaluated."""
 
 
+CLASS_WEIGHTS, POS_WEIGHT = "class_weights", "pos_weight"
+WEIGHTS = {
+    CLASS_WEIGHTS: ("weight", "weights_like"),
+    POS_WEIGHT: ("pos_weight", "pos_weights_like"),
+}
+"""Arguments of losses that are a list of weights or `BALANCED`. For each: the name that torch's
+function has for it, and the function of `measures.functions` that fits a tensor to the outputs."""
+BALANCED = "balanced"
+"""Weights that are computed from the training part of the data."""
+
+_LABELS: dict[str, Any] = {"of": "numbers", "fit": "numbers", "mode": "max"}
 _CLASSES: dict[str, Any] = {"of": "classes", "fit": "class_indices", "mode": "max"}
 LOSSES = Registry(
     "loss",
@@ -34,12 +47,23 @@ LOSSES = Registry(
             {
                 "ignore_index": Parameter("int", -100, help="a class that does not count"),
                 "label_smoothing": Parameter(
-                    "float", 0.0, 0.0, 1.0, help="share of the target spread over all classes"
+                    "float",
+                    0.0,
+                    0.0,
+                    1.0,
+                    help="share of the target spread over all classes, in training alone",
+                ),
+                CLASS_WEIGHTS: Parameter(
+                    "weights",
+                    None,
+                    help="weight of each class in training, or `balanced`: samples / (classes * "
+                    "samples of the class)",
                 ),
             },
             "cross-entropy of classes, or of their probabilities",
             of="both",
             fit="class_targets",
+            training_only=("label_smoothing", CLASS_WEIGHTS),
         ),
         Measure("mse", "torch.nn.functional.mse_loss", help="mean squared error of numbers"),
         Measure("l1", "torch.nn.functional.l1_loss", help="mean absolute error"),
@@ -56,7 +80,16 @@ LOSSES = Registry(
         Measure(
             "bce_with_logits",
             "torch.nn.functional.binary_cross_entropy_with_logits",
-            help="binary cross-entropy of each output",
+            {
+                POS_WEIGHT: Parameter(
+                    "weights",
+                    None,
+                    help="weight of the ones of each output in training, or `balanced`: zeros / "
+                    "ones",
+                )
+            },
+            "binary cross-entropy of each output, for several labels at once",
+            training_only=(POS_WEIGHT,),
         ),
     ],
     where="train.loss",
@@ -68,7 +101,8 @@ METRICS = Registry(
         Measure(
             "accuracy",
             "lrsearch.measures.functions.accuracy",
-            help="share of samples whose highest output is the class",
+            {"ignore_index": Parameter("int", -100, help="a class that does not count")},
+            help="share of samples, or of pixels, whose highest output is the class",
             **_CLASSES,
         ),
         Measure(
@@ -76,6 +110,18 @@ METRICS = Registry(
             "lrsearch.measures.functions.top5_accuracy",
             help="share of samples whose class is among the five highest outputs",
             **_CLASSES,
+        ),
+        Measure(
+            "label_accuracy",
+            "lrsearch.measures.functions.label_accuracy",
+            help="share of labels (zeros and ones) that the sign of the output tells",
+            **_LABELS,
+        ),
+        Measure(
+            "sample_f1",
+            "lrsearch.measures.functions.sample_f1",
+            help="F1 of the labels of each sample, as the sign of the outputs tells them",
+            **_LABELS,
         ),
         Measure("mae", "torch.nn.functional.l1_loss", help="mean absolute error"),
     ],
@@ -99,9 +145,40 @@ def mode_of(name: str) -> Mode | None:
     )
 
 
-def loss_target(loss: ComponentConfig | None, classes: int | None) -> ComponentConfig:
-    """The given loss, or the default: cross-entropy for classes, squared error for numbers."""
-    return loss or ComponentConfig("mse" if classes is None else "cross_entropy")
+def loss_target(
+    loss: ComponentConfig | None, classes: int | None, labels: bool = False
+) -> ComponentConfig:
+    """The given loss, or the default one for the targets.
+
+    That is cross-entropy for classes, binary cross-entropy for `labels` (several zeros and ones for
+    each sample), and the squared error for other numbers.
+    """
+    if loss is not None:
+        return loss
+    if classes is not None:
+        return ComponentConfig("cross_entropy")
+    return ComponentConfig("bce_with_logits" if labels else "mse")
+
+
+def evaluated_loss(loss: ComponentConfig) -> ComponentConfig:
+    """The loss as it is evaluated: without arguments that are of training alone."""
+    if loss.own:
+        return loss
+    left_out = LOSSES[loss.name].training_only
+    kept = {name: value for name, value in loss.arguments.items() if name not in left_out}
+    return ComponentConfig(loss.name, kept)
+
+
+def with_weights(loss: ComponentConfig, balanced: Callable[[], list[float]]) -> ComponentConfig:
+    """The loss with the list that `balanced` returns in place of the word."""
+    if loss.own or not any(loss.arguments.get(name) == BALANCED for name in WEIGHTS):
+        return loss
+    weights = balanced()
+    arguments = {
+        name: weights if name in WEIGHTS and value == BALANCED else value
+        for name, value in loss.arguments.items()
+    }
+    return ComponentConfig(loss.name, arguments)
 
 
 def metric_targets(
@@ -123,6 +200,7 @@ def misfit(
     if target.own:
         return None
     of = registry[target.name].of
+    weights = {name: target.arguments.get(name) for name in (CLASS_WEIGHTS, POS_WEIGHT)}
     if classes is None and of == "both" and numbers == 1:
         return (
             f"{target.name} is of classes, and the targets of these data are floating-point "
@@ -132,4 +210,8 @@ def misfit(
         return f"{target.name} is of classes, and the targets of these data are numbers"
     if classes is not None and of == "numbers":
         return f"{target.name} is of numbers, and the targets of these data are {classes} classes"
+    for name, value in weights.items():
+        if isinstance(value, list | tuple) and len(value) != (classes or numbers):
+            there = f"{classes} classes" if classes else f"{numbers} numbers for each sample"
+            return f"{name} has {len(value)} weights, and the targets of these data are {there}"
     return None

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
-from lrsearch.measures import Measure, shapes
+from lrsearch.measures import WEIGHTS, Measure, functions, shapes
 from lrsearch.own_code import call_own, check_arguments, load_target
 from lrsearch.registry import ComponentConfig
 
@@ -34,7 +34,9 @@ def build(target: ComponentConfig, registry: Mapping[str, Measure], what: str) -
         if not callable(measure):
             raise UserError(f"{what}: a {target.name} cannot be called with (outputs, targets)")
         return measure
-    check_arguments(function, target.arguments, what, positional=2)
+    # lrsearch's names of weights are its own; the registry has checked them.
+    arguments = [name for name in target.arguments if target.own or name not in WEIGHTS]
+    check_arguments(function, arguments, what, positional=2)
     if target.own:
         return partial(function, **target.arguments) if target.arguments else function
     return Fitted(function, fit_of(registry[target.name]), target.arguments, what)
@@ -54,7 +56,10 @@ class Fitted:
     ) -> None:
         """Wrap `function`; `what` is its key in the configuration, for messages."""
         self._function, self._fit = function, fit
-        self._arguments, self._what = dict(arguments), what
+        self._what = what
+        self._arguments = {key: value for key, value in arguments.items() if key not in WEIGHTS}
+        self._given = {key: arguments[key] for key in WEIGHTS if arguments.get(key) is not None}
+        self._weights: dict[str, torch.Tensor] = {}
 
     def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Compute the mean over a batch. Raises UserError, naming both shapes, if they differ."""
@@ -62,5 +67,20 @@ class Fitted:
             outputs, targets = self._fit(outputs, targets)
         except ValueError as error:
             raise UserError(f"{self._what}: {error}") from None
-        measured: torch.Tensor = self._function(outputs, targets, **self._arguments)
+        arguments = {**self._arguments, **(self._weights_for(outputs) if self._given else {})}
+        measured: torch.Tensor = self._function(outputs, targets, **arguments)
         return measured
+
+    def _weights_for(self, outputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The weights as arguments of torch's function, on the device of the outputs."""
+        import torch
+
+        tensors = {}
+        for name, values in self._given.items():
+            # Kept on the device: copying them at each step would wait for the device.
+            if name not in self._weights or self._weights[name].device != outputs.device:
+                numbers = torch.tensor(values, dtype=torch.float32)
+                self._weights[name] = numbers.to(outputs.device)
+            argument, fit = WEIGHTS[name]
+            tensors[argument] = getattr(functions, fit)(self._weights[name], outputs)
+        return tensors

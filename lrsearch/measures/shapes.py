@@ -78,7 +78,8 @@ def class_indices(
         return outputs, targets.argmax(1)
     raise ValueError(
         f"the outputs have the shape {tuple(outputs.shape)} and the targets "
-        f"{tuple(targets.shape)}: outputs (batch, classes) go with targets (batch,)"
+        f"{tuple(targets.shape)}: outputs (batch, classes) go with targets (batch,), and outputs "
+        f"(batch, classes, height, width) with targets (batch, height, width)"
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 from lrsearch import measures
 from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.data.class_balance import balanced_weights
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
@@ -80,11 +81,7 @@ class TrainingObjective:
     ) -> None:
         self.settings, self.device = settings, device
         self.device_name = device_label(device)
-        classes = info.n_classes
-        self.loss = build_measure(
-            measures.loss_target(settings.train.loss, classes), measures.LOSSES, "train.loss"
-        )
-        metrics = measures.metric_targets(settings.train.metrics, classes)
+        metrics = measures.metric_targets(settings.train.metrics, info.n_classes)
         self.metrics = {
             name: build_measure(target, measures.METRICS, f"train.metrics.{name}")
             for name, target in metrics.items()
@@ -92,11 +89,20 @@ class TrainingObjective:
         self._spec = settings.data
         self._info = info
         self._parts = _on_device(open_parts(self._spec, info), device, samples)
+        self._set_losses(info)
         self._check_arguments()
         keep_freed_memory()
         # The first optimizer of a process makes torch import modules for about a second. Doing so
         # here keeps it out of the time of the first trial.
         torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+    def _set_losses(self, info: DataInfo) -> None:
+        """Build the loss of the training and that of evaluations, for these data."""
+        target = measures.loss_target(self.settings.train.loss, info.n_classes, info.has_labels)
+        plain = measures.evaluated_loss(target)
+        target = measures.with_weights(target, lambda: balanced_weights(info))
+        self.loss = build_measure(target, measures.LOSSES, "train.loss")
+        self.evaluated_loss = build_measure(plain, measures.LOSSES, "train.loss")
 
     def _check_arguments(self) -> None:
         """Raise UserError for arguments that the model does not take, before any trial fails."""
@@ -115,6 +121,7 @@ class TrainingObjective:
             settings=self.settings.train,
             length=self.settings.train.length(recipe.batch_size, info.n_train),
             loss=self.loss,
+            evaluated_loss=self.evaluated_loss,
             metrics=self.metrics,
             seed=seed,
             device=self.device,
@@ -187,7 +194,7 @@ class TrainingObjective:
         model.load_state_dict(weights)
         model.eval()
         train = self.settings.train
-        measures = {"test_loss": self.loss}
+        measures = {"test_loss": self.evaluated_loss}
         measures |= {f"test_{name}": metric for name, metric in self.metrics.items()}
         return mean_scores(
             model,
@@ -219,8 +226,9 @@ class TrainingObjective:
         ):
             # Assigned only after both calls: if the user's function fails, the old data stay.
             info = prepare(spec)
-            self._parts = _on_device(open_parts(spec, info), self.device)
-            self._info = info
+            parts = _on_device(open_parts(spec, info), self.device)
+            self._set_losses(info)
+            self._parts, self._info = parts, info
         self._spec = spec
         return spec, self._info, self._parts
 

@@ -183,7 +183,7 @@ class Trial:
         if val_loss is not None:
             values["val_loss"] = _number("val_loss", val_loss)
             if not math.isfinite(values["val_loss"]):
-                raise Diverged(number, held[0], values["val_loss"])
+                raise Diverged(number, held[0], values["val_loss"], "val_loss")
         values |= {name: _number(name, value) for name, value in metrics.items()}
         self._report(
             Evaluation(

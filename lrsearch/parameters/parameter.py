@@ -12,7 +12,7 @@ from lrsearch.text.hints import as_given
 
 Kind = Literal[
     "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "pair",
-    "text", "widths", "list", "any",
+    "text", "widths", "weights", "list", "any",
 ]  # fmt: skip
 
 
@@ -63,6 +63,11 @@ class Parameter:
             case "widths":
                 if not isinstance(value, (list, tuple)) or not all(map(_is_width, value)):
                     return f"{as_given(value)} is not a list of widths, such as [256, 128] or []"
+                return None
+            case "weights":
+                if value != "balanced" and not (_is_list(value) and all(map(_is_weight, value))):
+                    shown = as_given(value)
+                    return f"{shown} is not `balanced` or a list of weights, such as [1, 2.5]"
                 return None
             case "betas":
                 if not _is_list(value, 2) or not all(_in_unit(beta) for beta in value):
@@ -147,6 +152,11 @@ def _is_list(value: Any, length: int | None = None) -> bool:
 
 def _is_width(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_weight(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf
 
 
 def _in_unit(value: Any) -> bool:

@@ -242,7 +242,7 @@ class Training:
         lr_end = tuple(self.schedule.rates)
         self.watch.look(wait=True)
         values = {"train_loss": self.watch.mean(), **self._validate()}
-        self.watch.check_value(values["val_loss"], self.step, lr_end[0])
+        self.watch.check_value(values["val_loss"], self.step, lr_end[0], "val_loss")
         norms = torch.stack(self.norms) if self.norms else None
         evaluation = Evaluation(
             index=math.ceil(self.step / length.steps_per_evaluation),
@@ -264,7 +264,7 @@ class Training:
     def _validate(self) -> dict[str, float]:
         """The mean over the validation part of the loss (`val_loss`) and of each metric."""
         task = self.task
-        measures = {"val_loss": task.loss}
+        measures = {"val_loss": task.evaluated_loss or task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
         set_mode(task.model, self.optimizer, train=False)
         scores = task.ranks.from_first(

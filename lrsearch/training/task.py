@@ -44,9 +44,12 @@ class Task:
     settings: TrainSettings
     length: Length
     loss: MeasureFunction
+    """The loss whose gradients are followed."""
     metrics: Mapping[str, MeasureFunction]
     seed: int
     device: torch.device
+    evaluated_loss: MeasureFunction | None = None
+    """The loss of evaluations, `val_loss`; None is `loss`."""
     crop: int = 0
     flip: bool = False
     ranks: Ranks = field(default_factory=Ranks)

@@ -113,10 +113,10 @@ class LossWatch:
             self.total += loss
             self.count += 1
 
-    def check_value(self, loss: float, step: int, lr: float) -> None:
-        """Check a loss that is already on the host. Raises Diverged."""
+    def check_value(self, loss: float, step: int, lr: float, name: str) -> None:
+        """Check a loss that is already on the host. Raises Diverged with its name."""
         if not math.isfinite(loss) or loss > self._limit:
-            raise Diverged(step, lr, loss)
+            raise Diverged(step, lr, loss, name)
 
 
 def _to_host(values: torch.Tensor) -> Callable[[], list[float]]:

@@ -302,7 +302,7 @@ def value_of(values: Sequence[float | None], metric: MetricSettings) -> float | 
     known = [value for value in values if value is not None]
     if not known or (metric.at == "last" and values[-1] is None):
         raise NoFiniteValue(
-            f"the metric {metric.name} was not a number at the {metric.at} evaluation: counted as "
+            f"the metric {metric.name} was not finite at the {metric.at} evaluation: counted as "
             f"the worst, as metric.nan says"
         )
     if metric.at == "last":

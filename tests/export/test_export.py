@@ -99,6 +99,23 @@ def test_every_scheduler(
         (["data.crop=1", "data.flip=true"], {}),
         (["model=cnn", "train.epochs=1"], {"model": {"width": 4, "dropout": 0.2}}),
         (["train.loss.name=cross_entropy", "train.loss.label_smoothing=0.1"], {}),
+        (
+            [
+                "train.loss.name=cross_entropy",
+                "train.loss.class_weights=balanced",
+                "metric.name=train_loss",
+            ],
+            {},
+        ),
+        (
+            [
+                "train.loss.name=cross_entropy",
+                "train.loss.label_smoothing=0.1",
+                "train.loss.class_weights=[0,1,2,3,4,5,6,7,8,9.5]",
+                "train.amp=bf16",
+            ],
+            {},
+        ),
         ([], {"groups": (HEAD, DECAY), "warmup": 0.2, "grad_clip": 1.0}),
         ([], {"groups": (HEAD,), "scheduler": ComponentConfig("plateau", {"patience": "1st"})}),
         (
@@ -263,6 +280,29 @@ def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
     assert printed == value
 
 
+LABELS = (
+    "import torch\n"
+    "def load(n=80):\n"
+    "    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))\n"
+    "    y = (x > torch.tensor([0.0, 0.5, 1.0])).float()\n"
+    "    return (x[:64], y[:64]), (x[64:], y[64:])\n"
+    "class Net(torch.nn.Linear):\n"
+    "    def __init__(self, n_outputs):\n"
+    "        super().__init__(3, n_outputs)\n"
+)
+DENSE = (
+    "import torch\n"
+    "def load(n=80):\n"
+    "    x = torch.randn(n, 1, 4, 5, generator=torch.Generator().manual_seed(0))\n"
+    "    y = (x[:, 0] > 0).long() + (x[:, 0] > 1).long()\n"
+    "    y[:, 0, 0] = -100\n"
+    "    return (x[:64], y[:64]), (x[64:], y[64:])\n"
+    "class Net(torch.nn.Conv2d):\n"
+    "    def __init__(self, n_outputs):\n"
+    "        super().__init__(1, n_outputs, 1)\n"
+)
+
+
 @pytest.mark.parametrize(
     ("module", "overrides"),
     [
@@ -299,6 +339,24 @@ def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
             "    def __init__(self):\n"
             "        super().__init__(3, 3)\n",
             ["train.loss={_target_: torch.nn.CrossEntropyLoss, label_smoothing: 0.1}"],
+        ),
+        (LABELS, []),
+        (
+            LABELS,
+            [
+                "train.loss.name=bce_with_logits",
+                "train.loss.pos_weight=balanced",
+                "train.metrics=[label_accuracy,sample_f1]",
+            ],
+        ),
+        (
+            DENSE,
+            [
+                "train.loss.name=cross_entropy",
+                "train.loss.class_weights=balanced",
+                "train.loss.label_smoothing=0.1",
+                "train.metrics=[accuracy]",
+            ],
         ),
     ],
 )

@@ -215,7 +215,7 @@ def test_where_the_worst_counts_the_trial_is_worse_than_any_with_a_number(
 
     for index, value in enumerate(values, start=1):
         bench.report(with_f1(index, value))
-    with pytest.raises(NoFiniteValue, match=f"val_f1 was not a number at the {at} evaluation"):
+    with pytest.raises(NoFiniteValue, match=f"val_f1 was not finite at the {at} evaluation"):
         bench.report.value()
 
 
