@@ -36,6 +36,8 @@ class Evaluation:
     """Wall-clock time since the last evaluation."""
     groups: tuple[str, ...] = ("default",)
     """Names of the parameter groups."""
+    early_end: str | None = None
+    """Why the training ends here, before its planned length; None where it does not."""
     value: float | None = None
     """Value of the study's metric; None before it is scored, and where it is not finite."""
     verified: bool = True

@@ -93,6 +93,10 @@ def check_gpus(train: TrainSettings, space: Space | None, problems: list[str]) -
         problems.append(
             f"train.gpus: {train.gpus:g} is neither a whole number nor a share of one GPU"
         )
+    elif train.gpus > 1 and train.micro_batch == "auto":
+        problems.append(
+            "train.micro_batch: auto is for trials on one GPU alone: give a number of samples"
+        )
     elif train.gpus > 1 and space is not None:
         smallest = min(space.shared["batch_size"].ends())
         if smallest < train.gpus:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lrsearch.config.own_arguments import ARGUMENTS
 from lrsearch.config.sections import mapping, section
+from lrsearch.config.training_options import read_training_options
 from lrsearch.data.sources import FALLBACKS, SOURCES
 from lrsearch.data.spec import DataSpec
 from lrsearch.errors import UserError
@@ -91,6 +92,7 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
         node.pop("loss", None)
         node.pop("metrics", None)
     node["groups"] = parse_rules("train.groups", node.get("groups"), problems)
+    read_training_options(node, problems)
     if node.get("freeze") is not None and (problem := regex_problem(node["freeze"])):
         problems.append(f"train.freeze: {problem}")
         del node["freeze"]

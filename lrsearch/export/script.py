@@ -42,7 +42,7 @@ from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.schedules.plan import FactorFunction, TorchCall
 from lrsearch.settings import Settings
 from lrsearch.text.formatting import plural
-from lrsearch.training.settings import EVALUATION_BATCH
+from lrsearch.training.micro_batch import MicroBatch
 
 
 def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, Any]) -> str:
@@ -73,7 +73,10 @@ def _training(
     loss = loss_target(train.loss, info.n_classes, info.has_labels)
     measures = list(_measures(settings, loss, info.n_classes, own_shapes, names))
     training_loss = _training_loss(loss, info, own_shapes, names)
-    micro_batch = train.micro_batch or batch_size
+    # Where `auto` has halved the batches, that was for the memory of a device.
+    micro_batch = MicroBatch(train.micro_batch)
+    # An average of the weights is evaluated on a copy, whose optimizer has no modes.
+    switches = recipe.optimizer.own and train.ema is None
     return {
         "summary": _summary(recipe, record),
         "folder": str(Path.cwd()),
@@ -105,14 +108,24 @@ def _training(
         "optimizer": CallText(_named(path, names), {**arguments, **_fused(recipe)}),
         "optimizer_source": source_of(path) if _is_copied(path) else None,
         "own_optimizer": recipe.optimizer.own,
-        "trained": SourceText("model, optimizer" if recipe.optimizer.own else "model"),
+        "trained": SourceText("model, optimizer" if switches else "model"),
+        "evaluated": SourceText(
+            "averaged.module"
+            if train.ema is not None
+            else "model, optimizer"
+            if switches
+            else "model"
+        ),
+        "ema": train.ema,
+        "channels_last": train.channels_last,
+        "compile_mode": train.compile_mode,
         "scheduler": _scheduler(call, names),
         "scheduler_is_own": call.is_own,
         "warmup": warmup,
         "monitor": call.monitor,
-        "pieces": math.ceil(batch_size / micro_batch),
+        "pieces": math.ceil(batch_size / (micro_batch.training or batch_size)),
         "grad_clip": recipe.grad_clip,
-        "evaluation_size": train.micro_batch or EVALUATION_BATCH,
+        "evaluation_size": micro_batch.evaluation,
         "metric": settings.metric,
     }
 

@@ -24,6 +24,7 @@ _COPIED = {
         "lrsearch.training.precision.precision_of",
         "lrsearch.training.precision.in_precision",
         "lrsearch.optimizers.modes.set_mode",
+        "lrsearch.training.averaging.averaging",
         "lrsearch.optimizers.parameter_groups.freeze",
         "lrsearch.optimizers.parameter_groups.as_it_is",
         "lrsearch.optimizers.parameter_groups.parameter_groups",
@@ -77,9 +78,17 @@ def environment() -> Environment:
         "call": call_text,
         "docstring": docstring,
         "copied": lambda name: source_of(_COPIED[name]),
+        "laid_out": _laid_out,
         "indent": environment.filters["indent"],
     }
     return environment
+
+
+def _laid_out(inputs: str, channels_last: bool) -> SourceText:
+    """Return the source of a model's inputs, with their channels last if asked for."""
+    return SourceText(
+        f"{inputs}.contiguous(memory_format=torch.channels_last)" if channels_last else inputs
+    )
 
 
 def _only_source(value: Any) -> SourceText:

@@ -28,8 +28,10 @@ from lrsearch.settings import Settings
 from lrsearch.space.domains import Domain
 from lrsearch.training.devices import device_label, resolve_device
 from lrsearch.training.dry_pass import dry_pass
+from lrsearch.training.layout import prepared_forward
 from lrsearch.training.loop import Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
+from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.precision import precision_of
 from lrsearch.training.scores import mean_scores
 from lrsearch.tuning.trajectory import LrTrajectory
@@ -86,6 +88,7 @@ class TrainingObjective:
             name: build_measure(target, measures.METRICS, f"train.metrics.{name}")
             for name, target in metrics.items()
         }
+        self._micro_batches: dict[tuple[int, str], MicroBatch] = {}
         self._spec = settings.data
         self._info = info
         self._parts = _on_device(open_parts(self._spec, info), device, samples)
@@ -128,6 +131,9 @@ class TrainingObjective:
             crop=spec.crop,
             flip=spec.flip,
             should_stop=should_stop,
+            metric_name=self.settings.metric.name,
+            metric_mode=self.settings.metric.mode,
+            micro_batch=self._micro_batch(recipe),
         )
 
     def dry_pass(self) -> None:
@@ -175,10 +181,18 @@ class TrainingObjective:
         facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
         return Resumable(begin, checkpoints, facts).run(report)
 
+    def _micro_batch(self, recipe: Recipe) -> MicroBatch:
+        """The micro batch of all trainings with this model and batch size."""
+        key = (recipe.batch_size, repr(sorted(recipe.model.items())))
+        return self._micro_batches.setdefault(key, MicroBatch(self.settings.train.micro_batch))
+
     def _model(self, recipe: Recipe, info: DataInfo) -> torch.nn.Module:
         model = self.settings.model
         arguments = {**model.arguments, **recipe.model}
-        return build_model(model, arguments, info).to(self.device)
+        built = build_model(model, arguments, info).to(self.device)
+        if self.settings.train.channels_last:
+            built = built.to(memory_format=torch.channels_last)
+        return built
 
     def test(
         self,
@@ -196,15 +210,21 @@ class TrainingObjective:
         train = self.settings.train
         measures = {"test_loss": self.evaluated_loss}
         measures |= {f"test_{name}": metric for name, metric in self.metrics.items()}
-        return mean_scores(
+        forward = prepared_forward(model, dataclasses.replace(train, compile=False))
+        on_device = part.to(self.device) if isinstance(part, TensorPart) else part
+        return self._micro_batch(recipe).evaluate(
+            lambda size: mean_scores(
+                forward,
+                on_device,
+                measures,
+                self.device,
+                autocast_of(train.amp, self.device.type),
+                size,
+                precision_of(model),
+                progress,
+            ),
+            len(part),
             model,
-            part.to(self.device) if isinstance(part, TensorPart) else part,
-            measures,
-            self.device,
-            autocast_of(train.amp, self.device.type),
-            train.micro_batch,
-            precision_of(model),
-            progress,
         )
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:

@@ -64,8 +64,7 @@ class Resumable:
         except Stopped:
             self._save()
             raise
-        weights: Mapping[str, torch.Tensor] = training.task.model.state_dict()
-        return weights
+        return training.weights
 
     def _checkpoint(self, is_due: bool) -> None:
         # All ranks take part: the state has the generators of each.
@@ -110,6 +109,9 @@ def _fingerprint(task: Task, facts: Mapping[str, str]) -> str:
         "length": dataclasses.asdict(task.length),
         "augmentation": [task.crop, task.flip],
         "amp": settings.amp,
+        "channels_last": settings.channels_last,
+        "ema": settings.ema,
+        "early_stopping": settings.early_stopping,
         "loss": repr(settings.loss),
         "metrics": sorted(task.metrics),
     }

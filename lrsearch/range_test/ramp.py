@@ -91,8 +91,8 @@ def _run(
     task = objective.task(recipe, seed, is_over)
     # One step more than are trained: the model would be evaluated at the last one.
     task.length = Length(steps + 1, task.length.steps_per_epoch, steps + 1)
-    # Compiling would take longer than the ramp.
-    task.settings = dataclasses.replace(task.settings, compile=False)
+    # Compiling would take longer than the ramp, which has no evaluation of averaged weights.
+    task.settings = dataclasses.replace(task.settings, compile=False, ema=None)
     task.on_losses = watch
     training = Training(task)
     try:

@@ -10,6 +10,7 @@ import torch
 from lrsearch.errors import UserError
 from lrsearch.measures.build import Fitted
 from lrsearch.own_code import call_own
+from lrsearch.training.averaging import averaged_copy
 from lrsearch.training.batches import training_batches
 from lrsearch.training.loop import autocast_of
 from lrsearch.training.out_of_memory import is_out_of_memory
@@ -44,7 +45,15 @@ def _run(task: Task, name: str) -> None:
         task.parts.train, SAMPLES, task.seed, 0, task.device, task.crop, task.flip
     )
     x, y = next(iter(batches))
+    if task.settings.channels_last and x.dim() != 4:
+        raise UserError(
+            f"train.channels_last: it is for images, of the shape N×C×H×W, and these inputs are "
+            f"{_described(x)}: leave it out"
+        )
     what = f"model: {name}, on inputs {_described(x)},"
+    ema = task.settings.ema
+    if ema is not None:
+        call_own(averaged_copy, f"train.ema: a copy of {name}", model, ema)
     model.train()
     with autocast_of(task.settings.amp, task.device.type):
         outputs = call_own(model, what, x)

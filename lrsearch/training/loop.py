@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,13 +13,18 @@ from torch import nn
 
 from lrsearch.evaluation import Evaluation
 from lrsearch.optimizers.modes import set_mode
+from lrsearch.text.formatting import plural
+from lrsearch.training.averaging import averaged_copy
 from lrsearch.training.batches import (
     Batch,
     augmentation,
     batches_per_epoch,
     training_batches,
 )
+from lrsearch.training.early_stopping import evaluations_without_gain
 from lrsearch.training.generators import generator_states, set_generator_states
+from lrsearch.training.layout import laid_out, prepared_forward
+from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.out_of_memory import is_out_of_memory
 from lrsearch.training.precision import explained, precision_of
 from lrsearch.training.scores import mean_scores
@@ -48,11 +53,20 @@ class Training:
         self.step = 0
         self.optimizer = task.recipe.build_optimizer(task.model)
         self.schedule = task.recipe.build_schedule(self.optimizer, task.length)
-        self.forward: Callable[..., Any] = task.model
-        if task.settings.compile:
-            self.forward = torch.compile(task.model)
-        self.parallel: Callable[..., Any] = task.ranks.parallel(self.forward)
-        """The same, with gradients that are averaged over the ranks."""
+        self.forward = self.evaluated = prepared_forward(task.model, task.settings)
+        self.parallel: Any = task.ranks.parallel(task.model)
+        """The model, whose gradients are averaged over the ranks."""
+        if task.ranks.size > 1:
+            self.forward = laid_out(self.parallel, task.settings)
+        ema = task.settings.ema
+        self.averaged = None if ema is None else averaged_copy(task.model, ema)
+        if self.averaged is not None:
+            self.evaluated = prepared_forward(self.averaged.module, task.settings)
+        self.micro_batch = task.micro_batch or MicroBatch(task.settings.micro_batch)
+        self._watched: list[float] = []
+        """The metric at each evaluation so far, for early stopping."""
+        self._early_end: str | None = None
+        """Why the training ends before its planned length; None where it goes on."""
         self.precision = precision_of(task.model)
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
         self.watch = LossWatch(task.on_losses, task.ranks.total)
@@ -67,13 +81,21 @@ class Training:
 
     @property
     def is_done(self) -> bool:
-        """Whether the last step has been taken."""
-        return self.step >= self.task.length.steps
+        """Whether the last step has been taken, or the training has ended early."""
+        return self.step >= self.task.length.steps or self._early_end is not None
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights that are evaluated: the model's, or their moving average."""
+        model = self.task.model if self.averaged is None else self.averaged.module
+        weights: dict[str, torch.Tensor] = model.state_dict()
+        return weights
 
     def evaluations(self) -> Iterator[Evaluation]:
         """Train, yielding after every `length.steps_per_evaluation` steps and after the last one.
 
-        The training ends when the iteration does. Raises Diverged, OutOfMemory or Stopped.
+        The training ends when the iteration does: early, if `settings.early_stopping` says so.
+        Raises Diverged, OutOfMemory or Stopped.
         """
         try:
             yield from self._evaluations()
@@ -93,10 +115,13 @@ class Training:
         return {
             "step": self.step,
             "model": self.task.model.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "watch": self.watch.state_dict(),
+            "micro_batch": self.micro_batch.state_dict(),
+            "watched": self._watched,
             "norms": torch.stack(self.norms) if self.norms else None,
             "lr_start": self._lr_start,
             "seconds": time.perf_counter() - self._started,
@@ -113,11 +138,16 @@ class Training:
         device = self.task.device
         self.step = state["step"]
         self.task.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         self.watch.load_state_dict(state["watch"])
+        self.micro_batch.load_state_dict(state["micro_batch"])
+        self._watched = list(state["watched"])
+        self._early_end = self._reason_to_end()
         norms = state["norms"]
         self.norms = [] if norms is None else list(norms.to(device).unbind())
         self._lr_start = tuple(state["lr_start"])
@@ -172,24 +202,28 @@ class Training:
         lr = self.optimizer.param_groups[0]["lr"]
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(*batch)
+        x, y = batch
+        loss = self.micro_batch.train(
+            lambda size: self._backward(x, y, size), len(x), self.task.model
+        )
         self._measure_and_clip()
         if self._optimizer_step():
             self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.task.model)
         if self.watch.add(loss, lr):
             self.watch.look()
 
-    def _backward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _backward(self, x: torch.Tensor, y: torch.Tensor, piece: int) -> torch.Tensor:
         """Compute the gradients of the batch's mean loss and return the loss, a scalar tensor.
 
         The batch is divided among the ranks, and a rank's share is split into pieces of at most
-        `micro_batch` samples. Their sizes differ by at most one, because batch normalisation cannot
-        train on a remainder of one sample. The loss of a rank is its share of the mean.
+        `piece` samples. Their sizes differ by at most one, because batch normalisation cannot train
+        on a remainder of one sample. The loss of a rank is its share of the mean.
         """
         ranks, count = self.task.ranks, len(x)
         x, y = ranks.share(x), ranks.share(y)
-        piece = self.task.settings.micro_batch
-        pieces = 1 if piece is None else math.ceil(len(x) / piece)
+        pieces = math.ceil(len(x) / piece)
         if pieces == 1 and ranks.size == 1:
             return self._backward_piece(x, y)
         total = torch.zeros((), device=x.device)
@@ -204,7 +238,7 @@ class Training:
     ) -> torch.Tensor:
         """Add the gradients of `share` times the mean loss of a piece, and return that loss."""
         with self.autocast, explained(x):
-            loss = self.task.loss(self.parallel(x), y)
+            loss = self.task.loss(self.forward(x), y)
         if share is not None:
             loss = loss * share
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
@@ -243,6 +277,12 @@ class Training:
         self.watch.look(wait=True)
         values = {"train_loss": self.watch.mean(), **self._validate()}
         self.watch.check_value(values["val_loss"], self.step, lr_end[0], "val_loss")
+        if task.settings.early_stopping is not None:
+            self._watched.append(values[task.metric_name])
+            self._early_end = self._reason_to_end()
+        # At the end the weights that were evaluated are the final ones.
+        if self.averaged is None and not self.is_done:
+            set_mode(task.model, self.optimizer, train=True)
         norms = torch.stack(self.norms) if self.norms else None
         evaluation = Evaluation(
             index=math.ceil(self.step / length.steps_per_evaluation),
@@ -255,6 +295,7 @@ class Training:
             clipped=None if norms is None or clip is None else float((norms > clip).float().mean()),
             seconds=time.perf_counter() - self._started,
             groups=group_names(self.optimizer),
+            early_end=self._early_end,
         )
         self.norms = []
         self.schedule.evaluated(values)
@@ -266,25 +307,46 @@ class Training:
         task = self.task
         measures = {"val_loss": task.evaluated_loss or task.loss}
         measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
-        set_mode(task.model, self.optimizer, train=False)
-        scores = task.ranks.from_first(
-            lambda: mean_scores(
-                self.forward,
-                task.parts.validation,
-                measures,
-                task.device,
-                self.autocast,
-                task.settings.micro_batch,
-                self.precision,
-                task.progress,
+        if self.averaged is None:
+            set_mode(task.model, self.optimizer, train=False)
+        return task.ranks.from_first(
+            lambda: self.micro_batch.evaluate(
+                lambda size: mean_scores(
+                    self.evaluated,
+                    task.parts.validation,
+                    measures,
+                    task.device,
+                    self.autocast,
+                    size,
+                    self.precision,
+                    task.progress,
+                ),
+                len(task.parts.validation),
+                task.model,
             )
         )
-        if not self.is_done:  # else the weights that were evaluated are the final ones
-            set_mode(task.model, self.optimizer, train=True)
-        return scores
+
+    def _reason_to_end(self) -> str | None:
+        """Why early stopping ends the training now; None where it goes on."""
+        rule, task = self.task.settings.early_stopping, self.task
+        if rule is None or self.step >= task.length.steps:
+            return None
+        waited = evaluations_without_gain(self._watched, task.metric_mode, rule.min_delta)
+        if waited < rule.patience:
+            return None
+        by = f" by more than {rule.min_delta:g}" if rule.min_delta else ""
+        return (
+            f"early stopping: {task.metric_name} has not improved{by} for "
+            f"{plural(waited, 'evaluation')}"
+        )
 
     def _out_of_memory(self) -> OutOfMemory:
-        return OutOfMemory(self.step, self.schedule.rates[0], self.task.recipe.batch_size)
+        return OutOfMemory(
+            self.step,
+            self.schedule.rates[0],
+            self.task.recipe.batch_size,
+            self.micro_batch.is_auto,
+        )
 
 
 def group_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def mean_scores(
     measures: Mapping[str, MeasureFunction],
     device: torch.device,
     autocast: AbstractContextManager[object],
-    batch: int | None = None,
+    batch: int = EVALUATION_BATCH,
     precision: torch.dtype = torch.float32,
     progress: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
@@ -33,7 +33,7 @@ def mean_scores(
     """
     totals = dict.fromkeys(measures, torch.zeros((), device=device))
     with torch.no_grad():
-        for x, y in evaluation_batches(part, batch or EVALUATION_BATCH, device, precision):
+        for x, y in evaluation_batches(part, batch, device, precision):
             with autocast:
                 outputs = forward(x)
                 means = {name: measure(outputs, y) for name, measure in measures.items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.parameters.durations import Duration, Length
@@ -14,6 +14,28 @@ from lrsearch.registry import ComponentConfig
 
 EVALUATION_BATCH = 1024
 """Samples that are evaluated at a time if `micro_batch` is not set."""
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+"""A mode of torch.compile."""
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """An exponential moving average (EMA) of the weights, over optimizer steps."""
+
+    decay: Annotated[float, Ge(0), Lt(1)] = 0.999
+    """The share of the average that each step keeps."""
+    warmup: bool = False
+    """Whether step n keeps at most (1 + n) / (10 + n), so that the first steps are forgotten."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When a training ends before its planned length."""
+
+    patience: Annotated[int, Ge(1)] = 5
+    """Number of evaluations in a row without an improvement after which the training ends."""
+    min_delta: Annotated[float, Ge(0)] = 0.0
+    """An improvement is a value that is better than the best so far by more than this."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +48,20 @@ class TrainSettings:
     """Time between evaluations, a duration; None is one epoch."""
     device: str = "auto"
     amp: Literal["none", "bf16", "fp16"] = "none"
-    compile: bool = False
     gpus: Annotated[int | float, Gt(0)] = 1
     """GPUs of one trial: a whole number, or a share of one, such as 0.5 for two trials on each."""
-    micro_batch: Annotated[int, Ge(1)] | None = None
-    """Most samples of one forward pass; larger batches are accumulated from pieces of this size."""
+    channels_last: bool = False
+    """Whether images and the weights of convolutions lie in memory with the channels last."""
+    compile: bool | CompileMode = False
+    """Whether torch.compile compiles the model, or in which mode; true is the mode `default`."""
+    micro_batch: Annotated[int, Ge(1)] | Literal["auto"] | None = None
+    """Most samples of one forward pass; larger batches are accumulated from pieces of this size.
+
+    `auto` is the whole batch, halved for as long as the memory does not suffice."""
+    ema: Averaging | None = None
+    """The moving average of the weights that is evaluated and kept; None is the weights alone."""
+    early_stopping: EarlyStopping | None = None
+    """None is no early stopping."""
     threads: Annotated[int, Ge(1)] = 1
     """CPU threads of torch in each worker."""
     checkpoint_every: Annotated[int, Ge(1)] | None = None
@@ -45,6 +76,13 @@ class TrainSettings:
     """Rules of parameter groups."""
     freeze: str | None = None
     """A regular expression for the names of parameters that are not trained."""
+
+    @property
+    def compile_mode(self) -> str | None:
+        """The mode of torch.compile; None where the model is not compiled."""
+        if isinstance(self.compile, bool):
+            return "default" if self.compile else None
+        return self.compile
 
     def length(self, batch_size: int, n_train: int) -> Length:
         """The length of a training with this batch size on `n_train` samples."""

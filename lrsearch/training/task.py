@@ -17,17 +17,21 @@ from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lrsearch.measures.build import MeasureFunction
+    from lrsearch.training.micro_batch import MicroBatch
 
 
 class OutOfMemory(Exception):
     """The device has too little memory for this model and batch size."""
 
-    def __init__(self, step: int, lr: float, batch_size: int) -> None:
+    def __init__(self, step: int, lr: float, batch_size: int, is_auto: bool = False) -> None:
+        """`is_auto` says whether the batch was already accumulated from smaller pieces."""
         self.step, self.lr = step, lr
-        super().__init__(
-            f"out of memory at step {step} with batches of {batch_size} "
-            f"(train.micro_batch accumulates a batch from smaller pieces)"
+        advice = (
+            "even in the smallest pieces"
+            if is_auto
+            else "(train.micro_batch=auto accumulates a batch from smaller pieces)"
         )
+        super().__init__(f"out of memory at step {step} with batches of {batch_size} {advice}")
 
 
 class Stopped(Exception):
@@ -61,6 +65,11 @@ class Task:
     False after each epoch, where the state should be saved only if that costs little time."""
     progress: Callable[[], None] = field(default=lambda: None)
     """Called after each batch of an evaluation."""
+    metric_name: str = "val_loss"
+    """The value that early stopping watches; `metric_mode` is `min` or `max`."""
+    metric_mode: str = "min"
+    micro_batch: MicroBatch | None = None
+    """Shared by trainings of the same model and batch size; None is one of its own."""
     on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
     """Called with the rates and losses of several steps, in order, once the losses have been read
     from the device; may raise to end the training."""

@@ -26,6 +26,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 
 SEED = 5
+CHANNELS = ("train.channels_last=true", "train.micro_batch=20", "train.amp=fp16")
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 HEAD = GroupRule("head", "head", None, {"lr_factor": 3.0})
@@ -143,6 +144,11 @@ def test_every_scheduler(
         ([], {"data": {"size": 10}}),
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
+        (["train.ema=0.9"], {"warmup": 0.2}),
+        (
+            ["model=cnn", "train.epochs=1", "train.ema={decay: 0.9, warmup: true}", *CHANNELS],
+            {"model": {"width": 4}, "groups": (HEAD,)},
+        ),
     ],
 )
 def test_every_setting(

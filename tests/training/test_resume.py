@@ -18,7 +18,7 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.training.loop import Diverged, Stopped, Training
-from lrsearch.training.settings import TrainSettings
+from lrsearch.training.settings import Averaging, EarlyStopping, TrainSettings
 
 Weights = dict[str, torch.Tensor]
 
@@ -26,7 +26,7 @@ Weights = dict[str, torch.Tensor]
 def straight(**changes: Any) -> tuple[list[Evaluation], Weights]:
     """The evaluations and the final weights of a training that nobody disturbs."""
     training = Training(small_task(**changes))
-    return list(training.evaluations()), training.task.model.state_dict()
+    return list(training.evaluations()), training.weights
 
 
 def stored(training: Training) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def broken(steps: list[int], **changes: Any) -> tuple[list[Evaluation], Weights]
             found += training.evaluations()
         except Stopped:
             state = stored(training)
-    return found, training.task.model.state_dict()
+    return found, training.weights
 
 
 def _disturb() -> None:
@@ -129,6 +129,8 @@ def test_any_step_will_do() -> None:
         {"augment": False},
         {"groups": ("no_decay", "head", "layer_decay"), "warmup": "7st"},
         {"groups": ("layer_decay",), "freeze": r"^2\.", "scheduler": "plateau"},
+        {"settings": TrainSettings(ema=Averaging(0.8, warmup=True)), "scheduler": "plateau"},
+        {"settings": TrainSettings(ema=Averaging(0.8), amp="fp16", micro_batch=6)},
     ],
     ids=[
         "fp16",
@@ -141,10 +143,19 @@ def test_any_step_will_do() -> None:
         "no augmentation",
         "groups",
         "frozen",
+        "averaged",
+        "averaged fp16",
     ],
 )
 def test_precision_pieces_and_clipping_go_on_exactly(case: dict[str, Any]) -> None:
     assert_same(broken(random_steps(case), **case), straight(**case))
+
+
+def test_early_stopping_goes_on_counting() -> None:
+    case: dict[str, Any] = {"settings": TrainSettings(early_stopping=EarlyStopping(4, 1e9))}
+    whole = straight(**case)
+    assert whole[0][-1].step == 20
+    assert_same(broken([3, 8, 17, 19], **case), whole)
 
 
 def test_the_scale_of_half_precision_goes_on() -> None:
