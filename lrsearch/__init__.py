@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TrialPruned,
         UserError,
     )
+    from lrsearch.objectives.script import current_trial
     from lrsearch.objectives.trial import Trial
     from lrsearch.parameters.durations import Duration, Length
     from lrsearch.recipe import Preview, Recipe
@@ -38,6 +39,7 @@ __all__ = [
     "Trial",
     "TrialPruned",
     "UserError",
+    "current_trial",
 ]
 
 _MODULES = {
@@ -48,6 +50,7 @@ _MODULES = {
         "TrialPruned",
         "UserError",
     ),
+    "lrsearch.objectives.script": ("current_trial",),
     "lrsearch.objectives.trial": ("Trial",),
     "lrsearch.recipe": ("Preview", "Recipe"),
     "lrsearch.registry": ("ComponentConfig",),

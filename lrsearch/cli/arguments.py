@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lrsearch.analysis.columns import finite
@@ -134,18 +133,6 @@ def split_locations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         key, equals, _ = argument.partition("=")
         (others if equals and key not in (*LOCATIONS, NAME) else locations).append(argument)
     return locations, others
-
-
-def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """Split the folder of `output_dir=...` from the other arguments."""
-    folder, rest = "outputs", []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if equals and key == "output_dir":
-            folder = value
-        else:
-            rest.append(argument)
-    return Path(folder), rest
 
 
 def print_json(document: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from lrsearch.analysis.columns import study_plain, trial_document
 from lrsearch.analysis.study_data import StudyData, TrialData, each_trial, read_study
 from lrsearch.analysis.tables import epochs_csv, trials_csv
-from lrsearch.cli.arguments import named_study, output_folder, refuse_words
+from lrsearch.cli.arguments import named_study, refuse_words
+from lrsearch.cli.locations import output_folder
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 

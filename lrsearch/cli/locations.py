@@ -5,9 +5,11 @@ It imports little, because every worker starts with it.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from lrsearch.config.secrets import check_credentials
 from lrsearch.config.storage import storage_url
@@ -52,7 +54,19 @@ def read_locations(arguments: Sequence[str]) -> tuple[Locations, list[str]]:
     if problems:
         raise ConfigErrors(problems)
     data = {key.removeprefix("data."): given[key] for key in given if key.startswith("data.")}
-    return Locations(url, given.get("storage.checkpoints"), data), names
+    return Locations(url, given.get("storage.checkpoints"), data=data), names
+
+
+def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
+    """Split the folder of `output_dir=...` from the other arguments."""
+    folder, rest = "outputs", []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key == "output_dir":
+            folder = value
+        else:
+            rest.append(argument)
+    return Path(folder), rest
 
 
 def serve_studies(
@@ -64,6 +78,7 @@ def serve_studies(
 ) -> None:
     """Run the command `worker`. Raises UserError."""
     stop = stop_on_signals(parent, heartbeat)  # first of all: what follows takes seconds
+    outputs, arguments = output_folder(arguments)
     locations, names = read_locations(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
@@ -77,4 +92,4 @@ def serve_studies(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    serve(locations, only, until_empty, stop)
+    serve(dataclasses.replace(locations, outputs=str(outputs)), only, until_empty, stop)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.models import model_arguments, model_class
+from lrsearch.objectives import COMMAND, is_command
 from lrsearch.objectives.own_length import progress_words
 from lrsearch.own_code import Signature, load_target
 from lrsearch.registry import ComponentConfig
@@ -15,6 +17,8 @@ from lrsearch.settings import Settings
 
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
     """Return a line for each function or class of the user's, with the arguments of its call."""
+    if settings.objective is not None and is_command(settings.objective):
+        return [f"objective: {command_words(settings.objective)}"]
     if settings.objective is not None:
         return [f"objective: {_objective(settings.objective)}", progress_words(settings.train)]
     lines = []
@@ -36,6 +40,12 @@ def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
         if target.own
     ]
     return lines
+
+
+def command_words(objective: ComponentConfig) -> str:
+    """The command line of a script, as it is configured."""
+    command = objective.arguments[COMMAND]
+    return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
 def _objective(objective: ComponentConfig) -> str:

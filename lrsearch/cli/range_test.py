@@ -34,7 +34,7 @@ def range_test(arguments: Sequence[str], output: Path | None, as_json: bool) -> 
         raise ConfigErrors(
             [
                 "objective: a range test needs lrsearch's own training, which it does ramps with; "
-                "your own function is not called with a schedule that rises step by step"
+                "your own function or script is not run with a schedule that rises step by step"
             ]
         )
     kind = None if output is None else prepare_picture(output)

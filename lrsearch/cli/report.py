@@ -9,9 +9,8 @@ from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
-from lrsearch.cli.arguments import output_folder
 from lrsearch.cli.display import make_console
-from lrsearch.cli.locations import read_locations
+from lrsearch.cli.locations import output_folder, read_locations
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 from lrsearch.storage.database import open_existing

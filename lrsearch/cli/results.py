@@ -29,8 +29,9 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
-from lrsearch.export.script import best_script
+from lrsearch.export.script import best_script, words_by_hand
 from lrsearch.files import write_whole
+from lrsearch.objectives import is_command
 from lrsearch.optimizers import is_fused
 from lrsearch.range_test.stored import found_ranges
 from lrsearch.recipe import Recipe
@@ -99,6 +100,9 @@ def conclude(
         output / "best.py": lambda: best_script(settings, *recorded()),
     }
     complete = _written(console, settings, files)
+    if complete and is_command(settings.objective):
+        words = words_by_hand(settings, recorded()[1], str(output / "best.yaml"))
+        console.print(f"by hand: {shlex.join(words)}", soft_wrap=True, markup=False)
     if complete:
         console.print(
             f"{output / 'best.yaml'}   again: {command('train', str(output / 'best.yaml'))}\n"

@@ -31,6 +31,8 @@ from lrsearch.files import removed_if_empty
 from lrsearch.launchers import LAUNCHERS
 from lrsearch.loggers import check_logger, is_on, prepare_logger
 from lrsearch.measures import LOSSES, METRICS, misfit
+from lrsearch.objectives import COMMAND, is_command
+from lrsearch.objectives.command_line import CommandLine, check_runnable
 from lrsearch.optimizers import OPTIMIZERS, merged_parameters
 from lrsearch.parameters.durations import Length
 from lrsearch.queue.endings import Endings
@@ -56,7 +58,7 @@ from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
 from lrsearch.workers.device_slots import device_slots
-from lrsearch.workers.locations import Locations
+from lrsearch.workers.locations import Locations, logs_of
 
 if TYPE_CHECKING:
     from lrsearch.launchers.local import Launcher
@@ -130,14 +132,14 @@ def _launched(
     with shown as display:
         launcher: Launcher = LAUNCHERS["local"].load()(
             study.name,
-            Locations(runtime.storage_url, runtime.checkpoints_url),
+            Locations(runtime.storage_url, runtime.checkpoints_url, runtime.output_dir),
             slots,
             study.queue,
             database.session,
             Endings(study.study_id, settings.queue.max_attempts, follow_up),
             progress,
             display,
-            _output(runtime, settings) / "logs",
+            logs_of(runtime.output_dir, settings.study.name),
         )
         launcher.run(settings.study.timeout)
     return launcher
@@ -331,6 +333,11 @@ def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
     So are rules of parameter groups. What is of the catalogue alone was checked with the
     configuration, without torch.
     """
+    if is_command(settings.objective):
+        assert settings.objective is not None
+        arguments = settings.objective.arguments
+        check_runnable(CommandLine.parse(arguments[COMMAND], f"objective.{COMMAND}", []))
+        return
     train = settings.train
     targets = [settings.model, settings.objective, train.loss, *(train.metrics or {}).values()]
     is_own = any(target is not None and target.own for target in targets)
@@ -390,6 +397,8 @@ def _announce(
     trials = plural(study.total, "trial")
     state = f"goes on at {done} of {trials}" if study.resumed else trials
     what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
+    if is_command(settings.objective):
+        what = "your own script"
     console.print(
         f"[bold]{escape(study.name)}[/]: {state}, {settings.sampler.name} sampler, "
         f"{settings.pruner.name} pruner, {what}; in {redacted(url)}",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +16,7 @@ from lrsearch.analysis.group_rates import group_rates
 from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words, whole_number
 from lrsearch.cli.display import make_console
+from lrsearch.cli.locations import output_folder
 from lrsearch.errors import UserError
 from lrsearch.plots.static.curves import (
     RATES_NOTE,
@@ -27,16 +30,21 @@ from lrsearch.plots.terminal import paper, text_plot
 from lrsearch.states import WorkState
 from lrsearch.study.progress import Progress, best_number
 from lrsearch.text.formatting import duration, number, plural
+from lrsearch.workers.locations import logs_of
 
-SHOW = "show NAME TRIAL [storage.url=...]"
+SHOW = "show NAME TRIAL [--log] [storage.url=...] [output_dir=...]"
 COMPARE = "compare NAME TRIAL TRIAL ... [storage.url=...]"
 
 
-def show_trial(arguments: Sequence[str], as_json: bool) -> None:
+def show_trial(arguments: Sequence[str], as_json: bool, log: bool = False) -> None:
     """Run the command `show`. Raises UserError."""
+    outputs, arguments = output_folder(arguments)
     with named_study(arguments, SHOW) as named:
         (trial,), study = _trials(named, SHOW, 1)
         refuse_words(named.words[1:], SHOW)
+        if log:
+            _print_log(logs_of(outputs, study.name), study, trial)
+            return
         if as_json:
             print_json(trial_document(study, trial))
             return
@@ -63,6 +71,22 @@ def show_trial(arguments: Sequence[str], as_json: bool) -> None:
         if reason := reason_of(study, trial):
             console.print("\n[bold]why it ended[/]")
             console.print(reason.rstrip(), markup=False, soft_wrap=True)
+
+
+def _print_log(logs: Path, study: StudyData, trial: TrialData) -> None:
+    """Print what the script of a trial has printed. Raises UserError where that is not here."""
+    path = logs / f"trial-{trial.number}.log"
+    try:
+        with path.open("rb") as file:
+            while data := file.read(1 << 16):
+                sys.stdout.write(data.decode("utf-8", "replace"))
+    except OSError as error:
+        owner = "" if trial.owner is None else f"; its worker was {trial.owner}"
+        end = "; why it ended has the last part of it" if reason_of(study, trial) else ""
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; scripts (objective.command) have a log, in the "
+            f"output_dir of the machine that ran them{owner}{end}"
+        ) from None
 
 
 def compare_trials(arguments: Sequence[str], as_json: bool) -> None:

@@ -66,6 +66,9 @@ def show(
         ),
     ] = None,
     as_json: AsJson = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="what the trial's script has printed, and nothing else")
+    ] = False,
 ) -> None:
     """Show one trial: its recipe, how it ended and why, its curves and all evaluations.
 
@@ -73,7 +76,9 @@ def show(
     """
     from lrsearch.cli.show import show_trial
 
-    show_trial(trial or [], as_json)
+    if as_json and log:
+        raise UserError("--log and --json are two forms: give one of them")
+    show_trial(trial or [], as_json, log)
 
 
 def compare(

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from lrsearch.config.command import check_command
 from lrsearch.config.metric import metric_names
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataSpec
@@ -49,6 +50,8 @@ def check_together(sections: Mapping[str, Any], problems: list[str]) -> None:
 def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
     """Run the checks of new configurations only: of values that are valid but useless."""
     check_own_code(sections, problems)
+    if sections["objective"] is not None:
+        check_command(sections["objective"], sections["space"], problems)
     train, space, model = (sections[key] for key in ("train", "space", "model"))
     if space:
         check_choices(space, problems)

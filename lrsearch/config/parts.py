@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lrsearch.config.command import named_command
 from lrsearch.config.own_arguments import ARGUMENTS
 from lrsearch.config.sections import mapping, section
 from lrsearch.config.training_options import read_training_options
@@ -16,7 +17,7 @@ from lrsearch.errors import UserError
 from lrsearch.loggers import LOGGERS
 from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
-from lrsearch.objectives import OBJECTIVES
+from lrsearch.objectives import OBJECTIVES, is_command
 from lrsearch.optimizers.group_rules import parse_rules, regex_problem
 from lrsearch.parameters.durations import Duration
 from lrsearch.parameters.parameter import Parameter
@@ -215,9 +216,13 @@ def logger_from(node: Any, problems: list[str]) -> ComponentConfig | None:
 
 
 def objective_from(node: Any, problems: list[str]) -> ComponentConfig | None:
-    """Read the user's own objective; None where lrsearch trains."""
-    objective = None if node is None else OBJECTIVES.read(node, "objective", problems)
-    return objective if objective is not None and objective.own else None
+    """Read the user's own objective, a function or a script; None where lrsearch trains."""
+    if node is None:
+        return None
+    objective = OBJECTIVES.read(named_command(node), "objective", problems)
+    if objective is None or not (objective.own or is_command(objective)):
+        return None
+    return objective
 
 
 def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:

@@ -34,6 +34,8 @@ from lrsearch.measures import (
     with_weights,
 )
 from lrsearch.models import MODELS, model_arguments, model_class
+from lrsearch.objectives import COMMAND, is_command
+from lrsearch.objectives.command_line import CommandLine, command_of
 from lrsearch.optimizers import divide_call_of, is_fused
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.own_code import load_target
@@ -42,7 +44,11 @@ from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.schedules.plan import FactorFunction, TorchCall
 from lrsearch.settings import Settings
 from lrsearch.text.formatting import plural
+from lrsearch.text.yaml import to_yaml
 from lrsearch.training.micro_batch import MicroBatch
+
+RECIPE_FILE = "{recipe_file}"
+"""Stands in the command of a script for the file of its recipe."""
 
 
 def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, Any]) -> str:
@@ -51,6 +57,8 @@ def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, 
     `info` are the facts about the data, or None for the user's own training function, which the
     script calls with the recipe.
     """
+    if is_command(settings.objective):
+        return render("command.py.jinja", lambda names: _command(settings, record))
     if info is None:
         return render("function.py.jinja", lambda names: _function(settings, record, names))
     data = info
@@ -317,14 +325,46 @@ def _fits(measures: list[_Measure]) -> list[str]:
     return ["alike", *(name for name in calls if name in wanted)] if used else []
 
 
+def _command(settings: Settings, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of the template for the user's own script."""
+    recipe = {key: record[key] for key in ("recipe", "seed")} | {"epochs": settings.train.epochs}
+    return {
+        "summary": _found(record),
+        "folder": str(Path.cwd()),
+        "command": words_by_hand(settings, record, RECIPE_FILE),
+        "recipe_file": RECIPE_FILE,
+        "recipe": to_yaml(recipe),
+    }
+
+
+def words_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: str) -> list[str]:
+    """The command of the user's own script as it is run by hand with the recipe of a record."""
+    assert settings.objective is not None
+    line = CommandLine.parse(settings.objective.arguments[COMMAND], f"objective.{COMMAND}", [])
+    values = {
+        "seed": record["seed"],
+        "epochs": settings.train.epochs,
+        "device": settings.train.device,
+        "checkpoint_dir": "checkpoints",
+        "recipe_file": recipe_file,
+    }
+    recipe = Recipe.from_dict(record["recipe"])
+    return command_of(line, recipe, values, lambda name: name)
+
+
+def _found(record: Mapping[str, Any]) -> list[str]:
+    """A line on where a recipe is from."""
+    return [
+        f"The best recipe of the study {record['study']}, found by lrsearch: "
+        f"{record['metric']} {record['value']!r}."
+    ]
+
+
 def _function(settings: Settings, record: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """The context of the template for the user's own training function."""
     assert settings.objective is not None
     return {
-        "summary": [
-            f"The best recipe of the study {record['study']}, found by lrsearch: "
-            f"{record['metric']} {record['value']!r}."
-        ],
+        "summary": _found(record),
         "folder": str(Path.cwd()),
         "function": names.of(settings.objective.name),
         "recipe": record["recipe"],

@@ -211,6 +211,7 @@ class Launcher:
         arguments = (
             *("worker", "--sweep", self.name, "--until-empty"),
             *("--parent", str(os.getpid()), "--heartbeat", str(heartbeat.write)),
+            f"output_dir={self.locations.outputs}",
         )
         with self._log_file(log) as output:
             process = subprocess.Popen(

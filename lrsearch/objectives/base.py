@@ -9,9 +9,19 @@ from typing import Protocol
 import torch
 
 from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.errors import LrsearchError
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
+from lrsearch.states import Outcome
 from lrsearch.tuning.trajectory import LrTrajectory
+
+
+class TrainingEnded(LrsearchError):
+    """A training has ended without a result; the message says why in full."""
+
+    def __init__(self, message: str, outcome: Outcome = Outcome.FAILED) -> None:
+        self.outcome = outcome
+        super().__init__(message)
 
 
 class Report(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,9 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
 from lrsearch.measures.build import build as build_measure
 from lrsearch.models import build_model, check_model, model_class
+from lrsearch.objectives import is_command
 from lrsearch.objectives.base import Objective, Report
+from lrsearch.objectives.command import CommandObjective
 from lrsearch.objectives.function import OwnObjective
 from lrsearch.objectives.resumable import Resumable
 from lrsearch.parameters.durations import Length
@@ -38,18 +41,24 @@ from lrsearch.tuning.trajectory import LrTrajectory
 
 
 def build_objective(
-    settings: Settings, stored_data: Mapping[str, Any] | None, samples: int | None = None
+    settings: Settings,
+    stored_data: Mapping[str, Any] | None,
+    samples: int | None = None,
+    logs: Path | None = None,
 ) -> Objective:
     """Build the objective of a study on this machine.
 
     `stored_data` are the facts about the data that the study was created with, `samples` a number
-    of samples to which each part of the data is limited.
+    of samples to which each part of the data is limited, `logs` the folder for what scripts print;
+    without it they print here.
 
     Raises UserError if the user's function cannot be imported, or the data on this machine are not
     those of the study.
     """
     torch.set_num_threads(settings.train.threads)
     device = resolve_device(settings.train.device)
+    if is_command(settings.objective):
+        return CommandObjective(settings, device, logs)
     if settings.objective is not None:
         return OwnObjective(settings, device)
     stored = None if stored_data is None else DataInfo.from_json(stored_data)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.errors import TrialPruned
-from lrsearch.objectives.base import Objective
+from lrsearch.objectives.base import Objective, TrainingEnded
 from lrsearch.queue.auxiliary_runs import Values
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import LeaseLost, Orders
@@ -129,6 +129,8 @@ class Attempts:
         except NoFiniteValue as error:
             # "Diverged" tells the samplers that it is worse than any trial with a value.
             return Ending(Outcome.DIVERGED, reason=str(error)), None
+        except TrainingEnded as error:
+            return Ending(error.outcome, values.last, storable_text(str(error))), None
         except _NO_ENDINGS:
             raise
         except BaseException as error:

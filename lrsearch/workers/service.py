@@ -33,7 +33,7 @@ from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
-from lrsearch.workers.locations import Locations
+from lrsearch.workers.locations import Locations, logs_of
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
@@ -177,7 +177,9 @@ class Service:
     def _build(self, row: StudyRow) -> _Workers:
         """Build the workers of a study. Runs the user's code, so that anything may be raised."""
         settings = stored_settings(row.config, data=self._locations.data)
-        objective = build_objective(settings, row.record["data"])
+        objective = build_objective(
+            settings, row.record["data"], logs=logs_of(self._locations.outputs, row.name)
+        )
         pruner = build_pruner(settings.pruner, objective.parts(), settings.metric.mode)
         session, study_id, me = self._database.session, row.study_id, owner_name()
         store = Store(self._locations.checkpoints or row.record["checkpoints"])

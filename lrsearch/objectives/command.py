@@ -1,0 +1,510 @@
+"""A script of the user's as an objective: its processes, its reports, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lrsearch.checkpoints.store import Checkpoints
+from lrsearch.errors import LrsearchError, TrialPruned, UserError
+from lrsearch.evaluation import Evaluation
+from lrsearch.objectives import channel
+from lrsearch.objectives.base import Report, TrainingEnded
+from lrsearch.objectives.channel import Answer, Attempt, BadLine, GrowingFile
+from lrsearch.objectives.command_line import (
+    Argument,
+    CommandLine,
+    check_runnable,
+    command_of,
+    program,
+    values_of,
+)
+from lrsearch.objectives.function import OwnObjective
+from lrsearch.objectives.metrics_file import EPOCH, FILE, MetricsFile
+from lrsearch.objectives.script_log import Log, LogFile, Printed
+from lrsearch.objectives.script_process import ScriptProcess
+from lrsearch.objectives.trial import Trial
+from lrsearch.recipe import Recipe
+from lrsearch.settings import Settings
+from lrsearch.states import Outcome
+from lrsearch.text.formatting import plural
+from lrsearch.text.yaml import to_yaml
+from lrsearch.training.devices import device_label
+from lrsearch.training.loop import Diverged, Stopped
+from lrsearch.training.out_of_memory import OomKills, out_of_memory_message
+
+GRACE = 10.0
+"""Default of `objective.grace`, in seconds."""
+SHORTEST_LIMIT, GAPS = 3600.0, 10
+"""A script is stalled after GAPS times the longest time between its reports, an hour at least."""
+_QUICKEST, _SLOWEST = 0.005, 0.2
+"""Seconds between two looks at the files of a script: few after a report, more later."""
+_MOST_WAITING = 1000
+"""Printed reports that wait to be stored; then the script waits to print more."""
+_MOST_WARNINGS = 10
+_SIGNALS_TOGETHER = 2.0
+"""Seconds within which a worker gets a signal that was sent to its script, too."""
+_SECRET = "LRSEARCH_STORAGE"
+"""A variable that a script does not get: its value may hold a password."""
+
+_log = logging.getLogger(__name__)
+
+
+class CommandObjective(OwnObjective):
+    """The user's own script, which is started anew for each training."""
+
+    def __init__(self, settings: Settings, device: torch.device, logs: Path | None) -> None:
+        """`logs` is the folder of log files; None prints what scripts print.
+
+        Raises UserError if this machine does not have the program or the script.
+        """
+        assert settings.objective is not None
+        arguments = settings.objective.arguments
+        self.settings, self.device, self.logs = settings, device, logs
+        self.device_name = device_label(device)
+        self.line = CommandLine.parse(arguments["command"], "objective.command", [])
+        self.grace = float(arguments.get("grace") or GRACE)
+        metrics = dict(arguments.get("metrics") or {})
+        self.metrics_file = metrics.pop(FILE, None)
+        self.columns = {EPOCH: EPOCH, **metrics}
+        check_runnable(self.line)
+
+    def run(
+        self,
+        recipe: Recipe,
+        seed: int,
+        report: Report,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> Mapping[str, torch.Tensor] | None:
+        """Run the script to its end.
+
+        Raises TrainingEnded where it fails, and otherwise what `report` raises.
+        """
+        with tempfile.TemporaryDirectory(
+            prefix="lrsearch-trial-", ignore_cleanup_errors=True
+        ) as folder:
+            attempt = Attempt(Path(folder))
+            return _Run(self, attempt, recipe, seed, report, should_stop, checkpoints).run()
+
+    def open_log(self, number: int | None, recipe: Recipe, seed: int) -> Log:
+        """Open the log of a trial; one of an earlier attempt gets the ending `.old`."""
+        if self.logs is None:
+            return Printed()
+        name = f"trial-{number}"
+        if number is None:
+            text = json.dumps([recipe.to_dict(), seed], sort_keys=True, default=str)
+            name = f"run-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        path = self.logs / f"{name}.log"
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f"{path.name}.old"))
+        return LogFile(path)
+
+
+class _Run:
+    """One run of a script."""
+
+    def __init__(
+        self,
+        objective: CommandObjective,
+        attempt: Attempt,
+        recipe: Recipe,
+        seed: int,
+        report: Report,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> None:
+        self._objective, self._attempt = objective, attempt
+        self._recipe, self._seed = recipe, seed
+        self._to_worker = report
+        self._report = _WithDetails(report)
+        self._should_stop = should_stop
+        train = objective.settings.train
+        self._trial = Trial(
+            recipe,
+            self._report,
+            seed=seed,
+            device=objective.device,
+            epochs=train.epochs,
+            checkpoint_dir=checkpoints.folder,
+            should_stop=should_stop,
+        )
+        self._values: dict[str, Any] = {
+            **values_of(recipe),
+            "seed": seed,
+            "epochs": train.epochs,
+            "device": train.device,
+            "checkpoint_dir": self._trial.checkpoint_dir,
+            "recipe_file": str(attempt.recipe),
+        }
+        self._reports = GrowingFile(attempt.reports)
+        self._printed: deque[str] = deque()
+        self._warnings = 0
+        self._woken = threading.Event()
+        self._ended: BaseException | None = None
+        """What ends the trial before the script's own end."""
+        self._is_told = False
+        """Whether the worker must leave the training."""
+        self._asks = False
+        """Whether the script has asked what to do, and so may leave by itself."""
+        self._stop_at = math.inf
+        """When SIGTERM is sent."""
+        self._silence = _Silence(objective.settings.queue.stall_timeout)
+        self._calls_at: int | None = None
+
+    def run(self) -> Mapping[str, torch.Tensor] | None:
+        objective = self._objective
+        self._write_facts()
+        log = objective.open_log(self._trial.number, self._recipe, self._seed)
+        kills = OomKills()
+        file = self._metrics_file()
+        self._log = log
+        words = command_of(objective.line, self._recipe, self._values, program)
+        _log.info("%s", " ".join(words))
+        script = ScriptProcess(
+            words, self._environment(), self._attempt.folder, objective.grace, self._print
+        )
+        try:
+            while not script.wait(0):
+                self._woken.wait(self._pause())
+                self._woken.clear()
+                self._take(file)
+                self._watch(script)
+            self._take(file, last=True)
+            if self._ended is None and not self._is_told and script.code != 0:
+                self._is_told = self._is_told_soon(script.code)
+        finally:
+            script.kill()
+            log.close()
+        if isinstance(self._ended, UserError):  # a report that cannot be taken
+            raise TrainingEnded(str(self._ended))
+        if self._ended is not None:
+            raise self._ended
+        if self._is_told:
+            raise Stopped("the script has ended while it was told to stop")
+        if script.code != 0:
+            raise self._failure(script.code, kills)
+        if not self._trial.reported and self._report.rewind(math.inf) == 1:
+            raise TrainingEnded(f"{self._no_report(file)}{_last(log)}")
+        return self._weights()
+
+    # Beginning
+
+    def _write_facts(self) -> None:
+        """Write what the script reads."""
+        train = self._objective.settings.train
+        recipe = {"recipe": self._recipe.to_dict(), "seed": self._seed, "epochs": train.epochs}
+        self._attempt.recipe.write_text(to_yaml(recipe))
+        facts = {
+            **recipe,
+            "number": self._trial.number,
+            "device": train.device,
+            "checkpoint_dir": self._values["checkpoint_dir"],
+            "keep_weights": train.keep_best > 0,
+        }
+        self._attempt.trial.write_text(json.dumps(facts))
+        self._attempt.reports.touch()
+        self._attempt.answers.touch()
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name != _SECRET}
+        defaults = {
+            "OMP_NUM_THREADS": str(self._objective.settings.train.threads),
+            "PYTHONUNBUFFERED": "1",  # reports that are printed are to arrive at once
+        }
+        return {
+            **defaults,
+            **inherited,
+            channel.TRIAL_VARIABLE: str(self._attempt.folder),
+            channel.REPORT_VARIABLE: str(self._attempt.reports),
+        }
+
+    def _metrics_file(self) -> MetricsFile | None:
+        if self._objective.metrics_file is None:
+            return None
+        path = Argument.parse(self._objective.metrics_file).fill(self._values)
+        return MetricsFile(Path(path), self._objective.columns, self._warn)
+
+    # Reports
+
+    def _print(self, text: str) -> None:
+        """Take lines that the script has printed; called in the thread that reads them."""
+        self._log.write(text)
+        for line in channel.printed_messages(text):
+            while len(self._printed) >= _MOST_WAITING and self._ended is None and not self._is_told:
+                time.sleep(0.01)
+            self._printed.append(line)
+            self._woken.set()
+
+    def _pause(self) -> float:
+        return min(_SLOWEST, max(_QUICKEST, self._silence.seconds / 20))
+
+    def _take(self, file: MetricsFile | None, last: bool = False) -> None:
+        """Take all that the script has reported since the last time."""
+        while lines := self._reports.lines(last):
+            for line in lines:
+                try:
+                    self._receive(channel.read_message(line), is_answered=True)
+                except BadLine as error:
+                    self._warn(f"a line of $LRSEARCH_REPORT is left out: {error}")
+        while self._printed:
+            try:
+                message = channel.read_message(self._printed.popleft())
+                self._receive(message, is_answered=False)
+            except BadLine as error:
+                self._warn(f"a printed report is left out: {error}")
+        for values in file.reports(last) if file is not None else ():
+            self._receive(values, is_answered=False)
+
+    def _receive(self, message: Mapping[str, Any], is_answered: bool) -> None:
+        """Act on a message of the script. Raises BadLine."""
+        self._silence.broken(is_report=EPOCH in message)
+        if message.get("rank"):
+            return  # of another rank than the first
+        if "warning" in message:
+            self._to_worker.warn(str(message["warning"])[:1000])
+            return
+        if "ended" in message:
+            self._asks = True
+            self._end_with(_ending(message))
+            return
+        if "rewind" in message:
+            index = self._report.rewind(float(message["rewind"]))
+            channel.append(self._attempt.answers, {"rewind": message["rewind"], "index": index})
+            return
+        if message.keys() <= {"heartbeat"}:
+            return
+        self._asks = self._asks or bool(message.get("asks"))
+        epoch = message.get("epoch")
+        try:
+            values, rates = _read(message)
+            if self._ended is None:
+                self._record(message, values, rates)
+        except BadLine:
+            if is_answered:
+                self._answer(epoch, Answer.CONTINUE)
+            raise
+        if is_answered:
+            self._answer(epoch, _answer_of(self._ended))
+
+    def _record(
+        self, message: Mapping[str, Any], values: dict[str, Any], rates: list[float] | None
+    ) -> None:
+        """Report an evaluation to the worker, and keep what that raises."""
+        epoch, step = values.pop("epoch"), values.pop("step", None)
+        loss, lr = values.pop("val_loss", None), values.pop("lr", None)
+        self._report.details = _details(message)
+        try:
+            self._trial.report(epoch, loss, step=step, lr=rates if lr is None else lr, **values)
+        except BaseException as error:  # noqa: BLE001 - raised again when the script has ended
+            self._end_with(error)
+
+    def _answer(self, epoch: Any, answer: Answer) -> None:
+        message = {"epoch": epoch, "answer": str(answer)}
+        if answer == Answer.END:
+            message["message"] = str(self._ended)
+        channel.append(self._attempt.answers, message)
+
+    def _warn(self, message: str) -> None:
+        self._warnings += 1
+        if self._warnings < _MOST_WARNINGS:
+            self._to_worker.warn(message)
+        elif self._warnings == _MOST_WARNINGS:
+            self._to_worker.warn(f"{message} (further warnings are left out)")
+
+    # Ending
+
+    def _watch(self, script: ScriptProcess) -> None:
+        """End the script where it is told to stop, has ended its trial, or is silent."""
+        self._look_for_life()
+        if self._should_stop():
+            self._is_told = True
+        if self._ended is None and not self._is_told and (limit := self._silence.exceeded()):
+            self._ended = TrainingEnded(
+                f"the script has not reported, nor called should_stop or heartbeat, for "
+                f"{limit:.0f} s (if it needs longer, set queue.stall_timeout to more "
+                f"seconds){_last(self._log)}",
+                Outcome.CRASHED,
+            )
+            script.stop()
+            return
+        if self._ended is None and not self._is_told:
+            return
+        now = time.monotonic()
+        if not self._attempt.stop.exists():
+            self._attempt.stop.touch()
+            self._stop_at = now + (self._objective.grace if self._asks else 0.0)
+        if now >= self._stop_at:
+            self._stop_at = math.inf
+            script.stop()
+
+    def _end_with(self, error: BaseException) -> None:
+        if self._ended is None:
+            self._ended = error
+
+    def _look_for_life(self) -> None:
+        """Note calls of should_stop and heartbeat."""
+        with contextlib.suppress(OSError):
+            changed_at = self._attempt.calls.stat().st_mtime_ns
+            if changed_at != self._calls_at:
+                self._calls_at = changed_at
+                self._asks = self._asks or bool(self._attempt.calls.stat().st_size)
+                self._silence.broken()
+
+    def _is_told_soon(self, code: int) -> bool:
+        """Whether the worker is told to stop, too, where a signal may have ended the script."""
+        until = time.monotonic() + (_SIGNALS_TOGETHER if code < 0 else 0.0)
+        while not (told := self._should_stop()) and time.monotonic() < until:
+            time.sleep(0.05)
+        return told
+
+    def _failure(self, code: int, kills: OomKills) -> LrsearchError:
+        """The reason of a script's end with another exit code than 0."""
+        log, killed = self._log, kills.new()
+        if memory := out_of_memory_message(log.recent):
+            return TrainingEnded(f"out of memory: {memory}", Outcome.OUT_OF_MEMORY)
+        if killed:
+            return TrainingEnded(
+                f"out of memory: the kernel killed {plural(killed, 'process')} of the script for "
+                f"want of memory{_last(log)}",
+                Outcome.OUT_OF_MEMORY,
+            )
+        if code < 0:
+            return TrainingEnded(
+                f"the script was ended by signal {-code}{_last(log)}", Outcome.CRASHED
+            )
+        return TrainingEnded(f"the script has ended with exit code {code}{_last(log)}")
+
+    def _no_report(self, file: MetricsFile | None) -> str:
+        """Why a script that has ended well has no result."""
+        if file is None:
+            return (
+                "the script has ended with exit code 0, but has never reported an evaluation: "
+                "call report(epoch, val_loss=...) of lrsearch.current_trial(), or print lines "
+                'such as {"lrsearch": {"epoch": 1, "val_loss": 0.3}}'
+            )
+        there = f"it has the columns {', '.join(file.columns_there)}" if file.columns_there else (
+            "it has no rows" if file.exists else "it does not exist"
+        )  # fmt: skip
+        return (
+            f"the script has ended with exit code 0, but no new row of {file.path} (of "
+            f"objective.metrics) has a value of each of {', '.join(file.columns)}: {there}"
+        )
+
+    def _weights(self) -> Mapping[str, torch.Tensor] | None:
+        """What the script gave to `keep_weights` last."""
+        if not self._attempt.weights.exists():
+            return None
+        weights: Mapping[str, torch.Tensor] = torch.load(
+            self._attempt.weights, map_location="cpu", weights_only=True
+        )
+        return weights
+
+
+class _WithDetails:
+    """A report that adds to each evaluation what only the script knows of it."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.number = report.number
+        self.restore, self.rewind = report.restore, report.rewind
+        self.progress, self.warn = report.progress, report.warn
+        self.details: Mapping[str, Any] = {}
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        """Pass an evaluation on."""
+        groups = self.details.get("groups")
+        if groups is not None and len(groups) == len(evaluation.lr_end):
+            evaluation = replace(evaluation, groups=tuple(groups))
+        self._report(evaluation)
+
+
+class _Silence:
+    """The time since a script has last shown that it is alive, and the longest one allowed.
+
+    Only seconds in which this process could run are counted.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self.seconds = 0.0
+        self._checked_at = time.monotonic()
+        self._reported_at: float | None = None
+        self._longest_gap: float | None = None
+
+    def broken(self, is_report: bool = False) -> None:
+        """Note a sign of life."""
+        self.seconds = 0.0
+        if is_report:
+            now = time.monotonic()
+            if self._reported_at is not None:
+                self._longest_gap = max(self._longest_gap or 0.0, now - self._reported_at)
+            self._reported_at = now
+
+    def exceeded(self) -> float | None:
+        """The seconds of silence where they are too many, else None."""
+        now = time.monotonic()
+        self.seconds += min(now - self._checked_at, 2.0)
+        self._checked_at = now
+        limit = self._timeout
+        if limit is None:
+            gap = self._longest_gap
+            limit = math.inf if gap is None else max(SHORTEST_LIMIT, GAPS * gap)
+        return self.seconds if self.seconds > limit else None
+
+
+def _read(message: Mapping[str, Any]) -> tuple[dict[str, float], list[float] | None]:
+    """The numbers of a report, and the rates of several parameter groups. Raises BadLine."""
+    plain = {name: v for name, v in message.items() if name not in channel.DETAILS}
+    inner = message.get("metrics")
+    if isinstance(inner, Mapping):
+        plain = {**inner, **plain}
+    rates = plain.get("lr")
+    if not isinstance(rates, list):
+        return channel.numbers(plain), None
+    del plain["lr"]
+    if not all(isinstance(rate, int | float) for rate in rates):
+        raise BadLine(f"lr: {rates!r} are not all numbers")
+    return channel.numbers(plain), [float(rate) for rate in rates]
+
+
+def _details(message: Mapping[str, Any]) -> dict[str, Any]:
+    groups = message.get("groups")
+    is_list = isinstance(groups, list) and all(isinstance(group, str) for group in groups)
+    return {"groups": groups} if is_list else {}
+
+
+def _ending(message: Mapping[str, Any]) -> BaseException:
+    """How a script says that its training has ended."""
+    if message["ended"] == "diverged":
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return Diverged(int(message["step"]), float(message["lr"]), float(message["loss"]))
+    return TrainingEnded(str(message.get("message", "")))
+
+
+def _answer_of(error: BaseException | None) -> Answer:
+    if error is None:
+        return Answer.CONTINUE
+    if isinstance(error, TrialPruned):
+        return Answer.PRUNE
+    return Answer.END if isinstance(error, UserError | Diverged | TrainingEnded) else Answer.STOP
+
+
+def _last(log: Log) -> str:
+    """The last part of what a script has printed, for the end of a message."""
+    tail = log.tail.strip("\n")
+    return f"; the last of what it printed:\n{tail}" if tail.strip() else "; it printed nothing"
