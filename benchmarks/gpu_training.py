@@ -13,7 +13,7 @@ from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
 from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Objective
-from lrsearch.objectives.builtin import build_objective
+from lrsearch.objectives.build import build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 

@@ -16,7 +16,8 @@ from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
 from lrsearch.export.script import best_script
-from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.objectives.build import build_objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.parameters.durations import Length
 from lrsearch.range_test.plan import RampPlan
 from lrsearch.range_test.ramp import run_ramps

@@ -15,7 +15,8 @@ from local_worker import URL, serve, submit
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
 from lrsearch.loggers import LoggedTrial
-from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.objectives.build import build_objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.settings import Settings
 from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked

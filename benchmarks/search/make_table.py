@@ -26,7 +26,8 @@ from own_table import TABLE, read
 
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.parts import TensorPart
-from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.objectives.build import build_objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.seeds import derived_seed

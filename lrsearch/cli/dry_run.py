@@ -142,7 +142,8 @@ def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]
 
 def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
     """Measure the cost with the smallest and the largest batch size of the recipes."""
-    from lrsearch.objectives.builtin import TrainingObjective, build_objective
+    from lrsearch.objectives.build import build_objective
+    from lrsearch.objectives.builtin import TrainingObjective
 
     objective = build_objective(settings, None)
     if not isinstance(objective, TrainingObjective):

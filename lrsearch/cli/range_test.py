@@ -59,7 +59,8 @@ def _run(settings: Settings, console: Console) -> RangeTest:
     check_trial(settings, info)
     for note in settings.notes:
         console.print(note, markup=False, soft_wrap=True)
-    from lrsearch.objectives.builtin import TrainingObjective, build_objective
+    from lrsearch.objectives.build import build_objective
+    from lrsearch.objectives.builtin import TrainingObjective
     from lrsearch.range_test.plan import plan_ramps
     from lrsearch.range_test.ramp import run_ramps
 

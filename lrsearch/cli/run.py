@@ -343,7 +343,8 @@ def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
     is_own = any(target is not None and target.own for target in targets)
     has_rules = settings.objective is None and (train.groups or train.freeze is not None)
     if is_own or has_rules or (info is not None and settings.data.target is not None):
-        from lrsearch.objectives.builtin import TrainingObjective, build_objective
+        from lrsearch.objectives.build import build_objective
+        from lrsearch.objectives.builtin import TrainingObjective
         from lrsearch.training.dry_pass import SAMPLES
         from lrsearch.training.memory import free_unused
 

@@ -48,7 +48,7 @@ def train_again(
     # PyTorch takes seconds: not before it is known what to train.
     from lrsearch.checkpoints.store import NoCheckpoints
     from lrsearch.data.prepare import prepare
-    from lrsearch.objectives.builtin import build_objective
+    from lrsearch.objectives.build import build_objective
     from lrsearch.training.loop import Diverged, OutOfMemory
     from lrsearch.workers.reporter import NoFiniteValue, value_of
 

@@ -132,6 +132,7 @@ def _settings(
     train = parts.train_from(train_node, problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
     objective = parts.objective_from(nodes["objective"], problems)
+    train = parts.with_gpus_of(objective, train, problems)
     metric = mapping("metric", nodes["metric"], problems)
     settle_mode(metric, train, objective is not None, problems)
     wrong_monitors = settle_monitors(space.get("scheduler"), metric, train)

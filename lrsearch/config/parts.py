@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -235,6 +236,20 @@ def confirm_from(node: Any, problems: list[str]) -> ConfirmSettings | None:
         )
         return None
     return section("confirm", node, ConfirmSettings, problems)
+
+
+def with_gpus_of(
+    objective: ComponentConfig | None, train: TrainSettings | None, problems: list[str]
+) -> TrainSettings | None:
+    """The settings of the training with the number of GPUs that `objective.gpus` gives a script."""
+    gpus = objective.arguments.get("gpus") if objective and is_command(objective) else None
+    if gpus is None or train is None:
+        return train
+    if train.gpus not in (TrainSettings.gpus, gpus):
+        problems.append(
+            f"objective.gpus: {gpus:g}, and train.gpus is {train.gpus:g}: leave one of them out"
+        )
+    return dataclasses.replace(train, gpus=gpus)
 
 
 def workers_from(value: Any, problems: list[str]) -> Any:

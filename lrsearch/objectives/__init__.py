@@ -28,6 +28,9 @@ OBJECTIVES = Registry(
                 "grace": Parameter(
                     "float", 10.0, 0.0, help="seconds that it has to end after SIGTERM"
                 ),
+                "gpus": Parameter(
+                    "float", None, 0.0, open_low=True, help="GPUs of one trial; as `train.gpus`"
+                ),
                 "metrics": Parameter(
                     "any", None, help="a file that it writes, and columns of it by metric"
                 ),

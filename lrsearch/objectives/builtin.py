@@ -1,11 +1,10 @@
-"""lrsearch's own training as an objective, and the choice of a study's objective."""
+"""lrsearch's own training as an objective."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,65 +18,23 @@ from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
 from lrsearch.measures.build import build as build_measure
 from lrsearch.models import build_model, check_model, model_class
-from lrsearch.objectives import is_command
-from lrsearch.objectives.base import Objective, Report
-from lrsearch.objectives.command import CommandObjective
-from lrsearch.objectives.function import OwnObjective
+from lrsearch.objectives.base import Report
 from lrsearch.objectives.resumable import Resumable
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
-from lrsearch.seeds import seed_everything
+from lrsearch.seeds import derived_seed, seed_everything
 from lrsearch.settings import Settings
 from lrsearch.space.domains import Domain
-from lrsearch.training.devices import device_label, resolve_device
+from lrsearch.training.devices import device_label
 from lrsearch.training.dry_pass import dry_pass
 from lrsearch.training.layout import prepared_forward
 from lrsearch.training.loop import Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.precision import precision_of
+from lrsearch.training.ranks import Ranks
 from lrsearch.training.scores import mean_scores
 from lrsearch.tuning.trajectory import LrTrajectory
-
-
-def build_objective(
-    settings: Settings,
-    stored_data: Mapping[str, Any] | None,
-    samples: int | None = None,
-    logs: Path | None = None,
-) -> Objective:
-    """Build the objective of a study on this machine.
-
-    `stored_data` are the facts about the data that the study was created with, `samples` a number
-    of samples to which each part of the data is limited, `logs` the folder for what scripts print;
-    without it they print here.
-
-    Raises UserError if the user's function cannot be imported, or the data on this machine are not
-    those of the study.
-    """
-    torch.set_num_threads(settings.train.threads)
-    device = resolve_device(settings.train.device)
-    if is_command(settings.objective):
-        return CommandObjective(settings, device, logs)
-    if settings.objective is not None:
-        return OwnObjective(settings, device)
-    stored = None if stored_data is None else DataInfo.from_json(stored_data)
-    if stored is not None and stored.file is not None and stored.file.exists():
-        # The process that started this one has prepared the data.
-        return TrainingObjective(settings, stored, device, samples)
-    info = prepare(settings.data)
-    if stored is not None and info.fingerprint != stored.fingerprint:
-        advice_on_streamed = (
-            "; if they are the same and your Datasets draw random numbers when they are created, "
-            "or from generators of their own, seed these, or set data.fingerprint to a name of "
-            "the data"
-        )
-        raise UserError(
-            f"the data on this machine ({info.name}, {info.fingerprint[:12]}) are not those of the "
-            f"study ({stored.name}, {stored.fingerprint[:12]}): one study is not trained on two "
-            f"data sets{advice_on_streamed if info.file is None else ''}"
-        )
-    return TrainingObjective(settings, info, device, samples)
 
 
 class TrainingObjective:
@@ -89,8 +46,10 @@ class TrainingObjective:
         info: DataInfo,
         device: torch.device,
         samples: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.settings, self.device = settings, device
+        self.ranks = ranks or Ranks()
         self.device_name = device_label(device)
         metrics = measures.metric_targets(settings.train.metrics, info.n_classes)
         self.metrics = {
@@ -184,8 +143,11 @@ class TrainingObjective:
     ) -> Mapping[str, torch.Tensor] | None:
         def begin() -> Training:
             task = self.task(recipe, seed, should_stop)
-            task.progress = report.progress
-            return Training(task)
+            task.progress, task.ranks = report.progress, self.ranks
+            training = Training(task)
+            if not self.ranks.is_first:  # all have the same weights, and noise of their own
+                seed_everything(derived_seed(seed, "rank", self.ranks.rank))
+            return training
 
         facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
         return Resumable(begin, checkpoints, facts).run(report)

@@ -33,8 +33,10 @@ from lrsearch.text.hints import as_given
 TRIAL_VARIABLE, REPORT_VARIABLE = "LRSEARCH_TRIAL", "LRSEARCH_REPORT"
 KEY = "lrsearch"
 """The key of a report that is printed."""
-DETAILS = ("asks", "groups", "rank", "metrics")
+DETAILS = ("asks", "groups", "rank", "metrics", "details")
 """Keys of a report that are no values."""
+MEASURED = ("lr_start", "grad_norm", "clipped", "seconds", "early_end")
+"""Fields of an evaluation that lrsearch's own loop measures, and sends as `details`."""
 _MARK = f'{{"{KEY}"'
 _MOST_AT_ONCE = 1 << 20
 _LONGEST_LINE = 1 << 20

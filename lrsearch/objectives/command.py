@@ -283,7 +283,9 @@ class _Run:
             self._end_with(_ending(message))
             return
         if "rewind" in message:
-            index = self._report.rewind(float(message["rewind"]))
+            index = self._report.rewind(
+                float(message["rewind"]), float(message.get("step", math.inf))
+            )
             channel.append(self._attempt.answers, {"rewind": message["rewind"], "index": index})
             return
         if message.keys() <= {"heartbeat"}:
@@ -427,10 +429,11 @@ class _WithDetails:
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Pass an evaluation on."""
-        groups = self.details.get("groups")
+        details = dict(self.details)
+        groups = details.pop("groups", None)
         if groups is not None and len(groups) == len(evaluation.lr_end):
-            evaluation = replace(evaluation, groups=tuple(groups))
-        self._report(evaluation)
+            details["groups"] = tuple(groups)
+        self._report(replace(evaluation, **details))
 
 
 class _Silence:
@@ -485,7 +488,12 @@ def _read(message: Mapping[str, Any]) -> tuple[dict[str, float], list[float] | N
 def _details(message: Mapping[str, Any]) -> dict[str, Any]:
     groups = message.get("groups")
     is_list = isinstance(groups, list) and all(isinstance(group, str) for group in groups)
-    return {"groups": groups} if is_list else {}
+    measured = message.get("details")
+    known = measured if isinstance(measured, Mapping) else {}
+    details = {name: known[name] for name in channel.MEASURED if known.get(name) is not None}
+    if "lr_start" in details:
+        details["lr_start"] = tuple(details["lr_start"])
+    return {"groups": groups, **details} if is_list else details
 
 
 def _ending(message: Mapping[str, Any]) -> BaseException:

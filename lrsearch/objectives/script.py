@@ -19,6 +19,7 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Report, TrainingEnded
 from lrsearch.objectives.by_hand import PrintedReport
 from lrsearch.objectives.channel import (
+    MEASURED,
     TRIAL_VARIABLE,
     Answer,
     Attempt,
@@ -122,10 +123,13 @@ class ScriptTrial(Trial):
             should_stop=should_stop,
         )
         self._ranks = ranks
-        self._channel = report if isinstance(report, _Channel) else None
+        self.channel = report if isinstance(report, _Channel) else None
+        """The way to the worker; None by hand."""
         seed_everything(self.seed)
 
-    def report(self, epoch: float, val_loss: float | None = None, **further: Any) -> None:
+    def report(
+        self, epoch: float | None = None, val_loss: float | None = None, **further: Any
+    ) -> None:
         """Report one evaluation, as `Trial.report` does; without effect on other ranks than 0."""
         if self._ranks.rank:
             return
@@ -133,8 +137,8 @@ class ScriptTrial(Trial):
             super().report(epoch, val_loss, **further)
         except Exception as error:
             # What is wrong with a report is found out here, before it is sent.
-            if self._channel is not None:
-                self._channel.ended(error)
+            if self.channel is not None:
+                self.channel.ended(error)
             raise
 
     def keep_weights(self, weights: torch.nn.Module | Mapping[str, torch.Tensor]) -> None:
@@ -142,8 +146,8 @@ class ScriptTrial(Trial):
         if self._ranks.rank:
             return
         super().keep_weights(weights)
-        if self._channel is not None and self.weights is not None:
-            self._channel.keep(self.weights)
+        if self.channel is not None and self.weights is not None:
+            self.channel.keep(self.weights)
 
 
 class _Channel:
@@ -170,6 +174,7 @@ class _Channel:
             "metrics": dict(evaluation.values),
             "groups": list(evaluation.groups),
             "asks": True,
+            "details": {name: getattr(evaluation, name) for name in MEASURED},
         }
         answer = self._ask(message)
         word = answer.get("answer")
@@ -195,9 +200,9 @@ class _Channel:
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Do nothing: a script restores its training by itself."""
 
-    def rewind(self, epoch: float) -> int:
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
         """Have the evaluations of earlier attempts from `epoch` on dropped."""
-        return int(self._ask({"rewind": epoch}).get("index", 1))
+        return int(self._ask({"rewind": epoch, "step": step}).get("index", 1))
 
     def ended(self, error: Exception) -> None:
         """Say that an error ends the training, unless the worker has said so."""

@@ -48,7 +48,7 @@ def device_slots(
     if gpus > 1 and device != "cpu":
         raise UserError(
             f"train.gpus: a trial takes {gpus:g} GPUs, and none is visible on this machine; "
-            f"with train.device=cpu it trains in {gpus:g} processes on the CPU"
+            f"to train on the CPU in {gpus:g} processes, set train.device=cpu"
         )
     if workers == "auto":
         one_device = device.startswith(("cuda", "mps")) or _has_metal(device)

@@ -13,7 +13,7 @@ from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
 from lrsearch.errors import LrsearchError, UserError
 from lrsearch.loggers import build_logger
-from lrsearch.objectives.builtin import build_objective
+from lrsearch.objectives.build import build_objective
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.owners import host_name, owner_name

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import new_configuration
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.objectives.command_line import CommandLine, program, values_of
@@ -103,6 +104,14 @@ def test_bad_files_of_metrics(composed: dict[str, Any], metrics: Any, problem: s
 )
 def test_bad_options(composed: dict[str, Any], objective: dict[str, Any], problem: str) -> None:
     assert any(problem in said for said in problems(composed, **objective))
+
+
+def test_a_script_says_how_many_gpus_it_takes() -> None:
+    command = ["+sweep=digits", "objective.command=[bash,train.sh]"]
+    assert load_settings([*command, "objective.gpus=0.5"]).train.gpus == 0.5
+    assert load_settings([*command, "train.gpus=2"]).train.gpus == 2
+    with pytest.raises(ConfigErrors, match=r"objective\.gpus: 2, and train\.gpus is 3"):
+        load_settings([*command, "objective.gpus=2", "train.gpus=3"])
 
 
 def words(command: Any, recipe: Recipe, **of_trial: Any) -> list[str]:

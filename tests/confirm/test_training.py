@@ -18,7 +18,8 @@ from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.checkpoints.store import Store
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
-from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.objectives.build import build_objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.recipe import Recipe
 from lrsearch.storage.database import Database
 

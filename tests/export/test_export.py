@@ -19,7 +19,7 @@ from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
 from lrsearch.export.script import best_script
 from lrsearch.export.templates import environment
-from lrsearch.objectives.builtin import build_objective
+from lrsearch.objectives.build import build_objective
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig

@@ -12,7 +12,7 @@ from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.errors import TrialPruned, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Objective
-from lrsearch.objectives.builtin import build_objective
+from lrsearch.objectives.build import build_objective
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.training.loop import Stopped
