@@ -22,7 +22,7 @@ PAGES = [
 ]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^(?:\$ |srun )?(?:python -m )?lrsearch (.*)$", re.MULTILINE)
-_FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
+_FILE = re.compile(r"# (\S+\.(?:py|yaml|sh))\n")
 
 
 @dataclass(frozen=True)

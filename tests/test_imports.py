@@ -49,7 +49,7 @@ USERS = {
         "storage", "study", "workers",
     },
     "torch": {
-        "checkpoints", "cli", "data", "loggers", "models", "objectives", "optimizers",
+        "checkpoints", "cli", "data", "loggers", "measures", "models", "objectives", "optimizers",
         "recipe", "schedules", "seeds", "training", "workers",
     },
     "pydantic": {"config", "settings"},
@@ -157,7 +157,7 @@ print([name for name in heavy if name in sys.modules])
 def test_a_worker_trains_without_importing_torchvision(environment: dict[str, str]) -> None:
     code = (
         "import sys; from lrsearch.cli.compose import load_settings; "
-        "from lrsearch.objectives.builtin import build_objective; "
+        "from lrsearch.objectives.build import build_objective; "
         "from lrsearch.data.prepare import prepare; "
         "import random; from lrsearch.checkpoints.store import NoCheckpoints; "
         "from reports import Collected; s = load_settings(['+sweep=digits', 'train.epochs=1']); "

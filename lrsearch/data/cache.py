@@ -16,7 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from lrsearch.data.progress import announced
 from lrsearch.data.spec import DEFAULT_CACHE
@@ -51,12 +51,16 @@ def fingerprint_of(tensors: Tensors) -> str:
     import torch
 
     digest = hashlib.sha256()
-    size, done = byte_size(size_of(tensors)), 0
-    with announced("reading all bytes of the data", lambda: f"{byte_size(done)} of {size}"):
+    total, done = size_of(tensors), 0
+    with announced(
+        "reading all bytes of the data", lambda: f"{byte_size(done)} of {byte_size(total)}"
+    ):
         for name, tensor in tensors.items():
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            for chunk in tensor.contiguous().flatten().view(torch.uint8).split(_CHUNK):
-                digest.update(chunk.numpy().data)
+            content = tensor.contiguous().flatten().view(torch.uint8).numpy().data
+            for start in range(0, len(content), _CHUNK):
+                chunk = content[start : start + _CHUNK]
+                digest.update(chunk)
                 done += len(chunk)
     return digest.hexdigest()
 
@@ -146,7 +150,7 @@ def save_tensors(file: Path, tensors: Tensors, fingerprint: str) -> None:
                 f"writing the data into {file.parent}",
                 lambda: f"{byte_size(chunked.written)} of {byte_size(size)}",
             ):
-                chunked.run(lambda: torch.save(tensors, chunked))
+                chunked.run(lambda: torch.save(tensors, cast("IO[bytes]", chunked)))
     except (OSError, RuntimeError) as error:  # torch raises the latter for a full disk
         raise unwritable(file, error, size) from None
     with contextlib.suppress(OSError):

@@ -180,7 +180,8 @@ def stacked(dataset: Any, chosen: Iterable[int], part: str) -> tuple[torch.Tenso
     import torch
 
     seed_everything(items_seed(part))
-    chosen, items = list(chosen), []
+    chosen = list(chosen)
+    items: list[tuple[torch.Tensor, torch.Tensor]] = []
     of = f"{type(dataset).__name__}, {part} part"
     with announced(f"reading {of}", lambda: f"{len(items):,} of {len(chosen):,} items"):
         for index in chosen:

@@ -29,6 +29,11 @@ class LrGuard:
         """
         return self._schedule is not None
 
+    @property
+    def steps(self) -> int:
+        """Number of steps of the schedule so far; 0 where the recipe has built none."""
+        return 0 if self._schedule is None else self._schedule.last_epoch
+
     def rates(self, optimizer: torch.optim.Optimizer | None = None) -> tuple[float, ...] | None:
         """The rates that the optimizer holds now; None where no optimizer is known."""
         if optimizer is None and self._schedule is not None:

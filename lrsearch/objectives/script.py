@@ -183,6 +183,8 @@ class _Channel:
         self._leave_together()
         if word == Answer.PRUNE:
             self._told = TrialPruned("lrsearch has pruned this trial")
+        elif word == Answer.STOP and self._ranks.count > 1:
+            return  # should_stop says so to all ranks, which then leave together
         elif word == Answer.STOP:
             self._told = Stopped("lrsearch must leave this trial: another worker goes on with it")
         else:

@@ -18,6 +18,7 @@ from lrsearch.objectives.lr_guard import LrGuard
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.schedule import Schedule
+from lrsearch.text.formatting import plural
 from lrsearch.training.loop import Diverged, Stopped
 
 MOST_STEPS = 2**31 - 1
@@ -65,8 +66,8 @@ class Trial:
         self._folder = checkpoint_dir
         self._count = 0
         self._epoch, self._step = -math.inf, -1
-        self._is_over = False
-        """Whether it has been warned that the training goes on beyond its end."""
+        self._is_warned = False
+        """Whether it was warned that the progress that is reported is not that of the training."""
         self._ended: BaseException | None = None
 
     @property
@@ -79,6 +80,15 @@ class Trial:
             with contextlib.suppress(OSError):  # the user's code gets the error when it writes
                 Path(self._folder).mkdir(parents=True, exist_ok=True)
         return self._folder
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is reported as done, 1 at its end.
+
+        The step over `steps` where that is set, else the epoch over `epochs`.
+        """
+        done, whole = (self._epoch, self.epochs) if self.steps is None else (self._step, self.steps)
+        return max(0.0, done / whole)
 
     def report(
         self,
@@ -175,7 +185,7 @@ class Trial:
         self.reported = True
         number = max(self._count, self._step + 1) if given is None else given
         self._epoch, self._step = epoch, number
-        self._warn_beyond_the_end(epoch, number)
+        self._warn_of_progress()
         if warning := self.guard.check(given, rates, optimizer):
             self._report.warn(warning)
         held = rates or self.guard.rates(optimizer) or (self.recipe.lr,)
@@ -226,18 +236,27 @@ class Trial:
             )
         return epoch
 
-    def _warn_beyond_the_end(self, epoch: float, step: int) -> None:
-        """Warn, once, of a report beyond the length of the training that is configured."""
-        if self.steps is None:
-            name, done, whole = "epoch", epoch, self.epochs
-        else:
-            name, done, whole = "step", float(step), float(self.steps)
-        if done > whole * (1 + _ROUNDING) and not self._is_over:
-            self._is_over = True
+    def _warn_of_progress(self) -> None:
+        """Warn, once, of epochs counted from 0, and of a report beyond the configured length."""
+        is_late = self.steps is None and self._epoch == 0 and self.guard.steps > 0
+        if self._is_warned or not (is_late or self.progress > 1 + _ROUNDING):
+            return
+        self._is_warned = True
+        if is_late:
             self._report.warn(
-                f"{name} {done:g} is reported, but train.{name}s={whole:g}: set train.{name}s to "
-                f"the length of the training, by which trials are compared and pruned"
+                f"epoch 0 is reported after {plural(self.guard.steps, 'step')} of the schedule: "
+                f"report the number of epochs done, 1 after the first one, so that the last one is "
+                f"train.epochs={self.epochs:g} and is never pruned"
             )
+            return
+        if self.steps is None:
+            done, key, whole = f"epoch {self._epoch:g}", "train.epochs", self.epochs
+        else:
+            done, key, whole = f"step {self._step}", "train.steps", self.steps
+        self._report.warn(
+            f"{done} is reported, but {key}={whole:g}: set {key} to the length of the training, by "
+            f"which trials are compared and pruned"
+        )
 
     def _checked_step(self, reported: float) -> int:
         """The optimizer step of a report."""

@@ -114,10 +114,16 @@ class Schedule(lr_scheduler.LRScheduler):
     def evaluated(self, metrics: SupportsFloat | Mapping[str, float]) -> None:
         """Process an evaluation: its metrics by name, or the value of the monitored metric.
 
-        Only a schedule with a `monitor` uses it. Raises KeyError if that metric is missing.
+        Only a schedule with a `monitor` uses it. Raises UserError if that metric is missing.
         """
         if self.monitor is None or not self.warmup_steps <= self.last_epoch <= self.total_steps:
             return
+        if isinstance(metrics, Mapping) and self.monitor not in metrics:
+            raise UserError(
+                f"the scheduler watches {self.monitor}, which is not among what was evaluated "
+                f"({', '.join(metrics) or 'nothing'}): pass it to schedule.evaluated, or give the "
+                f"scheduler another `monitor`, as in space.scheduler.plateau.monitor=NAME"
+            )
         value = metrics[self.monitor] if isinstance(metrics, Mapping) else metrics
         if getattr(self._main, "threshold_mode", None) == "rel":
             self._main.threshold = self._threshold_now()

@@ -20,8 +20,8 @@ class Diverged(Exception):
     """The loss is not finite, or far above the first one."""
 
     def __init__(self, step: int, lr: float, loss: float, name: str = "loss") -> None:
-        """Describe a loss, which is called `name`, at a step and its learning rate."""
-        self.step, self.lr, self.loss, self.name = step, lr, loss, name
+        """Say where it was; `name` is that of the loss: `val_loss`, for example."""
+        self.step, self.lr, self.loss = step, lr, loss
         super().__init__(
             f"diverged at step {step}: {name} {number(loss)}, learning rate {number(lr)}"
         )

@@ -82,6 +82,25 @@ def test_what_is_measured_is_held_against_the_data_before_anything_is_tried(
     assert "train.metrics.accuracy: accuracy is of classes" in error
 
 
+def test_several_zeros_and_ones_are_taken_for_labels_with_a_warning(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "labelled.py").write_text(
+        "import torch\n"
+        "def load():\n"
+        "    x = torch.randn(90, 3, generator=torch.Generator().manual_seed(0))\n"
+        "    y = (x > 0).float()\n"
+        "    return (x[:60], y[:60]), (x[60:], y[60:])\n"
+    )
+    own = ("+sweep=digits", "~data.name", "data._target_=labelled.load", "dry_run=true")
+    code, out, _ = command(*own)
+    assert code == 0
+    assert "WARNING: all targets are 0 or 1" in out
+    assert "train.loss=bce_with_logits" in out
+    code, out, _ = command(*own, "train.loss=mse")
+    assert (code, "WARNING" in out) == (0, False)
+
+
 def test_of_a_model_of_ones_own_nobody_knows_what_it_puts_out(
     command: Command, tmp_path: Path
 ) -> None:

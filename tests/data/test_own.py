@@ -42,6 +42,11 @@ def numbers(n: int, *shape: int) -> Pair:
     return torch.randn(n, 2), torch.randn(n, *shape)
 
 
+def labels(n: int, *shape: int) -> Pair:
+    """Zeros and ones as floats."""
+    return torch.randn(n, 2), (torch.randn(n, *shape) > 0).float()
+
+
 class Items(Dataset[Any]):
     """A Dataset of given items, which counts how often one is read."""
 
@@ -480,3 +485,27 @@ def test_tensors_that_require_gradients_are_kept_without_them(own: Make) -> None
 def test_streamed_items_may_have_any_type(own: Make) -> None:
     data = Items([(torch.zeros(2, dtype=torch.bfloat16), 0)] * 3)
     assert prepare(own(data, data, in_memory="never")).n_train == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "has_labels"),
+    [
+        ((labels(6, 3), labels(4, 3)), True),
+        ((labels(6, 2, 4, 4), labels(4, 2, 4, 4)), True),
+        ((labels(6, 1), labels(4, 1)), False),
+        ((labels(6), labels(4)), False),
+        ((labels(6, 3), numbers(4, 3)), False),
+        ((numbers(6, 3), numbers(4, 3)), False),
+        ((classes(6), classes(4)), False),
+    ],
+)
+def test_several_zeros_and_ones_are_labels(own: Make, parts: Any, has_labels: bool) -> None:
+    assert prepare(own(*parts)).has_labels is has_labels
+    streamed = [TensorDataset(*part) for part in parts]
+    assert prepare(own(*streamed, in_memory="never")).has_labels is has_labels
+
+
+def test_classes_of_pixels_may_be_left_out(own: Make) -> None:
+    x, y = torch.randn(6, 1, 2, 2), torch.tensor([[0, 1], [-100, 2]]).expand(6, 2, 2)
+    info = prepare(own((x, y), (x[:4], y[:4])))
+    assert (info.n_classes, info.n_outputs) == (3, 3)

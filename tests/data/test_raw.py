@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -246,6 +247,40 @@ def test_a_partial_download_of_mnist_resumes_with_the_missing_file_alone(
     assert shapes(tensors) == [(60_000, 1, 28, 28), (60_000,), (10_000, 1, 28, 28), (10_000,)]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ConnectionError])
+def test_a_download_that_is_interrupted_leaves_whole_files_alone(
+    tiny_mnist: Tiny,
+    mirror: Mirror,
+    listing: Listing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+) -> None:
+    """In the middle of the second archive: the first one is not downloaded again."""
+    from torchvision.datasets import mnist, utils
+
+    requested = mirror(tiny_mnist(tmp_path / "served"))
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    whole = utils.download_and_extract_archive
+
+    def broken(url: str, *, download_root: str, filename: str, **named: Any) -> None:
+        if filename == f"{FILES[1]}.gz":
+            Path(download_root, filename).write_bytes(b"half a f")
+            raise error
+        whole(url, download_root=download_root, filename=filename, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist, "download_and_extract_archive", broken)
+        with pytest.raises((KeyboardInterrupt, DownloadFailed)):
+            read(root, cache)
+    left = [path for path in root.rglob("*") if path.is_file()]
+    assert [path.name for path in left] == [f"{FILES[0]}.gz"]
+    assert [path for path in root.iterdir() if path.name != "MNIST"] == []
+    requested.clear()
+    assert shapes(read(root, cache)) == SHAPES
+    assert requested == {f"{name}.gz" for name in FILES[1:]}
+
+
 def test_a_download_with_a_wrong_checksum_is_refused(
     tiny_mnist: Tiny, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,8 +288,10 @@ def test_a_download_with_a_wrong_checksum_is_refused(
 
     mirror(tiny_mnist(tmp_path / "served"))
     monkeypatch.setattr(MNIST, "resources", [(name, "0" * 32) for name, _ in MNIST.resources])
-    with pytest.raises(DownloadFailed, match="corrupted"):
-        read(tmp_path / "root", tmp_path / "cache")
+    for _ in range(2):
+        with pytest.raises(DownloadFailed, match="corrupted"):
+            read(tmp_path / "root", tmp_path / "cache")
+    assert not (tmp_path / "root").exists()
 
 
 def test_the_files_at_hand_are_listed_from_the_root_and_from_the_cache(

@@ -184,7 +184,8 @@ dist.destroy_process_group()
 def test_two_ranks_of_torchrun(own_folder: Path, case: str) -> None:
     (own_folder / "train.py").write_text(RANKS)
     settings = load_settings(["+sweep=digits", "train.device=cpu"])
-    words = ["torchrun", "--standalone", "--nproc-per-node=2", "train.py", case]
+    words = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words += ["train.py", case]
     config = ComponentConfig("command", {"command": words, "grace": 60})
     settings = dataclasses.replace(settings, objective=config)
     objective = CommandObjective(settings, torch.device("cpu"), own_folder / "logs")

@@ -225,6 +225,28 @@ def test_a_report_without_progress_says_what_it_needs() -> None:
         make_trial(Taken(), steps=1000).report(1, 0.5)
 
 
+def test_the_share_that_is_reported_as_done() -> None:
+    by_epoch, by_step = make_trial(Taken()), make_trial(Taken(), steps=1000)
+    assert (by_epoch.progress, by_step.progress) == (0.0, 0.0)
+    by_epoch.report(0.5, 0.5, step=900)
+    by_step.report(0.5, 0.5, step=900)
+    assert (by_epoch.progress, by_step.progress) == (0.25, 0.9)
+
+
+def test_epochs_counted_from_zero_are_warned_of() -> None:
+    taken = Taken()
+    trial = make_trial(taken)
+    optimizer, schedule = trial.recipe.build(torch.nn.Linear(2, 1), steps=10)
+    trial.report(0, 0.9)  # before the training
+    assert taken.warnings == []
+    counted_from_zero = make_trial(taken)
+    optimizer, schedule = counted_from_zero.recipe.build(torch.nn.Linear(2, 1), steps=10)
+    optimizer.step()
+    schedule.step()
+    counted_from_zero.report(0, 0.9)
+    assert "epoch 0 is reported after 1 step" in taken.warnings[0]
+
+
 @pytest.mark.parametrize("steps", [None, 200])
 def test_a_training_that_goes_on_beyond_its_configured_length_is_warned_of_once(
     steps: int | None,

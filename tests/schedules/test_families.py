@@ -256,7 +256,7 @@ def test_the_preview_of_a_plateau_shows_the_losses_it_assumed() -> None:
 def test_a_plateau_says_which_metric_it_misses() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
     schedule = recipe("plateau", monitor="val_f1", mode="max").build_schedule(optimizer, LENGTH)
-    with pytest.raises(KeyError, match="val_f1"):
+    with pytest.raises(UserError, match=r"watches val_f1.*monitor"):
         schedule.evaluated({"val_loss": 1.0})
 
 
