@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
@@ -99,6 +99,16 @@ class Settings:
     confirm: ConfirmSettings | None
     """None if there is no confirmation."""
     plain: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def reported_metric(self) -> MetricSettings:
+        """The metric as evaluations report it, by which a trial's value follows from them.
+
+        With folds, the last evaluation is the mean over the folds, each with the evaluation that
+        counts by `metric.at`.
+        """
+        return self.metric if self.data.folds is None else replace(self.metric, at="last")
+
     notes: tuple[str, ...] = ()
     """Lines for the screen about values that were derived in a way the user may not expect."""
 

@@ -71,7 +71,7 @@ def train_again(
     try:
         objective = build_objective(settings, stored_data)
         objective.run(recipe, int(record["seed"]), report, lambda: False, NoCheckpoints())
-        value = value_of(report.values, settings.metric)
+        value = value_of(report.values, settings.reported_metric)
     except (Diverged, OutOfMemory, NoFiniteValue) as error:
         console.print(str(error), markup=False)
         return 1

@@ -60,6 +60,7 @@ def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
     if train is not None:
         check_gpus(train, space, problems)
     if sections["objective"] is not None:
+        check_own_loop(train, problems)
         return
     if train is not None and space and _is_fine("train", problems):
         check_warmup(train, space, problems)
@@ -77,6 +78,17 @@ def check_own_code(sections: Mapping[str, Any], problems: list[str]) -> None:
                 registry.component(config)
             except LrsearchError as error:
                 problems.append(str(error))
+
+
+def check_own_loop(train: TrainSettings | None, problems: list[str]) -> None:
+    """Check for options of lrsearch's own training beside the user's training loop."""
+    wanted = ("ema", "early_stopping", "channels_last") if train is not None else ()
+    problems.extend(
+        f"train.{key}: it is for lrsearch's own training, and with `objective` your own loop "
+        f"trains: do it there, and leave this out"
+        for key in wanted
+        if getattr(train, key)
+    )
 
 
 def check_warmup(train: TrainSettings, space: Space, problems: list[str]) -> None:

@@ -89,6 +89,8 @@ class ConfirmReport:
         self.trajectory: LrTrajectory | None = None
         """The length of a whole training."""
         self.points: list[dict[str, Any]] = []
+        self.remark: str | None = None
+        """Why the training has ended before its planned length; None where it has not."""
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Store an evaluation.
@@ -97,8 +99,9 @@ class ConfirmReport:
         """
         self.points.append(self._point(evaluation))
         self._context.report(self.result)
+        self.remark = evaluation.early_end
         is_last = self.trajectory is not None and self.trajectory.progress(evaluation) >= 1
-        if not is_last and self._context.should_stop():
+        if not is_last and self.remark is None and self._context.should_stop():
             raise Stopped("stopped after an evaluation")
 
     @property
@@ -148,6 +151,8 @@ class ConfirmReport:
 
 class _Scores:
     """The scores of the winner's runs; their value is the mean of the metric's counterpart."""
+
+    remark = None
 
     def __init__(self, name: str) -> None:
         self.scores: list[dict[str, float]] = []

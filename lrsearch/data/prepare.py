@@ -35,9 +35,30 @@ def prepare(spec: DataSpec, anew: bool = False) -> DataInfo:
     """Read and split the data into the cache, or find them there; torch is not imported on a hit.
 
     `anew` reads the source although the data are in the cache, and repairs a damaged cache file.
+    With folds, the sizes are those of one fold's training and validation part.
 
     Raises UserError with the files to download by hand if a download fails without a fallback.
     """
+    return _in_folds(spec, _prepare(spec, anew))
+
+
+def _in_folds(spec: DataSpec, info: DataInfo) -> DataInfo:
+    """The facts with the sizes of a fold. Raises UserError where the data cannot have folds."""
+    if spec.folds is None:
+        return info
+    if info.file is None:
+        raise UserError(
+            "data.folds: it is for data in memory, and these Datasets are streamed: let them be "
+            "read into memory with data.in_memory=always, or leave data.folds out"
+        )
+    pool = info.n_train + info.n_validation
+    size = pool // spec.folds
+    if size == 0:
+        raise UserError(f"data.folds: {spec.folds} is more than the {pool} samples")
+    return dataclasses.replace(info, n_train=pool - size, n_validation=size)
+
+
+def _prepare(spec: DataSpec, anew: bool) -> DataInfo:
     check_folder(spec.cache_folder)
     if spec.target is not None:
         return _prepare_own(spec)
@@ -54,7 +75,8 @@ def prepare(spec: DataSpec, anew: bool = False) -> DataInfo:
 
 def prepared(spec: DataSpec) -> DataInfo | None:
     """The facts about data in the cache; None if `prepare` would have to read or download them."""
-    return None if spec.target is not None else _cached(spec)
+    info = None if spec.target is not None else _cached(spec)
+    return None if info is None else _in_folds(spec, info)
 
 
 def _sidecar(spec: DataSpec) -> Path:
@@ -125,7 +147,7 @@ def _fall_back(spec: DataSpec, reason: str, anew: bool) -> DataInfo:
     assert source.files is not None, "only data with raw files are downloaded"
     if spec.fallback is None:
         raise UserError(missing_files(spec.name, source.files, spec.root_folder, reason))
-    other = prepare(fallback_spec(spec), anew)
+    other = _prepare(fallback_spec(spec), anew)
     return dataclasses.replace(other, wanted=spec.name, fallback_reason=reason)
 
 

@@ -35,6 +35,8 @@ class DataSpec:
     the source."""
     split_seed: Annotated[int, Ge(0)] = 0
     """Seed of the split of the pool into training and validation part."""
+    folds: Annotated[int, Ge(2)] | None = None
+    """Cross-validation: number of folds of the pool, each of which is the validation part once."""
     fallback: str | None = None
     """The data used instead if the download fails: "digits", or None for an error."""
     in_memory: Literal["auto", "always", "never"] = "auto"

@@ -125,6 +125,9 @@ def _training(
             else "model"
         ),
         "ema": train.ema,
+        "early_stopping": train.early_stopping,
+        "and_not_ended": SourceText(" and not ended" if train.early_stopping else ""),
+        "or_ended": SourceText(" or ended" if train.early_stopping else ""),
         "channels_last": train.channels_last,
         "compile_mode": train.compile_mode,
         "scheduler": _scheduler(call, names),

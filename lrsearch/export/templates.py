@@ -25,6 +25,7 @@ _COPIED = {
         "lrsearch.training.precision.in_precision",
         "lrsearch.optimizers.modes.set_mode",
         "lrsearch.training.averaging.averaging",
+        "lrsearch.training.early_stopping.evaluations_without_gain",
         "lrsearch.optimizers.parameter_groups.freeze",
         "lrsearch.optimizers.parameter_groups.as_it_is",
         "lrsearch.optimizers.parameter_groups.parameter_groups",

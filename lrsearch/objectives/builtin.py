@@ -12,6 +12,7 @@ import torch
 from lrsearch import measures
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.data.class_balance import balanced_weights
+from lrsearch.data.folds import fold_numbers, fold_parts
 from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
@@ -19,7 +20,8 @@ from lrsearch.errors import LrsearchError, OwnCodeError, UserError
 from lrsearch.measures.build import build as build_measure
 from lrsearch.models import build_model, check_model, model_class
 from lrsearch.objectives.base import Report
-from lrsearch.objectives.resumable import Resumable
+from lrsearch.objectives.folds import FoldedTraining, fold_seed
+from lrsearch.objectives.resumable import Resumable, Trainable
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.seeds import derived_seed, seed_everything
@@ -81,9 +83,16 @@ class TrainingObjective:
         tuned = dict.fromkeys(self.settings.space.tuned("model"))
         check_model(model_class(model), model, {**model.arguments, **tuned}, self._info)
 
-    def task(self, recipe: Recipe, seed: int, should_stop: Callable[[], bool]) -> Task:
-        """The task of training a recipe, with a model that is initialised from `seed`."""
+    def task(
+        self, recipe: Recipe, seed: int, should_stop: Callable[[], bool], fold: int = 0
+    ) -> Task:
+        """The task of training a recipe, with a model that is initialised from `seed`.
+
+        With folds, the validation part is the fold with this number, from 0.
+        """
         spec, info, parts = self._data_for(recipe)
+        if spec.folds is not None:
+            parts = _parts_of_fold(parts, spec.folds, spec.split_seed, fold)
         seed_everything(seed)
         return Task(
             model=self._model(recipe, info),
@@ -141,16 +150,27 @@ class TrainingObjective:
         should_stop: Callable[[], bool],
         checkpoints: Checkpoints,
     ) -> Mapping[str, torch.Tensor] | None:
-        def begin() -> Training:
-            task = self.task(recipe, seed, should_stop)
+        def begin(seed: int, fold: int = 0) -> Training:
+            task = self.task(recipe, seed, should_stop, fold)
             task.progress, task.ranks = report.progress, self.ranks
             training = Training(task)
             if not self.ranks.is_first:  # all have the same weights, and noise of their own
                 seed_everything(derived_seed(seed, "rank", self.ranks.rank))
             return training
 
-        facts = {"model": repr(self.settings.model), "data": self._data_for(recipe)[1].fingerprint}
-        return Resumable(begin, checkpoints, facts).run(report)
+        folds, metric = self.settings.data.folds, self.settings.metric
+
+        def begin_all() -> Trainable:
+            if folds is None:
+                return begin(seed)
+            return FoldedTraining(lambda fold: begin(fold_seed(seed, fold), fold), folds, metric)
+
+        facts = {
+            "model": repr(self.settings.model),
+            "data": self._data_for(recipe)[1].fingerprint,
+            "folds": f"{folds}, split by {self.settings.data.split_seed}",
+        }
+        return Resumable(begin_all, checkpoints, facts).run(report)
 
     def _micro_batch(self, recipe: Recipe) -> MicroBatch:
         """The micro batch of all trainings with this model and batch size."""
@@ -200,11 +220,16 @@ class TrainingObjective:
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
         self._data_for(recipe)
-        return LrTrajectory.of(recipe, self._length(recipe.batch_size))
+        return LrTrajectory.of(recipe, self._length(recipe.batch_size), self._folds)
 
     def parts(self) -> int:
         sizes = self.settings.space.shared["batch_size"].ends()
-        return max(self._length(size).evaluations for size in sizes)
+        return self._folds * max(self._length(size).evaluations for size in sizes)
+
+    @property
+    def _folds(self) -> int:
+        """Number of trainings of a trial."""
+        return self.settings.data.folds or 1
 
     def _length(self, batch_size: int) -> Length:
         return self.settings.train.length(batch_size, self._info.n_train)
@@ -227,6 +252,17 @@ class TrainingObjective:
 def _chooser(choose: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:
     """A chooser for `Space.recipe` that chooses by the domain alone."""
     return lambda name, domain: choose(domain)
+
+
+def _parts_of_fold(parts: Parts, folds: int, seed: int, fold: int) -> Parts:
+    """The training and validation part of one fold of both parts together."""
+    assert isinstance(parts.train, TensorPart), "streamed data have no folds"
+    assert isinstance(parts.validation, TensorPart), "streamed data have no folds"
+    x = torch.cat([parts.train.x, parts.validation.x])
+    y = torch.cat([parts.train.y, parts.validation.y])
+    numbers = fold_numbers(y.cpu(), folds, seed).to(x.device)
+    train_x, train_y, validation_x, validation_y = fold_parts(x, y, numbers, fold)
+    return Parts(TensorPart(train_x, train_y), TensorPart(validation_x, validation_y), None)
 
 
 def _on_device(parts: Parts, device: torch.device, samples: int | None = None) -> Parts:

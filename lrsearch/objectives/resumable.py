@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 
@@ -15,9 +15,38 @@ from lrsearch.checkpoints.pace import Pace
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Report
-from lrsearch.training.loop import Stopped, Task, Training
+from lrsearch.training.loop import Stopped, Task
 
 _log = logging.getLogger(__name__)
+
+
+class Trainable(Protocol):
+    """A `Training`, or several of them as one."""
+
+    @property
+    def task(self) -> Task:
+        """The task that is trained now."""
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps so far."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The weights that are evaluated."""
+
+    def evaluations(self) -> Iterator[Evaluation]:
+        """Train to the end, yielding at each evaluation."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state that `load_state_dict` needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state of `state_dict`."""
 
 
 class Resumable:
@@ -29,7 +58,7 @@ class Resumable:
 
     def __init__(
         self,
-        begin: Callable[[], Training],
+        begin: Callable[[], Trainable],
         checkpoints: Checkpoints,
         facts: Mapping[str, str],
         pace: Pace | None = None,

@@ -33,6 +33,10 @@ class Values(Protocol):
     def last(self) -> float | None:
         """Latest value; None where there is none."""
 
+    @property
+    def remark(self) -> str | None:
+        """Why the training has ended before its planned length; None where it has not."""
+
     def value(self) -> float | None:
         """Return the value of the whole training."""
 

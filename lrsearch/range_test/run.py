@@ -58,6 +58,7 @@ class _NoValues:
     """The `Values` of a range test, which has none of the metric."""
 
     last = None
+    remark = None
 
     def value(self) -> None:
         """Return None."""

@@ -67,16 +67,19 @@ class LrTrajectory:
     """What counts as progress: the number, the epoch or the step of an evaluation."""
 
     @classmethod
-    def of(cls, recipe: Recipe, length: Length) -> LrTrajectory:
+    def of(cls, recipe: Recipe, length: Length, repeats: int = 1) -> LrTrajectory:
         """Return the trajectory of a recipe, with the rates at each evaluation of `length`.
 
-        Progress is counted in evaluations. Without rates where a scheduler depends on losses
-        (plateau), the recipe cannot be trained, or it counts in what `length` does not know.
+        `repeats` is the number of equal trainings that follow one another, of the folds of
+        cross-validation. Progress is counted in evaluations. Without rates where a scheduler
+        depends on losses (plateau), the recipe cannot be trained, or it counts in what `length`
+        does not know.
         """
-        trajectory = cls(length.evaluations, recipe.optimizer.name, recipe.lr, recipe.batch_size)
+        whole = repeats * length.evaluations
+        trajectory = cls(whole, recipe.optimizer.name, recipe.lr, recipe.batch_size)
         try:
             warmup = length.warmup_steps(Duration.parse(recipe.warmup)) / length.steps
-            trajectory = dataclasses.replace(trajectory, warmup=warmup)
+            trajectory = dataclasses.replace(trajectory, warmup=warmup / repeats)
             rough = recipe.rough(length, _STEPS)
             if rough is None:
                 return trajectory
@@ -89,7 +92,9 @@ class LrTrajectory:
             min(round(count * length.steps_per_evaluation / rough.stride), rough.steps)
             for count in range(1, length.evaluations + 1)
         ]
-        return trajectory.with_rates(preview.rates, at)
+        rates, count = list(preview.rates), len(preview.rates)
+        shifted = [repeat * count + k for repeat in range(repeats) for k in at]
+        return trajectory.with_rates(rates * repeats, shifted)
 
     def with_rates(self, rates: Sequence[float], at: Sequence[int]) -> LrTrajectory:
         """Return a copy with rates.

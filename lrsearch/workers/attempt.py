@@ -145,7 +145,7 @@ class Attempts:
             if memory := _memory_reason(error, kills):
                 return Ending(Outcome.OUT_OF_MEMORY, values.last, memory), None
             return Ending(Outcome.FAILED, reason=traceback_of(error)), None
-        return Ending(Outcome.COMPLETE, value), result
+        return Ending(Outcome.COMPLETE, value, values.remark), result
 
     def finish(self, outcome: Ending, write: Callable[[Ending], None]) -> Ending:
         """Write how an attempt ended; where that is refused, write instead that it failed.

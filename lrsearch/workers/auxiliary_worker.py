@@ -141,7 +141,7 @@ class WorkerContext:
 
     def value_of(self, values: Sequence[float | None]) -> float | None:
         """Return the value of a run from its values at each evaluation."""
-        return value_of(values, self.settings.metric)
+        return value_of(values, self.settings.reported_metric)
 
     def attempt(self, train: Callable[[], T], values: Values) -> tuple[Ending, T | None]:
         """Train, and return how that ended and its result."""

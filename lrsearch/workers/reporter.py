@@ -125,6 +125,8 @@ class Reporter:
         """The moment of each evaluation so far; None where another one was in the same part."""
         self.progressed = 0.0
         """Share of the training that is done."""
+        self.remark: str | None = None
+        """Why the training has ended before its planned length; None where it has not."""
         self.log: TrialLog | None = None
         """The logger's log, which gets each evaluation after it was stored; raises nothing."""
 
@@ -144,8 +146,9 @@ class Reporter:
         self.outbox.check()
         before = self.progressed
         self.outbox.add(self._row(evaluation))
+        self.remark = evaluation.early_end
         # A loop of the user's own may go on beyond the end that was planned.
-        is_last = before < 1 <= self.progressed
+        is_last = before < 1 <= self.progressed or evaluation.early_end is not None
         is_pruned = False
 
         def write() -> Orders:

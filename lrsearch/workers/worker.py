@@ -62,7 +62,7 @@ class Worker:
         checkpoints = self.attempts.store.trial_slot(self.attempts.folder, claim.number)
         should_stop = self.attempts.should_stop(lease)
         reporter = Reporter(
-            self.settings.metric,
+            self.settings.reported_metric,
             self.claims,
             claim,
             lease,

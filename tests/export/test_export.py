@@ -26,6 +26,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 
 SEED = 5
+LAST_ACCURACY = ("metric.name=val_accuracy", "metric.mode=max", "metric.at=last")
 CHANNELS = ("train.channels_last=true", "train.micro_batch=20", "train.amp=fp16")
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -145,6 +146,14 @@ def test_every_scheduler(
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
         (["train.ema=0.9"], {"warmup": 0.2}),
+        (
+            ["train.early_stopping={patience: 2, min_delta: 0.5}", "metric.at=last"],
+            {"scheduler": ComponentConfig("plateau", {"patience": "1st"})},
+        ),
+        (
+            ["train.early_stopping=1", "train.eval_every=3st", *LAST_ACCURACY],
+            {"lr": 0.3},
+        ),
         (
             ["model=cnn", "train.epochs=1", "train.ema={decay: 0.9, warmup: true}", *CHANNELS],
             {"model": {"width": 4}, "groups": (HEAD,)},

@@ -227,6 +227,14 @@ def test_a_pruned_trial_ends_but_never_at_its_last_evaluation() -> None:
     bench.report(evaluation(5))
 
 
+def test_an_early_end_is_the_last_evaluation_and_is_remarked_on() -> None:
+    bench = Bench()
+    bench.pruner.prunes = bench.stopping = True
+    bench.report(dataclasses.replace(evaluation(2), early_end="no gain"))
+    assert bench.report.remark == "no gain"
+    assert bench.stored.indices() == [2]
+
+
 def test_whoever_is_told_to_stop_stops_after_its_evaluation_is_written() -> None:
     bench = Bench()
     bench.stopping = True
