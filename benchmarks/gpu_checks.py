@@ -18,6 +18,7 @@ from gpu_training import RECIPE, Collected, objective_of, trained
 from lrsearch.checkpoints.store import Store
 from lrsearch.objectives.base import Objective
 from lrsearch.objectives.builtin import TrainingObjective
+from lrsearch.training.batches import EvaluationBatches
 from lrsearch.training.loop import Stopped
 from lrsearch.training.scores import mean_scores
 
@@ -193,9 +194,8 @@ def weights_on_cpu(plan: Plan) -> list[Row]:
     task.model.eval()
     loss = mean_scores(
         task.model,
-        task.parts.validation,
+        EvaluationBatches(task.parts.validation, 1024, task.device, torch.float32),
         {"loss": task.loss},
-        task.device,
         contextlib.nullcontext(),
     )["loss"]
     there = found[-1].values["val_loss"]

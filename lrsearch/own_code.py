@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -139,6 +139,24 @@ def check_arguments(
     ]
     if problems:
         raise UserError("\n".join(problems))
+
+
+def own_callable(dotted: str, arguments: Mapping[str, Any], what: str, positional: int) -> Any:
+    """The user's function with its named arguments, to be called with `positional` others.
+
+    A class is instantiated with the arguments, and its instance is called. Raises UserError,
+    beginning with the configuration key `what`, if it cannot be imported or does not take its
+    arguments, and OwnCodeError if the user's code raises.
+    """
+    function = load_target(dotted, what)
+    if not inspect.isclass(function):
+        check_arguments(function, arguments, what, positional=positional)
+        return functools.partial(function, **arguments) if arguments else function
+    check_arguments(function, arguments, what)
+    instance = call_own(function, dotted, **arguments)
+    if not callable(instance):
+        raise UserError(f"{what}: {dotted} is a class whose instances cannot be called")
+    return instance
 
 
 def name_of(function: Any) -> str:

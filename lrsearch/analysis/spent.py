@@ -175,7 +175,7 @@ def _full(trial: TrialData, study: StudyData, settings: Settings) -> float:
         return 1.0 if last is None or not last.step else last.epoch * train.steps / last.step
     if trial.recipe is None or not data or settings.objective is not None:
         return float(train.epochs)
-    length = train.length(trial.recipe.batch_size, int(data["n_train"]))
+    length = train.length(trial.recipe.batch_size, data["n_train"])
     return length.steps / length.steps_per_epoch
 
 

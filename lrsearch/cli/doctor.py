@@ -274,4 +274,4 @@ def check_data(configuration: Configuration) -> Iterator[Finding]:
         yield warning("data", f"not {info.wanted}: {info.name} would stand in for it; "
                       f"{info.fallback_reason}")  # fmt: skip
     else:
-        yield ok("data", f"{info.name}, {info.n_train} samples, {info.fingerprint[:12]}")
+        yield ok("data", f"{info.name}, {info.extent}, {info.fingerprint[:12]}")

@@ -19,7 +19,7 @@ from lrsearch.cli.range_test_display import plan_line, range_test_plan
 from lrsearch.cli.run import check_machine, check_trial, with_data
 from lrsearch.cli.shown_groups import group_lines_of_sweep
 from lrsearch.config.metric import mode_warning
-from lrsearch.data.parts import TensorPart
+from lrsearch.data.parts import StreamedPart, first_samples
 from lrsearch.errors import LrsearchError
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
@@ -159,9 +159,9 @@ def _cost(task: Task) -> Cost:
 
     validation = task.parts.validation
     share = 1.0
-    if isinstance(validation, TensorPart) and len(validation) > _TIMED_SAMPLES:
+    if not isinstance(validation, StreamedPart) and len(validation) > _TIMED_SAMPLES:
         share = len(validation) / _TIMED_SAMPLES
-        few = TensorPart(validation.x[:_TIMED_SAMPLES], validation.y[:_TIMED_SAMPLES])
+        few = first_samples(validation, _TIMED_SAMPLES)
         task.parts = dataclasses.replace(task.parts, validation=few)
     length = task.length
     seconds = {}

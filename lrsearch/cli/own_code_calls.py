@@ -39,6 +39,16 @@ def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
         for what, target in measures.items()
         if target.own
     ]
+    functions = {
+        "loss_step": (train.loss_step, ["model", "batch"]),
+        "evaluate": (train.evaluate, ["model", "batches"]),
+        "collate_fn": (settings.data.loader.collate_fn, ["items"]),
+    }
+    lines += [
+        f"{what}: {_call(target.name, target.arguments, offered)}"
+        for what, (target, offered) in functions.items()
+        if target is not None
+    ]
     return lines
 
 

@@ -340,6 +340,7 @@ def _check_own_code(settings: Settings, info: DataInfo | None) -> None:
         return
     train = settings.train
     targets = [settings.model, settings.objective, train.loss, *(train.metrics or {}).values()]
+    targets += [train.loss_step, train.evaluate]
     is_own = any(target is not None and target.own for target in targets)
     has_rules = settings.objective is None and (train.groups or train.freeze is not None)
     if is_own or has_rules or (info is not None and settings.data.target is not None):
@@ -372,6 +373,9 @@ def _check_measures(settings: Settings, info: DataInfo) -> None:
 
     The outputs of the user's own model are not known at this point.
     """
+    if not info.is_pairs:
+        _check_nested(settings, info)
+        return
     if settings.model.own:
         return
     train = settings.train
@@ -381,6 +385,37 @@ def _check_measures(settings: Settings, info: DataInfo) -> None:
     }
     wrong = {key: misfit(*one, info.n_classes, info.n_targets) for key, one in chosen.items()}
     if problems := [f"{key}: {problem}" for key, problem in wrong.items() if problem]:
+        raise ConfigErrors(problems)
+
+
+def _check_nested(settings: Settings, info: DataInfo) -> None:
+    """Check the settings for batches of anything but (x, y). Raises ConfigErrors."""
+    train, spec = settings.train, settings.data
+    problems = []
+    if train.loss_step is None:
+        problems.append(
+            f"train.loss_step is missing: the batches of {info.name} are not (x, y), so name a "
+            f"function of (model, batch) that returns the loss: "
+            f"train.loss_step={{_target_: mypkg.step}}"
+        )
+    if not settings.model.own:
+        problems.append(
+            f"model: {settings.model.name} takes inputs of batches (x, y), and those of "
+            f"{info.name} are others: name your own with model._target_"
+        )
+    for key, given in (("loss", train.loss), ("metrics", train.metrics)):
+        if given is not None:
+            problems.append(
+                f"train.{key}: it is of batches (x, y), and those of {info.name} are others: "
+                f"train.loss_step computes the loss, and train.evaluate all else"
+            )
+    tuned = settings.space.tuned("data").keys()
+    problems += [
+        f"data.{key}: it is for batches (x, y) of images"
+        for key in ("crop", "flip")
+        if getattr(spec, key) or key in tuned
+    ]
+    if problems:
         raise ConfigErrors(problems)
 
 
@@ -397,7 +432,7 @@ def _announce(
     done = study.queue.counts()[WorkState.DONE]
     trials = plural(study.total, "trial")
     state = f"goes on at {done} of {trials}" if study.resumed else trials
-    what = "your own objective" if info is None else f"{info.name} ({info.n_train} samples)"
+    what = "your own objective" if info is None else f"{info.name} ({info.extent})"
     if is_command(settings.objective):
         what = "your own script"
     console.print(

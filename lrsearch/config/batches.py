@@ -13,14 +13,16 @@ from lrsearch.space.domains import IntRange, PowersOfTwo
 _KEY = "space.batch_size"
 
 
-def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
+def fit_batches(settings: Settings, n_train: int | None, data: str) -> Settings:
     """Limit the batch sizes of a space to the `n_train` training samples of the data set `data`.
 
     A range is cut, and a note says so. Raises ConfigErrors for a fixed or chosen size, and for a
     range that begins above. Where arguments of the data are tuned their number may differ from
-    trial to trial, and nothing is checked.
+    trial to trial, and nothing is checked; nor is it for a stream that does not tell its length.
     """
     domain = settings.space.shared.get("batch_size")
+    if n_train is None:
+        return settings
     if settings.space.tuned("data").keys() - {"crop", "flip"} or domain is None:
         return settings
     large = [size for size in domain.ends() if size > n_train]
@@ -40,10 +42,10 @@ def fit_batches(settings: Settings, n_train: int, data: str) -> Settings:
     return dataclasses.replace(settings, space=space, plain=plain, notes=(*settings.notes, note))
 
 
-def cut_batches(plain: Mapping[str, Any], n_train: int) -> Mapping[str, Any]:
+def cut_batches(plain: Mapping[str, Any], n_train: int | None) -> Mapping[str, Any]:
     """Cut the range of batch sizes to `n_train`; return the same configuration if it fits."""
     node = plain["space"].get("batch_size")
-    if not isinstance(node, Mapping) or not {"low", "high"} <= node.keys():
+    if n_train is None or not isinstance(node, Mapping) or not {"low", "high"} <= node.keys():
         return plain
     low, high = int(node["low"]), int(node["high"])
     if not low <= n_train < high:

@@ -14,8 +14,10 @@ _MODES = ("min", "max")
 _LOSSES = ("val_loss", "train_loss")
 
 
-def metric_names(train: TrainSettings) -> list[str]:
-    """The values that an evaluation can give."""
+def metric_names(train: TrainSettings) -> list[str] | None:
+    """The values that an evaluation can give; None where only the user's function knows them."""
+    if train.evaluate is not None:
+        return None
     if train.metrics is None:
         return [*_LOSSES, "val_accuracy"]
     return [*_LOSSES, *(f"val_{name}" for name in train.metrics)]
@@ -37,7 +39,8 @@ def settle_mode(
         return
     name = str(node.get("name", MetricSettings.name))
     node["mode"] = known_mode(name, train) or "min"
-    is_metric = own_loop or (train is not None and name in metric_names(train))
+    names = None if train is None else metric_names(train)
+    is_metric = own_loop or (train is not None and (names is None or name in names))
     if is_metric and known_mode(name, train) is None:
         problems.append(
             f"metric.mode is missing: the name {name} does not say whether more of it is better: "

@@ -13,7 +13,7 @@ from lrsearch.config.own_arguments import ARGUMENTS
 from lrsearch.config.sections import mapping, section
 from lrsearch.config.training_options import read_training_options
 from lrsearch.data.sources import FALLBACKS, SOURCES
-from lrsearch.data.spec import DataSpec
+from lrsearch.data.spec import DataSpec, LoaderSettings
 from lrsearch.errors import UserError
 from lrsearch.loggers import LOGGERS
 from lrsearch.measures import LOSSES, METRICS
@@ -90,6 +90,13 @@ def train_from(node: Any, problems: list[str]) -> TrainSettings | None:
             name: METRICS.read(value or name, f"train.metrics.{name}", problems)
             for name, value in mapping("train.metrics", metrics, problems).items()
         }
+    for key in ("loss_step", "evaluate"):
+        node[key] = own_function_from(node.get(key), f"train.{key}", problems)
+    if node["evaluate"] is not None and node.get("metrics") is not None:
+        problems.append(
+            "train.metrics: train.evaluate returns the values of an evaluation: leave one of the "
+            "two out"
+        )
     if len(problems) > before:
         node.pop("loss", None)
         node.pop("metrics", None)
@@ -157,6 +164,30 @@ def model_from(node: Any, problems: list[str]) -> ComponentConfig | None:
     return MODELS.read(node, "model", problems)
 
 
+def own_function_from(node: Any, path: str, problems: list[str]) -> ComponentConfig | None:
+    """Read a function of the user's own, `{_target_: mypkg.function, ...}`, or nothing."""
+    if node is None:
+        return None
+    if not isinstance(node, Mapping) or node.get(TARGET) is None:
+        example = path.rpartition(".")[2]
+        given = as_given(dict(node) if isinstance(node, Mapping) else node)
+        problems.append(f"{path}: {given} names no function: write {{{TARGET}: mypkg.{example}}}")
+        return None
+    return read_own(node, path, problems)
+
+
+def loader_from(node: Any, problems: list[str]) -> LoaderSettings:
+    """Read how streamed Datasets are read, with defaults for what has problems."""
+    node = mapping("data.loader", node, problems)
+    node["collate_fn"] = own_function_from(
+        node.get("collate_fn"), "data.loader.collate_fn", problems
+    )
+    loader = section("data.loader", node, LoaderSettings, problems) or LoaderSettings()
+    if loader.num_workers == 0 and loader.prefetch_factor is not None:
+        problems.append("data.loader.prefetch_factor: with num_workers=0 nothing is read ahead")
+    return loader
+
+
 _DATA_KEYS = frozenset(field.name for field in fields(DataSpec)) - {"target", "arguments"}
 
 
@@ -185,6 +216,14 @@ def data_from(node: Any, problems: list[str]) -> DataSpec | None:
         problems.append(
             f"data.fingerprint: {as_given(node['fingerprint'])} is for streamed Datasets of your "
             f"own (data._target_): leave it out"
+        )
+    if dotted is None and node.get("loader") is not None:
+        problems.append("data.loader: it is for Datasets of your own (data._target_): leave it out")
+    node["loader"] = loader = loader_from(node.get("loader"), problems)
+    if loader.collate_fn is not None and node.get("in_memory") == "always":
+        problems.append(
+            "data.in_memory: with data.loader.collate_fn batches are made of items anew in each "
+            "epoch: leave in_memory out"
         )
     for key in ("root", "cache"):
         node[key] = Path(str(node.get(key))).expanduser()

@@ -58,7 +58,7 @@ class WinnerTestRun:
 
     def metric_name(self, metric: str) -> str:
         """Return the name of a metric on the test part: `test_loss` for `val_loss`."""
-        return f"test_{metric.partition('_')[2]}"
+        return f"test_{metric.removeprefix('val_').removeprefix('train_')}"
 
     def run(self, context: RunContext) -> RunResult:
         """Score each of the winner's runs."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.data.cache import DamagedCache, load_tensors
+from lrsearch.data.nesting import NestedPart, map_tensors, unflattened
 from lrsearch.data.prepare import prepare
-from lrsearch.data.spec import PART_NAMES, DataInfo, DataSpec
+from lrsearch.data.spec import DataInfo, DataSpec, LoaderSettings, parts_of
 from lrsearch.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import torch
     from torch.utils.data import Dataset
 
@@ -41,15 +44,40 @@ def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class StreamedPart:
-    """A Dataset that is not read into memory; its items are (x, y)."""
+    """A Dataset that is not read into memory."""
 
     dataset: Dataset[Any]
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    collate: Callable[[list[Any]], Any] | None = None
+    """The user's function that makes a batch of a list of items; None stacks them."""
+    is_pairs: bool = True
+    """Whether batches are (x, y)."""
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
 
 
-Part = TensorPart | StreamedPart
+Part = TensorPart | NestedPart | StreamedPart
+
+
+def first_samples(part: Part, n: int | None) -> Part:
+    """The first `n` samples of a part, all with None; a streamed part is left as it is."""
+    match part:
+        case TensorPart():
+            return TensorPart(part.x[:n], part.y[:n])
+        case NestedPart():
+            return NestedPart(part[:n])
+    return part
+
+
+def on_device(part: Part, device: torch.device) -> Part:
+    """A part on a device; a streamed part is left as it is."""
+    match part:
+        case TensorPart():
+            return part.to(device)
+        case NestedPart():
+            return NestedPart(map_tensors(lambda tensor: _on(tensor, device), part.samples))
+    return part
 
 
 @dataclass(frozen=True)
@@ -69,20 +97,33 @@ def open_parts(spec: DataSpec, info: DataInfo) -> Parts:
     `info` was made.
     """
     if info.file is None:
-        from lrsearch.data.own import datasets_of
+        from lrsearch.data.own import collate_function, datasets_of
 
-        streamed = [StreamedPart(dataset) for dataset in datasets_of(spec)]
+        collate = collate_function(spec)
+        streamed = [
+            StreamedPart(dataset, spec.loader, collate, info.is_pairs)
+            for dataset in datasets_of(spec)
+        ]
         return Parts(streamed[0], streamed[1], streamed[2] if len(streamed) > 2 else None)
     try:
         tensors = load_tensors(info.file, info.fingerprint)
     except DamagedCache as error:
         tensors = _read_again(spec, info, str(error))
-    parts = {
-        name: TensorPart(tensors[f"{name}_x"], tensors[f"{name}_y"])
-        for name in PART_NAMES
-        if f"{name}_x" in tensors
-    }
+    parts = {name: _part(name, tensors) for name in parts_of(tensors)}
     return Parts(parts["train"], parts["validation"], parts.get("test"))
+
+
+def _part(name: str, tensors: Mapping[str, torch.Tensor]) -> Part:
+    """A part in memory, of tensors named by `load_own`."""
+    if f"{name}_x" in tensors:
+        return TensorPart(tensors[f"{name}_x"], tensors[f"{name}_y"])
+    prefix = f"{name}:"
+    nested = {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
+    return NestedPart(unflattened(nested))
 
 
 def _read_again(spec: DataSpec, info: DataInfo, why: str) -> dict[str, torch.Tensor]:

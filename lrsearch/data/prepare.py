@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from lrsearch.data.cache import (
     save_tensors,
     unwritable,
 )
+from lrsearch.data.nesting import tensors_of
 from lrsearch.data.progress import announced
 from lrsearch.data.raw import DownloadFailed, missing_files, raw_files, read_raw
 from lrsearch.data.sources import SOURCES, normalise, split
-from lrsearch.data.spec import PART_NAMES, DataInfo, DataSpec
+from lrsearch.data.spec import PART_NAMES, DataInfo, DataSpec, parts_of
 from lrsearch.data.values import are_numbers, is_one_hot, kind_of
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
@@ -51,6 +53,10 @@ def _in_folds(spec: DataSpec, info: DataInfo) -> DataInfo:
             "data.folds: it is for data in memory, and these Datasets are streamed: let them be "
             "read into memory with data.in_memory=always, or leave data.folds out"
         )
+    if not info.is_pairs:
+        raise UserError("data.folds: it is for data of pairs (x, y), and these are nested")
+    assert info.n_train is not None, "the length of data in memory is known"
+    assert info.n_validation is not None, "the length of data in memory is known"
     pool = info.n_train + info.n_validation
     size = pool // spec.folds
     if size == 0:
@@ -183,21 +189,11 @@ def _store(spec: DataSpec, tensors: Tensors, sidecar: Path | None) -> DataInfo:
     fingerprint = fingerprint_of(tensors)
     file = _file(spec, fingerprint)
     save_tensors(file, tensors, fingerprint)
-    info = DataInfo(
-        name=spec.name,
-        wanted=spec.name,
-        fallback_reason=None,
-        fingerprint=fingerprint,
-        input_shape=tuple(tensors["train_x"].shape[1:]),
-        n_classes=_classes([tensor for name, tensor in tensors.items() if name.endswith("_y")]),
-        n_targets=_targets(tensors["train_y"]),
-        has_labels=_has_labels(tensors),
-        n_train=len(tensors["train_x"]),
-        n_validation=len(tensors["validation_x"]),
-        n_test=len(tensors["test_x"]) if "test_x" in tensors else 0,
-        file=file,
-        inputs_are=kind_of(tensors["train_x"]),
-    )
+    lengths = [
+        len(next(tensor for name, tensor in tensors.items() if name.startswith(part)))
+        for part in parts_of(tensors)
+    ]
+    info = _facts(spec, tensors, lengths, fingerprint, file)
     if sidecar is not None:
         try:
             write_whole(sidecar, json.dumps(info.to_json()))
@@ -210,30 +206,45 @@ def _streamed(spec: DataSpec) -> DataInfo:
     """The facts about streamed Datasets, from evenly spaced items."""
     import torch
 
-    from lrsearch.data.own import as_targets, check_alike, datasets_of, stacked
+    from lrsearch.data.own import (
+        check_alike,
+        check_kinds,
+        datasets_of,
+        is_pair,
+        is_stream,
+        length_of,
+        sampled,
+    )
 
     datasets: list[Any] = list(datasets_of(spec))
-    lengths = [len(dataset) for dataset in datasets]
+    lengths = [length_of(dataset) for dataset in datasets]
     tensors: Tensors = {}
     changing: list[str] = []
+    is_pairs: dict[str, bool] = {}
     for name, dataset, length in zip(PART_NAMES, datasets, lengths, strict=False):
-        chosen = sorted({k * length // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
-        x, y = stacked(dataset, chosen, name)
-        tensors[f"{name}_x"], tensors[f"{name}_y"] = x, as_targets(y)
+        count = _SAMPLED_ITEMS if length is None else length
+        chosen = sorted({k * count // _SAMPLED_ITEMS for k in range(_SAMPLED_ITEMS)})
+        batch = sampled(spec, dataset, chosen, name)
+        is_pairs[name] = is_pair(batch) and len(tensors_of(batch)) == 2
+        found = _named(name, batch, is_pairs[name])
+        tensors |= found
         # Items drawn from a generator of the Dataset's own differ each time they are read, so
         # their values are left out of the fingerprint.
-        again = stacked(dataset, chosen, name)
+        again = _named(name, sampled(spec, dataset, chosen, name), is_pairs[name])
         changing += [
-            f"{name}_{key}"
-            for key, first, second in zip("xy", (x, y), again, strict=True)
-            if not _same_bytes(first, second)
+            key
+            for key, first in found.items()
+            if key not in again or not _same_bytes(first, again[key])
         ]
-    check_alike(spec, tensors, looked_at=" that were looked at")
+    check_kinds(spec, is_pairs)
     classes = None
-    if not are_numbers(tensors["train_y"]):
-        labels = [tensor for name, tensor in tensors.items() if name.endswith("_y")]
-        classes = _classes_of(spec, datasets[0], labels)
-    identity: Tensors = {"lengths": torch.tensor(lengths)}
+    if is_pairs["train"]:
+        check_alike(spec, tensors, looked_at=" that were looked at")
+        if not are_numbers(tensors["train_y"]):
+            labels = [tensor for name, tensor in tensors.items() if name.endswith("_y")]
+            classes = _classes_of(spec, datasets[0], labels)
+    known = torch.tensor([-1 if length is None else length for length in lengths])
+    identity: Tensors = {"lengths": known}
     for name, tensor in tensors.items():
         if spec.fingerprint is not None or name in changing:
             identity[f"{name} {tensor.dtype} {tuple(tensor.shape)}"] = torch.empty(0)
@@ -241,20 +252,49 @@ def _streamed(spec: DataSpec) -> DataInfo:
             identity[name] = tensor
     if spec.fingerprint is not None:
         identity[f"named {spec.fingerprint}"] = torch.empty(0)
+    facts = _facts(spec, tensors, lengths, fingerprint_of(identity), None)
+    return dataclasses.replace(facts, n_classes=classes, is_stream=any(map(is_stream, datasets)))
+
+
+def _named(part: str, batch: Any, is_pairs: bool) -> Tensors:
+    """The tensors of a batch by name: `train_x` and `train_y`, or `train:0`, `train:1`, ..."""
+    from lrsearch.data.own import as_targets
+
+    tensors = tensors_of(batch)
+    if is_pairs:
+        return {f"{part}_x": tensors[0], f"{part}_y": as_targets(tensors[1])}
+    return {f"{part}:{number}": tensor for number, tensor in enumerate(tensors)}
+
+
+def _facts(
+    spec: DataSpec,
+    tensors: Tensors,
+    lengths: Sequence[int | None],
+    fingerprint: str,
+    file: Path | None,
+) -> DataInfo:
+    """The facts about data with these tensors, or with these tensors of a sample of them.
+
+    `lengths` are those of the parts.
+    """
+    is_pairs = "train_x" in tensors
+    targets = [tensor for name, tensor in tensors.items() if name.endswith("_y")]
+    train, validation, *test = lengths
     return DataInfo(
         name=spec.name,
         wanted=spec.name,
         fallback_reason=None,
-        fingerprint=fingerprint_of(identity),
-        input_shape=tuple(tensors["train_x"].shape[1:]),
-        n_classes=classes,
-        n_targets=_targets(tensors["train_y"]),
-        has_labels=_has_labels(tensors),
-        n_train=lengths[0],
-        n_validation=lengths[1],
-        n_test=lengths[2] if len(lengths) > 2 else 0,
-        file=None,
-        inputs_are=kind_of(tensors["train_x"]),
+        fingerprint=fingerprint,
+        input_shape=tuple(tensors["train_x"].shape[1:]) if is_pairs else (),
+        n_classes=_classes(targets) if is_pairs else None,
+        n_targets=_targets(tensors["train_y"]) if is_pairs else 1,
+        has_labels=is_pairs and _has_labels(tensors),
+        n_train=train,
+        n_validation=validation,
+        n_test=test[0] if test else 0,
+        file=file,
+        inputs_are=kind_of(tensors["train_x"]) if is_pairs else DataInfo.inputs_are,
+        is_pairs=is_pairs,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,10 +10,29 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from lrsearch.own_code import Signature, load_target
+from lrsearch.registry import ComponentConfig
 
 DEFAULT_CACHE = Path("~/.cache/lrsearch")
 PART_NAMES = ("train", "validation", "test")
 """Names of the parts of a data set, in the order in which functions return them."""
+
+
+def parts_of(tensors: Iterable[str]) -> list[str]:
+    """The names of the parts that have tensors of these names."""
+    return [part for part in PART_NAMES if any(name.startswith(part) for name in tensors)]
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How the DataLoader reads streamed Datasets of the user."""
+
+    collate_fn: ComponentConfig | None = None
+    """The user's function that makes a batch of a list of items; None stacks them as torch does."""
+    num_workers: Annotated[int, Ge(0)] | None = None
+    """Processes that read; 0 reads in the process that trains. None is 2 for Datasets with indices,
+    and 1 for an IterableDataset, which more would all read from its start."""
+    prefetch_factor: Annotated[int, Ge(1)] | None = None
+    """Batches that each process reads ahead; None is torch's default."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,8 @@ class DataSpec:
     """Whether the user's torch Datasets are read into memory once, or streamed in each epoch."""
     fingerprint: str | None = None
     """Identity of the user's streamed Datasets; None computes it from a sample of their items."""
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    """How streamed Datasets of the user are read."""
     crop: Annotated[int, Ge(0)] = 0
     """Augmentation: width in pixels of the zero padding before a random crop; 0 is no crop."""
     flip: bool = False
@@ -82,12 +103,16 @@ class DataInfo:
     fingerprint: str
     """sha256 of the bytes, shapes and types of all parts (streamed data: of a sample of them)."""
     input_shape: tuple[int, ...]
-    """Shape of one sample: (channels, height, width) for images."""
+    """Shape of one sample: (channels, height, width) for images; () for other batches than
+    (inputs, targets)."""
     n_classes: int | None
-    """Number of classes; None for regression, whose targets are numbers."""
-    n_train: int
-    n_validation: int
-    n_test: int
+    """Number of classes; None for regression, whose targets are numbers, and for other batches
+    than (inputs, targets)."""
+    n_train: int | None
+    """Number of training samples; None for an IterableDataset that does not tell."""
+    n_validation: int | None
+    n_test: int | None
+    """0 without a test part."""
     fallback_reason: str | None
     """Why the fallback was used; None where it was not."""
     wanted: str
@@ -100,6 +125,16 @@ class DataInfo:
     """Whether several numbers are predicted for each sample and all of them are 0 or 1."""
     inputs_are: str = "floating-point numbers"
     """Kind of the inputs, as `lrsearch.data.values.kind_of` names it."""
+    is_pairs: bool = True
+    """Whether a batch is (inputs, targets), two tensors; a batch of anything else is for
+    `train.loss_step`."""
+    is_stream: bool = False
+    """Whether a part is an IterableDataset."""
+
+    @property
+    def extent(self) -> str:
+        """The number of training samples in words."""
+        return "a stream of samples" if self.n_train is None else f"{self.n_train} samples"
 
     @property
     def n_outputs(self) -> int:

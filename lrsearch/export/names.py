@@ -21,6 +21,7 @@ _STANDARD = {
     "GroupRule": "from types import SimpleNamespace as GroupRule",
     "HTTPException": "from http.client import HTTPException",
     "Iterable": "from collections.abc import Iterable",
+    "Iterator": "from collections.abc import Iterator",
     "Sequence": "from collections.abc import Sequence",
     "UnpicklingError": "from pickle import UnpicklingError",
     "pairwise": "from itertools import pairwise",

@@ -72,15 +72,26 @@ def _training(
     recipe, train = Recipe.from_dict(record["recipe"]), settings.train
     spec = settings.data.with_arguments(recipe.data)
     length = train.length(recipe.batch_size, info.n_train)
-    batch_size = min(recipe.batch_size, info.n_train)
+    batch_size = min(recipe.batch_size, info.n_train or recipe.batch_size)
     path, arguments = recipe.optimizer_call()
     divide = _divide(recipe)
     call, warmup = recipe.call(length)
     grouped = bool(recipe.groups) or divide is not None
     own_shapes = settings.model.own or spec.target is not None
     loss = loss_target(train.loss, info.n_classes, info.has_labels)
-    measures = list(_measures(settings, loss, info.n_classes, own_shapes, names))
-    training_loss = _training_loss(loss, info, own_shapes, names)
+    measures = list(_measures(settings, loss, info, own_shapes, names))
+    is_own = train.loss_step is not None
+    training_loss = None if is_own else _training_loss(loss, info, own_shapes, names)
+    differs = training_loss is not None and training_loss.call != measures[0].call
+    computed = measures if training_loss is None else [*measures, training_loss]
+    functions = {
+        name: _own_function(config, names)
+        for name, config in (
+            ("loss_step", train.loss_step),
+            ("evaluate", train.evaluate),
+            ("collate", spec.loader.collate_fn),
+        )
+    }
     # Where `auto` has halved the batches, that was for the memory of a device.
     micro_batch = MicroBatch(train.micro_batch)
     # An average of the weights is evaluated on a copy, whose optimizer has no modes.
@@ -101,10 +112,10 @@ def _training(
         "fits": _fits(measures),
         "measures": measures,
         "measure_sources": dict.fromkeys(
-            source for measure in (*measures, training_loss) for source in measure.sources
+            source for measure in computed for source in measure.sources
         ),
         # None where it is the same as the loss that is evaluated.
-        "training_loss": training_loss if training_loss.call != measures[0].call else None,
+        "training_loss": training_loss if differs else None,
         "amp": train.amp,
         "lr": recipe.lr,
         "freeze": recipe.freeze,
@@ -135,6 +146,10 @@ def _training(
         "warmup": warmup,
         "monitor": call.monitor,
         "pieces": math.ceil(batch_size / (micro_batch.training or batch_size)),
+        "micro_batch": micro_batch.training or batch_size,
+        "own": functions,
+        "is_pairs": info.is_pairs,
+        "lays_out": train.channels_last and (train.evaluate is not None or not info.is_pairs),
         "grad_clip": recipe.grad_clip,
         "evaluation_size": micro_batch.evaluation,
         "metric": settings.metric,
@@ -220,6 +235,10 @@ def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
             "streamed": info.file is None,
             "load": CallText(names.of(spec.target), spec.arguments),
             "seeds": [items_seed(part) for part in ("train", "validation")],
+            # The numbers are the same whichever process reads the data, except for an
+            # IterableDataset, of which each process reads its share.
+            "workers": spec.loader.num_workers or (1 if info.is_stream else 2),
+            "has_stream": info.is_stream,
         }
     if info.name != info.wanted:
         spec = fallback_spec(spec)
@@ -230,6 +249,7 @@ def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
     return {
         "own": False,
         "streamed": False,
+        "has_stream": False,
         "images": source.images,
         "source": source_of(f"lrsearch.data.sources.{spec.name}"),
         "load": CallText(SourceText(spec.name), arguments),
@@ -269,12 +289,31 @@ class _Measure:
     """The weights that the call refers to as `weights`; None without."""
 
 
+def _own_function(config: ComponentConfig | None, names: Names) -> SourceText | None:
+    """The source of a function of the user's with its arguments; of a class, of an instance."""
+    if config is None or config.target is None:
+        return None
+    name, arguments = names.of(config.target), config.arguments
+    if inspect.isclass(load_target(config.target, "train")):
+        return call_text(CallText(name, arguments))
+    return (
+        call_text(CallText(SourceText("functools.partial"), arguments), name) if arguments else name
+    )
+
+
 def _measures(
-    settings: Settings, loss: ComponentConfig, classes: int | None, own_shapes: bool, names: Names
+    settings: Settings, loss: ComponentConfig, info: DataInfo, own_shapes: bool, names: Names
 ) -> Iterator[_Measure]:
-    """The evaluated measures; `own_shapes`: whether the model or the data are the user's own."""
-    metrics = metric_targets(settings.train.metrics, classes)
+    """The measures that are evaluated on batches (x, y).
+
+    `own_shapes`: whether the model or the data are the user's own.
+    """
+    train = settings.train
+    if not info.is_pairs or (train.loss_step is not None and train.evaluate is not None):
+        return
     yield _measure("val_loss", evaluated_loss(loss), LOSSES, own_shapes, names)
+    is_own = train.evaluate is not None
+    metrics = {} if is_own else metric_targets(train.metrics, info.n_classes)
     for name, target in metrics.items():
         yield _measure(f"val_{name}", target, METRICS, own_shapes, names)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lrsearch.errors import UserError
 from lrsearch.measures import WEIGHTS, Measure, functions, shapes
-from lrsearch.own_code import call_own, check_arguments, load_target
+from lrsearch.own_code import check_arguments, load_target, own_callable
 from lrsearch.registry import ComponentConfig
 
 if TYPE_CHECKING:
@@ -27,18 +25,13 @@ def build(target: ComponentConfig, registry: Mapping[str, Measure], what: str) -
     arguments. Raises UserError, beginning with the configuration key `what`, if it cannot be
     imported or does not take its arguments.
     """
-    function = load_target(target.target or registry[target.name].path, what)
-    if inspect.isclass(function):
-        check_arguments(function, target.arguments, what)
-        measure: MeasureFunction = call_own(function, target.name, **target.arguments)
-        if not callable(measure):
-            raise UserError(f"{what}: a {target.name} cannot be called with (outputs, targets)")
-        return measure
+    if target.target is not None:
+        own: MeasureFunction = own_callable(target.target, target.arguments, what, positional=2)
+        return own
+    function = load_target(registry[target.name].path, what)
     # lrsearch's names of weights are its own; the registry has checked them.
-    arguments = [name for name in target.arguments if target.own or name not in WEIGHTS]
+    arguments = [name for name in target.arguments if name not in WEIGHTS]
     check_arguments(function, arguments, what, positional=2)
-    if target.own:
-        return partial(function, **target.arguments) if target.arguments else function
     return Fitted(function, fit_of(registry[target.name]), target.arguments, what)
 
 

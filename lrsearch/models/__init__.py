@@ -111,7 +111,9 @@ def model_arguments(cls: Any, arguments: Mapping[str, Any], info: DataInfo) -> d
 
 
 def _offered(info: DataInfo) -> dict[str, Any]:
-    """The arguments that the data determine, by name."""
+    """The arguments that the data determine, by name; none for other batches than (x, y)."""
+    if not info.is_pairs:
+        return {}
     return {
         "input_shape": info.input_shape,
         "n_outputs": info.n_outputs,

@@ -13,7 +13,7 @@ from lrsearch import measures
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.data.class_balance import balanced_weights
 from lrsearch.data.folds import fold_numbers, fold_parts
-from lrsearch.data.parts import Parts, StreamedPart, TensorPart, open_parts
+from lrsearch.data.parts import Parts, TensorPart, first_samples, on_device, open_parts
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
@@ -22,20 +22,23 @@ from lrsearch.models import build_model, check_model, model_class
 from lrsearch.objectives.base import Report
 from lrsearch.objectives.folds import FoldedTraining, fold_seed
 from lrsearch.objectives.resumable import Resumable, Trainable
+from lrsearch.own_code import own_callable
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.seeds import derived_seed, seed_everything
 from lrsearch.settings import Settings
 from lrsearch.space.domains import Domain
+from lrsearch.training.batches import EvaluationBatches, samples_of
 from lrsearch.training.devices import device_label
 from lrsearch.training.dry_pass import dry_pass
-from lrsearch.training.layout import prepared_forward
 from lrsearch.training.loop import Task, Training, autocast_of
 from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.precision import precision_of
 from lrsearch.training.ranks import Ranks
-from lrsearch.training.scores import mean_scores
+from lrsearch.training.scores import Measures
+from lrsearch.training.settings import EVALUATION_BATCH
 from lrsearch.tuning.trajectory import LrTrajectory
 
 
@@ -59,9 +62,12 @@ class TrainingObjective:
             for name, target in metrics.items()
         }
         self._micro_batches: dict[tuple[int, str], MicroBatch] = {}
+        self.loss_step = _own_function(settings.train.loss_step, "train.loss_step")
+        self.evaluate = _own_function(settings.train.evaluate, "train.evaluate")
         self._spec = settings.data
         self._info = info
-        self._parts = _on_device(open_parts(self._spec, info), device, samples)
+        few = None if self.evaluate is not None else samples
+        self._parts = _on_device(open_parts(self._spec, info), device, samples, few)
         self._set_losses(info)
         self._check_arguments()
         keep_freed_memory()
@@ -102,9 +108,12 @@ class TrainingObjective:
             length=self.settings.train.length(recipe.batch_size, info.n_train),
             loss=self.loss,
             evaluated_loss=self.evaluated_loss,
-            metrics=self.metrics,
+            metrics=self.metrics if info.is_pairs else {},
             seed=seed,
             device=self.device,
+            loss_step=self.loss_step,
+            evaluate=self.evaluate,
+            is_pairs=info.is_pairs,
             crop=spec.crop,
             flip=spec.flip,
             should_stop=should_stop,
@@ -130,16 +139,22 @@ class TrainingObjective:
                 recipe = self.settings.space.recipe(_chooser(choose))
                 # Tuned arguments of the data are left out, since the data would be read again.
                 build = partial(self.task, dataclasses.replace(recipe, data={}), 0, lambda: False)
-                dry_pass(build, self.settings.model.name)
+                dry_pass(build, self.settings.model.name, self._wanted(recipe))
             except (UserError, OwnCodeError) as error:
                 errors.append(error)
             else:
                 return
         raise errors[0]
 
+    def _wanted(self, recipe: Recipe) -> dict[str, str]:
+        """The values that an evaluation must give, and the key that asks for each."""
+        monitor = recipe.call(self._length(recipe.batch_size))[0].monitor
+        wanted = {} if monitor is None else {monitor: f"space.scheduler.{recipe.scheduler.name}"}
+        return {**wanted, self.settings.metric.name: "metric.name"}
+
     @property
-    def n_train(self) -> int:
-        """Number of training samples."""
+    def n_train(self) -> int | None:
+        """Number of training samples; None for a stream that does not tell it."""
         return self._info.n_train
 
     def run(
@@ -199,22 +214,20 @@ class TrainingObjective:
         model.load_state_dict(weights)
         model.eval()
         train = self.settings.train
-        measures = {"test_loss": self.evaluated_loss}
-        measures |= {f"test_{name}": metric for name, metric in self.metrics.items()}
-        forward = prepared_forward(model, dataclasses.replace(train, compile=False))
-        on_device = part.to(self.device) if isinstance(part, TensorPart) else part
+        part, precision = on_device(part, self.device), precision_of(model)
+        measures = Measures(
+            self.evaluated_loss, self.metrics, self.loss_step, self.evaluate, info.is_pairs
+        )
         return self._micro_batch(recipe).evaluate(
-            lambda size: mean_scores(
-                forward,
-                on_device,
-                measures,
-                self.device,
+            lambda size: measures.values(
+                model,
+                EvaluationBatches(
+                    part, size, self.device, precision, progress, train.channels_last
+                ),
                 autocast_of(train.amp, self.device.type),
-                size,
-                precision_of(model),
-                progress,
+                "test",
             ),
-            len(part),
+            samples_of(part) or EVALUATION_BATCH,
             model,
         )
 
@@ -265,19 +278,28 @@ def _parts_of_fold(parts: Parts, folds: int, seed: int, fold: int) -> Parts:
     return Parts(TensorPart(train_x, train_y), TensorPart(validation_x, validation_y), None)
 
 
-def _on_device(parts: Parts, device: torch.device, samples: int | None = None) -> Parts:
+def _own_function(config: ComponentConfig | None, key: str) -> Any:
+    """The user's function of (model, ...) that a key of the configuration names; None without.
+
+    Raises UserError if it cannot be imported or does not take its arguments.
+    """
+    if config is None or config.target is None:
+        return None
+    return own_callable(config.target, config.arguments, key, positional=2)
+
+
+def _on_device(
+    parts: Parts,
+    device: torch.device,
+    train: int | None = None,
+    validation: int | None = None,
+) -> Parts:
     """Copy training and validation part to a device, except streamed parts.
 
-    `samples` limits each part to its first samples.
+    `train` and `validation` limit the parts to their first samples.
     """
-
-    def move(part: TensorPart | StreamedPart) -> TensorPart | StreamedPart:
-        if isinstance(part, StreamedPart):
-            return part
-        return TensorPart(part.x[:samples], part.y[:samples]).to(device)
-
     return Parts(
-        train=move(parts.train),
-        validation=move(parts.validation),
+        train=on_device(first_samples(parts.train, train), device),
+        validation=on_device(first_samples(parts.validation, validation), device),
         test=None,  # never used in training
     )

@@ -49,7 +49,7 @@ class RampPlan:
         return per_step * self.steps / self.trial_samples
 
 
-def plan_ramps(settings: Settings, n_train: int, optimizers: Sequence[str]) -> RampPlan:
+def plan_ramps(settings: Settings, n_train: int | None, optimizers: Sequence[str]) -> RampPlan:
     """Return the largest plan that costs no more than one trial, in steps and in samples.
 
     Where not all fits, the seeds are reduced first, then the batch sizes, then the steps. Raises
@@ -81,12 +81,14 @@ def plan_ramps(settings: Settings, n_train: int, optimizers: Sequence[str]) -> R
     )
 
 
-def _sizes(settings: Settings, n_train: int) -> tuple[tuple[int, ...], int]:
+def _sizes(settings: Settings, n_train: int | None) -> tuple[tuple[int, ...], int]:
     """Return the smallest, the middle and the largest batch size, each once; and the middle one.
 
     No batch is larger than the `n_train` training samples.
     """
-    known = sorted({min(int(size), n_train) for size in settings.space.shared["batch_size"].grid()})
+    most = math.inf if n_train is None else n_train
+    sizes = map(int, settings.space.shared["batch_size"].grid())
+    known = sorted({int(min(size, most)) for size in sizes})
     centre = math.log(known[0] * known[-1]) / 2
     middle = min(known, key=lambda size: abs(math.log(size) - centre))
     return tuple(sorted({known[0], middle, known[-1]})), middle

@@ -250,9 +250,13 @@ def _repeat(study: StudyData) -> Section:
         f"{plural(len(study.record.get('runs', [])), 'time')}.",
     ]
     if data:
+        train, validation = (
+            "a stream of samples" if n is None else f"{n:,} samples"
+            for n in (data["n_train"], data["n_validation"])
+        )
         lines.append(
-            f"Data: {data['name']}, {data['n_train']:,} samples to train and "
-            f"{data['n_validation']:,} to validate on, sha256 {data['fingerprint']}."
+            f"Data: {data['name']}, {train} to train and "
+            f"{validation.removesuffix(' samples')} to validate on, sha256 {data['fingerprint']}."
         )
     else:
         lines.append("The data are those of your own objective: their fingerprint is not known.")

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from lrsearch.data.own import as_targets, item_tensors
+from lrsearch.data.nesting import NestedPart, map_tensors
+from lrsearch.data.own import Collate, as_targets, is_stream, length_of, set_epoch
 from lrsearch.data.parts import Part, StreamedPart, TensorPart
+from lrsearch.errors import UserError
 from lrsearch.seeds import derived_seed, seed_everything
+from lrsearch.training.generators import OwnGenerators
+from lrsearch.training.layout import in_layout
 from lrsearch.training.precision import in_precision
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-
+Batch = Any
+"""Inputs and targets (x, y), or nested tensors of any other form, on the device."""
 _LOADER_PROCESSES = 2
+_STREAM_PROCESSES = 1
+"""Each process would read an IterableDataset from its start, unless the user shards it."""
 
 
 def order(n: int, seed: int, epoch: int) -> torch.Tensor:
@@ -29,9 +37,18 @@ def augmentation(seed: int, epoch: int, device: torch.device) -> torch.Generator
     return torch.Generator(device).manual_seed(derived_seed(seed, "augment", epoch))
 
 
-def batches_per_epoch(part: Part, batch_size: int) -> int:
-    """Number of batches of an epoch, without the incomplete last one."""
-    return len(part) // min(batch_size, len(part))
+def batches_per_epoch(part: Part, batch_size: int) -> int | None:
+    """Number of batches of an epoch, without the incomplete last one.
+
+    None for an IterableDataset that does not tell its length.
+    """
+    n = samples_of(part)
+    return None if n is None else n // min(batch_size, n)
+
+
+def samples_of(part: Part) -> int | None:
+    """Number of samples of a part; None for an IterableDataset that does not tell."""
+    return length_of(part.dataset) if isinstance(part, StreamedPart) else len(part)
 
 
 def training_batches(
@@ -45,16 +62,24 @@ def training_batches(
     first: int = 0,
     generator: torch.Generator | None = None,
     precision: torch.dtype = torch.float32,
+    count: int | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch, all of one size; the incomplete last one is dropped.
+
+    Their number is `count` for a stream that does not tell its length.
 
     Floating-point and complex numbers are converted to `precision`, the model's. `crop` is the
     number of zero pixels padded on each side before a random crop; `flip` mirrors half of the
     images. A resumed epoch continues at its batch `first`, with the `generator` of its
     augmentation.
     """
+    batches = batches_per_epoch(part, batch_size) or count
+    assert batches is not None, "a stream without a length has epochs of so many batches"
+    if isinstance(part, StreamedPart) and is_stream(part.dataset):
+        return _stream_epoch(
+            part, batch_size, seed, epoch, range(first, batches), device, precision
+        )
     indices = order(len(part), seed, epoch)
-    batches = batches_per_epoch(part, batch_size)
     batch_size = min(batch_size, len(part))
     if isinstance(part, StreamedPart):
         chunks = indices[: batches * batch_size].view(batches, batch_size).tolist()
@@ -62,7 +87,7 @@ def training_batches(
             (derived_seed(seed, "items", epoch, number), chunks[number])
             for number in range(first, batches)
         ]
-        source = _streamed(part.dataset, seeded, device, precision)
+        source = _streamed(part, seeded, device, precision)
     else:
         numbers = range(first, batches)
         source = _gathered(part, indices.to(device), batch_size, numbers, precision)
@@ -73,9 +98,18 @@ def training_batches(
 
 
 def _gathered(
-    part: TensorPart, indices: torch.Tensor, size: int, numbers: range, precision: torch.dtype
+    part: TensorPart | NestedPart,
+    indices: torch.Tensor,
+    size: int,
+    numbers: range,
+    precision: torch.dtype,
 ) -> Iterator[Batch]:
     """The batches with these numbers of a part in memory."""
+    if isinstance(part, NestedPart):
+        for number in numbers:
+            batch = part[indices[number * size : (number + 1) * size]]
+            yield map_tensors(lambda tensor: in_precision(tensor, precision), batch)
+        return
     x, y = part.x, part.y
     for number in numbers:
         chosen = indices[number * size : (number + 1) * size]
@@ -93,57 +127,194 @@ def evaluation_batches(
     Floating-point and complex numbers are converted to `precision`, the model's.
     """
     if isinstance(part, StreamedPart):
+        if is_stream(part.dataset):
+            source = _stream(part, batch_size, derived_seed("items"), 0, device, drop_last=False)
+            yield from (_on_device(batch, part, device, precision) for batch in source)
+            return
         starts = range(0, len(part), batch_size)
         chunks = [
             (derived_seed("items", start), list(range(start, min(start + batch_size, len(part)))))
             for start in starts
         ]
-        yield from _streamed(part.dataset, chunks, device, precision)
+        yield from _streamed(part, chunks, device, precision)
         return
     for start in range(0, len(part), batch_size):
         chosen = slice(start, start + batch_size)
         # Copied, since a model may change its inputs in place and the samples are used again.
-        x, y = part.x[chosen].clone(), part.y[chosen].clone()
-        yield in_precision(x, precision), in_precision(y, precision)
+        if isinstance(part, NestedPart):
+            yield map_tensors(lambda tensor: in_precision(tensor.clone(), precision), part[chosen])
+        else:
+            x, y = part.x[chosen].clone(), part.y[chosen].clone()
+            yield in_precision(x, precision), in_precision(y, precision)
+
+
+@dataclass(frozen=True)
+class EvaluationBatches:
+    """The batches of a part on the device, in order; each iteration begins with the first."""
+
+    part: Part
+    batch_size: int
+    device: torch.device
+    precision: torch.dtype
+    progress: Callable[[], None] = lambda: None
+    """Called after each batch."""
+    channels_last: bool = False
+    """Whether images have their channels last in memory."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = evaluation_batches(self.part, self.batch_size, self.device, self.precision)
+        for batch in batches:
+            yield in_layout(batch, self.channels_last)
+            self.progress()
+
+    def __len__(self) -> int:
+        """The number of batches. Raises TypeError for a stream that does not tell its length."""
+        return -(-len(self.part) // self.batch_size)
 
 
 class _Seeded(Dataset[Any]):
-    """A Dataset that seeds the global generators before each batch, in the loader's processes.
+    """A Dataset that seeds the global generators before each batch, and makes the batch.
 
     A batch is given as (seed, indices), so an epoch that is resumed at any batch draws the same
-    random numbers as an uninterrupted one.
+    random numbers as an uninterrupted one. Where the process that trains reads the data, its
+    generators are afterwards as they were.
     """
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
+    def __init__(self, part: StreamedPart, device: torch.device) -> None:
+        self.dataset, self.device = part.dataset, device
+        self.collate = Collate(part.dataset, part.collate)
 
-    def __getitems__(self, batch: tuple[int, list[int]]) -> list[Any]:
+    def __getitems__(self, batch: tuple[int, list[int]]) -> Any:
         seed, indices = batch
+        if get_worker_info() is None:
+            with OwnGenerators(seed, self.device):
+                return self._read(indices)
         seed_everything(seed)
+        return self._read(indices)
+
+    def _read(self, indices: list[int]) -> Any:
         read_items = getattr(self.dataset, "__getitems__", None)
         items = read_items(indices) if read_items else [self.dataset[index] for index in indices]
-        return [item_tensors(self.dataset, item) for item in items]
+        return self.collate(items)
 
 
 def _streamed(
-    dataset: Dataset[Any],
+    part: StreamedPart,
     chunks: list[tuple[int, list[int]]],
     device: torch.device,
     precision: torch.dtype,
 ) -> Iterator[Batch]:
     """The batches of a streamed Dataset; each chunk is (seed, indices) of a batch."""
+    workers = part.loader.num_workers
     loader: DataLoader[Any] = DataLoader(
-        _Seeded(dataset),
+        _Seeded(part, device),
         batch_sampler=chunks,  # type: ignore[arg-type]
-        num_workers=_LOADER_PROCESSES,
+        num_workers=_LOADER_PROCESSES if workers is None else workers,
+        prefetch_factor=part.loader.prefetch_factor,
+        collate_fn=_as_it_is,
         pin_memory=device.type == "cuda",
         # A loader draws a seed from its generator. From the global one it would be drawn again
         # when an epoch is resumed, and change the random numbers that follow.
         generator=torch.Generator(),
     )
-    for x, y in loader:
-        x, y = in_precision(x, precision), in_precision(as_targets(y), precision)
-        yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+    for batch in loader:
+        yield _on_device(batch, part, device, precision)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _on_device(
+    batch: Any, part: StreamedPart, device: torch.device, precision: torch.dtype
+) -> Batch:
+    """A batch of a streamed Dataset on the device, in the model's precision."""
+
+    def move(value: Any) -> Any:
+        return value.to(device) if hasattr(value, "to") else value
+
+    def move_tensor(tensor: torch.Tensor) -> torch.Tensor:
+        return in_precision(tensor, precision).to(device, non_blocking=True)
+
+    if part.is_pairs:
+        x, y = batch
+        return move_tensor(x), move_tensor(as_targets(y))
+    return map_tensors(move_tensor, batch, move)
+
+
+def _stream_epoch(
+    part: StreamedPart,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    numbers: range,
+    device: torch.device,
+    precision: torch.dtype,
+) -> Iterator[Batch]:
+    """The batches with these numbers of an epoch of an IterableDataset.
+
+    Those before are read and skipped. Where the samples end before the epoch does, they are read
+    from the beginning again. Raises UserError if they are fewer than a batch.
+    """
+    length = length_of(part.dataset)
+    size = batch_size if length is None else min(batch_size, length)
+    number, again = 0, 0
+    while number < numbers.stop:
+        before = number
+        pass_seed = derived_seed(seed, "stream", epoch, again)
+        for batch in _stream(part, size, pass_seed, epoch + again, device, drop_last=True):
+            if number >= numbers.start:
+                yield _on_device(batch, part, device, precision)
+            number += 1
+            if number == numbers.stop:
+                return
+        if number == before:
+            raise UserError(
+                f"the samples of {type(part.dataset).__name__} are fewer than a batch of {size}"
+            )
+        again += 1
+
+
+def _stream(
+    part: StreamedPart,
+    batch_size: int,
+    seed: int,
+    number: int,
+    device: torch.device,
+    drop_last: bool,
+) -> Iterator[Any]:
+    """The batches of a pass, the `number`th, over an IterableDataset; not moved to the device."""
+    set_epoch(part.dataset, number)
+    workers = part.loader.num_workers
+    loader: DataLoader[Any] = DataLoader(
+        part.dataset,
+        batch_size=batch_size,
+        drop_last=drop_last,
+        num_workers=_STREAM_PROCESSES if workers is None else workers,
+        prefetch_factor=part.loader.prefetch_factor,
+        collate_fn=Collate(part.dataset, part.collate),
+        pin_memory=device.type == "cuda",
+        worker_init_fn=partial(_seed_worker, seed),
+        generator=torch.Generator(),
+    )
+    if loader.num_workers:
+        yield from loader
+        return
+    generators = OwnGenerators(derived_seed(seed, 0), device)
+    with generators:
+        iterator = iter(loader)
+    end = object()
+    while True:
+        with generators:
+            batch = next(iterator, end)
+        if batch is end:
+            return
+        yield batch
+
+
+def _seed_worker(seed: int, worker: int) -> None:
+    """Seed the generators of a process that reads a stream."""
+    seed_everything(derived_seed(seed, worker))
 
 
 def augmented(x: torch.Tensor, generator: torch.Generator, crop: int, flip: bool) -> torch.Tensor:

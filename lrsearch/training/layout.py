@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from lrsearch.data.nesting import map_tensors
 
 if TYPE_CHECKING:
     from lrsearch.training.settings import TrainSettings
@@ -29,6 +31,18 @@ def laid_out(forward: Forward, settings: TrainSettings) -> Forward:
     if not settings.channels_last:
         return forward
     return lambda x: forward(channels_last(x))
+
+
+def in_layout(batch: Any, is_channels_last: bool) -> Any:
+    """A batch whose images have their channels last in memory, if that is so for the model.
+
+    Of a batch (x, y) this concerns the inputs alone.
+    """
+    if not is_channels_last:
+        return batch
+    if isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], torch.Tensor):
+        return channels_last(batch[0]), batch[1]
+    return map_tensors(channels_last, batch)
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:

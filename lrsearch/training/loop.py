@@ -11,23 +11,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrsearch.data.nesting import pieces, samples_in
 from lrsearch.evaluation import Evaluation
 from lrsearch.optimizers.modes import set_mode
 from lrsearch.text.formatting import plural
 from lrsearch.training.averaging import averaged_copy
 from lrsearch.training.batches import (
     Batch,
+    EvaluationBatches,
     augmentation,
     batches_per_epoch,
+    samples_of,
     training_batches,
 )
 from lrsearch.training.early_stopping import evaluations_without_gain
 from lrsearch.training.generators import generator_states, set_generator_states
-from lrsearch.training.layout import laid_out, prepared_forward
+from lrsearch.training.layout import in_layout, laid_out, prepared_forward
 from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.out_of_memory import is_out_of_memory
 from lrsearch.training.precision import explained, precision_of
-from lrsearch.training.scores import mean_scores
+from lrsearch.training.settings import EVALUATION_BATCH
 from lrsearch.training.task import OutOfMemory, Stopped, Task
 from lrsearch.training.watch import WINDOW, Diverged, LossWatch
 
@@ -53,7 +56,7 @@ class Training:
         self.step = 0
         self.optimizer = task.recipe.build_optimizer(task.model)
         self.schedule = task.recipe.build_schedule(self.optimizer, task.length)
-        self.forward = self.evaluated = prepared_forward(task.model, task.settings)
+        self.forward = prepared_forward(task.model, task.settings)
         self.parallel: Any = task.ranks.parallel(task.model)
         """The model, whose gradients are averaged over the ranks."""
         if task.ranks.size > 1:
@@ -61,7 +64,7 @@ class Training:
         ema = task.settings.ema
         self.averaged = None if ema is None else averaged_copy(task.model, ema)
         if self.averaged is not None:
-            self.evaluated = prepared_forward(self.averaged.module, task.settings)
+            prepared_forward(self.averaged.module, task.settings)
         self.micro_batch = task.micro_batch or MicroBatch(task.settings.micro_batch)
         self._watched: list[float] = []
         """The metric at each evaluation so far, for early stopping."""
@@ -76,7 +79,10 @@ class Training:
         self.scaler = torch.amp.GradScaler(kind) if amp == "fp16" else None
         self._lr_start = tuple(self.schedule.rates)
         self._started = time.perf_counter()
-        self._batches_per_epoch = batches_per_epoch(task.parts.train, task.recipe.batch_size)
+        self._batches_per_epoch = (
+            batches_per_epoch(task.parts.train, task.recipe.batch_size)
+            or task.length.steps_per_epoch
+        )
         self._augmentation: torch.Generator | None = None
 
     @property
@@ -87,9 +93,13 @@ class Training:
     @property
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights that are evaluated: the model's, or their moving average."""
-        model = self.task.model if self.averaged is None else self.averaged.module
-        weights: dict[str, torch.Tensor] = model.state_dict()
+        weights: dict[str, torch.Tensor] = self.evaluated.state_dict()
         return weights
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated: the one that trains, or that of averaged weights."""
+        return self.task.model if self.averaged is None else self.averaged.module
 
     def evaluations(self) -> Iterator[Evaluation]:
         """Train, yielding after every `length.steps_per_evaluation` steps and after the last one.
@@ -196,15 +206,16 @@ class Training:
             first,
             self._augmentation,
             self.precision,
+            self._batches_per_epoch,
         )
 
     def _train_step(self, batch: Batch) -> None:
         lr = self.optimizer.param_groups[0]["lr"]
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
-        x, y = batch
+        samples = len(batch[0]) if self.task.is_pairs else samples_in(batch)
         loss = self.micro_batch.train(
-            lambda size: self._backward(x, y, size), len(x), self.task.model
+            lambda size: self._backward(batch, samples, size), samples, self.task.model
         )
         self._measure_and_clip()
         if self._optimizer_step():
@@ -214,31 +225,28 @@ class Training:
         if self.watch.add(loss, lr):
             self.watch.look()
 
-    def _backward(self, x: torch.Tensor, y: torch.Tensor, piece: int) -> torch.Tensor:
+    def _backward(self, batch: Batch, samples: int, piece: int) -> torch.Tensor:
         """Compute the gradients of the batch's mean loss and return the loss, a scalar tensor.
 
         The batch is divided among the ranks, and a rank's share is split into pieces of at most
         `piece` samples. Their sizes differ by at most one, because batch normalisation cannot train
         on a remainder of one sample. The loss of a rank is its share of the mean.
         """
-        ranks, count = self.task.ranks, len(x)
-        x, y = ranks.share(x), ranks.share(y)
-        pieces = math.ceil(len(x) / piece)
-        if pieces == 1 and ranks.size == 1:
-            return self._backward_piece(x, y)
-        total = torch.zeros((), device=x.device)
-        parts = zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)
-        for number, (part_x, part_y) in enumerate(parts, start=1):
-            with ranks.accumulating(self.parallel, is_last=number == pieces):
-                total += self._backward_piece(part_x, part_y, len(part_x) / count)
+        ranks, own = self.task.ranks, samples
+        if ranks.size > 1:
+            batch, own = [*pieces(batch, samples, ranks.size)][ranks.rank]
+        count = math.ceil(own / piece)
+        if count == 1 and ranks.size == 1:
+            return self._backward_piece(batch)
+        total = torch.zeros((), device=self.task.device)
+        for number, (part, size) in enumerate(pieces(batch, own, count), start=1):
+            with ranks.accumulating(self.parallel, is_last=number == count):
+                total += self._backward_piece(part, size / samples)
         return total
 
-    def _backward_piece(
-        self, x: torch.Tensor, y: torch.Tensor, share: float | None = None
-    ) -> torch.Tensor:
+    def _backward_piece(self, batch: Batch, share: float | None = None) -> torch.Tensor:
         """Add the gradients of `share` times the mean loss of a piece, and return that loss."""
-        with self.autocast, explained(x):
-            loss = self.task.loss(self.forward(x), y)
+        loss = self._loss(batch)
         if share is not None:
             loss = loss * share
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
@@ -246,6 +254,16 @@ class Training:
             scaled = scaled * self.task.ranks.size  # their gradients are averaged, not added
         scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach().float()
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        task = self.task
+        if task.loss_step is not None:
+            is_last = task.settings.channels_last
+            with self.autocast:
+                return task.loss_step(self.parallel, in_layout(batch, is_last)).reshape(())
+        x, y = batch
+        with self.autocast, explained(x):
+            return task.loss(self.forward(x), y)
 
     def _measure_and_clip(self) -> None:
         clip = self.task.recipe.grad_clip
@@ -276,9 +294,10 @@ class Training:
         lr_end = tuple(self.schedule.rates)
         self.watch.look(wait=True)
         values = {"train_loss": self.watch.mean(), **self._validate()}
-        self.watch.check_value(values["val_loss"], self.step, lr_end[0], "val_loss")
+        if "val_loss" in values:
+            self.watch.check_value(values["val_loss"], self.step, lr_end[0], "val_loss")
         if task.settings.early_stopping is not None:
-            self._watched.append(values[task.metric_name])
+            self._watched.append(values.get(task.metric_name, math.nan))
             self._early_end = self._reason_to_end()
         # At the end the weights that were evaluated are the final ones.
         if self.averaged is None and not self.is_done:
@@ -303,25 +322,25 @@ class Training:
         return evaluation
 
     def _validate(self) -> dict[str, float]:
-        """The mean over the validation part of the loss (`val_loss`) and of each metric."""
+        """The values of an evaluation on the validation part."""
         task = self.task
-        measures = {"val_loss": task.evaluated_loss or task.loss}
-        measures |= {f"val_{name}": metric for name, metric in task.metrics.items()}
         if self.averaged is None:
             set_mode(task.model, self.optimizer, train=False)
         return task.ranks.from_first(
             lambda: self.micro_batch.evaluate(
-                lambda size: mean_scores(
+                lambda size: task.measures.values(
                     self.evaluated,
-                    task.parts.validation,
-                    measures,
-                    task.device,
+                    EvaluationBatches(
+                        task.parts.validation,
+                        size,
+                        task.device,
+                        self.precision,
+                        task.progress,
+                        task.settings.channels_last,
+                    ),
                     self.autocast,
-                    size,
-                    self.precision,
-                    task.progress,
                 ),
-                len(task.parts.validation),
+                samples_of(task.parts.validation) or EVALUATION_BATCH,
                 task.model,
             )
         )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from lrsearch.errors import UserError
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.parameters.durations import Duration, Length
 from lrsearch.registry import ComponentConfig
@@ -72,6 +73,12 @@ class TrainSettings:
     """None is cross-entropy for classes, mean squared error for numbers."""
     metrics: Mapping[str, ComponentConfig] | None = None
     """Metrics by name; None is accuracy for classes, no metric for numbers."""
+    loss_step: ComponentConfig | None = None
+    """The user's function of (model, batch) that returns the loss to train by; None computes
+    `loss` of the model's outputs."""
+    evaluate: ComponentConfig | None = None
+    """The user's function of (model, batches) that returns the values of an evaluation by name;
+    None takes the mean of `loss` and `metrics` over the samples."""
     groups: tuple[GroupRule, ...] = ()
     """Rules of parameter groups."""
     freeze: str | None = None
@@ -84,9 +91,22 @@ class TrainSettings:
             return "default" if self.compile else None
         return self.compile
 
-    def length(self, batch_size: int, n_train: int) -> Length:
-        """The length of a training with this batch size on `n_train` samples."""
+    def length(self, batch_size: int, n_train: int | None) -> Length:
+        """The length of a training with this batch size on `n_train` samples.
+
+        Without a number of samples it has `steps`, which count as one epoch. Raises UserError
+        where `steps` or `eval_every` is missing then.
+        """
         every = self.eval_every
+        if n_train is None:
+            missing = [key for key in ("steps", "eval_every") if getattr(self, key) is None]
+            if missing:
+                raise UserError(
+                    f"train.{' and train.'.join(missing)}: the training data are an "
+                    f"IterableDataset that does not tell its length, so that there are no epochs: "
+                    f"give train.steps=1000 train.eval_every=100st, or define its __len__"
+                )
+            n_train = batch_size * int(self.steps or 1)
         return Length.of(
             n_train=n_train,
             batch_size=batch_size,

@@ -13,11 +13,13 @@ from lrsearch.data.parts import Parts
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.training.ranks import Ranks
+from lrsearch.training.scores import Measures
 from lrsearch.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lrsearch.measures.build import MeasureFunction
     from lrsearch.training.micro_batch import MicroBatch
+    from lrsearch.training.scores import Evaluate, LossStep
 
 
 class OutOfMemory(Exception):
@@ -52,6 +54,13 @@ class Task:
     metrics: Mapping[str, MeasureFunction]
     seed: int
     device: torch.device
+    loss_step: LossStep | None = None
+    """The user's function of (model, batch) that returns the loss; None computes `loss`."""
+    evaluate: Evaluate | None = None
+    """The user's function of (model, batches) that returns the values of an evaluation; None
+    takes the means of `evaluated_loss` and `metrics`."""
+    is_pairs: bool = True
+    """Whether a batch is (inputs, targets), two tensors; others are for `loss_step`."""
     evaluated_loss: MeasureFunction | None = None
     """The loss of evaluations, `val_loss`; None is `loss`."""
     crop: int = 0
@@ -73,3 +82,9 @@ class Task:
     on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None
     """Called with the rates and losses of several steps, in order, once the losses have been read
     from the device; may raise to end the training."""
+
+    @property
+    def measures(self) -> Measures:
+        """What the model is measured by in an evaluation."""
+        loss = self.evaluated_loss or self.loss
+        return Measures(loss, self.metrics, self.loss_step, self.evaluate, self.is_pairs)
