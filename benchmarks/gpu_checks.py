@@ -16,6 +16,7 @@ from gpu_rows import LONGEST_COMMAND, Plan, Row
 from gpu_training import RECIPE, Collected, objective_of, trained
 
 from lrsearch.checkpoints.store import Store
+from lrsearch.checkpoints.weights import load_weights
 from lrsearch.objectives.base import Objective
 from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.training.batches import EvaluationBatches
@@ -185,7 +186,7 @@ def weights_on_cpu(plan: Plan) -> list[Row]:
     found, weights = trained(objective_of(plan, f"train.epochs={epochs}"))
     store = Store(str(plan.folder / "checkpoints"))
     store.keep_weights("kept", 0, weights)
-    kept = torch.load(store.weights("kept", 0), weights_only=True)
+    kept = load_weights(store.weights("kept", 0))
     devices = {tensor.device.type for tensor in kept.values()}
     on_cpu = objective_of(plan, f"train.epochs={epochs}", "train.device=cpu")
     assert isinstance(on_cpu, TrainingObjective)

@@ -10,6 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrsearch.api.search import create_study, search
+    from lrsearch.api.space import Space, integer, log, powers_of_two, uniform
+    from lrsearch.api.study import Study, load_study
+    from lrsearch.checkpoints.weights import load_weights
     from lrsearch.errors import (
         ConfigErrors,
         LrsearchError,
@@ -36,13 +40,27 @@ __all__ = [
     "Preview",
     "Recipe",
     "Schedule",
+    "Space",
+    "Study",
     "Trial",
     "TrialPruned",
     "UserError",
+    "create_study",
     "current_trial",
+    "integer",
+    "load_study",
+    "load_weights",
+    "log",
+    "powers_of_two",
+    "search",
+    "uniform",
 ]
 
 _MODULES = {
+    "lrsearch.api.search": ("create_study", "search"),
+    "lrsearch.api.space": ("Space", "integer", "log", "powers_of_two", "uniform"),
+    "lrsearch.api.study": ("Study", "load_study"),
+    "lrsearch.checkpoints.weights": ("load_weights",),
     "lrsearch.errors": (
         "ConfigErrors",
         "LrsearchError",

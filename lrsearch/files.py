@@ -69,6 +69,18 @@ def new_file(path: Path) -> BinaryIO:
     return path.open("xb")
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Create a file that its owner alone can read and write; an existing one is deleted first.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
 def _sync_folder(folder: Path) -> None:
     """Flush the entries of a folder to the disk, where the platform supports it."""
     with contextlib.suppress(OSError):

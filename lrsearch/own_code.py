@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -9,7 +10,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -24,14 +25,43 @@ _MISSPELT = 0.9
 """Similarity (of difflib) to an argument's name from which on a name that `**kwargs` would take is
 reported as misspelt."""
 
+MAIN = "__main__"
+"""The module of functions that no other process can import: of a notebook, or of a script."""
+_provided: dict[str, Any] = {}
+
+
+@contextlib.contextmanager
+def provided(functions: Mapping[str, Any]) -> Iterator[None]:
+    """Let `load_target` find these functions by their dotted paths, in this process, in the block.
+
+    For functions that cannot be imported; their paths begin with MAIN, which names a different
+    module in each process.
+    """
+    before = dict(_provided)
+    _provided.update(functions)
+    try:
+        yield
+    finally:
+        _provided.clear()
+        _provided.update(before)
+
 
 def load_target(dotted: str, what: str) -> Any:
     """Import the attribute of a module at a dotted path; the working directory is importable.
 
-    Raises UserError, beginning with `what`, if there is no such module or attribute, and
-    OwnCodeError with the traceback if importing the module fails.
+    Functions that were `provided` need no module. Raises UserError, beginning with `what`, if there
+    is no such module or attribute, and OwnCodeError with the traceback if importing the module
+    fails.
     """
     path, _, name = dotted.rpartition(".")
+    if dotted in _provided:
+        return _provided[dotted]
+    if path == MAIN and not _is_users_main(name):
+        raise UserError(
+            f"{what}: {name} is a function of the script or the notebook that made the study, and "
+            f"can be trained from there alone; in a module of its own (mypkg.{name}) any worker "
+            f"can import it"
+        )
     if not path or dotted.startswith("."):
         raise UserError(f"{what}: {dotted!r} is not a dotted path such as mypkg.{name}")
     folder = str(Path.cwd())
@@ -59,6 +89,35 @@ def load_target(dotted: str, what: str) -> Any:
         public = [attribute for attribute in vars(module) if not attribute.startswith("_")]
         raise UserError(f"{what}: in module {path}, {unknown(name, public)}")
     return getattr(module, name)
+
+
+def is_of_main(dotted: str) -> bool:
+    """Whether a dotted path is of a notebook or a script, which no other process can import."""
+    return dotted.startswith(f"{MAIN}.")
+
+
+def _is_users_main(name: str) -> bool:
+    """Whether the main module of this process is the user's, and has this attribute."""
+    main = sys.modules.get(MAIN)
+    spec = getattr(main, "__spec__", None)
+    is_ours = spec is not None and spec.name.partition(".")[0] == __name__.partition(".")[0]
+    return hasattr(main, name) and not is_ours
+
+
+def dotted_path(function: Any) -> str | None:
+    """The dotted path at which another process can import a function or class; None without one.
+
+    None for those of a notebook or a script (`__main__`), for lambdas, partials, and functions
+    within functions.
+    """
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if not module or module == MAIN or "." in name:
+        return None
+    try:
+        is_there = getattr(importlib.import_module(module), name, None) is function
+    except ImportError:
+        return None
+    return f"{module}.{name}" if is_there else None
 
 
 @dataclass(frozen=True)

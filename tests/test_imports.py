@@ -35,7 +35,7 @@ FLOORS = (
     ("launchers", "plots"),
     ("dashboard", "registries", "report"),
     ("cli",),
-    ("__main__",),
+    ("__main__", "api"),
 )
 """The rooms, the lowest first: each imports those of lower floors alone."""
 
@@ -48,14 +48,15 @@ USERS = {
         "storage", "study", "workers",
     },
     "torch": {
-        "checkpoints", "cli", "data", "loggers", "measures", "models", "objectives", "optimizers",
+        "api", "checkpoints", "cli", "data", "loggers", "measures", "models", "objectives",
+        "optimizers",
         "recipe", "schedules", "seeds", "training", "workers",
     },
     "pydantic": {"config", "settings"},
     "plotly": {"plots", "report"},
     "matplotlib": {"plots"},
     "typer": {"cli"},
-    "rich": {"cli"},
+    "rich": {"api", "cli"},
     "transformers": {"integrations"},
     "lightning": {"integrations"},
     "accelerate": {"integrations"},

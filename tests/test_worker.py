@@ -12,6 +12,7 @@ import torch
 from command_line import BUGGY, Query
 from local_worker import URL, serve, submit
 
+from lrsearch.checkpoints.weights import load_weights
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.prepare import prepare
 from lrsearch.loggers import LoggedTrial
@@ -268,10 +269,10 @@ def test_a_worker_told_to_stop_hands_its_unit_back_and_another_goes_on_in_mid_ep
 def test_the_weights_of_the_best_trials_are_kept(work: Work, tmp_path: Path) -> None:
     quick = ("study.n_trials=4", "train.epochs=2", "space.batch_size=128")
     finished = work("+sweep=digits", *quick, "pruner=none", "train.keep_best=2")
-    kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("trial-*.pt"))
+    kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("trial-*.safetensors"))
     best = sorted(one.trial or 0 for one in ranked(finished, "min")[:2])
     assert [int(file.stem.removeprefix("trial-")) for file in kept] == best
-    weights = torch.load(kept[0], weights_only=True)
+    weights = load_weights(kept[0])
     assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
 
 

@@ -44,17 +44,6 @@ def serialised(value: object) -> memoryview:
     return buffer.getbuffer()
 
 
-def weights_of(data: bytes) -> dict[str, torch.Tensor]:
-    """The state dict in the contents of a weights file, on the CPU.
-
-    Raises what `torch.load` raises for other contents.
-    """
-    state: dict[str, torch.Tensor] = torch.load(
-        io.BytesIO(data), weights_only=True, map_location="cpu"
-    )
-    return state
-
-
 def encode(state: Mapping[str, Any], identity: Identity, step: int) -> Parts:
     """The contents of the checkpoint file of a state at an optimizer step."""
     payload = serialised(dict(state))

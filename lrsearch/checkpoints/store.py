@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lrsearch.checkpoints.format import Identity, decode, encode, serialised, weights_of
+from lrsearch.checkpoints.format import Identity, decode, encode
 from lrsearch.checkpoints.locations import TEMPORARY, open_location
 from lrsearch.checkpoints.pace import SHARE
+from lrsearch.checkpoints.weights import SUFFIX, weights_from_bytes, weights_to_bytes
 from lrsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _KEPT = 2
 """Number of checkpoint files kept of a training: the newest, and one in case it is damaged."""
 _CHECKPOINT = re.compile(r"step-\d+\.ckpt")
 _CONFIRMED = "confirmed"
-_WEIGHTS = re.compile(r"trial-(\d+)\.pt")
+_WEIGHTS = re.compile(rf"trial-(\d+){re.escape(SUFFIX)}")
 
 _log = logging.getLogger(__name__)
 
@@ -98,13 +99,12 @@ class Store:
         return FolderCheckpoints(self, Identity(study, name), f"{_folder(study)}/{name}")
 
     def keep_weights(self, study: str, trial: int, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Write the final weights of a trial to a file that torch.load reads."""
+        """Write the final weights of a trial to a safetensors file; see `checkpoints.weights`."""
         self._keep(_weights(study, trial), state_dict)
 
     def _keep(self, path: str, state_dict: Mapping[str, torch.Tensor]) -> None:
         def keep() -> None:
-            on_cpu = {name: tensor.cpu() for name, tensor in state_dict.items()}
-            self.location.write(path, [serialised(on_cpu)])
+            self.location.write(path, [weights_to_bytes(state_dict)])
 
         self.attempt(keep, always=True)
 
@@ -123,14 +123,14 @@ class Store:
             self.attempt(partial(self.location.delete, _weights(study, trial)), always=True)
 
     def keep_confirmed(self, study: str, run: int, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Write the final weights of a confirmation run to a file that torch.load reads."""
+        """Write the final weights of a confirmation run to a safetensors file."""
         self._keep(_confirmed(study, run), state_dict)
 
     def confirmed(self, study: str, run: int) -> dict[str, torch.Tensor] | None:
         """The weights of a confirmation run, on the CPU; None if they cannot be read."""
         states: list[dict[str, torch.Tensor]] = []
         self.attempt(
-            lambda: states.append(weights_of(self.location.read(_confirmed(study, run)))),
+            lambda: states.append(weights_from_bytes(self.location.read(_confirmed(study, run)))),
             always=True,
         )
         return states[0] if states else None
@@ -263,8 +263,8 @@ def _folder(study: str) -> str:
 
 
 def _confirmed(study: str, run: int) -> str:
-    return f"{_folder(study)}/{_CONFIRMED}/run-{run:06d}.pt"
+    return f"{_folder(study)}/{_CONFIRMED}/run-{run:06d}{SUFFIX}"
 
 
 def _weights(study: str, trial: int) -> str:
-    return f"{_folder(study)}/weights/trial-{trial:06d}.pt"
+    return f"{_folder(study)}/weights/trial-{trial:06d}{SUFFIX}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,13 +31,27 @@ def conf_folder() -> Path:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file."""
+    """A sweep: the content of a file, or what a call from Python says."""
 
     name: str
-    path: Path
+    path: Path | None
+    """The file; None for a call from Python."""
     node: DictConfig
     problem: str | None = None
     """Why this file cannot be read."""
+
+    @classmethod
+    def of_call(cls, name: str, content: Mapping[str, Any]) -> Sweep:
+        """The sweep of a call from Python, with the content that its file would have."""
+        return cls(name, None, OmegaConf.create(dict(content)))
+
+    @property
+    def place(self) -> str:
+        """Where its keys are written, for messages."""
+        if self.path is None:
+            return "the call"
+        cwd = Path.cwd()
+        return str(self.path.relative_to(cwd) if self.path.is_relative_to(cwd) else self.path)
 
     @property
     def description(self) -> str:

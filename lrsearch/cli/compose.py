@@ -37,9 +37,12 @@ _KEY = re.compile(r"[+~]{0,2}[\w.-]+")
 _PLACE = re.compile(r"In '([^']+)': ")
 
 
-def register_sweeps() -> dict[str, Sweep]:
-    """Make each sweep an option of Hydra's group `sweep`; return them by name."""
-    sweeps = find_sweeps()
+def register_sweeps(*given: Sweep) -> dict[str, Sweep]:
+    """Make each sweep an option of Hydra's group `sweep`; return them by name.
+
+    Those `given` come in addition to the files, and win over files of the same name.
+    """
+    sweeps = find_sweeps() | {sweep.name: sweep for sweep in given}
     store = ConfigStore.instance()
     store.repo.pop("sweep", None)  # those of a folder that this process was in before
     for sweep in sweeps.values():
@@ -52,13 +55,16 @@ def load_settings(overrides: Sequence[str], config_dir: str | None = None) -> Se
     return load_configuration(overrides, config_dir).settings
 
 
-def load_configuration(overrides: Sequence[str], config_dir: str | None = None) -> Configuration:
+def load_configuration(
+    overrides: Sequence[str], config_dir: str | None = None, *given: Sweep
+) -> Configuration:
     """Read a command line such as `["+sweep=mnist", "study.n_trials=50"]` with its files.
 
-    Raises ConfigErrors with every problem of the command line and the files.
+    It may choose one of the sweeps `given`, which are no files. Raises ConfigErrors with every
+    problem of the command line and the files.
     """
     problems: list[str] = []
-    config, layers = compose(overrides, config_dir, problems)
+    config, layers = compose(overrides, config_dir, problems, *given)
     try:
         plain = _container(config, resolve=True)
         configuration = new_configuration(plain, layers, _defaults(plain))
@@ -72,7 +78,7 @@ def load_configuration(overrides: Sequence[str], config_dir: str | None = None) 
 
 
 def compose(
-    overrides: Sequence[str], config_dir: str | None, problems: list[str]
+    overrides: Sequence[str], config_dir: str | None, problems: list[str], *given: Sweep
 ) -> tuple[DictConfig, list[Layer]]:
     """Compose the configuration; return it and the layers that the user has written.
 
@@ -82,7 +88,7 @@ def compose(
     Hydra stops at the first unknown key, with its own exit code. So every key is let in, and
     `new_configuration`, which knows them all, reports unknown keys together with bad values.
     """
-    sweeps = register_sweeps()
+    sweeps = register_sweeps(*given)
     with _hydra(config_dir) as loader:
         groups = set(loader.list_groups("")) - {"hydra"}
         parsed = _parse(overrides, groups, loader, problems)
@@ -104,7 +110,7 @@ def compose(
     config["sweep"] = name
     layers: list[Layer] = [(f"in {config_dir}", _own_parts(config_dir, chosen, sweeps.get(name)))]
     if name in sweeps:
-        layers.append((f"in {_relative(sweeps[name].path)}", _container(sweeps[name].node)))
+        layers.append((f"in {sweeps[name].place}", _container(sweeps[name].node)))
     layers.append(("on the command line", _mentioned(rest)))
     for section in (*OURS, "sampler", "pruner", "logger"):
         written = written_keys(layers, section)
@@ -151,10 +157,6 @@ def _defaults(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {"data": OmegaConf.to_container(OmegaConf.select(config, "data"), resolve=True)}
 
 
-def _relative(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[Any]:
     """Set Hydra up for the catalogue and `--config-dir`; yield its config loader."""
@@ -165,12 +167,14 @@ def _hydra(config_dir: str | None) -> Iterator[Any]:
             raise UserError(f"--config-dir: there is no folder {folder}")
         path.prepend("command-line", search_path(folder))
     hydra.version.setbase(VERSION_BASE)
+    users = GlobalHydra.instance().hydra  # of a program of the user's that uses Hydra, too
     GlobalHydra.instance().clear()
     Hydra.create_main_hydra2("lrsearch", path)
     try:
         yield GlobalHydra.instance().config_loader()
     finally:
         GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = users
 
 
 def _parse(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from io import StringIO
 from time import monotonic
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -25,6 +26,12 @@ from lrsearch.text.formatting import duration, number, plural
 
 _TRIALS_FOR_A_PACE = 4
 _NUMBER_WIDTH = 9
+_NOTEBOOK_WIDTH = 150
+"""Width of the table in a notebook, in characters."""
+_NOTEBOOK_HTML = (
+    '<pre style="white-space: pre; overflow-x: auto; line-height: normal; '
+    "font-family: Menlo, 'DejaVu Sans Mono', consolas, monospace\">{code}</pre>"
+)
 
 
 class _Tally:
@@ -198,6 +205,48 @@ class LiveDisplay:
         return Group(*parts)
 
 
+class NotebookDisplay(LiveDisplay):
+    """The same table below a cell of a notebook, updated in place."""
+
+    interval = 1.0
+
+    def __init__(
+        self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
+    ) -> None:
+        super().__init__(console, metric, finished)
+        self._shown: Any = None
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        self._tally.look(snapshot, new)
+        self._tally.add(new)
+        for finished in new:
+            if why := last_line(finished):
+                self.say(f"trial {finished.trial} {finished.outcome}: {why}")
+        self._draw(self.render(snapshot))
+
+    def say(self, line: str) -> None:
+        print(line)
+
+    def _draw(self, table: Group) -> None:
+        paper = Console(record=True, file=StringIO(), width=_NOTEBOOK_WIDTH, force_jupyter=False)
+        paper.print(table)
+        text = paper.export_text(clear=False)
+        html = paper.export_html(inline_styles=True, code_format=_NOTEBOOK_HTML)
+        bundle = {"text/plain": text, "text/html": html}
+        if self._shown is None:
+            from IPython import display
+
+            self._shown = display.display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._shown.update(bundle, raw=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
 def _running_table(running: list[Running], metric: str, width: int) -> Table:
     """Return the table of running trials; a narrow terminal cuts only the recipe.
 
@@ -249,10 +298,16 @@ def _valued(finished: Finished, metric: MetricSettings) -> str:
 
 def make_display(console: Console, metric: MetricSettings, finished: Iterable[Finished]) -> Display:
     """Create the display that suits the console."""
-    cls = LiveDisplay if console.is_terminal else PlainDisplay
+    if console.is_jupyter and not console.quiet:
+        return NotebookDisplay(console, metric, finished)
+    cls = LiveDisplay if console.is_terminal and not console.quiet else PlainDisplay
     return cls(console, metric, finished)
 
 
-def make_console() -> Console:
-    """Create a console; lines are not wrapped where the output is a file or a pipe."""
-    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 1000)
+def make_console(quiet: bool = False) -> Console:
+    """Create a console; lines are not wrapped where the output is a file or a pipe.
+
+    With `quiet` it prints nothing.
+    """
+    width = None if sys.stdout.isatty() else 1000
+    return Console(highlight=False, emoji=False, width=width, quiet=quiet)

@@ -14,6 +14,7 @@ from pathlib import Path
 from lrsearch.config.secrets import check_credentials
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.own_code import provided
 from lrsearch.text.hints import unknown
 from lrsearch.workers.locations import Locations
 from lrsearch.workers.stop import stop_on_signals
@@ -82,6 +83,7 @@ def serve_studies(
     locations, names = read_locations(arguments)
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
+    from lrsearch.launchers.pickled import unpickled
     from lrsearch.storage.database import open_existing
     from lrsearch.storage.sqlite import file_of
     from lrsearch.workers.service import serve
@@ -92,4 +94,5 @@ def serve_studies(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    serve(dataclasses.replace(locations, outputs=str(outputs)), only, until_empty, stop)
+    with provided(unpickled()):
+        serve(dataclasses.replace(locations, outputs=str(outputs)), only, until_empty, stop)

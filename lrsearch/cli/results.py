@@ -33,6 +33,7 @@ from lrsearch.export.script import best_script, words_by_hand
 from lrsearch.files import write_whole
 from lrsearch.objectives import is_command
 from lrsearch.optimizers import is_fused
+from lrsearch.own_code import is_of_main
 from lrsearch.range_test.stored import found_ranges
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
@@ -99,11 +100,21 @@ def conclude(
         output / "best.yaml": lambda: as_yaml(recorded()[1]),
         output / "best.py": lambda: best_script(settings, *recorded()),
     }
+    is_own_main = settings.objective is not None and is_of_main(settings.objective.name)
+    if is_own_main:
+        del files[output / "best.py"]
     complete = _written(console, settings, files)
     if complete and is_command(settings.objective):
         words = words_by_hand(settings, recorded()[1], str(output / "best.yaml"))
         console.print(f"by hand: {shlex.join(words)}", soft_wrap=True, markup=False)
-    if complete:
+    if complete and is_own_main:
+        console.print(
+            f"{output / 'best.yaml'}   the recipe: lrsearch.Recipe.from_file(...)\n"
+            f"{output / 'trials.csv'}  all trials",
+            soft_wrap=True,
+            markup=False,
+        )
+    elif complete:
         console.print(
             f"{output / 'best.yaml'}   again: {command('train', str(output / 'best.yaml'))}\n"
             f"{output / 'best.py'}     {script_words(info is None)}: "

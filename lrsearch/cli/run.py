@@ -7,7 +7,7 @@ import math
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,15 +81,15 @@ def run(configuration: Configuration, command: str) -> int:
     console = make_console()
     check_machine(configuration)
     runtime = configuration.runtime
-    settings, info, plan = _checked(configuration.settings, console)
-    output = _output(runtime, settings)
+    settings, info, plan = check_sweep(configuration.settings, console)
+    output = output_of(runtime, settings)
     try:
-        settings, studies, database, study = _store(settings, runtime, info, plan, console)
-        launcher = _launched(settings, runtime, database, study, console)
+        settings, studies, database, study = store_sweep(settings, runtime, info, plan, console)
+        launcher = launch_sweep(settings, runtime, database, study, console)
     except KeyboardInterrupt:  # before the launcher listens for it
         return _stopped(console, command)
     code = conclude(console, settings, info, database, output)
-    _refresh_dashboard(console, database, study.name)
+    refresh_dashboard(console, database, study.name)
     if launcher.interrupts:
         code = _stopped(console, command)
     elif launcher.timed_out and settings.study.timeout is not None:
@@ -111,26 +111,35 @@ def _stopped(console: Console, command: str) -> int:
     return 130
 
 
-def _output(runtime: RuntimeSettings, settings: Settings) -> Path:
+def output_of(runtime: RuntimeSettings, settings: Settings) -> Path:
+    """The folder of a study's outputs."""
     return Path(runtime.output_dir) / settings.study.name
 
 
-def _launched(
+def launch_sweep(
     settings: Settings,
     runtime: RuntimeSettings,
     database: Database,
     study: OpenStudy,
     console: Console,
+    launcher_name: str = "local",
+    environment: Mapping[str, str] | None = None,
 ) -> Launcher:
-    """Start workers that run the study to its end, or until they are stopped."""
+    """Start workers that run the study to its end, or until they are stopped.
+
+    `environment` has further environment variables of worker processes.
+    """
     train = settings.train
-    slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
+    slots = [
+        dataclasses.replace(slot, environment={**slot.environment, **(environment or {})})
+        for slot in device_slots(runtime.workers, train.device, train.threads, train.gpus)
+    ]
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
     if settings.space.to_find:
         shown = RangeTestDisplay(shown, database, study.name)
     with shown as display:
-        launcher: Launcher = LAUNCHERS["local"].load()(
+        launcher: Launcher = LAUNCHERS[launcher_name].load()(
             study.name,
             Locations(runtime.storage_url, runtime.checkpoints_url, runtime.output_dir),
             slots,
@@ -154,7 +163,7 @@ def longer(command: str, timeout: float, spent: float) -> str:
     return shlex.join([*kept, f"study.timeout={total:.10g}"])
 
 
-def _refresh_dashboard(console: Console, database: Database, name: str) -> None:
+def refresh_dashboard(console: Console, database: Database, name: str) -> None:
     """Store the study's notes and figures in the database for dashboards."""
     from lrsearch.dashboard.refresh import refresh, stale
 
@@ -169,8 +178,8 @@ def submit(configuration: Configuration) -> int:
     """Store a sweep for workers that serve the database; return the exit code."""
     console = make_console()
     runtime = configuration.runtime
-    settings, info, plan = _checked(configuration.settings, console)
-    settings, studies, _, study = _store(settings, runtime, info, plan, console)
+    settings, info, plan = check_sweep(configuration.settings, console)
+    settings, studies, _, study = store_sweep(settings, runtime, info, plan, console)
     trials = study.total - study.queue.counts()[WorkState.DONE]
     work = study.queue.work()
     auxiliary_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
@@ -189,7 +198,7 @@ def submit(configuration: Configuration) -> int:
     return 0
 
 
-def _checked(
+def check_sweep(
     settings: Settings, console: Console
 ) -> tuple[Settings, DataInfo | None, RampPlan | None]:
     """Check what the sweep needs on this machine; nothing is stored."""
@@ -207,7 +216,7 @@ def check_machine(configuration: Configuration) -> None:
     """Check what the workers of this machine need. Raises UserError."""
     settings, runtime = configuration.settings, configuration.runtime
     refuse_file(runtime.storage_url, write=True)
-    _check_folder("output_dir", _output(runtime, settings))
+    _check_folder("output_dir", output_of(runtime, settings))
     if runtime.checkpoints_url is not None:
         url = checkpoints_url(runtime.storage_url, runtime.checkpoints_url)
         if "://" in url:
@@ -233,7 +242,7 @@ def _check_folder(key: str, folder: Path) -> None:
         raise UserError(f"{key}: cannot write to {folder}: {error.strerror}") from None
 
 
-def _store(
+def store_sweep(
     settings: Settings,
     runtime: RuntimeSettings,
     info: DataInfo | None,

@@ -20,6 +20,7 @@ from lrsearch.data.prepare import fallback_spec
 from lrsearch.data.raw import unpacked_root
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataInfo, DataSpec
+from lrsearch.errors import UserError
 from lrsearch.export.names import Names
 from lrsearch.export.source_text import CallText, SourceText, call_text, source_of
 from lrsearch.export.templates import render
@@ -38,7 +39,7 @@ from lrsearch.objectives import COMMAND, is_command
 from lrsearch.objectives.command_line import CommandLine, command_of
 from lrsearch.optimizers import divide_call_of, is_fused
 from lrsearch.optimizers.group_rules import GroupRule
-from lrsearch.own_code import load_target
+from lrsearch.own_code import is_of_main, load_target
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig, Registry
 from lrsearch.schedules.plan import FactorFunction, TorchCall
@@ -55,10 +56,16 @@ def best_script(settings: Settings, info: DataInfo | None, record: Mapping[str, 
     """Return the script for a record of `best.yaml`.
 
     `info` are the facts about the data, or None for the user's own training function, which the
-    script calls with the recipe.
+    script calls with the recipe. Raises UserError where that is a function of a notebook or a
+    script, which no other script can import.
     """
     if is_command(settings.objective):
         return render("command.py.jinja", lambda names: _command(settings, record))
+    if settings.objective is not None and is_of_main(settings.objective.name):
+        raise UserError(
+            f"{settings.objective.name} is a function of a notebook or a script, which no other "
+            f"script can import: lrsearch.Recipe.from_file reads the recipe from best.yaml"
+        )
     if info is None:
         return render("function.py.jinja", lambda names: _function(settings, record, names))
     data = info

@@ -10,9 +10,14 @@ LAUNCHERS = Registry(
         Component(
             "local",
             "lrsearch.launchers.local.Launcher",
-            help="processes on this machine, one for each GPU or core; as yet the only one, so no "
-            "key of the configuration chooses it",
-        )
+            help="processes on this machine, one for each GPU or core: what the command uses; no "
+            "key of the configuration chooses a launcher as yet",
+        ),
+        Component(
+            "here",
+            "lrsearch.launchers.here.Launcher",
+            help="the process that calls `lrsearch.search`: for functions of a notebook or script",
+        ),
     ],
     where="launcher",
 )

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -331,7 +332,13 @@ class Launcher:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Count Ctrl-C and SIGTERM within the block, instead of ending the process."""
+        """Count Ctrl-C and SIGTERM within the block, instead of ending the process.
+
+        Signals arrive in the main thread: from another one, nothing is changed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def count(number: int, _: object) -> None:
             self.interrupts += 1

@@ -10,6 +10,7 @@ from pickle import UnpicklingError
 import torch
 from torch import nn
 
+from lrsearch.checkpoints.weights import SUFFIX, load_weights
 from lrsearch.errors import UserError
 
 
@@ -77,7 +78,7 @@ def pretrained(weights: str) -> dict[str, torch.Tensor]:
 
     Raises UserError if the file or the name does not exist, or the download fails.
     """
-    if "/" in weights or weights.endswith((".pt", ".pth")):
+    if "/" in weights or weights.endswith((".pt", ".pth", SUFFIX)):
         return _from_file(Path(weights).expanduser())
     import torchvision
 
@@ -101,8 +102,10 @@ def _from_file(file: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise UserError(f"model.weights: there is no file {str(file)!r}")
     try:
+        if file.suffix == SUFFIX:
+            return load_weights(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, UserError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"model.weights: {file} is no file of weights: {reason}") from None
     if not isinstance(state, dict):

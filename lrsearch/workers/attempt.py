@@ -7,8 +7,10 @@ raises ends that attempt, never the worker.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from lrsearch.checkpoints.store import Checkpoints, Store
@@ -57,7 +59,14 @@ class Attempts:
         store: Store,
         contact: Contact,
         stop: Stop,
+        surroundings: Callable[[], AbstractContextManager[None]] = surroundings_kept,
     ) -> None:
+        """Set up for the work of a study.
+
+        `surroundings` is a context manager around each training, which by default restores the
+        process-wide settings afterwards.
+        """
+        self.surroundings = surroundings
         self.settings, self.objective = settings, objective
         self.queue, self.store = queue, store
         self.contact, self.stop = contact, stop
@@ -83,7 +92,7 @@ class Attempts:
         return Lease(renew_and_tick, self.contact, self.settings.queue.lease, self._stall)
 
     def _stall_watch(self, died: Callable[[str], None]) -> StallWatch:
-        timeout = self.settings.queue.stall_timeout
+        timeout = self.settings.queue.stall_timeout if self.stop.owns_process else math.inf
         if timeout is not None and self.settings.train.compile:
             timeout = max(timeout, SHORTEST)  # torch.compile can recompile at any batch
         return StallWatch(timeout, self.settings.objective is not None, died, self.stop.alive)
@@ -115,7 +124,7 @@ class Attempts:
         """
         kills = OomKills()
         try:
-            with self._stall.training(), surroundings_kept():
+            with self._stall.training(), self.surroundings():
                 result = train()
             value = values.value()
         except TrialPruned:

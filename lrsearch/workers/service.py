@@ -12,13 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
 from lrsearch.errors import LrsearchError, UserError
-from lrsearch.loggers import build_logger
 from lrsearch.objectives.build import build_objective
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
-from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
-from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.settings import QueueSettings
 from lrsearch.states import RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database, unusable, why
@@ -30,7 +27,6 @@ from lrsearch.study.index import StudyIndex, Waiting
 from lrsearch.study.study import find_row, load_row
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
-from lrsearch.tuning.pruners import build_pruner
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
 from lrsearch.workers.locations import Locations, logs_of
@@ -180,18 +176,13 @@ class Service:
         objective = build_objective(
             settings, row.record["data"], logs=logs_of(self._locations.outputs, row.name)
         )
-        pruner = build_pruner(settings.pruner, objective.parts(), settings.metric.mode)
         session, study_id, me = self._database.session, row.study_id, owner_name()
         store = Store(self._locations.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)
         attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
-        claims = TrialClaims(
-            session, study_id, me, follow_up, settings.queue, FamilyBalance.of(settings)
-        )
         auxiliary = AuxiliaryClaims(session, study_id, me, follow_up, settings.queue)
-        open_log = build_logger(settings.logger)
         return _Workers(
-            Worker(attempts, pruner, claims, self._studies, open_log),
+            Worker.of(attempts, self._database, self._studies),
             AuxiliaryWorker(attempts, auxiliary),
         )
 

@@ -30,6 +30,8 @@ class Stop:
     alive: Callable[[float], None] = lambda limit: None
     """Report to the parent process, if any, that this one runs, and may be silent for `limit`
     seconds from now on."""
+    owns_process: bool = True
+    """Whether the process is a worker's own, and may be ended where its training stalls."""
 
 
 def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:

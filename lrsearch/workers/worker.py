@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.evaluation import Evaluation
-from lrsearch.loggers import LoggedTrial, OpenLog, TrialLog, flat
+from lrsearch.loggers import LoggedTrial, OpenLog, TrialLog, build_logger, flat
+from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.owners import owner_name
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.recipe import Recipe
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome
+from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.study.follow_up import follow_up
 from lrsearch.study.history import StudyHistory, open_history
 from lrsearch.study.progress import Progress
 from lrsearch.tuning.forecast import History
+from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.pruners.rules import Pruner
 from lrsearch.tuning.samplers import SamplerInputs, build_sampler
 from lrsearch.workers.attempt import Attempts, FencedCheckpoints, bring_to_end
@@ -48,6 +53,21 @@ class Worker:
         self.parts = self.objective.parts()
         self.claims, self.studies = claims, studies
         self.open_log = open_log
+
+    @classmethod
+    def of(cls, attempts: Attempts, database: Database, studies: Studies) -> Worker:
+        """The worker of this process for the trials of a study, by the settings of the study."""
+        settings = attempts.settings
+        claims = TrialClaims(
+            database.session,
+            attempts.queue.study_id,
+            owner_name(),
+            follow_up,
+            settings.queue,
+            FamilyBalance.of(settings),
+        )
+        pruner = build_pruner(settings.pruner, attempts.objective.parts(), settings.metric.mode)
+        return cls(attempts, pruner, claims, studies, build_logger(settings.logger))
 
     def run(self, claim: TrialClaim) -> None:
         """Run one trial to its end, or hand it back when the worker or the study is stopped.

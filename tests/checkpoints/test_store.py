@@ -19,6 +19,7 @@ import torch
 from lrsearch.checkpoints.format import Damaged, Identity, decode, encode
 from lrsearch.checkpoints.locations import open_location
 from lrsearch.checkpoints.store import NoCheckpoints, Store
+from lrsearch.checkpoints.weights import load_weights
 from lrsearch.errors import UserError
 
 MINE = Identity("digits", "3")
@@ -240,14 +241,13 @@ def test_without_checkpoints_there_is_a_folder_all_the_same() -> None:
 # Weights
 
 
-def test_weights_are_plain_files_of_torch(url: str) -> None:
+def test_weights_are_files_of_safetensors(url: str) -> None:
     store = Store(url)
     assert store.kept("digits") == []
     for trial in (12, 3):
         store.keep_weights("digits", trial, {"w": torch.ones(2) * trial})
     assert store.kept("digits") == [3, 12]
-    with fsspec.open(store.weights("digits", 12)) as file:
-        found = torch.load(file, weights_only=True)
+    found = load_weights(store.weights("digits", 12))
     assert torch.equal(found["w"], torch.tensor([12.0, 12.0]))
     store.drop_weights("digits", [3, 99])
     assert store.kept("digits") == [12]

@@ -104,7 +104,7 @@ def test_the_test_score_is_that_of_the_winners_own_weights(
     assert found.winner is not None
     assert found.test is not None
     store = Store(str(tmp_path / "lrsearch-checkpoints"))
-    kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("confirmed/*.pt"))
+    kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("confirmed/*.safetensors"))
     assert len(kept) == 2  # those of the others are gone
     objective = build_objective(load_settings([*SEARCH]), study.record["data"])
     recipe = study.trial(found.winner.trial).recipe

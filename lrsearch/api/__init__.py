@@ -1,0 +1,1 @@
+"""lrsearch from Python: what the command line does, as functions and objects."""

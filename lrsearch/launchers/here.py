@@ -1,0 +1,135 @@
+"""Train a study in this process, as for a function of a notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.launchers.base import Display
+from lrsearch.queue.endings import Endings
+from lrsearch.queue.owners import is_dead
+from lrsearch.queue.queue import Queue
+from lrsearch.states import WorkState
+from lrsearch.storage.outages import passes
+from lrsearch.study.progress import Progress
+from lrsearch.workers.device_slots import DeviceSlot
+from lrsearch.workers.locations import Locations
+from lrsearch.workers.service import serve
+from lrsearch.workers.stop import Stop
+
+_log = logging.getLogger(__name__)
+
+
+class Launcher:
+    """Serves the study from this process, with the loop of a worker, until nothing is left.
+
+    It takes the arguments of `launchers.local.Launcher`; slots and logs are not used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        locations: Locations,
+        slots: list[DeviceSlot],
+        queue: Queue,
+        session_of: sessionmaker[Session],
+        endings: Endings,
+        progress: Progress,
+        display: Display,
+        logs: Path,
+    ) -> None:
+        self.name, self.locations = name, locations
+        self.queue, self.progress, self.display = queue, progress, display
+        self.session_of, self.endings = session_of, endings
+        self.interrupts = 0
+        self.timed_out = False
+        self._stopping = threading.Event()
+        self._seen = 0
+
+    def run(self, timeout: float | None) -> None:
+        """Train until all is done, the study is stopped, its `timeout` (s) is up, or Ctrl-C.
+
+        Ctrl-C, or the interruption of a notebook, hands the running trial back at its next report
+        or call of `should_stop`; a second one does so at once. Raises UserError where the study
+        cannot be served by this process.
+        """
+        self.endings.reclaim_dead(self.session_of, is_dead)
+        self.queue.tick()
+        finished = self.progress.finished()
+        self._seen = finished[-1].order if finished else 0
+
+        def wait(seconds: float) -> bool:
+            return self._stopping.wait(seconds)
+
+        stop = Stop(self._stopping.is_set, wait, owns_process=False)
+        try:
+            with self._interruptible(), self._shown():
+                serve(self.locations, self.name, until_empty=True, stop=stop)
+        except KeyboardInterrupt:  # a second one, outside of a trial
+            self.interrupts += 1
+        finally:
+            self._show()
+            self.timed_out = self.queue.stop_at_limit(timeout)
+            if not self.queue.work()[WorkState.RUNNING]:
+                self.queue.rest()
+
+    def _show(self) -> None:
+        new = self.progress.finished(self._seen)
+        if new:
+            self._seen = new[-1].order
+        self.display.update(self.progress.snapshot(), new)
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Update the display from a thread beside the training within the block."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(self.display.interval):
+                try:
+                    self._show()
+                except Exception as error:  # noqa: BLE001 - the display must not end the training
+                    if not passes(error):
+                        _log.exception("the display could not be updated")
+                        return
+
+        thread = threading.Thread(target=watch, name="display", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Turn Ctrl-C within the block into a request to stop; a second one is raised.
+
+        Signals arrive in the main thread: from another one, nothing is changed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: object) -> None:
+            self.interrupts += 1
+            self._stopping.set()
+            if self.interrupts > 1:
+                raise KeyboardInterrupt
+            self.display.say(
+                "stopping: the running trial is handed back when it next reports; "
+                "again to stop at once"
+            )
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
