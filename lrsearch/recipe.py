@@ -197,7 +197,7 @@ class Recipe:
 
         # With momentum, because a scheduler of the user's own may cycle it.
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], self.lr, momentum=0.9)
-        schedule = self.build_schedule(optimizer, length)
+        schedule = Recipe.build_schedule(self, optimizer, length)  # not a trial's, for training
         if schedule.monitor is not None and losses is None:
             mode = self.call(length)[0].arguments.get("mode", "min")
             losses = _assumed_losses(length.evaluations, mode)

@@ -91,6 +91,8 @@ class Settings:
     data: DataSpec
     model: ComponentConfig
     objective: ComponentConfig | None
+    strict_lr: bool
+    """Whether learning rates of the user's own training that are not the recipe's fail a trial."""
     space: Space
     sampler: ComponentConfig
     pruner: ComponentConfig

@@ -18,6 +18,7 @@ from lrsearch.analysis.winner import Winner, find_winner
 from lrsearch.data.spec import DataInfo
 from lrsearch.range_test.result import RangeTest
 from lrsearch.study.study import fallback_warning
+from lrsearch.text.formatting import plural
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Findings:
 
     warning: str | None
     """Warning that other data than the configured ones were used; None if they were not."""
+    warned: str | None
+    """Which trials have warnings, such as of learning rates; None if none has."""
     winner: Winner
     families: Families
     basins: Basins
@@ -43,7 +46,7 @@ class Findings:
             self.winner, self.families, self.basins, self.scaling, self.edges, self.frontier,
             self.importance, self.spent,
         )  # fmt: skip
-        first = [] if self.warning is None else [f"WARNING: {self.warning}."]
+        first = [f"WARNING: {warning}." for warning in (self.warning, self.warned) if warning]
         ramps = (
             []
             if self.range_test is None
@@ -57,6 +60,7 @@ def findings(study: StudyData) -> Findings:
     settings = settings_of(study)
     return Findings(
         warning=stand_in_warning(study),
+        warned=warned_trials(study),
         winner=find_winner(study),
         families=compare_families(study, tuple(settings.space.scheduler)),
         basins=find_basins(study),
@@ -67,6 +71,18 @@ def findings(study: StudyData) -> Findings:
         spent=count_spent(study, settings),
         range_test=range_test_of(study),
     )
+
+
+def warned_trials(study: StudyData) -> str | None:
+    """Return which trials have a warning of their own, with one of them; else None."""
+    warned = [trial for trial in study.trials if trial.warning]
+    if not warned:
+        return None
+    best = study.ranked[0] if study.ranked else None
+    first = min(warned, key=lambda trial: (trial is not best, trial.number))
+    has = "has a warning" if len(warned) == 1 else "have warnings"
+    line = " ".join(str(first.warning).split())
+    return f"{plural(len(warned), 'trial')} {has}; trial {first.number}: {line}"
 
 
 def stand_in_warning(study: StudyData) -> str | None:

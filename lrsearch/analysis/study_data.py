@@ -64,6 +64,8 @@ class TrialData:
     curve: tuple[Evaluation, ...]
     spared_at: int | None = None
     """Evaluation at which the pruner would have ended a trial that goes on as a check."""
+    warning: str | None = None
+    """What is doubtful about its training, such as learning rates that are not its recipe's."""
 
     @property
     def is_complete(self) -> bool:
@@ -313,4 +315,5 @@ def _trial(
         recipe=None if slot.recipe is None else Recipe.from_dict(slot.recipe),
         curve=tuple(evaluations.get(slot.trial_id, ())),
         spared_at=slot.spared_at,
+        warning=slot.warning,
     )

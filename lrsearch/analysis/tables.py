@@ -15,21 +15,21 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 # See OWASP, "CSV Injection"; the full-width signs are read like the others.
 _FORMULA = re.compile("'*[=+\\-@\t\n＝＋－＠]")
 _FIRST = ("trial", "state", "outcome", "value", "seconds", "seed")
-_LAST = "reason"
+_LAST = ("warning", "reason")
 _IN_MEMORY = 1 << 20
 """Bytes of a table that are kept in memory while it is put together; beyond, in a file."""
 
 
 def trials_csv(study: StudyData, trials: Iterable[TrialData]) -> Iterator[str]:
-    """Return one row per trial: outcome, recipe in columns, and last why it ended early."""
-    return _table((_trial_row(study, trial) for trial in trials), _FIRST, last=[_LAST])
+    """Return one row per trial: outcome, recipe in columns, and last warnings and why it ended."""
+    return _table((_trial_row(study, trial) for trial in trials), _FIRST, last=_LAST)
 
 
 def trials_rows(study: StudyData) -> list[dict[str, Any]]:
     """Return the same rows as plain values, each with all columns in their order."""
     rows = [_trial_row(study, trial) for trial in study.trials]
     names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
-    columns = [*(name for name in names if name != _LAST), _LAST]
+    columns = [*(name for name in names if name not in _LAST), *_LAST]
     return [{name: row.get(name) for name in columns} for row in rows]
 
 

@@ -19,6 +19,7 @@ from lrsearch.analysis.confirmed import (
     progress_words,
     still_to_come,
 )
+from lrsearch.analysis.findings import warned_trials
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
 from lrsearch.cli.display import described
@@ -80,6 +81,8 @@ def conclude(
         return 1
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
+    if warned := warned_trials(study):
+        console.print(f"[bold yellow]WARNING: {escape(warned)}[/]", soft_wrap=True)
     _print_best(console, settings, best[0], confirmation)
     for line in _confirmation(study):
         console.print(f"  {line}", markup=False, soft_wrap=True)

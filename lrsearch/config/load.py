@@ -16,7 +16,7 @@ from lrsearch.config import parts
 from lrsearch.config.argument_types import settle_types
 from lrsearch.config.checks import check_together, check_values
 from lrsearch.config.metric import settle_mode, settle_monitors
-from lrsearch.config.own_arguments import settle_arguments
+from lrsearch.config.own_arguments import ARGUMENTS, OURS, settle_arguments
 from lrsearch.config.secrets import check_credentials
 from lrsearch.config.sections import mapping, section
 from lrsearch.config.storage import storage_url
@@ -131,7 +131,8 @@ def _settings(
     notes = parts.settle_length(train_node, train_layers, problems)
     train = parts.train_from(train_node, problems)
     coupling = section("coupling", nodes["coupling"], Coupling, problems)
-    objective = parts.objective_from(nodes["objective"], problems)
+    objective_node, strict_lr = parts.objective_options(nodes["objective"], problems)
+    objective = parts.objective_from(objective_node, problems)
     train = parts.with_gpus_of(objective, train, problems)
     metric = mapping("metric", nodes["metric"], problems)
     settle_mode(metric, train, objective is not None, problems)
@@ -151,6 +152,7 @@ def _settings(
         "model": model,
         "data": data,
         "objective": objective,
+        "strict_lr": strict_lr,
         "sampler": parts.sampler_from(nodes["sampler"], problems),
         "pruner": parts.pruner_from(nodes["pruner"], problems),
         "logger": parts.logger_from(nodes["logger"], problems),
@@ -194,6 +196,9 @@ def _settled_sections(
 ) -> dict[str, Any]:
     """The sections that name the user's code, their arguments told apart from lrsearch's."""
     settled: dict[str, Any] = {}
+    objective = plain.get("objective")
+    if isinstance(objective, Mapping) and isinstance(objective.get("_target_"), str):
+        settled["objective"] = _settled_objective(objective, problems)
     for name in OWNERS if plain.get("objective") is None else ():
         node = plain.get(name)
         if isinstance(node, Mapping) and isinstance(node.get("_target_"), str):
@@ -205,6 +210,16 @@ def _settled_sections(
                 name, node, given, tuned, defaults.get(name) or {}, problems
             )
     return settled
+
+
+def _settled_objective(node: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The objective; its options are checked by itself, but for those named like lrsearch's."""
+    alike = {key for key in node if key in (*OURS["objective"], ARGUMENTS)}
+    if not alike:
+        return dict(node)
+    named = {key: node[key] for key in ("_target_", *alike)}
+    rest = {key: value for key, value in node.items() if key not in named}
+    return {**settle_arguments("objective", named, alike, (), {}, problems), **rest}
 
 
 def _stored(plain: Mapping[str, Any], **settled: dict[str, Any]) -> dict[str, Any]:

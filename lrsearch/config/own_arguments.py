@@ -21,6 +21,7 @@ ARGUMENTS = "arguments"
 _CATALOGUE = {
     "data": frozenset({"name", "root", "validation", "split_seed", "fallback"}),
     "model": frozenset({"name"}),
+    "objective": frozenset(),
 }
 """Keys of lrsearch's that say something of the catalogue's parts alone."""
 _OWN_TOO = {
@@ -28,6 +29,7 @@ _OWN_TOO = {
     - {"target", ARGUMENTS}
     - _CATALOGUE["data"],
     "model": frozenset(),
+    "objective": frozenset({"strict_lr"}),
 }
 """Those that hold for the user's own code, too."""
 OURS = {section: _OWN_TOO[section] | _CATALOGUE[section] for section in _OWN_TOO}

@@ -255,6 +255,17 @@ def logger_from(node: Any, problems: list[str]) -> ComponentConfig | None:
     return LOGGERS.read(node or "none", "logger", problems)
 
 
+def objective_options(node: Any, problems: list[str]) -> tuple[Any, bool]:
+    """Return an objective without what stands beside it that is lrsearch's: `strict_lr`."""
+    if not isinstance(node, Mapping):
+        return node, False
+    rest = {key: value for key, value in node.items() if key not in ("strict_lr", ARGUMENTS)}
+    strict = node.get("strict_lr", False)
+    if not isinstance(strict, bool):
+        problems.append(f"objective.strict_lr: {as_given(strict)} is not true or false")
+    return {**rest, **mapping("objective.arguments", node.get(ARGUMENTS), problems)}, strict is True
+
+
 def objective_from(node: Any, problems: list[str]) -> ComponentConfig | None:
     """Read the user's own objective, a function or a script; None where lrsearch trains."""
     if node is None:

@@ -42,6 +42,8 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
     if trial.device:
         words.append(f"on {_plain(trial.device)}")
     parts = [", ".join(words), _picture(trial, study)]
+    if trial.warning:
+        parts.append(f"**Warning:** {_plain(trial.warning)}")
     if trial.reason:
         parts.append(f"Why:\n\n{_fenced(trial.reason)}")
     if trial.recipe is not None:

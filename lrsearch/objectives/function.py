@@ -64,6 +64,7 @@ class OwnObjective:
             steps=self.settings.train.steps,
             checkpoint_dir=checkpoints.folder,
             should_stop=should_stop,
+            strict_lr=self.settings.strict_lr,
         )
         seed_everything(seed)
         try:

@@ -45,17 +45,19 @@ class Trial:
         steps: int | None = None,
         checkpoint_dir: str,
         should_stop: Callable[[], bool] = lambda: False,
+        strict_lr: bool = False,
     ) -> None:
         """Begin an attempt.
 
         `epochs` is `train.epochs`, `steps` is `train.steps`, `checkpoint_dir` a path or URL that
-        may not exist yet. `should_stop` says whether the worker must leave the training.
+        may not exist yet. `should_stop` says whether the worker must leave the training. With
+        `strict_lr` a learning rate that is not the recipe's is an error, not a warning.
         """
         self.seed, self.device = seed, device
         self.epochs, self.steps = epochs, steps
         self.number: int | None = report.number
         """Number of the trial in its study; None where it belongs to none."""
-        self.guard = LrGuard(recipe)
+        self.guard = LrGuard(recipe, epochs)
         self.recipe: Recipe = TrialRecipe.of(recipe, epochs, steps, self.guard.built)
         """The recipe to train with."""
         self.reported = False
@@ -63,6 +65,7 @@ class Trial:
         self.weights: Mapping[str, torch.Tensor] | None = None
         """What `keep_weights` was given last, on the CPU."""
         self._report, self._should_stop = report, should_stop
+        self._strict_lr = strict_lr
         self._folder = checkpoint_dir
         self._count = 0
         self._epoch, self._step = -math.inf, -1
@@ -113,8 +116,8 @@ class Trial:
 
         Raises TrialPruned where the pruner ends the trial, another exception where the worker must
         leave it, Diverged if `val_loss` is not finite, and UserError if a value is not a number,
-        an epoch or step is not larger than the one before, or progress is not known. After that
-        every call raises again.
+        an epoch or step is not larger than the one before, progress is not known, or, with
+        `objective.strict_lr`, the rate is not the recipe's. After that every call raises again.
         """
         if self._ended is not None:
             raise self._ended
@@ -162,8 +165,18 @@ class Trial:
         worker must leave the training, and its last epoch was not reported.
         """
         self.raise_again()
-        if self._epoch < self.epochs and self._should_stop():
+        if self.progress < 1 and self._should_stop():
             raise Stopped(f"the training returned after epoch {self._epoch:g}, told to stop")
+        if self.reported:
+            self._warn_of_lr(self.guard.ended(self.progress))
+
+    def _warn_of_lr(self, warning: str | None) -> None:
+        """Tell a warning of the guard. Raises UserError instead with `strict_lr`."""
+        if warning is None:
+            return
+        if self._strict_lr:
+            raise UserError(f"objective.strict_lr: at epoch {self._epoch:g} {warning}")
+        self._report.warn(f"at epoch {self._epoch:g} {warning}")
 
     def _take(
         self,
@@ -186,8 +199,7 @@ class Trial:
         number = max(self._count, self._step + 1) if given is None else given
         self._epoch, self._step = epoch, number
         self._warn_of_progress()
-        if warning := self.guard.check(given, rates, optimizer):
-            self._report.warn(warning)
+        self._warn_of_lr(self.guard.check(self.progress, given, rates, optimizer))
         held = rates or self.guard.rates(optimizer) or (self.recipe.lr,)
         values: dict[str, float] = {}
         if val_loss is not None:
@@ -279,7 +291,7 @@ class TrialRecipe(Recipe):
 
     _epochs: float
     _steps: int | None
-    _built: Callable[[Schedule], None]
+    _built: Callable[[Schedule, Length], None]
 
     @classmethod
     def of(
@@ -287,7 +299,7 @@ class TrialRecipe(Recipe):
         recipe: Recipe,
         epochs: float,
         steps: int | None,
-        built: Callable[[Schedule], None],
+        built: Callable[[Schedule, Length], None],
     ) -> TrialRecipe:
         """A copy of a recipe; `built` is called with each schedule that is built from it.
 
@@ -314,7 +326,7 @@ class TrialRecipe(Recipe):
 
     def build_schedule(self, optimizer: torch.optim.Optimizer, length: Length) -> Schedule:
         schedule = super().build_schedule(optimizer, length)
-        self._built(schedule)
+        self._built(schedule, length)
         return schedule
 
 

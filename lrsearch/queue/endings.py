@@ -34,6 +34,8 @@ class Ending:
     """Learning rate at `step`."""
     spared_at: int | None = None
     """Evaluation at which the pruner would have ended a trial that goes on as a check."""
+    warning: str | None = None
+    """What is doubtful about the training."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Endings:
                 end_step=ending.step,
                 end_lr=ending.lr,
                 spared_at=ending.spared_at,
+                warning=func.coalesce(ending.warning, TrialSlotRow.warning),
                 finish_order=order,
             )
             .returning(TrialSlotRow.trial_id)
@@ -84,6 +87,8 @@ class Endings:
             shown |= {"epochs": last.epoch, "final lr": last.lr_end}
         if ending.reason is not None:
             shown["reason"] = ending.reason
+        if ending.warning is not None:
+            shown["warning"] = ending.warning
         optuna_bridge.end(session, trial_id, ending.outcome, ending.value, shown)
         self.follow_up(session, self.study_id)
 

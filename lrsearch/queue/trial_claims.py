@@ -93,7 +93,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
             session.execute(
                 update(TrialSlotRow)
                 .where(TrialSlotRow.unit_id == claim.row_id)
-                .values(recipe=dict(recipe), device=device)
+                .values(recipe=dict(recipe), device=device, warning=None)
             )
             optuna_bridge.set_parameters(session, claim.trial_id, chosen)
             optuna_bridge.annotate(session, claim.trial_id, columns)
@@ -120,6 +120,17 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
                 session.execute(insert(EvaluationRow), rows)
                 values = [(row["evaluation"], row["value"]) for row in rows]
                 optuna_bridge.report(session, claim.trial_id, values)
+        return orders
+
+    def warn(self, claim: TrialClaim, warning: str) -> Orders:
+        """Write what is doubtful about the training. Raises LeaseLost."""
+        with self._own(claim) as (session, orders):
+            session.execute(
+                update(TrialSlotRow)
+                .where(TrialSlotRow.unit_id == claim.row_id)
+                .values(warning=warning)
+            )
+            optuna_bridge.annotate(session, claim.trial_id, {"warning": warning})
         return orders
 
     def finish(self, claim: TrialClaim, ending: Ending, seconds: float) -> None:

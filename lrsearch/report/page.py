@@ -39,6 +39,7 @@ def build_page(
         study=study,
         description=study.config.get("description") or "",
         warning=findings.warning,
+        warned=findings.warned,
         unfinished=unfinished(study),
         tiles=tiles(study, findings),
         sections=sections,

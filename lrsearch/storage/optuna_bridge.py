@@ -41,7 +41,7 @@ from lrsearch.storage.suggestions import Chosen, Suggestions
 
 UNIT = "lrsearch:unit"
 """User attribute of a trial: the number of its trial slot."""
-_ENDING = ("status", "reason", "seconds", "epochs", "final lr")
+_ENDING = ("status", "reason", "warning", "seconds", "epochs", "final lr")
 """User attributes that are set at the end of a trial."""
 _LARGEST_TRIAL_ID = 1 << 63
 """Ids below this give UUIDs that no random UUID of version 4 can equal."""

@@ -127,6 +127,7 @@ class Reporter:
         """Share of the training that is done."""
         self.remark: str | None = None
         """Why the training has ended before its planned length; None where it has not."""
+        self._warnings: list[str] = []
         self.log: TrialLog | None = None
         """The logger's log, which gets each evaluation after it was stored; raises nothing."""
 
@@ -175,8 +176,19 @@ class Reporter:
         return self.claim.trial_number
 
     def warn(self, message: str) -> None:
-        """Log a warning about the training."""
+        """Log a warning about the training, and store it with the trial."""
         _log.warning("trial %d: %s", self.number, message)
+        self._warnings.append(message)
+        if not self.lease.cut_off:  # else it is written at the end
+            self.lease.reach(self._write_warning)
+
+    def _write_warning(self) -> Orders:
+        return self.claims.warn(self.claim, self.warning or "")
+
+    @property
+    def warning(self) -> str | None:
+        """All warnings about the training; None where there is none."""
+        return "\n".join(self._warnings) or None
 
     def progress(self) -> None:
         """Record that the training goes on."""

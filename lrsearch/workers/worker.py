@@ -98,7 +98,9 @@ class Worker:
         def work() -> None:
             try:
                 outcome, _ = self.attempts.run_attempt(train, reporter, lease)
-                outcome = dataclasses.replace(outcome, spared_at=reporter.spared_at)
+                outcome = dataclasses.replace(
+                    outcome, spared_at=reporter.spared_at, warning=reporter.warning
+                )
                 if reporter.log is not None:
                     reporter.log.end(outcome.outcome, metric, outcome.value)
             finally:

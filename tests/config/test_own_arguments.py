@@ -36,6 +36,12 @@ def by_position(n, /):
 def arguments(arguments=1):
     pass
 
+def trains(trial, n=3):
+    pass
+
+def strict(trial, strict_lr="mine"):
+    pass
+
 class Loader:
     def __init__(self, name="easy"):
         pass
@@ -239,3 +245,33 @@ def test_a_sweep_says_what_is_passed() -> None:
         "data: mine_arguments.load(name='hard', n=<searched>); lrsearch's loop: crop=2",
         "loss: mine_arguments.plain(outputs, targets, n=3)",
     ]
+
+
+# The objective
+
+
+@pytest.mark.parametrize(
+    ("target", "overrides", "strict", "arguments"),
+    [
+        ("trains", [], False, {}),
+        ("trains", ["+objective.strict_lr=true", "+objective.n=4"], True, {"n": 4}),
+        ("strict", ["+objective.strict_lr=true"], False, {"strict_lr": True}),
+        ("strict", ["+objective.arguments={strict_lr: 3}", "+objective.strict_lr=5"], None, {}),
+        ("anything", ["+objective.strict_lr=true", "+objective.arguments={}"], True, {}),
+        ("anything", ["+objective.arguments={strict_lr: 3}"], False, {"strict_lr": 3}),
+        ("arguments", ["+objective.arguments=2"], False, {"arguments": 2}),
+        ("anything", ["+objective.strict_lr=true"], None, {}),
+        ("trains", ["+objective.strict_lr=maybe"], None, {}),
+    ],
+)
+def test_an_option_beside_an_objective_is_lrsearchs_unless_the_function_names_it(
+    target: str, overrides: list[str], strict: bool | None, arguments: dict[str, Any]
+) -> None:
+    if strict is None:
+        assert "objective.strict_lr" in problems(target, *overrides, section="objective")
+        return
+    made = settings(target, *overrides, section="objective")
+    for read in (made, stored_settings(made.plain)):
+        assert read.strict_lr is strict
+        assert read.objective is not None
+        assert read.objective.arguments == arguments

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from command_line import Command
@@ -16,7 +17,10 @@ from local_worker import serve, submit
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from lrsearch.analysis.findings import findings
 from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.tables import trials_csv
+from lrsearch.dashboard.notes import trial_note
 from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import to_columns
 from lrsearch.storage.outages import DatabaseRefuses
@@ -233,6 +237,42 @@ def load(shift):
     x = torch.arange(64.0)[:, None] / 64
     return (x, x + shift), (x, x + shift)
 """
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("strict", [False, True])
+def test_rates_that_are_not_the_recipes_are_told_and_strictly_fail_the_trial(
+    work: Work, tmp_path: Path, either_url: str, strict: bool
+) -> None:
+    (tmp_path / "never.py").write_text(
+        "import torch\n"
+        "def objective(trial):\n"
+        "    optimizer, schedule = trial.recipe.build(torch.nn.Linear(2, 1), steps=20)\n"
+        "    for epoch in (1, 2):\n"
+        "        for _ in range(10):\n"
+        "            optimizer.step()\n"
+        "        trial.report(epoch, 0.5)\n"
+    )
+    (trial,) = work(
+        "objective._target_=never.objective", f"+objective.strict_lr={strict}", "study.n_trials=1",
+        "space.scheduler.only=[linear]",
+    )  # fmt: skip
+    database = Database(either_url)
+    study = read_study(database, "own")
+    database.close()
+    words = "the schedule was stepped not once in 10 optimizer steps"
+    if strict:
+        assert trial.outcome == "failed"
+        assert "objective.strict_lr: at epoch 1 the optimizer holds" in str(trial.reason)
+        assert words in str(trial.reason)
+        return
+    assert trial.outcome == "complete"
+    assert words in str(study.trials[0].warning)
+    shown = optuna.load_study(study_name="own", storage=either_url).trials[0].user_attrs
+    assert shown["warning"] == study.trials[0].warning
+    assert words in "".join(trials_csv(study, study.trials))
+    assert words in " ".join(findings(study).sentences())
+    assert words in trial_note(study.trials[0], study)
 
 
 @ON_SQLITE
