@@ -19,8 +19,9 @@ and `pruner=schedule_aware`. Models, data, samplers, pruners and loggers are gro
 selected on the command line (`model=cnn`) or in a sweep's `defaults` (`- override /model: cnn`);
 their parameters are keys (`model.dropout=0.1`, `pruner.keep=0.5`). Some groups have more options
 than there are components: `model=mlp_small` and `model=linear` are an `mlp`,
-`model=resnet18_pretrained` is a `resnet18` with ImageNet's weights, and `space=finetune` is a space
-for fine-tuning. `python -m lrsearch --help` lists all options.
+`model=resnet18_pretrained` is a `resnet18` with ImageNet's weights, `space=finetune` is a space
+for fine-tuning, and `space=bare` one in which nothing is searched but what the sweep names.
+`python -m lrsearch --help` lists all options.
 
 The tables below are made from the code by `docs/catalogue.py`.
 """

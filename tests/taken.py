@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 from lrsearch.errors import TrialPruned
@@ -34,7 +35,7 @@ class Taken:
     def restore(self, history: object) -> None:
         raise AssertionError("for lrsearch's own training")
 
-    def rewind(self, epoch: float) -> int:
+    def rewind(self, epoch: float, step: float = math.inf) -> int:
         return self.earlier + 1
 
     @property

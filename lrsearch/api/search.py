@@ -79,7 +79,7 @@ def search(
         n_trials=n_trials, storage=storage, metric=metric, epochs=epochs, seed=seed,
         sampler=sampler, pruner=pruner,
     )) as call:  # fmt: skip
-        return Study(*call.run())
+        return Study(*call.run(), objective if callable(objective) else None)
 
 
 def create_study(

@@ -22,7 +22,7 @@ from lrsearch.config.load import stored_settings
 from lrsearch.errors import UserError
 from lrsearch.files import write_whole
 from lrsearch.objectives.trial import Trial
-from lrsearch.own_code import MAIN, provided
+from lrsearch.own_code import MAIN, is_of_main, provided
 from lrsearch.plots.interactive import study as figures
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Configuration, RuntimeSettings
@@ -53,6 +53,8 @@ PLOTS = {
     "confirmed": figures.CONFIRMED,
 }
 """The figures of the report by the names that `Study.plot` takes."""
+_functions: dict[tuple[str, str], Callable[..., Any]] = {}
+"""The functions that this process has searched with, by the database and the study's name."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,20 @@ class BestTrial:
 class Study:
     """A study in a database. Everything is read anew at each call, also while workers train."""
 
-    def __init__(self, name: str, locations: Locations, output_dir: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        locations: Locations,
+        output_dir: Path,
+        objective: Callable[..., Any] | None = None,
+    ) -> None:
         """Name a study that exists; `load_study` and `search` return one.
 
-        `output_dir` is the folder in which each study has a folder of its own.
+        `output_dir` is the folder in which each study has a folder of its own, `objective` the
+        function that trains it, where this process has that.
         """
+        if objective is not None:
+            _functions[locations.url, name] = objective
         self.name = name
         self.output = output_dir / name
         """The folder of its files: `best.yaml`, `best.py`, `trials.csv`, `report.html`."""
@@ -188,9 +199,10 @@ class Study:
     ) -> Study:
         """Train `n_trials` more trials; 0 goes on with a study that was stopped before its end.
 
-        `objective` is needed where the study was made with a function that cannot be imported and
-        this is another process. `workers` and `quiet` are those of `search`. Returns this study.
-        Raises what `search` raises, and UserError for a grid, which has no more trials.
+        `objective` is needed where the study was made with a function that cannot be imported, and
+        which this process has neither searched with nor in its main module. `workers` and `quiet`
+        are those of `search`. Returns this study. Raises what `search` raises, and UserError for a
+        grid, which has no more trials.
         """
         config = self._read(curves=False).config
         before = config["study"]["n_trials"]
@@ -199,6 +211,8 @@ class Study:
         total = None if before is None else before + n_trials
         target = (config.get("objective") or {}).get("_target_")
         function = objective or _of_main(target)
+        if function is None and target is not None and is_of_main(target):
+            function = _functions.get((self._locations.url, self.name))
         training = Training.of(function, workers, target)
         settings = stored_settings(config, study={"n_trials": total})
         runtime = RuntimeSettings(

@@ -18,7 +18,8 @@ from lrsearch.settings import Settings
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
     """Return a line for each function or class of the user's, with the arguments of its call."""
     if settings.objective is not None and is_command(settings.objective):
-        return [f"objective: {command_words(settings.objective)}"]
+        words = command_words(settings.objective)
+        return [f"objective: {words}", progress_words(settings.train)]
     if settings.objective is not None:
         return [f"objective: {_objective(settings.objective)}", progress_words(settings.train)]
     lines = []

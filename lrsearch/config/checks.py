@@ -43,6 +43,8 @@ def check_together(sections: Mapping[str, Any], problems: list[str]) -> None:
         check_metric(metric, train, space, problems)
     if study and space and sections["sampler"]:
         check_plan(study, space, sections["sampler"], problems)
+    if sections["data"]:
+        check_folds(sections["data"], own_loop, problems)
     if space and sections["data"] and sections["model"] and not own_loop:
         check_tuned(space, sections["data"], sections["model"], problems)
 
@@ -78,6 +80,22 @@ def check_own_code(sections: Mapping[str, Any], problems: list[str]) -> None:
                 registry.component(config)
             except LrsearchError as error:
                 problems.append(str(error))
+
+
+def check_folds(data: DataSpec, own_loop: bool, problems: list[str]) -> None:
+    """Check that folds are of lrsearch's own training, and that nothing else splits the data."""
+    if data.folds is None:
+        return
+    if own_loop:
+        problems.append(
+            "data.folds: it is for lrsearch's own training, and with `objective` your own loop "
+            "has the data: train on the folds there, and leave this out"
+        )
+    if data.validation is not None:
+        problems.append(
+            f"data.validation: {data.validation:g} has no use with data.folds={data.folds}, where "
+            f"each fold is the validation part in its turn: leave one of the two out"
+        )
 
 
 def check_own_loop(train: TrainSettings | None, problems: list[str]) -> None:

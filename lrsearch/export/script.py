@@ -16,7 +16,7 @@ from typing import Any
 
 from lrsearch.data.class_balance import balanced_weights
 from lrsearch.data.own import items_seed
-from lrsearch.data.prepare import fallback_spec
+from lrsearch.data.prepare import fallback_spec, validation_size
 from lrsearch.data.raw import unpacked_root
 from lrsearch.data.sources import SOURCES
 from lrsearch.data.spec import DataInfo, DataSpec
@@ -142,6 +142,9 @@ def _training(
             if switches
             else "model"
         ),
+        "folds": spec.folds,
+        "split_seed": spec.split_seed,
+        "seed_name": SourceText("SEED" if spec.folds is None else "seed"),
         "ema": train.ema,
         "early_stopping": train.early_stopping,
         "and_not_ended": SourceText(" and not ended" if train.early_stopping else ""),
@@ -250,6 +253,9 @@ def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
     if info.name != info.wanted:
         spec = fallback_spec(spec)
     source, arguments = SOURCES[spec.name], dict(spec.arguments)
+    n_validation = info.n_validation
+    if spec.folds is not None:  # the pool is of the two parts of the ordinary split
+        n_validation = validation_size(source.validation, info.n_train + info.n_validation)
     if source.files is not None:
         root = unpacked_root(source.files, spec.root_folder, spec.cache_folder)
         arguments["root"] = str(root)
@@ -260,7 +266,7 @@ def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
         "images": source.images,
         "source": source_of(f"lrsearch.data.sources.{spec.name}"),
         "load": CallText(SourceText(spec.name), arguments),
-        "n_validation": info.n_validation,
+        "n_validation": n_validation,
         "split_seed": spec.split_seed,
     }
 
@@ -376,7 +382,9 @@ def _fits(measures: list[_Measure]) -> list[str]:
 
 def _command(settings: Settings, record: Mapping[str, Any]) -> dict[str, Any]:
     """The context of the template for the user's own script."""
-    recipe = {key: record[key] for key in ("recipe", "seed")} | {"epochs": settings.train.epochs}
+    train = settings.train
+    recipe = {key: record[key] for key in ("recipe", "seed")} | {"epochs": train.epochs}
+    recipe |= {} if train.steps is None else {"steps": train.steps}
     return {
         "summary": _found(record),
         "folder": str(Path.cwd()),
@@ -393,6 +401,7 @@ def words_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: st
     values = {
         "seed": record["seed"],
         "epochs": settings.train.epochs,
+        "steps": settings.train.steps,
         "device": settings.train.device,
         "checkpoint_dir": "checkpoints",
         "recipe_file": recipe_file,

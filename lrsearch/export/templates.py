@@ -52,6 +52,8 @@ _COPIED = {
         "lrsearch.training.layout.in_layout",
         "lrsearch.data.values.as_tensor",
         "lrsearch.data.own.as_targets",
+        "lrsearch.data.folds.fold_numbers",
+        "lrsearch.data.folds.fold_parts",
         "lrsearch.data.sources.split",
         "lrsearch.data.sources.normalise",
     )

@@ -33,7 +33,7 @@ from lrsearch.text.hints import as_given
 TRIAL_VARIABLE, REPORT_VARIABLE = "LRSEARCH_TRIAL", "LRSEARCH_REPORT"
 KEY = "lrsearch"
 """The key of a report that is printed."""
-DETAILS = ("asks", "groups", "rank", "metrics", "details")
+DETAILS = ("asks", "groups", "verified", "rank", "metrics", "details")
 """Keys of a report that are no values."""
 MEASURED = ("lr_start", "grad_norm", "clipped", "seconds", "early_end")
 """Fields of an evaluation that lrsearch's own loop measures, and sends as `details`."""
@@ -162,7 +162,7 @@ def numbers(message: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a report by name; null and "nan" are NaN. Raises BadLine."""
     values: dict[str, float] = {}
     for name, value in message.items():
-        if value is None and name in ("step", "lr"):
+        if value is None and name in ("epoch", "step", "lr"):
             continue
         if value is None:
             value = math.nan
@@ -171,8 +171,8 @@ def numbers(message: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise BadLine(f"{name}: {as_given(value)[:100]} is not a number")
         values[name] = float(value)
-    if "epoch" not in values:
-        raise BadLine(f"it has no epoch: {_shown(json.dumps(dict(message)))}")
+    if not {"epoch", "step"} & values.keys():
+        raise BadLine(f"it has neither epoch nor step: {_shown(json.dumps(dict(message)))}")
     if len(values) == len({"epoch", "step", "lr"} & values.keys()):
         raise BadLine(f"it has no value but {', '.join(values)}")
     return values

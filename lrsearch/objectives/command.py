@@ -140,6 +140,7 @@ class _Run:
             seed=seed,
             device=objective.device,
             epochs=train.epochs,
+            steps=train.steps,
             checkpoint_dir=checkpoints.folder,
             should_stop=should_stop,
         )
@@ -147,6 +148,7 @@ class _Run:
             **values_of(recipe),
             "seed": seed,
             "epochs": train.epochs,
+            "steps": train.steps,
             "device": train.device,
             "checkpoint_dir": self._trial.checkpoint_dir,
             "recipe_file": str(attempt.recipe),
@@ -208,6 +210,7 @@ class _Run:
         """Write what the script reads."""
         train = self._objective.settings.train
         recipe = {"recipe": self._recipe.to_dict(), "seed": self._seed, "epochs": train.epochs}
+        recipe |= {} if train.steps is None else {"steps": train.steps}
         self._attempt.recipe.write_text(to_yaml(recipe))
         facts = {
             **recipe,
@@ -272,7 +275,7 @@ class _Run:
 
     def _receive(self, message: Mapping[str, Any], is_answered: bool) -> None:
         """Act on a message of the script. Raises BadLine."""
-        self._silence.broken(is_report=EPOCH in message)
+        self._silence.broken(is_report=bool({EPOCH, "step"} & message.keys()))
         if message.get("rank"):
             return  # of another rank than the first
         if "warning" in message:
@@ -291,23 +294,22 @@ class _Run:
         if message.keys() <= {"heartbeat"}:
             return
         self._asks = self._asks or bool(message.get("asks"))
-        epoch = message.get("epoch")
         try:
             values, rates = _read(message)
             if self._ended is None:
                 self._record(message, values, rates)
         except BadLine:
             if is_answered:
-                self._answer(epoch, Answer.CONTINUE)
+                self._answer(message, Answer.CONTINUE)
             raise
         if is_answered:
-            self._answer(epoch, _answer_of(self._ended))
+            self._answer(message, _answer_of(self._ended))
 
     def _record(
         self, message: Mapping[str, Any], values: dict[str, Any], rates: list[float] | None
     ) -> None:
         """Report an evaluation to the worker, and keep what that raises."""
-        epoch, step = values.pop("epoch"), values.pop("step", None)
+        epoch, step = values.pop("epoch", None), values.pop("step", None)
         loss, lr = values.pop("val_loss", None), values.pop("lr", None)
         self._report.details = _details(message)
         try:
@@ -315,11 +317,10 @@ class _Run:
         except BaseException as error:  # noqa: BLE001 - raised again when the script has ended
             self._end_with(error)
 
-    def _answer(self, epoch: Any, answer: Answer) -> None:
-        message = {"epoch": epoch, "answer": str(answer)}
-        if answer == Answer.END:
-            message["message"] = str(self._ended)
-        channel.append(self._attempt.answers, message)
+    def _answer(self, message: Mapping[str, Any], answer: Answer) -> None:
+        which = {key: message[key] for key in (EPOCH, "step") if key in message}
+        why = {"message": str(self._ended)} if answer == Answer.END else {}
+        channel.append(self._attempt.answers, {**which, "answer": str(answer), **why})
 
     def _warn(self, message: str) -> None:
         self._warnings += 1
@@ -418,14 +419,23 @@ class _Run:
 
 
 class _WithDetails:
-    """A report that adds to each evaluation what only the script knows of it."""
+    """A report that adds to each evaluation what only the script knows of it.
+
+    A `Trial` in the script has compared the learning rates itself, with the schedule that it has
+    built. The one of the worker knows what is reported alone, and so does not warn then.
+    """
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self.number = report.number
         self.restore, self.rewind = report.restore, report.rewind
-        self.progress, self.warn = report.progress, report.warn
+        self.progress = report.progress
         self.details: Mapping[str, Any] = {}
+
+    def warn(self, message: str) -> None:
+        """Pass a warning of the worker's own `Trial` on, if it is the only one."""
+        if "verified" not in self.details:
+            self._report.warn(message)
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Pass an evaluation on."""
@@ -486,14 +496,18 @@ def _read(message: Mapping[str, Any]) -> tuple[dict[str, float], list[float] | N
 
 
 def _details(message: Mapping[str, Any]) -> dict[str, Any]:
-    groups = message.get("groups")
-    is_list = isinstance(groups, list) and all(isinstance(group, str) for group in groups)
+    """What only the script knows of an evaluation, by the names of its fields."""
     measured = message.get("details")
     known = measured if isinstance(measured, Mapping) else {}
     details = {name: known[name] for name in channel.MEASURED if known.get(name) is not None}
     if "lr_start" in details:
         details["lr_start"] = tuple(details["lr_start"])
-    return {"groups": groups, **details} if is_list else details
+    groups, verified = message.get("groups"), message.get("verified")
+    if isinstance(groups, list) and all(isinstance(group, str) for group in groups):
+        details["groups"] = groups
+    if isinstance(verified, bool):
+        details["verified"] = verified
+    return details
 
 
 def _ending(message: Mapping[str, Any]) -> BaseException:

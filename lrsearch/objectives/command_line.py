@@ -17,10 +17,10 @@ from lrsearch.errors import UserError
 from lrsearch.recipe import COMMON, Recipe
 from lrsearch.text.hints import as_given, closest
 
-OF_TRIAL = ("seed", "epochs", "device", "checkpoint_dir", "recipe_file")
+OF_TRIAL = ("seed", "epochs", "steps", "device", "checkpoint_dir", "recipe_file")
 """Placeholders for values that are not of the recipe."""
 BRANCHES = ("optimizer", "scheduler")
-ALWAYS = frozenset({*OF_TRIAL, *BRANCHES, "lr", "batch_size", "warmup"})
+ALWAYS = frozenset({*OF_TRIAL, *BRANCHES, "lr", "batch_size", "warmup"} - {"steps"})
 """Placeholders that have a value in every trial."""
 PYTHON = "python"
 """The command that stands for the interpreter that runs lrsearch."""

@@ -112,13 +112,14 @@ class ScriptTrial(Trial):
         facts: Mapping[str, Any],
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`facts` may hold the seed, epochs, device and checkpoint_dir of the trial."""
+        """`facts` may hold the seed, epochs, steps, device and checkpoint_dir of the trial."""
         super().__init__(
             recipe,
             report,
             seed=int(facts.get("seed", 0)),
             device=ranks.device(str(facts.get("device", "auto"))),
             epochs=facts.get("epochs", 1),
+            steps=facts.get("steps"),
             checkpoint_dir=str(facts.get("checkpoint_dir", "checkpoints")),
             should_stop=should_stop,
         )
@@ -173,6 +174,7 @@ class _Channel:
             "lr": list(evaluation.lr_end),
             "metrics": dict(evaluation.values),
             "groups": list(evaluation.groups),
+            "verified": evaluation.verified,
             "asks": True,
             "details": {name: getattr(evaluation, name) for name in MEASURED},
         }
@@ -203,7 +205,7 @@ class _Channel:
         """Do nothing: a script restores its training by itself."""
 
     def rewind(self, epoch: float, step: float = math.inf) -> int:
-        """Have the evaluations of earlier attempts from `epoch` on dropped."""
+        """Have the evaluations of earlier attempts from `epoch` or `step` on dropped."""
         return int(self._ask({"rewind": epoch, "step": step}).get("index", 1))
 
     def ended(self, error: Exception) -> None:
@@ -292,7 +294,7 @@ def _by_hand(
     config = plain.get("config")
     train = config.get("train") if isinstance(config, Mapping) else None
     facts = {**(train if isinstance(train, Mapping) else {}), **plain}
-    kept = ("seed", "epochs", "device")
+    kept = ("seed", "epochs", "steps", "device")
     known = {key: facts[key] for key in kept if isinstance(facts.get(key), int | float | str)}
     return ScriptTrial(recipe, PrintedReport(), ranks, known)
 

@@ -394,7 +394,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         (classes(3), classes(3), (torch.zeros(2, 2), torch.tensor([0, -1]))),
         "its test part has a negative class",
     ),
-    "items that are no pairs": ((Items([torch.zeros(2)]), classes(3)), "item of Items must be"),
+    "items that are no pairs": (
+        (Items([torch.zeros(2)]), classes(3)),
+        "its validation part are pairs .x, y., and those of its train part are not",
+    ),
 }
 
 

@@ -55,7 +55,7 @@ def both(
     objective = build_objective(settings, info.to_json())
     objective.run(recipe, SEED, found, lambda: False, NoCheckpoints())
     values = [one.values[settings.metric.name] for one in found]
-    value = min(values) if settings.metric.at == "best" else values[-1]
+    value = min(values) if settings.reported_metric.at == "best" else values[-1]
     record = {"study": "s", "trial": 0, "metric": settings.metric.name, "at": settings.metric.at,
               "value": value, "recipe": recipe.to_dict(), "seed": SEED}  # fmt: skip
     tuned = prepare(settings.data.with_arguments(recipe.data))
@@ -146,6 +146,11 @@ def test_every_scheduler(
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
         (["train.ema=0.9"], {"warmup": 0.2}),
+        (["data.folds=3", "data.crop=1", "train.epochs=2", "metric.at=last"], {"warmup": 0.2}),
+        (
+            ["data.folds=2", "train.early_stopping={patience: 1, min_delta: 0.2}", "train.ema=0.8"],
+            {"scheduler": ComponentConfig("plateau", {"patience": "1st"})},
+        ),
         (
             ["train.early_stopping={patience: 2, min_delta: 0.5}", "metric.at=last"],
             {"scheduler": ComponentConfig("plateau", {"patience": "1st"})},
@@ -622,3 +627,33 @@ def run_script(script: str) -> dict[str, Any]:
     """What a script defines, read from a file as Python reads it."""
     Path("best.py").write_text(script, encoding="utf-8")
     return runpy.run_path("best.py")
+
+
+OWN_STEP = [
+    "data._target_=own_steps.load", "model._target_=own_steps.Net", "~model.hidden",
+    "train.loss_step={_target_: own_steps.step, noise: 0.1}", "metric.at=last", "train.epochs=2",
+]  # fmt: skip
+COLLATED = [*OWN_STEP, "data.loader={collate_fn: {_target_: own_steps.collate}, num_workers: 0}"]
+F1 = ["train.evaluate={_target_: own_steps.evaluate}", "metric.name=f1", "metric.mode=max"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*OWN_STEP, "train.micro_batch=7"],
+        [*OWN_STEP, *F1],
+        [*OWN_STEP, "+data.kind=read", "train.amp=bf16"],
+        [*COLLATED, "+data.kind=streamed", *F1],
+        [*COLLATED, "+data.kind=sized"],
+        [*COLLATED, "+data.kind=unsized", *F1, "train.steps=7", "train.eval_every=3st"],
+        [
+            "model=cnn", "model.width=4", "train.epochs=1", "train.channels_last=true",
+            "train.loss_step={_target_: own_steps.mixup}", "data.crop=1", "metric.name=val_accuracy",
+        ],
+    ],
+)  # fmt: skip
+def test_own_steps_and_batches_of_any_form(
+    capsys: pytest.CaptureFixture[str], overrides: list[str]
+) -> None:
+    value, printed, _ = both(capsys, *overrides, batch_size=16)
+    assert printed == value

@@ -130,7 +130,7 @@ for step in range(1, 41):
 """
 
 
-@pytest.mark.parametrize("prune_at", [2, 100])
+@pytest.mark.parametrize("prune_at", [pytest.param(2, marks=pytest.mark.slow), 100])
 def test_a_script_with_a_trial(own_folder: Path, prune_at: int) -> None:
     (own_folder / "train.py").write_text(SCRIPT)
     settings = load_settings(["+sweep=digits", "train.device=cpu", "train.epochs=4"])
@@ -145,6 +145,7 @@ def test_a_script_with_a_trial(own_folder: Path, prune_at: int) -> None:
     else:
         assert objective.run(*arguments) == {"step": torch.tensor(40)}
         assert [one.step for one in taken.evaluations] == [10, 20, 30, 40]
+        assert all(one.verified for one in taken.evaluations)
         assert taken.reported[0] == (1.0, {"val_loss": pytest.approx(0.1), "accuracy": 0.5})
         length = lrsearch.Length.of(steps=40)
         rates = RECIPE.preview(length).rates
@@ -180,7 +181,7 @@ dist.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["stop", "memory"])
+@pytest.mark.parametrize("case", ["stop"])
 def test_two_ranks_of_torchrun(own_folder: Path, case: str) -> None:
     (own_folder / "train.py").write_text(RANKS)
     settings = load_settings(["+sweep=digits", "train.device=cpu"])
