@@ -63,7 +63,8 @@ class QueueSettings:
     """Number of workers that may die with a trial before it is given up."""
     stall_timeout: Annotated[float, Gt(0)] | None = None
     """Seconds without a training step or a report after which a worker is ended; None is one hour,
-    or is derived from the intervals between reports of the user's own training function."""
+    or is derived from the times between reports of the user's own training, which shows that it is
+    alive by `report`, `should_stop` and `heartbeat`."""
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,6 @@ class Ended(Collected):
     def progress(self) -> None:
         self.beats += 1
 
-    def rewind(self, epoch: float) -> int:
-        self[:] = [evaluation for evaluation in self if evaluation.epoch < epoch]
-        return len(self) + 1
-
 
 class StopAfter:
     """Tells a training to leave when it has been asked so many times; never where that is None."""

@@ -85,7 +85,9 @@ def load(kind: str = "padded", n: int = 60) -> tuple[Any, ...]:
     if kind == "unsized":
         return tuple(Stream(*size) for size in sizes)
     random.seed(0)
-    return tuple(collate([text[k] for k in range(len(text))]) for text in (Texts(*s) for s in sizes))
+    return tuple(
+        collate([text[k] for k in range(len(text))]) for text in (Texts(*s) for s in sizes)
+    )
 
 
 def step(model: Any, batch: Batch, noise: float = 0.0) -> torch.Tensor:

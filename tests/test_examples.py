@@ -20,8 +20,8 @@ from lrsearch.storage.database import open_existing
 
 EXAMPLES = REPO / "examples"
 CASES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
-QUICK = {"plain_loop", "own_optimizer"}
-"""Those that take seconds; the others import a framework or start scripts."""
+QUICK = {"plain_loop"}
+"""Those that take few seconds; the others read data, import a framework or start scripts."""
 
 
 def outcomes(folder: Path, study: str) -> list[str | None]:
@@ -36,6 +36,7 @@ def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("LRSEARCH_STORAGE", "LRSEARCH_CHECKPOINTS"):
         monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # other tests run beside this one
     monkeypatch.setattr(sys, "argv", ["search.py"])
     modules = set(sys.modules)
     yield own_folder

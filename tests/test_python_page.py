@@ -13,12 +13,14 @@ from documentation import REPO
 PAGE = REPO / "docs" / "python.md"
 
 
+@pytest.mark.slow
 def test_the_blocks_of_the_page_are_a_script(
     own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LRSEARCH_STORAGE", raising=False)
     torch.manual_seed(0)
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # other tests run beside this one
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {"__name__": "__main__"}  # as a script has it
     for number, block in enumerate(blocks):

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from command_line import Command
+from documentation import EXAMPLES, Section
 from local_worker import serve, submit
+from taken import Taken
+
+from lrsearch.checkpoints.store import NoCheckpoints
+from lrsearch.cli.compose import load_settings
+from lrsearch.objectives.command import CommandObjective
 
 REPORTS = """
 printf "trial with rate $1 \\n"
 epoch=$(cat $2/epoch 2> /dev/null || echo 0)
 while [ $epoch -lt 3 ]; do
     epoch=$((epoch + 1))
-    echo $epoch > $2/epoch
     echo "{\\"epoch\\": $epoch, \\"val_loss\\": 0.$epoch}" >> $LRSEARCH_REPORT
     until [ $(wc -l < $LRSEARCH_TRIAL/answers.jsonl) = $(wc -l < $LRSEARCH_REPORT) ]; do
         sleep 0.01
     done
+    echo $epoch > $2/epoch
+    tail -1 $LRSEARCH_TRIAL/answers.jsonl | grep -q continue || exit 0
 done
 """
 
@@ -68,6 +77,24 @@ def test_a_script_is_served_and_confirmed_on_fresh_seeds(
     assert "bash" in printed
 
 
+@pytest.mark.parametrize(
+    "example",
+    [one for one in EXAMPLES if one.page == "scripts.md" and not one.commands],
+    ids=lambda one: one.title,
+)
+def test_the_scripts_of_the_documentation_report(own_folder: Path, example: Section) -> None:
+    example.write(own_folder)
+    sweep = next(Path(name).stem for name in example.files if name.endswith(".yaml"))
+    settings = load_settings([f"+sweep={sweep}", "train.device=cpu"])
+    objective, taken = CommandObjective(settings, torch.device("cpu"), own_folder), Taken()
+    recipe = settings.space.sample(random.Random(0))
+    objective.run(recipe, 0, taken, lambda: False, NoCheckpoints())
+    assert [epoch for epoch, _ in taken.reported] == [
+        float(epoch) for epoch in range(1, int(settings.train.epochs) + 1)
+    ]
+    assert taken.warnings == []
+
+
 def test_a_script_that_is_handed_back_goes_on_from_its_own_files(own_folder: Path) -> None:
     study("script", REPORTS, "study.n_trials=1", "objective.grace=0")
     serve(stop_after=12)
@@ -75,6 +102,7 @@ def test_a_script_that_is_handed_back_goes_on_from_its_own_files(own_folder: Pat
     serve()
     assert outcomes() == [("complete", None)]
     assert rows("select epoch from lrsearch_epochs") == [(1.0,), (2.0,), (3.0,)]
+    assert rows("select attempts, deaths from lrsearch_units") == [(2, 0)]
 
 
 def test_a_failure_has_the_last_of_the_output(own_folder: Path, command: Command) -> None:

@@ -18,8 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lrsearch.cli.compose import load_configuration
 from lrsearch.cli.display import make_console
+from lrsearch.cli.own_code_calls import command_words
 from lrsearch.errors import UserError
 from lrsearch.files import removed_if_empty
+from lrsearch.objectives import COMMAND, is_command
+from lrsearch.objectives.command_line import CommandLine, check_runnable
+from lrsearch.registry import ComponentConfig
 from lrsearch.settings import Configuration
 from lrsearch.storage.database import Database, stored_version, unusable
 from lrsearch.storage.engine import connect
@@ -258,12 +262,25 @@ def _device_slots(configuration: Configuration) -> Sequence[DeviceSlot]:
     return device_slots(configuration.runtime.workers, train.device, train.threads, train.gpus)
 
 
+def _check_script(objective: ComponentConfig) -> Finding:
+    """Check that the program of a script, and the script, are on this machine."""
+    line = CommandLine.parse(objective.arguments[COMMAND], f"objective.{COMMAND}", [])
+    try:
+        check_runnable(line)
+    except UserError as error:
+        return problem("script", str(error))
+    return ok("script", command_words(objective))
+
+
 def check_data(configuration: Configuration) -> Iterator[Finding]:
     """Check that the data can be read, without others in their place."""
     from lrsearch.data.prepare import prepare
 
-    if configuration.settings.objective is not None:
+    objective = configuration.settings.objective
+    if objective is not None:
         yield ok("data", "your own objective reads its own")
+        if is_command(objective):
+            yield _check_script(objective)
         return
     try:
         info = prepare(configuration.settings.data)

@@ -150,11 +150,15 @@ def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
         raise LrsearchError("only lrsearch's own training can be timed")
     by_size = {recipe.batch_size: recipe for recipe in recipes}
     sizes = {min(by_size), max(by_size)}
-    return {size: _cost(objective.task(by_size[size], 0, lambda: False)) for size in sizes}
+    folds = settings.data.folds or 1
+    return {size: _cost(objective.task(by_size[size], 0, lambda: False), folds) for size in sizes}
 
 
-def _cost(task: Task) -> Cost:
-    """Time a few steps, and an evaluation of at most a thousand samples."""
+def _cost(task: Task, trainings: int) -> Cost:
+    """Time a few steps, and an evaluation of at most a thousand samples.
+
+    A trial has so many `trainings`.
+    """
     import torch
 
     validation = task.parts.validation
@@ -178,4 +182,4 @@ def _cost(task: Task) -> Cost:
     evaluation = max(0.0, seconds[_FEW_STEPS] - _FEW_STEPS * step) * share
     on_gpu = task.device.type == "cuda"
     memory = torch.cuda.max_memory_allocated() if on_gpu else psutil.Process().memory_info().rss
-    return Cost(step, evaluation, length.steps, length.evaluations, memory)
+    return Cost(step, evaluation, trainings * length.steps, trainings * length.evaluations, memory)

@@ -255,6 +255,8 @@ def _data(spec: DataSpec, info: DataInfo, names: Names) -> dict[str, Any]:
     source, arguments = SOURCES[spec.name], dict(spec.arguments)
     n_validation = info.n_validation
     if spec.folds is not None:  # the pool is of the two parts of the ordinary split
+        assert info.n_train is not None, "the length of data in memory is known"
+        assert info.n_validation is not None, "the length of data in memory is known"
         n_validation = validation_size(source.validation, info.n_train + info.n_validation)
     if source.files is not None:
         root = unpacked_root(source.files, spec.root_folder, spec.cache_folder)

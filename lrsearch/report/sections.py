@@ -204,8 +204,8 @@ def _space(findings: Findings, widening: str | None) -> Section:
         codes = (Code("Search the wider space, beginning with the best recipe", widening),)
     elif findings.edges.overrides:
         lines.append(
-            "The whole command cannot be written here (is the sweep of another folder?): run the "
-            "study's own command with these keys and another study.name."
+            "The whole command cannot be written here (is the sweep of another folder, or a call "
+            "from Python?): run the study again with these keys and another study.name."
         )
     return Section(
         "space",

@@ -16,7 +16,7 @@ from lrsearch.recipe import Recipe
 
 _STEPS = 1000
 """Steps of the rough preview of a schedule: more cost time and change little."""
-_ROUNDING = 1e-9
+_ROUNDING = 1e-6
 """Added to shares of a training, so that rounding errors leave no evaluation before its moment."""
 
 

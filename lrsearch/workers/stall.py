@@ -19,7 +19,9 @@ EXIT_CODE = 70
 SHORTEST = 3600.0
 """Shortest limit, in seconds, that lrsearch sets by itself."""
 GAPS = 10
-"""The limit of the user's own training loop, in its longest times between two reports so far."""
+"""The limit of the user's own training loop, in its longest times to a report so far."""
+FIRST = 24 * SHORTEST
+"""The limit before its first report, in seconds: how long an epoch takes is not known yet."""
 
 _INTERVAL = 1.0
 """Seconds between two checks."""
@@ -49,10 +51,11 @@ class StallWatch:
     ) -> None:
         """Set up the watch.
 
-        `timeout` is in seconds. None is an hour or, with the user's own training loop (`own_loop`),
-        GAPS times the longest time between its reports, an hour at least. `record(cause)` stores
-        why the process ends. `alive(limit)` is called at each check; a silence of more than
-        `limit` seconds after it means that the process cannot run.
+        `timeout` is in seconds. None is an hour. With the user's own training loop (`own_loop`) it
+        is FIRST before its first report, and then GAPS times the longest time from the start or a
+        report to the next report, an hour at least. `record(cause)` stores why the process ends.
+        `alive(limit)` is called at each check; a silence of more than `limit` seconds after it
+        means that the process cannot run.
         """
         self._timeout, self._own_loop = timeout, own_loop
         self._record, self._alive, self._end_process = record, alive, end_process
@@ -60,7 +63,7 @@ class StallWatch:
         # Written by the training's thread alone, read by the other: no lock is needed.
         self._beats = self._first = 0
         self._lengthy = self._waiting = 0
-        self._reported_at: float | None = None
+        self._reported_at = clock()
         self._longest_gap: float | None = None
         # Used by the watching thread alone.
         self._seen = 0
@@ -70,7 +73,7 @@ class StallWatch:
     @contextmanager
     def training(self) -> Iterator[None]:
         """Watch the training in the block. What precedes its first step may take an hour."""
-        self._reported_at = self._longest_gap = None
+        self._reported_at, self._longest_gap = self._clock(), None
         self._idle, self._checked_at, self._first = 0.0, self._clock(), self._beats
         over = threading.Event()
         thread = threading.Thread(target=self._watch, args=(over,), name="stall watch", daemon=True)
@@ -84,14 +87,13 @@ class StallWatch:
             self._alive(math.inf)
 
     def progress(self) -> None:
-        """Note that a training step or a batch of an evaluation is done."""
+        """Note a sign of life: a training step or a batch of an evaluation is done, for example."""
         self._beats += 1
 
     def reported(self) -> None:
         """Note that an evaluation was reported."""
         now = self._clock()
-        if self._reported_at is not None:
-            self._longest_gap = max(self._longest_gap or 0.0, now - self._reported_at)
+        self._longest_gap = max(self._longest_gap or 0.0, now - self._reported_at)
         self._reported_at = now
         self.progress()
 
@@ -124,7 +126,7 @@ class StallWatch:
         elif not self._own_loop:
             limit = SHORTEST
         elif self._longest_gap is None:
-            return math.inf
+            limit = FIRST
         else:
             limit = max(SHORTEST, GAPS * self._longest_gap)
         # Before its first step lrsearch's own training reads data, builds and compiles a model.

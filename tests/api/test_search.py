@@ -174,6 +174,26 @@ def test_an_interruption_hands_the_trial_back_and_returns() -> None:
     assert stored("cut").trials[1].attempts == 2
 
 
+def test_a_second_interruption_hands_the_trial_back_at_once() -> None:
+    interrupted = []
+
+    def objective(trial: lr.Trial) -> None:
+        if trial.number == 1 and not interrupted:
+            interrupted.append(trial.number)
+            signal.raise_signal(signal.SIGINT)
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                interrupted.append(None)
+            raise AssertionError("the training goes on")
+        train(trial)
+
+    lr.search(objective, SPACE, n_trials=3, name="cut", epochs=3, quiet=True)
+    assert interrupted == [1, None]
+    second = stored("cut").trials[1]
+    assert (second.state, second.outcome) == ("open", None)
+
+
 def in_a_thread(action: Callable[[], object]) -> None:
     """Run an action in another thread; raise what it raises."""
     errors: list[BaseException] = []

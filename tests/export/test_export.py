@@ -648,7 +648,8 @@ F1 = ["train.evaluate={_target_: own_steps.evaluate}", "metric.name=f1", "metric
         [*COLLATED, "+data.kind=unsized", *F1, "train.steps=7", "train.eval_every=3st"],
         [
             "model=cnn", "model.width=4", "train.epochs=1", "train.channels_last=true",
-            "train.loss_step={_target_: own_steps.mixup}", "data.crop=1", "metric.name=val_accuracy",
+            "train.loss_step={_target_: own_steps.mixup}", "data.crop=1",
+            "metric.name=val_accuracy",
         ],
     ],
 )  # fmt: skip

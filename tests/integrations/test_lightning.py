@@ -158,8 +158,9 @@ def test_a_pruned_trial_leaves_fit_as_pruned(tmp_path: Path, options: dict[str, 
     assert len(report) == 2
 
 
-@pytest.mark.parametrize("options", [{}, {"val_check_interval": 4}])
-@pytest.mark.parametrize("name", ["plateau", "one_cycle"])
+@pytest.mark.parametrize(
+    ("name", "options"), [("plateau", {}), ("one_cycle", {"val_check_interval": 4})]
+)
 @pytest.mark.parametrize("questions", [6, 9], ids=["within an epoch", "at its end"])
 def test_a_training_that_is_handed_back_goes_on_with_the_same_rates(
     tmp_path: Path, name: str, questions: int, options: dict[str, Any]

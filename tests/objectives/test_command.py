@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import subprocess
 import sys
@@ -184,17 +183,6 @@ def test_an_epoch_that_is_reported_twice_fails_the_trial(run: Run) -> None:
     with pytest.raises(TrainingEnded, match=r"epoch 1 .*epoch 1") as ended:
         run(f"{line}; {line}; sleep 60")
     assert ended.value.outcome == Outcome.FAILED
-
-
-def test_rates_are_verified_while_each_reported_one_is_the_recipes(run: Run) -> None:
-    # The sweep digits has 15 epochs, and the recipe's cosine falls from 0.1 to 0.
-    rates = [0.05 * (1 + math.cos(math.pi * epoch / 15)) for epoch in range(6)]
-    lines = [
-        f'{{"lrsearch": {{"epoch": {epoch}, "val_loss": 0.5, "lr": {lr}}}}}'
-        for epoch, lr in ((1, rates[1]), (2, rates[2]), (3, rates[1]), (4, rates[4]))
-    ]
-    taken = run("\n".join(f"echo '{line}'" for line in lines))
-    assert [one.verified for one in taken.evaluations] == [True, True, False, False]
 
 
 def test_rates_that_are_not_reported_are_not_verified(run: Run) -> None:

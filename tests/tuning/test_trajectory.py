@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +107,7 @@ def test_progress_is_what_the_training_is_counted_in() -> None:
     assert [epochs.progress(at(k, epoch=k / 10)) for k in (2, 10, 13)] == [0.02, 0.1, 0.13]
     assert [steps.progress(at(k, step=50 * k)) for k in (1, 4, 11)] == [0.1, 0.4, 1.0]
     assert epochs.progress(at(100, epoch=sum([0.1] * 100))) == 1.0  # 9.99999999999998
+    assert moment_of(epochs.progress(at(10, epoch=float(np.float32(0.1)) * 29.9999998)), 10) == 3
 
 
 @given(st.integers(1, 300), st.integers(1, 12))

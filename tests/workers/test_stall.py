@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import math
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+from reports import Collected
 
-from lrsearch.workers.stall import EXIT_CODE, SHORTEST, StallWatch
+from lrsearch.evaluation import Evaluation
+from lrsearch.objectives.trial import Trial
+from lrsearch.queue.leasing import Orders
+from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
+from lrsearch.storage.outages import Contact
+from lrsearch.workers.attempt import Attempts
+from lrsearch.workers.lease import Lease
+from lrsearch.workers.stall import EXIT_CODE, FIRST, SHORTEST, StallWatch
+from lrsearch.workers.stop import Stop
 
 TIMEOUT = 30.0
 
@@ -51,11 +64,59 @@ def test_before_its_first_step_lrsearchs_own_training_has_an_hour_at_least() -> 
     assert watched.watch.limit() == 5.0
 
 
-def test_a_training_of_the_users_has_no_limit_before_it_has_reported_twice() -> None:
+def test_a_training_of_the_users_has_a_day_before_its_first_report() -> None:
     watched = Watched(timeout=None, own_loop=True)
-    assert watched.watch.limit() == math.inf
+    assert watched.watch.limit() == FIRST == 86_400.0
+    assert watched.passes(86_400) is None
+    assert watched.passes(1) is not None
+
+
+def test_the_time_to_its_first_report_counts_like_that_between_two() -> None:
+    watched = Watched(timeout=None, own_loop=True)
+    watched.now += 7200.0
     watched.watch.reported()
-    assert watched.passes(10_000) is None
+    assert watched.watch.limit() == 72_000.0
+
+
+class Leased(Collected):
+    """Reports like those of a worker, without its database."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self.lease = lease
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        self.lease.report(lambda: Orders(hand_back=False))
+
+    def progress(self) -> None:
+        self.lease.stall.progress()
+
+
+@pytest.mark.parametrize("sign", ["report", "should_stop", "heartbeat"])
+def test_each_sign_of_life_of_the_users_training_counts(sign: str) -> None:
+    watched = Watched(timeout=5.0, own_loop=True)
+    lease = Lease(lambda: Orders(hand_back=False), Contact(), 1000.0, watched.watch)
+    settings: Any = SimpleNamespace(
+        queue=SimpleNamespace(stall_timeout=None),
+        train=SimpleNamespace(compile=False),
+        objective=object(),
+    )
+    stop = Stop(lambda: False, lambda seconds: False)
+    unused: Any = None
+    attempts = Attempts(settings, unused, unused, unused, Contact(), stop)
+    recipe = Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("constant"))
+    trial = Trial(
+        recipe, Leased(lease), seed=0, device=torch.device("cpu"), epochs=1000, checkpoint_dir="",
+        should_stop=attempts.should_stop(lease),
+    )  # fmt: skip
+    for epoch in range(1, 10):
+        assert watched.passes(5) is None
+        {
+            "report": lambda epoch=epoch: trial.report(epoch, 0.5),
+            "should_stop": trial.should_stop,
+            "heartbeat": trial.heartbeat,
+        }[sign]()
+    assert watched.passes(7) == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize(("gap", "limit"), [(1, 3600.0), (360, 3600.0), (7200, 72_000.0)])
