@@ -112,6 +112,12 @@ class Settings:
         """
         return self.metric if self.data.folds is None else replace(self.metric, at="last")
 
+    @property
+    def counted(self) -> str:
+        """What a trial's value is: `best evaluation`, `last evaluation, mean over 5 folds`."""
+        folds = self.data.folds
+        return f"{self.metric.at} evaluation{f', mean over {folds} folds' if folds else ''}"
+
     notes: tuple[str, ...] = ()
     """Lines for the screen about values that were derived in a way the user may not expect."""
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from documentation import EXAMPLES
 from reports import Collected
 
+from lrsearch.checkpoints.store import NoCheckpoints
+from lrsearch.cli.compose import load_settings
 from lrsearch.errors import TrialPruned
 from lrsearch.evaluation import Evaluation
+from lrsearch.objectives.build import build_objective
 from lrsearch.objectives.trial import Trial
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
@@ -92,3 +99,20 @@ def wanted_rates(recipe: Recipe, length: Length, report: Ended) -> list[float]:
     """The rates of the preview; a plateau is shown the losses that were reported."""
     losses = [evaluation.values["val_loss"] for evaluation in report]
     return recipe.preview(length, losses).rates
+
+
+def run_example(title: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Ended, float]:
+    """Run a trial of an example of the documentation in a folder, the working directory.
+
+    Returns what it reported, and the epochs that its sweep has.
+    """
+    (section,) = (one for one in EXAMPLES if (one.page, one.title) == ("frameworks.md", title))
+    section.write(folder)
+    (sweep,) = (Path(name).stem for name in section.files if name.endswith(".yaml"))
+    monkeypatch.delitem(sys.modules, "mypkg", raising=False)
+    settings, report = load_settings([f"+sweep={sweep}"]), Ended()
+    recipe = settings.space.sample(random.Random(0))
+    objective = build_objective(settings, None)
+    objective.run(recipe, SEED, report, lambda: False, NoCheckpoints())
+    monkeypatch.delitem(sys.modules, "mypkg")
+    return report, settings.train.epochs

@@ -31,10 +31,13 @@ _CHECKED = (
     "The search space",
 )
 """Sections of the guide of which a test looks at the results."""
+_IN_PROCESS = ("Hugging Face's Trainer", "Lightning", "timm")
+"""Sections on frameworks, which tests/integrations runs: to import one takes many seconds."""
 OTHERS = [
     section
     for section in EXAMPLES
     if section.commands and section not in [GUIDE[title] for title in _CHECKED]
+    if section.page != "frameworks.md" or section.title not in _IN_PROCESS
 ]
 """Those that are only run."""
 _ROOMS = ("lrsearch", "conf", "sweeps", "tests", "benchmarks", "docs")

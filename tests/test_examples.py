@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -70,7 +71,9 @@ def test_an_example_runs(case: str, folder: Path) -> None:
 def test_the_notebook_runs(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
     monkeypatch.setenv("PYTHONPATH", str(REPO))
-    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    notebook: Any = nbformat.read(  # type: ignore[no-untyped-call]
+        EXAMPLES / "notebook.ipynb", as_version=4
+    )
     NotebookClient(
         notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()

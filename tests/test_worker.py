@@ -14,6 +14,7 @@ from local_worker import URL, serve, submit
 
 from lrsearch.checkpoints.weights import load_weights
 from lrsearch.cli.compose import load_settings
+from lrsearch.cli.show import show_trial
 from lrsearch.data.prepare import prepare
 from lrsearch.loggers import LoggedTrial
 from lrsearch.objectives.build import build_objective
@@ -117,7 +118,12 @@ def objective(trial):
 
 @pytest.mark.parametrize(("pruner", "first"), [("median", 0.1), ("schedule_aware", 0.2)])
 def test_a_loop_that_reports_often_is_pruned_by_its_progress(
-    work: Work, tmp_path: Path, query: Query, pruner: str, first: float
+    work: Work,
+    tmp_path: Path,
+    query: Query,
+    capsys: pytest.CaptureFixture[str],
+    pruner: str,
+    first: float,
 ) -> None:
     (tmp_path / "dense.py").write_text(DENSE)
     startup = ["pruner.n_startup_trials=1"] if pruner == "median" else []
@@ -147,6 +153,11 @@ def test_a_loop_that_reports_often_is_pruned_by_its_progress(
         " and trial_id = (select min(trial_id) from lrsearch_epochs)"
     )
     assert left == pytest.approx(0.0125, rel=1e-2)
+    show_trial(["digits", "0"], as_json=False)
+    shown = capsys.readouterr().out
+    (header,) = [line for line in shown.splitlines() if line.startswith("epoch ")]
+    assert header.split()[:4] == ["epoch", "step", "accuracy", "lr"]
+    assert "loss" not in shown
 
 
 # How trials end
@@ -272,6 +283,9 @@ def test_the_weights_of_the_best_trials_are_kept(work: Work, tmp_path: Path) -> 
     kept = sorted((tmp_path / "lrsearch-checkpoints").rglob("trial-*.safetensors"))
     best = sorted(one.trial or 0 for one in ranked(finished, "min")[:2])
     assert [int(file.stem.removeprefix("trial-")) for file in kept] == best
+    assert {one.trial: one.weights for one in finished if one.weights} == {
+        int(file.stem.removeprefix("trial-")): str(file) for file in kept
+    }
     weights = load_weights(kept[0])
     assert all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
 

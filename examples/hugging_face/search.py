@@ -13,7 +13,7 @@ rows = [{"input_ids": row, "labels": (row[0] < 16).long()} for row in tokens]
 
 def train(trial):
     model = BertForSequenceClassification(
-        BertConfig(32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        BertConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     )
     arguments = TrainingArguments(
         output_dir=trial.checkpoint_dir, num_train_epochs=trial.epochs, seed=trial.seed,

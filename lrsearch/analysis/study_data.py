@@ -64,6 +64,8 @@ class TrialData:
     curve: tuple[Evaluation, ...]
     spared_at: int | None = None
     """Evaluation at which the pruner would have ended a trial that goes on as a check."""
+    weights: str | None = None
+    """Path or URL of its final weights, where they are kept."""
     warning: str | None = None
     """What is doubtful about its training, such as learning rates that are not its recipe's."""
 
@@ -315,5 +317,6 @@ def _trial(
         recipe=None if slot.recipe is None else Recipe.from_dict(slot.recipe),
         curve=tuple(evaluations.get(slot.trial_id, ())),
         spared_at=slot.spared_at,
+        weights=slot.weights,
         warning=slot.warning,
     )

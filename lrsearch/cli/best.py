@@ -125,7 +125,7 @@ def _lines(named: NamedStudy, stored: Stored) -> list[str]:
     metric, trial, confirmed = stored.settings.metric, stored.trial, stored.confirmation
     which = "the best" if stored.is_best else "complete"
     name, chosen = name_word(named.name), [] if stored.is_best else [f"--trial={trial.trial}"]
-    value = f"{metric.name} {number(trial.value)} ({metric.at} evaluation)"
+    value = f"{metric.name} {number(trial.value)} ({stored.settings.counted})"
     details = []
     if stored.is_best and confirmed is not None and confirmed.winner is not None:
         which, value = "the confirmed best", headline(confirmed)

@@ -12,16 +12,20 @@ from lrsearch.objectives import COMMAND, is_command
 from lrsearch.objectives.own_length import progress_words
 from lrsearch.own_code import Signature, load_target
 from lrsearch.registry import ComponentConfig
+from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.settings import Settings
 
 
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
     """Return a line for each function or class of the user's, with the arguments of its call."""
-    if settings.objective is not None and is_command(settings.objective):
-        words = command_words(settings.objective)
-        return [f"objective: {words}", progress_words(settings.train)]
     if settings.objective is not None:
-        return [f"objective: {_objective(settings.objective)}", progress_words(settings.train)]
+        own = settings.objective
+        words = command_words(own) if is_command(own) else _objective(own)
+        return [
+            f"objective: {words}",
+            progress_words(settings.train),
+            *_evaluation_counts(settings),
+        ]
     lines = []
     if settings.data.target is not None:
         searched = _searched(settings, "data")
@@ -51,6 +55,22 @@ def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
         if target is not None
     ]
     return lines
+
+
+def _evaluation_counts(settings: Settings) -> list[str]:
+    """Return a line if a scheduler counts in evaluations and nothing says how many there are."""
+    counting = [
+        name
+        for name in settings.space.scheduler
+        if name in SCHEDULERS and "monitor" in SCHEDULERS[name].parameters
+    ]
+    if settings.train.steps is None or not counting:
+        return []
+    return [
+        f"{', '.join(counting)}: counts in evaluations, and train.steps does not say how many "
+        f"there are: build with length=Length.of(steps=..., eval_every=...), or leave it out of "
+        f"space.scheduler.only"
+    ]
 
 
 def command_words(objective: ComponentConfig) -> str:

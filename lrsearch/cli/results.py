@@ -126,6 +126,8 @@ def conclude(
             soft_wrap=True,
             markup=False,
         )
+    if weights := _weights(settings, best[0]):
+        console.print(weights, soft_wrap=True, markup=False)
     console.print(
         f"{shown}  look at it: {command('dashboard')} "
         f"{place if shown == database.url else 'with its URL'}",
@@ -133,6 +135,15 @@ def conclude(
         markup=False,
     )
     return 0 if complete and not failed else 1
+
+
+def _weights(settings: Settings, best: Finished) -> str | None:
+    """Say where the weights of the best trial are; None where there is nothing to say."""
+    if best.weights is not None:
+        return f"{best.weights}  the weights of trial {best.trial}"
+    if settings.objective is None or not settings.train.keep_best:
+        return None
+    return "no weights are kept: your training gives them to trial.keep_weights(model)"
 
 
 def _confirmation(study: StudyData) -> list[str]:
@@ -209,6 +220,7 @@ def best_record(
         **confirmed,
         "recipe": best.recipe,
         "seed": best.seed,
+        "weights": best.weights,
         "machine": {
             "threads": settings.train.threads,
             "device": best.device,
@@ -234,8 +246,7 @@ def _is_fused(settings: Settings, best: Finished) -> bool:
 def _print_best(
     console: Console, settings: Settings, best: Finished, confirmation: Confirmation | None
 ) -> None:
-    name, at = settings.metric.name, settings.metric.at
-    value = f"{name} {number(best.value)} ({at} evaluation)"
+    value = f"{settings.metric.name} {number(best.value)} ({settings.counted})"
     if confirmation is not None and confirmation.winner is not None:
         value = f"confirmed: {headline(confirmation)}"
     console.print(

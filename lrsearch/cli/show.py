@@ -150,6 +150,8 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
         facts["spared"] = (
             f"after evaluation {trial.spared_at} it should have been pruned, but went on as a check"
         )
+    if trial.weights is not None:
+        facts["weights"] = trial.weights
     if trial.warning is not None:
         facts["WARNING"] = trial.warning
     if trial.end_step is not None:

@@ -85,6 +85,11 @@ def check_own_code(sections: Mapping[str, Any], problems: list[str]) -> None:
 def check_folds(data: DataSpec, own_loop: bool, problems: list[str]) -> None:
     """Check that folds are of lrsearch's own training, and that nothing else splits the data."""
     if data.folds is None:
+        if data.target is not None and data.split_seed != DataSpec.split_seed:
+            problems.append(
+                f"data.split_seed: {data.split_seed} has no use for your own data, which you have "
+                f"split, unless data.folds is given: leave it out"
+            )
         return
     if own_loop:
         problems.append(

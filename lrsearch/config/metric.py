@@ -53,6 +53,8 @@ def settle_monitors(
 ) -> list[str]:
     """Write the mode of each watched metric where its name alone does not say it, in place.
 
+    With `train.evaluate` the optimised metric is watched where no other is named.
+
     `schedulers` is the node `space.scheduler`. Returns what is wrong: a mode that contradicts the
     metric, an unknown mode, two metrics of opposite modes under one mode.
     """
@@ -68,6 +70,9 @@ def settle_monitors(
         if isinstance(node, dict):
             path = f"space.scheduler.{option}"
             default = family.parameters["monitor"].default
+            if train is not None and train.evaluate is not None:
+                # The user's function may return no `val_loss`.
+                default = node.setdefault("monitor", metric.get("name", default))
             problems += _settle_monitor(path, node, default, metric, train)
             if node:
                 schedulers[option] = node

@@ -19,7 +19,7 @@ from lrsearch.text.hints import as_given, unknown
 ARGUMENTS = "arguments"
 """The key under which the function's arguments may stand that are named like lrsearch's."""
 _CATALOGUE = {
-    "data": frozenset({"name", "root", "validation", "split_seed", "fallback"}),
+    "data": frozenset({"name", "root", "validation", "fallback"}),
     "model": frozenset({"name"}),
     "objective": frozenset(),
 }

@@ -259,11 +259,13 @@ def objective_options(node: Any, problems: list[str]) -> tuple[Any, bool]:
     """Return an objective without what stands beside it that is lrsearch's: `strict_lr`."""
     if not isinstance(node, Mapping):
         return node, False
-    rest = {key: value for key, value in node.items() if key not in ("strict_lr", ARGUMENTS)}
+    rest = {key: value for key, value in node.items() if key != "strict_lr"}
+    if node.get(TARGET) is not None:
+        rest |= mapping("objective.arguments", rest.pop(ARGUMENTS, None), problems)
     strict = node.get("strict_lr", False)
     if not isinstance(strict, bool):
         problems.append(f"objective.strict_lr: {as_given(strict)} is not true or false")
-    return {**rest, **mapping("objective.arguments", node.get(ARGUMENTS), problems)}, strict is True
+    return rest, strict is True
 
 
 def objective_from(node: Any, problems: list[str]) -> ComponentConfig | None:

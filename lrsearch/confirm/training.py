@@ -42,7 +42,9 @@ class ConfirmRun:
             weights = context.objective.run(
                 recipe, context.claim.seed, report, context.should_stop, context.checkpoints
             )
-            if weights is not None and context.owns():
+            # They are for the winner's test, which a training of the user's own does not have.
+            has_test = context.settings.objective is None
+            if has_test and weights is not None and context.owns():
                 context.store.keep_confirmed(context.folder, context.claim.number, weights)
 
         ending, _ = context.attempt(train, report)
@@ -89,6 +91,8 @@ class ConfirmReport:
         self.trajectory: LrTrajectory | None = None
         """The length of a whole training."""
         self.points: list[dict[str, Any]] = []
+        self._progressed = 0.0
+        """Share of the training that is done."""
         self.remark: str | None = None
         """Why the training has ended before its planned length; None where it has not."""
 
@@ -100,7 +104,11 @@ class ConfirmReport:
         self.points.append(self._point(evaluation))
         self._context.report(self.result)
         self.remark = evaluation.early_end
-        is_last = self.trajectory is not None and self.trajectory.progress(evaluation) >= 1
+        before = self._progressed
+        if self.trajectory is not None:
+            self._progressed = self.trajectory.progress(evaluation)
+        # A loop of the user's own may go on beyond the end that was planned.
+        is_last = before < 1 <= self._progressed
         if not is_last and self.remark is None and self._context.should_stop():
             raise Stopped("stopped after an evaluation")
 

@@ -35,6 +35,8 @@ _INSTALLED = {
     "numpy": "import numpy",
     "torch": "import torch",
     "nn": "from torch import nn",
+    "SafetensorError": "from safetensors import SafetensorError",
+    "load_file": "from safetensors.torch import load_file",
 }
 _OF_TORCH = ("torch.nn.", "torch.optim.")
 """Packages that `import torch` makes usable by their full paths."""

@@ -38,6 +38,14 @@ class LrsearchCallback(Callback):  # type: ignore[misc]
         self._batches = 0
         self._pruned: TrialPruned | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training must know: the step of the last validation."""
+        return {"reported_step": self._reported_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of `state_dict`."""
+        self._reported_step = state_dict["reported_step"]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raise UserError where the schedule was built for another number of steps."""
         steps = trainer.estimated_stepping_batches

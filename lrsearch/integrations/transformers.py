@@ -36,7 +36,7 @@ class LrsearchCallback(TrainerCallback):  # type: ignore[misc]
         """Begin with a trial; evaluations with another `metric_key_prefix` are not reported."""
         self.trial, self.prefix = trial, prefix
         self._reported_step = 0
-        self._is_leaving = False
+        self._is_starting = self._is_leaving = False
 
     def on_train_begin(
         self,
@@ -46,13 +46,31 @@ class LrsearchCallback(TrainerCallback):  # type: ignore[misc]
         lr_scheduler: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Raise UserError where the schedule was built for another number of steps."""
+        """See what was reported before a resume.
+
+        Raises UserError where the schedule was built for another number of steps.
+        """
+        evaluated = [e["step"] for e in state.log_history if f"{self.prefix}_runtime" in e]
+        self._reported_step = max([self._reported_step, *evaluated])
+        self._is_starting = True
         if isinstance(lr_scheduler, Schedule) and lr_scheduler.total_steps != state.max_steps:
             raise UserError(
                 f"the schedule was built for {lr_scheduler.total_steps} steps, but the Trainer "
                 f"takes {state.max_steps}: build it with "
                 f"recipe.build(model, length=length_of(arguments, len(train_dataset)))"
             )
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Report from now on: `eval_on_start` evaluates before, after a resume, too."""
+        self._is_starting = False
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Report from now on, if a resumed training had no epoch left."""
+        self._is_starting = False
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,7 +114,7 @@ class LrsearchCallback(TrainerCallback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Report an evaluation, unless it was reported, and show it to the schedule."""
-        is_new = state.global_step > self._reported_step
+        is_new = state.global_step > self._reported_step and not self._is_starting
         if not is_new or f"{self.prefix}_runtime" not in metrics:
             return
         self._reported_step = state.global_step

@@ -8,9 +8,10 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
-from lrsearch.checkpoints.weights import SUFFIX, load_weights
 from lrsearch.errors import UserError
 
 
@@ -78,7 +79,7 @@ def pretrained(weights: str) -> dict[str, torch.Tensor]:
 
     Raises UserError if the file or the name does not exist, or the download fails.
     """
-    if "/" in weights or weights.endswith((".pt", ".pth", SUFFIX)):
+    if "/" in weights or weights.endswith((".pt", ".pth", ".safetensors")):
         return _from_file(Path(weights).expanduser())
     import torchvision
 
@@ -102,10 +103,10 @@ def _from_file(file: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise UserError(f"model.weights: there is no file {str(file)!r}")
     try:
-        if file.suffix == SUFFIX:
-            return load_weights(file)
+        if file.suffix == ".safetensors":
+            return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, UserError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"model.weights: {file} is no file of weights: {reason}") from None
     if not isinstance(state, dict):

@@ -139,17 +139,21 @@ class TrainingObjective:
                 recipe = self.settings.space.recipe(_chooser(choose))
                 # Tuned arguments of the data are left out, since the data would be read again.
                 build = partial(self.task, dataclasses.replace(recipe, data={}), 0, lambda: False)
-                dry_pass(build, self.settings.model.name, self._wanted(recipe))
+                dry_pass(build, self.settings.model.name, self._wanted())
             except (UserError, OwnCodeError) as error:
                 errors.append(error)
             else:
                 return
         raise errors[0]
 
-    def _wanted(self, recipe: Recipe) -> dict[str, str]:
+    def _wanted(self) -> dict[str, str]:
         """The values that an evaluation must give, and the key that asks for each."""
-        monitor = recipe.call(self._length(recipe.batch_size))[0].monitor
-        wanted = {} if monitor is None else {monitor: f"space.scheduler.{recipe.scheduler.name}"}
+        wanted: dict[str, str] = {}
+        for option in self.settings.space.scheduler:
+            recipe = self.settings.space.recipe(_with_scheduler(option))
+            monitor = recipe.call(self._length(recipe.batch_size))[0].monitor
+            if monitor is not None:
+                wanted[monitor] = f"space.scheduler.{option}.monitor"
         return {**wanted, self.settings.metric.name: "metric.name"}
 
     @property
@@ -236,7 +240,7 @@ class TrainingObjective:
         return LrTrajectory.of(recipe, self._length(recipe.batch_size), self._folds)
 
     def parts(self) -> int:
-        sizes = self.settings.space.shared["batch_size"].ends()
+        sizes = self.settings.space.shared["batch_size"].grid()
         return self._folds * max(self._length(size).evaluations for size in sizes)
 
     @property
@@ -260,6 +264,11 @@ class TrainingObjective:
             self._parts, self._info = parts, info
         self._spec = spec
         return spec, self._info, self._parts
+
+
+def _with_scheduler(option: str) -> Callable[[str, Domain], Any]:
+    """A chooser for `Space.recipe`: the middle of each domain, with a given scheduler."""
+    return lambda name, domain: option if name == "scheduler" else domain.middle()
 
 
 def _chooser(choose: Callable[[Domain], Any]) -> Callable[[str, Domain], Any]:

@@ -37,6 +37,7 @@ from lrsearch.objectives.function import OwnObjective
 from lrsearch.objectives.metrics_file import EPOCH, FILE, MetricsFile
 from lrsearch.objectives.script_log import Log, LogFile, Printed
 from lrsearch.objectives.script_process import ScriptProcess
+from lrsearch.objectives.silence import Silence
 from lrsearch.objectives.trial import Trial
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
@@ -49,8 +50,6 @@ from lrsearch.training.out_of_memory import OomKills, out_of_memory_message
 
 GRACE = 10.0
 """Default of `objective.grace`, in seconds."""
-SHORTEST_LIMIT, GAPS = 3600.0, 10
-"""A script is stalled after GAPS times the longest time between its reports, an hour at least."""
 _QUICKEST, _SLOWEST = 0.005, 0.2
 """Seconds between two looks at the files of a script: few after a report, more later."""
 _MOST_WAITING = 1000
@@ -143,6 +142,7 @@ class _Run:
             steps=train.steps,
             checkpoint_dir=checkpoints.folder,
             should_stop=should_stop,
+            strict_lr=objective.settings.strict_lr,
         )
         self._values: dict[str, Any] = {
             **values_of(recipe),
@@ -165,7 +165,7 @@ class _Run:
         """Whether the script has asked what to do, and so may leave by itself."""
         self._stop_at = math.inf
         """When SIGTERM is sent."""
-        self._silence = _Silence(objective.settings.queue.stall_timeout)
+        self._silence = Silence(objective.settings.queue.stall_timeout)
         self._calls_at: int | None = None
 
     def run(self) -> Mapping[str, torch.Tensor] | None:
@@ -196,7 +196,7 @@ class _Run:
             raise TrainingEnded(str(self._ended))
         if self._ended is not None:
             raise self._ended
-        if self._is_told:
+        if self._is_told and (script.code != 0 or self._trial.progress < 1):
             raise Stopped("the script has ended while it was told to stop")
         if script.code != 0:
             raise self._failure(script.code, kills)
@@ -217,6 +217,7 @@ class _Run:
             "number": self._trial.number,
             "device": train.device,
             "checkpoint_dir": self._values["checkpoint_dir"],
+            "strict_lr": self._objective.settings.strict_lr,
             "keep_weights": train.keep_best > 0,
         }
         self._attempt.trial.write_text(json.dumps(facts))
@@ -311,9 +312,14 @@ class _Run:
         """Report an evaluation to the worker, and keep what that raises."""
         epoch, step = values.pop("epoch", None), values.pop("step", None)
         loss, lr = values.pop("val_loss", None), values.pop("lr", None)
-        self._report.details = _details(message)
+        details = _details(message)
+        held = rates if lr is None else [lr]
+        if held and "verified" in details:  # its guard has compared them: there is no second one
+            details = {"lr_start": tuple(held), **details, "lr_end": tuple(held)}
+            held = None
+        self._report.details = details
         try:
-            self._trial.report(epoch, loss, step=step, lr=rates if lr is None else lr, **values)
+            self._trial.report(epoch, loss, step=step, lr=held, **values)
         except BaseException as error:  # noqa: BLE001 - raised again when the script has ended
             self._end_with(error)
 
@@ -441,43 +447,9 @@ class _WithDetails:
         """Pass an evaluation on."""
         details = dict(self.details)
         groups = details.pop("groups", None)
-        if groups is not None and len(groups) == len(evaluation.lr_end):
+        if groups is not None and len(groups) == len(details.get("lr_end", evaluation.lr_end)):
             details["groups"] = tuple(groups)
         self._report(replace(evaluation, **details))
-
-
-class _Silence:
-    """The time since a script has last shown that it is alive, and the longest one allowed.
-
-    Only seconds in which this process could run are counted.
-    """
-
-    def __init__(self, timeout: float | None) -> None:
-        self._timeout = timeout
-        self.seconds = 0.0
-        self._checked_at = time.monotonic()
-        self._reported_at: float | None = None
-        self._longest_gap: float | None = None
-
-    def broken(self, is_report: bool = False) -> None:
-        """Note a sign of life."""
-        self.seconds = 0.0
-        if is_report:
-            now = time.monotonic()
-            if self._reported_at is not None:
-                self._longest_gap = max(self._longest_gap or 0.0, now - self._reported_at)
-            self._reported_at = now
-
-    def exceeded(self) -> float | None:
-        """The seconds of silence where they are too many, else None."""
-        now = time.monotonic()
-        self.seconds += min(now - self._checked_at, 2.0)
-        self._checked_at = now
-        limit = self._timeout
-        if limit is None:
-            gap = self._longest_gap
-            limit = math.inf if gap is None else max(SHORTEST_LIMIT, GAPS * gap)
-        return self.seconds if self.seconds > limit else None
 
 
 def _read(message: Mapping[str, Any]) -> tuple[dict[str, float], list[float] | None]:

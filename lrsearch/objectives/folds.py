@@ -113,6 +113,7 @@ class FoldedTraining:
             values={
                 name: sum(values[name] for values in known) / len(known)
                 for name in evaluation.values
+                if all(name in values for values in known)
             },
             early_end=evaluation.early_end if is_last_fold else None,
         )
@@ -120,7 +121,9 @@ class FoldedTraining:
     def _counting(self, values: Values) -> Values:
         """The values that count in the present fold after one more evaluation."""
         best, name = self._counts, self._metric.name
-        if self._metric.at == "last" or best is None or not math.isfinite(best[name]):
+        if self._metric.at == "last" or best is None or not {name} <= values.keys() & best.keys():
+            return values  # where the metric is missing, whoever takes the report says so
+        if not math.isfinite(best[name]):
             return values
         if not math.isfinite(values[name]):
             # With nan=fail, the trial fails as soon as it is reported.

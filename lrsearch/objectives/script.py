@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import os
@@ -112,7 +113,7 @@ class ScriptTrial(Trial):
         facts: Mapping[str, Any],
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`facts` may hold the seed, epochs, steps, device and checkpoint_dir of the trial."""
+        """`facts` may hold arguments of `Trial`, by their names."""
         super().__init__(
             recipe,
             report,
@@ -122,11 +123,13 @@ class ScriptTrial(Trial):
             steps=facts.get("steps"),
             checkpoint_dir=str(facts.get("checkpoint_dir", "checkpoints")),
             should_stop=should_stop,
+            strict_lr=bool(facts.get("strict_lr")),
         )
         self._ranks = ranks
         self.channel = report if isinstance(report, _Channel) else None
         """The way to the worker; None by hand."""
         seed_everything(self.seed)
+        atexit.register(self._finish)
 
     def report(
         self, epoch: float | None = None, val_loss: float | None = None, **further: Any
@@ -141,6 +144,16 @@ class ScriptTrial(Trial):
             if self.channel is not None:
                 self.channel.ended(error)
             raise
+
+    def _finish(self) -> None:
+        """Compare, at the end of the script, the end of the schedule with that of the training."""
+        if not self.reported or self._ended is not None:
+            return
+        try:
+            self._warn_of_lr(self.guard.ended(self.progress))
+        except UserError as error:
+            if self.channel is not None:
+                self.channel.ended(error)
 
     def keep_weights(self, weights: torch.nn.Module | Mapping[str, torch.Tensor]) -> None:
         """Give weights as the trial's, as `Trial.keep_weights` does; those of rank 0 count."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -144,7 +145,12 @@ class Trial:
         They are copied, and kept if the trial is among the best `train.keep_best`.
         """
         state = weights.state_dict() if isinstance(weights, torch.nn.Module) else weights
-        self.weights = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+        self.weights = {
+            name: value.detach().cpu().clone()
+            if isinstance(value, torch.Tensor)
+            else copy.deepcopy(value)  # what get_extra_state returns
+            for name, value in state.items()
+        }
 
     def raise_again(self, unless: BaseException | None = None) -> None:
         """Raise again the exception that ended the trial, in case the user's code caught it.

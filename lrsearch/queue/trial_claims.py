@@ -122,6 +122,17 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
                 optuna_bridge.report(session, claim.trial_id, values)
         return orders
 
+    def weights_kept(self, claim: TrialClaim, where: str | None, dropped: Sequence[int]) -> None:
+        """Write where the trial's weights are, and that those of others were deleted.
+
+        Raises LeaseLost.
+        """
+        own = TrialSlotRow.unit_id == claim.row_id
+        others = TrialSlotRow.trial_number.in_(dropped) & (TrialSlotRow.study_id == self.study_id)
+        with self._own(claim) as (session, _):
+            session.execute(update(TrialSlotRow).where(own).values(weights=where))
+            session.execute(update(TrialSlotRow).where(others).values(weights=None))
+
     def warn(self, claim: TrialClaim, warning: str) -> Orders:
         """Write what is doubtful about the training. Raises LeaseLost."""
         with self._own(claim) as (session, orders):

@@ -54,6 +54,7 @@ class Schedule(lr_scheduler.LRScheduler):
         self._step_count = 1
         groups = optimizer.param_groups
         self._factors = rate_factors(groups)
+        _warn_of_scale(groups)
         for group in groups:
             # A rate left by an earlier schedule must not be this schedule's initial rate.
             group.pop("initial_lr", None)
@@ -229,6 +230,20 @@ def rate_factors(groups: list[dict[str, Any]]) -> list[float]:
         else:
             factors.append(first * (rate / rates[0]))
     return factors
+
+
+def _warn_of_scale(groups: list[dict[str, Any]]) -> None:
+    """Warn where timm's `lr_scale` makes other groups train faster than the schedule's rate."""
+    scales = [float(group.get("lr_scale", 1.0)) for group in groups]
+    scale, largest = scales[0], max(scales)
+    if "lr_factor" not in groups[0] and 0 < scale < largest:
+        warnings.warn(
+            f"the first parameter group has the lr_scale {scale:g} and gets the rate of the "
+            f"schedule, so that groups with the lr_scale {largest:g} get "
+            f"{largest / scale:.3g} times that rate: if it is meant for them, put them first with "
+            f"optimizer.param_groups.reverse() before the schedule is built",
+            stacklevel=4,
+        )
 
 
 def _set_rate(group: dict[str, Any], rate: Any) -> None:

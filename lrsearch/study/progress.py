@@ -62,6 +62,8 @@ class Finished:
     seconds: float | None
     recipe: dict[str, Any] | None
     device: str | None
+    weights: str | None = None
+    """Path or URL of its final weights, where they are kept."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,7 @@ class Progress:
                 seconds=row.seconds,
                 recipe=row.recipe,
                 device=row.device,
+                weights=row.weights,
             )
             for row in rows
         ]

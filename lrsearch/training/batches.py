@@ -75,22 +75,20 @@ def training_batches(
     """
     batches = batches_per_epoch(part, batch_size) or count
     assert batches is not None, "a stream without a length has epochs of so many batches"
+    numbers = range(first, batches)
     if isinstance(part, StreamedPart) and is_stream(part.dataset):
-        return _stream_epoch(
-            part, batch_size, seed, epoch, range(first, batches), device, precision
-        )
-    indices = order(len(part), seed, epoch)
-    batch_size = min(batch_size, len(part))
-    if isinstance(part, StreamedPart):
-        chunks = indices[: batches * batch_size].view(batches, batch_size).tolist()
-        seeded = [
-            (derived_seed(seed, "items", epoch, number), chunks[number])
-            for number in range(first, batches)
-        ]
-        source = _streamed(part, seeded, device, precision)
+        source = _stream_epoch(part, batch_size, seed, epoch, numbers, device, precision)
     else:
-        numbers = range(first, batches)
-        source = _gathered(part, indices.to(device), batch_size, numbers, precision)
+        size = min(batch_size, len(part))
+        indices = order(len(part), seed, epoch)
+        if isinstance(part, StreamedPart):
+            chunks = indices[: batches * size].view(batches, size).tolist()
+            seeded = [
+                (derived_seed(seed, "items", epoch, number), chunks[number]) for number in numbers
+            ]
+            source = _streamed(part, seeded, device, precision)
+        else:
+            source = _gathered(part, indices.to(device), size, numbers, precision)
     if not crop and not flip:
         return source
     draws = generator or augmentation(seed, epoch, device)

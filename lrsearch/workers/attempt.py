@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from lrsearch.checkpoints.store import Checkpoints, Store
 from lrsearch.errors import TrialPruned
 from lrsearch.objectives.base import Objective, TrainingEnded
+from lrsearch.objectives.silence import SHORTEST
 from lrsearch.queue.auxiliary_runs import Values
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import LeaseLost, Orders
@@ -35,7 +36,7 @@ from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
 from lrsearch.training.out_of_memory import OomKills, out_of_memory_cause, was_child_killed
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NoFiniteValue
-from lrsearch.workers.stall import SHORTEST, StallWatch
+from lrsearch.workers.stall import StallWatch
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import surroundings_kept
 from lrsearch.workers.work_log import WorkLog

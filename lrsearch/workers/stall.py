@@ -12,16 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from lrsearch.objectives.silence import SHORTEST, silence_limit
 from lrsearch.workers.process_tree import end_this_process
 
 EXIT_CODE = 70
 """Exit code of a worker that ended because its training made no progress."""
-SHORTEST = 3600.0
-"""Shortest limit, in seconds, that lrsearch sets by itself."""
-GAPS = 10
-"""The limit of the user's own training loop, in its longest times to a report so far."""
-FIRST = 24 * SHORTEST
-"""The limit before its first report, in seconds: how long an epoch takes is not known yet."""
 
 _INTERVAL = 1.0
 """Seconds between two checks."""
@@ -52,8 +47,7 @@ class StallWatch:
         """Set up the watch.
 
         `timeout` is in seconds. None is an hour. With the user's own training loop (`own_loop`) it
-        is FIRST before its first report, and then GAPS times the longest time from the start or a
-        report to the next report, an hour at least. `record(cause)` stores why the process ends.
+        is as `silence_limit` says. `record(cause)` stores why the process ends.
         `alive(limit)` is called at each check; a silence of more than `limit` seconds after it
         means that the process cannot run.
         """
@@ -125,10 +119,8 @@ class StallWatch:
             limit = self._timeout
         elif not self._own_loop:
             limit = SHORTEST
-        elif self._longest_gap is None:
-            limit = FIRST
         else:
-            limit = max(SHORTEST, GAPS * self._longest_gap)
+            limit = silence_limit(self._longest_gap)
         # Before its first step lrsearch's own training reads data, builds and compiles a model.
         starting = not self._own_loop and self._beats == self._first
         return max(limit, SHORTEST) if self._lengthy or starting else limit

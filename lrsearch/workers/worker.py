@@ -218,7 +218,12 @@ class Worker:
         if claim.trial_number in numbers:
             store, folder = self.attempts.store, self.attempts.folder
             store.keep_weights(folder, claim.trial_number, weights)
-            store.drop_weights(folder, [kept for kept in store.kept(folder) if kept not in numbers])
+            kept = store.kept(folder)
+            dropped = [trial for trial in kept if trial not in numbers]
+            store.drop_weights(folder, dropped)
+            is_kept = claim.trial_number in kept
+            where = store.weights(folder, claim.trial_number) if is_kept else None
+            self.claims.weights_kept(claim, where, dropped)
 
 
 def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:

@@ -468,7 +468,7 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
 
 NUMBERS = {
     "study": ("n_trials", "timeout", "seed", "priority", "warm_start_trials"),
-    "train": ("epochs", "micro_batch", "threads", "checkpoint_every", "keep_best"),
+    "train": ("epochs", "threads", "checkpoint_every", "keep_best"),
     "data": ("validation", "split_seed", "crop"),
     "queue": ("lease", "max_attempts", "stall_timeout"),
     "coupling": ("reference",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -629,9 +630,44 @@ def run_script(script: str) -> dict[str, Any]:
     return runpy.run_path("best.py")
 
 
+OWN_POOL = """
+import torch
+
+
+def load():
+    generator = torch.Generator().manual_seed(1)
+    parts = []
+    for n in (61, 30):
+        x = torch.randn(n, 64, dtype=torch.float64, generator=generator)
+        parts.append((x, x[:, :3].argmax(1)))
+    return parts
+"""
+
+
+@pytest.mark.parametrize("at", ["best", "last"])
+def test_folds_of_own_data(capsys: pytest.CaptureFixture[str], at: str) -> None:
+    Path("exported_pool.py").write_text(OWN_POOL)
+    value, printed, text = both(
+        capsys, "~data.name", "data._target_=exported_pool.load", "data.folds=4",
+        "data.split_seed=3", "metric.name=val_loss", f"metric.at={at}", batch_size=16,
+    )  # fmt: skip
+    assert printed == value
+    assert "FOLDS = 4" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_model_is_compiled_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    value, printed, text = both(
+        capsys, "train.compile=default", "train.ema=0.9", "train.steps=20", "metric.at=last"
+    )
+    assert printed == value
+    assert 'model.compile(mode="default")' in text.replace("'", '"')
+
+
 OWN_STEP = [
     "data._target_=own_steps.load", "model._target_=own_steps.Net", "~model.hidden",
-    "train.loss_step={_target_: own_steps.step, noise: 0.1}", "metric.at=last", "train.epochs=2",
+    "train.loss_step={_target_: own_steps.step, noise: 0.1}", "metric.at=last",
 ]  # fmt: skip
 COLLATED = [*OWN_STEP, "data.loader={collate_fn: {_target_: own_steps.collate}, num_workers: 0}"]
 F1 = ["train.evaluate={_target_: own_steps.evaluate}", "metric.name=f1", "metric.mode=max"]

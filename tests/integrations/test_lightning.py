@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from framework_trials import BATCH, SEED, Ended, StopAfter, recipe_of, trial_of, wanted_rates
+from framework_trials import (
+    BATCH,
+    SEED,
+    Ended,
+    StopAfter,
+    recipe_of,
+    run_example,
+    trial_of,
+    wanted_rates,
+)
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -210,3 +219,11 @@ def test_an_optimizer_with_modes_is_switched(tmp_path: Path) -> None:
     report = Ended()
     fit(trial_of(recipe_of("constant", optimizer=free), report, tmp_path, epochs=2))
     assert len(report) == 2
+
+
+def test_the_example_of_the_documentation_trains(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, epochs = run_example("Lightning", own_folder, monkeypatch)
+    assert [one.epoch for one in report] == list(range(1, int(epochs) + 1))
+    assert report.warnings == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from framework_trials import Ended, recipe_of
+from framework_trials import Ended, recipe_of, run_example
 
 from lrsearch.checkpoints.store import NoCheckpoints
 from lrsearch.cli.compose import load_settings
@@ -142,3 +142,11 @@ def test_a_script_of_timms_is_read_by_the_file_that_it_writes(own_folder: Path) 
         (float(row["epoch"]) + 1, {"val_loss": float(row["eval_loss"]), "top1": 50.0})
         for row in rows
     ]
+
+
+def test_the_example_of_the_documentation_trains(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, epochs = run_example("timm", own_folder, monkeypatch)
+    assert [one.epoch for one in report] == list(range(1, int(epochs) + 1))
+    assert report.warnings == []

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from framework_trials import BATCH, SEED, Ended, StopAfter, recipe_of, trial_of, wanted_rates
+from framework_trials import (
+    BATCH,
+    SEED,
+    Ended,
+    StopAfter,
+    recipe_of,
+    run_example,
+    trial_of,
+    wanted_rates,
+)
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -178,6 +187,18 @@ def test_a_training_that_is_handed_back_goes_on_to_the_same_end(
     )
 
 
+@pytest.mark.parametrize("questions", [10, 14], ids=["within an epoch", "at its end"])
+def test_an_evaluation_at_the_start_does_not_count(tmp_path: Path, questions: int) -> None:
+    """Nor after a resume, where it may have been reported already."""
+    recipe, whole, report = recipe_of("plateau"), Ended(), Ended()
+    first = train(trial_of(recipe, whole, tmp_path / "whole"))
+    trial = trial_of(recipe, report, tmp_path / "parts", should_stop=StopAfter(questions))
+    train(trial, eval_on_start=True)
+    second = train(trial_of(recipe, report, tmp_path / "parts"), eval_on_start=True)
+    assert [(one.step, one.lr_end) for one in report] == [(one.step, one.lr_end) for one in whole]
+    assert logged_rates(second) == logged_rates(first)
+
+
 def test_a_checkpoint_that_was_not_finished_is_passed_over(tmp_path: Path) -> None:
     from lrsearch.integrations.transformers import last_checkpoint
 
@@ -201,3 +222,11 @@ def test_an_optimizer_with_modes_is_switched(tmp_path: Path) -> None:
     report = Ended()
     train(trial_of(recipe, report, tmp_path, epochs=2), save_strategy="no")
     assert len(report) == 2
+
+
+def test_the_example_of_the_documentation_trains(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, epochs = run_example("Hugging Face's Trainer", own_folder, monkeypatch)
+    assert [one.epoch for one in report] == list(range(1, int(epochs) + 1))
+    assert report.warnings == []

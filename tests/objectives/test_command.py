@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -60,13 +61,14 @@ def run(own_folder: Path, digits: Settings) -> Iterator[Run]:
         should_stop: Callable[[], bool] = lambda: False,
         stall_timeout: float | None = None,
         seed: int = 7,
+        strict_lr: bool = False,
         **objective: Any,
     ) -> Taken:
         (own_folder / "script.sh").write_text(f"{script}\n")
         words = ["/bin/bash", "script.sh", *arguments]
         config = ComponentConfig("command", {"command": words, "grace": 0.2, **objective})
         queue = dataclasses.replace(digits.queue, stall_timeout=stall_timeout)
-        settings = dataclasses.replace(digits, objective=config, queue=queue)
+        settings = dataclasses.replace(digits, objective=config, queue=queue, strict_lr=strict_lr)
         taken = Taken() if taken is None else taken
         built = CommandObjective(settings, torch.device("cpu"), own_folder / "logs")
         os.environ["MARK"] = mark
@@ -183,6 +185,27 @@ def test_an_epoch_that_is_reported_twice_fails_the_trial(run: Run) -> None:
     with pytest.raises(TrainingEnded, match=r"epoch 1 .*epoch 1") as ended:
         run(f"{line}; {line}; sleep 60")
     assert ended.value.outcome == Outcome.FAILED
+
+
+def test_reported_rates_are_compared_with_the_recipes(run: Run) -> None:
+    # The sweep digits has 15 epochs, and the recipe's cosine falls from 0.1 to 0.
+    rates = [0.05 * (1 + math.cos(math.pi * epoch / 15)) for epoch in range(6)]
+    lines = [
+        f'{{"lrsearch": {{"epoch": {epoch}, "val_loss": 0.5, "lr": {lr}}}}}'
+        for epoch, lr in ((1, rates[1]), (2, rates[2]), (3, 0.2), (4, rates[4]))
+    ]
+    taken = run("\n".join(f"echo '{line}'" for line in lines))
+    assert [one.verified for one in taken.evaluations] == [True, True, False, True]
+    assert len(taken.warnings) == 1
+    assert "does not follow the recipe's schedule" in taken.warnings[0]
+
+
+def test_another_rate_than_the_recipes_fails_the_trial_where_rates_are_strict(run: Run) -> None:
+    with pytest.raises(TrainingEnded, match=r"strict_lr.*0\.2"):
+        run(
+            """echo '{"lrsearch": {"epoch": 1, "val_loss": 0.5, "lr": 0.2}}'; sleep 60""",
+            strict_lr=True,
+        )
 
 
 def test_rates_that_are_not_reported_are_not_verified(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from lrsearch.data.parts import Parts
 from lrsearch.data.prepare import prepare, prepared
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.evaluation import Evaluation
-from lrsearch.objectives.builtin import TrainingObjective, build_objective
+from lrsearch.objectives.build import build_objective
+from lrsearch.objectives.builtin import TrainingObjective
 from lrsearch.objectives.folds import FoldedTraining, fold_seed
 from lrsearch.objectives.resumable import Resumable
 from lrsearch.recipe import Recipe
@@ -240,6 +242,23 @@ def test_the_rates_of_all_folds_are_known_beforehand() -> None:
 def test_what_has_no_folds_is_refused(overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigErrors, match=said):
         load_settings(["+sweep=digits", *overrides])
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_data_of_ones_own_have_a_seed_of_folds_and_streamed_ones_no_folds() -> None:
+    Path("folded_own.py").write_text(
+        "import torch\n"
+        "def load():\n"
+        "    part = torch.utils.data.TensorDataset(torch.rand(12, 4), torch.arange(12) % 3)\n"
+        "    return part, part\n"
+    )
+    own = ["+sweep=digits", "~data.name", "data._target_=folded_own.load"]
+    with pytest.raises(ConfigErrors, match=r"data\.split_seed: 3 has no use"):
+        load_settings([*own, "data.split_seed=3"])
+    spec = load_settings([*own, "data.split_seed=3", "data.folds=4"]).data
+    assert prepare(spec).n_validation == 24 // 4
+    with pytest.raises(UserError, match=r"data\.folds: .* streamed"):
+        prepare(dataclasses.replace(spec, in_memory="never"))
 
 
 def test_more_folds_than_samples_are_refused() -> None:

@@ -246,7 +246,8 @@ def test_the_share_that_timm_gives_a_group_counts(name: str) -> None:
     for group, scale in zip(optimizer.param_groups, (0.25, 0.5, 1.0), strict=True):
         group["lr_scale"] = scale
     alone = advance(start(name, "9st"))
-    schedule = recipe(name, "9st").build_schedule(optimizer, LENGTH)
+    with pytest.warns(match="the first parameter group has the lr_scale 0.25"):
+        schedule = recipe(name, "9st").build_schedule(optimizer, LENGTH)
     for (only,), rates in zip(alone, advance(schedule), strict=True):
         assert rates == pytest.approx([only, 2 * only, 4 * only])
 

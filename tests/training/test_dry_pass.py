@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import own_steps
 import pytest
 import torch
 from small_training import small_task
 from torch import nn
 
+from lrsearch.data.nesting import NestedPart
+from lrsearch.data.parts import Parts
 from lrsearch.errors import OwnCodeError, UserError
 from lrsearch.measures import LOSSES, METRICS
 from lrsearch.measures.build import build
@@ -160,3 +163,68 @@ def test_a_lack_of_memory_is_a_matter_of_the_batch_size() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     dry_pass(task(Model(raises)))
+
+
+# Steps and evaluations of the user's own
+
+
+def nested(**changes: Any) -> Task:
+    """A training on batches that are dicts."""
+    parts = [NestedPart(part) for part in own_steps.load("padded")[:2]]
+    known = {
+        "parts": Parts(parts[0], parts[1], None),
+        "loss_step": own_steps.step,
+        "is_pairs": False,
+        "crop": 0,
+        "flip": False,
+        "metrics": {},
+    }
+    return dataclasses.replace(small_task(), model=own_steps.Net(), **(known | changes))
+
+
+def outputs_of(model: Any, batch: Any) -> Any:
+    return model(**batch)
+
+
+def one_class(model: Any, batches: Any) -> dict[str, float]:
+    labels = torch.cat([batch["labels"] for batch in batches])
+    if len(labels) < 10:
+        raise ValueError("too few samples")
+    return {"auc": 0.5}
+
+
+def test_a_step_of_ones_own_takes_any_batch() -> None:
+    dry_pass_of(lambda: nested(), "Net", {"val_loss": "metric.name"})
+    dry_pass_of(lambda: nested(evaluate=own_steps.evaluate), "Net", {"f1": "metric.name"})
+    dry_pass_of(lambda: task(loss_step=own_steps.mixup, crop=0, flip=False), "Model")
+
+
+def test_an_evaluation_that_a_few_samples_do_not_suffice_for_gets_all() -> None:
+    dry_pass_of(lambda: nested(evaluate=one_class), "Net", {"auc": "metric.name"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss_step": None}, r"a batch is a dict of ids, mask, labels, and .* train\.loss_step="),
+        (
+            {"loss_step": outputs_of},
+            "train.loss_step: it must return one number as a tensor, not a",
+        ),
+        ({"evaluate": lambda model, batches: 0.5}, "train.evaluate: it must return {name: value}"),
+        ({"evaluate": lambda model, batches: {"f1": "good"}}, "the value of f1 must be one number"),
+        ({"evaluate": lambda model, batches: {"a b": 1.0}}, "'a b' cannot be the name of a value"),
+        (
+            {"evaluate": lambda model, batches: {"acc": 1.0}},
+            "metric.name: an evaluation gives train_loss, acc, and not 'val_loss'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_own_functions_is_said(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        dry_pass_of(lambda: nested(**changes), "Net", {"val_loss": "metric.name"})
+
+
+def test_an_error_of_the_users_step_is_shown() -> None:
+    with pytest.raises(OwnCodeError, match=r"train\.loss_step, with Net and a batch of a dict"):
+        dry_pass_of(lambda: nested(loss_step=lambda model, batch: batch["no"]), "Net")

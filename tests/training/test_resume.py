@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import random
 from typing import Any
 
 import numpy
+import own_steps
 import pytest
 import torch
 from small_training import LENGTH, STEPS, images, same_weights, small_task, timeless
 from torch.utils.data import Dataset, TensorDataset
 
+from lrsearch.data.nesting import NestedPart
 from lrsearch.data.parts import Parts, StreamedPart
+from lrsearch.data.spec import LoaderSettings
 from lrsearch.evaluation import Evaluation
+from lrsearch.parameters.durations import Length
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
+from lrsearch.seeds import seed_everything
 from lrsearch.training.loop import Diverged, Stopped, Training
 from lrsearch.training.settings import Averaging, EarlyStopping, TrainSettings
 
@@ -317,3 +323,77 @@ def test_a_state_of_another_kind_of_device_leaves_its_generators_aside() -> None
     other = Training(small_task())
     other.load_state_dict(state)
     assert [one.step for one in other.evaluations()] == [12, 16, 20, 24, 27]
+
+
+# Batches of any form
+
+
+def nested_task(kind: str, **settings: Any) -> Any:
+    """A training on batches that are dicts, of 60 samples; a stream has no indices."""
+    sources: dict[str, Any] = {
+        "padded": own_steps.load("padded"),
+        "streamed": own_steps.load("streamed"),
+        "sized": own_steps.load("sized"),
+        "unsized": own_steps.load("unsized"),
+    }
+    loader = LoaderSettings(num_workers=settings.pop("num_workers", 0))
+    parts = [
+        NestedPart(part)
+        if kind == "padded"
+        else StreamedPart(part, loader, own_steps.collate, is_pairs=False)
+        for part in sources[kind][:2]
+    ]
+    seed_everything(3)
+    return dataclasses.replace(
+        small_task(settings=TrainSettings(**settings), augment=False),
+        model=own_steps.Net(),
+        parts=Parts(parts[0], parts[1], None),
+        length=Length(11, steps_per_epoch=11 if kind == "unsized" else 3, steps_per_evaluation=4),
+        loss_step=functools.partial(own_steps.step, noise=0.1),
+        evaluate=own_steps.evaluate,
+        is_pairs=False,
+    )
+
+
+def nested_run(kind: str, steps: list[int], **settings: Any) -> tuple[list[Evaluation], Weights]:
+    """A training that is stopped after each of `steps` and continued, each time anew."""
+    found: list[Evaluation] = []
+    state: dict[str, Any] | None = None
+    for stop_at in [*steps, None]:
+        training = Training(nested_task(kind, **settings))
+        if state is not None:
+            _disturb()
+            training.load_state_dict(state)
+        training.task.should_stop = lambda t=training, at=stop_at: t.step == at
+        try:
+            found += training.evaluations()
+        except Stopped:
+            state = stored(training)
+    return found, training.task.model.state_dict()
+
+
+@pytest.mark.parametrize("kind", ["padded", "streamed", "sized", "unsized"])
+def test_batches_of_any_form_go_on_exactly(kind: str) -> None:
+    whole = nested_run(kind, [])
+    assert_same(nested_run(kind, [2, 3, 7]), whole)
+    assert {"train_loss", "val_loss", "f1"} == whole[0][-1].values.keys()
+
+
+@pytest.mark.parametrize("kind", ["streamed", "sized"])
+def test_the_process_that_reads_makes_no_difference(kind: str) -> None:
+    assert_same(nested_run(kind, [], num_workers=1), nested_run(kind, []))
+
+
+def test_pieces_of_a_nested_batch_add_up() -> None:
+    quiet: dict[str, Any] = {"model": own_steps.Net().eval()}
+    losses = []
+    for settings in ({}, {"micro_batch": 7}):
+        task = nested_task("padded", **settings)
+        task = dataclasses.replace(task, loss_step=own_steps.step, **quiet)
+        training = Training(task)
+        batch = next(iter(training._rest_of_epoch()))
+        task.model.zero_grad()
+        loss = training._backward(batch, 16, 7 if settings else 16)
+        losses.append((loss, task.model.head.weight.grad.clone()))
+    assert losses[0][0] == pytest.approx(float(losses[1][0]), rel=1e-6)
+    torch.testing.assert_close(losses[0][1], losses[1][1])

@@ -133,7 +133,7 @@ def test_an_error_of_handing_back_that_does_not_pass_is_no_secret() -> None:
 class Bench:
     """Attempts of one worker, which can be told to stop in each way that there is."""
 
-    last = 0.5
+    last, remark = 0.5, None
 
     def __init__(self) -> None:
         self.lease = Lease(lambda: Orders(hand_back=False), Contact(), 1000.0, UNWATCHED)

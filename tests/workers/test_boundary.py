@@ -69,7 +69,7 @@ FAILURES = {
     "report(2, 0.5), report(1, 0.4)": "epoch 1 comes after epoch 2",
     "swallow(report, 3), report(4, 0.4)": "epoch 3 comes after epoch 3",
     "report(float('nan'), 0.5)": "epoch must be a finite number, not nan",
-    "report(1, None)": "val_loss must be one number, not of the type NoneType",
+    "report(1, None)": "'val_loss' was not reported",
     "report(1, torch.ones(2))": "val_loss must be one number, not of the type Tensor",
     "report(1, 0.5, lr=float('nan'))": "lr must be a finite number",
     "report(1, 0.5, step=10**12)": "step 1000000000000 is out of range",
@@ -273,6 +273,75 @@ def test_rates_that_are_not_the_recipes_are_told_and_strictly_fail_the_trial(
     assert words in "".join(trials_csv(study, study.trials))
     assert words in " ".join(findings(study).sentences())
     assert words in trial_note(study.trials[0], study)
+
+
+@ON_SQLITE
+def test_weights_that_a_function_keeps_are_those_of_the_best_trials(
+    work: Work, tmp_path: Path
+) -> None:
+    (tmp_path / "keeps.py").write_text(
+        "import torch\n"
+        "def objective(trial):\n"
+        "    size = trial.recipe.batch_size\n"
+        "    if size != 2:\n"
+        "        trial.keep_weights({'w': torch.full((2,), float(size))})\n"
+        "    for epoch in (1, 2):\n"
+        "        trial.report(epoch, size)\n"
+    )
+    finished = work("objective._target_=keeps.objective", *each_of(4), "train.keep_best=2")
+    paths = [one.weights for one in finished]
+    assert [path is not None for path in paths] == [True, False, False, False]
+    assert Path(str(paths[0])).is_file()
+
+
+def test_out_of_memory_in_a_function_is_infeasible_and_the_sweep_goes_on(
+    work: Work, tmp_path: Path, either_url: str
+) -> None:
+    (tmp_path / "greedy_loop.py").write_text(
+        "import torch\n"
+        "def objective(recipe, report):\n"
+        "    if recipe.batch_size > 1:\n"
+        "        report(1, 2.0)\n"
+        "        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')\n"
+        "    report(1, 1.0)\n"
+    )
+    finished = work("objective._target_=greedy_loop.objective", *each_of(5))
+    assert [one.outcome for one in finished] == ["complete", *["out_of_memory"] * 4]
+    assert "Tried to allocate 2.00 GiB" in str(finished[1].reason)
+    trial = optuna.load_study(study_name="own", storage=either_url).trials[1]
+    assert trial.state == optuna.trial.TrialState.PRUNED
+    assert trial.constraints == {"works": 1.0}
+
+
+@ON_SQLITE
+def test_a_preempted_function_is_handed_back_each_time_and_ends_well(
+    own_folder: Path, either_url: str
+) -> None:
+    """As often as three failures would have ended the sweep."""
+    (own_folder / "preempted.py").write_text(
+        "from pathlib import Path\n"
+        "def objective(trial):\n"
+        "    file = Path(trial.checkpoint_dir) / 'done'\n"
+        "    first = int(file.read_text()) if file.exists() else 1\n"
+        "    for epoch in range(first, 6):\n"
+        "        if trial.should_stop():\n"
+        "            raise SystemExit('as Lightning does')\n"
+        "        trial.report(epoch, 1.0 / epoch)\n"
+        "        file.write_text(str(epoch + 1))\n"
+    )
+    sweep = ("+sweep=digits", *OWN, "train.epochs=5", f"storage.url={either_url}",
+             "objective._target_=preempted.objective", "study.n_trials=1")  # fmt: skip
+    study = submit(*sweep)
+    for _ in range(4):
+        serve(study.name, stop_after=3, url=either_url)
+    serve(study.name, url=either_url)
+    database = Database(either_url)
+    (finished,) = Progress(database.session, study.study_id).finished()
+    (trial,) = read_study(database, "own", thinned=True).trials
+    database.close()
+    assert (finished.outcome, finished.value) == ("complete", 0.2)
+    assert trial.attempts > 3
+    assert trial.deaths == 0
 
 
 @ON_SQLITE

@@ -12,6 +12,7 @@ import torch
 from reports import Collected
 
 from lrsearch.evaluation import Evaluation
+from lrsearch.objectives.silence import FIRST, SHORTEST
 from lrsearch.objectives.trial import Trial
 from lrsearch.queue.leasing import Orders
 from lrsearch.recipe import Recipe
@@ -19,7 +20,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.storage.outages import Contact
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.stall import EXIT_CODE, FIRST, SHORTEST, StallWatch
+from lrsearch.workers.stall import EXIT_CODE, StallWatch
 from lrsearch.workers.stop import Stop
 
 TIMEOUT = 30.0
