@@ -37,12 +37,13 @@ def provided(functions: Mapping[str, Any]) -> Iterator[None]:
     For functions that cannot be imported; their paths begin with MAIN, which names a different
     module in each process.
     """
-    before = dict(_provided)
+    before = {path: _provided[path] for path in functions if path in _provided}
     _provided.update(functions)
     try:
         yield
     finally:
-        _provided.clear()
+        for path in functions:
+            _provided.pop(path, None)
         _provided.update(before)
 
 

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from lrsearch.errors import OwnCodeError, UserError
-from lrsearch.own_code import call_own, check_arguments, load_target, name_of
+from lrsearch.own_code import (
+    call_own,
+    check_arguments,
+    dotted_path,
+    load_target,
+    name_of,
+    provided,
+)
 
 Write = Callable[[str, str], None]
 
@@ -222,3 +229,29 @@ def test_frames_of_lrsearch_before_the_users_are_left_out() -> None:
         call_own(name_of, "mine.name", Nameless())
     assert __file__ in str(caught.value)
     assert inspect.getfile(name_of) not in str(caught.value)
+
+
+def test_functions_that_were_provided_need_no_module_and_only_for_a_while() -> None:
+    def train() -> int:
+        return 7
+
+    with provided({"__main__.train_here": train}):
+        with provided({"__main__.train_here": print}):
+            assert load_target("__main__.train_here", "objective") is print
+        assert load_target("__main__.train_here", "objective") is train
+    with pytest.raises(UserError, match="notebook that made the study"):
+        load_target("__main__.train_here", "objective")
+
+
+@pytest.mark.parametrize(
+    ("function", "path"),
+    [
+        (load_target, "lrsearch.own_code.load_target"),
+        (UserError, "lrsearch.errors.UserError"),
+        (UserError.__init__, None),
+        (partial(load_target, what=""), None),
+        (lambda: None, None),
+    ],
+)
+def test_what_other_processes_can_import_has_a_path(function: object, path: str | None) -> None:
+    assert dotted_path(function) == path

@@ -50,9 +50,11 @@ def test_a_component_is_read_by_its_name_and_from_its_record(
     registry: Registry[Any], component: Component
 ) -> None:
     problems: list[str] = []
-    config = registry.read(component.name, registry.where, problems)
-    assert config == ComponentConfig(component.name)
-    full = ComponentConfig(component.name, component.complete({}))
+    needed = {name: "a value" for name, one in component.parameters.items() if one.required}
+    node = {"name": component.name, **needed} if needed else component.name
+    config = registry.read(node, registry.where, problems)
+    assert config == ComponentConfig(component.name, needed)
+    full = ComponentConfig(component.name, component.complete(needed))
     read = registry.read(full.to_dict(), registry.where, problems)
     assert problems == []
     assert read is not None

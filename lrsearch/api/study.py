@@ -243,7 +243,16 @@ class Study:
     def tell(
         self, trial: Trial, value: float | None = None, *, error: BaseException | None = None
     ) -> None:
-        """End a trial of `ask`; see `trial.tell`."""
+        """End a trial of `ask`, and store how it ended; `trial.tell` does the same.
+
+        Its value is its best or last report, as `metric.at` says. `value` is the metric of a
+        training that has reported nothing. `error` is what has ended the training early: it counts
+        as it would in a function (out of memory is infeasible, others fail the trial). A trial
+        that `report` has ended by TrialPruned is stored as pruned.
+
+        Raises UserError, and stores nothing, if the trial has been told, has reported nothing and
+        gets no value, or gets a value beside its reports.
+        """
         if not isinstance(trial, AskedTrial):
             raise UserError(f"tell: trial {trial.number} was not asked for: it ends by itself")
         trial.tell(value, error=error)

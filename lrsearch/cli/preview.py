@@ -189,7 +189,9 @@ def _size(
         return info, None, f"{steps_per_epoch} steps an epoch, as given"
     if info is not None:
         return info, info.n_train, f"{info.n_train} samples of {info.name} an epoch"
-    return None, None, _assumed("the data have not been read here yet")
+    unread = "the data have not been read here yet"
+    own = "your own objective reads its own data"
+    return None, None, _assumed(unread if settings.objective is None else own)
 
 
 def _assumed(why: str) -> str:

@@ -162,6 +162,8 @@ def numbers(message: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a report by name; null and "nan" are NaN. Raises BadLine."""
     values: dict[str, float] = {}
     for name, value in message.items():
+        if name == "optimizer":
+            raise BadLine("optimizer: this name is taken; give the value another one")
         if value is None and name in ("epoch", "step", "lr"):
             continue
         if value is None:

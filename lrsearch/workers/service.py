@@ -251,5 +251,7 @@ def serve(locations: Locations, only: str | None, until_empty: bool, stop: Stop)
         service = persist(lambda: Service(locations, only, until_empty, stop), wait, failed)
     except DBAPIError as error:
         raise unusable(locations.url, error) from error
-    service.work()
-    service.close()
+    try:
+        service.work()
+    finally:
+        service.close()

@@ -266,18 +266,23 @@ def test_groups_keep_their_ratio_after_a_resume(
             group["lr_scale"] = scale
         return built
 
-    schedule = recipe(name, "9st").build_schedule(optimizer(), LENGTH)
+    def build(optimizer: torch.optim.SGD) -> Schedule:
+        with warnings.catch_warnings():  # that the first group has the smaller scale
+            warnings.simplefilter("ignore")
+            return recipe(name, "9st").build_schedule(optimizer, LENGTH)
+
+    schedule = build(optimizer())
     advance(schedule, cut)
     states = copy.deepcopy((schedule.optimizer.state_dict(), schedule.state_dict()))
     rest = advance(schedule)
 
     before = optimizer()
     before.load_state_dict(states[0])
-    resumed = recipe(name, "9st").build_schedule(before, LENGTH)
+    resumed = build(before)
     resumed.load_state_dict(states[1])
     assert advance(resumed) == rest
 
-    resumed = recipe(name, "9st").build_schedule(optimizer(), LENGTH)
+    resumed = build(optimizer())
     resumed.load_state_dict(states[1])
     resumed.optimizer.load_state_dict(states[0])
     assert advance(resumed) == rest

@@ -171,7 +171,7 @@ def test_a_lack_of_memory_is_a_matter_of_the_batch_size() -> None:
 def nested(**changes: Any) -> Task:
     """A training on batches that are dicts."""
     parts = [NestedPart(part) for part in own_steps.load("padded")[:2]]
-    known = {
+    known: dict[str, Any] = {
         "parts": Parts(parts[0], parts[1], None),
         "loss_step": own_steps.step,
         "is_pairs": False,
