@@ -90,6 +90,8 @@ class _Ranks:
     def of_environment(cls) -> _Ranks:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
         rank, local, count = (os.environ.get(name, "") for name in names)
+        if not rank and os.environ.get("NODE_RANK", "0") == "0":
+            rank = local  # Lightning starts further ranks of one machine without RANK
         if not (rank.isdigit() and count.isdigit()):
             return cls()
         return cls(int(rank), int(local) if local.isdigit() else 0, int(count))

@@ -100,10 +100,20 @@ def test_a_rank_does_not_wait_for_ever(
     assert "call it on all ranks" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
+        {"NODE_RANK": "0", "LOCAL_RANK": "1", "WORLD_SIZE": "2"},
+    ],
+    ids=["torchrun", "Lightning"],
+)
 def test_reports_of_other_ranks_are_ignored(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
 ) -> None:
-    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     trial = lrsearch.current_trial(RECIPE)
     trial.report(1, val_loss=0.5)
