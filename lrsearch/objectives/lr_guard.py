@@ -8,7 +8,7 @@ the trial's, and nothing else shows that.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ from lrsearch.text.formatting import number
 
 _ROUGH, _ROUGH_SLACK, _ROUGH_STEPS = (0.1, 0.05), 0.05, 1000
 """Tolerances, a share of the training, and steps, where the length of the training is not known."""
+_TOTALS = (_ROUGH_STEPS, 250, 100, 64, 40, 25, 16, 10)
+"""Numbers of steps that are tried where that of a training is not known."""
 _STEPS = re.compile(r"\d\s*st\b")
 
 
@@ -141,33 +143,57 @@ def _unbuilt(
     steps = round(step / progress) if step else None
     if steps is None and _counts_steps(recipe.to_dict()):
         return None, False
-    total = steps or _ROUGH_STEPS
-    per_epoch = max(1, round(total / epochs))
-    try:
-        length = Length(total, per_epoch, per_epoch).rough(_ROUGH_STEPS)
-        call, warmup = recipe.call(length)
-        if call.is_own:
+    expected: list[float] = []
+    # What a schedule does at a share of the training it does at a whole step. Near such a step, or
+    # near the end, the rate depends on the length: a difference must hold for all that it may be.
+    for length in _lengths(steps, epochs):
+        tolerances = EXACT if length.steps == steps else _ROUGH
+        is_rough = steps is None and length.steps == _ROUGH_STEPS
+        slack = SLACK if steps else _ROUGH_SLACK if is_rough else 0.0
+        try:
+            rates = _around(recipe, length, progress, held[0], slack)
+        except (ArithmeticError, ValueError, LrsearchError):
+            return None, False  # the recipe cannot be trained at all
+        if rates is None:
             return None, False
-        at = progress * length.steps
-        if call.monitor is not None and at > warmup:
-            expected = level = plateau_level(held[0], recipe.lr, call)
-            low = high = level
-        else:
-            rates = RecipeRates(recipe, length).all()
-            around = length.steps * (SLACK if length.steps == steps else _ROUGH_SLACK)
-            window = rates[max(0, int(at - around)) : int(at + around) + 2]
-            expected, low, high = rates[min(round(at), length.steps)], min(window), max(window)
-    except (ArithmeticError, ValueError, LrsearchError):
-        return None, False  # the recipe cannot be trained at all
-    tolerances = EXACT if length.steps == steps else _ROUGH
-    if not differs(held[0], (low, high), recipe.lr, tolerances):
-        return None, True
+        if not differs(held[0], (min(rates), max(rates)), recipe.lr, tolerances):
+            return None, True
+        expected.append(rates[0])
     warning = (
         f"the learning rate is {number(held[0])} at {progress:.0%} of the training, and the recipe "
-        f"says {number(expected)}: the loop does not follow the recipe's schedule; build it with "
-        f"trial.recipe.build, and step it after each optimizer step"
+        f"says {number(expected[0])}: the loop does not follow the recipe's schedule; build it "
+        f"with trial.recipe.build, and step it after each optimizer step"
     )
     return warning, True
+
+
+def _lengths(steps: int | None, epochs: float) -> Iterator[Length]:
+    """The lengths that a training of so many steps may have, the quickest to compute first."""
+    for total in _TOTALS if steps is None else (steps,):
+        per_epoch = max(1, round(total / epochs))
+        length = Length(total, per_epoch, per_epoch)
+        if total > _ROUGH_STEPS:
+            yield length.rough(_ROUGH_STEPS)
+        yield length
+
+
+def _around(
+    recipe: Recipe, length: Length, progress: float, held: float, slack: float
+) -> list[float] | None:
+    """The recipe's rate at a share of a training of this length, then those around it.
+
+    None where it is not known: a scheduler class of the user's own may depend on the optimizer.
+    """
+    call, warmup = recipe.call(length)
+    if call.is_own:
+        return None
+    at = progress * length.steps
+    if call.monitor is not None and at > warmup:
+        return [plateau_level(held, recipe.lr, call)]
+    rates = RecipeRates(recipe, length).all()
+    around = length.steps * slack
+    window = rates[max(0, int(at - around)) : int(at + around) + 2]
+    return [rates[min(round(at), length.steps)], *window]
 
 
 def _counts_steps(value: Any) -> bool:

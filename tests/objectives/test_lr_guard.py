@@ -435,6 +435,19 @@ def test_a_loop_with_the_recipes_rates_from_elsewhere_is_verified(
     assert verified
 
 
+def test_a_cut_at_the_very_end_is_no_difference() -> None:
+    """With few steps it is the last one; in exact shares it would be beyond the end."""
+    step = ComponentConfig("step", {"step_size": 0.4698, "gamma": 0.5})
+    recipe = Recipe(0.1, 32, ComponentConfig("sgd"), step, warmup=0.0612)
+    rates = recipe.preview(Length(STEPS, PER_EPOCH, PER_EPOCH)).rates
+    assert rates[-1] == pytest.approx(0.1 * 0.5**2)
+    warnings, verified = without_schedule(
+        lambda share: rates[round(share * STEPS)], recipe, steps=False
+    )
+    assert warnings == []
+    assert verified
+
+
 @pytest.mark.parametrize("steps", [True, False])
 def test_a_loop_with_a_schedule_of_its_own_is_told(steps: bool) -> None:
     (warning,), verified = without_schedule(lambda share: 1.0, steps=steps)
