@@ -106,7 +106,7 @@ def test_a_class_is_forecast_step_by_step_because_it_may_count_them() -> None:
 
 def test_what_cannot_be_computed_is_not_forecast() -> None:
     trajectory = LrTrajectory.of(recipe(mine("own_schedules.raises")), LENGTH)
-    assert (trajectory.evaluations, list(trajectory.now)) == (4, [])
+    assert (trajectory.whole, list(trajectory.now)) == (4, [])
 
 
 def test_the_preview_of_a_sweep_draws_them(command: Command) -> None:

@@ -24,7 +24,7 @@ from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.tuning.pruners import PRUNERS
 from lrsearch.tuning.samplers import SAMPLERS
-from lrsearch.workers import service
+from lrsearch.workers import worker
 
 Work = Callable[..., list[Finished]]
 
@@ -415,7 +415,7 @@ def listeners(monkeypatch: pytest.MonkeyPatch) -> list[Listener]:
         opened.append(Listener(trial))
         return opened[-1]
 
-    monkeypatch.setattr(service, "build_logger", lambda config: open_log)
+    monkeypatch.setattr(worker, "build_logger", lambda config: open_log)
     return opened
 
 

@@ -46,7 +46,6 @@ from lrsearch.schedules.plan import FactorFunction, TorchCall
 from lrsearch.settings import Settings
 from lrsearch.text.formatting import plural
 from lrsearch.text.yaml import to_yaml
-from lrsearch.training.micro_batch import MicroBatch
 
 RECIPE_FILE = "{recipe_file}"
 """Stands in the command of a script for the file of its recipe."""
@@ -100,7 +99,7 @@ def _training(
         )
     }
     # Where `auto` has halved the batches, that was for the memory of a device.
-    micro_batch = MicroBatch(train.micro_batch)
+    micro_batch = train.fixed_micro_batch
     # An average of the weights is evaluated on a copy, whose optimizer has no modes.
     switches = recipe.optimizer.own and train.ema is None
     return {
@@ -155,13 +154,13 @@ def _training(
         "scheduler_is_own": call.is_own,
         "warmup": warmup,
         "monitor": call.monitor,
-        "pieces": math.ceil(batch_size / (micro_batch.training or batch_size)),
-        "micro_batch": micro_batch.training or batch_size,
+        "pieces": math.ceil(batch_size / (micro_batch or batch_size)),
+        "micro_batch": micro_batch or batch_size,
         "own": functions,
         "is_pairs": info.is_pairs,
         "lays_out": train.channels_last and (train.evaluate is not None or not info.is_pairs),
         "grad_clip": recipe.grad_clip,
-        "evaluation_size": micro_batch.evaluation,
+        "evaluation_size": train.evaluation_batch,
         "metric": settings.metric,
     }
 

@@ -91,6 +91,16 @@ class TrainSettings:
             return "default" if self.compile else None
         return self.compile
 
+    @property
+    def fixed_micro_batch(self) -> int | None:
+        """The micro batch where it is a number; None for whole batches, as `auto` begins with."""
+        return None if isinstance(self.micro_batch, str) else self.micro_batch
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Samples that are evaluated at a time, for as long as the memory suffices."""
+        return self.fixed_micro_batch or EVALUATION_BATCH
+
     def length(self, batch_size: int, n_train: int | None) -> Length:
         """The length of a training with this batch size on `n_train` samples.
 

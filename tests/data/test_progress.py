@@ -13,9 +13,11 @@ import torch
 from torch.utils.data import Dataset
 
 from lrsearch.data import cache, progress
-from lrsearch.data.own import stacked
+from lrsearch.data.own import sampled
 from lrsearch.data.progress import announced
+from lrsearch.data.spec import DataSpec
 
+SPEC = DataSpec("mypkg.load", target="mypkg.load")
 ENOUGH = 20.0
 """Seconds after which a line that has not come will not come."""
 
@@ -90,13 +92,13 @@ class Waiting(Dataset[Any]):
 
 def test_items_are_counted() -> None:
     with opened("reading Waiting, train part: 3 of 4 items, ") as terminal:
-        x, _ = stacked(Waiting(terminal), range(4), "train")
+        x, _ = sampled(SPEC, Waiting(terminal), range(4), "train")
     assert len(x) == 4
 
 
 def test_an_interruption_between_items_ends_it() -> None:
     with opened("3 of 4 items") as terminal, pytest.raises(KeyboardInterrupt):
-        stacked(Waiting(terminal, interrupt=True), range(4), "train")
+        sampled(SPEC, Waiting(terminal, interrupt=True), range(4), "train")
 
 
 def test_an_interrupted_writing_of_the_cache_leaves_no_file(
