@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -235,7 +236,7 @@ def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
 def check_devices(configuration: Configuration) -> Iterator[Finding]:
     """Check the devices and processor cores of workers."""
     from lrsearch.training.devices import device_label, resolve_device
-    from lrsearch.workers.device_slots import available_cores
+    from lrsearch.workers.device_slots import available_cores, in_words
 
     train = configuration.settings.train
     try:
@@ -245,12 +246,11 @@ def check_devices(configuration: Configuration) -> Iterator[Finding]:
         return
     slots = _device_slots(configuration)
     more = ", ..." if len(slots) > 1 else ""
-    yield ok(
-        "device", f"{device_label(device)}; {plural(len(slots), 'worker')}: {slots[0].name}{more}"
-    )
-    cores = available_cores()
-    if device.type == "cpu" and len(slots) * train.threads > cores:
-        said = f"{plural(len(slots), 'worker')} of {plural(train.threads, 'thread')} on"
+    workers = in_words(slots, train.gpus)
+    yield ok("device", f"{device_label(device)}; {workers}: {slots[0].name}{more}")
+    cores, threads = available_cores(), math.ceil(train.gpus) * train.threads
+    if device.type == "cpu" and len(slots) * threads > cores:
+        said = f"{plural(len(slots), 'worker')} of {plural(threads, 'thread')} on"
         yield warning("device", f"{said} {plural(cores, 'core')}: they slow each other")
 
 

@@ -31,7 +31,7 @@ from lrsearch.study.warm_start import warm_start
 from lrsearch.text.formatting import byte_size, duration, plural, the_best
 from lrsearch.text.yaml import to_yaml
 from lrsearch.training.loop import Diverged, Task, train
-from lrsearch.workers.device_slots import device_slots
+from lrsearch.workers.device_slots import device_slots, in_words
 
 _RECIPES = 12
 _FEW_STEPS, _MORE_STEPS = 2, 22
@@ -91,7 +91,8 @@ def dry_run(configuration: Configuration) -> int:
         console.print(plan_line(plan), markup=False, soft_wrap=True)
     train = settings.train
     slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
-    console.print(f"\n[bold]{plural(len(planned), 'trial')}[/] by {plural(len(slots), 'worker')}")
+    by = in_words(slots, train.gpus)
+    console.print(f"\n[bold]{plural(len(planned), 'trial')}[/] by {by}")
     runs = 0
     if settings.confirm is not None:
         top, seeds = min(settings.confirm.top, len(planned)), settings.confirm.seeds
@@ -100,6 +101,8 @@ def dry_run(configuration: Configuration) -> int:
     if info is None:
         console.print("your own objective is not timed")
         return 0
+    if train.gpus > 1:
+        console.print(f"  timed in one process, which does the work of all {train.gpus:g} in turn")
     costs = _costs(settings, recipes)
     slowest, fastest = (
         pick(costs.items(), key=lambda item: item[1].trial_seconds) for pick in (max, min)

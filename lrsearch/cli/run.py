@@ -57,7 +57,7 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
-from lrsearch.workers.device_slots import device_slots
+from lrsearch.workers.device_slots import device_slots, in_words
 from lrsearch.workers.locations import Locations, logs_of
 
 if TYPE_CHECKING:
@@ -130,9 +130,12 @@ def launch_sweep(
     `environment` has further environment variables of worker processes.
     """
     train = settings.train
+    places = device_slots(runtime.workers, train.device, train.threads, train.gpus)
+    if train.gpus != 1:
+        console.print(f"  {in_words(places, train.gpus)}")
     slots = [
         dataclasses.replace(slot, environment={**slot.environment, **(environment or {})})
-        for slot in device_slots(runtime.workers, train.device, train.threads, train.gpus)
+        for slot in places
     ]
     progress = Progress(database.session, study.study_id)
     shown = make_display(console, settings.metric, progress.finished())
@@ -276,6 +279,7 @@ def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo 
     started = time.perf_counter()
     info = prepare(settings.data)
     _check_measures(settings, info)
+    _check_size(settings, info)
     if settings.train.loss is None and info.has_labels:
         _warn(console, _LABELS_WARNING)
     seconds = time.perf_counter() - started
@@ -375,6 +379,16 @@ def _check_formulas(settings: Settings, info: DataInfo | None) -> None:
     )
     if problems:
         raise ConfigErrors(problems)
+
+
+def _check_size(settings: Settings, info: DataInfo) -> None:
+    """Check that each GPU of a trial gets a sample of every batch. Raises ConfigErrors."""
+    n, gpus = info.n_train, settings.train.gpus
+    if n is not None and n < gpus:
+        samples = plural(n, "training sample")
+        raise ConfigErrors(
+            [f"train.gpus: {info.name} has {samples}, too few for {gpus:g} GPUs to share a batch"]
+        )
 
 
 def _check_measures(settings: Settings, info: DataInfo) -> None:

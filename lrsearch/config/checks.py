@@ -60,7 +60,8 @@ def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
     if space and space.coupling.reference < 1:
         problems.append(f"coupling.reference: {space.coupling.reference} is below 1")
     if train is not None:
-        check_gpus(train, space, problems)
+        own_loop = sections["objective"] is not None
+        check_gpus(train, None if own_loop else space, problems)
     if sections["objective"] is not None:
         check_own_loop(train, problems)
         return
@@ -130,6 +131,11 @@ def check_gpus(train: TrainSettings, space: Space | None, problems: list[str]) -
     if train.gpus > 1 and not float(train.gpus).is_integer():
         problems.append(
             f"train.gpus: {train.gpus:g} is neither a whole number nor a share of one GPU"
+        )
+    elif train.gpus > 1 and re.fullmatch(r"cuda:\d+|mps", train.device):
+        problems.append(
+            f"train.device: {train.device} is one device, and a trial takes {train.gpus:g} "
+            f"(train.gpus): set train.device=cuda"
         )
     elif train.gpus > 1 and train.micro_batch == "auto":
         problems.append(

@@ -25,6 +25,7 @@ from lrsearch.export.names import Names
 from lrsearch.export.source_text import CallText, SourceText, call_text, source_of
 from lrsearch.export.templates import render
 from lrsearch.measures import (
+    CLASS_WEIGHTS,
     LOSSES,
     METRICS,
     WEIGHTS,
@@ -88,6 +89,15 @@ def _training(
     measures = list(_measures(settings, loss, info, own_shapes, names))
     is_own = train.loss_step is not None
     training_loss = None if is_own else _training_loss(loss, info, own_shapes, names)
+    # Where `auto` has halved the batches, that was for the memory of a device.
+    micro_batch = train.fixed_micro_batch
+    pieces = math.ceil(batch_size / (micro_batch or batch_size))
+    divisor = None if is_own or pieces == 1 else _divisor(loss, info)
+    if divisor is not None and training_loss is not None and training_loss.weights is not None:
+        arguments_of_sum = {**training_loss.call.arguments, "reduction": "sum"}
+        training_loss = replace(
+            training_loss, call=CallText(training_loss.call.function, arguments_of_sum)
+        )
     differs = training_loss is not None and training_loss.call != measures[0].call
     computed = measures if training_loss is None else [*measures, training_loss]
     functions = {
@@ -98,8 +108,6 @@ def _training(
             ("collate", spec.loader.collate_fn),
         )
     }
-    # Where `auto` has halved the batches, that was for the memory of a device.
-    micro_batch = train.fixed_micro_batch
     # An average of the weights is evaluated on a copy, whose optimizer has no modes.
     switches = recipe.optimizer.own and train.ema is None
     return {
@@ -154,7 +162,8 @@ def _training(
         "scheduler_is_own": call.is_own,
         "warmup": warmup,
         "monitor": call.monitor,
-        "pieces": math.ceil(batch_size / (micro_batch or batch_size)),
+        "pieces": pieces,
+        "divisor": divisor,
         "micro_batch": micro_batch or batch_size,
         "own": functions,
         "is_pairs": info.is_pairs,
@@ -371,6 +380,17 @@ def _training_loss(
         sources=tuple(source_of(f"lrsearch.measures.functions.{one}") for one in functions),
         weights=tuple(map(float, loss.arguments[name])),
     )
+
+
+def _divisor(loss: ComponentConfig, info: DataInfo) -> CallText | None:
+    """What the mean loss is divided by, as a call that takes targets; None for their number."""
+    name = None if loss.own else LOSSES[loss.name].divisor
+    if name is None or info.n_classes is None:
+        return None
+    arguments = {key: loss.arguments[key] for key in ("ignore_index",) if key in loss.arguments}
+    if loss.arguments.get(CLASS_WEIGHTS) is not None:
+        arguments["weight"] = SourceText("weights")
+    return CallText(SourceText(name), arguments)
 
 
 def _fits(measures: list[_Measure]) -> list[str]:

@@ -36,6 +36,7 @@ _COPIED = {
         "lrsearch.optimizers.parameter_groups.undecayed",
         "lrsearch.optimizers.parameter_groups.block_depths",
         "lrsearch.schedules.schedule.rate_factors",
+        "lrsearch.measures.functions.weight_of_classes",
         "lrsearch.measures.shapes.alike",
         "lrsearch.measures.shapes.numbers",
         "lrsearch.measures.shapes.class_indices",

@@ -20,6 +20,9 @@ class Measure(Component):
     """The kind of targets it accepts; with "both", numbers are the probabilities of the classes."""
     fit: str = "numbers"
     """Name of the function of `measures.shapes` that reshapes outputs and targets for it."""
+    divisor: str | None = None
+    """Name of the function of `measures.functions` that gives what the mean over class indices is
+    divided by; None for their number."""
     mode: Mode = "min"
     """Whether lower values ("min") or higher ones ("max") are better."""
     training_only: tuple[str, ...] = ()
@@ -63,6 +66,7 @@ LOSSES = Registry(
             "cross-entropy of classes, or of their probabilities",
             of="both",
             fit="class_targets",
+            divisor="weight_of_classes",
             training_only=("label_smoothing", CLASS_WEIGHTS),
         ),
         Measure("mse", "torch.nn.functional.mse_loss", help="mean squared error of numbers"),

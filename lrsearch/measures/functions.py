@@ -39,6 +39,19 @@ def sample_f1(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return (2 * both / either.clamp(min=1)).mean()
 
 
+def weight_of_classes(
+    targets: torch.Tensor, weight: torch.Tensor | None = None, ignore_index: int = -100
+) -> torch.Tensor:
+    """The sum of the weights of targets N×…, classes, by which their mean loss is divided."""
+    import torch
+
+    counted = targets != ignore_index
+    exact = torch.float32 if targets.is_mps else torch.float64
+    if weight is None:
+        return counted.sum(dtype=exact)
+    return weight.to(exact)[targets.where(counted, 0)].mul(counted).sum()
+
+
 def weights_like(weights: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
     """Weights of axis 1 of outputs N×C×…, of shape C, in the type that losses compute in."""
     import torch

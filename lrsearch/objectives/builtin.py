@@ -52,8 +52,11 @@ class TrainingObjective:
         device: torch.device,
         samples: int | None = None,
         ranks: Ranks | None = None,
+        data_device: torch.device | None = None,
     ) -> None:
+        """`data_device` is where the data are kept; None is `device`, where the model trains."""
         self.settings, self.device = settings, device
+        self._data_device = data_device or device
         self.ranks = ranks or Ranks()
         self.device_name = device_label(device)
         metrics = measures.metric_targets(settings.train.metrics, info.n_classes)
@@ -67,7 +70,7 @@ class TrainingObjective:
         self._spec = settings.data
         self._info = info
         few = None if self.evaluate is not None else samples
-        self._parts = _on_device(open_parts(self._spec, info), device, samples, few)
+        self._parts = parts_on_device(open_parts(self._spec, info), self._data_device, samples, few)
         self._set_losses(info)
         self._check_arguments()
         keep_freed_memory()
@@ -82,6 +85,15 @@ class TrainingObjective:
         target = measures.with_weights(target, lambda: balanced_weights(info))
         self.loss = build_measure(target, measures.LOSSES, "train.loss")
         self.evaluated_loss = build_measure(plain, measures.LOSSES, "train.loss")
+        train = self.settings.train
+        weighted = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
+        is_weighted = isinstance(self.loss, weighted) and self.loss.weight is not None
+        if is_weighted and (train.gpus > 1 or train.micro_batch is not None):
+            raise UserError(
+                f"train.loss: {type(self.loss).__name__} with weights divides each part of a batch "
+                f"by its own weights, so that results would depend on train.gpus and "
+                f"train.micro_batch: take train.loss={{name: cross_entropy, class_weights: [...]}}"
+            )
 
     def _check_arguments(self) -> None:
         """Raise UserError for arguments that the model does not take, before any trial fails."""
@@ -259,7 +271,7 @@ class TrainingObjective:
         ):
             # Assigned only after both calls: if the user's function fails, the old data stay.
             info = prepare(spec)
-            parts = _on_device(open_parts(spec, info), self.device)
+            parts = parts_on_device(open_parts(spec, info), self._data_device)
             self._set_losses(info)
             self._parts, self._info = parts, info
         self._spec = spec
@@ -297,7 +309,7 @@ def _own_function(config: ComponentConfig | None, key: str) -> Any:
     return own_callable(config.target, config.arguments, key, positional=2)
 
 
-def _on_device(
+def parts_on_device(
     parts: Parts,
     device: torch.device,
     train: int | None = None,

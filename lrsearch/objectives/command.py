@@ -8,12 +8,13 @@ import json
 import logging
 import math
 import os
+import re
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,41 @@ _MOST_WAITING = 1000
 _MOST_WARNINGS = 10
 _SIGNALS_TOGETHER = 2.0
 """Seconds within which a worker gets a signal that was sent to its script, too."""
+_TORCHRUN = re.compile(r"^E.* failed \(exitcode: (-\d+ \(SIG|-)?.*\n(?=Traceback)", re.MULTILINE)
+"""The line after which torchrun writes only of itself; it names a signal if one ended a process."""
 _SECRET = "LRSEARCH_STORAGE"
 """A variable that a script does not get: its value may hold a password."""
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Program:
+    """What is special about the program that a command starts."""
+
+    noun: str = "the script"
+    """What messages call it."""
+    failure: Outcome = Outcome.FAILED
+    """What an exit code other than 0 means."""
+    startup: float = 0.0
+    """Seconds that it may take before its first sign of life, besides `queue.stall_timeout`."""
+
+
 class CommandObjective(OwnObjective):
     """The user's own script, which is started anew for each training."""
 
-    def __init__(self, settings: Settings, device: torch.device, logs: Path | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        device: torch.device,
+        logs: Path | None,
+        program: Program = Program(),
+    ) -> None:
         """`logs` is the folder of log files; None prints what scripts print.
 
         Raises UserError if this machine does not have the program or the script.
         """
+        self.program = program
         assert settings.objective is not None
         arguments = settings.objective.arguments
         self.settings, self.device, self.logs = settings, device, logs
@@ -165,7 +187,9 @@ class _Run:
         """Whether the script has asked what to do, and so may leave by itself."""
         self._stop_at = math.inf
         """When SIGTERM is sent."""
-        self._silence = Silence(objective.settings.queue.stall_timeout)
+        self._silence = Silence(
+            objective.settings.queue.stall_timeout, startup=objective.program.startup
+        )
         self._calls_at: int | None = None
 
     def run(self) -> Mapping[str, torch.Tensor] | None:
@@ -197,7 +221,7 @@ class _Run:
         if self._ended is not None:
             raise self._ended
         if self._is_told and (script.code != 0 or self._trial.progress < 1):
-            raise Stopped("the script has ended while it was told to stop")
+            raise Stopped(f"{objective.program.noun} has ended while it was told to stop")
         if script.code != 0:
             raise self._failure(script.code, kills)
         if not self._trial.reported and self._report.rewind(math.inf) == 1:
@@ -343,10 +367,12 @@ class _Run:
         if self._should_stop():
             self._is_told = True
         if self._ended is None and not self._is_told and (limit := self._silence.exceeded()):
+            noun = self._objective.program.noun
+            printed = self._log.tail.strip("\n")
+            before = f"the last of what {noun} printed:\n{printed}\n" if printed.strip() else ""
             self._ended = TrainingEnded(
-                f"the script has not reported, nor called should_stop or heartbeat, for "
-                f"{limit:.0f} s (if it needs longer, set queue.stall_timeout to more "
-                f"seconds){_last(self._log)}",
+                f"{before}{noun} has not reported, nor called should_stop or heartbeat, for "
+                f"{limit:.0f} s (if it needs longer, set queue.stall_timeout to more seconds)",
                 Outcome.CRASHED,
             )
             script.stop()
@@ -383,20 +409,20 @@ class _Run:
 
     def _failure(self, code: int, kills: OomKills) -> LrsearchError:
         """The reason of a script's end with another exit code than 0."""
-        log, killed = self._log, kills.new()
+        log, killed, noun = self._log, kills.new(), self._objective.program.noun
         if memory := out_of_memory_message(log.recent):
             return TrainingEnded(f"out of memory: {memory}", Outcome.OUT_OF_MEMORY)
         if killed:
             return TrainingEnded(
-                f"out of memory: the kernel killed {plural(killed, 'process')} of the script for "
+                f"out of memory: the kernel killed {plural(killed, 'process')} of {noun} for "
                 f"want of memory{_last(log)}",
                 Outcome.OUT_OF_MEMORY,
             )
         if code < 0:
-            return TrainingEnded(
-                f"the script was ended by signal {-code}{_last(log)}", Outcome.CRASHED
-            )
-        return TrainingEnded(f"the script has ended with exit code {code}{_last(log)}")
+            return TrainingEnded(f"{noun} was ended by signal {-code}{_last(log)}", Outcome.CRASHED)
+        return TrainingEnded(
+            f"{noun} has ended with exit code {code}{_last(log)}", self._objective.program.failure
+        )
 
     def _no_report(self, file: MetricsFile | None) -> str:
         """Why a script that has ended well has no result."""
@@ -487,7 +513,10 @@ def _ending(message: Mapping[str, Any]) -> BaseException:
     if message["ended"] == "diverged":
         with contextlib.suppress(KeyError, TypeError, ValueError):
             return Diverged(int(message["step"]), float(message["lr"]), float(message["loss"]))
-    return TrainingEnded(str(message.get("message", "")))
+    is_memory = message["ended"] == "out of memory"
+    return TrainingEnded(
+        str(message.get("message", "")), Outcome.OUT_OF_MEMORY if is_memory else Outcome.FAILED
+    )
 
 
 def _answer_of(error: BaseException | None) -> Answer:
@@ -501,4 +530,6 @@ def _answer_of(error: BaseException | None) -> Answer:
 def _last(log: Log) -> str:
     """The last part of what a script has printed, for the end of a message."""
     tail = log.tail.strip("\n")
+    if ended := _TORCHRUN.search(tail):
+        tail = tail[: ended.end() if ended[1] else ended.start()].rstrip("\n")
     return f"; the last of what it printed:\n{tail}" if tail.strip() else "; it printed nothing"

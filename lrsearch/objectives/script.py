@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from lrsearch.errors import TrialPruned, UserError
+from lrsearch.errors import LrsearchError, TrialPruned, UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.objectives.base import Report, TrainingEnded
 from lrsearch.objectives.by_hand import PrintedReport
@@ -34,7 +35,8 @@ from lrsearch.recipe import Recipe
 from lrsearch.seeds import seed_everything
 from lrsearch.text.yaml import read_file
 from lrsearch.training.devices import resolve_device
-from lrsearch.training.loop import Diverged, Stopped
+from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
+from lrsearch.training.out_of_memory import out_of_memory_cause
 
 PATIENCE = 600.0
 """Seconds for which a rank waits in `should_stop` for rank 0, which may be evaluating."""
@@ -223,13 +225,19 @@ class _Channel:
         """Have the evaluations of earlier attempts from `epoch` or `step` on dropped."""
         return int(self._ask({"rewind": epoch, "step": step}).get("index", 1))
 
-    def ended(self, error: Exception) -> None:
+    def ended(self, error: BaseException) -> None:
         """Say that an error ends the training, unless the worker has said so."""
         if error is self._told:
             return
-        message: dict[str, Any] = {"ended": "failed", "message": str(error)}
+        is_ours = isinstance(error, LrsearchError | OutOfMemory)
+        why = str(error) if is_ours else "".join(traceback.format_exception(error))
+        message: dict[str, Any] = {"ended": "failed", "message": why}
         if isinstance(error, Diverged):
             message |= {"ended": "diverged", "step": error.step, "lr": error.lr, "loss": error.loss}
+        elif isinstance(error, OutOfMemory):
+            message["ended"] = "out of memory"
+        elif cause := out_of_memory_cause(error):
+            message |= {"ended": "out of memory", "message": f"out of memory: {cause}"}
         append(self._attempt.reports, message)
         self._leave_together()
 

@@ -30,10 +30,18 @@ class Silence:
     Only seconds in which this process could run are counted.
     """
 
-    def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin to count. `timeout` is the limit in seconds; None follows from its reports."""
+    def __init__(
+        self,
+        timeout: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        startup: float = 0.0,
+    ) -> None:
+        """Begin to count. `timeout` is the limit in seconds; None follows from its reports.
+
+        `startup` are the seconds that do not count before the first sign of life.
+        """
         self._timeout, self._clock = timeout, clock
-        self.seconds = 0.0
+        self.seconds = -startup
         """Seconds of silence so far."""
         self._checked_at = self._reported_at = clock()
         self._longest_gap: float | None = None

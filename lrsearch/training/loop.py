@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lrsearch.data.nesting import pieces, samples_in
+from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.optimizers.modes import set_mode
 from lrsearch.text.formatting import plural
@@ -26,10 +27,11 @@ from lrsearch.training.batches import (
 )
 from lrsearch.training.early_stopping import evaluations_without_gain
 from lrsearch.training.generators import generator_states, set_generator_states
-from lrsearch.training.layout import in_layout, laid_out, prepared_forward
+from lrsearch.training.layout import in_layout, prepared_forward
 from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.out_of_memory import is_out_of_memory
 from lrsearch.training.precision import explained, precision_of
+from lrsearch.training.scores import Divisible
 from lrsearch.training.settings import EVALUATION_BATCH
 from lrsearch.training.task import OutOfMemory, Stopped, Task
 from lrsearch.training.watch import WINDOW, Diverged, LossWatch
@@ -57,10 +59,8 @@ class Training:
         self.optimizer = task.recipe.build_optimizer(task.model)
         self.schedule = task.recipe.build_schedule(self.optimizer, task.length)
         self.forward = prepared_forward(task.model, task.settings)
-        self.parallel: Any = task.ranks.parallel(task.model)
-        """The model, whose gradients are averaged over the ranks."""
-        if task.ranks.size > 1:
-            self.forward = laid_out(self.parallel, task.settings)
+        self._loss: Any = task.ranks.parallel(task.model, self._loss_of)
+        """The loss of a batch, whose gradients are averaged over the ranks."""
         ema = task.settings.ema
         self.averaged = None if ema is None else averaged_copy(task.model, ema)
         if self.averaged is not None:
@@ -230,9 +230,15 @@ class Training:
 
         The batch is divided among the ranks, and a rank's share is split into pieces of at most
         `piece` samples. Their sizes differ by at most one, because batch normalisation cannot train
-        on a remainder of one sample. The loss of a rank is its share of the mean.
+        on a remainder of one sample. The loss of a rank is its share of the mean. Raises UserError
+        for a batch of fewer samples than ranks.
         """
-        ranks, own = self.task.ranks, samples
+        ranks, own, whole = self.task.ranks, samples, batch
+        if samples < ranks.size:
+            raise UserError(
+                f"a batch of {plural(samples, 'sample')} cannot be divided among the {ranks.size} "
+                f"GPUs of train.gpus: take fewer GPUs, or larger batches"
+            )
         if ranks.size > 1:
             batch, own = [*pieces(batch, samples, ranks.size)][ranks.rank]
         count = math.ceil(own / piece)
@@ -240,30 +246,37 @@ class Training:
             return self._backward_piece(batch)
         total = torch.zeros((), device=self.task.device)
         for number, (part, size) in enumerate(pieces(batch, own, count), start=1):
-            with ranks.accumulating(self.parallel, is_last=number == count):
-                total += self._backward_piece(part, size / samples)
+            with ranks.accumulating(self._loss, is_last=number == count):
+                total += self._backward_piece(part, whole, size / samples)
         return total
 
-    def _backward_piece(self, batch: Batch, share: float | None = None) -> torch.Tensor:
-        """Add the gradients of `share` times the mean loss of a piece, and return that loss."""
-        loss = self._loss(batch)
-        if share is not None:
-            loss = loss * share
+    def _backward_piece(self, batch: Batch, *whole: Any) -> torch.Tensor:
+        """Add the gradients of what `_loss_of` gives, and return it."""
+        loss: torch.Tensor = self._loss(batch, *whole)
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         if self.task.ranks.size > 1:
             scaled = scaled * self.task.ranks.size  # their gradients are averaged, not added
         scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach().float()
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
+    def _loss_of(self, batch: Batch, whole: Batch | None = None, share: float = 1.0) -> Any:
+        """The mean loss of a batch; of a piece that has a share of a whole one, what it adds to it.
+
+        Losses with class weights are divided by the sum of the weights, not by samples.
+        """
         task = self.task
         if task.loss_step is not None:
             is_last = task.settings.channels_last
             with self.autocast:
-                return task.loss_step(self.parallel, in_layout(batch, is_last)).reshape(())
-        x, y = batch
-        with self.autocast, explained(x):
-            return task.loss(self.forward(x), y)
+                loss = task.loss_step(task.model, in_layout(batch, is_last)).reshape(())
+        else:
+            x, y = batch
+            with self.autocast, explained(x):
+                outputs = self.forward(x)
+                if whole is not None and isinstance(task.loss, Divisible):
+                    return task.loss.part(outputs, y, whole[1])
+                loss = task.loss(outputs, y)
+        return loss if whole is None else loss * share
 
     def _measure_and_clip(self) -> None:
         clip = self.task.recipe.grad_clip
@@ -365,6 +378,7 @@ class Training:
             self.schedule.rates[0],
             self.task.recipe.batch_size,
             self.micro_batch.is_auto,
+            self.task.ranks.size,
         )
 
 

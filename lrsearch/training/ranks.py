@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+LONGEST_WAIT = timedelta(days=7)
+"""Time for which a rank waits for another, which may be evaluating or saving. What hangs is ended
+by `queue.stall_timeout`."""
 
 T = TypeVar("T")
 
@@ -23,37 +29,34 @@ class Ranks:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
         # Decisions travel over the CPU, so that no GPU is waited for.
-        self._on_cpu: Any = dist.new_group(backend="gloo") if size > 1 else None
+        self._on_cpu: Any = (
+            dist.new_group(backend="gloo", timeout=LONGEST_WAIT) if size > 1 else None
+        )
 
     @property
     def is_first(self) -> bool:
         """Whether this is rank 0."""
         return self.rank == 0
 
-    def share(self, batch: torch.Tensor) -> torch.Tensor:
-        """This rank's samples of a batch; the sizes of the shares differ by at most one."""
-        return batch if self.size == 1 else batch.tensor_split(self.size)[self.rank]
+    def parallel(self, model: nn.Module, compute: Callable[..., torch.Tensor]) -> Any:
+        """A function that computes a loss, whose backward pass averages gradients over the ranks.
 
-    def parallel(self, model: Any) -> Any:
-        """The model whose backward pass averages the gradients over the ranks."""
+        `compute` is the function of a batch that one rank alone calls. It may use the model as it
+        likes: call it several times, or other methods than `forward`.
+        """
         if self.size == 1:
-            return model
-        device = next(iter(model.parameters())).device
+            return compute
         # Parameters that a model does not use in every step would else end the training.
-        return DistributedDataParallel(
-            model,
-            device_ids=[device] if device.type == "cuda" else None,
-            find_unused_parameters=True,
-        )
+        return DistributedDataParallel(_Loss(model, compute), find_unused_parameters=True)
 
-    def accumulating(self, forward: Any, is_last: bool) -> AbstractContextManager[object]:
-        """The context of the backward pass of one piece of a batch.
+    def accumulating(self, loss: Any, is_last: bool) -> AbstractContextManager[object]:
+        """The context of one piece of a batch, where `loss` is what `parallel` has returned.
 
         Gradients are averaged over the ranks in the pass of the last piece alone.
         """
         if self.size == 1 or is_last:
             return nullcontext()
-        context: AbstractContextManager[object] = forward.no_sync()
+        context: AbstractContextManager[object] = loss.no_sync()
         return context
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
@@ -86,3 +89,15 @@ class Ranks:
         box: list[Any] = [None] * self.size
         dist.all_gather_object(box, value, group=self._on_cpu)
         return box
+
+
+class _Loss(nn.Module):
+    """The loss of a model, as a module: torch averages gradients of a module's forward pass."""
+
+    def __init__(self, model: nn.Module, compute: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.model, self.compute = model, compute
+
+    def forward(self, *batch: Any) -> torch.Tensor:
+        """The loss of a batch, or of a piece of one."""
+        return self.compute(*batch)

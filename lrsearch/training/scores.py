@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
     LossStep = Callable[[Any, Batch], torch.Tensor]
     Evaluate = Callable[[Any, Iterable[Batch]], Mapping[str, Any]]
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A loss that can be computed in parts, though its mean is not weighed by samples."""
+
+    def part(
+        self, outputs: torch.Tensor, targets: torch.Tensor, whole: torch.Tensor
+    ) -> torch.Tensor:
+        """What some of the targets of a `whole` batch add to its mean."""
 
 
 @dataclass(frozen=True)

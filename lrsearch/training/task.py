@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 class OutOfMemory(Exception):
     """The device has too little memory for this model and batch size."""
 
-    def __init__(self, step: int, lr: float, batch_size: int, is_auto: bool = False) -> None:
+    def __init__(
+        self, step: int, lr: float, batch_size: int, is_auto: bool = False, ranks: int = 1
+    ) -> None:
         """`is_auto` says whether the batch was already accumulated from smaller pieces."""
         self.step, self.lr = step, lr
         advice = (
             "even in the smallest pieces"
             if is_auto
-            else "(train.micro_batch=auto accumulates a batch from smaller pieces)"
+            else f"(train.micro_batch={'auto' if ranks == 1 else batch_size // ranks // 2 or 1} "
+            f"accumulates a batch from smaller pieces)"
         )
         super().__init__(f"out of memory at step {step} with batches of {batch_size} {advice}")
 

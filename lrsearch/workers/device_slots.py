@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lrsearch.errors import UserError
+from lrsearch.text.formatting import plural
 
 _LISTED = re.compile(r"\s*(GPU|MIG).*\(UUID: ((?:GPU|MIG)-[^)]+)\)")
 """A line of `nvidia-smi -L`: `GPU 0: NVIDIA H100 (UUID: GPU-...)`, or a MIG slice below it."""
@@ -55,6 +57,15 @@ def device_slots(
         cores = threads * max(1, math.ceil(gpus))
         workers = 1 if one_device else max(1, available_cores() // cores)
     return [DeviceSlot(f"core {k}") for k in range(int(workers))]
+
+
+def in_words(slots: Sequence[DeviceSlot], gpus: float) -> str:
+    """How many workers there are, and what a trial takes: `2 workers; a trial takes 4 GPUs`."""
+    workers = plural(len(slots), "worker")
+    on_gpus = any(slot.environment for slot in slots)
+    if gpus > 1:
+        return f"{workers}; a trial takes {gpus:g} {'GPUs' if on_gpus else 'processes on the CPU'}"
+    return f"{workers}; a trial takes {gpus:g} of a GPU" if gpus < 1 and on_gpus else workers
 
 
 def _sets(visible: list[str], gpus: float) -> list[list[str]]:

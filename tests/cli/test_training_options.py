@@ -38,6 +38,21 @@ def test_a_study_of_folds_that_end_early(
     assert "equal to the last bit" in out
 
 
+def test_gpus_that_have_no_sample_of_a_batch_are_refused(command: Command) -> None:
+    Path("four_samples.py").write_text(
+        "import torch\n"
+        "def load():\n"
+        "    x, y = torch.zeros(4, 2), torch.tensor([0, 1, 0, 1])\n"
+        "    return (x, y), (x, y)\n"
+    )
+    code, _, error = command(
+        "+sweep=digits", "data._target_=four_samples.load", "train.gpus=5", "train.device=cpu"
+    )
+    assert code == 2
+    assert "four_samples.load has 4 training samples, too few for 5 GPUs to share" in error
+    assert not Path("lrsearch.db").exists()
+
+
 @pytest.mark.parametrize("key", ["train.ema=0.9", "train.early_stopping=5", "data.folds=5"])
 def test_a_loop_of_ones_own_does_these_things_itself(command: Command, key: str) -> None:
     code, _, error = command(

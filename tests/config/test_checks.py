@@ -33,6 +33,8 @@ def as_new(stored: dict[str, Any]) -> Settings:
         ({"space": {"warmup": "40ep"}, "train": {"epochs": 40}}, "warmup: 40ep is all of"),
         ({"space": {"warmup": "9st"}, "train": {"steps": 9}}, "warmup: 9st is all of"),
         ({"train": {"gpus": 1.5}}, "train.gpus: 1.5 is neither a whole number nor a share"),
+        ({"train": {"gpus": 2, "device": "cuda:1"}}, "cuda:1 is one device, and a trial takes 2"),
+        ({"train": {"gpus": 2, "micro_batch": "auto"}}, "micro_batch: auto is for trials on one"),
         ({"train": {"gpus": 64}, "space": {"batch_size": [32, 128]}}, "batch of 32 cannot be"),
         ({"coupling": {"reference": 0}}, "coupling.reference: 0 is below 1"),
     ],

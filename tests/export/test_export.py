@@ -119,6 +119,17 @@ def test_every_scheduler(
             ],
             {},
         ),
+        (
+            [
+                "train.loss.name=cross_entropy",
+                "train.loss.class_weights=[0,1,2,3,4,5,6,7,8,9.5]",
+                "train.loss.ignore_index=3",
+                "train.micro_batch=2",
+                "metric.name=train_loss",
+                "train.epochs=1",
+            ],
+            {},
+        ),
         ([], {"groups": (HEAD, DECAY), "warmup": 0.2, "grad_clip": 1.0}),
         ([], {"groups": (HEAD,), "scheduler": ComponentConfig("plateau", {"patience": "1st"})}),
         (

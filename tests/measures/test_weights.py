@@ -176,3 +176,30 @@ def test_other_weights_are_refused(given: str) -> None:
         load_settings(
             ["+sweep=digits", "train.loss.name=cross_entropy", f"train.loss.class_weights={given}"]
         )
+
+
+@pytest.mark.parametrize("shape", [(), (2, 5)])
+@settings(deadline=None, max_examples=20)
+@given(
+    given=st.none() | st.lists(st.sampled_from([0.0, 0.5, 20.0]), min_size=C, max_size=C),
+    cut=st.integers(1, N - 1),
+    ignored=st.integers(0, C - 1),
+)
+def test_parts_of_a_batch_add_up_to_its_loss(
+    shape: tuple[int, ...], given: list[float] | None, cut: int, ignored: int
+) -> None:
+    """Also where nothing counts in one of them."""
+    loss = measure("cross_entropy", class_weights=given, label_smoothing=0.1, ignore_index=ignored)
+    outputs = drawn(N, C, *shape).requires_grad_()
+    targets = drawn(N, *shape, seed=1).abs().mul(9).long() % C
+    targets[:cut] = torch.where(torch.arange(cut).reshape(-1, *[1] * len(shape)) < 3, ignored, 1)
+    expected = loss(outputs, targets)
+    if not expected.isfinite():  # nothing counts at all
+        return
+    (gradient,) = torch.autograd.grad(expected, outputs)
+    total = torch.zeros(())
+    for part in (slice(0, cut), slice(cut, N)):
+        total = total + loss.part(outputs[part], targets[part], targets)
+    (found,) = torch.autograd.grad(total, outputs)
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(found, gradient)

@@ -9,7 +9,7 @@ import pytest
 
 from lrsearch.errors import UserError
 from lrsearch.workers import device_slots as module
-from lrsearch.workers.device_slots import DeviceSlot, device_slots, visible_gpus
+from lrsearch.workers.device_slots import DeviceSlot, device_slots, in_words, visible_gpus
 
 TWO = "GPU 0: NVIDIA H100 (UUID: GPU-aaaa-1)\nGPU 1: NVIDIA H100 (UUID: GPU-bbbb-2)\n"
 DIVIDED = (
@@ -59,6 +59,18 @@ def test_workers_share_a_gpu(machine: Machine, gpus: float, each: int) -> None:
     assert sorted(chosen(device_slots("auto", "auto", 1, gpus=gpus))) == sorted(
         ["GPU-aaaa-1", "GPU-bbbb-2"] * each
     )
+
+
+def test_workers_and_what_a_trial_takes_are_said(machine: Machine) -> None:
+    machine(TWO)
+    for gpus, said in (
+        (1, "2 workers"),
+        (2, "1 worker; a trial takes 2 GPUs"),
+        (0.5, "4 workers; a trial takes 0.5 of a GPU"),
+    ):
+        assert in_words(device_slots("auto", "auto", 1, gpus), gpus) == said
+    on_cpu = device_slots(3, "cpu", 1, 2)
+    assert in_words(on_cpu, 2) == "3 workers; a trial takes 2 processes on the CPU"
 
 
 def test_a_number_of_workers_goes_round_the_gpus(machine: Machine) -> None:
