@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.settings import Settings
 from lrsearch.states import Outcome, WorkState, in_words
-from lrsearch.text.formatting import duration, listed, number, percent, plural
+from lrsearch.text.formatting import duration, failure_cause, listed, number, percent, plural
 
 OUTCOMES: dict[str, str] = {
     outcome: in_words(outcome) for outcome in Outcome if outcome != Outcome.DROPPED
@@ -191,5 +191,4 @@ def _workers(done: list[TrialData]) -> tuple[Worker, ...]:
 
 
 def _cause(trial: TrialData) -> str:
-    lines = (trial.reason or "").strip().splitlines()
-    return lines[-1] if lines else "no reason recorded"
+    return failure_cause(trial.reason) or "no reason recorded"

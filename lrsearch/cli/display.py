@@ -22,7 +22,7 @@ from lrsearch.recipe import Recipe
 from lrsearch.settings import MetricSettings
 from lrsearch.states import Outcome, RunKind, WorkState, in_words
 from lrsearch.study.progress import AuxiliaryRun, Finished, Running, Snapshot, ranked
-from lrsearch.text.formatting import duration, number, plural
+from lrsearch.text.formatting import duration, failure_cause, number, plural
 
 _TRIALS_FOR_A_PACE = 4
 _NUMBER_WIDTH = 9
@@ -97,7 +97,7 @@ class PlainDisplay:
                 f"{described(finished.recipe)}  "
                 f"{duration(finished.seconds or 0)}, {self._tally.time_left(snapshot.total)} left"
             )
-            if why := last_line(finished):
+            if why := why_failed(finished):
                 self.say(f"    {why}")
         self._print_ended(snapshot.auxiliary_runs)
 
@@ -164,7 +164,7 @@ class LiveDisplay:
         self._tally.look(snapshot, new)
         self._tally.add(new)
         for finished in new:
-            if why := last_line(finished):
+            if why := why_failed(finished):
                 self.say(f"trial {finished.trial} {finished.outcome}: {why}")
         self._live.update(self.render(snapshot), refresh=True)
 
@@ -220,7 +220,7 @@ class NotebookDisplay(LiveDisplay):
         self._tally.look(snapshot, new)
         self._tally.add(new)
         for finished in new:
-            if why := last_line(finished):
+            if why := why_failed(finished):
                 self.say(f"trial {finished.trial} {finished.outcome}: {why}")
         self._draw(self.render(snapshot))
 
@@ -276,15 +276,11 @@ def _running_table(running: list[Running], metric: str, width: int) -> Table:
     return table
 
 
-def last_line(finished: Finished) -> str:
+def why_failed(finished: Finished) -> str:
     """Return in one line why a trial failed or diverged without a value; else an empty string."""
-    lines = (finished.reason or "").strip().splitlines()
     has_no_value = finished.outcome == Outcome.DIVERGED and finished.value is None
-    return (
-        lines[-1]
-        if lines and (has_no_value or finished.outcome in (Outcome.FAILED, Outcome.CRASHED))
-        else ""
-    )
+    is_told = has_no_value or finished.outcome in (Outcome.FAILED, Outcome.CRASHED)
+    return failure_cause(finished.reason) if is_told else ""
 
 
 def described(recipe: dict[str, object] | None) -> str:

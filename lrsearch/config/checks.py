@@ -27,6 +27,11 @@ from lrsearch.tuning.samplers import SAMPLERS, enumerates
 
 MOST_CHOICES = 10_000
 _AUGMENTATION = ("crop", "flip")
+_OF_BUILTIN = (
+    "amp", "channels_last", "checkpoint_every", "compile", "early_stopping", "ema", "eval_every",
+    "evaluate", "loss", "loss_step", "metrics", "micro_batch",
+)  # fmt: skip
+"""Keys of `train` that a training loop of the user's own does not read."""
 
 
 def check_together(sections: Mapping[str, Any], problems: list[str]) -> None:
@@ -106,12 +111,12 @@ def check_folds(data: DataSpec, own_loop: bool, problems: list[str]) -> None:
 
 def check_own_loop(train: TrainSettings | None, problems: list[str]) -> None:
     """Check for options of lrsearch's own training beside the user's training loop."""
-    wanted = ("ema", "early_stopping", "channels_last") if train is not None else ()
+    default = TrainSettings()
     problems.extend(
         f"train.{key}: it is for lrsearch's own training, and with `objective` your own loop "
         f"trains: do it there, and leave this out"
-        for key in wanted
-        if getattr(train, key)
+        for key in _OF_BUILTIN
+        if train is not None and getattr(train, key) != getattr(default, key)
     )
 
 

@@ -43,7 +43,7 @@ from lrsearch.objectives.trial import Trial
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
 from lrsearch.states import Outcome
-from lrsearch.text.formatting import plural
+from lrsearch.text.formatting import LAST_PRINTED, plural
 from lrsearch.text.yaml import to_yaml
 from lrsearch.training.devices import device_label
 from lrsearch.training.loop import Diverged, Stopped
@@ -531,5 +531,7 @@ def _last(log: Log) -> str:
     """The last part of what a script has printed, for the end of a message."""
     tail = log.tail.strip("\n")
     if ended := _TORCHRUN.search(tail):
-        tail = tail[: ended.end() if ended[1] else ended.start()].rstrip("\n")
-    return f"; the last of what it printed:\n{tail}" if tail.strip() else "; it printed nothing"
+        tail = tail[: ended.end() if ended[1] else ended.start()].rstrip("
+")
+    return f"; {LAST_PRINTED}
+{tail}" if tail.strip() else "; it printed nothing"

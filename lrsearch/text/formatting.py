@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+LAST_PRINTED = "the last of what it printed:"
+"""Ends the first line of a failure of a script; what it printed follows."""
 _PLAIN_BELOW = 1e7
 """The number from which on large numbers are written with an exponent."""
 
@@ -78,3 +80,18 @@ def sentence(text: str) -> str:
 def the_best(count: int) -> str:
     """Name the best `count` trials: `the best 3`, or `the best`."""
     return f"the best {count}" if count > 1 else "the best"
+
+
+def failure_cause(reason: str | None) -> str:
+    """Return in one line why a trial failed; an empty string where nothing is known.
+
+    That is the last line of a traceback. Of a script's failure it is the first line, which says how
+    the script ended, with the last line that it printed.
+    """
+    lines = (reason or "").strip().splitlines()
+    if not lines:
+        return ""
+    if not lines[0].endswith(LAST_PRINTED):
+        return lines[-1]
+    worded = [line for line in lines if any(map(str.isalnum, line))]  # no rulers
+    return f"{lines[0]} {worded[-1]}" if len(worded) > 1 else lines[0]

@@ -89,3 +89,31 @@ def test_more_than_ten_thousand_choices_are_refused_everywhere() -> None:
         as_new(config)
     momentum["momentum"].pop()
     assert as_new(config).plain
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("amp", "bf16"),
+        ("channels_last", True),
+        ("checkpoint_every", 5),
+        ("compile", True),
+        ("early_stopping", 3),
+        ("ema", 0.9),
+        ("eval_every", "0.5ep"),
+        ("evaluate", {"_target_": "operator.add"}),
+        ("loss", "mse"),
+        ("loss_step", {"_target_": "operator.add"}),
+        ("metrics", ["accuracy"]),
+        ("micro_batch", "auto"),
+    ],
+)
+@pytest.mark.parametrize(
+    "objective", [{"_target_": "operator.add"}, {"command": ["python", "train.py"]}]
+)
+def test_options_of_the_own_training_are_refused_where_another_one_trains(
+    key: str, value: Any, objective: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigErrors) as errors:
+        as_new({**changed(train={key: value}), "objective": objective})
+    assert any(problem.startswith(f"train.{key}: it is for") for problem in errors.value.problems)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrsearch.text.formatting import byte_size, duration, listed, number, plural, probability
+from lrsearch.text.formatting import (
+    LAST_PRINTED,
+    byte_size,
+    duration,
+    failure_cause,
+    listed,
+    number,
+    plural,
+    probability,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +93,27 @@ def test_words_are_listed_with_an_and_before_the_last() -> None:
     assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         "", "a", "a and b", "a, b and c",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        (
+            "Traceback (most recent call last):\n  line\nValueError: no disk\n",
+            "ValueError: no disk",
+        ),
+        (
+            f"the script has ended with exit code 3; {LAST_PRINTED}\nloading\nhello",
+            f"the script has ended with exit code 3; {LAST_PRINTED} hello",
+        ),
+        (
+            f"the script has ended with exit code 1; {LAST_PRINTED}\nstopped\n=====",
+            f"the script has ended with exit code 1; {LAST_PRINTED} stopped",
+        ),
+        ("its workers died", "its workers died"),
+        (" \n", ""),
+        (None, ""),
+    ],
+)
+def test_a_failure_is_told_in_one_line_that_names_its_cause(reason: str | None, line: str) -> None:
+    assert failure_cause(reason) == line
