@@ -179,7 +179,7 @@ def check_arguments(
     problems = []
     if len(ours) < positional and not signature.takes_more:
         number = "one argument" if positional == 1 else f"{positional} arguments"
-        problems.append(f"{what}: {called} must take {number} by position")
+        problems.append(f"{what}: the function {called} must take {number} by position")
     for name in arguments:
         if name in ours:
             problems.append(f"{what}.{name}: lrsearch itself gives {called} this argument")

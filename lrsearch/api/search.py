@@ -180,10 +180,10 @@ def _node(
     """The content of a sweep file that says the same as the call."""
     node: dict[str, Any] = {
         "objective": _objective(objective, training),
-        "space": space.to_plain() if isinstance(space, Space) else dict(space),
+        "space": _space(space),
         "study": {"name": name or _default_name(objective, training)},
     }
-    for key, section in [*keys.items(), *sections.items()]:
+    for key, section in [*keys.items(), *_by_path(sections).items()]:
         before = node.get(key)
         if isinstance(section, Mapping) and isinstance(before, Mapping):
             node[key] = {**before, **section}
@@ -203,6 +203,27 @@ def _node(
         elif isinstance(section, Mapping) and isinstance(section.get("name"), str):
             defaults.append({f"override /{group}": section["name"]})
     return {"defaults": defaults, **{key: plain(item, key) for key, item in node.items()}}
+
+
+def _space(space: Space | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(space, Space):
+        return space.to_plain()
+    if isinstance(space, Mapping):
+        return dict(space)
+    raise UserError(
+        f"space: {space!r} is neither a Space nor a mapping; the call is search(train, Space(...))"
+    )
+
+
+def _by_path(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections, in which a function or class stands under the key that a sweep file has for it."""
+
+    def called(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _by_path(value)
+        return {"_target_": value} if callable(value) and key != "_target_" else value
+
+    return {key: called(key, value) for key, value in node.items()}
 
 
 def _objective(objective: Objective | None, training: Training) -> Any:

@@ -100,6 +100,8 @@ class Space:
 
     def to_plain(self) -> dict[str, Any]:
         """The section `space` of a sweep file. Raises UserError for values that none can hold."""
+        for key, node in (self.domains | self.branches).items():
+            _refuse_pairs(node, f"space.{key}")
         branches = {
             name: {"only": list(options), **{k: v for k, v in options.items() if v}}
             for name, options in self.branches.items()
@@ -116,13 +118,30 @@ def _options(branch: str, node: str | Sequence[str] | Mapping[str, Any]) -> dict
         return {node: {}}
     if isinstance(node, Mapping):
         return {str(name): inner or {} for name, inner in node.items()}
-    wrong = [item for item in node if not isinstance(item, str)]
+    many = node if isinstance(node, Sequence) else [node]
+    wrong = [item for item in many if not isinstance(item, str)]
     if wrong:
         raise UserError(
             f"space.{branch}: {wrong[0]!r} is not a name: for code of your own write "
             f'{{"mine": {{"_target_": ...}}}}'
         )
     return {name: {} for name in node}
+
+
+def _refuse_pairs(node: Any, path: str) -> None:
+    """Raise UserError for a pair of numbers as a domain: it may be meant as a range."""
+    if isinstance(node, Mapping):
+        for key, inner in node.items():
+            if key not in ("choices", "value"):
+                _refuse_pairs(inner, f"{path}.{key}")
+    elif isinstance(node, tuple) and len(node) == 2:
+        low, high = node
+        if all(isinstance(end, int | float) and not isinstance(end, bool) for end in node):
+            raise UserError(
+                f"{path}: ({low!r}, {high!r}) may be a range, two choices or one pair: write "
+                f"lrsearch.uniform({low!r}, {high!r}) or lrsearch.log({low!r}, {high!r}), "
+                f'[{low!r}, {high!r}], or {{"value": [{low!r}, {high!r}]}}'
+            )
 
 
 def plain(value: Any, path: str) -> Any:

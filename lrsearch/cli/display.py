@@ -26,6 +26,8 @@ from lrsearch.text.formatting import duration, failure_cause, number, plural
 
 _TRIALS_FOR_A_PACE = 4
 _NUMBER_WIDTH = 9
+_OWN_ERROR = "lrsearch.errors.UserError: "
+"""What Python puts before the message of an error in the use of lrsearch."""
 _NOTEBOOK_WIDTH = 150
 """Width of the table in a notebook, in characters."""
 _NOTEBOOK_HTML = (
@@ -59,12 +61,12 @@ class _Tally:
         self._new.extend(new)
 
     def time_left(self, total: int) -> str:
-        """Estimate the time left from the pace so far; `…` while too few trials have ended."""
+        """Say, after a comma, the time left by the pace so far; nothing while that is unknown."""
         whole = any(finished.outcome == Outcome.COMPLETE for finished in self._new)
         if len(self._new) < _TRIALS_FOR_A_PACE or not whole:
-            return "…"
+            return ""
         pace = (monotonic() - self._began) / len(self._new)
-        return duration(pace * (total - len(self.finished)))
+        return f", {duration(pace * (total - len(self.finished)))} left"
 
     def counts(self) -> str:
         outcomes = Counter(finished.outcome for finished in self.finished)
@@ -95,7 +97,7 @@ class PlainDisplay:
                 f"[{len(self._tally.finished)}/{snapshot.total}] trial {finished.trial} "
                 f"{finished.outcome}{_valued(finished, self._tally.metric)}{mark}  "
                 f"{described(finished.recipe)}  "
-                f"{duration(finished.seconds or 0)}, {self._tally.time_left(snapshot.total)} left"
+                f"{duration(finished.seconds or 0)}{self._tally.time_left(snapshot.total)}"
             )
             if why := why_failed(finished):
                 self.say(f"    {why}")
@@ -185,8 +187,8 @@ class LiveDisplay:
         counts = f" ({tally.counts()})" if tally.counts() else ""
         head.add_row(
             ProgressBar(total=max(snapshot.total, 1), completed=done, width=30),
-            f"{done}/{plural(snapshot.total, 'trial')}{counts}, {len(snapshot.running)} running, "
-            f"{tally.time_left(snapshot.total)} left",
+            f"{done}/{plural(snapshot.total, 'trial')}{counts}, {len(snapshot.running)} running"
+            f"{tally.time_left(snapshot.total)}",
         )
         parts: list[Table | Text] = [head]
         if tally.best is not None:
@@ -280,7 +282,7 @@ def why_failed(finished: Finished) -> str:
     """Return in one line why a trial failed or diverged without a value; else an empty string."""
     has_no_value = finished.outcome == Outcome.DIVERGED and finished.value is None
     is_told = has_no_value or finished.outcome in (Outcome.FAILED, Outcome.CRASHED)
-    return failure_cause(finished.reason) if is_told else ""
+    return failure_cause(finished.reason).removeprefix(_OWN_ERROR) if is_told else ""
 
 
 def described(recipe: dict[str, object] | None) -> str:

@@ -9,11 +9,15 @@ from typing import Any
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.models import model_arguments, model_class
 from lrsearch.objectives import COMMAND, is_command
+from lrsearch.objectives.command_line import CommandLine
 from lrsearch.objectives.own_length import progress_words
 from lrsearch.own_code import Signature, load_target
+from lrsearch.recipe import COMMON
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 from lrsearch.settings import Settings
+from lrsearch.space.domains import Fixed
+from lrsearch.space.names import ParameterName
 
 
 def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
@@ -25,6 +29,7 @@ def own_code_calls(settings: Settings, info: DataInfo | None) -> list[str]:
             f"objective: {words}",
             progress_words(settings.train),
             *_evaluation_counts(settings),
+            *(_not_given(settings, own) if is_command(own) else []),
         ]
     lines = []
     if settings.data.target is not None:
@@ -70,6 +75,45 @@ def _evaluation_counts(settings: Settings) -> list[str]:
         f"{', '.join(counting)}: counts in evaluations, and train.steps does not say how many "
         f"there are: build with length=Length.of(steps=..., eval_every=...), or leave it out of "
         f"space.scheduler.only"
+    ]
+
+
+def _not_given(settings: Settings, objective: ComponentConfig) -> list[str]:
+    """Return a line if a command with values of the recipe leaves out some that are searched.
+
+    A command without any, or with the file of the recipe, belongs to a script that reads them all.
+    """
+    line = CommandLine.parse(objective.arguments[COMMAND], COMMAND, [])
+    if not line.gives_recipe or "recipe_file" in line.names:
+        return []
+    space = settings.space
+    given = {ParameterName.parse(name).argument for name in line.names}
+    branches = {"optimizer": space.optimizer, "scheduler": space.scheduler}
+    domains = {**space.shared}
+    left_out = []
+    for branch, options in branches.items():
+        if len(options) > 1 and branch not in given:
+            left_out.append(branch)  # it stands for all of its parameters
+        else:
+            owned = {
+                f"{option}.{key}": own for option in options for key, own in options[option].items()
+            }
+            domains |= owned
+    reached = [*COMMON] if "optimizer" in left_out else space.names()
+    left_out += [
+        name
+        for name, domain in domains.items()
+        if not isinstance(domain, Fixed)
+        and ParameterName.parse(name).argument not in given
+        and ("." in name or name in reached)
+    ]
+    if not left_out:
+        return []
+    return [
+        f"WARNING: searched, but not in the command: {', '.join(left_out)}. If the script does not "
+        f"call lrsearch.current_trial(), it does not get them: put them into the command, as in "
+        f'"{{{next(iter(left_out))}}}", or do not search them (space=bare searches only what the '
+        f"sweep names)"
     ]
 
 

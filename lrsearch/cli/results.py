@@ -30,7 +30,7 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
-from lrsearch.export.script import best_script, words_by_hand
+from lrsearch.export.script import best_script, line_by_hand
 from lrsearch.files import write_whole
 from lrsearch.objectives import is_command
 from lrsearch.optimizers import is_fused
@@ -77,7 +77,13 @@ def conclude(
         if finished and _written(
             console, settings, {table: lambda: trials_csv(study, study.trials)}
         ):
-            console.print(f"{table} says why of each", markup=False)
+            last = command("show", name_word(study.name), str(finished[-1].trial))
+            place = shlex.quote(f"storage.url={redacted(database.url)}")
+            console.print(
+                f"the last trial in full: {last} {place}\n{table} says why of each",
+                soft_wrap=True,
+                markup=False,
+            )
         return 1
     if info is not None and info.fallback_reason:
         console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
@@ -108,8 +114,8 @@ def conclude(
         del files[output / "best.py"]
     complete = _written(console, settings, files)
     if complete and is_command(settings.objective):
-        words = words_by_hand(settings, recorded()[1], str(output / "best.yaml"))
-        console.print(f"by hand: {shlex.join(words)}", soft_wrap=True, markup=False)
+        by_hand = line_by_hand(settings, recorded()[1], str(output / "best.yaml"))
+        console.print(f"by hand: {by_hand}", soft_wrap=True, markup=False)
     if complete and is_own_main:
         console.print(
             f"{output / 'best.yaml'}   the recipe: lrsearch.Recipe.from_file(...)\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from lrsearch.measures import (
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.objectives import COMMAND, is_command
 from lrsearch.objectives.command_line import CommandLine, command_of
+from lrsearch.objectives.script import RECIPE_VARIABLE
 from lrsearch.optimizers import divide_call_of, is_fused
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.own_code import is_of_main, load_target
@@ -429,6 +431,16 @@ def words_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: st
     }
     recipe = Recipe.from_dict(record["recipe"])
     return command_of(line, recipe, values, lambda name: name)
+
+
+def line_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: str) -> str:
+    """The same as a line for a shell; a script whose command has no values gets the recipe file."""
+    assert settings.objective is not None
+    line = CommandLine.parse(settings.objective.arguments[COMMAND], f"objective.{COMMAND}", [])
+    words = shlex.join(words_by_hand(settings, record, recipe_file))
+    if line.gives_recipe:
+        return words
+    return f"{RECIPE_VARIABLE}={shlex.quote(recipe_file)} {words}"
 
 
 def _found(record: Mapping[str, Any]) -> list[str]:

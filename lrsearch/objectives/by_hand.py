@@ -23,7 +23,7 @@ class PrintedReport:
         """Print an evaluation."""
         shown = "  ".join(f"{name} {value!r}" for name, value in evaluation.values.items())
         rate = evaluation.lr_end[0]
-        print(f"epoch {evaluation.epoch!r}  {shown}  lr {rate!r}", flush=True)
+        print(f"epoch {evaluation.epoch:g}  {shown}  lr {rate!r}", flush=True)
 
     def warn(self, message: str) -> None:
         """Print a warning to the standard error."""

@@ -128,6 +128,11 @@ class CommandLine:
         """The names of all placeholders, each once."""
         return [*dict.fromkeys(name for argument in self.arguments for name in argument.names)]
 
+    @property
+    def gives_recipe(self) -> bool:
+        """Whether it has any value of the recipe."""
+        return not {*self.names} <= {*OF_TRIAL} - {"recipe_file"}
+
     def check(self, names: Names, where: str, problems: list[str]) -> None:
         """Check the placeholders against the names that recipes can have values for."""
         for at, argument in enumerate(self.arguments):

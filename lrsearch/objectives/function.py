@@ -75,7 +75,11 @@ class OwnObjective:
         trial.returned()
         # A training that an earlier attempt has finished may have nothing left to report.
         if not trial.reported and report.rewind(math.inf) == 1:
-            raise UserError("the objective never reported an evaluation: call report(epoch, ...)")
+            own = "" if takes_report(self.function, self.arguments) else "trial."
+            raise UserError(
+                f"the objective never reported an evaluation: call {own}report(epoch, "
+                f"val_loss=...) after each; what it returns is not used"
+            )
         return trial.weights
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:

@@ -130,6 +130,8 @@ class ScriptTrial(Trial):
             strict_lr=bool(facts.get("strict_lr")),
         )
         self._ranks = ranks
+        # By hand there may be no configuration whose length the training could exceed.
+        self._is_warned = not {"epochs", "steps"} & facts.keys()
         self.channel = report if isinstance(report, _Channel) else None
         """The way to the worker; None by hand."""
         seed_everything(self.seed)

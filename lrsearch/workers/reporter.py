@@ -288,7 +288,8 @@ def measured(evaluation: Evaluation, metric: MetricSettings) -> float | None:
     if value is None:
         raise UserError(
             f"metric.name: {name!r} was not reported; reported: "
-            f"{', '.join(evaluation.values) or 'no value'}"
+            f"{', '.join(evaluation.values) or 'no value'}; "
+            f"report {name}=..., or name another one as metric.name"
         )
     if math.isfinite(value):
         return value

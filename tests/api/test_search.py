@@ -97,6 +97,24 @@ space:
     assert config == wanted
 
 
+def test_functions_and_classes_stand_for_their_paths_in_any_section() -> None:
+    lr.create_study(
+        lr.Space(lr=0.1),
+        name="paths",
+        model=torch.nn.Linear,
+        train={"loss": torch.nn.HuberLoss, "metrics": {"error": {"_target_": torch.nn.L1Loss}}},
+    )
+    config = stored("paths").config
+    assert config["model"]["_target_"] == "torch.nn.modules.linear.Linear"
+    assert config["train"]["loss"]["_target_"] == "torch.nn.modules.loss.HuberLoss"
+    assert config["train"]["metrics"]["error"]["_target_"] == "torch.nn.modules.loss.L1Loss"
+
+
+def test_a_space_in_the_wrong_place_is_named() -> None:
+    with pytest.raises(lr.UserError, match=r"search\(train, Space"):
+        lr.search("train.py", lambda trial: None)  # type: ignore[arg-type]
+
+
 def test_all_that_is_wrong_is_said_at_once_and_nothing_is_stored(folder: Path) -> None:
     with pytest.raises(lr.ConfigErrors) as caught:
         lr.search(train, lr.Space(lr=lr.log(1.0, 0.1), scheduler="cosin"),

@@ -81,6 +81,9 @@ def test_code_of_ones_own_is_named_by_its_path() -> None:
     ("space", "words"),
     [
         ({"optimizer": [torch.optim.SGD]}, r"space\.optimizer.*_target_"),
+        ({"optimizer": torch.optim.SGD}, r"space\.optimizer.*_target_"),
+        ({"warmup": (0.0, 0.2)}, r"space\.warmup.*uniform\(0\.0, 0\.2\)"),
+        ({"optimizer": {"sgd": {"momentum": (0.8, 0.9)}}}, r"optimizer\.sgd\.momentum.*uniform"),
         ({"model": {"layer": lambda: None}}, r"space\.model\.layer.*module"),
         ({"model": {"share": Fraction(1, 3)}}, r"space\.model\.share: Fraction"),
     ],

@@ -140,7 +140,7 @@ def test_the_time_left_is_by_the_clock_and_not_said_before_a_trial_is_whole(
     show()
     now = 155.0
     show(*["pruned"] * 5)
-    assert text.getvalue().splitlines()[-1].endswith("… left")
+    assert "left" not in text.getvalue()
     now = 160.0
     show(*["complete"] * 5)
     assert text.getvalue().splitlines()[-1].endswith(" 30.0s left")  # 10 in 10 s, 30 to go

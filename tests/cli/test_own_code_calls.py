@@ -37,3 +37,21 @@ def test_a_scheduler_that_counts_evaluations_is_named_where_only_steps_are_known
     *_, note = lines(*by_steps, "space.scheduler.only=[cosine,plateau]")
     assert note.startswith("plateau: counts in evaluations")
     assert len(lines(*by_steps, "space.scheduler.only=[cosine]")) == 2
+
+
+def test_what_is_searched_and_not_given_to_a_script_is_named(own_folder: Path) -> None:
+    (own_folder / "train.py").touch()
+
+    def notes(command: str, *overrides: str) -> list[str]:
+        return lines(f"objective.command={command}", *overrides)[2:]
+
+    by_option = '[python, train.py, --lr, "{lr}", --batch-size, "{batch_size}"]'
+    (note,) = notes(by_option)
+    assert "not in the command: optimizer, scheduler, warmup." in note
+    (note,) = notes(by_option, "space.optimizer.only=[sgd]", "space.scheduler.only=[cosine]")
+    assert all(name in note for name in ("weight_decay", "momentum", "warmup", "cosine.final"))
+    assert "scheduler," not in note
+
+    assert notes("[python, train.py]") == []  # it asks for its recipe
+    assert notes('[python, train.py, --recipe, "{recipe_file}", --lr, "{lr}"]') == []
+    assert notes(by_option, "space=bare", "space.lr={low: 1e-4, high: 1, log: true}") == []

@@ -625,7 +625,7 @@ def test_a_script_calls_an_own_objective_as_a_worker_does(
     Path("best.py").write_text(best_script(changed, None, hostile_record("s", recipe)))
     check_names("best.py")
     runpy.run_path("best.py", run_name="__main__")
-    assert capsys.readouterr().out == "epoch 1.0  val_loss 2.0  seed 7.0  epochs 3.0  lr 0.5\n"
+    assert capsys.readouterr().out == "epoch 1  val_loss 2.0  seed 7.0  epochs 3.0  lr 0.5\n"
 
 
 def test_a_template_puts_out_nothing_but_source() -> None:

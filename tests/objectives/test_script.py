@@ -49,6 +49,15 @@ def test_a_script_by_hand_trains_with_its_defaults(
     assert not trial.should_stop()
 
 
+def test_a_script_by_hand_may_train_as_long_as_it_likes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trial = lrsearch.current_trial(RECIPE)
+    for epoch in range(1, 4):
+        trial.report(epoch, val_loss=0.5)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_recipe_among_the_arguments_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     best = {**RECIPE.to_dict(), "lr": 0.5}
     text = lrsearch.Recipe.from_dict(best).to_yaml().replace("\n", "\n  ")
