@@ -70,6 +70,9 @@ class BestTrial:
     seed: int
     """Seed of the training."""
 
+    def __str__(self) -> str:
+        return f"trial {self.number}: {number(self.value)}  {self.recipe.describe()}"
+
 
 class Study:
     """A study in a database. Everything is read anew at each call, also while workers train."""

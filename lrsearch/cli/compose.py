@@ -210,6 +210,8 @@ def _not_a_pair(text: str) -> str:
     if not value or '"' in value or not _KEY.fullmatch(key):
         return problem
     if value[0] in "[{":
+        if re.search(r"{[\w.]+}", value):
+            return f'{problem}; a value in braces needs quotes: "{{lr}}"'
         return f'{problem}; text in it with signs such as ^ needs quotes: match: "^head"'
     argument = shlex.quote(f'{key}="{value}"')
     return f"{problem}; to give it that value, write {argument}, with all of these quotes"

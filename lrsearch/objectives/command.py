@@ -225,7 +225,7 @@ class _Run:
         if script.code != 0:
             raise self._failure(script.code, kills)
         if not self._trial.reported and self._report.rewind(math.inf) == 1:
-            raise TrainingEnded(f"{_printed(log)}\n{self._no_report(file)}")
+            raise TrainingEnded(f"{self._no_report(file)}{_last(log)}")
         return self._weights()
 
     # Beginning
@@ -529,12 +529,7 @@ def _answer_of(error: BaseException | None) -> Answer:
 
 def _last(log: Log) -> str:
     """The last part of what a script has printed, for the end of a message."""
-    return f"; {_printed(log)}"
-
-
-def _printed(log: Log) -> str:
-    """The last part of what a script has printed, in words."""
     tail = log.tail.strip("\n")
     if ended := _TORCHRUN.search(tail):
         tail = tail[: ended.end() if ended[1] else ended.start()].rstrip("\n")
-    return f"{LAST_PRINTED}\n{tail}" if tail.strip() else "it printed nothing"
+    return f"; {LAST_PRINTED}\n{tail}" if tail.strip() else "; it printed nothing"

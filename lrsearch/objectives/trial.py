@@ -74,6 +74,10 @@ class Trial:
         """Whether it was warned that the progress that is reported is not that of the training."""
         self._ended: BaseException | None = None
 
+    def __repr__(self) -> str:
+        number = "by hand" if self.number is None else self.number
+        return f"<Trial {number}: {self.recipe.describe()}>"
+
     @property
     def checkpoint_dir(self) -> str:
         """The folder of this trial's own files; another worker that takes it over finds them.

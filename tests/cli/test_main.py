@@ -344,6 +344,7 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
         ("sampler=[tpe]", "sampler: '[tpe]' is unknown; did you mean tpe? (valid: auto,"),
         ("train.loss=a=b", "write 'train.loss=\"a=b\"'"),
         ("a b=3", "a b=3: not of the form key=value\n"),
+        ("objective.command=[t, {lr}, {lr}]", 'a value in braces needs quotes: "{lr}"\n'),
         ("~sweep=digits", "~sweep=digits: there is no sweep to take away"),
         ("train.micro_batch=true", "train.micro_batch: true is not a number, or `auto`"),
         ("train.micro_batch=most", "train.micro_batch: 'most' is not a number, or `auto`"),

@@ -122,6 +122,14 @@ def words(command: Any, recipe: Recipe, **of_trial: Any) -> list[str]:
     return line.words({**values_of(recipe), **of_trial})
 
 
+@pytest.mark.parametrize(
+    ("command", "gives"),
+    [("t --lr {lr}", True), ("t {recipe_file}", True), ("t", False), ("t {seed} {steps}", False)],
+)
+def test_whether_a_command_gives_any_of_the_recipe(command: str, gives: bool) -> None:
+    assert CommandLine.parse(command, "objective.command", []).gives_recipe is gives
+
+
 def test_an_option_without_a_value_is_left_out() -> None:
     command = "t --m {optimizer.momentum} --c={grad_clip} n={sgd.nesterov} -g {step.gamma} {lr}"
     assert words(command, SGD) == ["t", "--m", "0.9", "--c=1.0", "n=false", "0.1"]

@@ -28,6 +28,7 @@ from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.settings import Settings
 from lrsearch.states import Outcome
+from lrsearch.text.formatting import failure_cause
 from lrsearch.text.redaction import forget, learn_secrets
 from lrsearch.training.loop import Diverged, Stopped
 
@@ -322,8 +323,11 @@ def test_an_exit_code_is_a_failure_with_the_last_of_the_output(run: Run) -> None
 
 
 def test_an_end_without_a_report_is_a_failure_in_words(run: Run) -> None:
-    with pytest.raises(TrainingEnded, match="never reported"):
+    with pytest.raises(TrainingEnded, match="never reported") as ended:
         run("echo done")
+    cause = failure_cause(str(ended.value))  # the line that a sweep shows
+    assert cause.startswith("the script has ended")
+    assert cause.endswith("done")
 
 
 def test_a_training_that_an_earlier_attempt_has_finished_needs_no_report(run: Run) -> None:
