@@ -58,7 +58,7 @@ def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
     """Run the checks of new configurations only: of values that are valid but useless."""
     check_own_code(sections, problems)
     if sections["objective"] is not None:
-        check_command(sections["objective"], sections["space"], problems)
+        check_command(sections["objective"], sections["space"], sections["metric"], problems)
     train, space, model = (sections[key] for key in ("train", "space", "model"))
     if space:
         check_choices(space, problems)

@@ -17,6 +17,7 @@ from lrsearch.objectives.command_line import (
 )
 from lrsearch.objectives.metrics_file import EPOCH, FILE
 from lrsearch.registry import TARGET, ComponentConfig
+from lrsearch.settings import MetricSettings
 from lrsearch.space.domains import Domain
 from lrsearch.space.space import Space
 from lrsearch.text.hints import as_given
@@ -31,10 +32,15 @@ def named_command(node: Any) -> Any:
     return node
 
 
-def check_command(objective: ComponentConfig, space: Space | None, problems: list[str]) -> None:
+def check_command(
+    objective: ComponentConfig,
+    space: Space | None,
+    metric: MetricSettings | None,
+    problems: list[str],
+) -> None:
     """Check the words of a script's command line, and its file of metrics.
 
-    Its placeholders are checked against the space, where that is known.
+    They are checked against the space and the metric, where these are known.
     """
     if not is_command(objective):
         return
@@ -44,10 +50,12 @@ def check_command(objective: ComponentConfig, space: Space | None, problems: lis
         line.check(names, _WHERE, problems)
     metrics = objective.arguments.get("metrics")
     if metrics is not None:
-        _check_metrics(metrics, names, problems)
+        _check_metrics(metrics, names, metric, problems)
 
 
-def _check_metrics(metrics: Any, names: Names | None, problems: list[str]) -> None:
+def _check_metrics(
+    metrics: Any, names: Names | None, metric: MetricSettings | None, problems: list[str]
+) -> None:
     where = "objective.metrics"
     if not isinstance(metrics, Mapping) or not isinstance(metrics.get(FILE), str):
         problems.append(
@@ -70,6 +78,11 @@ def _check_metrics(metrics: Any, names: Names | None, problems: list[str]) -> No
     if not columns.keys() - {EPOCH, "step", "lr"}:
         problems.append(
             f"{where}: no metric is read: give the column of one, such as val_loss: eval_loss"
+        )
+    elif metric is not None and metric.name not in columns:
+        problems.append(
+            f"{where}: the study's metric is not read: give the column of {metric.name}, or name "
+            f"another metric by metric.name"
         )
 
 

@@ -18,7 +18,7 @@ from lrsearch.errors import UserError
 from lrsearch.loggers import LOGGERS
 from lrsearch.measures import LOSSES, METRICS
 from lrsearch.models import MODELS
-from lrsearch.objectives import OBJECTIVES, is_command
+from lrsearch.objectives import COMMAND, OBJECTIVES, is_command
 from lrsearch.optimizers.group_rules import parse_rules, regex_problem
 from lrsearch.parameters.durations import Duration
 from lrsearch.parameters.parameter import Parameter
@@ -271,6 +271,12 @@ def objective_options(node: Any, problems: list[str]) -> tuple[Any, bool]:
 def objective_from(node: Any, problems: list[str]) -> ComponentConfig | None:
     """Read the user's own objective, a function or a script; None where lrsearch trains."""
     if node is None:
+        return None
+    if isinstance(node, Mapping) and not {"name", TARGET, COMMAND} & node.keys():
+        problems.append(
+            "objective: it names no training of yours, a function (objective._target_) or a script "
+            "(objective.command): name one, or leave the section out"
+        )
         return None
     objective = OBJECTIVES.read(named_command(node), "objective", problems)
     if objective is None or not (objective.own or is_command(objective)):

@@ -76,8 +76,9 @@ def _compile(value: Any, problems: list[str]) -> Any:
 
 def _micro_batch(value: Any, problems: list[str]) -> Any:
     """Read a number of samples, or `auto`."""
-    if value == "auto":
-        return value
-    if isinstance(value, bool | str):
-        problems.append(f"train.micro_batch: {as_given(value)} is not a number, or `auto`")
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if value != "auto" and not is_number:
+        problems.append(
+            f"train.micro_batch: {as_given(value)} is not a number of samples from 1, or `auto`"
+        )
     return value

@@ -38,8 +38,8 @@ from lrsearch.measures import (
 )
 from lrsearch.models import MODELS, model_arguments, model_class
 from lrsearch.objectives import COMMAND, is_command
+from lrsearch.objectives.channel import RECIPE_VARIABLE
 from lrsearch.objectives.command_line import CommandLine, command_of
-from lrsearch.objectives.script import RECIPE_VARIABLE
 from lrsearch.optimizers import divide_call_of, is_fused
 from lrsearch.optimizers.group_rules import GroupRule
 from lrsearch.own_code import is_of_main, load_target
@@ -419,8 +419,6 @@ def _command(settings: Settings, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def words_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: str) -> list[str]:
     """The command of the user's own script as it is run by hand with the recipe of a record."""
-    assert settings.objective is not None
-    line = CommandLine.parse(settings.objective.arguments[COMMAND], f"objective.{COMMAND}", [])
     values = {
         "seed": record["seed"],
         "epochs": settings.train.epochs,
@@ -430,15 +428,19 @@ def words_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: st
         "recipe_file": recipe_file,
     }
     recipe = Recipe.from_dict(record["recipe"])
-    return command_of(line, recipe, values, lambda name: name)
+    return command_of(_command_line(settings), recipe, values, lambda name: name)
+
+
+def _command_line(settings: Settings) -> CommandLine:
+    """The configured command line of the user's own script."""
+    assert settings.objective is not None
+    return CommandLine.parse(settings.objective.arguments[COMMAND], f"objective.{COMMAND}", [])
 
 
 def line_by_hand(settings: Settings, record: Mapping[str, Any], recipe_file: str) -> str:
     """The same as a line for a shell; a script whose command has no values gets the recipe file."""
-    assert settings.objective is not None
-    line = CommandLine.parse(settings.objective.arguments[COMMAND], f"objective.{COMMAND}", [])
     words = shlex.join(words_by_hand(settings, record, recipe_file))
-    if line.gives_recipe:
+    if _command_line(settings).gives_recipe:
         return words
     return f"{RECIPE_VARIABLE}={shlex.quote(recipe_file)} {words}"
 

@@ -31,6 +31,8 @@ from typing import Any
 from lrsearch.text.hints import as_given
 
 TRIAL_VARIABLE, REPORT_VARIABLE = "LRSEARCH_TRIAL", "LRSEARCH_REPORT"
+RECIPE_VARIABLE = "LRSEARCH_RECIPE"
+"""Names the file of the recipe where a script is run by hand."""
 KEY = "lrsearch"
 """The key of a report that is printed."""
 DETAILS = ("asks", "groups", "verified", "rank", "metrics", "details")

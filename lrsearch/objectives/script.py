@@ -22,6 +22,7 @@ from lrsearch.objectives.base import Report, TrainingEnded
 from lrsearch.objectives.by_hand import PrintedReport
 from lrsearch.objectives.channel import (
     MEASURED,
+    RECIPE_VARIABLE,
     TRIAL_VARIABLE,
     Answer,
     Attempt,
@@ -43,7 +44,6 @@ PATIENCE = 600.0
 _SLOWEST_LOOK = 0.02
 """Longest time in seconds between two looks at a file."""
 _OPTION = "--recipe"
-RECIPE_VARIABLE = "LRSEARCH_RECIPE"
 
 
 def current_trial(

@@ -11,6 +11,7 @@ import pytest
 from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import new_configuration
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.export.script import line_by_hand
 from lrsearch.objectives.command_line import CommandLine, program, values_of
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
@@ -81,6 +82,7 @@ def test_bad_commands(composed: dict[str, Any], command: Any, problem: str) -> N
 @pytest.mark.parametrize(
     ("metrics", "problem"),
     [
+        ({"file": "a.csv", "accuracy": "acc"}, "the study's metric is not read"),
         ("m.csv", "is not a file and its columns"),
         ({"val_loss": "loss"}, "is not a file and its columns"),
         ({"file": "{folder}/m.csv", "val_loss": "loss"}, "{folder} is unknown"),
@@ -165,3 +167,20 @@ def test_what_cannot_be_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         program("./train.py")
     with pytest.raises(UserError, match=r"no program 'train\.py'.*\[python, train\.py\]"):
         program("train.py")
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["python", "train.py"], "LRSEARCH_RECIPE=best.yaml python train.py"),
+        (["python", "train.py", "--seed", "{seed}"], "LRSEARCH_RECIPE=best.yaml python train.py"),
+        (["python", "train.py", "--recipe", "{recipe_file}"], "python train.py --recipe best.yaml"),
+        (["python", "train.py", "--lr", "{lr}"], "python train.py --lr 0.1"),
+    ],
+)
+def test_the_line_to_type_trains_the_recipe(
+    composed: dict[str, Any], command: list[str], line: str
+) -> None:
+    settings = new_configuration({**composed, "objective": {"command": command}}).settings
+    shown = line_by_hand(settings, {"recipe": SGD.to_dict(), "seed": 7}, "best.yaml")
+    assert shown.removesuffix(" --seed 7") == line
