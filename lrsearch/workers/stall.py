@@ -131,8 +131,8 @@ class StallWatch:
         if beats != self._seen or self._waiting:
             self._idle = 0.0
         else:
-            # If more time than that has passed since the last check, this process did not run.
-            self._idle += min(now - self._checked_at, 2 * self._interval)
+            # Where more time has passed since the last check, this process did not run.
+            self._idle += min(now - self._checked_at, self._interval)
         self._seen, self._checked_at = beats, now
         return self._idle if self._idle > self.limit() else None
 
