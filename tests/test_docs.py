@@ -29,6 +29,7 @@ _CHECKED = (
     "Your own loss and metric",
     "Your own training loop",
     "The search space",
+    "Your own schedule",
 )
 """Sections of the guide of which a test looks at the results."""
 _IN_PROCESS = ("Hugging Face's Trainer", "Lightning", "timm")
