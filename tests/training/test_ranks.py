@@ -11,6 +11,8 @@ from lrsearch.evaluation import Evaluation
 from lrsearch.training.loop import Training
 from lrsearch.training.ranks import Ranks
 
+pytestmark = pytest.mark.xdist_group("ranks")  # its processes are started once
+
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Evaluation]]]:
