@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -70,6 +71,7 @@ class Trial:
         self._folder = checkpoint_dir
         self._count = 0
         self._epoch, self._step = -math.inf, -1
+        self._since = time.perf_counter()
         self._is_warned = False
         """Whether it was warned that the progress that is reported is not that of the training."""
         self._ended: BaseException | None = None
@@ -217,6 +219,7 @@ class Trial:
             if not math.isfinite(values["val_loss"]):
                 raise Diverged(number, held[0], values["val_loss"], "val_loss")
         values |= {name: _number(name, value) for name, value in metrics.items()}
+        seconds = time.perf_counter() - self._since
         self._report(
             Evaluation(
                 index=self._count,
@@ -227,11 +230,12 @@ class Trial:
                 lr_end=held,
                 grad_norm=None,
                 clipped=None,
-                seconds=0.0,
+                seconds=seconds,
                 groups=self.guard.groups(len(held)),
                 verified=self.guard.verified,
             )
         )
+        self._since = time.perf_counter()
 
     def _checked_epoch(self, reported: float | None, step: int | None) -> float:
         """The epoch of a report; without a reported one, the share of `steps` that is done."""

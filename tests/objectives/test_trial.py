@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,14 @@ def test_rates_are_the_recipes_as_far_as_is_known_where_it_has_built_the_schedul
     trial.recipe.build(torch.nn.Linear(2, 1), steps=10)
     trial.report(1, 0.5)
     assert [one.verified for one in taken.evaluations] == [False, True]
+
+
+def test_the_time_since_the_report_before_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    taken = Taken()
+    trial = make_trial(taken)
+    for seconds in (5.0, 2.5):
+        now[0] += seconds
+        trial.report(len(taken.evaluations) + 1, 0.5)
+    assert [evaluation.seconds for evaluation in taken.evaluations] == [5.0, 2.5]
