@@ -207,6 +207,8 @@ class Study:
         are those of `search`. Returns this study. Raises what `search` raises, and UserError for a
         grid, which has no more trials.
         """
+        if n_trials < 0:
+            raise UserError(f"extend: {n_trials} is below 0; trials are never taken away")
         config = self._read(curves=False).config
         before = config["study"]["n_trials"]
         if before is None and n_trials:

@@ -121,3 +121,8 @@ def test_a_study_without_a_complete_trial_says_so(own_folder: Path) -> None:
     for action in (lambda: study.best, study.best_weights):
         with pytest.raises(lr.UserError, match="no complete trial"):
             action()
+
+
+def test_trials_are_never_taken_away(searched: lr.Study) -> None:
+    with pytest.raises(lr.UserError, match="extend: -1 is below 0"):
+        searched.extend(-1)
