@@ -245,7 +245,8 @@ def best_record(
 def _is_fused(settings: Settings, best: Finished) -> bool:
     """Whether lrsearch's own loop trained with torch's fused implementation of the optimizer."""
     recipe = Recipe.from_dict(best.recipe or {})
-    device_type = (best.device or "").partition(" ")[0]
+    words = (best.device or "").split()  # `2 × cuda (NVIDIA H100)` where it trained on two
+    device_type = next((word for word in words if word in ("cuda", "cpu", "mps")), "")
     return settings.objective is None and is_fused(recipe.optimizer, device_type)
 
 

@@ -232,7 +232,8 @@ class _Run:
 
     def _write_facts(self) -> None:
         """Write what the script reads."""
-        train = self._objective.settings.train
+        settings = self._objective.settings
+        train = settings.train
         recipe = {"recipe": self._recipe.to_dict(), "seed": self._seed, "epochs": train.epochs}
         recipe |= {} if train.steps is None else {"steps": train.steps}
         self._attempt.recipe.write_text(to_yaml(recipe))
@@ -241,8 +242,9 @@ class _Run:
             "number": self._trial.number,
             "device": train.device,
             "checkpoint_dir": self._values["checkpoint_dir"],
-            "strict_lr": self._objective.settings.strict_lr,
-            "keep_weights": train.keep_best > 0,
+            "strict_lr": settings.strict_lr,
+            # A confirmation tests the weights of its runs, whether those of trials are kept or not.
+            "keep_weights": train.keep_best > 0 or settings.confirm is not None,
         }
         self._attempt.trial.write_text(json.dumps(facts))
         self._attempt.reports.touch()

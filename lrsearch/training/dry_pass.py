@@ -16,7 +16,6 @@ from lrsearch.training.averaging import averaged_copy
 from lrsearch.training.batches import EvaluationBatches, training_batches
 from lrsearch.training.layout import in_layout
 from lrsearch.training.loop import autocast_of
-from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.out_of_memory import is_out_of_memory
 from lrsearch.training.precision import precision_of
 from lrsearch.training.task import Task
@@ -135,7 +134,7 @@ def _evaluated(task: Task, name: str, precision: torch.dtype) -> list[str]:
             values = own.values(model, [batch], autocast)
         except OwnCodeError:
             # A few samples may be too few: the AUC, for instance, needs samples of both classes.
-            batch_size = MicroBatch(task.settings.micro_batch).evaluation
+            batch_size = task.settings.evaluation_batch
             whole = EvaluationBatches(task.parts.validation, batch_size, task.device, precision)
             values = own.values(model, whole, autocast)
         return ["train_loss", *values]

@@ -26,7 +26,7 @@ from lrsearch.objectives.base import TrainingEnded
 from lrsearch.objectives.command import CommandObjective
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
-from lrsearch.settings import Settings
+from lrsearch.settings import ConfirmSettings, Settings
 from lrsearch.states import Outcome
 from lrsearch.text.formatting import failure_cause
 from lrsearch.text.redaction import forget, learn_secrets
@@ -63,6 +63,7 @@ def run(own_folder: Path, digits: Settings) -> Iterator[Run]:
         stall_timeout: float | None = None,
         seed: int = 7,
         strict_lr: bool = False,
+        others: Mapping[str, Any] | None = None,
         **objective: Any,
     ) -> Taken:
         (own_folder / "script.sh").write_text(f"{script}\n")
@@ -70,6 +71,7 @@ def run(own_folder: Path, digits: Settings) -> Iterator[Run]:
         config = ComponentConfig("command", {"command": words, "grace": 0.2, **objective})
         queue = dataclasses.replace(digits.queue, stall_timeout=stall_timeout)
         settings = dataclasses.replace(digits, objective=config, queue=queue, strict_lr=strict_lr)
+        settings = dataclasses.replace(settings, **(others or {}))
         taken = Taken() if taken is None else taken
         built = CommandObjective(settings, torch.device("cpu"), own_folder / "logs")
         os.environ["MARK"] = mark
@@ -456,6 +458,29 @@ def test_a_script_reads_the_facts_of_its_trial(run: Run, own_folder: Path) -> No
     facts = json.loads((own_folder / "facts").read_text())
     assert (facts["number"], facts["seed"]) == (3, 7)
     assert Recipe.from_dict(facts["recipe"]) == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("keep_best", "confirm", "is_kept"),
+    [(1, None, True), (0, None, False), (0, ConfirmSettings(), True)],
+)
+def test_weights_are_asked_for_where_trials_or_a_confirmation_keep_them(
+    run: Run,
+    own_folder: Path,
+    digits: Settings,
+    keep_best: int,
+    confirm: ConfirmSettings | None,
+    is_kept: bool,
+) -> None:
+    run(
+        "cat $LRSEARCH_TRIAL/trial.json > facts; "
+        'echo \'{"lrsearch": {"epoch": 1, "val_loss": 0.5}}\'',
+        others={
+            "train": dataclasses.replace(digits.train, keep_best=keep_best),
+            "confirm": confirm,
+        },
+    )
+    assert json.loads((own_folder / "facts").read_text())["keep_weights"] is is_kept
 
 
 def test_a_script_ends_with_the_process_that_has_started_it(own_folder: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from reports import Collected
 
 from lrsearch.checkpoints.store import Store
@@ -133,8 +134,7 @@ def test_two_processes_train_as_one_and_go_on_where_they_were_stopped(tmp_path: 
     assert weights is not None
     assert expected is not None
     assert weights.keys() == expected.keys()
-    scores, its_scores = two.test(RECIPE, weights), one.test(RECIPE, expected)
-    assert scores == its_scores is None or scores == pytest.approx(its_scores, rel=1e-3)
+    torch.testing.assert_close(dict(weights), dict(expected), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
