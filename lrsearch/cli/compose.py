@@ -207,11 +207,16 @@ def _parse(
 def _not_a_pair(text: str) -> str:
     key, _, value = text.partition("=")
     problem = f"{text}: not of the form key=value"
-    if not value or '"' in value or not _KEY.fullmatch(key):
+    if not value or not _KEY.fullmatch(key):
+        return problem
+    unquoted = re.sub('"[^"]*"', "", value)
+    if value[0] == "[" and (word := re.search(r"[^\s,\[]+=[^\s,\]]*", unquoted)):
+        return f'{problem}; a word with = in a list needs quotes: "{word[0]}"'
+    if value[0] in "[{" and re.search(r"{[\w.]+}", unquoted):
+        return f'{problem}; a value in braces needs quotes: "{{lr}}"'
+    if '"' in value:
         return problem
     if value[0] in "[{":
-        if re.search(r"{[\w.]+}", value):
-            return f'{problem}; a value in braces needs quotes: "{{lr}}"'
         return f'{problem}; text in it with signs such as ^ needs quotes: match: "^head"'
     argument = shlex.quote(f'{key}="{value}"')
     return f"{problem}; to give it that value, write {argument}, with all of these quotes"

@@ -345,6 +345,10 @@ def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
         ("train.loss=a=b", "write 'train.loss=\"a=b\"'"),
         ("a b=3", "a b=3: not of the form key=value\n"),
         ("objective.command=[t, {lr}, {lr}]", 'a value in braces needs quotes: "{lr}"\n'),
+        (
+            'objective.command=[torchrun, --nproc-per-node=2, t.py, --lr, "{lr}"]',
+            'a word with = in a list needs quotes: "--nproc-per-node=2"\n',
+        ),
         ("~sweep=digits", "~sweep=digits: there is no sweep to take away"),
         ("train.micro_batch=true", "train.micro_batch: true is not a number of samples"),
         (
