@@ -71,6 +71,8 @@ def conclude(
     best = confirmed_first(
         ranked(finished, settings.metric.mode), lambda trial: trial.trial, confirmation
     )
+    shown = redacted(database.url)
+    place = shlex.quote(f"storage.url={shown}")
     if not best:
         console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
         table = output / "trials.csv"
@@ -78,7 +80,6 @@ def conclude(
             console, settings, {table: lambda: trials_csv(study, study.trials)}
         ):
             last = command("show", name_word(study.name), str(finished[-1].trial))
-            place = shlex.quote(f"storage.url={redacted(database.url)}")
             console.print(
                 f"the last trial in full: {last} {place}\n{table} says why of each",
                 soft_wrap=True,
@@ -94,8 +95,6 @@ def conclude(
         console.print(f"  {line}", markup=False, soft_wrap=True)
     seconds = duration(sum(trial.seconds or 0.0 for trial in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
-    shown = redacted(database.url)
-    place = shlex.quote(f"storage.url={shown}")
     console.print(_table(settings, best[:_TOP], confirmation), markup=False, soft_wrap=True)
 
     @functools.cache
@@ -109,29 +108,12 @@ def conclude(
         output / "best.yaml": lambda: as_yaml(recorded()[1]),
         output / "best.py": lambda: best_script(settings, *recorded()),
     }
-    is_own_main = settings.objective is not None and is_of_main(settings.objective.name)
-    if is_own_main:
+    if _is_of_main(settings):  # no other script can import it
         del files[output / "best.py"]
     complete = _written(console, settings, files)
-    if complete and is_command(settings.objective):
-        by_hand = line_by_hand(settings, recorded()[1], str(output / "best.yaml"))
-        console.print(f"by hand: {by_hand}", soft_wrap=True, markup=False)
-    if complete and is_own_main:
-        console.print(
-            f"{output / 'best.yaml'}   the recipe: lrsearch.Recipe.from_file(...)\n"
-            f"{output / 'trials.csv'}  all trials",
-            soft_wrap=True,
-            markup=False,
-        )
-    elif complete:
-        console.print(
-            f"{output / 'best.yaml'}   again: {command('train', str(output / 'best.yaml'))}\n"
-            f"{output / 'best.py'}     {script_words(info is None)}: "
-            f"{shlex.join(['python', str(output / 'best.py')])}\n"
-            f"{output / 'trials.csv'}  all trials",
-            soft_wrap=True,
-            markup=False,
-        )
+    if complete:
+        for line in _uses(settings, recorded()[1], output):
+            console.print(line, soft_wrap=True, markup=False)
     if weights := _weights(settings, best[0]):
         console.print(weights, soft_wrap=True, markup=False)
     console.print(
@@ -141,6 +123,28 @@ def conclude(
         markup=False,
     )
     return 0 if complete and not failed else 1
+
+
+def _is_of_main(settings: Settings) -> bool:
+    """Whether a function of a notebook or of a script itself trains."""
+    return settings.objective is not None and is_of_main(settings.objective.name)
+
+
+def _uses(settings: Settings, record: Mapping[str, Any], output: Path) -> list[str]:
+    """Return a line for each use of the files that were written."""
+    recipe, script = str(output / "best.yaml"), str(output / "best.py")
+    table = f"{output / 'trials.csv'}  all trials"
+    if _is_of_main(settings):
+        return [f"{recipe}   the recipe: lrsearch.Recipe.from_file(...)", table]
+    lines = [
+        f"{recipe}   again: {command('train', recipe)}",
+        f"{script}     {script_words(settings.objective is not None)}: "
+        f"{shlex.join(['python', script])}",
+        table,
+    ]
+    if is_command(settings.objective):
+        lines.insert(0, f"by hand: {line_by_hand(settings, record, recipe)}")
+    return lines
 
 
 def _weights(settings: Settings, best: Finished) -> str | None:
