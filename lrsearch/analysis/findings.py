@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lrsearch.analysis.basin import Basins, find_basins
 from lrsearch.analysis.edges import Edges, find_edges
@@ -12,6 +13,7 @@ from lrsearch.analysis.importance import Importance, find_importance
 from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.rate_ranges import range_test_of, sentences
 from lrsearch.analysis.scaling import Scaling, fit_scaling
+from lrsearch.analysis.sentences import TABLES, say
 from lrsearch.analysis.spent import Spent, count_spent
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.winner import Winner, find_winner
@@ -52,7 +54,7 @@ class Findings:
             if self.range_test is None
             else [f"Range test: {line}" for line in sentences(self.range_test)]
         )
-        return [*first, *(line for part in parts for line in part.sentences()), *ramps]
+        return [*first, *(line for part in parts for line in _said(part)), *ramps]
 
 
 def findings(study: StudyData) -> Findings:
@@ -91,3 +93,9 @@ def stand_in_warning(study: StudyData) -> str | None:
     if not data or not data.get("fallback_reason"):
         return None
     return fallback_warning(DataInfo.from_json(data))
+
+
+def _said(finding: Any) -> list[str]:
+    """Return the sentences of a finding, of which some still have them as a method."""
+    lines: list[str] = say(finding) if type(finding) in TABLES else finding.sentences()
+    return lines

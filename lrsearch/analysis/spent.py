@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.settings import Settings
 from lrsearch.states import Outcome, WorkState, in_words
-from lrsearch.text.formatting import duration, failure_cause, listed, number, percent, plural
+from lrsearch.text.formatting import failure_cause
 
 OUTCOMES: dict[str, str] = {
     outcome: in_words(outcome) for outcome in Outcome if outcome != Outcome.DROPPED
 }
 """In the order in which they are shown, with their words."""
-_CAUSES = 5
-_SAYS_NOTHING = 0.5
-"""Upper confidence limit of the share of wrong prunings from which on the share is not shown."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,15 @@ class Worker:
     device: str | None
     trials: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why trials failed or crashed."""
+
+    text: str
+    """Last line of what they raised."""
+    trials: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,8 @@ class Spent:
     wall_seconds: float
     deaths: int
     """Number of workers that died or fell silent during a trial."""
-    causes: tuple[tuple[str, int], ...]
-    """Last lines of what failed and crashed trials raised, the most frequent first."""
+    causes: tuple[Cause, ...]
+    """Why trials failed and crashed, the most frequent cause first."""
 
     @property
     def trained_epochs(self) -> float:
@@ -65,59 +71,19 @@ class Spent:
         """Seconds of work, summed over the workers."""
         return sum(worker.seconds for worker in self.workers)
 
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        done = sum(count for _, count in self.outcomes)
-        counts = listed([f"{count} {words}" for words, count in self.outcomes])
-        state = f"{done} of {plural(self.total, 'trial')} have ended" + (
-            f": {counts}" if counts else ""
-        )
-        if self.running:
-            state += f"; {self.running} are running"
-        lines = [f"{state}."]
-        if not done:
-            return lines
-        wall = f", {duration(self.wall_seconds)} of wall clock" if self.wall_seconds else ""
-        by = plural(len(self.workers), "worker process")
-        lines.append(
-            f"They trained {number(self.trained_epochs)} epochs in {duration(self.work_seconds)} "
-            f"of work by {by}{wall}."
-        )
-        if self.pruned_epochs > 0:
-            lines.append(
-                f"Pruning saved {number(self.pruned_epochs)} of {number(self.full_epochs)} epochs "
-                f"({percent(self.pruned_epochs / self.full_epochs)}), against running every trial "
-                f"to its end."
-            )
-        else:
-            lines.append("Pruning saved nothing: no trial was pruned.")
-        if self.spared:
-            lines.append(self._checked())
-        elif self.pruned_epochs > 0:
-            lines.append(
-                "Whether pruning was right cannot be told: no trial that should have been pruned "
-                "ran to its end as a check (pruner.spare says how many do)."
-            )
-        if self.deaths:
-            lines.append(f"Workers died or fell silent with a trial {self.deaths} times.")
-        for cause, count in self.causes[:_CAUSES]:
-            lines.append(f"{plural(count, 'trial')} failed with: {cause}")
-        return lines
+    @property
+    def done(self) -> int:
+        """Number of trials that have ended."""
+        return sum(count for _, count in self.outcomes)
 
-    def _checked(self) -> str:
-        """Describe how often pruning was wrong, by the spared trials (Clopper, Pearson 1934)."""
+    @property
+    def most_wrong(self) -> float:
+        """Upper 95 % confidence limit of the share of wrong prunings (Clopper, Pearson 1934)."""
         from scipy.stats import beta
 
-        most = 1.0
-        if self.wrongly < self.spared:
-            most = float(beta.ppf(0.95, self.wrongly + 1, self.spared - self.wrongly))
-        few = "these are too few to tell how often pruning is wrong"
-        told = f"so at most {percent(most)} of the prunings were wrong (with 95 % confidence)"
-        return (
-            f"Whether pruning was right: {plural(self.spared, 'trial')} that should have been "
-            f"pruned ran to the end as a check, and {self.wrongly or 'none'} became the best so "
-            f"far; {few if most > _SAYS_NOTHING else told}."
-        )
+        if self.wrongly >= self.spared:
+            return 1.0
+        return float(beta.ppf(0.95, self.wrongly + 1, self.spared - self.wrongly))
 
 
 def count_spent(study: StudyData, settings: Settings) -> Spent:
@@ -143,7 +109,8 @@ def count_spent(study: StudyData, settings: Settings) -> Spent:
         wall_seconds=study.seconds,
         deaths=sum(trial.deaths for trial in study.trials),
         causes=tuple(
-            Counter(
+            Cause(text, trials)
+            for text, trials in Counter(
                 _cause(trial)
                 for key in (Outcome.FAILED, Outcome.CRASHED)
                 for trial in by_outcome.get(key, [])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lrsearch.analysis import rate_ranges
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.export import script_words
 from lrsearch.plots.interactive import study as figures
@@ -234,7 +235,7 @@ def _spent(findings: Findings) -> Section:
     return Section(
         "spent",
         "What was spent",
-        findings.spent.sentences(),
+        say(findings.spent),
         ((figures.SPENT, captions.spent(findings)),),
         Table(("worker process", "device", "trials", "time"), rows) if rows else None,
     )

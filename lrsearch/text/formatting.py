@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 LAST_PRINTED = "the last of what it printed:"
 """Ends the first line of a failure of a script; what it printed follows."""
+_SMALLEST_PLAIN = 1e-4
 _PLAIN_BELOW = 1e7
 """The number from which on large numbers are written with an exponent."""
 
@@ -23,6 +24,22 @@ def number(value: float | None, digits: int = 4) -> str:
         return "-"
     text = f"{value:.{digits}g}"
     return f"{value:,.0f}" if "e+" in text and abs(value) < _PLAIN_BELOW else text
+
+
+def to_error(value: float | None, error: float | None) -> str:
+    """Format a number with the digits that its error allows: to the second digit of the error.
+
+    `to_error(0.073512, 0.0021)` is `0.0735`. Without an error, or with one of 0, four digits.
+    """
+    if value is None or error is None or not math.isfinite(error) or error <= 0:
+        return number(value)
+    if not math.isfinite(value):
+        return number(value)
+    places = 1 - math.floor(math.log10(error))
+    rounded = round(value, places)
+    if abs(rounded) >= _PLAIN_BELOW or 0 < abs(rounded) < _SMALLEST_PLAIN:
+        return number(value, max(1, places + 1 + math.floor(math.log10(abs(value)))))
+    return f"{rounded:,.{max(0, places)}f}"
 
 
 def percent(share: float) -> str:

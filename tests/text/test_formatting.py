@@ -17,6 +17,7 @@ from lrsearch.text.formatting import (
     number,
     plural,
     probability,
+    to_error,
 )
 
 
@@ -117,3 +118,25 @@ def test_words_are_listed_with_an_and_before_the_last() -> None:
 )
 def test_a_failure_is_told_in_one_line_that_names_its_cause(reason: str | None, line: str) -> None:
     assert failure_cause(reason) == line
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.073512, 0.0021, "0.0735"),
+        (0.073512, 0.00021, "0.07351"),
+        (12.3456, 1.7, "12.3"),
+        (1234.56, 170.0, "1,230"),
+        (0.5, 3.0, "0.5"),
+        (3.213e-7, 1.1e-8, "3.21e-07"),
+        (0.073512, None, "0.07351"),
+        (0.073512, 0.0, "0.07351"),
+        (0.0, 0.01, "0.000"),
+        (None, 0.1, "-"),
+        (math.inf, 0.1, "inf"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_error_allows(
+    value: float | None, error: float | None, text: str
+) -> None:
+    assert to_error(value, error) == text
