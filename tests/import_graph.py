@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 Graph = Mapping[str, frozenset[str]]
 
 
-def imported_names(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (module, name) of each import of a file, in functions, too; name "" for `import x`.
+@functools.cache
+def imported_names(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return (module, name) of each import of a file, in functions, too; name "" for `import x`.
 
     Imports for type checking alone do not count.
     """
@@ -28,7 +30,7 @@ def imported_names(path: Path) -> Iterator[tuple[str, str]]:
             for child in ast.iter_child_nodes(node):
                 yield from visit(child)
 
-    yield from visit(ast.parse(path.read_text()))
+    return tuple(visit(ast.parse(path.read_text())))
 
 
 def file_graph(root: Path) -> Graph:

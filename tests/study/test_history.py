@@ -28,7 +28,7 @@ GROUPS = st.builds(Group, st.integers(1, 5), st.booleans(), BRACKETS)
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     on_sqlite = request.param == "sqlite"
-    yield from made("sqlite://" if on_sqlite else request.getfixturevalue("new_database")())
+    yield from made("sqlite://" if on_sqlite else request.getfixturevalue("module_database"))
 
 
 @pytest.fixture
