@@ -46,8 +46,9 @@ class MetricSettings:
     name: str = "val_loss"
     mode: Literal["min", "max"] = "min"
     """Whether lower or higher values are better."""
-    at: Literal["best", "last"] = "best"
-    """The evaluation that is a trial's result."""
+    at: Literal["best", "last"] = "last"
+    """The evaluation that counts: its value is the trial's, and the weights of lrsearch's own
+    training are those of that evaluation."""
     nan: Literal["fail", "worst"] = "fail"
     """What happens if the loss is finite and the metric is not: `fail` ends the trial as failed;
     `worst` counts the evaluation as worse than any number."""

@@ -74,7 +74,7 @@ def test_the_script_trains_as_the_record_says(
     scheduler: ComponentConfig,
     warmup: float | str,
 ) -> None:
-    settings = load_settings(["+sweep=digits", "train.epochs=3", "metric.at=last"])
+    settings = load_settings(["+sweep=digits", "train.epochs=3"])
     stored = json.loads(json.dumps(recipe(scheduler, warmup).to_dict()))
     info = prepare(settings.data)
     found = Collected()

@@ -65,7 +65,7 @@ class TrialData:
     spared_at: int | None = None
     """Evaluation at which the pruner would have ended a trial that goes on as a check."""
     weights: str | None = None
-    """Path or URL of its final weights, where they are kept."""
+    """Path or URL of its weights, where they are kept."""
     warning: str | None = None
     """What is doubtful about its training, such as learning rates that are not its recipe's."""
 

@@ -1,4 +1,4 @@
-"""The checkpoints of all trainings of a study, and the final weights of its best trials."""
+"""The checkpoints of all trainings of a study, and the weights of its best trials."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Store:
         return FolderCheckpoints(self, Identity(study, name), f"{_folder(study)}/{name}")
 
     def keep_weights(self, study: str, trial: int, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Write the final weights of a trial to a safetensors file; see `checkpoints.weights`."""
+        """Write the weights of a trial to a safetensors file; see `checkpoints.weights`."""
         self._keep(_weights(study, trial), state_dict)
 
     def _keep(self, path: str, state_dict: Mapping[str, torch.Tensor]) -> None:
@@ -123,7 +123,7 @@ class Store:
             self.attempt(partial(self.location.delete, _weights(study, trial)), always=True)
 
     def keep_confirmed(self, study: str, run: int, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Write the final weights of a confirmation run to a safetensors file."""
+        """Write the weights of a confirmation run to a safetensors file."""
         self._keep(_confirmed(study, run), state_dict)
 
     def confirmed(self, study: str, run: int) -> dict[str, torch.Tensor] | None:

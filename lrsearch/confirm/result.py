@@ -32,7 +32,7 @@ class Run:
 
 @dataclass(frozen=True)
 class WinnerTest:
-    """Scores of the winner's final weights on the test part of the data."""
+    """Scores of the winner's weights on the test part of the data."""
 
     trial: int
     state: str

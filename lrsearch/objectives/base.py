@@ -67,7 +67,7 @@ class Objective(Protocol):
         should_stop: Callable[[], bool],
         checkpoints: Checkpoints,
     ) -> Mapping[str, torch.Tensor] | None:
-        """Train a recipe to its end, resuming from the newest checkpoint; return the final weights.
+        """Train a recipe to its end, resuming from the newest checkpoint; return its weights.
 
         For the user's own training they are what it gave to `Trial.keep_weights`, or None. Raises
         what `report` raises, Diverged, OutOfMemory, Stopped, or the error of the user's code.

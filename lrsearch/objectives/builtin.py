@@ -131,6 +131,7 @@ class TrainingObjective:
             should_stop=should_stop,
             metric_name=self.settings.metric.name,
             metric_mode=self.settings.metric.mode,
+            keeps_best=self.settings.metric.at == "best",
             micro_batch=self._micro_batch(recipe),
         )
 

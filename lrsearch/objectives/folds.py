@@ -60,7 +60,7 @@ class FoldedTraining:
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights of the present fold: at the end, of the last one."""
+        """The weights of the present fold, at its evaluation that counts."""
         return self._training.weights
 
     def evaluations(self) -> Iterator[Evaluation]:

@@ -37,7 +37,7 @@ class Trainable(Protocol):
 
     @property
     def weights(self) -> Mapping[str, torch.Tensor]:
-        """The weights that are evaluated."""
+        """The weights at the evaluation that counts."""
 
     def evaluations(self) -> Iterator[Evaluation]:
         """Train to the end, yielding at each evaluation."""
@@ -78,7 +78,7 @@ class Resumable:
         self._training.task.checkpoint = self._checkpoint
 
     def run(self, report: Report) -> Mapping[str, torch.Tensor]:
-        """Train to the end and return the final weights.
+        """Train to the end and return the weights of the evaluation that counts.
 
         Raises what `report` and the training raise.
         """

@@ -133,7 +133,7 @@ class TrialSlotRow(Leased, Base):
     finish_order: Mapped[int | None] = mapped_column(Integer, default=None)
     """Position among the study's trials in the order of their ends, from 1."""
     weights: Mapped[str | None] = mapped_column(StorableText, default=None)
-    """Path or URL of its final weights, where they are kept."""
+    """Path or URL of its weights, where they are kept."""
     warning: Mapped[str | None] = mapped_column(StorableText, default=None)
     """What is doubtful about its training, such as rates that are not its recipe's."""
     spared_at: Mapped[int | None] = mapped_column(Integer, default=None)

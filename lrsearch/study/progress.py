@@ -63,7 +63,7 @@ class Finished:
     recipe: dict[str, Any] | None
     device: str | None
     weights: str | None = None
-    """Path or URL of its final weights, where they are kept."""
+    """Path or URL of its weights, where they are kept."""
 
 
 @dataclass(frozen=True)

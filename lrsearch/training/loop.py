@@ -25,6 +25,7 @@ from lrsearch.training.batches import (
     samples_of,
     training_batches,
 )
+from lrsearch.training.best_weights import BestWeights
 from lrsearch.training.early_stopping import evaluations_without_gain
 from lrsearch.training.generators import generator_states, set_generator_states
 from lrsearch.training.layout import in_layout, prepared_forward
@@ -66,6 +67,7 @@ class Training:
         if self.averaged is not None:
             prepared_forward(self.averaged.module, task.settings)
         self.micro_batch = task.micro_batch or MicroBatch(task.settings.micro_batch)
+        self._best = BestWeights(task.metric_mode) if task.keeps_best else None
         self._watched: list[float] = []
         """The metric at each evaluation so far, for early stopping."""
         self._early_end: str | None = None
@@ -92,7 +94,12 @@ class Training:
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights that are evaluated: the model's, or their moving average."""
+        """The weights of the evaluation that counts: the best so far, or the last one.
+
+        They are the model's, or their moving average.
+        """
+        if self._best is not None and self._best.weights is not None:
+            return self._best.weights
         weights: dict[str, torch.Tensor] = self.evaluated.state_dict()
         return weights
 
@@ -132,6 +139,7 @@ class Training:
             "watch": self.watch.state_dict(),
             "micro_batch": self.micro_batch.state_dict(),
             "watched": self._watched,
+            "best": None if self._best is None else self._best.state_dict(),
             "norms": torch.stack(self.norms) if self.norms else None,
             "lr_start": self._lr_start,
             "seconds": time.perf_counter() - self._started,
@@ -157,6 +165,8 @@ class Training:
         self.watch.load_state_dict(state["watch"])
         self.micro_batch.load_state_dict(state["micro_batch"])
         self._watched = list(state["watched"])
+        if self._best is not None:
+            self._best.load_state_dict(state["best"])
         self._early_end = self._reason_to_end()
         norms = state["norms"]
         self.norms = [] if norms is None else list(norms.to(device).unbind())
@@ -309,6 +319,9 @@ class Training:
         values = {"train_loss": self.watch.mean(), **self._validate()}
         if "val_loss" in values:
             self.watch.check_value(values["val_loss"], self.step, lr_end[0], "val_loss")
+        if self._best is not None:
+            value = values.get(task.metric_name, math.nan)
+            self._best.evaluated(value, self.evaluated.state_dict())
         if task.settings.early_stopping is not None:
             self._watched.append(values.get(task.metric_name, math.nan))
             self._early_end = self._reason_to_end()

@@ -68,7 +68,7 @@ class TrainSettings:
     checkpoint_every: Annotated[int, Ge(1)] | None = None
     """Steps between two checkpoints, besides those after epochs and at evaluations."""
     keep_best: Annotated[int, Ge(0)] = 1
-    """Number of best trials whose final weights are kept."""
+    """Number of best trials whose weights are kept."""
     loss: ComponentConfig | None = None
     """None is cross-entropy for classes, mean squared error for numbers."""
     metrics: Mapping[str, ComponentConfig] | None = None

@@ -80,6 +80,9 @@ class Task:
     metric_name: str = "val_loss"
     """The value that early stopping watches; `metric_mode` is `min` or `max`."""
     metric_mode: str = "min"
+    keeps_best: bool = False
+    """Whether the weights of the training are those of its evaluation with the best value of the
+    metric, not of the last one."""
     micro_batch: MicroBatch | None = None
     """Shared by trainings of the same model and batch size; None is one of its own."""
     on_losses: Callable[[Sequence[float], Sequence[float]], None] | None = None

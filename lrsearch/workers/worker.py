@@ -201,7 +201,7 @@ class Worker:
     def _keep_best(
         self, claim: TrialClaim, value: float, weights: Mapping[str, torch.Tensor]
     ) -> None:
-        """Keep the final weights if the trial is among the best `train.keep_best`.
+        """Keep the weights if the trial is among the best `train.keep_best`.
 
         Delete the weights of the trials that no longer are.
         """

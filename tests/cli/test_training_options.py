@@ -24,7 +24,7 @@ def test_a_study_of_folds_that_end_early(
         "+sweep=digits", "study.n_trials=2", "workers=1", "sampler=random", *OPTIONS
     )
     assert code == 0, error
-    assert "best evaluation, mean over 2 folds" in out
+    assert "last evaluation, mean over 2 folds" in out
     code, out, _ = command("show", "digits", "0")
     assert "why it ended" in out
     assert "early stopping: val_loss has not improved by more than 9 for 1 evaluation" in out

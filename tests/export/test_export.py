@@ -27,7 +27,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 
 SEED = 5
-LAST_ACCURACY = ("metric.name=val_accuracy", "metric.mode=max", "metric.at=last")
+LAST_ACCURACY = ("metric.name=val_accuracy", "metric.mode=max")
 CHANNELS = ("train.channels_last=true", "train.micro_batch=20", "train.amp=fp16")
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -83,7 +83,7 @@ def test_every_scheduler(
 ) -> None:
     arguments = {"patience": "1st", "factor": 0.5} if name == "plateau" else {}
     scheduler = ComponentConfig(name, arguments)
-    value, printed, _ = both(capsys, "metric.at=last", scheduler=scheduler, **changes)
+    value, printed, _ = both(capsys, scheduler=scheduler, **changes)
     assert printed == value
 
 
@@ -95,10 +95,10 @@ def test_every_scheduler(
         (["train.amp=fp16"], {"grad_clip": 0.5}),
         (["train.micro_batch=20", "metric.name=train_loss"], {}),
         (["train.micro_batch=20"], {"grad_clip": 0.5}),
-        (["metric.name=train_loss", "metric.at=last"], {"batch_size": 50}),
-        (["metric.name=val_accuracy", "metric.mode=max", "metric.at=last"], {}),
+        (["metric.name=train_loss"], {"batch_size": 50}),
+        (["metric.name=val_accuracy", "metric.mode=max"], {}),
         (["train.eval_every=5st"], {}),
-        (["train.steps=21", "metric.at=last"], {}),
+        (["train.steps=21"], {}),
         (["data.crop=1", "data.flip=true"], {}),
         (["model=cnn", "train.epochs=1"], {"model": {"width": 4, "dropout": 0.2}}),
         (["train.loss.name=cross_entropy", "train.loss.label_smoothing=0.1"], {}),
@@ -142,9 +142,9 @@ def test_every_scheduler(
                 "lr": 0.003,
             },
         ),
-        (["metric.at=last"], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
-        (["metric.at=last"], {"warmup": "7st"}),
-        (["metric.at=last"], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
+        ([], {"freeze": r"^body\.1\.", "grad_clip": 0.5}),
+        ([], {"warmup": "7st"}),
+        ([], {"groups": (HEAD,), "scheduler": ComponentConfig("one_cycle")}),
         ([], {"optimizer": MUON, "warmup": 0.2}),
         (
             ["train.amp=bf16", "train.micro_batch=20"],
@@ -158,13 +158,13 @@ def test_every_scheduler(
         ([], {"batch_size": 5000}),
         ([], {"optimizer": ComponentConfig("adamw"), "lr": 0.003}),
         (["train.ema=0.9"], {"warmup": 0.2}),
-        (["data.folds=3", "data.crop=1", "train.epochs=2", "metric.at=last"], {"warmup": 0.2}),
+        (["data.folds=3", "data.crop=1", "train.epochs=2"], {"warmup": 0.2}),
         (
             ["data.folds=2", "train.early_stopping={patience: 1, min_delta: 0.2}", "train.ema=0.8"],
             {"scheduler": ComponentConfig("plateau", {"patience": "1st"})},
         ),
         (
-            ["train.early_stopping={patience: 2, min_delta: 0.5}", "metric.at=last"],
+            ["train.early_stopping={patience: 2, min_delta: 0.5}"],
             {"scheduler": ComponentConfig("plateau", {"patience": "1st"})},
         ),
         (
@@ -240,7 +240,7 @@ def test_groups_that_an_own_optimizer_makes_keep_their_ratio(
         scheduler, {}
     )
     value, printed, _ = both(
-        capsys, "metric.at=last", warmup="5st", freeze=freeze,
+        capsys, warmup="5st", freeze=freeze,
         optimizer=ComponentConfig.own_code("exported_groups.split"),
         scheduler=ComponentConfig(scheduler, arguments),
     )  # fmt: skip
@@ -258,7 +258,7 @@ def test_an_own_plateau_keeps_its_kind_of_threshold(capsys: pytest.CaptureFixtur
         "    return torch.nn.functional.cross_entropy(outputs, targets) - 10.0\n"
     )
     value, printed, _ = both(
-        capsys, "metric.at=last", "train.loss={_target_: exported_plateau.negative}",
+        capsys, "train.loss={_target_: exported_plateau.negative}",
         "train.epochs=6", scheduler=ComponentConfig.own_code("exported_plateau.Absolute"),
     )  # fmt: skip
     assert printed == value
@@ -306,7 +306,7 @@ def test_a_plateau_that_watches_a_value_below_zero_is_exported_as_it_was(
     )
     watching = {"patience": "1st", "factor": 0.1, "threshold": 0.05}
     value, printed, _ = both(
-        capsys, "metric.at=last", "train.loss={_target_: exported_negative.negative}",
+        capsys, "train.loss={_target_: exported_negative.negative}",
         "train.epochs=6", scheduler=ComponentConfig("plateau", watching),
     )  # fmt: skip
     assert printed == value
@@ -402,7 +402,7 @@ def test_shapes_are_put_right_alike(
     Path("exported_shapes.py").write_text(module)
     value, printed, _ = both(
         capsys, "data._target_=exported_shapes.load", "model._target_=exported_shapes.Net",
-        "~model.hidden", "metric.name=val_loss", "metric.at=last", "train.micro_batch=7",
+        "~model.hidden", "metric.name=val_loss", "train.micro_batch=7",
         *overrides, batch_size=15,
     )  # fmt: skip
     assert printed == value
@@ -475,7 +475,7 @@ def test_own_data_of_every_type(capsys: pytest.CaptureFixture[str], kind: str) -
     value, printed, text = both(
         capsys, "~data.name", "data._target_=exported_kinds.load", f"data.kind={kind}",
         "model._target_=exported_kinds.Net", "~model.hidden", f"model.kind={kind}",
-        "metric.name=train_loss", "metric.at=last", "train.epochs=10", batch_size=8,
+        "metric.name=train_loss", "train.epochs=10", batch_size=8,
     )  # fmt: skip
     assert printed == value
     assert value < 0.9, "something is learned"
@@ -527,7 +527,7 @@ def test_streamed_items_are_drawn_anew_in_each_epoch_with_the_same_seeds(
     value, printed, text = both(
         capsys, "~data.name", "data._target_=exported_stream.load", f"data.in_pairs={in_pairs}",
         "data.in_memory=never", "model._target_=exported_stream.Net", "~model.hidden",
-        "metric.name=val_loss", "metric.at=last", "train.micro_batch=20", batch_size=24,
+        "metric.name=val_loss", "train.micro_batch=20", batch_size=24,
     )  # fmt: skip
     assert printed == value
     assert "lrsearch" not in text.split('"""', 2)[2]
@@ -669,16 +669,14 @@ def test_folds_of_own_data(capsys: pytest.CaptureFixture[str], at: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 def test_a_compiled_model_is_compiled_alike(capsys: pytest.CaptureFixture[str]) -> None:
-    value, printed, text = both(
-        capsys, "train.compile=default", "train.ema=0.9", "train.steps=20", "metric.at=last"
-    )
+    value, printed, text = both(capsys, "train.compile=default", "train.ema=0.9", "train.steps=20")
     assert printed == value
     assert 'model.compile(mode="default")' in text.replace("'", '"')
 
 
 OWN_STEP = [
     "data._target_=own_steps.load", "model._target_=own_steps.Net", "~model.hidden",
-    "train.loss_step={_target_: own_steps.step, noise: 0.1}", "metric.at=last",
+    "train.loss_step={_target_: own_steps.step, noise: 0.1}",
 ]  # fmt: skip
 COLLATED = [*OWN_STEP, "data.loader={collate_fn: {_target_: own_steps.collate}, num_workers: 0}"]
 F1 = ["train.evaluate={_target_: own_steps.evaluate}", "metric.name=f1", "metric.mode=max"]

@@ -172,7 +172,7 @@ def test_sampler_and_pruner_may_change_and_that_is_recorded(
         ("train.loss=mse", "train.loss: was None, is 'mse'"),
         ("study.seed=1", "study.seed: was 0, is 1"),
         ("model.hidden=[8]", "model.hidden: was [64, 32], is [8]"),
-        ("metric.at=last", "metric.at: was 'best', is 'last'"),
+        ("metric.at=best", "metric.at: was 'last', is 'best'"),
         ("coupling.rule=sqrt", "coupling.rule: was 'none', is 'sqrt'"),
         ("data.split_seed=5", "data.split_seed: was 0, is 5"),
     ],

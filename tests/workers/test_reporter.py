@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_a_number_is_a_divergence_whatever_the_metric_may_be(
 def test_as_the_worst_it_is_no_value_and_the_best_of_the_others_counts(
     mode: str, best: float
 ) -> None:
-    bench = Bench(name="val_f1", mode=mode, nan="worst")
+    bench = Bench(name="val_f1", mode=mode, nan="worst", at="best")
     for index, value in enumerate((math.nan, 0.4, 0.2, math.nan), start=1):
         bench.report(with_f1(index, value))
     assert [row["value"] for row in bench.stored.rows] == [None, 0.4, 0.2, None]
@@ -245,9 +245,9 @@ def test_whoever_is_told_to_stop_stops_after_its_evaluation_is_written() -> None
 
 def test_the_value_is_that_of_the_best_or_the_last_evaluation() -> None:
     for metric, expected in (
-        ({}, 0.25),
-        ({"at": "last"}, 0.75),
-        ({"mode": "max"}, 0.75),
+        ({}, 0.75),
+        ({"at": "best"}, 0.25),
+        ({"at": "best", "mode": "max"}, 0.75),
     ):
         bench = Bench(**metric)
         for index, value in enumerate((0.5, 0.25, 0.75), start=1):
