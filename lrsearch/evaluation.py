@@ -42,6 +42,13 @@ class Evaluation:
     """Value of the study's metric; None before it is scored, and where it is not finite."""
     verified: bool = True
     """Whether the learning rates are the recipe's, as far as is known."""
+    progress: float | None = None
+    """Share of the training that is done; None before it is stored."""
+    rate_left: float | None = None
+    """Area under the rest of the schedule, divided by the length of the whole training.
+
+    None before it is stored, and where the schedule is not known.
+    """
 
     @property
     def train_loss(self) -> float | None:

@@ -30,6 +30,8 @@ RECORD: dict[str, Any] = {
     "runs": [{"at": "2026-11-20T10:00:00+00:00"}],
 }
 Value = Callable[[Recipe], float]
+EPOCHS = 5
+"""Epochs of a whole training."""
 
 
 @functools.cache
@@ -56,18 +58,21 @@ def trial(
     **more: Any,
 ) -> TrialData:
     """A trial that has ended; its curve has `epochs` points that fall to the value."""
-    epochs = more.pop("epochs", 5 if outcome == Outcome.COMPLETE else 2)
+    epochs = more.pop("epochs", EPOCHS if outcome == Outcome.COMPLETE else 2)
     ended = TrialData(
         number=number, trial_id=100 + number, unit=number, seed=1000 + number,
         state=WorkState.DONE,
         outcome=outcome, value=value, reason=None, end_step=None, end_lr=None, seconds=10.0,
         owner="host/1/1.00", device="cpu", attempts=1, deaths=0, order=number + 1,
-        finished_at=None, recipe=used, curve=_curve(used, value, epochs),
+        finished_at=None, recipe=used,
+        curve=_curve(used, value, epochs, epochs if outcome == Outcome.COMPLETE else EPOCHS),
     )  # fmt: skip
     return replace(ended, **more)
 
 
-def _curve(used: Recipe | None, value: float | None, epochs: int) -> tuple[Evaluation, ...]:
+def _curve(
+    used: Recipe | None, value: float | None, epochs: int, whole: int
+) -> tuple[Evaluation, ...]:
     if used is None:
         return ()
     steps = max(1, INFO.n_train // used.batch_size)
@@ -77,7 +82,7 @@ def _curve(used: Recipe | None, value: float | None, epochs: int) -> tuple[Evalu
             index=k, epoch=float(k), step=k * steps, value=end * (1 + 0.1 * (epochs - k)),
             values={"train_loss": end, "val_loss": end},
             lr_start=(used.lr * (1 - (k - 1) / epochs),), lr_end=(used.lr * (1 - k / epochs),),
-            grad_norm=1.0, clipped=None, seconds=1.0,
+            grad_norm=1.0, clipped=None, seconds=1.0, progress=k / max(whole, epochs),
         )
         for k in range(1, epochs + 1)
     )  # fmt: skip

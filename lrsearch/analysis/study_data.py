@@ -22,6 +22,7 @@ from lrsearch.storage.database import Database
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.index import study_row
+from lrsearch.tuning.forecast import EARLIER
 
 MOST_CURVES = 500
 """The most trials whose curves are read for figures."""
@@ -286,6 +287,11 @@ def _thinned(session: Session, study: StudyData) -> dict[int, list[Evaluation]]:
     kept = or_(
         rows.c.evaluation.in_((1, rows.c.last)),
         rows.c.value == rows.c.best,
+        # The latest gain, of which forecasts are made, is counted since then.
+        and_(
+            rows.c.evaluation <= EARLIER * rows.c.last,
+            rows.c.evaluation > EARLIER * rows.c.last - 1,
+        ),
         # Counted from the end, as the last evaluation is what counts most.
         and_(rows.c.trial_id.in_(shown), (rows.c.last - rows.c.evaluation) % every == 0),
         rows.c.trial_id.in_(whole),

@@ -31,6 +31,8 @@ COLUMNS = (
     EvaluationRow.lr_end,
     EvaluationRow.grad_norm,
     EvaluationRow.seconds,
+    EvaluationRow.progress,
+    EvaluationRow.rate_left,
     EvaluationRow.metrics,
 )
 """Columns to select for `read_evaluations`; the last, further metrics, may be left out."""
@@ -76,6 +78,8 @@ def from_columns(
     lr_end: float,
     grad_norm: float | None,
     seconds: float,
+    progress: float | None = None,
+    rate_left: float | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Return the evaluation of a row of `lrsearch_epochs`: the inverse of `to_columns`.
@@ -110,6 +114,8 @@ def from_columns(
         clipped=clipped,
         seconds=seconds,
         value=value,
+        progress=progress,
+        rate_left=rate_left,
     )
 
 

@@ -33,7 +33,7 @@ _LEAST_LEFT = 0.02
 """Added to the share of time that is left, to which the prior error is proportional."""
 _LEAST_SPREAD = 0.3
 """Least standard deviation of a feature: two trials may have equal values by chance."""
-_EARLIER = 0.75
+EARLIER = 0.75
 """Share of the time so far since which the latest gain is counted."""
 _RECENT = 5
 """Number of last values from which the unsteadiness of a curve is estimated."""
@@ -65,6 +65,10 @@ class Scale:
         z = (np.asarray(values, dtype=float) - self.center) / self.unit
         return np.where(z <= 0, z, np.log1p(np.maximum(z, 0.0)))
 
+    def value(self, scaled: float) -> float:
+        """Return the value at a position on the scale: the inverse of a call."""
+        return self.center + self.unit * (scaled if scaled <= 0 else math.expm1(scaled))
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -86,7 +90,7 @@ def standing(values: Sequence[float], rates: Rates | None, sign: float) -> Stand
 
 def earlier_evaluation(evaluation: int) -> int:
     """Return the evaluation since which the latest gain is counted."""
-    return max(1, math.floor(_EARLIER * evaluation))
+    return max(1, math.floor(EARLIER * evaluation))
 
 
 def earlier_moment(progress: float, spacing: float) -> float:
