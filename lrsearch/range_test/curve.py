@@ -8,6 +8,7 @@ Gijbels 1996, "Local Polynomial Modelling and Its Applications"), which looks to
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,6 +129,11 @@ class MeanCurve:
     batch_size: int
     rates: tuple[float, ...]
     losses: tuple[float, ...]
+
+    def loss_at(self, rate: float) -> float:
+        """The loss at the first rate that is not below `rate`, or at the last."""
+        index = bisect.bisect_left(self.rates, rate)
+        return self.losses[min(index, len(self.losses) - 1)]
 
 
 def mean_curves(ramps: Sequence[Ramp]) -> list[MeanCurve]:

@@ -68,8 +68,8 @@ def basins(findings: Findings) -> str:
 def rate_map(findings: Findings) -> str:
     """Caption of the trials by batch size and learning rate."""
     text = (
-        "Complete trials by batch size (a little spread out) and learning rate; yellow is best, "
-        "blue worst"
+        "Complete trials by batch size (a little spread out) and learning rate; gold is best, "
+        "grey worst"
     )
     return f"{text}; lines are the fitted exponents." if findings.scaling.fits else f"{text}."
 

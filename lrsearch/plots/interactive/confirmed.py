@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrsearch.confirm.result import Candidate, Confirmation
-from lrsearch.plots.interactive.style import candidate_colour, new_figure, rounded
+from lrsearch.plots.interactive.style import new_figure, rounded
+from lrsearch.plots.palette import BEST, PLAIN, nth_dash, nth_symbol
 from lrsearch.text.formatting import number
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def runs_by_seed(confirmation: Confirmation | None) -> Figure | None:
     names = {seed: f"seed {number}" for number, seed in enumerate(seeds, 1)}
     figure = new_figure("training", confirmation.metric)
     for index, candidate in enumerate(confirmation.candidates):
-        _add(figure, candidate, names, candidate_colour(index))
+        _add(figure, candidate, names, index)
     means = [
         _mean(candidate) for candidate in confirmation.candidates if candidate.estimate is not None
     ]
@@ -37,11 +38,15 @@ def _mean(candidate: Candidate) -> str:
     return f"mean of {candidate.trial}"
 
 
-def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: str) -> None:
-    """Draw the runs of a candidate, and its mean and interval; `names` are those of the seeds."""
+def _add(figure: Figure, candidate: Candidate, names: dict[int, str], index: int) -> None:
+    """Draw the runs of a candidate, and its mean and interval; `names` are those of the seeds.
+
+    The candidate at index 0 is the likeliest best: it alone has the colour of the best.
+    """
     import plotly.graph_objects as go
 
     label = f"trial {candidate.trial}"
+    colour = PLAIN if index else BEST
     known = [
         (name, candidate.values[seed]) for seed, name in names.items() if seed in candidate.values
     ]
@@ -52,8 +57,8 @@ def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: st
             name=label,
             legendgroup=label,
             mode="lines+markers",
-            line={"color": colour, "width": 1.5},
-            marker={"size": 7},
+            line={"color": colour, "dash": nth_dash(index), "width": 1.5 if index else 2.5},
+            marker={"size": 7, "symbol": nth_symbol(index)},
             hovertemplate=f"{label}, %{{x}}: %{{y}}<extra></extra>",
         )
     )
@@ -73,7 +78,7 @@ def _add(figure: Figure, candidate: Candidate, names: dict[int, str], colour: st
             legendgroup=label,
             showlegend=False,
             mode="markers",
-            marker={"color": colour, "size": 10, "symbol": "diamond"},
+            marker={"color": colour, "size": 10, "symbol": nth_symbol(index)},
             hovertemplate=f"{label}: {number(mean)} ({number(low)} to {number(high)})"
             "<extra></extra>",
         )

@@ -14,7 +14,6 @@ from lrsearch.analysis.study_data import (
 )
 from lrsearch.evaluation import Evaluation
 from lrsearch.plots.interactive.style import (
-    GREY,
     colour,
     dash,
     log_axis,
@@ -24,6 +23,7 @@ from lrsearch.plots.interactive.style import (
     symbol,
     wants_log,
 )  # fmt: skip
+from lrsearch.plots.palette import INK
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -145,7 +145,7 @@ def rate_curves(study: StudyData) -> Figure | None:
         **{"xref": "paper", "yref": "paper", "x": 1, "y": 0, "xanchor": "right"},
         yanchor="bottom",
         showarrow=False,
-        font={"color": GREY, "size": 11},
+        font={"color": INK, "size": 11},
     )
     if min(rates) > 0 and wants_log(rates):
         figure.update_yaxes(log_axis(rates))

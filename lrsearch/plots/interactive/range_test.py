@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
-import bisect
 from typing import TYPE_CHECKING
 
-from lrsearch.plots.interactive.style import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    VERMILLION,
-    new_figure,
-    rounded,
-)
+from lrsearch.plots.interactive.style import log_axis, new_figure, rounded
+from lrsearch.plots.palette import BEST, PLAIN, nth_dash
 from lrsearch.range_test.curve import MeanCurve, mean_curves
-from lrsearch.range_test.finding import Spread
 from lrsearch.range_test.result import RangeTest
 from lrsearch.text.formatting import number
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PINK)
-_DASHES = ("solid", "dash", "dot")
+_HEIGHT_OF_EACH = 300
 
 
 def ramps(test: RangeTest | None) -> Figure | None:
     """Draw the loss for each optimizer and batch size, the rates found, and their ranges as bars.
 
-    None without a range test, or without a curve of it.
+    The optimizers are below each other. None without a range test, or without a curve of it.
     """
     curves = [] if test is None else mean_curves(test.ramps)
     if test is None or not curves:
         return None
-    figure = new_figure("learning rate", "training loss (smoothed)", showlegend=True)
+    figure = new_figure(
+        "learning rate", "", grid={"rows": len(test.optimizers), "columns": 1, "ygap": 0.12},
+        height=120 + _HEIGHT_OF_EACH * len(test.optimizers), showlegend=True,
+    )  # fmt: skip
     sizes = sorted({curve.batch_size for curve in curves})
-    bottom = min(min(curve.losses) for curve in curves)
-    height = max(max(curve.losses) for curve in curves) - bottom
-    for index, optimizer in enumerate(test.optimizers):
-        colour = _COLOURS[index % len(_COLOURS)]
-        for curve in curves:
-            if curve.optimizer == optimizer:
-                dash = _DASHES[sizes.index(curve.batch_size) % len(_DASHES)]
-                _add_curve(figure, test, curve, colour, dash)
-        _add_range(figure, test, optimizer, colour, bottom - 0.05 * height * (index + 1))
-    figure.update_xaxes({"type": "log", "dtick": 1})
+    for row, optimizer in enumerate(test.optimizers, 1):
+        own = [curve for curve in curves if curve.optimizer == optimizer]
+        axis = "y" if row == 1 else f"y{row}"
+        title = f"{optimizer}: training loss (smoothed)"
+        figure.update_layout({f"yaxis{axis[1:]}": {"title": {"text": title}}})
+        for curve in own:
+            _add_curve(figure, test, curve, nth_dash(sizes.index(curve.batch_size)), axis)
+        if own:
+            bottom = min(min(curve.losses) for curve in own)
+            height = max(max(curve.losses) for curve in own) - bottom
+            _add_range(figure, test, optimizer, bottom - 0.08 * height, axis)
+    figure.update_xaxes(log_axis(rate for curve in curves for rate in curve.rates))
     return figure
 
 
-def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, colour: str, dash: str) -> None:
+def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, dash: str, axis: str) -> None:
     """Draw a mean curve, with markers at its steepest rate and at the largest that trains."""
     import plotly.graph_objects as go
 
@@ -61,7 +56,8 @@ def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, colour: str, d
             name=name,
             legendgroup=name,
             mode="lines",
-            line={"color": colour, "dash": dash, "width": 2},
+            yaxis=axis,
+            line={"color": PLAIN, "dash": dash, "width": 2},
             hovertemplate=f"{name}<br>rate %{{x}}: %{{y}}<extra></extra>",
         )
     )
@@ -73,14 +69,15 @@ def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, colour: str, d
             (finding.largest, "largest that trains", "x"),
         ):
             if spread is not None:
-                marker = {"color": colour, "symbol": symbol, "size": 10}
+                marker = {"color": PLAIN, "symbol": symbol, "size": 10}
                 figure.add_trace(
                     go.Scatter(
                         x=[rounded(spread.value)],
-                        y=[rounded(_loss_at(curve, spread))],
+                        y=[rounded(curve.loss_at(spread.value))],
                         name=what,
                         legendgroup=name,
                         showlegend=False,
+                        yaxis=axis,
                         mode="markers",
                         marker=marker,
                         hovertemplate=f"{name}: {what}, %{{x}} ({number(spread.low, 2)} to "
@@ -89,13 +86,7 @@ def _add_curve(figure: Figure, test: RangeTest, curve: MeanCurve, colour: str, d
                 )
 
 
-def _loss_at(curve: MeanCurve, spread: Spread) -> float:
-    """The loss of a curve at a rate that was found."""
-    index = bisect.bisect_left(curve.rates, spread.value)
-    return curve.losses[min(index, len(curve.losses) - 1)]
-
-
-def _add_range(figure: Figure, test: RangeTest, optimizer: str, colour: str, y: float) -> None:
+def _add_range(figure: Figure, test: RangeTest, optimizer: str, y: float, axis: str) -> None:
     """Draw the suggested range of an optimizer as a bar at height `y`.
 
     Not with coupled rates, whose range is for the reference batch size.
@@ -110,7 +101,8 @@ def _add_range(figure: Figure, test: RangeTest, optimizer: str, colour: str, y: 
                 y=[rounded(y)] * 2,
                 name=f"range for {optimizer}",
                 mode="lines",
-                line={"color": colour, "width": 6},
+                yaxis=axis,
+                line={"color": BEST, "width": 6},
                 opacity=0.6,
                 hovertemplate=f"range for {optimizer}: {number(suggested.low, 2)} to "
                 f"{number(suggested.high, 2)}<extra></extra>",

@@ -10,8 +10,6 @@ from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.scaling import Scaling
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.plots.interactive.style import (
-    BEST_TO_WORST,
-    OUTCOME_COLOURS,
     colour,
     log_axis,
     new_figure,
@@ -20,6 +18,7 @@ from lrsearch.plots.interactive.style import (
     symbol,
     wants_log,
 )  # fmt: skip
+from lrsearch.plots.palette import BEST_TO_WORST, INK, LEARNED_NOTHING, OUTCOMES
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 from lrsearch.text.formatting import number
@@ -130,7 +129,7 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
                 mode="lines",
                 name=f"{fit.optimizer}: exponent {fit.exponent:.2f} "
                 f"({fit.low:.2f} to {fit.high:.2f})",
-                line={"color": OUTCOME_COLOURS[Outcome.DIVERGED], "width": 2.5},
+                line={"color": INK, "width": 2.5},
             )
         )
     figure.update_xaxes(_size_axis({recipe.batch_size for _, recipe in complete}))
@@ -149,9 +148,9 @@ def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
         return None
     figure = new_figure("batch size (samples a step)", "learning rate (peak)")
     kinds = {
-        "survived": (OUTCOME_COLOURS[Outcome.COMPLETE], "circle-open"),
-        "learned nothing": (OUTCOME_COLOURS[Outcome.FAILED], "triangle-down"),
-        "diverged": (OUTCOME_COLOURS[Outcome.DIVERGED], "x"),
+        "survived": (OUTCOMES[Outcome.COMPLETE], "circle-open"),
+        "learned nothing": (LEARNED_NOTHING, "triangle-down"),
+        "diverged": (OUTCOMES[Outcome.DIVERGED], "x"),
     }
     sizes: set[int] = set()
     rates: list[float] = []

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 from lrsearch.analysis.edges import NEAR, Edges
 from lrsearch.analysis.families import Families
 from lrsearch.analysis.importance import Importance
-from lrsearch.analysis.spent import OUTCOMES, Spent
+from lrsearch.analysis.spent import Spent
 from lrsearch.plots.interactive.style import (
-    BLUE,
-    INK,
-    OUTCOME_COLOURS,
-    SKY,
-    VERMILLION,
     colour,
     log_axis,
     new_figure,
     rounded,
     symbol,
     wants_log,
-)  # fmt: skip
+)
+from lrsearch.plots.palette import BAND, BEST, INK, OUTCOMES, PLAIN
+from lrsearch.states import in_words
 from lrsearch.text.formatting import plural
 
 if TYPE_CHECKING:
@@ -43,7 +40,7 @@ def importance_bars(importance: Importance) -> Figure | None:
             x=[rounded(100 * share, 3) for _, share in shown],
             y=[name for name, _ in shown],
             orientation="h",
-            marker={"color": BLUE},
+            marker={"color": PLAIN},
             hovertemplate="%{y}: %{x} %<extra></extra>",
         )
     )
@@ -110,9 +107,9 @@ def range_places(edges: Edges) -> Figure | None:
     rows = edges.places[::-1]
     further = [(place, name) for name, places in rows for place in places[1:]]
     for label, points, marker in (
-        ("next best", further, {"color": SKY, "size": 8, "symbol": "circle-open"}),
+        ("next best", further, {"color": PLAIN, "size": 8, "symbol": "circle-open"}),
         ("best trial", [(places[0], name) for name, places in rows],
-         {"color": VERMILLION, "size": 12, "symbol": "diamond"}),
+         {"color": BEST, "size": 12, "symbol": "diamond"}),
     ):  # fmt: skip
         if not points:
             continue
@@ -127,7 +124,7 @@ def range_places(edges: Edges) -> Figure | None:
             )
         )
     for low, high in ((0, NEAR), (1 - NEAR, 1)):
-        figure.add_vrect(low, high, fillcolor=INK, opacity=0.15, line_width=0)
+        figure.add_vrect(low, high, fillcolor=BAND, line_width=0)
     figure.update_xaxes(range=[-0.03, 1.03])
     figure.update_yaxes(type="category")
     figure.update_layout(height=max(260, 110 + 28 * len(rows)))
@@ -141,13 +138,13 @@ def spent_bars(spent: Spent) -> Figure | None:
     if not spent.outcomes:
         return None
     figure = new_figure("epochs", "outcome of the trials", showlegend=False)
-    words = {shown: OUTCOME_COLOURS[key] for key, shown in OUTCOMES.items()}
+    shades = {in_words(outcome): shade for outcome, shade in OUTCOMES.items()}
     counts = dict(spent.outcomes)
     rows = [
-        (name, epochs, words[name], plural(counts[name], "trial")) for name, epochs in spent.epochs
+        (name, epochs, shades[name], plural(counts[name], "trial")) for name, epochs in spent.epochs
     ]
     if spent.pruned_epochs > 0:
-        rows.append(("saved by pruning", spent.pruned_epochs, "rgba(128, 128, 128, 0.35)", ""))
+        rows.append(("saved by pruning", spent.pruned_epochs, BAND, ""))
     rows.reverse()
     figure.add_trace(
         go.Bar(

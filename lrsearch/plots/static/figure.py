@@ -1,4 +1,4 @@
-"""Colours, line styles and file encoding of all static figures.
+"""Line styles, axes and file encoding of all static figures; the colours are those of `palette`.
 
 Matplotlib is used without `pyplot`, whose global state threads would share.
 """
@@ -6,7 +6,11 @@ Matplotlib is used without `pyplot`, whose global state threads would share.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from lrsearch.plots.palette import FAMILIES, nth_dash
+from lrsearch.plots.ticks import log_ticks, tick_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,9 +18,14 @@ if TYPE_CHECKING:
 
 Kind = Literal["svg", "png"]
 
-# Okabe and Ito, "Color Universal Design" (2008): distinguishable with all kinds of colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", ":", "-.")
+# Matplotlib's names for the line styles and markers of the palette.
+_LINES: dict[str, Any] = {
+    "solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (9, 3)),
+}  # fmt: skip
+_MARKERS = {
+    "circle": "o", "diamond": "D", "square": "s", "triangle-up": "^", "cross": "P", "x": "X",
+    "star": "*",
+}  # fmt: skip
 _DPI = 120
 
 
@@ -32,14 +41,35 @@ def entitle(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9, parse_math=False, loc="left", wrap=True)
 
 
+def line(dash: str) -> Any:
+    """Matplotlib's line style for a dash of the palette."""
+    return _LINES[dash]
+
+
+def marker(symbol: str) -> str:
+    """Matplotlib's marker for a symbol of the palette."""
+    return _MARKERS[symbol]
+
+
 def colour(index: int) -> str:
-    """The colour of the curve at `index`; colours repeat after the last."""
-    return COLOURS[index % len(COLOURS)]
+    """The colour of the curve at `index` of curves of different families."""
+    return FAMILIES[index % len(FAMILIES)]
 
 
-def style(index: int) -> str:
+def style(index: int) -> Any:
     """The line style of the curve at `index`, which changes each time the colours repeat."""
-    return STYLES[index // len(COLOURS) % len(STYLES)]
+    return line(nth_dash(index // len(FAMILIES)))
+
+
+def log_axis(axes: Axes, which: Literal["x", "y"], values: Iterable[float | None]) -> None:
+    """Make an axis logarithmic, with the ticks and labels of the interactive figures."""
+    from matplotlib.ticker import NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log"})
+    axis.set_minor_locator(NullLocator())
+    if ticks := log_ticks(values):
+        axis.set_ticks(ticks, [tick_label(tick) for tick in ticks])
 
 
 def encoded(figure: Figure, kind: Kind) -> bytes:
