@@ -21,7 +21,9 @@ from lrsearch.text.hints import unknown
 from lrsearch.text.yaml import read_file, to_yaml
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from lrsearch.schedules.schedule import Schedule
 
@@ -210,6 +212,20 @@ class Recipe:
                 schedule.evaluated({schedule.monitor: losses[evaluation - 1]})
             rates.append(schedule.rates[0])
         return Preview(rates, list(losses) if schedule.monitor and losses else None)
+
+    def rates(self, length: Length) -> NDArray[np.float64] | None:
+        """The `length.steps + 1` rates of the first parameter group, computed without torch.
+
+        They are those of `preview` but for rounding errors; of a plateau scheduler, those without a
+        cut. None for a scheduler of the user's own, which is not imported. Raises UserError where
+        the length is not enough for this recipe.
+        """
+        from lrsearch.schedules.rates import rates_of
+
+        if self.scheduler.target is not None:
+            return None
+        call, warmup = self.call(length)
+        return rates_of(call, self.lr, length.steps, warmup)
 
     def rough(self, length: Length, at_most: int) -> Length | None:
         """A length of about `at_most` steps or fewer, whose preview has the rates of `length`.

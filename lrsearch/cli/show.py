@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from lrsearch.cli.display import make_console
 from lrsearch.cli.locations import output_folder
 from lrsearch.errors import UserError
 from lrsearch.plots.static.curves import (
-    RATES_NOTE,
-    rate_curve,
+    SHARE,
     rate_curves,
+    rates_note,
     rates_title,
     value_curve,
     value_curves,
@@ -54,20 +55,19 @@ def show_trial(arguments: Sequence[str], as_json: bool, log: bool = False) -> No
         for line in _facts(study, trial, is_best=trial.number == best):
             console.print(line, soft_wrap=True)
         if trial.curve:
-            on = paper()
+            label, curves = value_curves(study, trial)
             print()
-            if len(trial.curve) > 1:
-                label, curves = value_curves(trial, study.metric.name)
-                print(text_plot(curves, label, on))
-                print()
-                print(text_plot(rate_curves(trial), rates_title(trial), on))
-                print(RATES_NOTE)
-            else:
-                print("one evaluation: nothing to plot")
-            print()
-            print("\n".join(_evaluations(trial, study.metric.name)))
+            print(text_plot(curves, label, paper(), SHARE, share_x=True))
         else:
             console.print("no evaluation yet" if trial.state != WorkState.DONE else "no evaluation")
+        rates = rate_curves(study, trial)
+        if any(curve.x for curve in rates):
+            print()
+            print(text_plot(rates, rates_title(trial), paper(), SHARE, share_x=True))
+            print(rates_note(study, [trial]))
+        if trial.curve:
+            print()
+            print("\n".join(_evaluations(trial, study.metric.name)))
         if reason := reason_of(study, trial):
             console.print("\n[bold]why it ended[/]")
             console.print(reason.rstrip(), markup=False, soft_wrap=True)
@@ -100,16 +100,22 @@ def compare_trials(arguments: Sequence[str], as_json: bool) -> None:
         _print_differences(console, study, trials)
         name = study.metric.name
         values = [
-            value_curve(trial, lambda evaluation: evaluation.value, f"trial {trial.number}")
+            value_curve(study, trial, lambda evaluation: evaluation.value, f"trial {trial.number}")
             for trial in trials
         ]
-        rates = [rate_curve(trial, f"trial {trial.number}") for trial in trials]
+        rates = [
+            replace(curve, name=f"trial {trial.number}" + (f", {curve.name}" if several else ""))
+            for trial in trials
+            for curves in [rate_curves(study, trial)]
+            for several in [len(curves) > 1]
+            for curve in curves
+        ]
         on = paper()
         print()
-        print(text_plot(values, name, on))
+        print(text_plot(values, name, on, SHARE, share_x=True))
         print()
-        print(text_plot(rates, "learning rate", on))
-        print(RATES_NOTE)
+        print(text_plot(rates, "learning rate", on, SHARE, share_x=True))
+        print(rates_note(study, trials))
 
 
 def _trials(named: NamedStudy, usage: str, fewest: int) -> tuple[list[TrialData], StudyData]:

@@ -49,8 +49,11 @@ def text_plot(
     on: Paper,
     x_label: str = "epoch",
     log_x: bool = False,
+    share_x: bool = False,
 ) -> str:
     """Draw a title, all curves in one plot and a legend; return the text.
+
+    `x` may be on a logarithmic axis, or be shares, in percent on an axis from 0 to 1.
 
     Without points to draw, or with a single one, the text says so instead.
     """
@@ -70,6 +73,10 @@ def text_plot(
     positions = [_position(x, log_x) for curve in drawn for x in curve.x]
     if log_x:
         _tick_decades(figure.ruler("x"), positions)
+    elif share_x:
+        shares = _even_ticks(0.0, max(1.0, *positions), 5)
+        figure.ruler("x").ticks(shares, [f"{share:.0%}" for share in shares])
+        figure.ruler("x").lim(shares[0], shares[-1])
     else:
         _tick(figure.ruler("x"), positions, on.width // 12, False)
     _tick(figure.ruler("y"), [_position(y, log) for curve in drawn for y in curve.y], 5, log)

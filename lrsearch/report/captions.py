@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.lr_curve import lr_curve
 from lrsearch.analysis.study_data import StudyData, shown_curves
 from lrsearch.plots.interactive.curves import rated
 from lrsearch.plots.interactive.parallel import how_many_bold
@@ -36,17 +37,19 @@ def curves(study: StudyData) -> str:
 
 def rates(study: StudyData) -> str:
     """Caption of the learning rates."""
-    count = len(rated(study))
-    text = "Learning rate of the best trial" if count == 1 else _of_best(count)
-    return (
-        f"{text}, as the optimizer held it at the start and at the end of each evaluation's "
-        "steps; dotted lines only join these: a warm-up or a cut in between is not drawn. "
-        "Dashed: the peak of the best recipe."
-    )
-
-
-def _of_best(count: int) -> str:
-    return f"Learning rates of the {count} best trials (large markers: the best)"
+    best = rated(study)
+    who = "the best trial" if len(best) == 1 else f"the {len(best)} best trials (thick: the best)"
+    text = f"Losses and learning rates of {who}; points: the evaluations."
+    doubts = {trial.number: lr_curve(study, trial).doubt for trial in best}
+    unknown = [(number, doubt) for number, doubt in doubts.items() if doubt is not None]
+    known = len(best) - len(unknown)
+    if known:
+        text += " The line is the rate of every step."
+    for doubt in dict.fromkeys(doubt for _, doubt in unknown):
+        trials = [str(number) for number, other in unknown if other == doubt]
+        of = f"of {'trial' if len(trials) == 1 else 'trials'} {', '.join(trials)} " if known else ""
+        text += f" Rates {of}are points alone: {doubt}."
+    return text
 
 
 def families(findings: Findings) -> str:

@@ -258,23 +258,18 @@ def times(draw: st.DrawFn) -> tuple[Time, float | str]:
     return Time(steps, per_epoch, per_evaluation, warmup), written
 
 
-def previewed(
-    name: str,
-    time: Time,
-    warmup: float | str,
-    lr: float,
-    parameters: dict[str, Any],
-    values: Sequence[float] | None = None,
-) -> list[float]:
-    recipe = Recipe(
+def recipe_of(name: str, warmup: float | str, lr: float, parameters: dict[str, Any]) -> Recipe:
+    return Recipe(
         lr=lr,
         batch_size=8,
         optimizer=ComponentConfig("sgd"),
         scheduler=ComponentConfig(name, parameters),
         warmup=warmup,
     )
-    length = Length(time.steps, time.per_epoch, time.per_evaluation)
-    return recipe.preview(length, values).rates
+
+
+def length_of(time: Time) -> Length:
+    return Length(time.steps, time.per_epoch, time.per_evaluation)
 
 
 @pytest.mark.parametrize("name", CLOSED)
@@ -289,8 +284,12 @@ def test_the_rate_of_every_step_is_that_of_the_closed_formula(
     shares = [CLOSED[name](time, parameters, t) for t in range(time.span + 1)]
     ramp = [shares[0] * (k + 1) / (time.warmup + 1) for k in range(time.warmup)]
     expected = [lr * share for share in [*ramp, *shares]]
-    found = previewed(name, time, warmup, lr, parameters)
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9 * lr)
+    recipe, length = recipe_of(name, warmup, lr, parameters), length_of(time)
+    stepped = recipe.preview(length).rates
+    assert stepped == pytest.approx(expected, rel=1e-6, abs=1e-9 * lr)
+    computed = recipe.rates(length)
+    assert computed is not None
+    assert list(computed) == pytest.approx(stepped, rel=1e-6, abs=1e-9 * lr)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -304,9 +303,26 @@ def test_a_plateau_cuts_as_a_replay_of_its_values_does(data: st.DataObject) -> N
     some = st.integers(-6, 6).map(lambda k: k / 4)
     values = data.draw(st.lists(some, min_size=count, max_size=count))
     expected = [lr * share for share in plateau_shares(time, parameters, values)]
-    found = previewed("plateau", time, warmup, lr, parameters, values)
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12 * lr)
+    recipe = recipe_of("plateau", warmup, lr, parameters)
+    stepped = recipe.preview(length_of(time), values).rates
+    assert stepped == pytest.approx(expected, rel=1e-9, abs=1e-12 * lr)
+    computed = recipe.rates(length_of(time))
+    assert computed is not None
+    until = time.warmup + 1
+    assert list(computed[:until]) == pytest.approx(stepped[:until], rel=1e-9)
+    assert all(computed[until:] == lr)
 
 
 def test_every_formula_is_of_a_family_and_has_parameters() -> None:
     assert {*CLOSED, "plateau"} == set(PARAMETERS) <= set(SCHEDULERS)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_rates_of_every_family_are_computed_without_torch(name: str) -> None:
+    assert recipe_of(name, 0.1, 0.1, {}).rates(Length.of(steps=100, epochs=5)) is not None
+
+
+def test_a_scheduler_of_the_users_own_is_not_imported_to_compute_its_rates() -> None:
+    own = ComponentConfig.own_code("no_such_module.factor", {})
+    recipe = Recipe(0.1, 8, ComponentConfig("sgd"), own)
+    assert recipe.rates(Length.of(steps=10)) is None

@@ -1,12 +1,13 @@
-"""The losses, or the metric, and learning rates of a trial over epochs, as a file."""
+"""The losses, or the metric, and learning rates of a trial over its training, as a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lrsearch.plots.static.curves import (
-    RATES_NOTE,
+    SHARE,
     rate_curves,
+    rates_note,
     rates_title,
     value_curves,
     wants_log,
@@ -22,17 +23,24 @@ if TYPE_CHECKING:
 
 
 def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> bytes:
-    """Draw losses, or else the metric, above the learning rates, over epochs; return a file.
+    """Draw losses, or else the metric, above the learning rates, over the training; return a file.
 
     Safe in several threads at once.
     """
+    from matplotlib.ticker import PercentFormatter
+
     figure = new_figure()
     values, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     entitle(values, _title(trial, study))
-    label, curves = value_curves(trial, study.metric.name)
+    label, curves = value_curves(study, trial)
+    lines = rate_curves(study, trial)
     _draw(values, curves, label)
-    _draw(rates, rate_curves(trial), rates_title(trial, "\n"), first_colour=2)
-    rates.set_xlabel(f"epoch ({RATES_NOTE})" if trial.curve else "epoch")
+    _draw(rates, lines, rates_title(trial, "\n"), first_colour=2)
+    alone = any(not line.joined for line in lines)
+    rates.set_xlabel(f"{SHARE} ({rates_note(study, [trial])})" if alone else SHARE)
+    rates.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    end = max([1.0, *(x for curve in [*curves, *lines] for x in curve.x)])
+    rates.set_xlim(-0.02 * end, 1.02 * end)
     return encoded(figure, kind)
 
 
@@ -48,17 +56,19 @@ def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) ->
     axes.grid(alpha=0.3)
     drawn = [curve for curve in curves if curve.x]
     for index, curve in enumerate(drawn, first_colour):
-        # Markers, because a line through a single point is invisible.
-        marker = "o" if len(curve.x) <= 2 or not curve.joined else ""
         axes.plot(
             curve.x,
             curve.y,
             label=curve.name,
             color=colour(index),
             linestyle=style(index) if curve.joined else "",
-            marker=marker,
-            markersize=None if len(curve.x) <= 2 else 3,
+            # A line through a single point is invisible.
+            marker="" if curve.joined and len(curve.x) > 1 else "o",
+            markersize=3,
         )
+        if curve.marks is not None:
+            x, y = curve.marks
+            axes.plot(x, y, color=colour(index), linestyle="", marker="o", markersize=3)
     if not drawn:
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center")
         return
