@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -299,17 +299,31 @@ class Recipe:
         """The recipe as YAML."""
         return to_yaml(self.to_dict())
 
-    def describe(self) -> str:
-        """A readable summary in one line: `sgd lr=0.1 batch=128 cosine(final=0) warmup=0.05`."""
-        optimizer = _differing(self.optimizer, OPTIMIZERS)
-        scheduler = _differing(self.scheduler, SCHEDULERS)
-        words = [optimizer, f"lr={self.lr:.4g}", f"batch={self.batch_size}", scheduler]
-        if Duration.parse(self.warmup).amount:
+    def describe(self, searched: Collection[str] = ()) -> str:
+        """A readable summary in one line: `sgd lr=0.1 batch=128 cosine(final=0) warmup=0.05`.
+
+        It shows what differs from the defaults, and all that was searched: `searched` are the names
+        of these parameters as in `Space.searched`.
+        """
+        optimizer, scheduler = self.optimizer, self.scheduler
+        owners = (optimizer.name, scheduler.name)
+
+        def is_searched(name: str) -> bool:
+            return name in searched or any(f"{owner}.{name}" in searched for owner in owners)
+
+        words = [
+            _differing(optimizer, OPTIMIZERS, searched, is_shared=True),
+            f"lr={self.lr:.4g}",
+            f"batch={self.batch_size}",
+            _differing(scheduler, SCHEDULERS, searched),
+        ]
+        if Duration.parse(self.warmup).amount or is_searched("warmup"):
             warmup = self.warmup
             words.append(f"warmup={warmup if isinstance(warmup, str) else format(warmup, '.3g')}")
-        if self.grad_clip is not None:
-            words.append(f"clip={self.grad_clip:.3g}")
-        words += [_rule_words(rule) for rule in self.groups]
+        if self.grad_clip is not None or is_searched("grad_clip"):
+            clip = "none" if self.grad_clip is None else format(self.grad_clip, ".3g")
+            words.append(f"clip={clip}")
+        words += [_rule_words(rule, searched) for rule in self.groups]
         if self.freeze is not None:
             words.append(f"freeze={self.freeze}")
         words += [
@@ -320,21 +334,36 @@ class Recipe:
         return " ".join(words)
 
 
-def _differing(config: ComponentConfig, registry: Registry[Component]) -> str:
-    """`name(argument=value, ...)` with the arguments that differ from the defaults."""
+def _differing(
+    config: ComponentConfig,
+    registry: Registry[Component],
+    searched: Collection[str],
+    is_shared: bool = False,
+) -> str:
+    """`name(argument=value, ...)` with the arguments that differ from the defaults or are searched.
+
+    `is_shared` says that `searched` may have an argument without the name of the component.
+    """
     defaults = {} if config.own else listed(registry[config.name].complete({}))
     words = [
         f"{name}={_short(value)}"
         for name, value in config.arguments.items()
-        if name not in defaults or value != defaults[name]
+        if name not in defaults
+        or value != defaults[name]
+        or f"{config.name}.{name}" in searched
+        or (is_shared and name in searched)
     ]
     return f"{config.name}({', '.join(words)})" if words else config.name
 
 
-def _rule_words(rule: GroupRule) -> str:
-    """`name(argument=value, ...)` of a rule, with the arguments that differ from the defaults."""
+def _rule_words(rule: GroupRule, searched: Collection[str]) -> str:
+    """`name(argument=value, ...)` of a rule: what differs from the defaults or is searched."""
     defaults = {name: parameter.default for name, parameter in rule.kind.parameters.items()}
-    words = [f"{k}={_short(v)}" for k, v in rule.arguments.items() if v != defaults.get(k)]
+    words = [
+        f"{name}={_short(value)}"
+        for name, value in rule.arguments.items()
+        if value != defaults.get(name) or f"groups.{rule.name}.{name}" in searched
+    ]
     return f"{rule.name}({', '.join(words)})" if words else rule.name
 
 

@@ -15,7 +15,6 @@ from lrsearch.parameters.parameter import Parameter
 from lrsearch.settings import Settings
 from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
 from lrsearch.space.space import Space
-from lrsearch.text.formatting import listed, number, percent, plural
 
 NEAR = 0.1
 LEAST_COMPLETE = 10
@@ -55,22 +54,6 @@ class Edge:
             return None
         return f"{self.key}={self.wider:.10g}"
 
-    def sentence(self) -> str:
-        """Return the finding in plain sentences."""
-        end = "lower" if self.side == "low" else "upper"
-        text = (
-            f"The best {self.name}, {number(self.value)}, lies at the {end} edge of its range "
-            f"({number(self.end)})"
-        )
-        if self.wider is None:
-            return f"{text}. Nothing lies beyond that edge."
-        if self.override is None:
-            trials = plural(self.complete, "complete trial")
-            verb = "has" if self.complete == 1 else "have"
-            return f"{text}. Only {trials} {verb} it: too few to tell whether to widen the range."
-        text += f"; {self.top} of the best {self.top_of} complete trials that have it lie there"
-        return f"{text}. To search further: {self.override}."
-
 
 @dataclass(frozen=True)
 class Edges:
@@ -91,32 +74,6 @@ class Edges:
     def overrides(self) -> tuple[str, ...]:
         """Command-line overrides that widen all ranges at whose edge the best value lies."""
         return tuple(edge.override for edge in self.near if edge.override is not None)
-
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if not self.checked:
-            return ["There is no complete trial with a parameter that has a range to check."]
-        if not self.near:
-            where = f"lies away from the edges of all its ranges ({listed(self.checked)})"
-            if self.complete < LEAST_COMPLETE:
-                trials = plural(self.complete, "complete trial")
-                return [f"The best recipe {where}; with {trials} that says little yet."]
-            return [f"The space looks right: the best recipe {where}."]
-        lines = [edge.sentence() for edge in self.near]
-        if self.overrides:
-            lines.append(
-                "A best value lies so near to an edge by chance, too, where the parameter does "
-                f"not matter ({self._chances()}): see what mattered before you pay for a wider "
-                "search. The space of a study is fixed, so a wider one is a new study."
-            )
-        return lines
-
-    def _chances(self) -> str:
-        names: dict[str, list[str]] = {}
-        for edge in self.near:
-            if edge.override is not None:
-                names.setdefault(percent(edge.chance), []).append(edge.name)
-        return "; ".join(f"{listed(some)}: {chance}" for chance, some in names.items())
 
 
 def find_edges(study: StudyData, settings: Settings) -> Edges:

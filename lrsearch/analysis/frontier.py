@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-
-import numpy as np
 
 from lrsearch.analysis.learned import learned_nothing
 from lrsearch.analysis.parameters import searched_parameters
@@ -15,7 +13,6 @@ from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
 from lrsearch.space.names import ParameterName
 from lrsearch.states import Outcome
-from lrsearch.text.formatting import listed, number, percent, plural
 
 _BEYOND = 1.1
 
@@ -65,101 +62,10 @@ class Frontier:
     nothing: frozenset[int]
     """The numbers of the trials that did not diverge, but learned nothing."""
 
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if not self.trials and not self.out_of_memory:
-            return ["No trial has ended yet, so where training breaks is not known."]
-        lines = self._diverged() if self.diverged else []
-        if self.trials and not self.diverged:
-            lines += self._none_diverged()
-        elif self.nothing:
-            lines.append(f"{plural(len(self.nothing), 'further trial')} {self._learned_nothing()}")
-        if self.out_of_memory:
-            sizes = [f"{size} ({count}×)" for size, count in self.out_of_memory]
-            lines.append(f"Memory ran out at batch size {listed(sizes)}.")
-        return lines
-
-    def _learned_nothing(self) -> str:
-        """How, and at which rates."""
-        where = [
-            f"{_span(reach.nothing)} with {reach.optimizer} ({plural(len(reach.nothing), 'trial')})"
-            for reach in self.reached
-            if reach.nothing
-        ]
-        return (
-            f"learned nothing, ending no better than by guessing or than at the first "
-            f"evaluation: at learning rates of {listed(where)}."
-        )
-
-    def _some_learned_nothing(self) -> list[str]:
-        """Where none diverged."""
-        learned = [
-            f"{number(reach.learned, 2)} with {reach.optimizer}"
-            for reach in self.reached
-            if reach.learned is not None
-        ]
-        lines = [
-            f"None of {plural(self.trials, 'trial')} diverged, but {len(self.nothing)} "
-            f"{self._learned_nothing()}"
-        ]
-        if learned:
-            lines.append(f"The highest learning rate that learned something: {listed(learned)}.")
-        return lines
-
-    def _none_diverged(self) -> list[str]:
-        tried = [
-            f"{number(reach.highest, 2)} with {reach.optimizer} ({plural(reach.trials, 'trial')})"
-            for reach in self.reached
-        ]
-        beyond = [
-            f"with {reach.optimizer} to {number(reach.end, 2)}, "
-            f"{number(reach.end / reach.highest, 2)} times as far"
-            for reach in self.reached
-            if reach.end > _BEYOND * reach.highest
-        ]
-        if self.nothing:
-            lines = self._some_learned_nothing()
-        else:
-            lines = [
-                f"None of {plural(self.trials, 'trial')} diverged, up to the highest learning rate "
-                f"tried: {listed(tried)}."
-            ]
-        if beyond:
-            lines.append(
-                f"The space goes on beyond that ({listed(beyond)}): whether training breaks there "
-                f"is not known."
-            )
-        elif not self.nothing:
-            lines.append("That is the end of the space: to see training break takes a wider one.")
-        return lines
-
-    def _diverged(self) -> list[str]:
-        lines = [
-            f"{self.diverged} of {plural(self.trials, 'trial')} diverged "
-            f"({percent(self.diverged / self.trials)})."
-        ]
-        if self.steps:
-            first, last = self.steps[0], self.steps[-1]
-            when = f"half of them by step {number(float(np.median(self.steps)))}, the last at step"
-            lines[0] = lines[0][:-1] + f", {when if last > first else 'at step'} {number(last)}."
-        for border in self.borders:
-            if border.lowest_diverged is None:
-                continue
-            text = (
-                f"{border.optimizer} at batch size {border.batch_size}: the smallest learning rate "
-                f"that diverged is {number(border.lowest_diverged, 2)}"
-            )
-            if border.highest_survived is None:
-                text += "; none survived"
-            elif border.highest_survived < border.lowest_diverged:
-                text += f", the largest that survived {number(border.highest_survived, 2)}"
-            else:
-                text += (
-                    f", but {number(border.highest_survived, 2)} survived with other parameters: "
-                    f"the rate alone does not decide"
-                )
-            lines.append(f"{text} ({border.diverged} of {plural(border.trials, 'trial')}).")
-        return lines
+    @property
+    def beyond(self) -> tuple[Reach, ...]:
+        """The optimizers whose range goes on well beyond the highest rate tried."""
+        return tuple(reach for reach in self.reached if reach.end > _BEYOND * reach.highest)
 
 
 def find_frontier(study: StudyData, settings: Settings) -> Frontier:
@@ -196,11 +102,6 @@ def find_frontier(study: StudyData, settings: Settings) -> Frontier:
         reached=_reached(ended, settings, nothing),
         nothing=nothing,
     )
-
-
-def _span(rates: Sequence[float]) -> str:
-    ends = dict.fromkeys(number(rate, 2) for rate in (rates[0], rates[-1]))
-    return " to ".join(ends)
 
 
 def _reached(

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lrsearch.analysis.parameters import SearchedParameter, label, searched_parameters
+from lrsearch.analysis.parameters import (
+    SearchedParameter,
+    label,
+    position,
+    searched_parameters,
+)
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.settings import Settings
 from lrsearch.space.domains import Choices, Domain, FloatRange, IntRange, PowersOfTwo
-from lrsearch.text.formatting import listed, percent, plural
+from lrsearch.space.names import ParameterName
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LEAST_COMPLETE = 20
 SOLID = 50
+HARDLY = 0.02
+"""Share of importance below which a parameter hardly mattered."""
+RATE = "learning rate"
+"""The peak learning rates of all optimizers, coupled or not, are one parameter."""
 _TOP_SHARE = 0.1
 _LEAST_TOP = 5
+_MOST_TRIALS = 0.75
+_LITTLE = 0.25
+"""A parameter hardly varied where this part of its range holds `_MOST_TRIALS` of the trials."""
+_BLIND = ("random", "qmc", "grid")
+"""Samplers that choose without regard to the values of earlier trials."""
 
 
 @dataclass(frozen=True)
@@ -30,37 +44,27 @@ class Importance:
 
     complete: int
     shares: tuple[tuple[str, float], ...]
-    """Stored name of a parameter, and its share; together 1."""
+    """A parameter, and its share; together 1. The rates of all optimizers are one."""
     top: int
     """Number of best trials that are compared with all others."""
     unjudged: tuple[str, ...] = ()
     """Parameters that too few trials had: branches that were rarely tried."""
+    unvaried: tuple[str, ...] = ()
+    """Parameters that the sampler hardly varied, so that their importance is not known."""
+    order: tuple[str, ...] = ()
+    """Stored names of the parameters with a share, the most important first."""
+    by_model: bool = False
+    """Whether the trials were chosen by the values of earlier ones."""
 
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if self.complete < LEAST_COMPLETE:
-            return [
-                f"{plural(self.complete, 'complete trial')} are too few to tell what mattered; it "
-                f"takes {LEAST_COMPLETE}."
-            ]
-        if not self.shares:
-            return ["Nothing that was searched varied in a way that can be held against values."]
-        first = [f"{name} ({percent(share)})" for name, share in self.shares[:3] if share > 0]
-        lines = [
-            f"What set the best {plural(self.top, 'trial')} apart from all "
-            f"{self.complete} complete ones most: {listed(first)}."
-        ]
-        little = [name for name, share in self.shares if share < 0.02]
-        if little:
-            lines.append(f"Hardly anything came of {listed(little)} (below 2 % each).")
-        if self.unjudged:
-            lines.append(
-                f"Fewer than {LEAST_COMPLETE} complete trials had {listed(self.unjudged)}: too few "
-                f"to judge."
-            )
-        if self.complete < SOLID:
-            lines.append(f"With fewer than {SOLID} complete trials these shares are rough.")
-        return lines
+    @property
+    def first(self) -> tuple[tuple[str, float], ...]:
+        """The parameters that mattered most, at most three."""
+        return tuple((name, share) for name, share in self.shares[:3] if share >= HARDLY)
+
+    @property
+    def hardly(self) -> tuple[str, ...]:
+        """The parameters that hardly mattered."""
+        return tuple(name for name, share in self.shares if share < HARDLY)
 
 
 def find_importance(study: StudyData, settings: Settings) -> Importance:
@@ -84,19 +88,59 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
         for trial in study.ranked
         if trial.recipe is not None
     ]
-    seen: dict[str, list[str | float]] = defaultdict(list)
+    seen: dict[str, list[SearchedParameter]] = defaultdict(list)
     for _, parameters in trials:
         for parameter in parameters.values():
-            seen[parameter.name].append(label(parameter.value))
-    varied = {name: len(values) for name, values in seen.items() if len(set(values)) > 1}
-    judged = {name for name, count in varied.items() if count >= LEAST_COMPLETE}
-    unjudged = tuple(name for name in varied if name not in judged)
+            seen[parameter.name].append(parameter)
+    searched = {
+        name: values
+        for name, values in seen.items()
+        if len({label(parameter.value) for parameter in values}) > 1
+    }
+    common = {name for name, values in searched.items() if len(values) >= LEAST_COMPLETE}
+    unvaried = {name for name in common if hardly_varied(searched[name])}
+    judged = common - unvaried
     raw = _evaluate(trials, judged, settings.metric.mode, top / complete)
     total = sum(raw.values())
-    if not total > 0:
-        return Importance(complete, (), top, unjudged)
-    shares = sorted(((name, value / total) for name, value in raw.items()), key=lambda s: -s[1])
-    return Importance(complete, tuple(shares), top, unjudged)
+    shares: dict[str, float] = defaultdict(float)
+    for name, value in raw.items():
+        # Each rate counts with the share of the trials that have its optimizer.
+        shares[_shown(name)] += value / total if total > 0 else 0.0
+    known = {_shown(name) for name in judged}
+
+    def without(names: Collection[str]) -> tuple[str, ...]:
+        return tuple(
+            dict.fromkeys(
+                _shown(name) for name in searched if name in names and _shown(name) not in known
+            )
+        )
+
+    return Importance(
+        complete=complete,
+        shares=tuple(sorted(shares.items(), key=lambda s: -s[1])) if total > 0 else (),
+        top=top,
+        unjudged=without(searched.keys() - common),
+        unvaried=without(unvaried),
+        order=tuple(sorted(raw, key=lambda name: -raw[name])) if total > 0 else (),
+        by_model=settings.sampler.name not in _BLIND,
+    )
+
+
+def _shown(name: str) -> str:
+    """Return the name of the parameter to which a stored name belongs."""
+    return RATE if ParameterName.parse(name).is_rate else name
+
+
+def hardly_varied(values: Sequence[SearchedParameter]) -> bool:
+    """Return whether most values are the same, or in a small part of the range."""
+    places = [position(parameter.domain, parameter.value) for parameter in values]
+    known = sorted(place for place in places if place is not None)
+    most = math.ceil(_MOST_TRIALS * len(values))
+    if len(known) < len(values):  # a choice
+        counts = Counter(label(parameter.value) for parameter in values)
+        return counts.most_common(1)[0][1] >= most
+    narrowest = min(high - low for low, high in zip(known, known[most - 1 :], strict=False))
+    return narrowest < _LITTLE
 
 
 def _evaluate(

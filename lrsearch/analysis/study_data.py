@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, null, or_, select
 from sqlalchemy.orm import Session
 
+from lrsearch.config.load import stored_settings
 from lrsearch.confirm.read import confirmed_first, read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
@@ -115,6 +116,17 @@ class StudyData:
         sign = 1.0 if self.metric.mode == "min" else -1.0
         complete = [trial for trial in self.trials if trial.is_complete]
         return tuple(sorted(complete, key=lambda trial: sign * (trial.value or 0.0)))
+
+    @cached_property
+    def searched(self) -> frozenset[str]:
+        """The names of all parameters that are searched, as in `Space.searched`.
+
+        It is empty where this version cannot read the settings.
+        """
+        try:
+            return stored_settings(self.config).space.searched
+        except UserError:
+            return frozenset()
 
     @property
     def done(self) -> int:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lrsearch.analysis.confirmed import confirmed_lines, headline, progress_words, still_to_come
+from lrsearch.analysis.confirmed import still_to_come
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.confirm.result import Confirmation
 from lrsearch.settings import MetricSettings
-from lrsearch.text.formatting import number, plural
 
 CLOSE = 0.01
 FEW = 10
@@ -46,6 +45,8 @@ class Winner:
     confirmation: Confirmation | None
     data: Mapping[str, Any] | None
     """The study's data as its record has them; None for one's own objective."""
+    searched: Collection[str]
+    """Stored names of all parameters that were searched."""
     to_come: str
     """Sentence on how the luck in the search will be measured."""
 
@@ -56,74 +57,15 @@ class Winner:
             return None
         return abs((self.best.value or 0.0) - (self.runner_up.value or 0.0))
 
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if self.best is None or self.best.recipe is None or self.best.value is None:
-            return ["No trial has run to its end, so there is no recipe to recommend."]
-        confirmation = self.confirmation
-        if confirmation is not None and confirmation.winner is not None:
-            return [
-                f"The confirmed best is trial {self.best.number}, with {headline(confirmation)}: "
-                f"{self.best.recipe.describe()}.",
-                *confirmed_lines(confirmation, self.data),
-            ]
-        return self._of_search()
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether fresh seeds have confirmed the best trial."""
+        return self.confirmation is not None and self.confirmation.winner is not None
 
-    def _of_search(self) -> list[str]:
-        """Return what the search alone shows, without a confirmation."""
-        assert self.best is not None
-        assert self.best.recipe is not None
-        assert self.best.value is not None
-        lines = [
-            f"The best of {plural(self.complete, 'complete trial')} is trial {self.best.number} "
-            f"with {self.metric.name} {number(self.best.value)} at its {self.metric.at} "
-            f"evaluation: {self.best.recipe.describe()}."
-        ]
-        if self.runner_up is None or self.runner_up.value is None or self.gap is None:
-            return [*lines, "It is the only one that ran to its end: nothing to compare it with."]
-        share = 100 * self.gap / abs(self.best.value) if self.best.value else None
-        relative = "" if share is None else f" ({number(share, 2)} %)"
-        lines.append(
-            f"The runner-up, trial {self.runner_up.number}, has {number(self.runner_up.value)}: "
-            f"a gap of {number(self.gap, 2)}{relative}."
-        )
-        if self.complete > 2:
-            lines[-1] += (
-                f" {self.close or 'None'} of the other {self.complete - 1} complete trials came "
-                f"within 1 % of the best."
-            )
-        return [*lines, *self._how_sure()]
-
-    def _how_sure(self) -> list[str]:
-        if self.noise is None:
-            lines = [
-                "How sure this is cannot be told: each recipe was trained with one seed, so the "
-                "noise between seeds is not known."
-            ]
-        else:
-            # The difference of two values of the same noise.
-            typical = self.noise.deviation * math.sqrt(2.0)
-            ratio = "more than" if (self.gap or 0.0) > 2 * typical else "no more than"
-            lines = [
-                f"Two seeds of one recipe differ by {number(typical, 2)} (one standard deviation, "
-                f"from {plural(self.noise.trials, 'trial')} of "
-                f"{plural(self.noise.recipes, 'recipe')} trained more than once): "
-                f"the gap is {ratio} twice that"
-                + (", so the lead is likely real." if ratio == "more than" else ", so it may "
-                   "well be chance.")
-            ]  # fmt: skip
-        if self.complete < FEW:
-            lines.append(f"With {plural(self.complete, 'complete trial')} much may still change.")
-        lines.append(
-            "It is the best of many on the validation data: on new data expect a little less."
-        )
-        if self.confirmation is None:
-            lines.append(self.to_come)
-        elif self.confirmation.work_left:
-            lines.append(f"It is not confirmed yet ({progress_words(self.confirmation)}).")
-        else:
-            lines.append("No candidate could be confirmed: a run of each broke on fresh seeds.")
-        return lines
+    @property
+    def typical(self) -> float | None:
+        """Standard deviation of the difference of two trainings of one recipe; None if unknown."""
+        return None if self.noise is None else math.sqrt(2.0) * self.noise.deviation
 
 
 def find_winner(study: StudyData) -> Winner:
@@ -143,6 +85,7 @@ def find_winner(study: StudyData) -> Winner:
         noise=seed_noise(ranked),
         confirmation=study.confirmation,
         data=study.record.get("data"),
+        searched=study.searched,
         to_come=still_to_come(study.confirm, study.done, study.total),
     )
 

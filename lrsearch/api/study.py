@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +69,11 @@ class BestTrial:
     """The recipe, which `recipe.build(model, steps=...)` makes use of."""
     seed: int
     """Seed of the training."""
+    searched: Collection[str] = ()
+    """Names of the parameters that were searched."""
 
     def __str__(self) -> str:
-        return f"trial {self.number}: {number(self.value)}  {self.recipe.describe()}"
+        return f"trial {self.number}: {number(self.value)}  {self.recipe.describe(self.searched)}"
 
 
 class Study:
@@ -119,7 +121,7 @@ class Study:
         best = study.ranked[0]
         assert best.value is not None, "a complete trial has a value"
         assert best.recipe is not None, "a complete trial has a recipe"
-        return BestTrial(best.number, best.value, best.recipe, best.seed)
+        return BestTrial(best.number, best.value, best.recipe, best.seed, study.searched)
 
     def trials(self) -> pandas.DataFrame | list[dict[str, Any]]:
         """The trials that have begun, a row each, with the columns of `trials.csv`.

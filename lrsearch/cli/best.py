@@ -12,6 +12,8 @@ from lrsearch.analysis.confirmed import (
     progress_words,
     still_to_come,
 )
+from lrsearch.analysis.sentences.verdict import verdict_line
+from lrsearch.analysis.study_data import read_study
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words
 from lrsearch.cli.display import described
 from lrsearch.config.load import stored_settings
@@ -137,8 +139,9 @@ def _lines(named: NamedStudy, stored: Stored) -> list[str]:
         details = [f"  not confirmed yet. {stored.to_come}"]
     script = f"{script_words(stored.info is None)}:"
     return [
+        verdict_line(read_study(named.database, named.name, curves=False)),
         f"{named.name}, trial {trial.trial}, {which}: {value}",
-        f"  {described(trial.recipe)}",
+        f"  {described(trial.recipe, stored.settings.space.searched)}",
         *details,
         f"{'again:':{len(script)}} {command('train', name, *chosen)}{named.storage_argument}",
         f"{script} {command('best', name, *chosen, '--format', 'python')}{named.storage_argument} "

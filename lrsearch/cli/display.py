@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from io import StringIO
 from time import monotonic
 from typing import Any, Self
@@ -285,9 +285,9 @@ def why_failed(finished: Finished) -> str:
     return failure_cause(finished.reason).removeprefix(_OWN_ERROR) if is_told else ""
 
 
-def described(recipe: dict[str, object] | None) -> str:
-    """Describe a stored recipe in one line."""
-    return "" if recipe is None else Recipe.from_dict(recipe).describe()
+def described(recipe: dict[str, object] | None, searched: Collection[str] = ()) -> str:
+    """Describe a stored recipe in one line, with all parameters that were `searched`."""
+    return "" if recipe is None else Recipe.from_dict(recipe).describe(searched)
 
 
 def _valued(finished: Finished, metric: MetricSettings) -> str:

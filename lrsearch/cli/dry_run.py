@@ -79,7 +79,7 @@ def dry_run(configuration: Configuration) -> int:
     recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
     console.print(f"[bold]{_RECIPES} recipes of this space[/]")
     for recipe in recipes:
-        console.print(f"  {recipe.describe()}", markup=False)
+        console.print(f"  {recipe.describe(settings.space.searched)}", markup=False)
     given = [params for params, _ in planned if params][:_RECIPES]
     if given:
         console.print("\n[bold]tried first, as far as given[/]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,15 @@ class Drawn:
     rates: list[float]
     steps_per_epoch: int
     assumes_losses: bool
+    searched: Collection[str] = ()
+    """Names of the parameters that a sweep searches."""
     groups: list[dict[str, Any]] = field(default_factory=list)
     """The parameter groups, where there are rules and the model is known."""
+
+    @property
+    def words(self) -> str:
+        """The recipe in one line."""
+        return self.recipe.describe(self.searched)
 
     def curve(self, name: str) -> Curve:
         """The learning rate as a curve over epochs."""
@@ -63,10 +70,10 @@ class Drawn:
         """A note where a formula's highest rate is not `lr`, which is meant to be the peak."""
         highest, lr = max(self.rates), self.recipe.lr
         if highest == 0:
-            return f"{self.recipe.describe()}: the rate is 0 throughout, so nothing is learned"
+            return f"{self.words}: the rate is 0 throughout, so nothing is learned"
         if highest > lr * (1 + 1e-6):
             reached = f"the rate goes up to {number(highest)}, above lr={number(lr)}"
-            return f"{self.recipe.describe()}: {reached}"
+            return f"{self.words}: {reached}"
         return None
 
 
@@ -92,7 +99,7 @@ def preview(
     if output is not None and kind is not None:
         from lrsearch.plots.static.rates import rates_picture
 
-        names = [sample.curve(sample.recipe.describe()) for sample in drawn]
+        names = [sample.curve(sample.words) for sample in drawn]
         save(output, rates_picture(names, title, kind))
         if not as_json:
             print(output)
@@ -108,7 +115,7 @@ def _print(title: str, drawn: Sequence[Drawn], notes: Sequence[str]) -> None:
             group = range(first, min(first + _IN_ONE_PLOT, len(drawn)))
             print(text_plot([drawn[k].curve(names[k]) for k in group], title, paper()))
             for k in group:
-                print(f"{names[k]:>4}  {drawn[k].recipe.describe()}")
+                print(f"{names[k]:>4}  {drawn[k].words}")
             print()
     for note in notes:
         print(note)
@@ -138,7 +145,11 @@ def _of_sweep(
     info, n_train, note = _size(settings, steps_per_epoch)
     steps = steps_per_epoch or _ASSUMED_STEPS
     drawn = [
-        _draw(settings.train, recipe, n_train or steps * recipe.batch_size) for recipe in recipes
+        replace(
+            _draw(settings.train, recipe, n_train or steps * recipe.batch_size),
+            searched=settings.space.searched,
+        )
+        for recipe in recipes
     ]
     notes = [note, *settings.notes]
     notes += [to_find(settings.space)] if settings.space.to_find else []
@@ -163,7 +174,7 @@ def _with_groups(
     for recipe in with_groups(recipes):
         index = recipes.index(recipe)
         if (model := models[index]) is not None:
-            lines += [f"{index + 1:<5} {recipe.describe()}", *group_lines(model, recipe)]
+            lines += [f"{index + 1:<5} {drawn[index].words}", *group_lines(model, recipe)]
     is_unknown = any(recipe.has_groups for recipe in recipes) and settings.objective is None
     why = "parameter groups are shown when the data have been read: they say what the model is"
     return grouped, [why] if is_unknown and not lines else lines

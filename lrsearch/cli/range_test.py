@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows, sentences
+from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows
+from lrsearch.analysis.sentences import say
 from lrsearch.cli.arguments import print_json
 from lrsearch.cli.preview import prepare_picture, save
 from lrsearch.cli.run import check_trial, with_data
@@ -102,7 +103,7 @@ def _show(test: RangeTest, space: Space) -> None:
         table.add_row(*row)
     make_console().print(table)
     print()
-    print("\n".join(sentences(test)))
+    print("\n".join(say(test)))
     print(f"It took {duration(test.seconds)}.")
     if suggested := _suggested(test):
         print(f"\nFor a sweep {_by_itself(space, test.optimizers)}:\n")

@@ -19,9 +19,11 @@ from lrsearch.analysis.confirmed import (
     progress_words,
     still_to_come,
 )
-from lrsearch.analysis.findings import warned_trials
+from lrsearch.analysis.sentences import say
+from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
+from lrsearch.analysis.warned import find_warned
 from lrsearch.cli.display import described
 from lrsearch.config.ranges import with_ranges
 from lrsearch.confirm.read import confirmed_first
@@ -86,10 +88,9 @@ def conclude(
                 markup=False,
             )
         return 1
-    if info is not None and info.fallback_reason:
-        console.print(f"[bold yellow]WARNING: {escape(fallback_warning(info))}[/]")
-    if warned := warned_trials(study):
-        console.print(f"[bold yellow]WARNING: {escape(warned)}[/]", soft_wrap=True)
+    for line in say(find_warned(study)):
+        console.print(f"[bold yellow]{escape(line)}[/]", soft_wrap=True)
+    console.print(f"[bold]{escape(verdict_line(study))}[/]", soft_wrap=True)
     _print_best(console, settings, best[0], confirmation)
     for line in _confirmation(study):
         console.print(f"  {line}", markup=False, soft_wrap=True)
@@ -262,7 +263,7 @@ def _print_best(
         value = f"confirmed: {headline(confirmation)}"
     console.print(
         f"[bold green]best[/] trial {best.trial}{',' if 'confirmed' in value else ':'} "
-        f"{escape(value)}\n  {escape(described(best.recipe))}",
+        f"{escape(value)}\n  {escape(described(best.recipe, settings.space.searched))}",
         soft_wrap=True,
     )
     recipe = Recipe.from_dict(best.recipe or {})
@@ -297,7 +298,8 @@ def _table(settings: Settings, best: list[Finished], confirmation: Confirmation 
         known = fresh.get(trial.trial or 0)
         mean = f"{number(known.mean if known else None):>14}  " if fresh else ""
         value = f"{number(trial.value):>{width}}"
-        rows.append(f"{trial.trial:>5}  {value}  {mean}{described(trial.recipe)}")
+        recipe = described(trial.recipe, settings.space.searched)
+        rows.append(f"{trial.trial:>5}  {value}  {mean}{recipe}")
     return "\n".join(rows)
 
 

@@ -14,7 +14,14 @@ from rich.markup import escape
 from lrsearch.analysis.columns import reason_of, recipe_columns, trial_document
 from lrsearch.analysis.confirmed import value_words
 from lrsearch.analysis.group_rates import group_rates
-from lrsearch.analysis.study_data import StudyData, TrialData, read_trials, trial_count
+from lrsearch.analysis.sentences.verdict import verdict_line
+from lrsearch.analysis.study_data import (
+    StudyData,
+    TrialData,
+    read_study,
+    read_trials,
+    trial_count,
+)
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words, whole_number
 from lrsearch.cli.display import make_console
 from lrsearch.cli.locations import output_folder
@@ -54,6 +61,9 @@ def show_trial(arguments: Sequence[str], as_json: bool, log: bool = False) -> No
         best = best_number(progress, study.metric.mode, study.confirmation)
         for line in _facts(study, trial, is_best=trial.number == best):
             console.print(line, soft_wrap=True)
+        if best is not None:
+            verdict = verdict_line(read_study(named.database, named.name, curves=False))
+            console.print(f"  {'verdict':11} {verdict}", markup=False, soft_wrap=True)
         if trial.curve:
             label, curves = value_curves(study, trial)
             print()
@@ -138,7 +148,7 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
     value = f": {study.metric.name} {number(trial.value)}" if trial.value is not None else ""
     ended = escape(f"{study.name}, trial {trial.number}, {trial.outcome or trial.state}{value}")
     lines = [f"[bold]{ended}[/]{mark}"]
-    recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe()
+    recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe(study.searched)
     facts = {"recipe": recipe, "seed": str(trial.seed)}
     candidates = study.confirmation.candidates if study.confirmation is not None else ()
     for candidate in candidates:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lrsearch.analysis.confirmed import headline, optimistic, progress_words
+from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.export import script_words
 from lrsearch.states import StudyState, WorkState, in_words
@@ -14,6 +15,11 @@ from lrsearch.storage.optuna_bridge import picture_id
 from lrsearch.text.formatting import duration, number, plural, sentence
 from lrsearch.text.shell import command, name_word
 
+_IMPORTANCE = (
+    "The panel *Hyperparameter Importance* has these shares of what mattered, too. Optuna's own, "
+    "which other programs show, may differ: they take the rate of each optimizer for a parameter "
+    "by itself, leave out what only some trials have, and judge what was hardly varied."
+)
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 
 
@@ -24,9 +30,10 @@ def study_note(study: StudyData, findings: Sequence[str]) -> str:
         parts.insert(1, _plain(str(description)))
     if study.stopped and study.state != StudyState.OPEN:
         parts.append(f"It was {_plain(study.state)}:\n\n{_fenced(study.stopped)}")
+    parts.insert(1, f"**{_plain(verdict_line(study))}**")
     parts += ["## The best recipe", _best(study)]
     if findings:
-        parts += ["## Findings", "\n".join(f"- {_plain(line)}" for line in findings)]
+        parts += ["## Findings", "\n".join(f"- {_plain(line)}" for line in findings), _IMPORTANCE]
     return "\n\n".join(parts)
 
 
@@ -55,9 +62,7 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
 
 def _progress(study: StudyData) -> str:
     outcomes = Counter(trial.outcome for trial in study.trials if trial.state == WorkState.DONE)
-    counts = ", ".join(
-        f"{count} {str(name).replace('_', ' ')}" for name, count in outcomes.most_common()
-    )
+    counts = ", ".join(f"{count} {in_words(str(name))}" for name, count in outcomes.most_common())
     has = "has" if study.total == 1 else "have"
     ended = f"{study.done} of {plural(study.total, 'trial')} {has} ended"
     return f"{ended}{f' ({counts})' if counts else ''} in {duration(study.seconds)} of wall clock."

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from lrsearch import __version__
 from lrsearch.analysis.study_data import StudyData, TrialData, read_study
 from lrsearch.dashboard import attributes
+from lrsearch.dashboard.importances import importances
 from lrsearch.dashboard.notes import study_note, trial_note
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.errors import LrsearchError, UserError
@@ -81,6 +82,7 @@ def refresh(
     with database.session() as session:
         stored = attributes.read(session, study.study_id)
     changes = attributes.marked(mark) | attributes.figures(stored, drawn)
+    changes |= importances(results.importance)
     changes |= attributes.note(stored, study_note(study, results.sentences()))
     noted = _noted(study)
     changes |= attributes.old_notes(stored, {trial.trial_id for trial in noted})

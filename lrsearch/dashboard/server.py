@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lrsearch.dashboard.access import Guard, Rules
 from lrsearch.dashboard.compression import compressed
 from lrsearch.dashboard.connections import THREADS, Limits, Server
+from lrsearch.dashboard.importances import OwnImportances
 from lrsearch.errors import UserError
 from lrsearch.storage.database import unusable
 from lrsearch.storage.engine import engine_options
@@ -87,7 +88,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     # The cached storage: a refresh reads new trials only.
     cached = optuna.storages.get_storage(storage)
     application: WSGIApplication = optuna_dashboard.wsgi(cached, artifact_store=artifacts)
-    return compressed(application)
+    return compressed(OwnImportances(application, cached.get_study_system_attrs))
 
 
 def serve(application: WSGIApplication, rules: Rules, listener: socket.socket) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def _training(
     # An average of the weights is evaluated on a copy, whose optimizer has no modes.
     switches = recipe.optimizer.own and train.ema is None
     return {
-        "summary": _summary(recipe, record),
+        "summary": _summary(recipe, record, settings.space.searched),
         "folder": str(Path.cwd()),
         "seed": record["seed"],
         "batch_size": batch_size,
@@ -227,10 +227,10 @@ def _factor(function: FactorFunction, names: Names) -> SourceText:
     return SourceText(f"lambda step: max(0.0, float({factor}))")
 
 
-def _summary(recipe: Recipe, record: Mapping[str, Any]) -> list[str]:
+def _summary(recipe: Recipe, record: Mapping[str, Any], searched: Collection[str]) -> list[str]:
     """The lines of the script's docstring."""
     lines = [
-        recipe.describe(),
+        recipe.describe(searched),
         "",
         f"The best recipe of the study {record['study']} (trial {record['trial']}): "
         f"{record['metric']} {record['value']!r}",

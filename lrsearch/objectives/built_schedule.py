@@ -9,7 +9,7 @@ from lrsearch.objectives.recipe_rates import SLACK, RecipeRates, differs, platea
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.schedule import Schedule
-from lrsearch.text.formatting import number, plural
+from lrsearch.text.formatting import number, percent, plural
 
 _BUILD = "build it with the number of optimizer steps of the whole training"
 
@@ -94,7 +94,7 @@ class BuiltSchedule:
         return (
             f"{_held(self.schedule.rates[0])} since step {total}, for which the schedule was "
             f"built, and the training is at step {taken}: the schedule ended after "
-            f"{total / taken:.0%} of it{says}; {_BUILD}"
+            f"{percent(total / taken)} of it{says}; {_BUILD}"
         )
 
     def cut_off(self, progress: float) -> str | None:
@@ -109,7 +109,7 @@ class BuiltSchedule:
         says = "" if final is None else f", and the recipe ends with {number(final)}"
         return (
             f"{_held(held)} at the end of the training{says}: the training ended after "
-            f"{share:.0%} of its schedule, at step {last} of {total}; {_BUILD}"
+            f"{percent(share)} of its schedule, at step {last} of {total}; {_BUILD}"
         )
 
     def _recipes(self, step: int, held: float) -> list[tuple[float, float, float]]:

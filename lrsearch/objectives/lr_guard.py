@@ -19,7 +19,7 @@ from lrsearch.objectives.recipe_rates import EXACT, SLACK, RecipeRates, differs,
 from lrsearch.parameters.durations import Length
 from lrsearch.recipe import Recipe
 from lrsearch.schedules.schedule import Schedule
-from lrsearch.text.formatting import number
+from lrsearch.text.formatting import number, percent
 
 _ROUGH, _ROUGH_SLACK, _ROUGH_STEPS = (0.1, 0.05), 0.05, 1000
 """Tolerances, a share of the training, and steps, where the length of the training is not known."""
@@ -160,9 +160,9 @@ def _unbuilt(
             return None, True
         expected.append(rates[0])
     warning = (
-        f"the learning rate is {number(held[0])} at {progress:.0%} of the training, and the recipe "
-        f"says {number(expected[0])}: the loop does not follow the recipe's schedule; build it "
-        f"with trial.recipe.build, and step it after each optimizer step"
+        f"the learning rate is {number(held[0])} at {percent(progress)} of the training, and the "
+        f"recipe says {number(expected[0])}: the loop does not follow the recipe's schedule; build "
+        f"it with trial.recipe.build, and step it after each optimizer step"
     )
     return warning, True
 

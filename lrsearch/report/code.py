@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrsearch.analysis.findings import stand_in_warning
 from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.warned import find_warned
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.export.script import best_script
@@ -36,7 +36,7 @@ def best_code(study: StudyData) -> BestCode | None:
         "recipe": best.recipe.to_dict(),
         "seed": best.seed,
     }
-    if warning := stand_in_warning(study):
+    if warning := find_warned(study).stand_in:
         record["WARNING"] = warning
     try:
         info = None if data is None else DataInfo.from_json(data)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lrsearch import __version__
 from lrsearch.analysis.confirmed import progress_words
 from lrsearch.analysis.findings import Findings
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.report.sections import Section
 from lrsearch.text.formatting import number, plural
@@ -38,8 +39,8 @@ def build_page(
     return environment.get_template("page.html").render(
         study=study,
         description=study.config.get("description") or "",
-        warning=findings.warning,
-        warned=findings.warned,
+        warnings=say(findings.warned),
+        verdict=" ".join(say(findings.verdict)),
         unfinished=unfinished(study),
         tiles=tiles(study, findings),
         sections=sections,

@@ -69,11 +69,11 @@ def sections(
         ),
         _space(findings, widening),
         Section(
-            "breaks", "Where training breaks", findings.frontier.sentences(),
+            "breaks", "Where training breaks", say(findings.frontier),
             ((figures.FRONTIER, "Trials that survived, and that diverged or learned nothing."),),
         ),
         Section(
-            "mattered", "What mattered", findings.importance.sentences(),
+            "mattered", "What mattered", say(findings.importance),
             ((figures.IMPORTANCE, "Importance for reaching the best values (PED-ANOVA)."),
              (figures.PARALLEL, captions.parallel(study))),
         ),
@@ -83,7 +83,7 @@ def sections(
 
 
 def _winner(study: StudyData, findings: Findings, code: BestCode | None, record: str) -> Section:
-    lines, codes = findings.winner.sentences(), []
+    lines, codes = findings.of_recipe(), []
     if code is not None:
         codes.append(Code("Train it again", command("train", record)))
         script = script_words(study.record.get("data") is None)
@@ -118,7 +118,7 @@ def _best_table(study: StudyData) -> Table | None:
         headers[2:3] = ["in the search", "on fresh seeds", "probability of being best"]
     rows = []
     for place, trial in enumerate(study.ranked[:_TOP], 1):
-        recipe = trial.recipe.describe() if trial.recipe else ""
+        recipe = trial.recipe.describe(study.searched) if trial.recipe else ""
         row = [str(place), str(trial.number), number(trial.value or 0.0, 5), recipe]
         if candidates:
             candidate = candidates.get(trial.number)
@@ -191,7 +191,7 @@ def _range_test(findings: Findings) -> list[Section]:
         Section(
             "range-test",
             "Where the range of learning rates comes from",
-            rate_ranges.sentences(test),
+            say(test),
             ((figures.RANGE_TEST, captions.ramps(test)),),
             Table(rate_ranges.HEADERS, tuple(rate_ranges.rows(test))),
         )
@@ -199,7 +199,7 @@ def _range_test(findings: Findings) -> list[Section]:
 
 
 def _space(findings: Findings, widening: str | None) -> Section:
-    lines = findings.edges.sentences()
+    lines = say(findings.edges)
     codes: tuple[Code, ...] = ()
     if widening is not None:
         codes = (Code("Search the wider space, beginning with the best recipe", widening),)

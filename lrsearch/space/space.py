@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from lrsearch.optimizers import OPTIMIZERS
@@ -189,6 +190,21 @@ class Space:
         for branches in self._branches({}):
             names |= dict.fromkeys(self._reached(branches))
         return list(names)
+
+    @cached_property
+    def searched(self) -> frozenset[str]:
+        """The names of all parameters that are searched: `lr`, `sgd.momentum`, `groups.head.lr`.
+
+        They are as users write them, and a rate is named without its coupling.
+        """
+        own = {
+            f"{option}.{argument}": domain
+            for options in (self.optimizer, self.scheduler)
+            for option, domains in options.items()
+            for argument, domain in domains.items()
+        }
+        domains = {**self.shared, **own}
+        return frozenset(name for name, domain in domains.items() if not isinstance(domain, Fixed))
 
     def parameter(self, stored: str) -> Parameter:
         """What is known of the parameter of a stored name; nothing of the user's own code."""

@@ -43,8 +43,16 @@ def to_error(value: float | None, error: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """Format a share between 0 and 1 as a whole percentage."""
-    return f"{100 * share:.0f} %"
+    """Format a share between 0 and 1 as a whole percentage.
+
+    It is 0 % only for nothing and 100 % only for all: one of 252 is `under 1 %`.
+    """
+    whole = f"{100 * share:.0f}"
+    if whole == "0" and share > 0:
+        return "under 1 %"
+    if whole == "100" and share < 1:
+        return "over 99 %"
+    return f"{whole} %"
 
 
 def probability(share: float) -> str:

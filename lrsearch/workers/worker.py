@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,7 @@ class Worker:
     ) -> None:
         """Do the part of an attempt that depends on the trial's recipe or on the user's code."""
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
-        log.begins(recipe.describe(), claim.attempt)
+        log.begins(recipe.describe(self.settings.space.searched), claim.attempt)
         reporter.begin(self.objective.trajectory(recipe), self.parts, earlier)
         reporter.log = self._open_log(claim, recipe)
         weights = self.objective.run(
@@ -166,7 +166,7 @@ class Worker:
             suggestions.chosen,
             recipe.to_dict(),
             self.objective.device_name,
-            _columns(recipe, claim.seed),
+            _columns(recipe, claim.seed, self.settings.space.searched),
         )
         return recipe, [] if claim.is_new else self.claims.reported(claim)
 
@@ -226,10 +226,10 @@ class Worker:
             self.claims.weights_kept(claim, where, dropped)
 
 
-def _columns(recipe: Recipe, seed: int) -> dict[str, Any]:
+def _columns(recipe: Recipe, seed: int, searched: Collection[str]) -> dict[str, Any]:
     """Return the columns of a recipe in the dashboard's table, whether searched or fixed."""
     return {
-        "recipe": recipe.describe(),
+        "recipe": recipe.describe(searched),
         "optimizer": recipe.optimizer.name,
         "scheduler": recipe.scheduler.name,
         "peak lr": recipe.lr,

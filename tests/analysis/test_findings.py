@@ -45,5 +45,5 @@ def test_data_that_stand_in_for_others_are_said_first() -> None:
     data = {**RECORD["data"], "wanted": "mnist", "fallback_reason": "no network"}
     study: StudyData = study_of([trial(0, recipe(), 0.5)], record={**RECORD, "data": data})
     found = findings(study)
-    assert found.warning is not None
+    assert found.warned.stand_in is not None
     assert found.sentences()[0].startswith("WARNING: not mnist: digits stand in for it")

@@ -8,6 +8,7 @@ import pytest
 from synthetic import recipe, settings_for, study_of, trial
 
 from lrsearch.analysis.frontier import Frontier, find_frontier
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.study_data import TrialData
 from lrsearch.plots.interactive.rates import divergence
 
@@ -28,7 +29,7 @@ def test_the_border_is_between_what_survived_and_what_diverged() -> None:
     border = frontier.borders[0]
     assert (border.lowest_diverged, border.highest_survived) == (0.8, 0.4)
     assert frontier.steps == (4, 12)
-    lines = frontier.sentences()
+    lines = say(frontier)
     assert "2 of 5 trials diverged (40 %), half of them by step 8, the last at step 12" in lines[0]
     assert "the smallest learning rate that diverged is 0.8" in lines[1]
     assert len(lines) == 2  # nothing diverged at 64
@@ -37,7 +38,7 @@ def test_the_border_is_between_what_survived_and_what_diverged() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_step_alone_is_said_once(count: int) -> None:
     trials = [trial(k, recipe(0.5 + k), None, "diverged", end_step=441) for k in range(count)]
-    lines = frontier_of([*trials, trial(count, recipe(0.1), 1.0)]).sentences()
+    lines = say(frontier_of([*trials, trial(count, recipe(0.1), 1.0)]))
     assert lines[0].endswith("), at step 441.")
 
 
@@ -46,7 +47,7 @@ def test_an_overlap_is_said_not_to_be_decided_by_the_rate() -> None:
         trial(0, recipe(0.9), 1.0),
         trial(1, recipe(0.5), None, "diverged", end_step=1),
     ]
-    assert "the rate alone does not decide" in frontier_of(trials).sentences()[1]
+    assert "the rate alone does not decide" in say(frontier_of(trials))[1]
 
 
 def test_without_divergence_it_says_how_far_was_tried_and_how_far_the_space_goes() -> None:
@@ -55,7 +56,7 @@ def test_without_divergence_it_says_how_far_was_tried_and_how_far_the_space_goes
         trial(1, recipe(0.029), 1.0, "pruned"),
         trial(2, recipe(0.03, optimizer="adamw"), 1.0),
     ]
-    tried, beyond = frontier_of(trials).sentences()
+    tried, beyond = say(frontier_of(trials))
     assert "None of 3 trials diverged, up to the highest learning rate tried" in tried
     assert "0.03 with adamw (1 trial) and 0.029 with sgd (2 trials)" in tried
     assert "with sgd to 1, 34 times as far" in beyond
@@ -64,7 +65,7 @@ def test_without_divergence_it_says_how_far_was_tried_and_how_far_the_space_goes
 
 
 def test_without_divergence_to_the_end_of_the_space_training_breaks_beyond_it() -> None:
-    lines = frontier_of([trial(0, recipe(1.0), 1.0)]).sentences()
+    lines = say(frontier_of([trial(0, recipe(1.0), 1.0)]))
     assert "That is the end of the space" in lines[1]
 
 
@@ -79,7 +80,7 @@ def test_memory_that_ran_out_is_told_by_batch_size() -> None:
     trials = [trial(k, recipe(0.1, 512), None, "out_of_memory") for k in range(2)]
     frontier = frontier_of(trials)
     assert frontier.out_of_memory == ((512, 2),)
-    assert any("512 (2×)" in line for line in frontier.sentences())
+    assert any("512 (2 trials)" in line for line in say(frontier))
 
 
 def test_a_training_that_learned_nothing_has_not_survived() -> None:
@@ -91,7 +92,7 @@ def test_a_training_that_learned_nothing_has_not_survived() -> None:
     frontier = frontier_of(trials)
     assert frontier.nothing == {1, 2}
     assert frontier.borders[0].highest_survived == 0.1
-    first, second = frontier.sentences()[:2]
+    first, second = say(frontier)[:2]
     assert "None of 3 trials diverged, but 2 learned nothing" in first
     assert "0.2 to 0.29 with sgd (2 trials)" in first
     assert "0.1 with sgd" in second
@@ -106,7 +107,7 @@ def test_beside_those_that_diverged_they_are_counted_apart() -> None:
         trial(1, recipe(0.3), 2.4),
         trial(2, recipe(0.9), None, "diverged", end_step=3),
     ]
-    lines = frontier_of(trials).sentences()
+    lines = say(frontier_of(trials))
     assert "the largest that survived 0.1" in lines[1]
     assert "1 further trial learned nothing" in lines[2]
 

@@ -9,7 +9,8 @@ from ramps import ramp_of, rates_of, trained
 from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.findings import findings
-from lrsearch.analysis.rate_ranges import HEADERS, range_test_of, rows, sentences
+from lrsearch.analysis.rate_ranges import HEADERS, range_test_of, rows
+from lrsearch.analysis.sentences import say
 from lrsearch.range_test.curve import Ramp
 from lrsearch.range_test.result import RangeTest
 from lrsearch.space.space import Coupling
@@ -30,7 +31,7 @@ BOTH = made_of(
 
 
 def test_each_optimizer_has_a_sentence_with_its_rates_and_its_range() -> None:
-    first, last = sentences(BOTH)
+    first, last = say(BOTH)
     found = BOTH.suggested("sgd")
     assert found is not None
     assert first.startswith("sgd at batch size 32 and 512: the loss falls fastest at a learning")
@@ -42,22 +43,22 @@ def test_each_optimizer_has_a_sentence_with_its_rates_and_its_range() -> None:
 
 def test_a_batch_size_that_shows_nothing_is_told() -> None:
     flat = ramp_of([2.3] * 100, 100, "sgd", 512)
-    text = sentences(made_of(ramp(0.1, 32, 0), flat))[0]
-    assert "Nothing was learnt at batch size 512." in text
+    text = say(made_of(ramp(0.1, 32, 0), flat))[0]
+    assert "Nothing was learned at batch size 512." in text
     assert text.startswith("sgd at batch size 32: ")
-    nothing = sentences(made_of(flat))[0]
+    nothing = say(made_of(flat))[0]
     assert "falls at no learning rate from 1e-06 to 10" in nothing
 
 
 def test_where_no_rate_is_too_large_the_highest_that_was_tried_is_told() -> None:
-    text = sentences(made_of(ramp(math.inf, 32, 0)))[0]
+    text = say(made_of(ramp(math.inf, 32, 0)))[0]
     assert "trains up to 10, the highest that was tried" in text
-    mixed = sentences(made_of(ramp(math.inf, 512, 0), ramp(0.1, 32, 0)))[0]
+    mixed = say(made_of(ramp(math.inf, 512, 0), ramp(0.1, 32, 0)))[0]
     assert "(at batch size 512 up to 10, the highest that was tried)" in mixed
 
 
 def test_with_a_coupling_it_says_at_which_batch_size_the_range_holds() -> None:
-    text = sentences(made_of(ramp(0.1, 32, 0), coupling=Coupling("sqrt", 256)))[0]
+    text = say(made_of(ramp(0.1, 32, 0), coupling=Coupling("sqrt", 256)))[0]
     assert "range at batch 256: " in text
 
 
@@ -75,7 +76,7 @@ def test_a_study_that_began_with_one_says_so_and_others_say_nothing() -> None:
     assert not any("Range test" in line for line in findings(study).sentences())
     begun = study_of([trial(0, recipe(), 1.0)], record={**RECORD, "range_test": BOTH.to_json()})
     told = [line for line in findings(begun).sentences() if line.startswith("Range test: ")]
-    assert len(told) == len(sentences(BOTH))
+    assert len(told) == len(say(BOTH))
     assert findings(replace(begun, record=RECORD)).range_test is None
 
 
@@ -85,5 +86,5 @@ def test_seeds_that_disagree_are_told_in_words_in_the_table_and_the_sentence() -
     assert largest is not None
     words = f"its seeds disagree: {largest.low:.2g} to {largest.high:.2g}"
     assert words in rows(test)[0][HEADERS.index("trains up to")]
-    assert words in sentences(test)[0]
-    assert "disagree" not in " ".join(sentences(BOTH))
+    assert words in say(test)[0]
+    assert "disagree" not in " ".join(say(BOTH))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from synthetic import recipe, study_of, trial
 
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.winner import find_winner, seed_noise
 
 
@@ -14,7 +15,7 @@ def test_the_best_the_runner_up_and_their_gap_are_named() -> None:
     assert winner.best is trials[1]
     assert winner.runner_up is trials[2]
     assert winner.gap == 0.25 - 0.2
-    text = " ".join(winner.sentences())
+    text = " ".join(say(winner))
     assert "trial 1 with val_loss 0.2" in text
     assert "a gap of 0.05 (25 %)" in text
     assert "None of the other 2 complete trials came within 1 %" in text
@@ -23,12 +24,12 @@ def test_the_best_the_runner_up_and_their_gap_are_named() -> None:
 @pytest.mark.parametrize(("second", "percent"), [(0.24 * 2.4, "140"), (0.24 * 1.999, "100")])
 def test_a_wide_gap_is_written_without_an_exponent(second: float, percent: str) -> None:
     trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([0.24, second])]
-    assert f"({percent} %)." in " ".join(find_winner(study_of(trials)).sentences())
+    assert f"({percent} %)." in " ".join(say(find_winner(study_of(trials))))
 
 
 def test_the_runner_up_is_among_those_that_came_close() -> None:
     trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([1.0, 1.005, 2.0])]
-    lines = find_winner(study_of(trials)).sentences()
+    lines = say(find_winner(study_of(trials)))
     assert "1 of the other 2 complete trials came within 1 %" in lines[1]
 
 
@@ -41,7 +42,7 @@ def test_more_is_better_where_the_metric_says_so() -> None:
 def test_with_one_seed_a_recipe_the_report_says_that_the_noise_is_not_known() -> None:
     winner = find_winner(study_of([trial(k, recipe(0.1 + k), 1.0 + k) for k in range(2)]))
     assert winner.noise is None
-    assert any("noise between seeds is not known" in line for line in winner.sentences())
+    assert any("noise between seeds is not known" in line for line in say(winner))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_how_the_luck_will_be_known_depends_on_what_is_confirmed_and_when(
     confirm: str, total: int, said: str
 ) -> None:
     trials = [trial(k, recipe(0.1 + k), 1.0 + k) for k in range(2)]
-    assert said in " ".join(find_winner(study_of(trials, confirm, total=total)).sentences())
+    assert said in " ".join(say(find_winner(study_of(trials, confirm, total=total))))
 
 
 def test_noise_is_the_pooled_deviation_of_equal_recipes_with_other_seeds() -> None:
@@ -70,7 +71,7 @@ def test_noise_is_the_pooled_deviation_of_equal_recipes_with_other_seeds() -> No
     noise = seed_noise(tuple(trials))
     assert noise is not None
     assert (noise.deviation, noise.recipes, noise.trials) == (2**0.5, 2, 4)
-    assert any("may well be chance" in line for line in find_winner(study_of(trials)).sentences())
+    assert any("may well be chance" in line for line in say(find_winner(study_of(trials))))
 
 
 def test_the_same_recipe_with_the_same_seed_tells_nothing_of_noise() -> None:
@@ -80,9 +81,9 @@ def test_the_same_recipe_with_the_same_seed_tells_nothing_of_noise() -> None:
 def test_without_a_complete_trial_nothing_is_recommended() -> None:
     winner = find_winner(study_of([trial(0, recipe(), 0.5, "pruned")]))
     assert winner.best is None
-    assert "no recipe to recommend" in winner.sentences()[0]
+    assert "no recipe to recommend" in say(winner)[0]
 
 
 def test_a_single_complete_trial_is_not_compared() -> None:
-    lines = find_winner(study_of([trial(0, recipe(), 0.5)])).sentences()
-    assert "only one" in lines[1]
+    lines = say(find_winner(study_of([trial(0, recipe(), 0.5)])))
+    assert "nothing to compare it with" in lines[1]

@@ -323,11 +323,11 @@ WRONG: dict[str, tuple[Loop, str, float, float]] = {
         "something else sets the rates", 0.25, 0.8,
     ),
     "the schedule ends at 60 %": (
-        Loop(steps=60), "the schedule ended after 75% of it", 0.0, 0.25,
+        Loop(steps=60), "the schedule ended after 75 % of it", 0.0, 0.25,
     ),
     "the training ends at 60 %": (
         Loop(steps=round(STEPS / 0.6)),
-        "ended after 60% of its schedule, at step 100 of 167", 0.4012, 0.0,
+        "ended after 60 % of its schedule, at step 100 of 167", 0.4012, 0.0,
     ),
 }  # fmt: skip
 
@@ -362,7 +362,7 @@ def test_a_training_that_resumes_without_its_schedule_is_told() -> None:
     loop.train(trial, optimizer, schedule, 3, EPOCHS)
     trial.returned()
     (warning,) = warned.warnings
-    assert "ended after 60% of its schedule, at step 60 of 100" in warning
+    assert "ended after 60 % of its schedule, at step 60 of 100" in warning
 
 
 def test_a_group_whose_rate_is_not_the_recipes_is_named() -> None:
@@ -451,7 +451,7 @@ def test_a_cut_at_the_very_end_is_no_difference() -> None:
 @pytest.mark.parametrize("steps", [True, False])
 def test_a_loop_with_a_schedule_of_its_own_is_told(steps: bool) -> None:
     (warning,), verified = without_schedule(lambda share: 1.0, steps=steps)
-    assert "the learning rate is 1 at 20% of the training, and the recipe says 0.8" in warning
+    assert "the learning rate is 1 at 20 % of the training, and the recipe says 0.8" in warning
     assert not verified
 
 

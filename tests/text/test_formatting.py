@@ -15,6 +15,7 @@ from lrsearch.text.formatting import (
     failure_cause,
     listed,
     number,
+    percent,
     plural,
     probability,
     to_error,
@@ -38,6 +39,22 @@ from lrsearch.text.formatting import (
 )
 def test_a_number_has_its_significant_digits(value: float | None, digits: int, text: str) -> None:
     assert number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"),
+        (1 / 252, "under 1 %"),
+        (0.006, "1 %"),
+        (0.333, "33 %"),
+        (0.994, "99 %"),
+        (251 / 252, "over 99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_a_percentage_is_0_only_for_nothing_and_100_only_for_all(share: float, text: str) -> None:
+    assert percent(share) == text
 
 
 @given(st.floats(-1e12, 1e12))

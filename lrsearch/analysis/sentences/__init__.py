@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from lrsearch.analysis.edges import Edges
+from lrsearch.analysis.frontier import Frontier
+from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.sentence import Table, said
+from lrsearch.analysis.sentences.edges import EDGES
+from lrsearch.analysis.sentences.frontier import FRONTIER
+from lrsearch.analysis.sentences.importance import IMPORTANCE
+from lrsearch.analysis.sentences.rate_ranges import RATE_RANGES
 from lrsearch.analysis.sentences.spent import SPENT
+from lrsearch.analysis.sentences.verdict import VERDICT
+from lrsearch.analysis.sentences.warned import WARNED
+from lrsearch.analysis.sentences.winner import WINNER
 from lrsearch.analysis.spent import Spent
+from lrsearch.analysis.verdict import Verdict
+from lrsearch.analysis.warned import Warned
+from lrsearch.analysis.winner import Winner
+from lrsearch.range_test.result import RangeTest
 
 TABLES: dict[type, Table[Any]] = {
+    Edges: EDGES,
+    Frontier: FRONTIER,
+    Importance: IMPORTANCE,
+    RangeTest: RATE_RANGES,
     Spent: SPENT,
+    Verdict: VERDICT,
+    Warned: WARNED,
+    Winner: WINNER,
 }
 
 

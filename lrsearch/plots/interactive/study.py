@@ -48,7 +48,7 @@ def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
 
 def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
     """Draw all figures of the report: those of `study_figures`, and those of the report alone."""
-    important = tuple(name for name, _ in findings.importance.shares)
+    important = findings.importance.order
     return study_figures(study, findings) | _drawn(
         {
             CONFIRMED: runs_by_seed(study.confirmation),

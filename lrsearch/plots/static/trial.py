@@ -46,7 +46,7 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
 
 def _title(trial: TrialData, study: StudyData) -> str:
     value = "" if trial.value is None else f", {study.metric.name} {number(trial.value)}"
-    recipe = "" if trial.recipe is None else f"\n{trial.recipe.describe()}"
+    recipe = "" if trial.recipe is None else f"\n{trial.recipe.describe(study.searched)}"
     return f"{study.name}, trial {trial.number}: {trial.outcome or trial.state}{value}{recipe}"
 
 
