@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrsearch.analysis.basin import Basins, find_basins
+from lrsearch.analysis.best_and_last import BestAndLast, compare_best_and_last
 from lrsearch.analysis.confirmed import confirmed_lines
 from lrsearch.analysis.edges import Edges, find_edges
 from lrsearch.analysis.families import Families, compare_families
@@ -30,6 +31,7 @@ class Findings:
     warned: Warned
     verdict: Verdict
     winner: Winner
+    best_and_last: BestAndLast
     families: Families
     basins: Basins
     scaling: Scaling
@@ -47,7 +49,7 @@ class Findings:
             if self.winner.confirmation is not None and self.winner.is_confirmed
             else []
         )
-        return [*say(self.winner), *confirmed]
+        return [*say(self.winner), *confirmed, *say(self.best_and_last)]
 
     def sentences(self) -> list[str]:
         """All findings but the verdict in plain words, in the order of the report."""
@@ -71,6 +73,7 @@ def findings(study: StudyData) -> Findings:
         warned=find_warned(study),
         verdict=find_verdict(study),
         winner=find_winner(study),
+        best_and_last=compare_best_and_last(study, settings),
         families=compare_families(study, tuple(settings.space.scheduler)),
         basins=find_basins(study),
         scaling=fit_scaling(study),

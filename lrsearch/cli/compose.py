@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -253,8 +254,18 @@ def _check_groups(
         if override.is_delete()
     )
     if not any(_chooses(override, groups) for override in sweep):
-        problems.append(f"no sweep is chosen; add +sweep=NAME:\n{sweep_list(sweeps)}")
+        hint = _meant_sweep(parsed) or "add +sweep=NAME:"
+        problems.append(f"no sweep is chosen; {hint}\n{sweep_list(sweeps)}")
     return chosen
+
+
+def _meant_sweep(parsed: list[Override]) -> str | None:
+    """The question whether a key such as `sweeps` was meant to be `sweep`; None where none is."""
+    for override in parsed:
+        if difflib.get_close_matches(override.key_or_group, ["sweep"], 1, 0.8):
+            meant = shlex.quote(f"+sweep={override.get_value_string()}")
+            return f"did you mean {meant} in place of {override.input_line}?"
+    return None
 
 
 def _chooses(override: Override, groups: set[str]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
@@ -121,9 +123,13 @@ def _run(arguments: list[str], submit: bool = False) -> int:
             run_it = shlex.quote(f"+sweep={arguments[0]}")
             raise UserError(f"{arguments[0]!r} is a sweep: run it with {run_it}")
         raise UserError(f"command {unknown(arguments[0], SHOWN)}")
-    flags, others = get_args_parser().parse_known_args(arguments)
-    if options := [word for word in others if word.startswith("-")]:
-        raise ConfigErrors([_not_an_option(option, arguments) for option in options])
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+    parser.error = _refuse  # type: ignore[method-assign]
+    flags, options = parser.parse_known_intermixed_args(arguments)
+    if options:
+        known = [f"--{name.replace('_', '-')}" for name in vars(flags) if name != "overrides"]
+        raise ConfigErrors([_not_an_option(option, arguments, known) for option in options])
     if flags.multirun:
         raise UserError(
             "--multirun is not used here: a search space says the same, and prunes: "
@@ -140,18 +146,34 @@ def _run(arguments: list[str], submit: bool = False) -> int:
     if flags.hydra_help:
         return _hydra(["--hydra-help"])  # it is the same for every sweep
     if any(getattr(flags, name) for name in _HYDRA_ONLY) or flags.cfg in ("hydra", "all"):
-        return _hydra(arguments)
+        return _hydra(_overrides_last(arguments, flags.overrides))
     if flags.cfg == "job":
         return _show_config(flags.overrides, flags.config_dir, flags.package, flags.resolve)
     return _sweep(flags.overrides, flags.config_dir, arguments, submit)
 
 
-def _not_an_option(option: str, arguments: list[str]) -> str:
-    """The problem with an unknown option; suggests the setting that it is close to."""
+def _refuse(message: str) -> NoReturn:
+    """Raise argparse's complaint about an option as ours, without its usage."""
+    raise UserError(message.removeprefix("argument "))
+
+
+def _overrides_last(arguments: list[str], overrides: list[str]) -> list[str]:
+    """The arguments with the flags first: Hydra's own parser takes no flag between overrides."""
+    flags = list(arguments)
+    for override in overrides:
+        flags.remove(override)
+    return [*flags, *overrides]
+
+
+def _not_an_option(option: str, arguments: list[str], known: list[str]) -> str:
+    """The problem with an unknown option; suggests the setting or option that it is close to."""
     from lrsearch.config.load import meant_key
 
     name, equals, value = option.partition("=")
-    key = meant_key(name.lstrip("-").replace("-", "_"))
+    if flag := difflib.get_close_matches(name, known, 1, 0.8):
+        return f"{name} is not an option here; did you mean {flag[0]}?"
+    is_sweep = difflib.get_close_matches(name.lstrip("-"), ["sweep"], 1, 0.8)
+    key = "+sweep" if is_sweep else meant_key(name.lstrip("-").replace("-", "_"))
     if key is None:
         return f"{name} is not an option here: settings are given as key=value (study.n_trials=5)"
     follows = arguments[arguments.index(option) + 1 :][:1]

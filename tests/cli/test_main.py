@@ -399,6 +399,10 @@ def test_what_is_wrong_is_said_in_the_users_words(command: Command, given: str, 
         (["--n_trials", "5"], "--n_trials is not an option here; did you mean study.n_trials=5?"),
         (["--n-trials=5"], "--n-trials is not an option here; did you mean study.n_trials=5?"),
         (["--epochs"], "did you mean train.epochs=VALUE?"),
+        (["--sweep", "digits"], "--sweep is not an option here; did you mean +sweep=digits?"),
+        (["--sweeps=digits"], "--sweeps is not an option here; did you mean +sweep=digits?"),
+        (["--confg-dir", "x"], "--confg-dir is not an option here; did you mean --config-dir?"),
+        (["--conf"], "--conf is not an option here"),
         (["--bogus_option"], "settings are given as key=value"),
     ],
 )
@@ -409,6 +413,50 @@ def test_an_option_that_is_a_setting_is_told_as_one(
         code, _, error = command(*arguments)
         assert code == 2
         assert said in error
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--cfg", "jobs"], "error: --cfg/-c: invalid choice: 'jobs'"),
+        (["--config-dir"], "error: --config-dir/-cd: expected one argument"),
+    ],
+)
+def test_an_option_without_its_value_is_told_without_a_usage(
+    command: Command, given: list[str], said: str
+) -> None:
+    code, _, error = command("+sweep=digits", *given)
+    assert code == 2
+    assert said in error
+    assert "usage" not in error
+
+
+def test_settings_after_an_option_count(command: Command) -> None:
+    for arguments in (
+        ["+sweep=digits", "train.epochs=77", "--cfg", "job", "workers=13"],
+        ["--cfg", "job", "+sweep=digits", "train.epochs=77", "workers=13"],
+        ["+sweep=digits", "--cfg", "job", "train.epochs=77", "workers=13"],
+    ):
+        code, out, error = command(*arguments)
+        assert code == 0, error
+        assert "epochs: 77" in out
+        assert "workers: 13" in out
+
+
+def test_the_whole_configuration_is_shown_without_passwords(lrsearch: Run) -> None:
+    """The settings stand after an option, which Hydra's own parser does not take."""
+    url = "storage.url=postgresql://u:SECRET@h/d"
+    done = lrsearch("+sweep=digits", "study.n_trials=1", "--cfg", "all", url)
+    assert done.returncode == 0, done.stderr
+    assert "url: postgresql://u:***@h/d" in done.stdout
+    assert "SECRET" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("given", ["+sweeps=digits", "sweeps=digits", "+swep=digits"])
+def test_a_misspelt_sweep_is_helped(command: Command, given: str) -> None:
+    code, _, error = command(given, "study.n_trials=5")
+    assert code == 2
+    assert f"did you mean +sweep=digits in place of {given}?" in error
 
 
 def test_a_sweep_where_a_study_is_meant_is_told(command: Command) -> None:

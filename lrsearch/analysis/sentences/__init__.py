@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from lrsearch.analysis.best_and_last import BestAndLast
 from lrsearch.analysis.edges import Edges
 from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.sentence import Table, said
+from lrsearch.analysis.sentences.best_and_last import BEST_AND_LAST
 from lrsearch.analysis.sentences.edges import EDGES
 from lrsearch.analysis.sentences.frontier import FRONTIER
 from lrsearch.analysis.sentences.importance import IMPORTANCE
@@ -27,6 +29,7 @@ TABLES: dict[type, Table[Any]] = {
     Frontier: FRONTIER,
     Importance: IMPORTANCE,
     RangeTest: RATE_RANGES,
+    BestAndLast: BEST_AND_LAST,
     Spent: SPENT,
     Verdict: VERDICT,
     Warned: WARNED,
