@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: mnist test test-slow docs bench bench-search chaos clean
+.PHONY: mnist test test-slow docs pictures bench bench-search chaos clean
 
 mnist: $(VENV)/installed
 	$(BIN)/python -m lrsearch +sweep=mnist
@@ -19,6 +19,10 @@ test-slow: $(VENV)/installed-test
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m mkdocs build --strict
+
+# The pictures of the documentation, at each release.
+pictures: $(VENV)/installed-test
+	$(BIN)/python docs/pictures.py
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/overhead.py

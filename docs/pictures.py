@@ -1,7 +1,12 @@
-"""Makes the pictures of the documentation: docs/running.svg and docs/result.svg.
+"""Makes the pictures of the documentation from one real sweep of MNIST.
 
-They show a real MNIST sweep. Run from the top of the checkout: `.venv/bin/python docs/pictures.py`
-(minutes; LRSEARCH_DATA says where MNIST is).
+Run it at each release, from the top of the checkout: `make pictures`, or
+
+    .venv/bin/python docs/pictures.py [FOLDER]
+
+It takes minutes, and less with a FOLDER in which it has been before: then the sweep there is drawn,
+and `running.svg` stays. LRSEARCH_DATA says where MNIST is. The pictures of the dashboard and of the
+report need Chromium and the packages of `lrsearch[test]`.
 """
 
 from __future__ import annotations
@@ -13,7 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from picture_facts import record
 from rich.console import Console
+from screenshots import draw_pages
 
 from lrsearch.cli.compose import load_settings
 from lrsearch.cli.display import LiveDisplay
@@ -24,7 +31,8 @@ from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
 
 DOCS = Path(__file__).resolve().parent
-COMMAND = "python -m lrsearch +sweep=mnist"
+SWEEP = "+sweep=mnist"
+COMMAND = f"python -m lrsearch {SWEEP}"
 SHOWN_AFTER = 12
 """Finished trials after which the running sweep is drawn."""
 
@@ -35,45 +43,56 @@ def recorder() -> Console:
 
 
 def main() -> None:
-    """Runs the sweep in a temporary folder and draws it."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lrsearch", "+sweep=mnist"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None, "it is a pipe"
+    """Sweep in a folder unless that has been done, and draw all pictures."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[1] if sys.argv[1:] else temporary).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
         os.chdir(folder)
-        display = LiveDisplay(recorder(), load_settings(["+sweep=mnist"]).metric, [])
-        seen = 0
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if line.startswith("[") and seen < SHOWN_AFTER:
-                now = progress()
-                display.update(now.snapshot(), now.finished(seen))
-                seen = len(now.finished())
-                if seen >= SHOWN_AFTER:
-                    draw_running(display, now)
-        if process.wait() != 0:
-            sys.exit("the sweep failed")
+        if not Path("lrsearch.db").exists():
+            run_sweep()
         draw_result()
+        draw_pages(folder / "lrsearch.db")
+    record()
+
+
+def run_sweep() -> None:
+    """Run the sweep, and draw the live display while it runs."""
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lrsearch", SWEEP],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None, "it is a pipe"
+    display = LiveDisplay(recorder(), load_settings([SWEEP]).metric, [])
+    seen = 0
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if line.startswith("[") and seen < SHOWN_AFTER:
+            now = progress()
+            display.update(now.snapshot(), now.finished(seen))
+            seen = len(now.finished())
+            if seen >= SHOWN_AFTER:
+                draw_running(display, now)
+    if process.wait() != 0:
+        sys.exit("the sweep failed")
 
 
 def database() -> Database:
-    """That of the sweep."""
+    """The database of the sweep."""
     return Database("sqlite:///lrsearch.db")
 
 
 def progress() -> Progress:
-    """The study's progress."""
+    """The progress of the sweep."""
     return Progress(database().session, load_row(database(), "mnist").study_id)
 
 
 def draw_running(display: LiveDisplay, now: Progress) -> None:
-    """The live display as soon as every running trial has been evaluated."""
+    """Draw the live display as soon as every running trial has been evaluated."""
     snapshot = now.snapshot()
-    while any(one.epoch is None for one in snapshot.running):
+    while any(trial.epoch is None for trial in snapshot.running):
         snapshot = now.snapshot()  # they are quick
     console = recorder()
     console.print(f"$ {COMMAND}", markup=False)
@@ -82,8 +101,8 @@ def draw_running(display: LiveDisplay, now: Progress) -> None:
 
 
 def draw_result() -> None:
-    """What the command prints at its end."""
-    settings = load_settings(["+sweep=mnist"])
+    """Draw what the command prints at its end."""
+    settings = load_settings([SWEEP])
     console = recorder()
     conclude(console, settings, prepare(settings.data), database(), Path("outputs/mnist"))
     console.save_svg(str(DOCS / "result.svg"), title=COMMAND)

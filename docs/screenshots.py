@@ -1,15 +1,9 @@
-"""Makes the pictures of the dashboard and the report from a real MNIST sweep.
-
-Run from the top of the checkout: `.venv/bin/python docs/screenshots.py [DATABASE]` (minutes, unless
-DATABASE already has the study `mnist`; LRSEARCH_DATA says where MNIST is). It needs Chromium and
-the packages of `lrsearch[test]`.
-"""
+"""Pictures of the dashboard and the report of a sweep, by a browser; `docs/pictures.py` uses it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
@@ -24,7 +18,6 @@ from lrsearch.dashboard.refresh import refresh  # noqa: E402
 from lrsearch.storage.database import Database  # noqa: E402
 
 DOCS = REPO / "docs"
-SWEEP = ("+sweep=mnist", "study.n_trials=24", "train.epochs=4")
 WIDTH, HEIGHT = 1280, 1000
 HEIGHT_OF_FIGURES, HEIGHT_OF_FINDINGS, HEIGHT_OF_REPORT = 2220, 2000, 1800
 PICTURE = 'img[alt^="Losses and learning rate"]'
@@ -32,32 +25,24 @@ LARGEST = 250_000
 """Bytes of a picture."""
 
 
-def main() -> None:
-    """Sweeps if need be, and draws."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(sys.argv[1] if sys.argv[1:] else f"{folder}/lrsearch.db").absolute()
-        if not file.exists():
-            subprocess.run(
-                [sys.executable, "-m", "lrsearch", *SWEEP, f"storage.url=sqlite:///{file}"],
-                cwd=folder,
-                check=True,
-            )
-        database = Database(f"sqlite:///{file}")
-        refresh(database, "mnist", "drawn anew")
-        study = read_study(database, "mnist", curves=False)
-        database.close()
-        arguments = (f"storage.url=sqlite:///{file}",)
-        with (
-            serving(Path(folder), clean_environment(), *arguments) as server,
-            chromium() as browser,
-        ):
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            draw(page, f"http://127.0.0.1:{server.port}/dashboard/studies/{study.study_id}", study)
-            draw_report(page, Path(folder) / "report.html", arguments)
+def draw_pages(file: Path) -> None:
+    """Draw the dashboard and the report of the study `mnist` in a SQLite database."""
+    database = Database(f"sqlite:///{file}")
+    refresh(database, "mnist", "drawn anew")
+    study = read_study(database, "mnist", curves=False)
+    database.close()
+    arguments = (f"storage.url=sqlite:///{file}",)
+    with (
+        serving(file.parent, clean_environment(), *arguments) as server,
+        chromium() as browser,
+    ):
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        draw(page, f"http://127.0.0.1:{server.port}/dashboard/studies/{study.study_id}", study)
+        draw_report(page, file.parent / "report.html", arguments)
 
 
 def draw(page: Page, address: str, study: StudyData) -> None:
-    """The study's history, its best trial and its note."""
+    """Draw the study's history, its best trial and its note."""
     page.goto(address)
     expect(page.locator('[id="user-defined-plot:lrsearch-curves"] .main-svg').first).to_be_visible()
     save(page, "dashboard-study.png", top=HEIGHT_OF_FIGURES)
@@ -72,16 +57,16 @@ def draw(page: Page, address: str, study: StudyData) -> None:
 
 
 def draw_report(page: Page, file: Path, arguments: tuple[str, ...]) -> None:
-    """The first answers of the report."""
+    """Draw the first answers of the report."""
     command = ("-m", "lrsearch", "report", "mnist", "--output", str(file), *arguments)
-    subprocess.run([sys.executable, *command], cwd=file.parent, check=True)
+    subprocess.run([sys.executable, *command], cwd=file.parent, env=clean_environment(), check=True)
     page.goto(file.as_uri())
     expect(page.locator(".main-svg").first).to_be_visible()
     save(page, "report.png", top=HEIGHT_OF_REPORT)
 
 
 def save(page: Page, name: str, top: int | None = None) -> None:
-    """Takes a picture once nothing moves: what is in view, or so many pixels from the top."""
+    """Take a picture once nothing moves: what is in view, or so many pixels from the top."""
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1000)  # curves fade in
     path = DOCS / name
@@ -89,7 +74,3 @@ def save(page: Page, name: str, top: int | None = None) -> None:
     page.screenshot(path=path, full_page=clip is not None, clip=clip, animations="disabled")
     size = path.stat().st_size
     print(f"{path}: {size // 1000} kB" + (" TOO LARGE" if size > LARGEST else ""))
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_MOST_STEPS = 50_000
+_MOST_STEPS = 100_000
 """Steps of a training whose rates are computed one by one; of a longer one every second, ..."""
 _RELATIVE, _OF_PEAK = 1e-3, 1e-6
 """Largest difference of rates that counts as none: a share of the rate, and one of the peak.
@@ -190,7 +190,7 @@ def _line(extent: _Extent, trial: TrialData) -> tuple[tuple[Array, Array] | None
         return None, _OTHER_RATES  # such as epochs where their length is not known
     if rates is None:
         return None, _OTHER_RATES
-    slack = 1 if is_rough or extent.is_own_loop else 0
+    slack = 2 if is_rough else int(extent.is_own_loop)
     for evaluation in trial.curve:
         at = _within(evaluation.step, length.steps) * (len(rates) - 1) / length.steps
         first = max(0, math.floor(at) - slack)

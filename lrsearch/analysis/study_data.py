@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, null, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from lrsearch.config.load import stored_settings
@@ -155,7 +155,7 @@ def read_study(
 
     `thinned` is enough for findings and figures: of a study with more than MOST_CURVES trials or
     MOST_POINTS evaluations each trial keeps its first, best and last evaluation, some trials more
-    (see `shown_curves`), all of these without further metrics.
+    (see `shown_curves`). Further metrics and rates of groups are read of the best trials alone.
     """
     with database.session() as session:
         row = study_row(session, database, name)
@@ -287,12 +287,9 @@ def _thinned(session: Session, study: StudyData) -> dict[int, list[Evaluation]]:
     among = select(func.count()).where(EvaluationRow.trial_id.in_(shown))
     every = max(1, -(-(session.scalar(among) or 0) // MOST_POINTS))
     # The rates of parameter groups, for the trials whose rates are drawn.
-    has_groups = bool((study.config.get("train") or {}).get("groups"))
-    rates = (
-        case((EvaluationRow.trial_id.in_(whole), EvaluationRow.metrics)) if has_groups else null()
-    )
+    metrics = case((EvaluationRow.trial_id.in_(whole), EvaluationRow.metrics))
     rows = (
-        select(*COLUMNS[:-1], rates.label("metrics"), last.label("last"), best.label("best"))
+        select(*COLUMNS[:-1], metrics.label("metrics"), last.label("last"), best.label("best"))
         .where(_all_of(study))
         .subquery()
     )

@@ -87,15 +87,16 @@ def test_curves_are_drawn_of_the_best_and_of_others_over_the_whole_search(
     shown = [trial.number for trial in shown_curves(thinned)]
     assert shown == [0, 1, 2, 6]
     curves = study_figures(thinned, findings(thinned))[CURVES]
-    drawn = {number for trace in curves.data for number in trace.customdata if number is not None}
+    drawn = {label[0] for trace in curves.data for label in trace.customdata if label is not None}
     assert drawn == set(shown)
 
 
 def test_the_best_trial_keeps_all_its_rates(sweep: ToldSweep) -> None:
     _, thinned = whole_and_thinned(sweep)
     assert len(thinned.ranked[0].curve) == EVALUATIONS
-    best = study_figures(thinned, findings(thinned))[RATES].data[0]
-    assert len(best.x) == 2 * EVALUATIONS
+    values, *rates = study_figures(thinned, findings(thinned))[RATES].data
+    assert len(values.x) == EVALUATIONS
+    assert max(len(trace.x) for trace in rates) >= 2 * EVALUATIONS
 
 
 def test_a_study_that_is_not_large_is_read_whole(

@@ -10,7 +10,7 @@ from command_line import Command
 from sqlalchemy import text
 
 from lrsearch.analysis.study_data import StudyData, read_study
-from lrsearch.plots.static.curves import RATES_NOTE
+from lrsearch.plots.static.curves import RATES_NOTE, SHARE
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
@@ -101,13 +101,13 @@ def test_one_evaluation_is_not_plotted(command: Command, swept: Path) -> None:
     with database.session.begin() as session:
         session.execute(text("delete from lrsearch_epochs where evaluation > 1"))
     _, out, _ = command("show", "digits", "0")
-    assert "one evaluation: nothing to plot" in out
-    assert "┤" not in out
+    assert "loss: one evaluation, nothing to plot" in out
+    assert f"\n{RATES_NOTE}\n" in out
     _, out, _ = command("compare", "digits", "0", "1")
     assert "val_loss: one evaluation, nothing to plot" in out
 
 
-def test_rates_say_where_they_were_taken_and_how_high_they_went(
+def test_the_rate_of_every_step_is_drawn_by_the_share_of_the_training(
     command: Command, study: StudyData
 ) -> None:
     recipe = study.trial(0).recipe
@@ -116,6 +116,8 @@ def test_rates_say_where_they_were_taken_and_how_high_they_went(
     assert f"learning rate, peak {recipe.lr:.4g}\n" in out
     for shown in (out, command("compare", "digits", "0", "1")[1]):
         assert f"\n{RATES_NOTE}\n" in shown
+        assert shown.count(SHARE) == 2
+        assert shown.count("100%") == 2
 
 
 def test_for_programs_a_trial_is_json(command: Command, study: StudyData) -> None:

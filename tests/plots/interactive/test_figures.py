@@ -12,10 +12,12 @@ from synthetic import RECORD, recipe, sampled, study_of, trial
 
 from lrsearch.analysis.findings import findings
 from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.parameters.durations import Length
 from lrsearch.plots.interactive.curves import rate_curves
 from lrsearch.plots.interactive.study import report_figures, study_figures
-from lrsearch.plots.interactive.style import colour, rounded
+from lrsearch.plots.interactive.style import colour
 from lrsearch.range_test.result import RangeTest
+from lrsearch.report import captions
 from lrsearch.space.space import Coupling
 
 pytest.importorskip("plotly")
@@ -80,28 +82,53 @@ def test_curves_hold_each_evaluation_of_each_trial(
 def test_the_best_trial_is_the_first_of_the_rates(
     searched: StudyData, drawn: dict[str, Any]
 ) -> None:
-    first = drawn["lrsearch-rates"]["data"][0]
+    traces = [trace for trace in drawn["lrsearch-rates"]["data"] if trace.get("showlegend", True)]
     best = searched.ranked[0]
-    assert f"trial {best.number}" in first["name"]
-    assert len(drawn["lrsearch-rates"]["data"]) == 10 + 1
-    peak = drawn["lrsearch-rates"]["data"][-1]
-    assert best.recipe is not None
-    assert peak["y"] == [rounded(best.recipe.lr)] * 2
+    assert f"1. cosine (trial {best.number})" in traces[0]["name"]
+    assert len(traces) == 10
 
 
-def test_rates_are_markers_at_both_ends_of_each_evaluation(drawn: dict[str, Any]) -> None:
-    # Between them a warm-up or a cut may lie: no line claims to know.
+def held_by(trial: TrialData) -> TrialData:
+    """The trial with the rates of its recipe, of 15 epochs of which all were trained."""
+    assert trial.recipe is not None
+    length = Length.of(n_train=1078, batch_size=trial.recipe.batch_size, epochs=15)
+    rates, per_epoch = trial.recipe.preview(length).rates, length.steps_per_epoch
+    curve = [
+        replace(
+            row,
+            step=row.index * per_epoch,
+            lr_start=(rates[(row.index - 1) * per_epoch],),
+            lr_end=(rates[row.index * per_epoch],),
+        )
+        for row in trial.curve
+    ]
+    return replace(trial, curve=tuple(curve))
+
+
+def test_losses_and_the_rate_of_every_step_have_one_axis() -> None:
+    used = recipe(0.1, 107, "step", arguments={"step_size": "7st"}, warmup="5st")
+    study = study_of([held_by(trial(0, used, 0.5, epochs=15))])
+    losses, line, points = rate_curves(study).data
+    rates = used.preview(Length.of(n_train=1078, batch_size=107, epochs=15)).rates
+    assert list(line.y) == pytest.approx(rates, rel=1e-3)
+    assert list(line.x) == pytest.approx([step / 150 for step in range(151)], abs=1e-5)
+    assert (line.mode, points.mode, losses.mode) == ("lines", "markers", "lines+markers")
+    assert list(losses.x) == pytest.approx([k / 15 for k in range(1, 16)], abs=1e-5)
+    assert list(points.x[1::2]) == pytest.approx(list(losses.x))
+    assert (losses.yaxis, line.yaxis) == ("y2", None)
+    assert "The line is the rate of every step" in captions.rates(study)
+
+
+def test_rates_that_are_not_the_recipes_are_points_alone() -> None:
     used = recipe(0.1, 107)
     study = study_of([trial(0, used, 0.5, epochs=2)])
-    (first, _) = json.loads(report_figures(study, findings(study))["lrsearch-rates"].to_json())[
-        "data"
-    ]
-    assert first["x"] == [0, 10, 10, 20]
-    assert first["y"] == [0.1, 0.05, 0.05, 0.0]
-    assert all(
-        "markers" in trace["mode"] and trace["line"]["dash"] == "dot"
-        for trace in drawn["lrsearch-rates"]["data"][:-1]
-    )
+    losses, points = rate_curves(study).data
+    assert list(points.x) == pytest.approx([0, 10 / 150, 10 / 150, 20 / 150], abs=1e-5)
+    assert list(points.y) == [0.1, 0.05, 0.05, 0.0]
+    assert (losses.mode, points.mode) == ("lines+markers", "markers")
+    assert points.showlegend
+    assert "points alone" in captions.rates(study)
+    assert "every step" not in captions.rates(study)
 
 
 def test_the_rates_of_every_group_of_the_best_trial_are_drawn(searched: StudyData) -> None:
@@ -123,7 +150,7 @@ def test_the_rates_of_every_group_of_the_best_trial_are_drawn(searched: StudyDat
     study = replace(searched, trials=tuple(map(with_head, searched.trials)))
     figure = rate_curves(study)
     assert figure is not None
-    first, head, second, *_ = figure.data
+    first, head, second, *_ = [trace for trace in figure.data if trace.yaxis != "y2"]
     assert head.name == first.name.replace(")", ", head)")
     assert list(head.y) == pytest.approx([3 * rate for rate in first.y], rel=1e-3)
     assert second.name.startswith("2.")
@@ -135,8 +162,8 @@ def test_a_curve_of_one_evaluation_is_drawn_as_a_marker() -> None:
     whole, single = json.loads(study_figures(study, findings(study))["lrsearch-curves"].to_json())[
         "data"
     ]
-    assert (whole["mode"], single["mode"]) == ("lines", "markers")
-    assert single["x"] == [1.0, None]
+    assert (whole["mode"], single["mode"]) == ("lines+markers", "markers")
+    assert single["x"] == [pytest.approx(1 / 15, abs=1e-5), None]
     assert not single["showlegend"]
 
 

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +17,9 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
 from lrsearch.plots.static.curves import (
     Curve,
-    rate_curve,
     rate_curves,
+    rates_note,
+    simplified,
     thinned,
     value_curves,
     wants_log,
@@ -53,10 +55,26 @@ STUDY = StudyData(
 )  # fmt: skip
 
 
-def test_the_rate_is_drawn_where_each_stretch_begins_and_ends() -> None:
-    curve = rate_curve(TRIAL)
-    assert list(curve.x[:4]) == [0.0, 1.0, 1.0, 2.0]
+def test_rates_that_are_not_the_recipes_are_points_where_each_stretch_begins_and_ends() -> None:
+    (curve,) = rate_curves(STUDY, TRIAL)
+    assert not curve.joined
+    assert list(curve.x[:4]) == pytest.approx([0.0, 0.2, 0.2, 0.4])
     assert list(curve.y[:4]) == [0.2, 0.1, 0.1, 0.05]
+    assert rates_note(STUDY, [TRIAL]).startswith("points alone, ")
+    assert rates_note(STUDY, [TRIAL, TRIAL]).startswith("trial 3: points alone, ")
+
+
+def test_rates_of_the_recipe_are_a_line_with_the_recorded_ones_marked() -> None:
+    constant = Recipe(0.1, 32, ComponentConfig("sgd"), ComponentConfig("constant"))
+    curve = tuple(evaluation(k, lr_start=(0.1,), lr_end=(0.1,)) for k in (1, 2))
+    trial = dataclasses.replace(TRIAL, recipe=constant, curve=curve)
+    (line,) = rate_curves(STUDY, trial)
+    assert line.joined
+    assert (line.x[0], line.x[-1], {*line.y}) == (0.0, 1.0, {0.1})
+    assert line.marks == ([0.0, 0.5, 0.5, 1.0], [0.1] * 4)
+    _, (train, validation) = value_curves(STUDY, trial)
+    assert (list(train.x), list(validation.x)) == ([0.5, 1.0], [0.5, 1.0])
+    assert train.marks is not None
 
 
 def with_groups(*factors: float) -> TrialData:
@@ -78,15 +96,15 @@ def with_groups(*factors: float) -> TrialData:
 
 
 def test_every_group_has_a_curve_and_groups_of_the_same_rates_share_one() -> None:
-    assert [one.name for one in rate_curves(TRIAL)] == ["lr"]
-    first, second = rate_curves(with_groups(2.0, 1.0, 2.0))
+    assert [one.name for one in rate_curves(STUDY, TRIAL)] == ["lr"]
+    first, second = rate_curves(STUDY, with_groups(2.0, 1.0, 2.0))
     assert (first.name, second.name) == ("default, g1", "g0, g2")
-    assert list(first.y) == list(rate_curve(TRIAL).y)
+    assert list(first.y) == list(rate_curves(STUDY, TRIAL)[0].y)
     assert list(second.y) == [2 * rate for rate in first.y]
 
 
 def test_of_many_groups_the_lowest_and_the_highest_are_drawn() -> None:
-    drawn = rate_curves(with_groups(0.5, 0.25, 4.0, 2.0, 0.125))
+    drawn = rate_curves(STUDY, with_groups(0.5, 0.25, 4.0, 2.0, 0.125))
     assert [one.name for one in drawn] == ["default", "g4", "g2"]
     trial_picture(with_groups(0.5, 0.25), STUDY)
 
@@ -119,17 +137,19 @@ def test_what_is_missing_or_not_finite_is_left_out() -> None:
     trial = dataclasses.replace(
         TRIAL, curve=tuple(evaluation(k, loss) for k, loss in enumerate(losses, 1))
     )
-    label, curves = value_curves(trial, "val_loss")
+    label, curves = value_curves(STUDY, trial)
     assert (label, len(curves)) == ("loss", 2)
     for curve in curves:
-        assert (list(curve.x), list(curve.y)) == ([1.0, 5.0], [1.0, 0.5])
+        assert (list(curve.x), list(curve.y)) == ([0.2, 1.0], [1.0, 0.5])
     empty = dataclasses.replace(TRIAL, curve=(evaluation(1, None),))
-    assert value_curves(empty, "val_loss")[1] == []
+    assert value_curves(STUDY, empty)[1] == []
 
 
 def test_a_trial_without_a_loss_is_drawn_by_its_metric() -> None:
     curve = tuple(evaluation(k, values={"accuracy": k / 4}, value=k / 4) for k in range(1, 4))
-    label, (drawn,) = value_curves(dataclasses.replace(TRIAL, curve=curve), "accuracy")
+    config = {"metric": {"name": "accuracy", "mode": "max", "at": "best"}}
+    study = dataclasses.replace(STUDY, config=config)
+    label, (drawn,) = value_curves(study, dataclasses.replace(TRIAL, curve=curve))
     assert (label, drawn.name, list(drawn.y)) == ("accuracy", "accuracy", [0.25, 0.5, 0.75])
 
 
@@ -187,6 +207,41 @@ def test_thinned_curves_keep_their_ends_and_their_extremes(y: list[float], most:
     assert kept_x == sorted(set(kept_x))
     assert len(kept_x) <= most + 2
     assert all(y[int(at)] == value for at, value in zip(kept_x, kept_y, strict=True))
+
+
+@given(
+    st.lists(st.floats(1e-9, 1e3) | st.just(1.0), min_size=2, max_size=40),
+    st.integers(20, 60),
+)
+def test_a_simplified_line_is_nowhere_visibly_off(levels: list[float], length: int) -> None:
+    # Stretches of a level, of which each begins at its own step, and slopes between some of them.
+    y = np.concatenate(
+        [
+            np.full(length, level) if k % 2 else np.linspace(level, levels[k - 1], length)
+            for k, level in enumerate(levels)
+        ]
+    )
+    x = np.arange(len(y)) / len(y)
+    kept_x, kept_y = simplified(x, y)
+    assert (kept_x[0], kept_x[-1]) == (x[0], x[-1])
+    drawn = np.interp(x, kept_x, kept_y)
+    assert (np.abs(drawn - y) <= 0.005 * y + 1.1e-4 * y.max()).all()
+
+
+def test_a_simplified_line_has_few_points_and_every_jump_at_its_step() -> None:
+    step = np.arange(100_001)
+    y = 0.1 * 0.5 ** (step // 7_919)
+    x, kept = simplified(step / 100_000, y)
+    assert len(x) < 100
+    cuts = [round(100_000 * at) for k, at in enumerate(x) if k and kept[k] < kept[k - 1]]
+    assert cuts == [*range(7_919, 100_000, 7_919)]
+
+
+def test_a_line_of_thousands_of_cycles_keeps_its_extremes() -> None:
+    y = np.abs(np.arange(200_000) % 40 - 20) / 20
+    x, kept = simplified(np.arange(200_000) / 200_000, y)
+    assert len(x) < 5_000
+    assert (min(kept), max(kept)) == (0.0, 1.0)
 
 
 def test_a_logarithmic_scale_is_for_what_is_above_0_and_far_apart() -> None:
