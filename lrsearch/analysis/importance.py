@@ -117,11 +117,11 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
 
     return Importance(
         complete=complete,
-        shares=tuple(sorted(shares.items(), key=lambda s: -s[1])) if total > 0 else (),
+        shares=tuple(sorted(shares.items(), key=lambda s: (-s[1], s[0]))) if total > 0 else (),
         top=top,
         unjudged=without(searched.keys() - common),
         unvaried=without(unvaried),
-        order=tuple(sorted(raw, key=lambda name: -raw[name])) if total > 0 else (),
+        order=tuple(sorted(raw, key=lambda name: (-raw[name], name))) if total > 0 else (),
         by_model=settings.sampler.name not in _BLIND,
     )
 

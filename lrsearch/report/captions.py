@@ -96,10 +96,11 @@ def ranges(findings: Findings) -> str:
 def parallel(study: StudyData) -> str:
     """Caption of the parallel coordinates."""
     count = how_many_bold(len(study.ranked))
-    who = "the best is bold" if count == 1 else f"the best {count} are bold"
+    who = "the best is golden" if count == 1 else f"the best {count} are bold, the best one golden"
     return (
-        "Complete trials through the parameters that most of them have, each in its range (on a "
-        f"log scale where it is searched on one); the last axis is the place among all; {who}."
+        "A line for each complete trial, through its place in the range of each parameter (on a "
+        "log scale where it is searched on one); it passes by a parameter that the trial does not "
+        f"have. The last row is the place among all; {who}."
     )
 
 

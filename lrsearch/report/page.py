@@ -16,6 +16,7 @@ from lrsearch.report.sections import Section
 from lrsearch.text.formatting import number, plural
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from plotly.graph_objects import Figure
 
 _FOLDER = Path(__file__).parent
@@ -36,6 +37,7 @@ def build_page(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["unbroken"] = _unbroken
     return environment.get_template("page.html").render(
         study=study,
         description=study.config.get("description") or "",
@@ -52,6 +54,14 @@ def build_page(
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _unbroken(text: str) -> Markup:
+    """A text whose words are not broken at hyphens, as `1e-05` would be in a narrow column."""
+    from markupsafe import Markup
+
+    span = Markup('<span class="word">{}</span>')
+    return Markup(" ").join(span.format(word) if "-" in word else word for word in text.split(" "))
 
 
 def _embedded(figure: Figure) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,13 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Any]:
-    """Opens the report in a new page; fails the test on any complaint or request."""
+Open = Callable[..., Any]
+PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, address: str) -> Iterator[Open]:
+    """Opens the report in a new page; fails the tests on any complaint or request."""
     complaints: list[str] = []
     pages: list[Any] = []
 
@@ -59,8 +63,20 @@ def opened(browser: Browser, address: str) -> Iterator[Any]:
     assert complaints == []
 
 
-def test_every_figure_is_drawn(opened: Any) -> None:
-    page = opened(viewport={"width": 1200, "height": 900})
+@pytest.fixture(scope="module")
+def phone(opened: Open) -> Any:
+    """The report on a phone."""
+    return opened(**PHONE)
+
+
+@pytest.fixture(scope="module")
+def desk(opened: Open) -> Any:
+    """The report on a desk, in light colours."""
+    return opened(viewport={"width": 1200, "height": 900}, color_scheme="light")
+
+
+def test_every_figure_is_drawn(desk: Any) -> None:
+    page = desk
     empty = page.evaluate(
         "[...document.querySelectorAll('.plot')]"
         ".filter(p => !p.querySelector('.xtitle') || !p.querySelector('.plot path, .plot .point'))"
@@ -70,14 +86,14 @@ def test_every_figure_is_drawn(opened: Any) -> None:
     assert page.locator(".plot").count() == 10
 
 
-def test_a_phone_does_not_scroll_sideways(opened: Any) -> None:
-    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+def test_a_phone_does_not_scroll_sideways(phone: Any) -> None:
+    page = phone
     width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 360
+    assert width <= 390
 
 
-def test_on_a_phone_no_title_of_an_axis_is_cut(opened: Any) -> None:
-    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+def test_on_a_phone_no_title_of_an_axis_is_cut(phone: Any) -> None:
+    page = phone
     cut = page.evaluate(
         """() => [...document.querySelectorAll('.plot')].flatMap(plot => {
           const frame = plot.getBoundingClientRect();
@@ -90,15 +106,42 @@ def test_on_a_phone_no_title_of_an_axis_is_cut(opened: Any) -> None:
     assert cut == []
 
 
-def test_every_axis_of_the_parallel_coordinates_is_labelled(opened: Any) -> None:
-    page = opened(viewport={"width": 1200, "height": 900})
-    labels = page.locator("#lrsearch-parallel .xtick text")
-    assert "val_loss" in labels.nth(labels.count() - 1).text_content()
-    assert labels.nth(labels.count() - 1).evaluate("e => getComputedStyle(e).display") != "none"
+@pytest.mark.parametrize("which", ["phone", "desk"])
+def test_every_axis_of_the_parallel_coordinates_is_labelled_within_the_figure(
+    request: pytest.FixtureRequest, which: str
+) -> None:
+    page = request.getfixturevalue(which)
+    labels = page.evaluate(
+        """() => {
+          const plot = document.querySelector('#lrsearch-parallel');
+          const left = plot.getBoundingClientRect().left;
+          return [...plot.querySelectorAll('.ytick text')].map(
+            text => [text.textContent, text.getBoundingClientRect().left - left]);
+        }"""
+    )
+    assert len(labels) >= 3
+    assert "val_loss" in labels[-1][0]
+    assert [text for text, left in labels if left < 0] == []
 
 
-def test_rows_of_numbers_are_one_line_high_on_a_phone(opened: Any) -> None:
-    page = opened(viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
+def test_on_a_phone_every_legend_is_whole(phone: Any) -> None:
+    page = phone
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll('.plot')].filter(plot => {
+          const legend = plot.querySelector('.legend .bg');
+          if (!legend) return false;
+          const box = legend.getBoundingClientRect(), frame = plot.getBoundingClientRect();
+          const area = plot.querySelector('.nsewdrag').getBoundingClientRect();
+          const scrolls = plot.querySelector('.legend .scrollbar')?.getAttribute('height') > 0;
+          return scrolls || box.top < frame.top - 1 || box.bottom > area.top + 1
+            || area.height < 100;
+        }).map(plot => plot.id)"""
+    )
+    assert hidden == []
+
+
+def test_rows_of_numbers_are_one_line_high_on_a_phone(phone: Any) -> None:
+    page = phone
     tallest = page.evaluate(
         "Math.max(...[...document.querySelectorAll('#schedulers tbody tr')]"
         ".map(row => row.getBoundingClientRect().height))"
@@ -106,27 +149,44 @@ def test_rows_of_numbers_are_one_line_high_on_a_phone(opened: Any) -> None:
     assert tallest < 45
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_in_figures_has_the_colour_of_the_page(opened: Any, scheme: str) -> None:
-    page = opened(color_scheme=scheme)
-    ink = page.evaluate("getComputedStyle(document.body).color")
-    title = page.evaluate("getComputedStyle(document.querySelector('.xtitle')).fill")
-    assert title == ink
-
-
-def test_a_change_to_the_dark_scheme_reaches_the_figures(opened: Any) -> None:
-    page = opened(color_scheme="light")
-    ink = "getComputedStyle(document.body).color"
-    light = page.evaluate(ink)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_function(
-        f"() => getComputedStyle(document.querySelector('.xtitle')).fill === {ink}"
+def test_text_in_figures_has_the_colour_of_the_page_when_it_changes_too(desk: Any) -> None:
+    ink, title = (
+        f"getComputedStyle(document.querySelector('{what}'))" for what in ("body", ".xtitle")
     )
-    assert page.evaluate(ink) != light
+    same = f"() => {title}.fill === {ink}.color"
+    desk.wait_for_function(same)
+    light = desk.evaluate(f"{ink}.color")
+    desk.emulate_media(color_scheme="dark")
+    desk.wait_for_function(same)
+    assert desk.evaluate(f"{ink}.color") != light
+    desk.emulate_media(color_scheme="light")
 
 
-def test_it_prints(opened: Any) -> None:
-    assert opened().pdf()[:5] == b"%PDF-"
+def test_paper_shows_what_is_folded_and_figures_of_its_width(desk: Any) -> None:
+    page = desk
+    folded = "document.querySelectorAll('details:not([open])').length"
+    widths = "[...document.querySelectorAll('.plot .main-svg:first-child')].map(p => p.clientWidth)"
+    before = page.evaluate(folded), page.evaluate(widths)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.evaluate(folded) == 0
+    assert set(page.evaluate(widths)) == {670}
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.wait_for_timeout(0)
+    assert (page.evaluate(folded), page.evaluate(widths)) == before
+    assert before[0] > 0
+    assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_numbers_are_not_broken_at_their_hyphen(phone: Any) -> None:
+    page = phone
+    broken = page.evaluate(
+        "[...document.querySelectorAll('.word')].filter(w => w.getClientRects().length > 1"
+        " || w.getBoundingClientRect().height > 40).map(w => w.textContent)"
+    )
+    assert page.locator(".word").count() > 0
+    assert broken == []
 
 
 def test_code_is_copied(opened: Any) -> None:

@@ -139,7 +139,7 @@ def test_captions_tell_of_nothing_that_is_not_drawn() -> None:
                    "10 best", "expected best of"):  # fmt: skip
         assert absent not in prose, absent
     assert "of the 3 best trials" in prose
-    assert "the best is bold" in prose
+    assert "the best is golden" in prose
 
 
 def test_captions_tell_of_what_is_drawn(page: str) -> None:
