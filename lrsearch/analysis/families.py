@@ -1,28 +1,35 @@
-"""Which scheduler family wins when all are tuned equally."""
+"""Which scheduler, and which optimizer, is best when all are tuned equally."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from lrsearch.analysis.equal_tuning import Interval, compare, expected_best
+from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
+from lrsearch.settings import MetricSettings
 from lrsearch.states import Outcome
-from lrsearch.text.formatting import listed, number, plural
 
 LEAST_TRIES = 3
 _TRIED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
-_ADAPTIVE = ("tpe", "gp", "cmaes")
+_INDEPENDENT = ("random", "qmc", "grid")
+"""Samplers that do not learn from the values of earlier trials."""
+
+Noun = Literal["scheduler", "optimizer"]
 
 
 @dataclass(frozen=True)
-class Family:
-    """Results of one scheduler family."""
+class Option:
+    """A scheduler or an optimizer, and the results of its trials."""
 
     name: str
     tries: int
@@ -31,10 +38,14 @@ class Family:
     """Epochs trained by all its trials."""
     values: tuple[float, ...]
     """Values of the complete trials, the best first."""
-    expected: float | None
-    """Expected best at `Families.share`; None with too few tries."""
-    spread: float | None
-    """Standard deviation of that best."""
+    expected: Interval | None = None
+    """Expected best at equal tuning; None with too few tries."""
+    behind: Interval | None = None
+    """How much worse that is than the expected best of the first option."""
+    probability: float | None = None
+    """Of being the best of the compared options."""
+    may_be_best: bool = False
+    """Whether the trials leave open that it is better than the first; true of the first."""
 
     @property
     def quartiles(self) -> tuple[float, float, float] | None:
@@ -46,200 +57,259 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Families:
-    """All families, the best at equal tuning first; those with too few tries last."""
+class Comparison:
+    """Options that are compared with one another, the best first; those with few tries last."""
 
-    metric: str
-    rows: tuple[Family, ...]
-    equal_tries: int | None
-    """Of each family that is compared; None where there is nothing to compare."""
-    sampler: str
+    noun: Noun
+    metric: MetricSettings
+    within: str | None
+    """The optimizer whose schedulers are compared; None where there is one, or of optimizers."""
+    options: tuple[Option, ...]
+    tries: int | None
+    """Tries of which the best is expected; None where there is nothing to compare."""
     balanced: bool = False
-    """The families were given the same epochs (`study.balance=families`): each is judged by half
-    of its own tries, which took about as many epochs as half of another's."""
+    """The options were given the same epochs: each is judged by half of its own tries, which took
+    about as many epochs as half of another's."""
+    over_seeds: bool = False
+    """Whether recipes were trained with several seeds, which the intervals are then over, too."""
+
+    @property
+    def compared(self) -> tuple[Option, ...]:
+        """Options with enough tries to be compared."""
+        return tuple(option for option in self.options if option.expected is not None)
+
+    @property
+    def contenders(self) -> tuple[Option, ...]:
+        """Options of which each may be the best."""
+        return tuple(option for option in self.compared if option.may_be_best)
+
+    @property
+    def winner(self) -> Option | None:
+        """The option that is clearly better than all others; None without one."""
+        return self.contenders[0] if len(self.contenders) == 1 < len(self.compared) else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The trials with one optimizer and one scheduler."""
+
+    optimizer: str
+    scheduler: str
+    tries: int
+    expected: float
+    """Expected best of `EqualTuning.tries_of_cells` trials, or of all where there are fewer."""
+
+
+@dataclass(frozen=True)
+class EqualTuning:
+    """Comparisons at equal tuning: of optimizers, or of schedulers within each optimizer."""
+
+    noun: Noun
+    metric: MetricSettings
+    comparisons: tuple[Comparison, ...]
+    """By name of the optimizer; empty before any trial has ended."""
+    sampler: str
     untried: tuple[str, ...] = ()
-    """Families of the space without a try."""
+    """Options of the space without a try."""
+    cells: tuple[Cell, ...] = ()
+    """Of optimizers, by optimizer and scheduler."""
+    tries_of_cells: int = 0
 
     @property
-    def share(self) -> str:
-        """The tuning budget at which the families are compared, in words."""
-        return "equal epochs" if self.balanced else f"{self.equal_tries} tries"
+    def is_approximate(self) -> bool:
+        """Whether the trials were chosen by earlier values, so that they are not independent."""
+        return self.sampler not in _INDEPENDENT
 
     @property
-    def compared(self) -> tuple[Family, ...]:
-        """Families with enough tries to be compared."""
-        return tuple(row for row in self.rows if row.expected is not None)
-
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if not self.rows:
-            return ["No trial has ended yet, so no scheduler families can be compared."]
-        lines = self._compared()
-        if self.untried:
-            lines.append(
-                f"In the space, but never tried: {listed(self.untried)}. Nothing is known of "
-                f"{'it' if len(self.untried) == 1 else 'them'}; study.balance=families gives each "
-                f"family its share."
-            )
-        return lines
-
-    def _compared(self) -> list[str]:
-        if len(self.rows) == 1:
-            only = self.rows[0]
-            return [
-                f"Only {only.name} was tried ({plural(only.tries, 'trial')}): "
-                f"there is nothing to compare."
-            ]
-        left_out = [f"{row.name} ({row.tries})" for row in self.rows if row.tries < LEAST_TRIES]
-        short = (
-            [f"Too few tries to compare (fewer than {LEAST_TRIES}): {listed(left_out)}."]
-            if left_out
-            else []
-        )
-        if len(self.compared) < 2:
-            return [f"No winner can be named: {self._why_none()}.", *short]
-        return [*self._verdict(), *self._fairness(), *short]
-
-    def _why_none(self) -> str:
-        enough = [f"{row.name} ({row.tries})" for row in self.rows if row.tries >= LEAST_TRIES]
-        if len(enough) > 1:
-            return "no trial has run to its end"
-        who = f"only {enough[0]}" if enough else "no family"
-        return f"{who} has had the {LEAST_TRIES} tries that it takes"
-
-    def _verdict(self) -> list[str]:
-        first, second = self.compared[:2]
-        assert first.expected is not None
-        assert second.expected is not None
-        lead = abs(first.expected - second.expected)
-        spread = math.hypot(first.spread or 0.0, second.spread or 0.0)
-        many = [row for row in self.compared if _within(row, first)]
-        lines = [
-            f"At equal tuning ({self.share}{'' if self.balanced else ' each'}) {first.name} comes "
-            f"first: an expected best {self.metric} of "
-            f"{number(first.expected)} (± {number(first.spread or 0.0, 2)}), before {second.name} "
-            f"with {number(second.expected)} (± {number(second.spread or 0.0, 2)})."
-        ]
-        if lead <= spread:
-            names = listed([row.name for row in many])
-            lines.append(
-                f"That lead is within the spread: {names} cannot be told apart by these trials."
-            )
-        else:
-            lines.append("That lead is larger than the spread of the two.")
-        return lines
-
-    def _fairness(self) -> list[str]:
-        tries = [row.tries for row in self.compared]
-        lines = []
-        if self.balanced:
-            epochs = [row.epochs for row in self.compared]
-            lines.append(
-                f"The families were given the same epochs ({_span(epochs)}), which bought "
-                f"{_span(tries)} tries: more where trials were pruned. Each is judged by the best "
-                f"to be expected of half of its tries."
-            )
-        elif max(tries) != min(tries):
-            lines.append(
-                f"The families had {_span(tries)} tries; so that none wins by "
-                f"being tried more often, each is judged by the best to be expected of "
-                f"{self.equal_tries}."
-            )
-        if self.sampler in _ADAPTIVE:
-            better = "sampler=random" + ("" if self.balanced else " with study.balance=families")
-            lines.append(
-                f"The {self.sampler} sampler tries good regions more often, so tries are not "
-                f"independent and this is approximate: {better} compares more strictly."
-            )
-        return lines
+    def compared(self) -> tuple[Comparison, ...]:
+        """Comparisons of at least two options."""
+        return tuple(each for each in self.comparisons if len(each.compared) > 1)
 
 
-def _within(row: Family, first: Family) -> bool:
-    if row.expected is None or first.expected is None:
-        return False
-    return abs(row.expected - first.expected) <= math.hypot(row.spread or 0.0, first.spread or 0.0)
-
-
-def expected_best(
-    values: Sequence[float], tries: int, mode: Literal["min", "max"]
-) -> tuple[float, float]:
-    """Return mean and standard deviation of the best of some tries, drawn from `values`.
-
-    The order statistic of the empirical distribution: with values from worst to best, the i-th of
-    n is the best of k tries with probability (i/n)^k - ((i-1)/n)^k. Dodge et al. 2019, "Show Your
-    Work: Improved Reporting of Experimental Results".
-    """
-    ordered = np.sort(np.asarray(values, float))
-    if mode == "min":
-        ordered = ordered[::-1]
-    chances = np.diff((np.arange(len(ordered) + 1) / len(ordered)) ** tries)
-    mean = float(chances @ ordered)
-    return mean, math.sqrt(max(0.0, float(chances @ (ordered - mean) ** 2)))
-
-
-def compare_families(study: StudyData, searched: Sequence[str] = ()) -> Families:
-    """The scheduler families of a study, compared at half the tries of the least tried.
-
-    Where they share the epochs, at half of each family's own tries. `searched` are the families of
-    the space.
-    """
-    groups: dict[str, list[TrialData]] = defaultdict(list)
-    for trial in study.trials:
-        if trial.recipe is not None and trial.outcome in _TRIED:
-            groups[trial.recipe.scheduler.name].append(trial)
-    enough = [len(group) for group in groups.values() if len(group) >= LEAST_TRIES]
-    # Half of them, since n tries do not show the spread of the best of n.
-    equal = -(-min(enough) // 2) if len(enough) > 1 and study.ranked else None
-    mode = study.metric.mode
+def compare_schedulers(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning:
+    """Compare the schedulers of each optimizer. `searched` are the schedulers of the space."""
+    tried = _tried(study)
     balanced = study.config["study"].get("balance") == "families"
-    rows = [
-        _family(name, group, study, -(-len(group) // 2) if equal and balanced else equal)
-        for name, group in groups.items()
+    by_optimizer: dict[str, list[TrialData]] = defaultdict(list)
+    for trial, recipe in tried:
+        by_optimizer[recipe.optimizer.name].append(trial)
+    values = _values(study)
+    return EqualTuning(
+        "scheduler",
+        study.metric,
+        tuple(
+            _comparison(
+                "scheduler",
+                name if len(by_optimizer) > 1 else None,
+                _grouped(by_optimizer[name], "scheduler"),
+                study,
+                values,
+                balanced,
+            )
+            for name in sorted(by_optimizer)
+        ),
+        _sampler(study),
+        _untried(searched, (recipe.scheduler.name for _, recipe in tried)),
+    )
+
+
+def compare_optimizers(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning | None:
+    """Compare the optimizers over all their schedulers; None where there is one alone.
+
+    `searched` are the optimizers of the space.
+    """
+    tried = _tried(study)
+    names = {recipe.optimizer.name for _, recipe in tried}
+    if len(names.union(searched)) < 2:
+        return None
+    values = _values(study)
+    groups = _grouped([trial for trial, _ in tried], "optimizer")
+    found = EqualTuning(
+        "optimizer",
+        study.metric,
+        (_comparison("optimizer", None, groups, study, values, False),) if groups else (),
+        _sampler(study),
+        _untried(searched, names),
+    )
+    return _with_cells(found, groups, values) if values else found
+
+
+def _with_cells(
+    found: EqualTuning, groups: Mapping[str, list[TrialData]], values: Mapping[int, float]
+) -> EqualTuning:
+    """Add the expected best of each optimizer with each scheduler."""
+    trials = {
+        (optimizer, scheduler): [values[trial.number] for trial in of_cell]
+        for optimizer, of_optimizer in groups.items()
+        for scheduler, of_cell in _grouped(of_optimizer, "scheduler").items()
+    }
+    repeated = [len(of_cell) for of_cell in trials.values() if len(of_cell) > 1]
+    tries = min(repeated, default=1)
+    cells = tuple(
+        Cell(
+            optimizer,
+            scheduler,
+            len(of_cell),
+            expected_best(of_cell, min(tries, len(of_cell)), found.metric.mode),
+        )
+        for (optimizer, scheduler), of_cell in sorted(trials.items())
+    )
+    return replace(found, cells=cells, tries_of_cells=tries)
+
+
+def _tried(study: StudyData) -> list[tuple[TrialData, Recipe]]:
+    return [
+        (trial, trial.recipe)
+        for trial in study.trials
+        if trial.recipe is not None and trial.outcome in _TRIED
     ]
+
+
+def _grouped(trials: Iterable[TrialData], noun: Noun) -> dict[str, list[TrialData]]:
+    groups: dict[str, list[TrialData]] = defaultdict(list)
+    for trial in trials:
+        assert trial.recipe is not None
+        component: ComponentConfig = getattr(trial.recipe, noun)
+        groups[component.name].append(trial)
+    return groups
+
+
+def _untried(searched: Sequence[str], tried: Iterable[str]) -> tuple[str, ...]:
+    known = set(tried)
+    return tuple(name for name in searched if name not in known)
+
+
+def _sampler(study: StudyData) -> str:
+    return ComponentConfig.from_dict(study.config["sampler"]).name
+
+
+def _comparison(
+    noun: Noun,
+    within: str | None,
+    groups: Mapping[str, list[TrialData]],
+    study: StudyData,
+    values: Mapping[int, float],
+    balanced: bool,
+) -> Comparison:
+    """Compare options at half the tries of the least tried; where balanced, of its own."""
+    mode = study.metric.mode
     sign = 1.0 if mode == "min" else -1.0
-    rows.sort(
-        key=lambda row: (
-            row.expected is None,
-            sign * (row.expected or 0.0),
-            sign * row.values[0] if row.values else math.inf,
+    samples = {name: _by_recipe(trials, values) for name, trials in groups.items()}
+    counts = {name: len(of) for name, of in samples.items() if len(of) >= LEAST_TRIES}
+    options = [
+        Option(
+            name,
+            len(trials),
+            sum(trial.curve[-1].epoch for trial in trials if trial.curve),
+            tuple(sorted((trial.value or 0.0 for trial in trials if trial.is_complete),
+                         key=lambda value: sign * value)),
+        )
+        for name, trials in groups.items()
+    ]  # fmt: skip
+    over_seeds = bool(values) and any(len(samples[name]) < len(groups[name]) for name in groups)
+    tries = None
+    if len(counts) > 1:
+        tries = _half(min(counts.values()))
+        own = {name: _half(count) if balanced else tries for name, count in counts.items()}
+        places = compare({name: samples[name] for name in counts}, own, mode)
+        options = [
+            replace(
+                option,
+                expected=place.expected,
+                behind=place.behind,
+                probability=place.probability,
+                may_be_best=place.may_be_best,
+            )
+            if (place := places.get(option.name))
+            else option
+            for option in options
+        ]
+    options.sort(
+        key=lambda option: (
+            option.expected is None,
+            sign * option.expected.value if option.expected else 0.0,
+            sign * option.values[0] if option.values else math.inf,
+            option.name,
         )
     )
-    sampler = ComponentConfig.from_dict(study.config["sampler"]).name
-    untried = tuple(name for name in searched if name not in groups)
-    return Families(study.metric.name, tuple(rows), equal, sampler, balanced, untried)
+    return Comparison(noun, study.metric, within, tuple(options), tries, balanced, over_seeds)
 
 
-def _family(name: str, trials: list[TrialData], study: StudyData, equal: int | None) -> Family:
-    mode = study.metric.mode
-    values = sorted(
-        (trial.value for trial in trials if trial.is_complete and trial.value is not None),
-        reverse=mode == "max",
-    )
-    expected, spread = None, None
-    if equal is not None and len(trials) >= LEAST_TRIES:
-        expected, spread = expected_best(_all_values(trials, study), equal, mode)
-    epochs = sum(trial.curve[-1].epoch for trial in trials if trial.curve)
-    return Family(name, len(trials), epochs, tuple(values), expected, spread)
+def _half(tries: int) -> int:
+    """Return half of some tries: all of them do not show how the best of as many would vary.
 
-
-def _all_values(trials: list[TrialData], study: StudyData) -> list[float]:
-    """Return a value for each try: of a pruned one the last, at worst that of a complete one.
-
-    Tries that diverged or ran out of memory get the worst complete value. So pruning bad trials
-    does not improve a family, and a single huge loss does not outweigh all others.
+    At least two: one would be judged by the mean, which a single bad value moves.
     """
+    return max(2, tries // 2)
+
+
+def _by_recipe(trials: Iterable[TrialData], values: Mapping[int, float]) -> list[float]:
+    """Return a value for each recipe: the mean over its seeds where it has several."""
+    recipes: dict[str, list[float]] = defaultdict(list)
+    for trial in trials:
+        assert trial.recipe is not None
+        if trial.number in values:
+            key = json.dumps(trial.recipe.to_dict(), sort_keys=True)
+            recipes[key].append(values[trial.number])
+    return [math.fsum(of_recipe) / len(of_recipe) for of_recipe in recipes.values()]
+
+
+def _values(study: StudyData) -> dict[int, float]:
+    """Return a value for each try by trial number; none where no trial is complete.
+
+    A pruned trial counts as no better than its forecast. One that diverged, ran out of memory or
+    cannot be forecast counts as the worst complete one, so that a single huge loss does not
+    outweigh all others.
+    """
+    if not study.by_value:
+        return {}
     worst = study.by_value[-1].value
     assert worst is not None
     limit = min if study.metric.mode == "min" else max
-    return [
-        limit(trial.value, worst)
-        if trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED) and trial.value is not None
-        else worst
-        for trial in trials
-    ]
-
-
-def _span(values: Sequence[float]) -> str:
-    """`4`, or `4 to 6` where they differ as they are shown."""
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{low} to {high}"
+    forecast = forecasts(study)
+    return {
+        trial.number: trial.value
+        if trial.is_complete and trial.value is not None
+        else limit(forecast.get(trial.number, worst), worst)
+        for trial, _ in _tried(study)
+    }

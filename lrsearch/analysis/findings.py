@@ -9,7 +9,7 @@ from lrsearch.analysis.basin import Basins, find_basins
 from lrsearch.analysis.best_and_last import BestAndLast, compare_best_and_last
 from lrsearch.analysis.confirmed import confirmed_lines
 from lrsearch.analysis.edges import Edges, find_edges
-from lrsearch.analysis.families import Families, compare_families
+from lrsearch.analysis.families import EqualTuning, compare_optimizers, compare_schedulers
 from lrsearch.analysis.frontier import Frontier, find_frontier
 from lrsearch.analysis.importance import Importance, find_importance
 from lrsearch.analysis.parameters import settings_of
@@ -32,7 +32,9 @@ class Findings:
     verdict: Verdict
     winner: Winner
     best_and_last: BestAndLast
-    families: Families
+    schedulers: EqualTuning
+    optimizers: EqualTuning | None
+    """None where there is one alone."""
     basins: Basins
     scaling: Scaling
     edges: Edges
@@ -54,14 +56,15 @@ class Findings:
     def sentences(self) -> list[str]:
         """All findings but the verdict in plain words, in the order of the report."""
         parts = (
-            self.families, self.basins, self.scaling, self.edges, self.frontier, self.importance,
+            self.schedulers, self.optimizers, self.basins, self.scaling, self.edges,
+            self.frontier, self.importance,
             self.spent,
         )  # fmt: skip
         ramps = [] if self.range_test is None else say(self.range_test)
         return [
             *say(self.warned),
             *self.of_recipe(),
-            *(line for part in parts for line in _said(part)),
+            *(line for part in parts if part for line in _said(part)),
             *(f"Range test: {line}" for line in ramps),
         ]
 
@@ -74,7 +77,8 @@ def findings(study: StudyData) -> Findings:
         verdict=find_verdict(study),
         winner=find_winner(study),
         best_and_last=compare_best_and_last(study, settings),
-        families=compare_families(study, tuple(settings.space.scheduler)),
+        schedulers=compare_schedulers(study, tuple(settings.space.scheduler)),
+        optimizers=compare_optimizers(study, tuple(settings.space.optimizer)),
         basins=find_basins(study),
         scaling=fit_scaling(study),
         edges=find_edges(study, settings),

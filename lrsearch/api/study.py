@@ -46,6 +46,8 @@ PLOTS = {
     "importance": figures.IMPORTANCE,
     "range_test": figures.RANGE_TEST,
     "families": figures.FAMILIES,
+    "optimizers": figures.OPTIMIZERS,
+    "heat_map": figures.HEAT_MAP,
     "space": figures.SPACE,
     "divergence": figures.FRONTIER,
     "parallel": figures.PARALLEL,
@@ -141,7 +143,8 @@ class Study:
 
         - `lr`: the metric against the peak learning rate; `batch_size`: against both.
         - `curves`: the metric over the epochs; `rates`: the learning rates over the steps.
-        - `families`, `importance`, `parallel`, `space`: what mattered, and where in the space.
+        - `families`, `optimizers`: at equal tuning; `heat_map`: each optimizer with each scheduler.
+        - `importance`, `parallel`, `space`: what mattered, and where in the space.
         - `divergence`: where training breaks; `range_test`, `confirmed`, `spent`.
 
         Raises UserError for another name, and where there is nothing to show as yet.

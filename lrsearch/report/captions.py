@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lrsearch.analysis.families import EqualTuning
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.lr_curve import lr_curve
 from lrsearch.analysis.study_data import StudyData, shown_curves
@@ -52,12 +53,24 @@ def rates(study: StudyData) -> str:
     return text
 
 
-def families(findings: Findings) -> str:
-    """Caption of the values by scheduler family."""
-    text = "Values of the complete trials of each family"
-    if not findings.families.compared:
+def options(found: EqualTuning) -> str:
+    """Caption of the values by scheduler or optimizer."""
+    text = f"Values of the complete trials of each {found.noun}"
+    if not found.compared:
         return f"{text}."
-    return f"{text}; the upright bar is its expected best at equal tuning."
+    return (
+        f"{text}; the upright bar is its expected best at equal tuning, the line its 95 % interval "
+        "over trials."
+    )
+
+
+def heat_map(found: EqualTuning) -> str:
+    """Caption of the heat map of optimizers and schedulers."""
+    count = found.tries_of_cells
+    return (
+        f"Expected best {found.metric.name} of {plural(count, 'trial')} of each optimizer with "
+        f"each scheduler; gold is best, grey worst."
+    )
 
 
 def basins(findings: Findings) -> str:

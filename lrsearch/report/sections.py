@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lrsearch.analysis import rate_ranges
 from lrsearch.analysis.confirmed import value_words
+from lrsearch.analysis.families import EqualTuning, Option
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.sentences import say
 from lrsearch.analysis.study_data import StudyData
@@ -13,7 +14,7 @@ from lrsearch.export import script_words
 from lrsearch.plots.interactive import study as figures
 from lrsearch.report import captions
 from lrsearch.report.code import BestCode
-from lrsearch.text.formatting import duration, number, plural, probability
+from lrsearch.text.formatting import duration, number, plural, probability, to_error
 from lrsearch.text.shell import command
 from lrsearch.text.yaml import to_yaml
 
@@ -60,7 +61,8 @@ def sections(
     """
     return [
         _winner(study, findings, code, record),
-        _families(findings),
+        _schedulers(findings),
+        *_optimizers(findings),
         _basins(findings),
         *_range_test(findings),
         Section(
@@ -131,45 +133,79 @@ def _best_table(study: StudyData) -> Table | None:
     return Table(tuple(headers), tuple(rows)) if rows else None
 
 
-def _families(findings: Findings) -> Section:
-    families = findings.families
-    rows: list[tuple[str, ...]] = []
-    for row in families.rows:
-        quartiles = row.quartiles
-        spread = (
-            "-"
-            if quartiles is None
-            else f"{number(quartiles[1])} ({number(quartiles[0])} to {number(quartiles[2])})"
-        )
-        expected = "too few tries"
-        if row.expected is not None:
-            expected = f"{number(row.expected)} ± {number(row.spread or 0.0, 2)}"
-        best = number(row.values[0]) if row.values else "-"
-        rows.append((row.name, str(row.tries), str(len(row.values)), number(row.epochs), best,
-                     spread, expected))  # fmt: skip
-    headers: tuple[str, ...] = (
-        "scheduler", "tries", "complete", "epochs", "best", "median (middle half)",
-        f"expected best at {families.share}",
-    )  # fmt: skip
-    if not families.compared:
-        headers, rows = headers[:-1], [row[:-1] for row in rows]
+def _schedulers(findings: Findings) -> Section:
+    found = findings.schedulers
     return Section(
         "schedulers",
-        "Which scheduler family wins, at equal tuning",
-        [
-            *families.sentences(),
-            *(
-                [
-                    "Expected best: the mean best of so many tries drawn from the family's own "
-                    "(Dodge et al. 2019). A pruned try counts with its last value, one that "
-                    "diverged or ran out of memory as the worst complete one."
-                ]
-                if families.equal_tries
-                else []
+        "Which scheduler is best, at equal tuning",
+        say(found),
+        ((figures.FAMILIES, captions.options(found)),),
+        _options_table(found),
+    )
+
+
+def _optimizers(findings: Findings) -> list[Section]:
+    """None where there is one optimizer alone."""
+    found = findings.optimizers
+    if found is None:
+        return []
+    return [
+        Section(
+            "optimizers",
+            "Which optimizer is best, at equal tuning",
+            say(found),
+            (
+                (figures.OPTIMIZERS, captions.options(found)),
+                (figures.HEAT_MAP, captions.heat_map(found)),
             ),
-        ],
-        ((figures.FAMILIES, captions.families(findings)),),
-        Table(headers, tuple(rows)) if rows else None,
+            _options_table(found),
+        )
+    ]
+
+
+def _options_table(found: EqualTuning) -> Table | None:
+    """The options of comparisons; of more than one, those that compare something."""
+    shown = found.comparisons if len(found.comparisons) == 1 else found.compared
+    within = len(shown) > 1 or any(comparison.within for comparison in shown)
+    rows = [
+        (*((comparison.within or "",) if within else ()), *_option_row(option))
+        for comparison in shown
+        for option in comparison.options
+    ]
+    if not rows:
+        return None
+    headers = (
+        *(("optimizer",) if within else ()),
+        *(found.noun, "trials", "complete", "epochs", "best", "median (middle half)"),
+        *("expected best (95 % interval over trials)", "probability of being best"),
+    )
+    if not found.compared:
+        headers, rows = headers[:-2], [row[:-2] for row in rows]
+    return Table(headers, tuple(rows))
+
+
+def _option_row(option: Option) -> tuple[str, ...]:
+    quartiles, expected = option.quartiles, option.expected
+    middle, best = "-", "-"
+    if quartiles is not None:
+        low, median, high = map(number, quartiles)
+        middle, best = f"{median} ({low} to {high})", number(option.values[0])
+    interval = "too few trials"
+    if expected is not None:
+        mean, low, high = (
+            to_error(value, expected.error)
+            for value in (expected.value, expected.low, expected.high)
+        )
+        interval = f"{mean} ({low} to {high})"
+    return (
+        option.name,
+        str(option.tries),
+        str(len(option.values)),
+        number(option.epochs),
+        best,
+        middle,
+        interval,
+        "-" if option.probability is None else probability(option.probability),
     )
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from lrsearch.analysis.best_and_last import BestAndLast
 from lrsearch.analysis.edges import Edges
+from lrsearch.analysis.families import EqualTuning
 from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.sentence import Table, said
 from lrsearch.analysis.sentences.best_and_last import BEST_AND_LAST
 from lrsearch.analysis.sentences.edges import EDGES
+from lrsearch.analysis.sentences.equal_tuning import EQUAL_TUNING
 from lrsearch.analysis.sentences.frontier import FRONTIER
 from lrsearch.analysis.sentences.importance import IMPORTANCE
 from lrsearch.analysis.sentences.rate_ranges import RATE_RANGES
@@ -30,6 +32,7 @@ TABLES: dict[type, Table[Any]] = {
     Importance: IMPORTANCE,
     RangeTest: RATE_RANGES,
     BestAndLast: BEST_AND_LAST,
+    EqualTuning: EQUAL_TUNING,
     Spent: SPENT,
     Verdict: VERDICT,
     Warned: WARNED,

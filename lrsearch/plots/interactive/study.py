@@ -8,11 +8,11 @@ from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.plots.interactive.confirmed import runs_by_seed
 from lrsearch.plots.interactive.curves import rate_curves, validation_curves
+from lrsearch.plots.interactive.equal_tuning import heat_map, option_boxes
 from lrsearch.plots.interactive.parallel import parallel_coordinates
 from lrsearch.plots.interactive.range_test import ramps
 from lrsearch.plots.interactive.rates import divergence, loss_against_rate, rate_and_batch_map
 from lrsearch.plots.interactive.summary import (
-    family_boxes,
     importance_bars,
     range_places,
     spent_bars,
@@ -26,6 +26,7 @@ CURVES, RATES, LOSS_VS_LR, MAP, IMPORTANCE = (
     "lrsearch-importance",
 )  # fmt: skip
 RANGE_TEST = "lrsearch-range-test"
+OPTIMIZERS, HEAT_MAP = "lrsearch-optimizers", "lrsearch-heat-map"
 FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT, CONFIRMED = (
     "lrsearch-families", "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel",
     "lrsearch-spent", "lrsearch-confirmed",
@@ -52,7 +53,9 @@ def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
     return study_figures(study, findings) | _drawn(
         {
             CONFIRMED: runs_by_seed(study.confirmation),
-            FAMILIES: family_boxes(findings.families),
+            FAMILIES: option_boxes(findings.schedulers),
+            OPTIMIZERS: option_boxes(findings.optimizers),
+            HEAT_MAP: heat_map(findings.optimizers),
             SPACE: range_places(findings.edges),
             FRONTIER: divergence(study, findings.frontier),
             PARALLEL: parallel_coordinates(study, important),

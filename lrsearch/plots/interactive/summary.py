@@ -1,22 +1,17 @@
-"""Figures of findings: importance, scheduler families, positions in ranges, and epochs spent."""
+"""Figures of findings: importance, positions in ranges, and epochs spent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lrsearch.analysis.edges import NEAR, Edges
-from lrsearch.analysis.families import Families
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.spent import Spent
 from lrsearch.plots.interactive.style import (
-    colour,
-    log_axis,
     new_figure,
     rounded,
-    symbol,
-    wants_log,
 )
-from lrsearch.plots.palette import BAND, BEST, INK, OUTCOMES, PLAIN
+from lrsearch.plots.palette import BAND, BEST, OUTCOMES, PLAIN
 from lrsearch.states import in_words
 from lrsearch.text.formatting import plural
 
@@ -24,7 +19,6 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _MOST_BARS = 15
-_MOST_BOXED = 200
 
 
 def importance_bars(importance: Importance) -> Figure | None:
@@ -46,51 +40,6 @@ def importance_bars(importance: Importance) -> Figure | None:
     )
     figure.update_yaxes(type="category")
     figure.update_layout(height=max(260, 90 + 24 * len(shown)))
-    return figure
-
-
-def family_boxes(families: Families) -> Figure | None:
-    """Draw the values of each scheduler family, and its expected best value at equal tuning.
-
-    None if no trial is complete.
-    """
-    import plotly.graph_objects as go
-
-    rows = [row for row in families.rows if row.values]
-    if not rows:
-        return None
-    figure = new_figure(f"{families.metric} of complete trials", "scheduler", showlegend=False)
-    for row in rows[::-1]:
-        step = max(1, len(row.values) // _MOST_BOXED)
-        figure.add_trace(
-            go.Box(
-                x=[rounded(value) for value in row.values[::step]],
-                name=row.name,
-                orientation="h",
-                boxpoints="all" if len(row.values) <= 100 else "outliers",
-                pointpos=0,
-                jitter=0.5,
-                marker={"color": colour(row.name), "symbol": symbol(row.name), "size": 4},
-                line={"width": 1.5},
-                hoverinfo="x+name",
-            )
-        )
-    compared = [row for row in rows if row.expected is not None]
-    if compared:
-        figure.add_trace(
-            go.Scatter(
-                x=[rounded(row.expected) for row in compared],
-                y=[row.name for row in compared],
-                mode="markers",
-                marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": INK}},
-                hovertemplate=f"expected best at {families.share}: %{{x}}<extra></extra>",
-            )
-        )
-    values = [value for row in rows for value in row.values]
-    if wants_log(values):
-        figure.update_xaxes(log_axis(values))
-    figure.update_yaxes(type="category")
-    figure.update_layout(height=max(260, 90 + 44 * len(rows)))
     return figure
 
 

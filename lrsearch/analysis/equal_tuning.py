@@ -1,0 +1,230 @@
+"""The expected best of some trials of an option, and which option is best at equal tuning.
+
+An option is a scheduler, or an optimizer; its values are those of independent trials. The expected
+best of k trials is the mean, over all subsets of k of its n values, of the best value of the
+subset: the unbiased estimator, which a single bad value does not move. (Drawn with replacement, as
+in Dodge et al. 2019, "Show Your Work", the bad value may be all that is drawn.)
+
+Intervals of differences are those of a studentised bootstrap (Hall 1992, "The Bootstrap and
+Edgeworth Expansion", chapter 3): the difference over its jackknife error has a distribution that
+depends little on that of the values, and is found by drawing trials from the values. They are drawn
+from a smoothed distribution, since the best of many depends on the gaps between the best few
+values: the quantile function is linear between the values, and goes on linearly beyond the best.
+`benchmarks/statistics/equal_tuning.py` measures how often the intervals hold the truth.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mode = Literal["min", "max"]
+
+_DRAWS = 2000
+_INTERVAL = 0.95
+_NAMED = 0.98
+"""Confidence with which the best must be better than each other option to be the winner.
+
+More than 95 %, since the winner is the best of several, and since intervals are approximate.
+"""
+_ONE_SIDED = 0.15
+"""How much wider an interval is where the values of one option alone make it uncertain.
+
+The errors of two options are skewed alike and cancel in part; the bootstrap, which takes its skew
+from the values themselves, finds too little of it where they cannot. Measured by the benchmark.
+"""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """An option among those that it is compared with."""
+
+    expected: Interval
+    """Expected best."""
+    behind: Interval
+    """How much worse its expected best is than that of the first; 0 for the first itself."""
+    probability: float
+    """Of being the best of all options."""
+    may_be_best: bool
+    """Whether these values leave open that it is better than the first; true of the first."""
+
+
+def expected_best(values: Sequence[float] | Array, tries: int, mode: Mode) -> float:
+    """Return the mean best of all subsets of `tries` values. Raises ValueError with fewer."""
+    if not 1 <= tries <= len(values):
+        raise ValueError(f"the best of {tries} of {len(values)} values")
+    ordered = np.sort(np.asarray(values, float) * _sign(mode))
+    return float(
+        _sign(mode) * (ordered[: _count(len(ordered), tries)] @ _weights(len(ordered), tries))
+    )
+
+
+def compare(
+    values: Mapping[str, Sequence[float]], tries: Mapping[str, int], mode: Mode
+) -> dict[str, Place]:
+    """Compare options by their values, each by the expected best of `tries` trials.
+
+    The best comes first. An option needs more values than tries. Raises ValueError where it has
+    not.
+    """
+    for name, of_option in values.items():
+        if not 1 <= tries[name] < len(of_option):
+            raise ValueError(f"the best of {tries[name]} of {len(of_option)} values of {name}")
+    sign = _sign(mode)
+    estimates = {
+        name: _estimate(np.sort(sign * np.asarray(values[name], float)), tries[name], seed)
+        for seed, name in enumerate(sorted(values))
+    }
+    ranked = sorted(estimates, key=lambda name: (estimates[name].mean, name))
+    if not ranked:
+        return {}
+    first = estimates[ranked[0]]
+    wins = _wins([estimates[name] for name in ranked])
+    places = {}
+    for k, name in enumerate(ranked):
+        own = estimates[name]
+        reach = float(np.quantile(np.abs(own.pivots), _INTERVAL)) * own.error
+        low, high = sorted((sign * (own.mean - reach), sign * (own.mean + reach)))
+        behind, may_be_best = Interval(0.0, 0.0, 0.0), True
+        if own is not first:
+            pair = _Pair(own, first)
+            behind = pair.interval(_INTERVAL)
+            may_be_best = pair.error == 0 or pair.interval(_NAMED).low <= 0
+        places[name] = Place(Interval(sign * own.mean, low, high), behind, wins[k], may_be_best)
+    return places
+
+
+def _sign(mode: Mode) -> float:
+    return 1.0 if mode == "min" else -1.0
+
+
+def _count(n: int, k: int) -> int:
+    """Return how many of n ordered values can be the best of k of them."""
+    return n - k + 1
+
+
+@functools.lru_cache(maxsize=1024)
+def _weights(n: int, k: int) -> Array:
+    """Return the probability of each of n ordered values to be the best of a subset of k.
+
+    Only the values that can be: the best n - k + 1.
+    """
+    weights = np.ones(_count(n, k))
+    weights[0] = k / n
+    for i in range(1, len(weights)):
+        weights[i] = weights[i - 1] * (n - i - k + 1) / (n - i)
+    return weights
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """An expected best, smaller is better, and what drawing trials anew says of its error."""
+
+    mean: float
+    error: float
+    """Jackknife standard error."""
+    deviations: Array
+    """Deviation from the truth in each draw."""
+    errors: Array
+    """Jackknife standard error in each draw."""
+
+    @property
+    def pivots(self) -> Array:
+        """Deviation over error in each draw."""
+        return self.deviations / np.maximum(self.errors, _TINY)
+
+
+_TINY = 1e-150
+
+
+def _estimate(ordered: Array, tries: int, seed: int) -> _Estimate:
+    n = len(ordered)
+    mean, error = _mean_and_error(ordered, tries)
+    # Quantile function: linear through the values, and on beyond the best and the worst.
+    steps = max(2, min(n - 1, round(math.sqrt(n)) + 1)) - 1
+    best = ordered[0] - (ordered[steps] - ordered[0]) / steps
+    worst = 2 * ordered[-1] - ordered[-2]
+    nodes = np.concatenate([[best], ordered, [worst]])
+    shares = np.arange(n + 2) / (n + 1)
+    drawn = np.sort(np.random.default_rng(seed).random((_DRAWS, n)), axis=1)
+    means, errors = _mean_and_error(np.interp(drawn, shares, nodes), tries)
+    left = (1 - shares) ** (tries + 1) / (tries + 1)
+    truth = nodes[0] + np.diff(nodes) @ (left[:-1] - left[1:]) * (n + 1)
+    return _Estimate(float(mean), float(error), means - truth, errors)
+
+
+def _mean_and_error(ordered: Array, tries: int) -> tuple[Array, Array]:
+    """Return the expected best and its jackknife error; `ordered` along the last axis."""
+    n = ordered.shape[-1]
+    own, rest = _weights(n, tries), _weights(n - 1, tries)
+    mean = ordered[..., : len(own)] @ own
+    # Without the i-th value, those before it keep their rank, and those after it gain one.
+    before = np.zeros_like(ordered)
+    after = np.zeros_like(ordered)
+    m = len(rest)
+    np.cumsum(ordered[..., :m] * rest, axis=-1, out=before[..., 1 : m + 1])
+    before[..., m + 1 :] = before[..., m : m + 1]
+    after[..., :m] = np.cumsum((ordered[..., 1 : m + 1] * rest)[..., ::-1], axis=-1)[..., ::-1]
+    without = before + after
+    spread = without - without.mean(axis=-1, keepdims=True)
+    return mean, np.sqrt((n - 1) / n * (spread**2).sum(axis=-1))
+
+
+class _Pair:
+    """The difference of two expected bests."""
+
+    def __init__(self, one: _Estimate, other: _Estimate) -> None:
+        self.difference = one.mean - other.mean
+        self.error = math.hypot(one.error, other.error)
+        if self.error > 0:
+            dominance = abs(one.error**2 - other.error**2) / self.error**2
+            self.error *= 1 + _ONE_SIDED * dominance
+        errors = np.maximum(np.hypot(one.errors, other.errors), _TINY)
+        self.pivots: Array = (one.deviations - other.deviations) / errors
+
+    def interval(self, level: float) -> Interval:
+        """Return the interval, symmetric about the difference."""
+        reach = float(np.quantile(np.abs(self.pivots), level)) * self.error
+        return Interval(self.difference, self.difference - reach, self.difference + reach)
+
+    def is_better(self) -> NDArray[np.bool_]:
+        """Return whether the first of the two is better, in draws with either sign."""
+        if self.error == 0:  # equal values say nothing of how they spread
+            return np.repeat([True, False], _DRAWS)
+        shifts = self.error * np.concatenate([self.pivots, -self.pivots])
+        better: NDArray[np.bool_] = self.difference + shifts < 0
+        return better
+
+
+def _wins(estimates: Sequence[_Estimate]) -> list[float]:
+    """Return the probability of each of being the best."""
+    best = np.ones((len(estimates), 2 * _DRAWS), bool)
+    for i, one in enumerate(estimates):
+        for j in range(i + 1, len(estimates)):
+            better = _Pair(one, estimates[j]).is_better()
+            best[i] &= better
+            best[j] &= ~better
+    shares = best.mean(axis=1)
+    total = float(shares.sum())
+    return [float(share / total) if total else 1 / len(estimates) for share in shares]
