@@ -23,6 +23,8 @@ from lrsearch.analysis.warned import Warned, find_warned
 from lrsearch.analysis.winner import Winner, find_winner
 from lrsearch.range_test.result import RangeTest
 
+_WARNING = "WARNING:"
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -51,7 +53,12 @@ class Findings:
             if self.winner.confirmation is not None and self.winner.is_confirmed
             else []
         )
-        return [*say(self.winner), *confirmed, *say(self.best_and_last)]
+        others = [line for line in say(self.best_and_last) if not line.startswith(_WARNING)]
+        return [*say(self.winner), *confirmed, *others]
+
+    def warnings(self) -> list[str]:
+        """What must be seen before any number is used."""
+        return warning_lines(self.warned, self.best_and_last)
 
     def sentences(self) -> list[str]:
         """All findings but the verdict in plain words, in the order of the report."""
@@ -62,11 +69,17 @@ class Findings:
         )  # fmt: skip
         ramps = [] if self.range_test is None else say(self.range_test)
         return [
-            *say(self.warned),
+            *self.warnings(),
             *self.of_recipe(),
             *(line for part in parts if part for line in _said(part)),
             *(f"Range test: {line}" for line in ramps),
         ]
+
+
+def warning_lines(warned: Warned, best_and_last: BestAndLast) -> list[str]:
+    """What must be seen before any number is used."""
+    of_best = [line for line in say(best_and_last) if line.startswith(_WARNING)]
+    return [*say(warned), *of_best]
 
 
 def findings(study: StudyData) -> Findings:

@@ -51,10 +51,12 @@ class Rival:
     error: float | None
     """How far the lead may be off; None if unknown."""
     luck: float | None
-    """Probability that the rival is at least as good; None if unknown."""
+    """Probability that the rival, or any other candidate, is better; None if unknown."""
     confirmed: bool
     """Whether that is known from fresh seeds. Otherwise luck is at least so probable, since the
     best was picked from many."""
+    candidates: int = 2
+    """Number of candidates that could be confirmed, the best among them."""
     ties: tuple[int, ...] = ()
     """Trials with the same value as the best, the rival among them."""
 
@@ -70,6 +72,8 @@ class Verdict:
     complete: int
     ended: bool
     """Whether the search and its confirmation have ended."""
+    noise: float | None
+    """Standard deviation of a value between trainings of one recipe; None if unknown."""
     reference: Reference | None
     """None where neither the default recipe nor a setting of the user's completed."""
     rival: Rival | None
@@ -84,7 +88,7 @@ def find_verdict(study: StudyData) -> Verdict:
         study.confirmation is not None and study.confirmation.work_left
     )
     if best is None or best.value is None:
-        return Verdict(study.metric.name, None, None, len(ranked), ended, None, None)
+        return Verdict(study.metric.name, None, None, len(ranked), ended, None, None, None)
     confirmation = study.confirmation
     confirmed = None if confirmation is None else confirmation.winner
     value = best.value
@@ -102,6 +106,7 @@ def find_verdict(study: StudyData) -> Verdict:
         value=value,
         complete=len(ranked),
         ended=ended,
+        noise=None if noise is None else noise.deviation,
         reference=_reference(study, value, noise),
         rival=rival,
     )
@@ -111,13 +116,13 @@ def _of_confirmation(confirmation: Confirmation, winner: Candidate) -> Rival | N
     others = [other for other in confirmation.candidates[1:] if other.estimate is not None]
     if not others or winner.estimate is None or others[0].estimate is None:
         return None
-    known, own = others[0].estimate, winner.estimate.probability
-    both = own + known.probability
+    known = others[0].estimate
     return Rival(
         trial=others[0].trial,
         lead=known.behind,
         error=(known.behind_high - known.behind_low) / 2,
-        luck=known.probability / both if both > 0 else None,
+        luck=1.0 - winner.estimate.probability,
+        candidates=len(others) + 1,
         confirmed=True,
         ties=tuple(
             other.trial
@@ -138,12 +143,12 @@ def _of_search(ranked: Sequence[TrialData], noise: Noise | None) -> Rival | None
     lead = abs(best.value - second.value)
     ties = tuple(other.number for other in ranked[1:] if other.value == best.value)
     if noise is None or not noise.deviation > 0:
-        return Rival(second.number, lead, None, None, False, ties)
+        return Rival(second.number, lead, None, None, False, ties=ties)
     from scipy.stats import t
 
     deviation = math.sqrt(2.0) * noise.deviation
     luck = float(t.sf(lead / deviation, noise.trials - noise.recipes))
-    return Rival(second.number, lead, deviation, luck, False, ties)
+    return Rival(second.number, lead, deviation, luck, False, ties=ties)
 
 
 def _confirmed_noise(confirmation: Confirmation | None) -> Noise | None:

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lrsearch.analysis.best_and_last import compare_best_and_last
 from lrsearch.analysis.confirmed import (
     confirmed_lines,
     headline,
     progress_words,
     still_to_come,
 )
+from lrsearch.analysis.findings import warning_lines
 from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.warned import find_warned
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words
 from lrsearch.cli.display import described
 from lrsearch.config.load import stored_settings
@@ -138,8 +141,10 @@ def _lines(named: NamedStudy, stored: Stored) -> list[str]:
     elif stored.is_best and confirmed is None and stored.settings.confirm is not None:
         details = [f"  not confirmed yet. {stored.to_come}"]
     script = f"{script_words(stored.info is None)}:"
+    study = read_study(named.database, named.name, thinned=True)
     return [
-        verdict_line(read_study(named.database, named.name, curves=False)),
+        *warning_lines(find_warned(study), compare_best_and_last(study, stored.settings)),
+        verdict_line(study),
         f"{named.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe, stored.settings.space.searched)}",
         *details,

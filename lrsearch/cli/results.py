@@ -13,16 +13,18 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from lrsearch.analysis.best_and_last import compare_best_and_last
 from lrsearch.analysis.confirmed import (
     confirmed_lines,
     headline,
     progress_words,
     still_to_come,
 )
-from lrsearch.analysis.sentences import say
+from lrsearch.analysis.findings import warning_lines
 from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
+from lrsearch.analysis.verdict import find_verdict
 from lrsearch.analysis.warned import find_warned
 from lrsearch.cli.display import described
 from lrsearch.config.ranges import with_ranges
@@ -45,7 +47,7 @@ from lrsearch.storage.database import Database
 from lrsearch.study.progress import Finished, Progress, ranked
 from lrsearch.study.provenance import versions
 from lrsearch.study.study import fallback_warning
-from lrsearch.text.formatting import duration, number, plural
+from lrsearch.text.formatting import duration, number, plural, to_error
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 from lrsearch.text.yaml import to_yaml
@@ -88,7 +90,7 @@ def conclude(
                 markup=False,
             )
         return 1
-    for line in say(find_warned(study)):
+    for line in warning_lines(find_warned(study), compare_best_and_last(study, settings)):
         console.print(f"[bold yellow]{escape(line)}[/]", soft_wrap=True)
     console.print(f"[bold]{escape(verdict_line(study))}[/]", soft_wrap=True)
     _print_best(console, settings, best[0], confirmation)
@@ -96,7 +98,8 @@ def conclude(
         console.print(f"  {line}", markup=False, soft_wrap=True)
     seconds = duration(sum(trial.seconds or 0.0 for trial in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
-    console.print(_table(settings, best[:_TOP], confirmation), markup=False, soft_wrap=True)
+    noise = find_verdict(study).noise
+    console.print(_table(settings, best[:_TOP], confirmation, noise), markup=False, soft_wrap=True)
 
     @functools.cache
     def recorded() -> tuple[DataInfo | None, dict[str, Any]]:
@@ -284,8 +287,16 @@ def tally(finished: list[Finished]) -> str:
     )
 
 
-def _table(settings: Settings, best: list[Finished], confirmation: Confirmation | None) -> str:
-    """The best trials, a line each; only complete ones can be compared by their values."""
+def _table(
+    settings: Settings,
+    best: list[Finished],
+    confirmation: Confirmation | None,
+    noise: float | None,
+) -> str:
+    """The best trials, a line each; only complete ones can be compared by their values.
+
+    Values have the digits that the `noise` between trainings of one recipe allows.
+    """
     name = settings.metric.name
     width = max(len(name), 9)
     fresh = (
@@ -296,8 +307,8 @@ def _table(settings: Settings, best: list[Finished], confirmation: Confirmation 
     rows = [f"{'trial':>5}  {name:>{width}}  {'on fresh seeds  ' if fresh else ''}recipe"]
     for trial in best:
         known = fresh.get(trial.trial or 0)
-        mean = f"{number(known.mean if known else None):>14}  " if fresh else ""
-        value = f"{number(trial.value):>{width}}"
+        mean = f"{to_error(known.mean if known else None, noise):>14}  " if fresh else ""
+        value = f"{to_error(trial.value, noise):>{width}}"
         recipe = described(trial.recipe, settings.space.searched)
         rows.append(f"{trial.trial:>5}  {value}  {mean}{recipe}")
     return "\n".join(rows)

@@ -13,7 +13,7 @@ from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.sentences import say
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.report.sections import Section
-from lrsearch.text.formatting import number, plural
+from lrsearch.text.formatting import number, plural, to_error
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -41,7 +41,7 @@ def build_page(
     return environment.get_template("page.html").render(
         study=study,
         description=study.config.get("description") or "",
-        warnings=say(findings.warned),
+        warnings=findings.warnings(),
         verdict=" ".join(say(findings.verdict)),
         unfinished=unfinished(study),
         tiles=tiles(study, findings),
@@ -84,11 +84,12 @@ def unfinished(study: StudyData) -> str | None:
 def tiles(study: StudyData, findings: Findings) -> list[tuple[str, str]]:
     """The numbers at the top: a label and a value each."""
     best = findings.winner.best
-    shown = "none yet" if best is None or best.value is None else number(best.value)
+    noise = findings.verdict.noise
+    shown = "none yet" if best is None or best.value is None else to_error(best.value, noise)
     rows = [(f"best {study.metric.name}", shown)]
     confirmed = study.confirmation
     if confirmed is not None and confirmed.winner is not None and confirmed.winner.estimate:
-        mean = number(confirmed.winner.estimate.mean)
+        mean = to_error(confirmed.winner.estimate.mean, noise)
         rows = [(f"confirmed {study.metric.name}", mean), ("found in the search", shown)]
     rows.append(("trials", f"{study.done} of {study.total}"))
     if best is not None and best.recipe is not None:

@@ -102,13 +102,16 @@ def _winner(study: StudyData, findings: Findings, code: BestCode | None, record:
             (figures.CURVES, captions.curves(study)),
             (figures.RATES, captions.rates(study)),
         ),
-        _best_table(study),
+        _best_table(study, findings.verdict.noise),
         tuple(codes),
     )
 
 
-def _best_table(study: StudyData) -> Table | None:
-    """The best trials; where they were confirmed, with what fresh seeds say."""
+def _best_table(study: StudyData, noise: float | None) -> Table | None:
+    """The best trials; where they were confirmed, with what fresh seeds say.
+
+    Values have the digits that the `noise` between trainings of one recipe allows.
+    """
     confirmation = study.confirmation
     candidates = (
         {}
@@ -121,7 +124,7 @@ def _best_table(study: StudyData) -> Table | None:
     rows = []
     for place, trial in enumerate(study.ranked[:_TOP], 1):
         recipe = trial.recipe.describe(study.searched) if trial.recipe else ""
-        row = [str(place), str(trial.number), number(trial.value or 0.0, 5), recipe]
+        row = [str(place), str(trial.number), to_error(trial.value, noise), recipe]
         if candidates:
             candidate = candidates.get(trial.number)
             known = candidate.estimate if candidate else None

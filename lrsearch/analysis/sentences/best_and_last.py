@@ -22,9 +22,8 @@ def _recommended(found: BestAndLast) -> TwoEvaluations:
 
 def _place(one: TwoEvaluations) -> str:
     """Where the best evaluation is: `epoch 2 of 30 (7 % of the training, in its warm-up)`."""
-    share = "under 1 %" if one.share < 0.01 else percent(one.share)
     phase = "" if one.phase is None else PHASES[one.phase]
-    return f"epoch {number(one.epoch)} of {number(one.last_epoch)} ({share} of the training{phase})"
+    return f"epoch {number(one.epoch)} of {number(one.last_epoch)} ({percent(one.share)} of the training{phase})"
 
 
 def _value(found: BestAndLast, value: float) -> str:

@@ -116,9 +116,10 @@ def _luck(verdict: Verdict) -> str:
     rival = _rival(verdict)
     assert rival.luck is not None
     least = "" if rival.confirmed else "at least "
+    other = f"trial {rival.trial}" if rival.candidates == 2 else "another candidate"
     return (
-        f"Its lead over trial {rival.trial} may be luck (probability {least}"
-        f"{probability(rival.luck)})."
+        f"Its lead over trial {rival.trial} may be luck: {other} is better with probability "
+        f"{least}{probability(rival.luck)}."
     )
 
 
@@ -126,9 +127,10 @@ def _no_luck(verdict: Verdict) -> str:
     rival = _rival(verdict)
     assert rival.luck is not None
     if rival.confirmed:
+        other = f"trial {rival.trial}" if rival.candidates == 2 else "another candidate"
         return (
-            f"Its lead over trial {rival.trial} is hardly luck (probability "
-            f"{probability(rival.luck)})."
+            f"Its lead over trial {rival.trial} is hardly luck: {other} is better with probability "
+            f"{probability(rival.luck)}."
         )
     return (
         f"Its lead over trial {rival.trial} is larger than seed noise, but it was picked as the "

@@ -11,11 +11,11 @@ from lrsearch.analysis.sentences import say
 from lrsearch.analysis.sentences.verdict import VERDICT
 from lrsearch.analysis.verdict import Reference, Rival, Verdict
 
-NONE = Verdict("val_loss", None, None, 0, False, None, None)
-ONE = Verdict("val_loss", 9, 0.0734912, 1, True, None, None)
+NONE = Verdict("val_loss", None, None, 0, False, None, None, None)
+ONE = Verdict("val_loss", 9, 0.0734912, 1, True, None, None, None)
 DEFAULT = Reference(0, True, 0.3512, lead=0.2777, noise=0.002, place=22)
 LUCKY = Rival(23, 0.0012, 0.003, 0.55, confirmed=True)
-BEST = Verdict("val_loss", 9, 0.0734912, 40, True, DEFAULT, LUCKY)
+BEST = Verdict("val_loss", 9, 0.0734912, 40, True, 0.0014, DEFAULT, LUCKY)
 SURE = replace(BEST, rival=replace(LUCKY, luck=0.004))
 SEARCH = replace(BEST, rival=replace(LUCKY, confirmed=False))
 UNKNOWN = replace(BEST, rival=replace(LUCKY, luck=None, confirmed=False))
@@ -45,9 +45,13 @@ EXAMPLES = {
     "verdict.even": Example(
         EVEN, "Trial 23 is as good, as far as the runs on fresh seeds tell.", BEST
     ),
-    "verdict.luck": Example(BEST, "Its lead over trial 23 may be luck (probability 55 %).", SURE),
+    "verdict.luck": Example(
+        BEST, "Its lead over trial 23 may be luck: trial 23 is better with probability 55 %.", SURE
+    ),
     "verdict.no_luck": Example(
-        SURE, "Its lead over trial 23 is hardly luck (probability under 1 %).", BEST
+        SURE,
+        "Its lead over trial 23 is hardly luck: trial 23 is better with probability under 1 %.",
+        BEST,
     ),
     "verdict.unknown": Example(
         UNKNOWN,
@@ -69,7 +73,9 @@ def test_a_sentence_is_said_where_it_is_true(name: str) -> None:
 
 
 def test_the_search_alone_gives_the_least_probability_of_luck() -> None:
-    assert say(SEARCH)[-1] == "Its lead over trial 23 may be luck (probability at least 55 %)."
+    assert say(SEARCH)[-1] == (
+        "Its lead over trial 23 may be luck: trial 23 is better with probability at least 55 %."
+    )
     certain = replace(SEARCH, rival=replace(LUCKY, luck=0.001, confirmed=False))
     assert say(certain)[-1] == (
         "Its lead over trial 23 is larger than seed noise, but it was picked as the best of 40."
@@ -97,3 +103,10 @@ def test_the_setting_tried_first_is_named_so_and_the_best_may_be_that_itself() -
 
 def test_while_it_runs_the_verdict_is_for_now() -> None:
     assert say(replace(BEST, ended=False))[0] == "Use trial 9 for now."
+
+
+def test_of_several_candidates_any_other_may_be_better() -> None:
+    three = replace(BEST, rival=replace(LUCKY, candidates=3))
+    assert say(three)[-1] == (
+        "Its lead over trial 23 may be luck: another candidate is better with probability 55 %."
+    )
