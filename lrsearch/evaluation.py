@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,51 @@ class Evaluation:
         if self.grad_norm is not None:
             scalars["grad_norm"] = self.grad_norm
         return scalars
+
+
+@dataclass(frozen=True, slots=True)
+class SampleMeans:
+    """The values of a measure on the samples of a part, of which the measure's value is the mean.
+
+    They tell how far other samples would move it.
+    """
+
+    count: int | None = None
+    """Number of samples of the part; None where not known."""
+    means: tuple[float, ...] = ()
+    """One value for each sample or, of a large part, the means of groups of equally many samples.
+
+    The groups are the same for all models that are evaluated on the part.
+    """
+    unknown: str | None = None
+    """Why there are none, in words; None where there are."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: either the values, or why there are none."""
+        if self.unknown is not None:
+            return {"count": self.count, "unknown": self.unknown}
+        return {"count": self.count, "means": list(self.means)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> SampleMeans:
+        """The inverse of `to_json`."""
+        return cls(plain.get("count"), tuple(plain.get("means", ())), plain.get("unknown"))
+
+
+@dataclass(frozen=True, slots=True)
+class PartScores:
+    """What trained weights score on a part of the data."""
+
+    values: Mapping[str, float]
+    """The loss and metrics: `test_loss`, `test_accuracy`."""
+    samples: Mapping[str, SampleMeans]
+    """Of values, those on the samples."""
+    count: int | None
+    """Number of samples of the part; None where the values are not of one part."""
+    unknown: str | None = None
+    """Why `samples` lacks values, in words; None where it has all."""
+
+    def samples_of(self, name: str) -> SampleMeans:
+        """The values on the samples of which a value is the mean, or why they are not known."""
+        missing = self.unknown or f"{name} is not a value of that part"
+        return self.samples.get(name, SampleMeans(self.count, unknown=missing))

@@ -1,15 +1,52 @@
-"""A confirmation in plain sentences."""
+"""A confirmation as a finding, and the phrases about it that several sentences share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lrsearch.analysis.auxiliary_runs import confirming
-from lrsearch.confirm.result import Candidate, Confirmation
+from lrsearch.confirm.result import Candidate, Confirmation, Over
 from lrsearch.settings import ConfirmSettings
-from lrsearch.states import Outcome, WorkState
-from lrsearch.text.formatting import listed, number, plural, probability, sentence, the_best
+from lrsearch.states import WorkState
+from lrsearch.text.formatting import number, plural, the_best, to_error
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A confirmation that has a winner."""
+
+    confirmation: Confirmation
+    data: Mapping[str, Any] | None
+    """The study's data as its record has them; None for the user's own objective."""
+
+    @property
+    def winner(self) -> Candidate:
+        """The confirmed best candidate."""
+        winner = self.confirmation.winner
+        assert winner is not None, "only made where there is a winner"
+        return winner
+
+    @property
+    def next(self) -> Candidate | None:
+        """The candidate that is the next likely to be the best; None where no other is left."""
+        others = self.confirmation.candidates[1:]
+        return next((other for other in others if other.estimate is not None), None)
+
+    @property
+    def given_up(self) -> Sequence[Candidate]:
+        """The candidates that got no further runs because they were clearly worse."""
+        return [
+            candidate
+            for candidate in self.confirmation.candidates
+            if candidate.given_up and not candidate.broken
+        ]
+
+    @property
+    def broken(self) -> Sequence[Candidate]:
+        """The candidates of which a run did not come to its end."""
+        return [candidate for candidate in self.confirmation.candidates if candidate.broken]
 
 
 def still_to_come(confirm: ConfirmSettings | None, done: int, total: int) -> str:
@@ -42,12 +79,41 @@ def progress_words(confirmation: Confirmation) -> str:
     return confirming(len(confirmation.search_values), confirmation.done, len(confirmation.wanted))
 
 
-def value_words(candidate: Candidate) -> str:
-    """`0.0735 (95 % interval 0.0711 to 0.0759)`; a dash without a value."""
+def over_words(over: Over) -> str:
+    """`over training seeds and over the 88 validation samples`: what an interval is over."""
+    samples = "" if over.count is None else f"{over.count:,} {over.part} samples"
+    if over.samples:
+        also = "over training seeds and " if over.seeds else ""
+        return f"{also}over the {samples}"
+    return f"over training seeds{f', on these {samples}' if samples else ''}"
+
+
+def range_words(mean: float, low: float, high: float) -> tuple[str, str]:
+    """A value and its interval, `0.0735` and `0.0711 to 0.0759`, with the digits that it allows."""
+    reach = (high - low) / 2
+    return to_error(mean, reach), f"{to_error(low, reach)} to {to_error(high, reach)}"
+
+
+def short_value(candidate: Candidate) -> str:
+    """`0.0735 (0.0711 to 0.0759)`, where a heading says what the interval is over; `-` if none."""
     if candidate.estimate is None:
         return candidate.broken or "-"
-    low, high = number(candidate.estimate.low), number(candidate.estimate.high)
-    return f"{number(candidate.estimate.mean)} (95 % interval {low} to {high})"
+    found = candidate.estimate
+    if not candidate.over.is_known:
+        return number(found.mean)
+    mean, interval = range_words(found.mean, found.low, found.high)
+    return f"{mean} ({interval})"
+
+
+def value_words(candidate: Candidate) -> str:
+    """`0.0735 (95 % interval 0.0711 to 0.0759 over training seeds)`; a dash without a value."""
+    found = candidate.estimate
+    if found is None:
+        return candidate.broken or "-"
+    if not candidate.over.is_known:
+        return f"{number(found.mean)} (of one training, which does not tell how far it may be off)"
+    mean, interval = range_words(found.mean, found.low, found.high)
+    return f"{mean} (95 % interval {interval} {over_words(candidate.over)})"
 
 
 def headline(confirmation: Confirmation) -> str:
@@ -60,39 +126,36 @@ def headline(confirmation: Confirmation) -> str:
     )
 
 
-def confirmed_lines(confirmation: Confirmation, data: Mapping[str, Any] | None) -> list[str]:
-    """Return further lines on a confirmed winner. `data` is that of the study's record."""
-    return [
-        *_probability(confirmation),
-        f"{sentence(optimistic(confirmation))}.",
-        *_others(confirmation),
-        score_words(confirmation, data),
-    ]
-
-
 def optimistic(confirmation: Confirmation) -> str:
     """Describe the winner's value in the search, whether it held, and the luck in the lead."""
     winner = confirmation.winner
     assert winner is not None, "only called where there is a winner"
     said = f"found in the search: {number(winner.search_value)}{_held(confirmation, winner)}"
+    of_lead = "its lead"
     if winner.trial != confirmation.leader:
         leader = next(
             candidate
             for candidate in confirmation.candidates
             if candidate.trial == confirmation.leader
         )
-        said += f"; its best, trial {leader.trial}, had {number(leader.search_value)}"
-        said += _held(confirmation, leader)
+        said += (
+            f"; the best of the search, trial {leader.trial}, had {number(leader.search_value)}"
+            f"{_held(confirmation, leader)}"
+        )
+        of_lead = f"the lead of trial {leader.trial}"
     if confirmation.lead is None or confirmation.luck is None:
         return said
     then, now = confirmation.lead
     others = (
         "the other candidate" if len(confirmation.candidates) == 2 else "the mean of the others"
     )
-    fresh = f"ahead by {number(now, 2)}" if now >= 0 else f"behind by {number(-now, 2)}"
+    if now == 0:
+        fresh = "equal"
+    else:
+        fresh = f"ahead by {number(now, 2)}" if now > 0 else f"behind by {number(-now, 2)}"
     luck = number(confirmation.luck, 2) if confirmation.luck > 0 else "none"
     return (
-        f"{said}; luck in its lead: {luck} (in the search ahead of {others} by "
+        f"{said}; luck in {of_lead}: {luck} (in the search ahead of {others} by "
         f"{number(then, 2)}, on fresh seeds {fresh})"
     )
 
@@ -110,67 +173,3 @@ def _held(confirmation: Confirmation, candidate: Candidate) -> str:
         return f" (fresh seeds were worse by {number(worse, 2)})"
     which = "the best" if candidate.trial == confirmation.leader else "one of the best"
     return f" (optimistic: {which} of {confirmation.tried})"
-
-
-def _probability(confirmation: Confirmation) -> list[str]:
-    rivals = [
-        candidate for candidate in confirmation.candidates[1:] if candidate.estimate is not None
-    ]
-    winner = confirmation.winner
-    if winner is None or winner.estimate is None or not rivals:
-        return []
-    second = rivals[0]
-    assert second.estimate is not None
-    gap = second.estimate
-    return [
-        f"It is the best of {plural(len(confirmation.candidates), 'candidate')} with probability "
-        f"{probability(winner.estimate.probability)}; next is trial {second.trial} with "
-        f"{value_words(second)}, mean of {plural(len(second.values), 'run')}, "
-        f"{number(gap.behind, 2)} worse on the same seeds (95 % interval "
-        f"{number(gap.behind_low, 2)} to {number(gap.behind_high, 2)})."
-    ]
-
-
-def _others(confirmation: Confirmation) -> list[str]:
-    """Name the candidates that were given up and those whose runs failed."""
-    lines = []
-    given_up = [
-        f"trial {candidate.trial}"
-        for candidate in confirmation.candidates
-        if candidate.given_up and not candidate.broken
-    ]
-    if given_up:
-        was = "was" if len(given_up) == 1 else "were"
-        lines.append(
-            f"{sentence(listed(given_up))} {was} clearly worse and got no further runs (a "
-            f"probability below 2 % of being the best)."
-        )
-    lines += [
-        f"Trial {candidate.trial} cannot be relied on: on fresh seeds, {candidate.broken} runs did "
-        f"not come to their end."
-        for candidate in confirmation.candidates
-        if candidate.broken
-    ]
-    return lines
-
-
-def score_words(confirmation: Confirmation, data: Mapping[str, Any] | None) -> str:
-    """The test score of the winner, or why there is none."""
-    test = confirmation.test
-    if test is not None and test.means:
-        scores = ", ".join(f"{name} {number(value)}" for name, value in test.means.items())
-        opened = (
-            "the test part was opened once, for this"
-            if test.opened == 1
-            else f"the test part has been opened {test.opened} times, which makes it a little "
-            f"optimistic, too"
-        )
-        return f"On the test part: {scores}, mean of {plural(len(test.scores), 'run')}; {opened}."
-    if data is None:
-        return "There is no test score: lrsearch does not know the test data of your own objective."
-    if not data.get("n_test"):
-        return "There is no test score: these data have no test part."
-    if test is not None and test.outcome not in (None, Outcome.COMPLETE):
-        why = (test.reason or "").strip().splitlines()[-1:]
-        return f"There is no test score: the test {test.outcome} ({''.join(why)})."
-    return "The test score is not there yet."

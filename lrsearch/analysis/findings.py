@@ -7,7 +7,7 @@ from typing import Any
 
 from lrsearch.analysis.basin import Basins, find_basins
 from lrsearch.analysis.best_and_last import BestAndLast, compare_best_and_last
-from lrsearch.analysis.confirmed import confirmed_lines
+from lrsearch.analysis.confirmed import Confirmed
 from lrsearch.analysis.edges import Edges, find_edges
 from lrsearch.analysis.families import EqualTuning, compare_optimizers, compare_schedulers
 from lrsearch.analysis.frontier import Frontier, find_frontier
@@ -49,7 +49,7 @@ class Findings:
     def of_recipe(self) -> list[str]:
         """The sentences on the recipe to use, with those of its confirmation."""
         confirmed = (
-            confirmed_lines(self.winner.confirmation, self.winner.data)
+            say(Confirmed(self.winner.confirmation, self.winner.data))
             if self.winner.confirmation is not None and self.winner.is_confirmed
             else []
         )

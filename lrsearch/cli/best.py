@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from lrsearch.analysis.best_and_last import compare_best_and_last
 from lrsearch.analysis.confirmed import (
-    confirmed_lines,
+    Confirmed,
     headline,
     progress_words,
     still_to_come,
 )
 from lrsearch.analysis.findings import warning_lines
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import read_study
 from lrsearch.analysis.warned import find_warned
@@ -135,7 +136,7 @@ def _lines(named: NamedStudy, stored: Stored) -> list[str]:
     if stored.is_best and confirmed is not None and confirmed.winner is not None:
         which, value = "the confirmed best", headline(confirmed)
         data = None if stored.info is None else stored.info.to_json()
-        details = [f"  {line}" for line in confirmed_lines(confirmed, data)]
+        details = [f"  {line}" for line in say(Confirmed(confirmed, data))]
     elif stored.is_best and confirmed is not None and confirmed.work_left:
         details = [f"  not confirmed yet: {progress_words(confirmed)}"]
     elif stored.is_best and confirmed is None and stored.settings.confirm is not None:

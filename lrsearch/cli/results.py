@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from lrsearch.analysis.best_and_last import compare_best_and_last
 from lrsearch.analysis.confirmed import (
-    confirmed_lines,
+    Confirmed,
     headline,
     progress_words,
     still_to_come,
@@ -164,7 +164,7 @@ def _confirmation(study: StudyData) -> list[str]:
     """Return lines on the confirmation of the best trial; none where none was configured."""
     confirmation = study.confirmation
     if confirmation is not None and confirmation.winner is not None:
-        return list(confirmed_lines(confirmation, study.record.get("data")))
+        return say(Confirmed(confirmation, study.record.get("data")))
     if confirmation is not None and confirmation.work_left:
         return [f"not confirmed yet: {progress_words(confirmation)}"]
     if confirmation is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from lrsearch.evaluation import SampleMeans
 from lrsearch.settings import MetricSettings
 from lrsearch.states import RunKind, WorkState
 from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
@@ -50,7 +51,15 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
         search_values={number or 0: value or 0.0 for number, value in values},
         tried=session.scalar(ended) or 0,
         runs=[
-            Run(row.trial_number or 0, row.seed, row.state, row.outcome, row.value) for row in runs
+            Run(
+                row.trial_number or 0,
+                row.seed,
+                row.state,
+                row.outcome,
+                row.value,
+                SampleMeans.from_json((row.result or {}).get("samples", {})),
+            )
+            for row in runs
         ],
         test=_test([row for row in rows if row.kind == RunKind.TEST]),
     )
@@ -76,11 +85,16 @@ def _test(rows: list[AuxiliaryRunRow]) -> WinnerTest | None:
     if not rows:
         return None
     row = rows[-1]
+    result = row.result or {}
     return WinnerTest(
         trial=row.trial_number or 0,
         state=row.state,
         outcome=row.outcome,
         reason=row.reason,
-        scores=(row.result or {}).get("scores", []),
+        scores=result.get("scores", []),
         opened=len(rows),
+        samples=[
+            {name: SampleMeans.from_json(plain) for name, plain in of_run.items()}
+            for of_run in result.get("samples", [])
+        ],
     )

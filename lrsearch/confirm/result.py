@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from lrsearch.evaluation import SampleMeans
+from lrsearch.measures import is_share
 from lrsearch.states import Outcome, WorkState, in_words
 
 if TYPE_CHECKING:
     from lrsearch.confirm.model import Estimate
+    from lrsearch.confirm.sampling import SamplingError
 
 HOPELESS = 0.02
 """Probability of being the best below which a candidate is trained no further."""
@@ -28,6 +32,45 @@ class Run:
     state: str
     outcome: str | None = None
     value: float | None = None
+    samples: SampleMeans = field(default_factory=SampleMeans)
+    """The metric on each validation sample, of which the value is the mean."""
+
+
+@dataclass(frozen=True)
+class Over:
+    """What the 95 % intervals of a result are over: what else it might have come out as."""
+
+    part: str
+    """Of the samples: `validation` or `test`."""
+    seeds: bool
+    """Over training seeds; False where there is one training, which does not tell."""
+    samples: bool
+    """Over the samples of the part."""
+    count: int | None
+    """Number of samples of the part; None where not known."""
+    unknown: str | None = None
+    """Why the interval is not over samples, in words; None where it is, or no training has told."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval at all."""
+        return self.seeds or self.samples
+
+    def to_json(self) -> list[str]:
+        """Return it as a list for `best.yaml`."""
+        seeds = ["training seeds"] if self.seeds else []
+        samples = [f"{self.count} {self.part} samples"] if self.samples else []
+        return [*seeds, *samples]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean of the scores of the winner's runs on the test part, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    over: Over
 
 
 @dataclass(frozen=True)
@@ -42,14 +85,32 @@ class WinnerTest:
     """Scores of each of its runs by name: `test_loss`, `test_accuracy`."""
     opened: int
     """How often the test part was used in this study, this time included."""
+    samples: Sequence[Mapping[str, SampleMeans]] = ()
+    """Of each of its runs, each score on the samples of which it is the mean."""
 
     @property
     def means(self) -> dict[str, float]:
         """Mean of each score over the runs; empty while there is none."""
-        names = self.scores[0] if self.scores else ()
-        return {
-            name: sum(scores[name] for scores in self.scores) / len(self.scores) for name in names
-        }
+        return {name: score.mean for name, score in self.results.items()}
+
+    @cached_property
+    def results(self) -> dict[str, Score]:
+        """Each score over the runs; empty while there is none."""
+        return {name: self._result(name) for name in (self.scores[0] if self.scores else ())}
+
+    def _result(self, name: str) -> Score:
+        from lrsearch.confirm.model import estimate
+
+        values = {run: scores[name] for run, scores in enumerate(self.scores)}
+        mean = sum(values.values()) / len(values)
+        samples = {run: known.get(name, SampleMeans()) for run, known in enumerate(self.samples)}
+        error = _sampling_error({self.trial: samples})
+        over = _over("test", {self.trial: len(values)}, samples.values(), error)
+        if not (over.is_known and all(map(math.isfinite, values.values()))):
+            return Score(mean, mean, mean, over)
+        found = estimate({self.trial: values}, "min", error)[self.trial]
+        low, high = _possible(name, found.low, found.high, values.values())
+        return Score(mean, low, high, over)
 
 
 @dataclass(frozen=True)
@@ -70,6 +131,8 @@ class Candidate:
     """
     given_up: bool
     """Whether runs of it were dropped because it can hardly be the best."""
+    over: Over
+    """What the intervals are over: the same for all candidates."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +169,54 @@ class Confirmation:
         return not self.is_finished or (self.test is not None and self.test.state != WorkState.DONE)
 
     @cached_property
+    def _complete(self) -> dict[int, list[Run]]:
+        """The complete runs of each candidate."""
+        return {
+            trial: [
+                run
+                for run in self.runs
+                if run.trial == trial and run.outcome == Outcome.COMPLETE and run.value is not None
+            ]
+            for trial in self.search_values
+        }
+
+    @cached_property
+    def _alive(self) -> dict[int, list[Run]]:
+        """The complete runs of those candidates that can win."""
+        broken = broken_candidates(self.runs)
+        return {
+            trial: runs for trial, runs in self._complete.items() if runs and trial not in broken
+        }
+
+    @cached_property
+    def _error(self) -> SamplingError | None:
+        """How far other validation samples would move the candidates; None where not known."""
+        return _sampling_error(
+            {trial: {run.seed: run.samples for run in runs} for trial, runs in self._alive.items()}
+        )
+
+    @cached_property
+    def over(self) -> Over:
+        """What the intervals of the candidates are over."""
+        counts = {trial: len(runs) for trial, runs in self._alive.items()}
+        samples = [run.samples for runs in self._alive.values() for run in runs]
+        return _over("validation", counts, samples, self._error)
+
+    @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """The candidates by their probability of being the best; broken ones last."""
         from lrsearch.confirm.model import estimate  # numpy: not for every command
 
         values = {
-            trial: {
-                run.seed: run.value
-                for run in self.runs
-                if run.trial == trial and run.outcome == Outcome.COMPLETE and run.value is not None
-            }
-            for trial in self.search_values
+            trial: {run.seed: run.value for run in runs if run.value is not None}
+            for trial, runs in self._complete.items()
         }
         broken = broken_candidates(self.runs)
-        alive = {trial: known for trial, known in values.items() if known and trial not in broken}
-        estimates = estimate(alive, self.mode) if alive else {}
+        alive = {trial: values[trial] for trial in self._alive}
+        estimates = estimate(alive, self.mode, self._error) if alive else {}
+        for trial, found in estimates.items():
+            low, high = _possible(self.metric, found.low, found.high, alive[trial].values())
+            estimates[trial] = replace(found, low=low, high=high)
         dropped = {run.trial for run in self.runs if run.outcome == Outcome.DROPPED}
         listed = [
             Candidate(
@@ -130,6 +226,7 @@ class Confirmation:
                 estimate=estimates.get(trial),
                 broken=broken.get(trial),
                 given_up=trial in dropped,
+                over=self.over,
             )
             for trial, known in values.items()
         ]
@@ -195,15 +292,23 @@ class Confirmation:
         plain: dict[str, Any] = {
             "mean": winner.estimate.mean,
             "interval": [winner.estimate.low, winner.estimate.high],
+            "interval_over": self.over.to_json(),
             "probability_best": winner.estimate.probability,
             "candidates": len(self.candidates),
             "values": {str(seed): value for seed, value in winner.values.items()},
             "found_in_search": winner.search_value,
             "luck_in_lead": self.luck,
         }
-        if self.test is not None and self.test.means:
+        if not self.over.is_known:
+            plain["interval"] = None
+        if self.test is not None and self.test.results:
             plain["test"] = {
                 **self.test.means,
+                "intervals": {
+                    name: {"interval": [score.low, score.high], "over": score.over.to_json()}
+                    for name, score in self.test.results.items()
+                    if score.over.is_known
+                },
                 "runs": len(self.test.scores),
                 "times_opened": self.test.opened,
             }
@@ -223,6 +328,51 @@ def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
         trial: f"{', '.join(f'{n} {how}' for how, n in counts.items())} of {totals[trial]}"
         for trial, counts in ended.items()
     }
+
+
+def _possible(name: str, low: float, high: float, values: Iterable[float]) -> tuple[float, float]:
+    """The part of an interval in which a value can lie: a share is between 0 and 1."""
+    if is_share(name) and all(0 <= value <= 1 for value in values):
+        return max(low, 0.0), min(high, 1.0)
+    return low, high
+
+
+def _sampling_error(
+    samples: Mapping[int, Mapping[int, SampleMeans]],
+) -> SamplingError | None:
+    """How far other samples would move means; None where a run has no values on samples."""
+    known = [means for by_seed in samples.values() for means in by_seed.values()]
+    if not known or not all(means.means for means in known):
+        return None
+    if len({means.count for means in known}) > 1:  # tuned data: other samples
+        return None
+    from lrsearch.confirm.sampling import sampling_error
+
+    return sampling_error(
+        {
+            trial: {seed: means.means for seed, means in by_seed.items()}
+            for trial, by_seed in samples.items()
+        }
+    )
+
+
+def _over(
+    part: str,
+    runs: Mapping[int, int],
+    samples: Iterable[SampleMeans],
+    error: SamplingError | None,
+) -> Over:
+    """What the intervals are over; `runs` has the number of each candidate's runs."""
+    samples = list(samples)
+    seeds = sum(runs.values()) > 1
+    counts = {means.count for means in samples}
+    count = counts.pop() if len(counts) == 1 else None
+    if error is not None:
+        return Over(part, seeds, True, count)
+    reasons = [means.unknown for means in samples if means.unknown is not None]
+    if not reasons and any(means.means for means in samples):
+        reasons = ["the runs were not evaluated on the same samples"]
+    return Over(part, seeds, False, count, reasons[0] if reasons else None)
 
 
 def _order(candidate: Candidate) -> tuple[bool, float, float]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from lrsearch.errors import UserError
-from lrsearch.evaluation import Evaluation
+from lrsearch.evaluation import Evaluation, PartScores, SampleMeans
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaim
 from lrsearch.queue.auxiliary_runs import Result, RunContext, RunResult
 from lrsearch.recipe import Recipe
@@ -19,6 +19,9 @@ from lrsearch.training.loop import Stopped
 from lrsearch.tuning.trajectory import LrTrajectory
 
 _log = logging.getLogger(__name__)
+_SAME_WEIGHTS = 0.02
+"""Relative difference between two evaluations of the same weights, at most: a sample may count
+otherwise on a device that does not compute the same twice."""
 
 
 class ConfirmRun:
@@ -42,10 +45,15 @@ class ConfirmRun:
             weights = context.objective.run(
                 recipe, context.claim.seed, report, context.should_stop, context.checkpoints
             )
-            # They are for the winner's test, which a training of the user's own does not have.
-            has_test = context.settings.objective is None
-            if has_test and weights is not None and context.owns():
+            if context.settings.objective is not None:
+                report.samples = SampleMeans(
+                    unknown="your own objective reports no values of single samples"
+                )
+            elif weights is not None and context.owns():
+                # They are for the winner's test, which a training of the user's own does not have.
                 context.store.keep_confirmed(context.folder, context.claim.number, weights)
+                scores = context.objective.score(recipe, weights, "val", context.progress)
+                report.score(scores)
 
         ending, _ = context.attempt(train, report)
         return RunResult(ending, report.result())
@@ -71,16 +79,21 @@ class WinnerTestRun:
             recipe = Recipe.from_dict(claim.recipe or {})
             for run in runs:
                 weights = context.store.confirmed(context.folder, run)
-                scores = weights and context.objective.test(recipe, weights, context.progress)
-                if scores:
-                    scored.scores.append(dict(scores))
+                if weights is None:
+                    continue
+                scores = context.objective.score(recipe, weights, "test", context.progress)
+                if scores is not None:
+                    scored.add(scores)
             if not scored.scores:
                 raise UserError("the weights of the confirmed runs are not in storage.checkpoints")
 
         ending, _ = context.attempt(test, scored)
         if ending.outcome == Outcome.COMPLETE:
             context.store.drop_confirmed(context.folder, keep=runs)
-        return RunResult(ending, {**claim.result, "scores": scored.scores})
+        samples = [
+            {name: means.to_json() for name, means in of_run.items()} for of_run in scored.samples
+        ]
+        return RunResult(ending, {**claim.result, "scores": scored.scores, "samples": samples})
 
 
 class ConfirmReport:
@@ -95,6 +108,8 @@ class ConfirmReport:
         """Share of the training that is done."""
         self.remark: str | None = None
         """Why the training has ended before its planned length; None where it has not."""
+        self.samples: SampleMeans | None = None
+        """The metric on each validation sample; None before the end of the training."""
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Store an evaluation.
@@ -140,9 +155,27 @@ class ConfirmReport:
             ]
         return len(self.points) + 1
 
+    def score(self, scores: PartScores | None) -> None:
+        """Keep the metric on each validation sample, as the final weights score it.
+
+        It is kept only if their mean is about the value of the run: with other weights, such as
+        those of another evaluation, the samples would not be those of the value.
+        """
+        name, value = self._context.settings.metric.name, self.value()
+        if scores is None or value is None:
+            return
+        self.samples = scores.samples_of(name)
+        if self.samples.unknown is None and not math.isclose(
+            scores.values[name], value, rel_tol=_SAME_WEIGHTS
+        ):
+            self.samples = SampleMeans(
+                scores.count, unknown="the weights of the evaluation that counts are not kept"
+            )
+
     def result(self) -> Result:
-        """Return the evaluations so far, to be stored."""
-        return {"curve": self.points}
+        """Return the evaluations so far, and at the end the values on samples, to be stored."""
+        known = {} if self.samples is None else {"samples": self.samples.to_json()}
+        return {"curve": self.points, **known}
 
     @property
     def last(self) -> float | None:
@@ -164,7 +197,13 @@ class _Scores:
 
     def __init__(self, name: str) -> None:
         self.scores: list[dict[str, float]] = []
+        self.samples: list[dict[str, SampleMeans]] = []
         self._name = name
+
+    def add(self, scores: PartScores) -> None:
+        """Add those of one run."""
+        self.scores.append(dict(scores.values))
+        self.samples.append({name: scores.samples_of(name) for name in scores.values})
 
     @property
     def last(self) -> float | None:

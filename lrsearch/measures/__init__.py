@@ -25,6 +25,8 @@ class Measure(Component):
     divided by; None for their number."""
     mode: Mode = "min"
     """Whether lower values ("min") or higher ones ("max") are better."""
+    is_share: bool = False
+    """Whether its values lie between 0 and 1."""
     training_only: tuple[str, ...] = ()
     """Parameters that change the loss in training and are left out where it is evaluated."""
 
@@ -39,8 +41,13 @@ function has for it, and the function of `measures.functions` that fits a tensor
 BALANCED = "balanced"
 """Weights that are computed from the training part of the data."""
 
-_LABELS: dict[str, Any] = {"of": "numbers", "fit": "numbers", "mode": "max"}
-_CLASSES: dict[str, Any] = {"of": "classes", "fit": "class_indices", "mode": "max"}
+_LABELS: dict[str, Any] = {"of": "numbers", "fit": "numbers", "mode": "max", "is_share": True}
+_CLASSES: dict[str, Any] = {
+    "of": "classes",
+    "fit": "class_indices",
+    "mode": "max",
+    "is_share": True,
+}
 LOSSES = Registry(
     "loss",
     [
@@ -143,10 +150,19 @@ def mode_of(name: str) -> Mode | None:
     """The mode of a value such as `val_loss` or `val_accuracy`; None if its name is not known."""
     if is_loss(name):
         return "min"
-    measured = name.removeprefix("val_")
-    return next(
-        (metric.mode for known, metric in METRICS.items() if measured.endswith(known)), None
-    )
+    metric = _metric_of(name)
+    return None if metric is None else metric.mode
+
+
+def is_share(name: str) -> bool:
+    """Whether a value such as `val_accuracy` lies between 0 and 1 by its name."""
+    metric = _metric_of(name)
+    return metric is not None and metric.is_share
+
+
+def _metric_of(name: str) -> Measure | None:
+    """The metric of the catalogue that a value such as `val_accuracy` is of; None if of none."""
+    return next((metric for known, metric in METRICS.items() if name.endswith(known)), None)
 
 
 def loss_target(

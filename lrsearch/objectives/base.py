@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.errors import LrsearchError
-from lrsearch.evaluation import Evaluation
+from lrsearch.evaluation import Evaluation, PartScores
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
 from lrsearch.tuning.trajectory import LrTrajectory
+
+ScoredPart = Literal["val", "test"]
+"""A part of the data, by the prefix of its values."""
 
 
 class TrainingEnded(LrsearchError):
@@ -76,16 +79,18 @@ class Objective(Protocol):
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
         """The learning rates and the length of a whole training of the recipe."""
 
-    def test(
+    def score(
         self,
         recipe: Recipe,
         weights: Mapping[str, torch.Tensor],
+        part: ScoredPart,
         progress: Callable[[], None] = lambda: None,
-    ) -> Mapping[str, float] | None:
-        """The loss and metrics of trained weights on the test part: `test_loss`, `test_accuracy`...
+    ) -> PartScores | None:
+        """The loss and metrics of trained weights on a part: `test_loss`, `val_accuracy`...
 
-        `progress` is called after each batch. None if there is no test part, or the user's own
-        function has the data.
+        `progress` is called after each batch. None if there is no such part, or the user's own
+        function has the data. On the validation part there are no values where those of its samples
+        cannot be told: a training has them.
         """
 
     def parts(self) -> int:

@@ -17,9 +17,10 @@ from lrsearch.data.parts import Parts, TensorPart, first_samples, on_device, ope
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo, DataSpec
 from lrsearch.errors import LrsearchError, OwnCodeError, UserError
+from lrsearch.evaluation import PartScores
 from lrsearch.measures.build import build as build_measure
 from lrsearch.models import build_model, check_model, model_class
-from lrsearch.objectives.base import Report
+from lrsearch.objectives.base import Report, ScoredPart
 from lrsearch.objectives.folds import FoldedTraining, fold_seed
 from lrsearch.objectives.resumable import Resumable, Trainable
 from lrsearch.own_code import own_callable
@@ -37,6 +38,7 @@ from lrsearch.training.memory import keep_freed_memory
 from lrsearch.training.micro_batch import MicroBatch
 from lrsearch.training.precision import precision_of
 from lrsearch.training.ranks import Ranks
+from lrsearch.training.sample_means import EachSample
 from lrsearch.training.scores import Measures
 from lrsearch.training.settings import EVALUATION_BATCH
 from lrsearch.tuning.trajectory import LrTrajectory
@@ -217,36 +219,57 @@ class TrainingObjective:
             built = built.to(memory_format=torch.channels_last)
         return built
 
-    def test(
+    def score(
         self,
         recipe: Recipe,
         weights: Mapping[str, torch.Tensor],
+        part: ScoredPart,
         progress: Callable[[], None] = lambda: None,
-    ) -> Mapping[str, float] | None:
-        spec, info, _ = self._data_for(recipe)
-        part = open_parts(spec, info).test
-        if part is None:
+    ) -> PartScores | None:
+        spec, info, parts = self._data_for(recipe)
+        samples = parts.validation if part == "val" else open_parts(spec, info).test
+        if samples is None:
             return None
+        unknown = self._hides_samples(info, part)
+        count = samples_of(samples)
+        if part == "val" and unknown is not None:
+            return PartScores({}, {}, None if spec.folds is not None else count, unknown)
         model = self._model(recipe, info)
         model.load_state_dict(weights)
         model.eval()
         train = self.settings.train
-        part, precision = on_device(part, self.device), precision_of(model)
-        measures = Measures(
-            self.evaluated_loss, self.metrics, self.loss_step, self.evaluate, info.is_pairs
-        )
-        return self._micro_batch(recipe).evaluate(
-            lambda size: measures.values(
-                model,
-                EvaluationBatches(
-                    part, size, self.device, precision, progress, train.channels_last
-                ),
-                autocast_of(train.amp, self.device.type),
-                "test",
-            ),
-            samples_of(part) or EVALUATION_BATCH,
-            model,
-        )
+        samples, precision = on_device(samples, self.device), precision_of(model)
+
+        def scores(size: int) -> PartScores:
+            loss, metrics = (
+                EachSample(self.evaluated_loss),
+                {name: EachSample(metric) for name, metric in self.metrics.items()},
+            )
+            measures = Measures(loss, metrics, self.loss_step, self.evaluate, info.is_pairs)
+            batches = EvaluationBatches(
+                samples, size, self.device, precision, progress, train.channels_last
+            )
+            values = measures.values(model, batches, autocast_of(train.amp, self.device.type), part)
+            by_name = {} if unknown is not None else {"loss": loss, **metrics}
+            means = {}
+            for name, measure in by_name.items():
+                full = f"{part}_{name}"
+                means[full] = measure.sample_means(values[full], full, count)
+            return PartScores(values, means, count, unknown)
+
+        return self._micro_batch(recipe).evaluate(scores, count or EVALUATION_BATCH, model)
+
+    def _hides_samples(self, info: DataInfo, part: ScoredPart) -> str | None:
+        """Why the values of an evaluation are not known sample by sample; None where they are."""
+        if self.evaluate is not None:
+            return "train.evaluate returns values of the whole part"
+        if not info.is_pairs:
+            return "train.loss_step returns the loss of a whole batch"
+        if info.is_stream:
+            return "a stream does not number its samples"
+        if part == "val" and self.settings.data.folds is not None:
+            return "the value is a mean over folds"
+        return None
 
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
         self._data_for(recipe)

@@ -10,7 +10,8 @@ import torch
 
 from lrsearch.checkpoints.store import Checkpoints
 from lrsearch.errors import UserError
-from lrsearch.objectives.base import Report
+from lrsearch.evaluation import PartScores
+from lrsearch.objectives.base import Report, ScoredPart
 from lrsearch.objectives.own_length import own_parts, own_trajectory
 from lrsearch.objectives.trial import Trial
 from lrsearch.own_code import Signature, check_arguments, fresh, load_target
@@ -85,12 +86,13 @@ class OwnObjective:
     def trajectory(self, recipe: Recipe) -> LrTrajectory:
         return own_trajectory(self.settings.train, recipe)
 
-    def test(
+    def score(
         self,
         recipe: Recipe,
         weights: Mapping[str, torch.Tensor],
+        part: ScoredPart,
         progress: Callable[[], None] = lambda: None,
-    ) -> Mapping[str, float] | None:
+    ) -> PartScores | None:
         return None
 
     def parts(self) -> int:

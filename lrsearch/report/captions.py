@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lrsearch.analysis.confirmed import over_words
 from lrsearch.analysis.families import EqualTuning
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.lr_curve import lr_curve
@@ -9,19 +10,19 @@ from lrsearch.analysis.study_data import StudyData, shown_curves
 from lrsearch.plots.interactive.curves import rated
 from lrsearch.plots.interactive.parallel import how_many_bold
 from lrsearch.range_test.result import RangeTest
-from lrsearch.text.formatting import plural
+from lrsearch.text.formatting import plural, the_best
 
 
 def confirmed(study: StudyData) -> str:
     """Caption of the runs by seed."""
-    shrunk = (
-        ""
-        if study.confirmation is None
-        else f" of the {len(study.confirmation.search_values)} best"
-    )
+    confirmation = study.confirmation
+    if confirmation is None:
+        return "Values in the search and again on fresh seeds."
+    over = confirmation.over
+    interval = f", with 95 % intervals {over_words(over)}" if over.is_known else ""
     return (
-        f"Values{shrunk} in the search and again on fresh seeds, the same for all; at the right "
-        "the confirmed means with their 95 % intervals."
+        f"Values of {the_best(len(confirmation.search_values))} in the search and again on fresh "
+        f"seeds, the same for all; at the right the confirmed means{interval}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrsearch.analysis import rate_ranges
-from lrsearch.analysis.confirmed import value_words
+from lrsearch.analysis.confirmed import over_words, short_value
 from lrsearch.analysis.families import EqualTuning, Option
 from lrsearch.analysis.findings import Findings
 from lrsearch.analysis.sentences import say
@@ -120,7 +120,9 @@ def _best_table(study: StudyData, noise: float | None) -> Table | None:
     )
     headers = ["place", "trial", study.metric.name, "recipe", "seed"]
     if candidates:
-        headers[2:3] = ["in the search", "on fresh seeds", "probability of being best"]
+        over = next(iter(candidates.values())).over
+        fresh = f" (95 % interval {over_words(over)})" if over.is_known else ""
+        headers[2:3] = ["in the search", f"on fresh seeds{fresh}", "probability of being best"]
     rows = []
     for place, trial in enumerate(study.ranked[:_TOP], 1):
         recipe = trial.recipe.describe(study.searched) if trial.recipe else ""
@@ -129,7 +131,7 @@ def _best_table(study: StudyData, noise: float | None) -> Table | None:
             candidate = candidates.get(trial.number)
             known = candidate.estimate if candidate else None
             row[3:3] = [
-                value_words(candidate) if candidate else "-",
+                short_value(candidate) if candidate else "-",
                 probability(known.probability) if known else "-",
             ]
         rows.append((*row, str(trial.seed)))

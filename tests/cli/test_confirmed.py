@@ -10,6 +10,7 @@ import pytest
 import yaml
 from command_line import Command, run_sweep
 
+from lrsearch.analysis.confirmed import range_words
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.storage.database import Database
 
@@ -45,10 +46,12 @@ def study(confirmed: Path) -> StudyData:
 
 
 def mean_of(study: StudyData) -> str:
+    """The winner's mean with the digits that its interval allows."""
     assert study.confirmation is not None
     assert study.confirmation.winner is not None
-    assert study.confirmation.winner.estimate is not None
-    return f"{study.confirmation.winner.estimate.mean:.4g}"
+    found = study.confirmation.winner.estimate
+    assert found is not None
+    return range_words(found.mean, found.low, found.high)[0]
 
 
 def test_a_finished_study_is_confirmed_by_running_it_again_and_its_trials_stay(
@@ -70,7 +73,7 @@ def test_best_says_what_is_confirmed_and_what_was_luck(
     code, out, _ = command("best", "digits")
     assert code == 0
     assert f"trial {study.ranked[0].number}, the confirmed best: val_loss {mean_of(study)}" in out
-    for words in ("Found in the search", "luck in its lead",
+    for words in ("Found in the search", "luck in ",
                   "test_accuracy", "with probability"):  # fmt: skip
         assert words in out
 
@@ -86,7 +89,13 @@ def test_the_record_has_the_confirmation_and_still_trains_to_the_last_bit(
     assert found["mean"] == pytest.approx(sum(found["values"].values()) / 2, rel=1e-12)
     assert 0 < found["probability_best"] <= 1
     assert found["found_in_search"] == record["value"]
-    assert {"test_loss", "test_accuracy", "runs", "times_opened"} == set(found["test"])
+    assert found["interval_over"] == ["training seeds", "360 validation samples"]
+    scores = {"test_loss", "test_accuracy"}
+    assert {*scores, "intervals", "runs", "times_opened"} == set(found["test"])
+    for name in scores:
+        interval = found["test"]["intervals"][name]
+        assert interval["over"] == ["training seeds", "359 test samples"]
+        assert interval["interval"][0] <= found["test"][name] <= interval["interval"][1]
     assert "equal to the last bit" in command("train", "digits")[1]
 
 
@@ -108,7 +117,8 @@ def test_status_tells_the_confirmed_best(
     assert f"confirmed best: trial {study.ranked[0].number}, val_loss {mean_of(study)}" in out
     plain = json.loads(command("status", "digits", "--json")[1])
     assert plain["side_runs"] == {"open": 0, "running": 0, "done": 7}
-    assert plain["confirmed"]["mean"] == pytest.approx(float(mean_of(study)), rel=1e-3)
+    assert study.confirmation is not None
+    assert plain["confirmed"] == study.confirmation.to_json()
 
 
 def test_a_confirmation_that_waits_for_a_worker_is_told(command: Command, swept: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrsearch.confirm.model import Estimate, estimate
+from lrsearch.confirm.sampling import SamplingError
 
 Values = dict[int, dict[int, float]]
 
@@ -117,6 +123,75 @@ def test_values_that_are_missing_or_not_finite_are_refused(wrong: Values) -> Non
         estimate(wrong, "min")
 
 
+# With the error of the evaluation samples
+
+
+def error_of(covariance: list[list[float]], freedom: int = 10**6) -> SamplingError:
+    return SamplingError(tuple(range(len(covariance))), np.array(covariance), freedom)
+
+
+APART: Values = {0: {0: 1.0, 1: 1.1, 2: 0.9}, 1: {0: 1.9, 1: 2.1, 2: 2.0}}
+
+
+def test_without_an_error_of_samples_they_change_nothing() -> None:
+    plain = estimate(APART, "min")
+    exact = estimate(APART, "min", error_of([[0.0, 0.0], [0.0, 0.0]]))
+    for name in APART:
+        assert exact[name].mean == plain[name].mean
+        # Sigma is on a grid instead of in closed form.
+        assert exact[name].high == pytest.approx(plain[name].high, rel=0.05)
+        assert exact[name].probability == pytest.approx(plain[name].probability, abs=0.01)
+        assert exact[name].of_samples == 0.0
+        assert plain[name].of_samples is None
+
+
+def test_samples_that_are_hard_for_all_blur_the_means_but_not_the_comparison() -> None:
+    plain = estimate(APART, "min")
+    shared = estimate(APART, "min", error_of([[4.0, 4.0], [4.0, 4.0]]))
+    assert shared[0].high - shared[0].mean > 1.9 * 2.0
+    assert shared[0].of_samples is not None
+    assert shared[0].of_samples > 0.9
+    assert shared[1].behind_low == pytest.approx(plain[1].behind_low, rel=0.05)
+    assert shared[0].probability == pytest.approx(plain[0].probability, abs=0.02)
+
+
+def test_samples_that_are_hard_for_one_blur_the_comparison_too() -> None:
+    alone = estimate(APART, "min", error_of([[4.0, 0.0], [0.0, 4.0]]))
+    assert alone[1].behind_low < 0 < alone[1].behind_high
+    assert 0.5 <= alone[0].probability < 0.8
+
+
+def test_of_few_samples_the_interval_is_wider() -> None:
+    width = [
+        estimate(APART, "min", error_of([[4.0, 4.0], [4.0, 4.0]], freedom))[0]
+        for freedom in (3, 1000)
+    ]
+    assert width[0].high > width[1].high
+
+
+def test_equal_values_of_all_seeds_are_still_uncertain_by_their_samples() -> None:
+    """Such as an accuracy of 85 of 88 in all runs."""
+    same = {0: {0: 0.966, 1: 0.966}, 1: {0: 0.966, 1: 0.966}}
+    found = estimate(same, "max", error_of([[4e-4, 3e-4], [3e-4, 4e-4]]))
+    assert found[0].probability == 0.5
+    assert found[0].high - found[0].mean == pytest.approx(1.96 * 0.02, rel=0.05)
+    one_run = estimate({0: {0: 0.966}}, "max", error_of([[4e-4]]))[0]
+    assert one_run.high - one_run.mean == pytest.approx(1.96 * 0.02, rel=0.05)
+
+
+@settings(max_examples=5, deadline=None)
+@given(some_values(), st.sampled_from([1e-3, 1e3]), st.sampled_from([-5.0, 7.0]))
+def test_unit_and_zero_do_not_matter_with_samples_either(
+    values: Values, factor: float, shift: float
+) -> None:
+    covariance = np.eye(len(values)) + 0.5
+    wanted = estimate(values, "min", error_of(covariance.tolist(), 80))
+    moved = changed(values, factor, factor * shift)
+    found = estimate(moved, "min", error_of((factor**2 * covariance).tolist(), 80))
+    for name in values:
+        close(found[name], wanted[name], factor, factor * shift)
+
+
 # How often it is right, on values of known origin
 
 
@@ -164,3 +239,26 @@ def test_of_equals_hardly_any_is_given_up_and_of_others_hardly_ever_the_best() -
     clear = simulate(3.0, candidates=4, seeds=3, times=60)
     assert clear["wrongly"] <= 0.04
     assert clear["dropped"] >= 0.25  # but the clearly worse are
+
+
+def confirmation_benchmark() -> ModuleType:
+    """The program that measures this at full size."""
+    path = Path(__file__).parents[2] / "benchmarks" / "statistics" / "confirmation.py"
+    spec = importlib.util.spec_from_file_location("confirmation_benchmark", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_intervals_hold_the_truth_beyond_these_samples_where_their_error_is_known() -> None:
+    program = confirmation_benchmark()
+    case = program.Case(1.0, 3, 3, 88, shared=2.0, own=1.0, single=0.5)
+    known = program.simulate(case, 40)
+    # Three candidates share their samples: it is as good as 40 independent intervals.
+    assert known.covered >= 0.88
+    assert known.gaps_covered >= 0.85
+    assert known.right == pytest.approx(known.said, abs=0.18)
+    not_known = program.simulate(case, 40, are_known=False)
+    assert not_known.covered < 0.75

@@ -6,10 +6,16 @@ import dataclasses
 
 import pytest
 
-from lrsearch.analysis.confirmed import confirmed_lines, headline, optimistic, progress_words
-from lrsearch.confirm.result import Confirmation, Run, WinnerTest
+from lrsearch.analysis.confirmed import Confirmed, headline, optimistic, progress_words
+from lrsearch.analysis.sentences import say
+from lrsearch.confirm.result import Confirmation, Over, Run, WinnerTest
+from lrsearch.evaluation import SampleMeans
 
 DATA = {"n_test": 100}
+
+
+def confirmed_lines(confirmation: Confirmation, data: dict[str, int] | None) -> list[str]:
+    return say(Confirmed(confirmation, data))
 
 
 def confirmation(
@@ -48,12 +54,14 @@ def test_the_confirmed_value_is_the_mean_of_its_own_runs_whatever_others_have() 
     few = confirmation({**pair}, {2: 0.06, 8: 0.07})
     more = confirmation({**pair, 9: [0.5, 0.9]}, {2: 0.06, 8: 0.07, 9: 0.08})
     for found in (few, more):
-        assert headline(found).startswith("val_loss 0.08617 (95 % interval")
+        assert headline(found).startswith("val_loss 0.0")
         plain = found.to_json()
         assert plain["mean"] == pytest.approx(sum(plain["values"].values()) / 2, rel=1e-12)
         assert sum(plain["interval"]) / 2 == pytest.approx(plain["mean"])
-        assert "0.11 (95 % interval" in confirmed_lines(found, DATA)[0]
-        assert "mean of 2 runs, 0.024 worse on the same seeds" in confirmed_lines(found, DATA)[0]
+        assert "trial 8 with 0.11" in confirmed_lines(found, DATA)[0]
+        assert "worse on the same seeds" in confirmed_lines(found, DATA)[0]
+        assert found.candidates[1].estimate is not None
+        assert found.candidates[1].estimate.behind == pytest.approx(0.02383)
 
 
 def test_worse_on_the_same_seeds_counts_only_those_that_both_have() -> None:
@@ -115,10 +123,10 @@ def test_it_says_in_words_what_is_confirmed_what_was_luck_and_who_was_given_up()
     text = " ".join(confirmed_lines(LUCKY, DATA))
     assert "the best of 3 candidates with probability" in text
     assert (
-        "Found in the search: 0.2 (optimistic: one of the best of 30); its best, trial 7, had 0.18 "
-        "(optimistic: the best of 30); luck in its lead: 0.018 (in the search ahead of the mean of "
-        "the others by 0.03, on fresh seeds ahead by 0.013)." in text
-    )
+        "Found in the search: 0.2 (optimistic: one of the best of 30); the best of the search, "
+        "trial 7, had 0.18 (optimistic: the best of 30); luck in the lead of trial 7: 0.018 (in "
+        "the search ahead of the mean of the others by 0.03, on fresh seeds ahead by 0.013)."
+    ) in text
     assert "Trial 5 was clearly worse" in text
     assert "not there yet" in text
 
@@ -140,16 +148,101 @@ def test_the_value_of_the_search_is_called_optimistic_only_where_fresh_seeds_are
     assert optimistic(only) == "found in the search: 0.1 (fresh seeds were worse by 0.15)"
 
 
-def test_the_test_score_is_told_with_how_often_the_test_part_was_opened() -> None:
-    test = WinnerTest(3, "done", "complete", None, [{"test_loss": 0.2}, {"test_loss": 0.4}], 1)
-    once = dataclasses.replace(LUCKY, test=test)
-    assert (
-        "test_loss 0.3, mean of 2 runs; the test part was opened once"
-        in confirmed_lines(once, DATA)[-1]
-    )
-    twice = dataclasses.replace(LUCKY, test=dataclasses.replace(test, opened=2))
-    assert "opened 2 times" in confirmed_lines(twice, DATA)[-1]
-    assert once.to_json()["test"] == {"test_loss": pytest.approx(0.3), "runs": 2, "times_opened": 1}
+# What intervals are over
+
+
+def with_samples(found: Confirmation, samples: dict[int, SampleMeans]) -> Confirmation:
+    """The same with values on samples of the runs of each trial."""
+    runs = [dataclasses.replace(run, samples=samples[run.trial]) for run in found.runs]
+    return dataclasses.replace(found, runs=runs)
+
+
+def around(value: float, spread: float, count: int = 88) -> SampleMeans:
+    """Values on samples with this mean, alternately higher and lower."""
+    return SampleMeans(count, tuple(value + spread * (-1) ** k for k in range(count)))
+
+
+PAIR = confirmation({3: [0.22, 0.21, 0.23], 7: [0.30, 0.31, 0.29]}, {7: 0.18, 3: 0.20})
+
+
+def test_without_values_on_samples_intervals_are_over_seeds_alone() -> None:
+    assert PAIR.over == Over("validation", seeds=True, samples=False, count=None)
+    assert PAIR.to_json()["interval_over"] == ["training seeds"]
+    why = SampleMeans(88, unknown="val_f1 is not a mean over samples")
+    told = with_samples(PAIR, {3: why, 7: why})
+    assert told.over == Over("validation", True, False, 88, "val_f1 is not a mean over samples")
+
+
+def test_where_they_are_known_intervals_are_over_seeds_and_samples() -> None:
+    known = with_samples(PAIR, {3: around(0.22, 0.9), 7: around(0.30, 0.9)})
+    assert known.over == Over("validation", seeds=True, samples=True, count=88)
+    assert known.to_json()["interval_over"] == ["training seeds", "88 validation samples"]
+    assert known.winner is not None
+    assert known.winner.estimate is not None
+    low, high = known.to_json()["interval"]
+    # By hand: a mean of 88 samples of deviation 0.9 is off by 0.096.
+    assert high - low > 2 * 1.96 * 0.096
+    assert PAIR.winner is not None
+    assert PAIR.winner.estimate is not None
+    # The same samples are hard for both: that does not blur which one is better.
+    assert known.winner.trial == PAIR.winner.trial == 3
+    seeds_alone = PAIR.winner.estimate.probability
+    assert known.winner.estimate.probability == pytest.approx(seeds_alone, abs=0.02)
+
+
+def test_samples_that_favour_one_candidate_make_its_lead_less_sure() -> None:
+    one = around(0.22, 0.9)
+    other = dataclasses.replace(one, means=tuple(reversed(one.means)))
+    unsure = with_samples(PAIR, {3: one, 7: other})
+    assert unsure.winner is not None
+    assert unsure.winner.estimate is not None
+    assert unsure.winner.estimate.probability < 0.75
+
+
+def test_runs_on_different_samples_are_not_compared_sample_by_sample() -> None:
+    mixed = with_samples(PAIR, {3: around(0.22, 0.9), 7: around(0.30, 0.9, count=90)})
+    assert not mixed.over.samples
+    assert mixed.over.unknown == "the runs were not evaluated on the same samples"
+    partly = with_samples(PAIR, {3: around(0.22, 0.9), 7: SampleMeans()})
+    assert not partly.over.samples
+
+
+def test_a_single_training_has_no_interval_over_seeds() -> None:
+    once = confirmation({3: [0.22]}, {3: 0.20})
+    assert not once.over.is_known
+    assert once.to_json()["interval"] is None
+    assert once.to_json()["interval_over"] == []
+    sampled = with_samples(once, {3: around(0.22, 0.9)})
+    assert sampled.to_json()["interval_over"] == ["88 validation samples"]
+    low, high = sampled.to_json()["interval"]
+    assert high - low == pytest.approx(2 * 1.99 * 0.0965, rel=0.05)
+
+
+def test_the_score_on_the_test_part_is_a_mean_of_runs_with_an_interval() -> None:
+    scores = [{"test_loss": 0.2, "test_f1": 0.5}, {"test_loss": 0.4, "test_f1": 0.5}]
+    no_mean = SampleMeans(50, unknown="test_f1 is not a mean over samples")
+    samples = [
+        {"test_loss": around(score["test_loss"], 1.0, 50), "test_f1": no_mean} for score in scores
+    ]
+    test = WinnerTest(3, "done", "complete", None, scores, 1, samples)
+    assert test.means == {"test_loss": pytest.approx(0.3), "test_f1": 0.5}
+    loss = test.results["test_loss"]
+    assert loss.over == Over("test", seeds=True, samples=True, count=50)
+    assert loss.high - loss.low > 2 * 1.96 / 50**0.5
+    assert test.results["test_f1"].over.samples is False
+    plain = dataclasses.replace(LUCKY, test=test).to_json()["test"]
+    assert {"runs": 2, "times_opened": 1}.items() <= plain.items()
+    assert plain["intervals"]["test_loss"]["over"] == ["training seeds", "50 test samples"]
+    assert plain["intervals"]["test_f1"]["over"] == ["training seeds"]
+
+
+def test_one_run_on_the_test_part_has_an_interval_over_samples_alone() -> None:
+    once = WinnerTest(3, "done", "complete", None, [{"test_loss": 0.2}], 1)
+    assert not once.results["test_loss"].over.is_known
+    sampled = dataclasses.replace(once, samples=[{"test_loss": around(0.2, 1.0, 50)}])
+    score = sampled.results["test_loss"]
+    assert score.over == Over("test", seeds=False, samples=True, count=50)
+    assert score.high - score.low == pytest.approx(2 * 2.01 / 49**0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from local_worker import URL, serve, submit
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.checkpoints.store import Store
 from lrsearch.cli.compose import load_settings
+from lrsearch.confirm.result import Over
 from lrsearch.data.prepare import prepare
 from lrsearch.objectives.build import build_objective
 from lrsearch.objectives.builtin import TrainingObjective
@@ -25,7 +26,7 @@ from lrsearch.storage.database import Database
 
 Work = Callable[..., StudyData]
 
-SEARCH = ("+sweep=digits", "study.n_trials=3", "train.epochs=3", "pruner=none",
+SEARCH = ("+sweep=digits", "metric.at=last", "study.n_trials=3", "train.epochs=3", "pruner=none",
           "space.batch_size=64", "sampler=random")  # fmt: skip
 CONFIRM = ("confirm.top=2", "confirm.seeds=2")
 RUNS = (
@@ -89,6 +90,7 @@ def test_the_best_are_trained_again_and_the_winner_is_tested(
     assert found.test is not None
     assert set(found.test.means) == {"test_loss", "test_accuracy"}
     assert len(found.test.scores) == 2
+    assert found.test.results["test_loss"].over == Over("test", True, True, 359)
     curves = [json.loads(text) for (text,) in query(
         "select result from lrsearch_side_runs where kind = 'confirm'")]  # fmt: skip
     assert all([point["epoch"] for point in one["curve"]] == [1, 2, 3] for one in curves)
@@ -114,13 +116,26 @@ def test_the_test_score_is_that_of_the_winners_own_weights(
     for number, scores in zip(numbers, found.test.scores, strict=True):
         weights = store.confirmed(f"digits-{study.study_id}", number)
         assert weights is not None
-        assert objective.test(recipe, weights) == scores
+        again = objective.score(recipe, weights, "test")
+        assert again is not None
+        assert again.values == scores
     # By hand: the share of the test part's samples whose largest output is right.
     data = torch.load(prepare(load_settings([*SEARCH]).data).file, weights_only=True)
     model = objective.task(recipe, 0, lambda: False).model
     model.load_state_dict(weights)
     right = model.eval()(data["test_x"]).argmax(1) == data["test_y"]
     assert found.test.scores[-1]["test_accuracy"] == pytest.approx(float(right.float().mean()))
+
+
+def test_each_run_has_the_metric_on_the_validation_samples_of_which_its_value_is_the_mean(
+    confirmed: StudyData,
+) -> None:
+    found = confirmed.confirmation
+    assert found is not None
+    assert found.over == Over("validation", seeds=True, samples=True, count=360)
+    for run in found.runs:
+        assert len(run.samples.means) == 360
+        assert sum(run.samples.means) / 360 == pytest.approx(run.value, rel=1e-5)
 
 
 def test_one_told_to_stop_hands_its_run_back_and_another_ends_it_with_the_same_numbers(
@@ -212,6 +227,8 @@ def test_ones_own_objective_is_confirmed_without_a_test_score(work: Work, tmp_pa
     assert study.confirmation is not None
     assert study.confirmation.winner is not None
     assert study.confirmation.test is None
+    assert not study.confirmation.over.samples
+    assert "your own objective" in str(study.confirmation.over.unknown)
     assert study.shown_state == "done"
 
 

@@ -97,5 +97,8 @@ def test_the_note_of_a_confirmed_study_leads_with_what_was_confirmed(url: str) -
     note = the_note(sweep)
     assert "Trial 0, confirmed: val\\_loss" in note
     assert "on fresh seeds, mean of 2 runs (lower is better)" in note
-    assert f"its best, trial {lucky.trial_number}, had 0.2 (optimistic: the best of 2)" in note
+    assert (
+        f"the best of the search, trial {lucky.trial_number}, had 0.2 (optimistic: the best of 2)"
+        in note
+    )
     sweep.close()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from lrsearch.analysis.best_and_last import BestAndLast
+from lrsearch.analysis.confirmed import Confirmed
 from lrsearch.analysis.edges import Edges
 from lrsearch.analysis.families import EqualTuning
 from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.importance import Importance
 from lrsearch.analysis.sentence import Table, said
 from lrsearch.analysis.sentences.best_and_last import BEST_AND_LAST
+from lrsearch.analysis.sentences.confirmed import CONFIRMED
 from lrsearch.analysis.sentences.edges import EDGES
 from lrsearch.analysis.sentences.equal_tuning import EQUAL_TUNING
 from lrsearch.analysis.sentences.frontier import FRONTIER
@@ -27,6 +29,7 @@ from lrsearch.analysis.winner import Winner
 from lrsearch.range_test.result import RangeTest
 
 TABLES: dict[type, Table[Any]] = {
+    Confirmed: CONFIRMED,
     Edges: EDGES,
     Frontier: FRONTIER,
     Importance: IMPORTANCE,

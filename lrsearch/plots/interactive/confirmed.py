@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lrsearch.analysis.confirmed import value_words
 from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.plots.interactive.style import new_figure, rounded
 from lrsearch.plots.palette import BEST, PLAIN, nth_dash, nth_symbol
-from lrsearch.text.formatting import number
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -65,21 +65,21 @@ def _add(figure: Figure, candidate: Candidate, names: dict[int, str], index: int
     if candidate.estimate is None:
         return
     mean, low, high = candidate.estimate.mean, candidate.estimate.low, candidate.estimate.high
+    interval = {
+        "type": "data",
+        "symmetric": False,
+        "array": [rounded(high - mean)],
+        "arrayminus": [rounded(mean - low)],
+    }
     figure.add_trace(
         go.Scatter(
             x=[_mean(candidate)],
             y=[rounded(mean)],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [rounded(high - mean)],
-                "arrayminus": [rounded(mean - low)],
-            },
+            error_y=interval if candidate.over.is_known else None,
             legendgroup=label,
             showlegend=False,
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": nth_symbol(index)},
-            hovertemplate=f"{label}: {number(mean)} ({number(low)} to {number(high)})"
-            "<extra></extra>",
+            hovertemplate=f"{label}: {value_words(candidate)}<extra></extra>",
         )
     )

@@ -35,6 +35,8 @@ def test_each_candidate_has_a_line_over_its_seeds_and_a_mean_with_an_interval() 
     assert [one["x"] for one in means] == [["mean of 9"], ["mean of 4"]]
     for one in means:
         assert one["error_y"]["array"][0] > 0
+        assert "95 % interval" in one["hovertemplate"]
+        assert "over training seeds" in one["hovertemplate"]
     assert figure["layout"]["xaxis"]["categoryarray"] == [
         "in the search", "seed 1", "seed 2", "mean of 9", "mean of 4",
     ]  # fmt: skip
@@ -53,3 +55,9 @@ def test_there_is_none_before_the_first_run_has_ended() -> None:
     waiting = [Run(4, 11, "open"), Run(9, 11, "running")]
     assert runs_by_seed(dataclasses.replace(FOUND, runs=waiting)) is None
     assert runs_by_seed(None) is None
+
+
+def test_the_mean_of_a_single_run_has_no_interval() -> None:
+    once = dataclasses.replace(FOUND, search_values={4: 0.1}, runs=FOUND.runs[:1])
+    (mean,) = [one for one in drawn(once)["data"] if not one.get("name")]
+    assert "array" not in mean.get("error_y", {})
