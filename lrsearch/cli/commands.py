@@ -161,11 +161,17 @@ def stop(
 def delete(
     names: Names = None,
     yes: Annotated[bool, typer.Option("--yes", help="really")] = False,
+    outputs: Annotated[
+        bool, typer.Option("--outputs", help="its folder OUTPUT_DIR/NAME, too, with all in it")
+    ] = False,
 ) -> None:
-    """Delete a study: its trials, evaluations and checkpoints."""
+    """Delete a study: its trials, evaluations and checkpoints.
+
+    Example: lrsearch delete mnist --yes --outputs
+    """
     from lrsearch.cli.manage_studies import delete_study
 
-    delete_study(names or [], yes)
+    delete_study(names or [], yes, outputs)
 
 
 @app.command()

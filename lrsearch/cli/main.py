@@ -126,8 +126,8 @@ def _run(arguments: list[str], submit: bool = False) -> int:
     parser = get_args_parser()
     parser.allow_abbrev = False
     parser.error = _refuse  # type: ignore[method-assign]
-    flags, options = parser.parse_known_intermixed_args(arguments)
-    if options:
+    flags, others = parser.parse_known_intermixed_args(arguments)
+    if options := [word for word in others if word.startswith("-")]:
         known = [f"--{name.replace('_', '-')}" for name in vars(flags) if name != "overrides"]
         raise ConfigErrors([_not_an_option(option, arguments, known) for option in options])
     if flags.multirun:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from lrsearch.cli.arguments import storage_argument
-from lrsearch.cli.locations import read_locations
+from lrsearch.cli.locations import output_folder, read_locations
 from lrsearch.errors import UserError
 from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
@@ -116,14 +118,23 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
         )
 
 
-def delete_study(arguments: Sequence[str], yes: bool) -> None:
-    """Run the command `delete`. Raises UserError without --yes, or while trials run."""
+def delete_study(arguments: Sequence[str], yes: bool, with_outputs: bool) -> None:
+    """Run the command `delete`.
+
+    Raises UserError without --yes, while trials run, or where the folder of outputs is to be
+    deleted and is not there.
+    """
+    parent, arguments = output_folder(arguments)
     with _study(arguments) as (database, locations, study, queue):
+        outputs = parent.absolute() / study.name
+        if with_outputs:
+            _check_outputs(outputs)
         if not yes:
             trials = plural(sum(study.counts.values()), "trial")
+            folder = f", and the folder {outputs} with all that is in it," if with_outputs else ""
             raise UserError(
                 f"this deletes {study.name} with {trials}, all evaluations"
-                f" and checkpoints for ever; to do it: add --yes"
+                f" and checkpoints{folder} for ever; to do it: add --yes"
             )
         index = StudyIndex(database.session)
         if alive := index.running_now(study.study_id):
@@ -143,7 +154,25 @@ def delete_study(arguments: Sequence[str], yes: bool) -> None:
         studies = Studies(locations.url)
         studies.delete(study.name)
         studies.close()
-        print(f"{study.name} is deleted; what it wrote to its outputs folder is still there")
+        print(f"{study.name} is deleted")
+        if with_outputs:
+            try:
+                shutil.rmtree(outputs)
+            except OSError as error:
+                raise UserError(f"{outputs} cannot be deleted: {error.strerror}") from error
+            print(f"{outputs} is deleted")
+        elif outputs.is_dir():
+            print(f"what it wrote to {outputs} is still there (--outputs deletes that, too)")
+
+
+def _check_outputs(folder: Path) -> None:
+    """Raise UserError where a folder of outputs is not there, or is a link to another one."""
+    if folder.is_symlink():
+        raise UserError(f"--outputs: {folder} is a link to {folder.readlink()}: delete it yourself")
+    if not folder.is_dir():
+        raise UserError(
+            f"--outputs: there is no folder {folder}; give output_dir=..., or leave --outputs out"
+        )
 
 
 def upgrade_tables(arguments: Sequence[str]) -> None:

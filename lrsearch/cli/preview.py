@@ -234,6 +234,11 @@ def _of_setting(
         scheduler = ComponentConfig(name, arguments)
     else:
         raise UserError(f"scheduler: {SCHEDULERS.unknown(name)}")
+    if settings.get("epochs") is not None and settings.get("steps") is not None:
+        raise UserError(
+            f"both epochs={settings['epochs']:g} and steps={settings['steps']} are given: "
+            f"a training has one length, so leave one of them out"
+        )
     recipe = Recipe(
         lr=float(settings.get("lr", _DEFAULT_LR)),
         batch_size=1,

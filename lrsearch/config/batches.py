@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from lrsearch.config.checks import check_first
 from lrsearch.errors import ConfigErrors
 from lrsearch.settings import Settings
 from lrsearch.space.domains import IntRange, PowersOfTwo
@@ -16,9 +17,10 @@ _KEY = "space.batch_size"
 def fit_batches(settings: Settings, n_train: int | None, data: str) -> Settings:
     """Limit the batch sizes of a space to the `n_train` training samples of the data set `data`.
 
-    A range is cut, and a note says so. Raises ConfigErrors for a fixed or chosen size, and for a
-    range that begins above. Where arguments of the data are tuned their number may differ from
-    trial to trial, and nothing is checked; nor is it for a stream that does not tell its length.
+    A range is cut, and a note says so. Raises ConfigErrors for a fixed or chosen size, for a range
+    that begins above, and for a setting tried first that is not in the range that is left. Where
+    arguments of the data are tuned their number may differ from trial to trial, and nothing is
+    checked; nor is it for a stream that does not tell its length.
     """
     domain = settings.space.shared.get("batch_size")
     if n_train is None:
@@ -39,6 +41,10 @@ def fit_batches(settings: Settings, n_train: int | None, data: str) -> Settings:
     note = f"{_KEY}: the range ends at {high}, not {large[-1]}: there are {samples}"
     shared = {**settings.space.shared, "batch_size": dataclasses.replace(domain, high=high)}
     space = dataclasses.replace(settings.space, shared=shared)
+    problems: list[str] = []
+    check_first(settings.study, space, problems)
+    if problems:
+        raise ConfigErrors([f"{problem} ({note})" for problem in problems])
     return dataclasses.replace(settings, space=space, plain=plain, notes=(*settings.notes, note))
 
 

@@ -70,7 +70,7 @@ def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
     if sections["objective"] is not None:
         check_own_loop(train, problems)
         return
-    if train is not None and space and _is_fine("train", problems):
+    if train is not None and space and _length_is_fine(problems):
         check_warmup(train, space, problems)
     if space and model and not model.own:
         check_model_values(space, model, problems)
@@ -203,6 +203,12 @@ def _is_fine(key: str, problems: list[str]) -> bool:
     return not any(re.match(rf"{re.escape(key)}[.: ]", problem) for problem in problems)
 
 
+def _length_is_fine(problems: list[str]) -> bool:
+    """Return whether no problem concerns the length of the training."""
+    both = any(problem.startswith("train: ") for problem in problems)
+    return not both and all(_is_fine(key, problems) for key in ("train.epochs", "train.steps"))
+
+
 def check_model_values(space: Space, model: ComponentConfig, problems: list[str]) -> None:
     """Check the values, fixed and searched, of the arguments of a catalogue model."""
     parameters = MODELS[model.name].parameters
@@ -251,16 +257,21 @@ def check_tuned(space: Space, data: DataSpec, model: ComponentConfig, problems: 
         )
 
 
-def check_plan(
-    study: StudySettings, space: Space, sampler: ComponentConfig, problems: list[str]
-) -> None:
-    """Check the settings tried first, the balance and the grid against the space."""
+def check_first(study: StudySettings, space: Space, problems: list[str]) -> None:
+    """Check the settings tried first against the space."""
     for index, wanted in enumerate(study.try_first):
         try:
             _, wrong = space.parameters_for(wanted)
         except UserError as error:
             wrong = [str(error)]
         problems.extend(f"study.try_first[{index}]: {problem}" for problem in wrong)
+
+
+def check_plan(
+    study: StudySettings, space: Space, sampler: ComponentConfig, problems: list[str]
+) -> None:
+    """Check the settings tried first, the balance and the grid against the space."""
+    check_first(study, space, problems)
     for name in () if study.balance == "families" else study.balance:
         if name not in ("optimizer", "scheduler"):
             problems.append(f"study.balance: {unknown(name, ('optimizer', 'scheduler'))}")

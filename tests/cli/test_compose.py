@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,19 @@ def test_unknown_parts_and_sweeps_are_named_with_the_valid_ones() -> None:
     text = "\n".join(problems("+sweep=mnits", "data=minst", "sampler=tpee"))
     for said in ("did you mean mnist?", "data: 'minst'", "did you mean tpe?"):
         assert said in text
+
+
+def test_the_metric_the_length_and_the_space_are_checked_together() -> None:
+    wrong = ("metric.name=zz", "train.epochs=0", "space.lr.low=-1")
+    for given in itertools.combinations(wrong, 2):
+        found = problems("+sweep=digits", *given)
+        assert len(found) == 2
+        for key in given:
+            assert any(line.startswith(key.partition("=")[0]) for line in found)
+    found = problems("+sweep=digits", "train.eval_every=0", "space.warmup=20ep", "metric.name=zz")
+    assert [line.partition(":")[0] for line in found] == [
+        "train.eval_every", "metric.name", "space.warmup",
+    ]  # fmt: skip
 
 
 def test_unknown_parts_and_bad_values_are_reported_together() -> None:

@@ -413,6 +413,7 @@ def test_an_option_that_is_a_setting_is_told_as_one(
         code, _, error = command(*arguments)
         assert code == 2
         assert said in error
+        assert error.startswith("error: 1 problem:")
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,52 @@ def test_a_study_is_deleted_only_with_yes_and_only_when_nothing_runs(
     assert "no studies" in command("status")[1]
 
 
+@pytest.mark.parametrize("output_dir", ["outputs", "elsewhere"])
+def test_its_outputs_are_deleted_on_request(
+    command: Command, claims: TrialClaims, tmp_path: Path, output_dir: str
+) -> None:
+    folder, other = tmp_path / output_dir / "digits", tmp_path / output_dir / "other"
+    for path in (folder, other):
+        path.mkdir(parents=True)
+        (path / "best.yaml").write_text("")
+    words = ("delete", "digits", "--outputs", f"output_dir={output_dir}")
+    code, _, error = command(*words)
+    assert code == 2
+    assert f"and the folder {folder} with all that is in it" in error
+    assert folder.exists()
+    code, out, _ = command(*words, "--yes")
+    assert code == 0
+    assert f"{folder} is deleted" in out
+    assert not folder.exists()
+    assert other.exists()
+
+
+def test_else_they_stay_and_their_path_is_said(
+    command: Command, claims: TrialClaims, tmp_path: Path
+) -> None:
+    folder = tmp_path / "outputs" / "digits"
+    folder.mkdir(parents=True)
+    _, out, _ = command("delete", "digits", "--yes")
+    assert f"what it wrote to {folder} is still there" in out
+    assert folder.exists()
+
+
+def test_where_there_are_no_outputs_nothing_is_deleted(
+    command: Command, claims: TrialClaims, tmp_path: Path
+) -> None:
+    code, _, error = command("delete", "digits", "--yes", "--outputs")
+    assert code == 2
+    assert f"there is no folder {tmp_path / 'outputs' / 'digits'}; give output_dir=" in error
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "digits").symlink_to(elsewhere)
+    code, _, error = command("delete", "digits", "--yes", "--outputs")
+    assert code == 2
+    assert f"is a link to {elsewhere}" in error
+    assert optuna.get_all_study_names(URL) == ["digits"]
+
+
 @pytest.mark.parametrize("arguments", [("pause",), ("stop", "digist"), ("resume", "a", "b")])
 def test_a_study_must_be_named_and_a_typo_is_helped(
     command: Command, claims: TrialClaims, arguments: tuple[str, ...]

@@ -109,6 +109,7 @@ def test_pictures_are_files_of_the_kind_that_their_names_say(
         (("scheduler=lambda", "formula=log(progress)"), "cannot be computed: math domain error"),
         (("scheduler=cosine", "epochs=-1"), "epochs: -1 is out of range"),
         (("scheduler=cosine", "warmup=5"), "did you mean 5ep"),
+        (("scheduler=cosine", "epochs=3", "steps=9"), "both epochs=3 and steps=9 are given"),
         (("scheduler=cosine", "eval_every=0"), "eval_every: 0 is not above 0"),
         (("scheduler=cosine", "--output", "x.gif"), "neither a .png nor a .svg"),
         (("scheduler=cosine", "--output", "/proc/no/x.png"), "cannot write /proc/no/x.png"),

@@ -49,6 +49,17 @@ def test_what_is_fixed_or_chosen_above_them_is_refused(given: str, said: str) ->
     assert said in str(refused.value)
 
 
+def test_a_setting_tried_first_must_be_in_the_range_that_is_left() -> None:
+    given = ["space.batch_size={low: 32, high: 4096}", "study.try_first=[{batch_size: 4096}]"]
+    settings = load_settings(["+sweep=digits", *given])
+    with pytest.raises(ConfigErrors) as refused:
+        fit_batches(settings, 1078, "digits")
+    (problem,) = refused.value.problems
+    assert problem.startswith("study.try_first[0]: batch_size: 4096 is not one of 32, 64,")
+    assert "the range ends at 1024, not 4096: there are the 1,078 training samples" in problem
+    assert fit_batches(settings, 5000, "digits") is settings
+
+
 def test_where_the_data_are_tuned_their_number_may_differ() -> None:
     tuned = load_settings(["+sweep=linear", "space.data.n=[10, 1000]"])
     assert fit_batches(tuned, 10, "linear") is tuned
