@@ -27,7 +27,7 @@ from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.export import script_words
 from lrsearch.settings import Settings
-from lrsearch.states import Outcome
+from lrsearch.states import Outcome, in_words
 from lrsearch.study.progress import Finished, Progress, best_number
 from lrsearch.study.study import load_row
 from lrsearch.text.formatting import number
@@ -112,8 +112,8 @@ def stored_trial(named: NamedStudy, wanted: int | None) -> Stored:
     if trial is not None:
         if trial.outcome != Outcome.COMPLETE or trial.value is None:
             raise UserError(
-                f"trial {wanted} of {named.name} is {trial.outcome}: only one that has run to "
-                f"its end has a value to be repeated"
+                f"trial {wanted} of {named.name} is {in_words(trial.outcome)}: only one that has "
+                f"run to its end has a value to be repeated"
             )
         return Stored(settings, info, trial, trial.trial == best, confirmation, to_come)
     known = progress.best(10, settings.metric.mode)

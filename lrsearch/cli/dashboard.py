@@ -61,11 +61,13 @@ def show(
 
 
 def _serve(url: str, artifacts: Path, rules: Rules, host: str, port: int) -> None:
+    from lrsearch.dashboard.additions import Additions
     from lrsearch.dashboard.pictures import Artifacts
     from lrsearch.dashboard.refresh import Refresher
 
     tables, busy = OwnTables(url), Busy()
-    application = busy.counted(dashboard(url, Artifacts(tables, artifacts)))
+    pages = Additions(dashboard(url, Artifacts(tables, artifacts)), tables, rules.writable)
+    application = busy.counted(pages)
     with listen(host, port) as listener:
         print(_announcement(url, listener, rules), flush=True)
         with Refresher(tables, lambda line: print(line, file=sys.stderr, flush=True), busy.wait):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows
 from lrsearch.analysis.sentences import say
 from lrsearch.cli.arguments import print_json
 from lrsearch.cli.preview import prepare_picture, save
 from lrsearch.cli.run import check_trial, with_data
+from lrsearch.cli.table import text_lines
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.range_test.result import RangeTest
 from lrsearch.settings import Settings
@@ -96,12 +96,7 @@ def _show(test: RangeTest, space: Space) -> None:
 
     print(in_text(test, paper()))
     print()
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for header in HEADERS:
-        table.add_column(header)
-    for row in rows(test):
-        table.add_row(*row)
-    make_console().print(table)
+    print("\n".join(text_lines([HEADERS, *rows(test)], make_console().width)))
     print()
     print("\n".join(say(test)))
     print(f"It took {duration(test.seconds)}.")

@@ -21,12 +21,14 @@ from lrsearch.analysis.confirmed import (
     still_to_come,
 )
 from lrsearch.analysis.findings import warning_lines
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.analysis.tables import trials_csv
 from lrsearch.analysis.verdict import find_verdict
 from lrsearch.analysis.warned import find_warned
 from lrsearch.cli.display import described
+from lrsearch.cli.table import text_lines
 from lrsearch.config.ranges import with_ranges
 from lrsearch.confirm.read import confirmed_first
 from lrsearch.confirm.result import Confirmation
@@ -99,7 +101,8 @@ def conclude(
     seconds = duration(sum(trial.seconds or 0.0 for trial in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
     noise = find_verdict(study).noise
-    console.print(_table(settings, best[:_TOP], confirmation, noise), markup=False, soft_wrap=True)
+    shown_best = _table(settings, best[:_TOP], confirmation, noise, console.width)
+    console.print(shown_best, markup=False, soft_wrap=True)
 
     @functools.cache
     def recorded() -> tuple[DataInfo | None, dict[str, Any]]:
@@ -292,26 +295,25 @@ def _table(
     best: list[Finished],
     confirmation: Confirmation | None,
     noise: float | None,
+    width: int,
 ) -> str:
-    """The best trials, a line each; only complete ones can be compared by their values.
+    """The best trials; only complete ones can be compared by their values.
 
     Values have the digits that the `noise` between trainings of one recipe allows.
     """
-    name = settings.metric.name
-    width = max(len(name), 9)
     fresh = (
         {candidate.trial: candidate.estimate for candidate in confirmation.candidates}
         if confirmation is not None
         else {}
     )
-    rows = [f"{'trial':>5}  {name:>{width}}  {'on fresh seeds  ' if fresh else ''}recipe"]
+    headers = ["trial", settings.metric.name, *(["on fresh seeds"] if fresh else []), "recipe"]
+    rows = [headers]
     for trial in best:
         known = fresh.get(trial.trial or 0)
-        mean = f"{to_error(known.mean if known else None, noise):>14}  " if fresh else ""
-        value = f"{to_error(trial.value, noise):>{width}}"
+        mean = [to_error(known.mean if known else None, noise)] if fresh else []
         recipe = described(trial.recipe, settings.space.searched)
-        rows.append(f"{trial.trial:>5}  {value}  {mean}{recipe}")
-    return "\n".join(rows)
+        rows.append([str(trial.trial), to_error(trial.value, noise), *mean, recipe])
+    return "\n".join(text_lines(rows, width, right=range(len(headers) - 1)))
 
 
 def _processor() -> str:

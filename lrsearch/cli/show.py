@@ -25,6 +25,7 @@ from lrsearch.analysis.study_data import (
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words, whole_number
 from lrsearch.cli.display import make_console
 from lrsearch.cli.locations import output_folder
+from lrsearch.cli.table import number_lines
 from lrsearch.errors import UserError
 from lrsearch.plots.static.curves import (
     SHARE,
@@ -35,7 +36,7 @@ from lrsearch.plots.static.curves import (
     value_curves,
 )
 from lrsearch.plots.terminal import paper, text_plot
-from lrsearch.states import WorkState
+from lrsearch.states import WorkState, in_words
 from lrsearch.study.progress import Progress, best_number
 from lrsearch.text.formatting import duration, number, plural
 from lrsearch.workers.locations import logs_of
@@ -77,7 +78,7 @@ def show_trial(arguments: Sequence[str], as_json: bool, log: bool = False) -> No
             print(rates_note(study, [trial]))
         if trial.curve:
             print()
-            print("\n".join(_evaluations(trial, study.metric.name)))
+            print("\n".join(_evaluations(trial, study.metric.name, console.width)))
         if reason := reason_of(study, trial):
             console.print("\n[bold]why it ended[/]")
             console.print(reason.rstrip(), markup=False, soft_wrap=True)
@@ -146,7 +147,8 @@ def _trials(named: NamedStudy, usage: str, fewest: int) -> tuple[list[TrialData]
 def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
     mark = "  [bold green]the best[/]" if is_best else ""
     value = f": {study.metric.name} {number(trial.value)}" if trial.value is not None else ""
-    ended = escape(f"{study.name}, trial {trial.number}, {trial.outcome or trial.state}{value}")
+    outcome = in_words(trial.outcome or trial.state)
+    ended = escape(f"{study.name}, trial {trial.number}, {outcome}{value}")
     lines = [f"[bold]{ended}[/]{mark}"]
     recipe = "no recipe yet" if trial.recipe is None else trial.recipe.describe(study.searched)
     facts = {"recipe": recipe, "seed": str(trial.seed)}
@@ -175,8 +177,8 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
     return [*lines, *(f"  {name:11} {escape(text)}" for name, text in facts.items())]
 
 
-def _evaluations(trial: TrialData, metric: str) -> list[str]:
-    """A table of the evaluations.
+def _evaluations(trial: TrialData, metric: str, width: int) -> list[str]:
+    """A table of the evaluations, no wider than `width`.
 
     The losses have columns where they were reported, and any other metric has one of its own.
     """
@@ -201,21 +203,12 @@ def _evaluations(trial: TrialData, metric: str) -> list[str]:
                 f"{evaluation.seconds:.2f}",
             ]
         )
-    return aligned(rows)
+    return number_lines(rows, width, keys=2)
 
 
 def any_known(values: Sequence[float | None]) -> bool:
     """Whether there is any value."""
     return any(value is not None for value in values)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, in columns that are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
 
 
 def _print_differences(console: Console, study: StudyData, trials: Sequence[TrialData]) -> None:
@@ -226,7 +219,7 @@ def _print_differences(console: Console, study: StudyData, trials: Sequence[Tria
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [
         ["", *(f"trial {trial.number}" for trial in trials)],
-        ["outcome", *(trial.outcome or trial.state for trial in trials)],
+        ["outcome", *(in_words(trial.outcome or trial.state) for trial in trials)],
         [study.metric.name, *(number(trial.value) for trial in trials)],
         ["evaluations", *(str(len(trial.curve)) for trial in trials)],
         ["took", *(duration(t.seconds) for t in trials)],
@@ -238,7 +231,7 @@ def _print_differences(console: Console, study: StudyData, trials: Sequence[Tria
             rows.append([name, *cells])
         elif cells[0] != "-":
             same.append(f"{name}={cells[0]}")
-    console.print("\n".join(aligned(rows)), markup=False, soft_wrap=True)
+    console.print("\n".join(number_lines(rows, console.width)), markup=False, soft_wrap=True)
     if same:
         console.print(f"the same in all: {' '.join(same)}", markup=False, soft_wrap=True)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lrsearch.cli.display import make_console
+from lrsearch.cli.table import text_lines
 from lrsearch.data.spec import DataInfo
 from lrsearch.optimizers import divide_call_of, group_notes
 from lrsearch.recipe import Recipe
@@ -93,11 +95,7 @@ def group_lines(model: nn.Module, recipe: Recipe) -> list[str]:
     from lrsearch.optimizers.parameter_groups import tied
 
     rows = [_cells(group) for group in groups_plain(model, recipe)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = text_lines(rows, make_console().width - 2)
     is_divided = divide_call_of(recipe.optimizer) is not None
     title = f"parameter groups of {recipe.optimizer.name}" if is_divided else "parameter groups"
     notes = group_notes(recipe.optimizer, model, recipe.parameter_groups(model))

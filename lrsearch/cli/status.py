@@ -20,7 +20,7 @@ from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError, in_short
 from lrsearch.queue.queue import Queue
-from lrsearch.states import StudyState, WorkState
+from lrsearch.states import Outcome, StudyState, WorkState, in_words
 from lrsearch.storage.database import Database, open_existing
 from lrsearch.storage.outages import passes
 from lrsearch.study.index import StudyIndex, StudyStatus, status_of
@@ -126,7 +126,8 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
     """Print how many trials have ended how, and the running ones with their workers."""
     queue = Queue(database.session, study.study_id)
     progress = Progress(database.session, study.study_id)
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(queue.outcomes().items()))
+    counts = queue.outcomes()
+    outcomes = ", ".join(f"{counts[key]} {in_words(key)}" for key in Outcome if key in counts)
     spent = duration(queue.spent())
     _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
     snapshot = progress.snapshot()

@@ -10,7 +10,7 @@ from lrsearch.analysis.confirmed import headline, optimistic, progress_words
 from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.export import script_words
-from lrsearch.states import StudyState, WorkState, in_words
+from lrsearch.states import Outcome, StudyState, WorkState, in_words
 from lrsearch.storage.optuna_bridge import picture_id
 from lrsearch.text.formatting import duration, number, plural, sentence
 from lrsearch.text.shell import command, name_word
@@ -62,7 +62,7 @@ def trial_note(trial: TrialData, study: StudyData) -> str:
 
 def _progress(study: StudyData) -> str:
     outcomes = Counter(trial.outcome for trial in study.trials if trial.state == WorkState.DONE)
-    counts = ", ".join(f"{count} {in_words(str(name))}" for name, count in outcomes.most_common())
+    counts = ", ".join(f"{outcomes[key]} {in_words(key)}" for key in Outcome if outcomes[key])
     has = "has" if study.total == 1 else "have"
     ended = f"{study.done} of {plural(study.total, 'trial')} {has} ended"
     return f"{ended}{f' ({counts})' if counts else ''} in {duration(study.seconds)} of wall clock."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -34,16 +34,22 @@ INTERVAL = 10.0
 _NOTED, _FEWEST_NOTED, _LOOKS = 200, 20, 200_000
 
 # In the dashboard nothing else says what a figure shows.
-_TITLES = {
+TITLES = {
     "lrsearch-curves": "Validation curves",
-    "lrsearch-rates": "Learning-rate curves of the best trials",
+    "lrsearch-rates": "Learning rates of the best trials",
     "lrsearch-loss-vs-lr": "Loss against learning rate",
     "lrsearch-map": "Learning rate and batch size",
     "lrsearch-importance": "What mattered",
-    "lrsearch-range-test": "Range test: loss against a rising learning rate",
+    "lrsearch-range-test": "Range test: loss over the rate",
 }
-# The legend is below the figure, where it covers nothing.
-_LAYOUT = {"margin_t": 48, "legend_y": -0.2, "legend_yanchor": "top"}
+"""The titles of the figures by their names, in the order in which they are shown."""
+# The legend is below the figure and the title below the buttons of a touch screen, where neither
+# covers anything.
+_LAYOUT: dict[str, Any] = {
+    "margin_t": 72, "legend_y": -0.2, "legend_yanchor": "top", "title_x": 0, "title_y": 1,
+    "title_xref": "container", "title_yref": "paper", "title_yanchor": "bottom",
+    "title_pad_b": 12, "title_pad_l": 8, "title_font_size": 14,
+}  # fmt: skip
 
 
 def stale(database: Database) -> dict[str, str]:
@@ -75,7 +81,7 @@ def refresh(
     results = findings(study)
     pause()
     drawn = {
-        key: figure.update_layout(title_text=_TITLES.get(key), **_LAYOUT).to_json()
+        key: figure.update_layout(title_text=TITLES.get(key), **_LAYOUT).to_json()
         for key, figure in study_figures(study, results).items()
     }
     pause()

@@ -71,6 +71,8 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     import optuna
     import optuna_dashboard
 
+    from lrsearch.dashboard.figure_order import put_in_order
+    from lrsearch.dashboard.refresh import TITLES
     from lrsearch.storage.optuna_tables import make_tables, open_storage, require_tables
     from lrsearch.storage.optuna_trials import ColumnStorage
 
@@ -86,6 +88,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
         raise unusable(url, error) from None
     storage.most_values = _MOST_VALUES
     # The cached storage: a refresh reads new trials only.
+    put_in_order(tuple(TITLES))
     cached = optuna.storages.get_storage(storage)
     application: WSGIApplication = optuna_dashboard.wsgi(cached, artifact_store=artifacts)
     return compressed(OwnImportances(application, cached.get_study_system_attrs))

@@ -90,6 +90,7 @@ def test_the_history_shows_the_figures_of_lrsearch(
     for name in ("lrsearch-curves", "lrsearch-rates", "lrsearch-loss-vs-lr"):
         figure = page.locator(f'[id="user-defined-plot:{name}"] .main-svg').first
         expect(figure).to_be_visible(timeout=PATIENCE)
+    hidden(page, '[data-testid="UploadFileIcon"]')  # it is read-only
     assert errors == []
 
 
@@ -112,6 +113,57 @@ def test_a_trial_is_shown_with_its_picture_and_why_it_ended(
         page.wait_for_function(f"() => document.querySelector('img[alt=\"{text}\"]').naturalWidth")
     expect(page.get_by_text(REASON).first).to_be_visible()
     assert errors == []
+
+
+def test_the_list_shows_how_far_each_study_is_and_its_best_value(
+    server: Server, page: Page, sweep: ToldSweep
+) -> None:
+    page.goto(address(server))
+    card = page.locator(f'a[href$="/studies/{sweep.study_id}"]')
+    expect(card).to_contain_text("6 of 12 trials ended, 1 running", timeout=PATIENCE)
+    expect(card).to_contain_text("best val_loss 0.25 (trial 1)")
+    expect(card.locator("progress")).to_have_js_property("value", 6)
+
+
+def test_a_read_only_dashboard_hides_what_it_refuses(
+    server: Server, page: Page, sweep: ToldSweep
+) -> None:
+    page.goto(address(server))
+    expect(page.get_by_role("button", name="Reload")).to_be_visible(timeout=PATIENCE)
+    hidden(page, 'button:has-text("Create")', '[aria-label="delete study"]',
+           '[aria-label="rename study"]')  # fmt: skip
+    page.goto(address(server, f"/studies/{sweep.study_id}/note"))
+    expect(page.get_by_role("heading", name="The best recipe")).to_be_visible(timeout=PATIENCE)
+    hidden(page, '[data-testid="EditIcon"]')
+
+
+def hidden(page: Page, *selectors: str) -> None:
+    """Each is there, so that the test cannot pass by a wrong name, and cannot be seen."""
+    for selector in selectors:
+        assert page.locator(selector).count() > 0, selector
+        expect(page.locator(selector).first).to_be_hidden()
+
+
+def test_a_diverged_trial_is_called_diverged(
+    server: Server, page: Page, errors: list[str], sweep: ToldSweep
+) -> None:
+    page.goto(address(server, f"/studies/{sweep.study_id}/trials?numbers=5"))
+    chips = page.locator("main .MuiChip-label", has_text="Diverged")
+    expect(chips).to_have_count(2, timeout=PATIENCE)  # in the list, and above the trial
+    expect(page.locator("main .MuiChip-label", has_text="Pruned")).to_have_count(0)
+    assert errors == []
+
+
+@pytest.mark.parametrize("path", ["", "/studies/{}", "/studies/{}/trials?numbers=5"])
+def test_no_page_is_wider_than_a_phone(
+    server: Server, browser: Browser, sweep: ToldSweep, path: str
+) -> None:
+    phone = browser.new_page(viewport={"width": 390, "height": 800}, is_mobile=True, has_touch=True)
+    phone.goto(address(server, path.format(sweep.study_id)))
+    expect(phone.get_by_text("digits").first).to_be_visible(timeout=PATIENCE)
+    expect(phone.locator("main .MuiCard-root").first).to_be_visible(timeout=PATIENCE)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.close()
 
 
 @pytest.mark.slow

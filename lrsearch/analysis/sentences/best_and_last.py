@@ -23,7 +23,8 @@ def _recommended(found: BestAndLast) -> TwoEvaluations:
 def _place(one: TwoEvaluations) -> str:
     """Where the best evaluation is: `epoch 2 of 30 (7 % of the training, in its warm-up)`."""
     phase = "" if one.phase is None else PHASES[one.phase]
-    return f"epoch {number(one.epoch)} of {number(one.last_epoch)} ({percent(one.share)} of the training{phase})"
+    share = f"{percent(one.share)} of the training{phase}"
+    return f"epoch {number(one.epoch)} of {number(one.last_epoch)} ({share})"
 
 
 def _value(found: BestAndLast, value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrsearch.plots.static.curves import Curve, thinned, wants_log
-from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, log_axis, new_figure, style
 
 _MOST_POINTS = 4000
 """Points drawn of a curve."""
@@ -20,7 +20,7 @@ def rates_picture(curves: Sequence[Curve], title: str, kind: Kind) -> bytes:
         x, y = thinned(curve.x, curve.y, _MOST_POINTS)
         axes.plot(x, y, label=curve.name, color=colour(index), linestyle=style(index))
     if wants_log(curves):
-        axes.set_yscale("log")
+        log_axis(axes, "y", [y for curve in curves for y in curve.y])
     axes.set_xlabel("epoch")
     axes.set_ylabel("learning rate")
     axes.grid(alpha=0.3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from lrsearch.plots.palette import FAINT, PLAIN, family_colour, nth_dash
 from lrsearch.plots.static.curves import (
     SHARE,
     rate_curves,
@@ -12,7 +14,8 @@ from lrsearch.plots.static.curves import (
     value_curves,
     wants_log,
 )
-from lrsearch.plots.static.figure import Kind, colour, encoded, entitle, new_figure, style
+from lrsearch.plots.static.figure import Kind, encoded, entitle, line, log_axis, new_figure
+from lrsearch.states import in_words
 from lrsearch.text.formatting import number
 
 if TYPE_CHECKING:
@@ -34,9 +37,12 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
     entitle(values, _title(trial, study))
     label, curves = value_curves(study, trial)
     lines = rate_curves(study, trial)
-    _draw(values, curves, label)
-    _draw(rates, lines, rates_title(trial, "\n"), first_colour=2)
-    alone = any(not line.joined for line in lines)
+    losses = [(FAINT, "-"), (PLAIN, "-")][-len(curves) :]
+    shade = PLAIN if trial.recipe is None else family_colour(trial.recipe.scheduler.name)
+    groups = [(shade, line(nth_dash(index))) for index in range(len(lines))]
+    _draw(values, curves, label, losses)
+    _draw(rates, lines, rates_title(trial, "\n"), groups)
+    alone = any(not curve.joined for curve in lines)
     rates.set_xlabel(f"{SHARE} ({rates_note(study, [trial])})" if alone else SHARE)
     rates.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     end = max([1.0, *(x for curve in [*curves, *lines] for x in curve.x)])
@@ -47,32 +53,35 @@ def trial_picture(trial: TrialData, study: StudyData, kind: Kind = "svg") -> byt
 def _title(trial: TrialData, study: StudyData) -> str:
     value = "" if trial.value is None else f", {study.metric.name} {number(trial.value)}"
     recipe = "" if trial.recipe is None else f"\n{trial.recipe.describe(study.searched)}"
-    return f"{study.name}, trial {trial.number}: {trial.outcome or trial.state}{value}{recipe}"
+    ended = in_words(trial.outcome or trial.state)
+    return f"{study.name}, trial {trial.number}: {ended}{value}{recipe}"
 
 
-def _draw(axes: Axes, curves: list[Curve], label: str, first_colour: int = 0) -> None:
-    """Draw curves into one plot, with colours from `first_colour` on."""
+def _draw(axes: Axes, curves: list[Curve], label: str, looks: Sequence[tuple[str, Any]]) -> None:
+    """Draw curves into one plot; `looks` are the colour and the line style of each."""
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
     drawn = [curve for curve in curves if curve.x]
-    for index, curve in enumerate(drawn, first_colour):
+    for curve, (shade, dashes) in zip(curves, looks, strict=False):
+        if not curve.x:
+            continue
         axes.plot(
             curve.x,
             curve.y,
             label=curve.name,
-            color=colour(index),
-            linestyle=style(index) if curve.joined else "",
+            color=shade,
+            linestyle=dashes if curve.joined else "",
             # A line through a single point is invisible.
             marker="" if curve.joined and len(curve.x) > 1 else "o",
             markersize=3,
         )
         if curve.marks is not None:
             x, y = curve.marks
-            axes.plot(x, y, color=colour(index), linestyle="", marker="o", markersize=3)
+            axes.plot(x, y, color=shade, linestyle="", marker="o", markersize=3)
     if not drawn:
         axes.text(0.5, 0.5, "no evaluation yet", transform=axes.transAxes, ha="center")
         return
     if wants_log(drawn):
-        axes.set_yscale("log")
+        log_axis(axes, "y", [y for curve in drawn for y in curve.y])
     if len(drawn) > 1:
         axes.legend(frameon=False, fontsize=8)
