@@ -32,9 +32,16 @@ _RELATIVE, _OF_PEAK = 1e-3, 1e-6
 
 An optimizer that keeps its rates in float32 adds up such errors.
 """
+_NOMINAL_STEPS = 10_000
+"""Assumed steps of a training whose own loop does not report them."""
+_NOMINAL_SLACK = 0.01
+"""Share of such a training by which a rate may come earlier or later: steps are rounded."""
+_ROUNDING = 1e-9
+_MOST_SKIPPED = 200
+"""Steps of a training with `amp=fp16` that may have been skipped."""
 _PLATEAU = "plateau"
 _OWN_CODE = "the schedule is your own code, which is not run to draw it"
-_UNKNOWN_LENGTH = "the number of optimizer steps of this training is not known"
+_UNKNOWN_LENGTH = "the length of the training is not known"
 _OTHER_RATES = "they are not those of the recipe's schedule"
 _CUTS = "at which step the rate was cut is not recorded"
 
@@ -62,6 +69,8 @@ class LrCurve:
     """Those of its parameter groups, the first group's first; empty where nothing is known."""
     doubt: str | None
     """Why the rates between evaluations are not known; None where they are."""
+    has_steps: bool = True
+    """Whether the number of steps is known; if not, lines follow the recipe by shares alone."""
 
 
 def shares_of(study: StudyData, trial: TrialData) -> list[float]:
@@ -94,7 +103,7 @@ def lr_curve(study: StudyData, trial: TrialData) -> LrCurve:
             doubt = _OTHER_RATES
     if not trial.curve and line is None:
         return LrCurve((), doubt)
-    return LrCurve(tuple(groups), doubt)
+    return LrCurve(tuple(groups), doubt, extent.length is None or extent.length.has_steps)
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,8 @@ class _Extent:
     """Length in optimizer steps, of each fold; None where it is not known."""
     folds: int
     is_own_loop: bool
+    most_skipped: int = 0
+    """Steps that the scaler of half-precision gradients may have skipped."""
 
     @classmethod
     def of(cls, study: StudyData, trial: TrialData) -> _Extent:
@@ -126,7 +137,8 @@ class _Extent:
         length = _length(trial, steps, epochs, every, n_train)
         if length is None:
             return cls(epochs * folds, "epoch", None, folds, is_own_loop=False)
-        return cls(length.steps * folds, "step", length, folds, is_own_loop=False)
+        skipped = 0 if train.get("amp") != "fp16" or folds > 1 else _MOST_SKIPPED
+        return cls(length.steps * folds, "step", length, folds, False, skipped)
 
     def shares(self, trial: TrialData) -> list[float]:
         """The share of the training at each evaluation."""
@@ -166,9 +178,13 @@ def _own_length(trial: TrialData, steps: int | None, epochs: float) -> Length | 
     if steps is not None:
         per_epoch = last.step / last.epoch if last.epoch > 0 else steps
         return Length.of(steps=steps, epochs=steps / per_epoch)
-    # Where no step is reported, reports are counted instead.
-    if last.epoch <= 0 or all(row.step == row.index for row in trial.curve):
+    if last.epoch <= 0:
         return None
+    # Where no step is reported, reports are counted instead.
+    if all(row.step == row.index for row in trial.curve):
+        per_epoch = math.ceil(_NOMINAL_STEPS / epochs)
+        steps = max(1, round(per_epoch * epochs))
+        return Length(steps, per_epoch, per_epoch, has_steps=False)
     return Length.of(steps=max(1, round(last.step * epochs / last.epoch)), epochs=epochs)
 
 
@@ -191,15 +207,32 @@ def _line(extent: _Extent, trial: TrialData) -> tuple[tuple[Array, Array] | None
     if rates is None:
         return None, _OTHER_RATES
     slack = 2 if is_rough else int(extent.is_own_loop)
-    for evaluation in trial.curve:
-        at = _within(evaluation.step, length.steps) * (len(rates) - 1) / length.steps
-        first = max(0, math.floor(at) - slack)
-        around = rates[first : math.ceil(at) + 1 + slack]
-        if not len(around) or _differs(evaluation.lr_end[0], around, recipe.lr):
-            return None, _OTHER_RATES
-    share = np.arange(len(rates)) / ((len(rates) - 1) * extent.folds)
-    shares = np.concatenate([share + fold / extent.folds for fold in range(extent.folds)])
-    return _until(_end(extent, trial), shares, np.tile(rates, extent.folds)), None
+    if not length.has_steps:
+        slack = round(_NOMINAL_SLACK * length.steps)
+    last = len(rates) - 1
+    at = np.arange(last + 1)
+    lag = 0
+    before = 0
+    for evaluation, share in zip(trial.curve, extent.shares(trial), strict=True):
+        position = round(_within_fold(min(share, 1.0) * extent.folds) * last, 3)
+        first, end = math.floor(position), math.ceil(position)
+        least = lag
+        while _differs(
+            evaluation.lr_end[0],
+            rates[max(0, first - lag - slack) : end - lag + 1 + slack],
+            recipe.lr,
+        ):
+            lag += 1
+            if lag > min(extent.most_skipped, first - before + least):
+                return None, _OTHER_RATES
+        if lag > least:
+            # The gradients of so many steps were not finite: neither they nor the schedule's
+            # steps were taken. Where in the stretch is not recorded, most often at its beginning.
+            at[before + 1 :] = np.maximum(at[before], np.arange(before + 1, last + 1) - lag)
+        before = first
+    within = np.arange(last + 1) / last
+    shares = np.concatenate([(within + fold) / extent.folds for fold in range(extent.folds)])
+    return _until(_end(extent, trial), shares, np.tile(rates[at], extent.folds)), None
 
 
 def _plateau_line(
@@ -231,7 +264,9 @@ def _plateau_line(
         before = row.step
     end = round(_end(extent, trial) * extent.whole)
     if end > before:  # trained on after the last evaluation
-        level = trial.end_lr if trial.end_lr is not None else rates[min(before, length.steps)]
+        level = trial.end_lr
+        if level is None:
+            level = trial.curve[-1].lr_end[0] if trial.curve else recipe.lr
         at = np.arange(before, min(end, length.steps) + 1)
         ramp = rates[at]
         ramp[at >= warmup] = level
@@ -244,12 +279,11 @@ def _plateau_line(
 
 def _end(extent: _Extent, trial: TrialData) -> float:
     """The share of the training at the last step that is known to have been trained."""
-    last = trial.curve[-1].step if trial.curve else 0
+    last = extent.shares(trial)[-1] if trial.curve else 0.0
     # In cross-validation it counts the steps of one fold.
-    if trial.end_step is not None and extent.folds == 1:
-        last = max(last, trial.end_step)
-    assert extent.length is not None
-    return last / (extent.length.steps * extent.folds)
+    if trial.end_step is not None and extent.unit == "step" and extent.folds == 1:
+        last = max(last, trial.end_step / extent.whole)
+    return last
 
 
 def _until(end: float, shares: Array, rates: Array) -> tuple[Array, Array] | None:
@@ -261,9 +295,9 @@ def _until(end: float, shares: Array, rates: Array) -> tuple[Array, Array] | Non
     return None if count < 2 else (shares[:count], rates[:count])
 
 
-def _within(step: int, steps: int) -> int:
-    """The step within the training of its fold."""
-    return step - (step - 1) // steps * steps if step > 0 else 0
+def _within_fold(share: float) -> float:
+    """The share of its fold that is done, of a share in folds: 1 at the end of one."""
+    return share - max(0, math.ceil(share - _ROUNDING) - 1)
 
 
 def _differs(held: float, expected: Array, peak: float) -> bool:

@@ -9,6 +9,7 @@ from lrsearch.analysis.lr_curve import lr_curve
 from lrsearch.analysis.study_data import StudyData, shown_curves
 from lrsearch.plots.interactive.curves import rated
 from lrsearch.plots.interactive.parallel import how_many_bold
+from lrsearch.plots.static.curves import RECIPES_NOTE
 from lrsearch.range_test.result import RangeTest
 from lrsearch.text.formatting import plural, the_best
 
@@ -42,15 +43,16 @@ def rates(study: StudyData) -> str:
     best = rated(study)
     who = "the best trial" if len(best) == 1 else f"the {len(best)} best trials (thick: the best)"
     text = f"Losses and learning rates of {who}; points: the evaluations."
-    doubts = {trial.number: lr_curve(study, trial).doubt for trial in best}
-    unknown = [(number, doubt) for number, doubt in doubts.items() if doubt is not None]
-    known = len(best) - len(unknown)
-    if known:
+    curves = {trial.number: lr_curve(study, trial) for trial in best}
+    doubts = {number: curve.doubt for number, curve in curves.items() if curve.doubt is not None}
+    if any(curve.has_steps for number, curve in curves.items() if number not in doubts):
         text += " The line is the rate of every step."
-    for doubt in dict.fromkeys(doubt for _, doubt in unknown):
-        trials = [str(number) for number, other in unknown if other == doubt]
-        of = f"of {'trial' if len(trials) == 1 else 'trials'} {', '.join(trials)} " if known else ""
-        text += f" Rates {of}are points alone: {doubt}."
+    elif len(doubts) < len(best):
+        text += f" The line: {RECIPES_NOTE}."
+    for doubt in dict.fromkeys(doubts.values()):
+        numbers = [str(number) for number, other in doubts.items() if other == doubt]
+        of = f"of {'trial' if len(numbers) == 1 else 'trials'} {', '.join(numbers)} "
+        text += f" Rates {of if len(doubts) < len(best) else ''}are points alone: {doubt}."
     return text
 
 

@@ -180,6 +180,26 @@ def test_trials_of_all_batch_sizes_end_at_the_whole_training(batch_size: int) ->
     assert shares_of(study, a_trial(Trained(curve, used))) == pytest.approx([1 / 3, 2 / 3, 1])
 
 
+def test_steps_that_were_skipped_in_half_precision_delay_the_line() -> None:
+    used = recipe(batch_size=16, warmup="5st")
+    rates = used.preview(LENGTH).rates
+    skipped = {1, 2, 13}
+    position = [step - sum(one <= step for one in skipped) for step in range(STEPS + 1)]
+    steps = [*range(4, STEPS, 4), STEPS]
+    done = trained()
+    evaluations = [
+        dataclasses.replace(row, lr_start=(rates[position[before]],), lr_end=(rates[position[at]],))
+        for row, before, at in zip(done.evaluations, [0, *steps], steps, strict=False)
+    ]
+    study = a_study({**TRAIN, "amp": "fp16"})
+    given = a_trial(Trained(evaluations, used))
+    curve = lr_curve(study, given)
+    assert curve.doubt is None
+    (drawn,) = at_steps(curve, STEPS)
+    assert drawn == pytest.approx([rates[at] for at in position[:STEPS]], abs=1e-9)
+    assert lr_curve(a_study(), given).doubt is not None
+
+
 def test_other_rates_than_the_recipes_stand_alone() -> None:
     done = trained()
     done.evaluations[2] = dataclasses.replace(done.evaluations[2], lr_end=(0.03,))
@@ -248,10 +268,22 @@ def test_a_loop_of_ones_own_that_tells_its_steps_has_a_line(
     )
 
 
+@pytest.mark.parametrize("scheduler", ["constant", "one_cycle", "cosine"])
+def test_a_loop_that_tells_no_steps_has_the_line_of_its_recipe_by_shares(scheduler: str) -> None:
+    used = recipe(scheduler=scheduler, warmup=0.25)
+    study = a_study({"epochs": 4, "steps": None}, **OWN)
+    found = lr_curve(study, a_trial(Trained(list(looped(used, told=False)), used)))
+    assert (found.doubt, found.has_steps) == (None, False)
+    (group,) = found.groups
+    rates = used.preview(Length.of(steps=24, epochs=4)).rates
+    drawn = np.interp(np.arange(6, 25) / 24, group.line_shares, group.line_rates)
+    assert drawn == pytest.approx(rates[6:], rel=1e-3, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("used", "told"),
     [
-        (recipe(), False),
+        (recipe(warmup="6st"), False),
         (recipe(scheduler="plateau", arguments={"patience": "1ep"}), True),
     ],
 )
@@ -263,6 +295,14 @@ def test_what_a_loop_of_ones_own_does_not_tell_is_not_drawn(used: Recipe, told: 
     assert len(group.line_rates) == 0
     assert len(group.rates) == 8
     assert list(group.shares[1::2]) == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_rates_that_a_script_does_not_tell_are_not_the_recipes() -> None:
+    # Of a script that reports no rates the peak is recorded throughout.
+    used = recipe()
+    curve = [dataclasses.replace(row, lr_end=(0.1,), lr_start=(0.1,)) for row in looped(used)]
+    study = a_study({"epochs": 4, "steps": None}, **OWN)
+    assert lr_curve(study, a_trial(Trained(curve, used))).doubt is not None
 
 
 def test_a_schedule_of_ones_own_is_not_run_to_be_drawn() -> None:

@@ -36,10 +36,19 @@ class Curve:
 _RATIO_FOR_LOG = 30.0
 SHARE = "share of the training"
 """Label of the axis that curves of trials have in common."""
+RATES_NOTE = "the rate of every step"
+RECIPES_NOTE = "the recipe's rates; at which steps is not known, as the loop reports none"
 _MOST_MARKS = 100
 """Points of a curve that are marked; of longer curves none."""
 _LEVELS = 200
 """Rates of a curve by which the scale of its axis is chosen."""
+_WHOLE = 600
+"""Points of a line that need no simplification."""
+_DEVIATION = (5e-3, 1e-4)
+"""How far a simplified line may be from a point: a share of its value, and one of the highest."""
+_MOST_VERTICES = 4000
+_MOST_WORK = 25
+"""How often each point is looked at; lines that need more are thousands of cycles."""
 
 
 def rate_curves(study: StudyData, trial: TrialData) -> list[Curve]:
@@ -70,17 +79,17 @@ def rate_line(
 
 def rates_note(study: StudyData, trials: Sequence[TrialData]) -> str:
     """A line that says what the learning rates are that are drawn, and why points stand alone."""
-    doubts = {trial.number: lr_curve(study, trial).doubt for trial in trials}
-    unknown = {number: doubt for number, doubt in doubts.items() if doubt is not None}
-    if not unknown:
-        return RATES_NOTE
-    return "; ".join(
-        f"{f'trial {number}: ' if len(trials) > 1 else ''}points alone, {doubt}"
-        for number, doubt in unknown.items()
-    )
-
-
-RATES_NOTE = "the rate of every step"
+    lines = []
+    for trial in trials:
+        curve = lr_curve(study, trial)
+        if curve.doubt is not None:
+            said = f"points alone, {curve.doubt}"
+        elif not curve.has_steps:
+            said = RECIPES_NOTE
+        else:
+            continue
+        lines.append(said if len(trials) == 1 else f"trial {trial.number}: {said}")
+    return "; ".join(lines) or RATES_NOTE
 
 
 def rates_title(trial: TrialData, between: str = ", ") -> str:
@@ -150,15 +159,6 @@ def thinned(x: Sequence[float], y: Sequence[float], most: int) -> tuple[list[flo
         kept |= {min(indices, key=y.__getitem__), max(indices, key=y.__getitem__)}
     order = sorted(kept)
     return [x[k] for k in order], [y[k] for k in order]
-
-
-_WHOLE = 600
-"""Points of a line that need no simplification."""
-_DEVIATION = (5e-3, 1e-4)
-"""How far a simplified line may be from a point: a share of its value, and one of the highest."""
-_MOST_VERTICES = 4000
-_MOST_WORK = 25
-"""How often each point is looked at; lines that need more are thousands of cycles."""
 
 
 def simplified(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[list[float], list[float]]:
