@@ -29,10 +29,11 @@ Mode = Literal["min", "max"]
 
 _DRAWS = 2000
 _INTERVAL = 0.95
-_NAMED = 0.98
-"""Confidence with which the best must be better than each other option to be the winner.
+_SURE = 0.985
+"""Probability of being the best from which on an option is the winner.
 
-More than 95 %, since the winner is the best of several, and since intervals are approximate.
+Of two equal options either may seem the winner: so one is named in twice the rest of cases, which
+leaves room for what is approximate in the probabilities.
 """
 _ONE_SIDED = 0.15
 """How much wider an interval is where the values of one option alone make it uncertain.
@@ -67,7 +68,7 @@ class Place:
     probability: float
     """Of being the best of all options."""
     may_be_best: bool
-    """Whether these values leave open that it is better than the first; true of the first."""
+    """Whether it is among the likeliest, of which one is the best almost surely."""
 
 
 def expected_best(values: Sequence[float] | Array, tries: int, mode: Mode) -> float:
@@ -106,12 +107,14 @@ def compare(
         own = estimates[name]
         reach = float(np.quantile(np.abs(own.pivots), _INTERVAL)) * own.error
         low, high = sorted((sign * (own.mean - reach), sign * (own.mean + reach)))
-        behind, may_be_best = Interval(0.0, 0.0, 0.0), True
+        behind = Interval(0.0, 0.0, 0.0)
         if own is not first:
-            pair = _Pair(own, first)
-            behind = pair.interval(_INTERVAL)
-            may_be_best = pair.error == 0 or pair.interval(_NAMED).low <= 0
-        places[name] = Place(Interval(sign * own.mean, low, high), behind, wins[k], may_be_best)
+            behind = _Pair(own, first).interval()
+        # Those that are likelier do not make up for nearly all of the probability without it.
+        likelier = sum(share for share in wins if share > wins[k])
+        places[name] = Place(
+            Interval(sign * own.mean, low, high), behind, wins[k], likelier < _SURE
+        )
     return places
 
 
@@ -203,9 +206,9 @@ class _Pair:
         errors = np.maximum(np.hypot(one.errors, other.errors), _TINY)
         self.pivots: Array = (one.deviations - other.deviations) / errors
 
-    def interval(self, level: float) -> Interval:
+    def interval(self) -> Interval:
         """Return the interval, symmetric about the difference."""
-        reach = float(np.quantile(np.abs(self.pivots), level)) * self.error
+        reach = float(np.quantile(np.abs(self.pivots), _INTERVAL)) * self.error
         return Interval(self.difference, self.difference - reach, self.difference + reach)
 
     def is_better(self) -> NDArray[np.bool_]:

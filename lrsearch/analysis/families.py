@@ -24,6 +24,8 @@ _TRIED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.OUT_OF_MEM
 _INDEPENDENT = ("random", "qmc", "grid")
 """Samplers that do not learn from the values of earlier trials."""
 
+ALL = "all optimizers"
+
 Noun = Literal["scheduler", "optimizer"]
 
 
@@ -45,7 +47,7 @@ class Option:
     probability: float | None = None
     """Of being the best of the compared options."""
     may_be_best: bool = False
-    """Whether the trials leave open that it is better than the first; true of the first."""
+    """Whether it is among the likeliest, of which one is the best almost surely."""
 
     @property
     def quartiles(self) -> tuple[float, float, float] | None:
@@ -63,7 +65,10 @@ class Comparison:
     noun: Noun
     metric: MetricSettings
     within: str | None
-    """The optimizer whose schedulers are compared; None where there is one, or of optimizers."""
+    """The optimizer whose schedulers are compared; None where there is one, or of optimizers.
+
+    ALL for schedulers that are compared over all optimizers.
+    """
     options: tuple[Option, ...]
     tries: int | None
     """Tries of which the best is expected; None where there is nothing to compare."""
@@ -80,8 +85,9 @@ class Comparison:
 
     @property
     def contenders(self) -> tuple[Option, ...]:
-        """Options of which each may be the best."""
-        return tuple(option for option in self.compared if option.may_be_best)
+        """The likeliest options, of which one is the best almost surely; the likeliest first."""
+        likely = [option for option in self.compared if option.may_be_best]
+        return tuple(sorted(likely, key=lambda option: -(option.probability or 0.0)))
 
     @property
     def winner(self) -> Option | None:
@@ -125,32 +131,50 @@ class EqualTuning:
         """Comparisons of at least two options."""
         return tuple(each for each in self.comparisons if len(each.compared) > 1)
 
+    @property
+    def not_compared(self) -> tuple[Comparison, ...]:
+        """The other comparisons."""
+        return tuple(each for each in self.comparisons if len(each.compared) < 2)
+
 
 def compare_schedulers(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning:
-    """Compare the schedulers of each optimizer. `searched` are the schedulers of the space."""
+    """Compare the schedulers of each optimizer. `searched` are the schedulers of the space.
+
+    Where the trials of no optimizer are enough, compare over all optimizers, provided that each
+    scheduler was tried equally often with each.
+    """
     tried = _tried(study)
     balanced = study.config["study"].get("balance") == "families"
     by_optimizer: dict[str, list[TrialData]] = defaultdict(list)
     for trial, recipe in tried:
         by_optimizer[recipe.optimizer.name].append(trial)
     values = _values(study)
+    grouped = {name: _grouped(by_optimizer[name], "scheduler") for name in sorted(by_optimizer)}
+    comparisons = [
+        _comparison(
+            "scheduler", name if len(grouped) > 1 else None, groups, study, values, balanced
+        )
+        for name, groups in grouped.items()
+    ]
+    if len(grouped) > 1 and _is_even(grouped) and not any(each.compared for each in comparisons):
+        groups = _grouped([trial for trial, _ in tried], "scheduler")
+        comparisons = [_comparison("scheduler", ALL, groups, study, values, balanced)]
     return EqualTuning(
         "scheduler",
         study.metric,
-        tuple(
-            _comparison(
-                "scheduler",
-                name if len(by_optimizer) > 1 else None,
-                _grouped(by_optimizer[name], "scheduler"),
-                study,
-                values,
-                balanced,
-            )
-            for name in sorted(by_optimizer)
-        ),
+        tuple(comparisons),
         _sampler(study),
         _untried(searched, (recipe.scheduler.name for _, recipe in tried)),
     )
+
+
+def _is_even(grouped: Mapping[str, Mapping[str, Sequence[TrialData]]]) -> bool:
+    """Whether each scheduler was tried as often with each optimizer, give or take one trial."""
+    schedulers = {scheduler for groups in grouped.values() for scheduler in groups}
+    counts = [
+        len(groups.get(scheduler, ())) for groups in grouped.values() for scheduler in schedulers
+    ]
+    return max(counts) - min(counts) <= 1
 
 
 def compare_optimizers(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning | None:

@@ -171,7 +171,7 @@ def _optimizers(findings: Findings) -> list[Section]:
 def _options_table(found: EqualTuning) -> Table | None:
     """The options of comparisons; of more than one, those that compare something."""
     shown = found.comparisons if len(found.comparisons) == 1 else found.compared
-    within = len(shown) > 1 or any(comparison.within for comparison in shown)
+    within = len(found.comparisons) > 1
     rows = [
         (*((comparison.within or "",) if within else ()), *_option_row(option))
         for comparison in shown

@@ -1,138 +1,200 @@
-"""Scheduler families at equal tuning."""
+"""Schedulers and optimizers at equal tuning."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import statistics
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic import recipe, study_of, trial
 
-from lrsearch.analysis.families import compare_families, expected_best
-from lrsearch.analysis.study_data import TrialData
-
-VALUES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12)
-
-
-@given(VALUES, st.integers(1, 20))
-def test_the_expected_best_lies_between_the_mean_and_the_best(
-    values: list[float], tries: int
-) -> None:
-    mean, deviation = expected_best(values, tries, "min")
-    assert min(values) - 1e-6 <= mean <= statistics.fmean(values) + 1e-6
-    assert deviation >= 0
-    highest, _ = expected_best(values, tries, "max")
-    assert statistics.fmean(values) - 1e-6 <= highest <= max(values) + 1e-6
-
-
-@given(VALUES, st.integers(1, 20))
-def test_more_tries_are_never_expected_to_be_worse(values: list[float], tries: int) -> None:
-    fewer, _ = expected_best(values, tries, "min")
-    assert expected_best(values, tries + 1, "min")[0] <= fewer + 1e-6
-
-
-@pytest.mark.parametrize("tries", [1, 2, 3])
-def test_it_is_the_mean_over_all_draws(tries: int) -> None:
-    values = [3.0, 1.0, 7.0, 4.0]
-    draws = [min(draw) for draw in itertools.product(values, repeat=tries)]
-    mean, deviation = expected_best(values, tries, "min")
-    assert math.isclose(mean, statistics.fmean(draws))
-    assert math.isclose(deviation, statistics.pstdev(draws))
+from lrsearch.analysis.equal_tuning import expected_best
+from lrsearch.analysis.families import ALL, Comparison, compare_optimizers, compare_schedulers
+from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.states import Outcome
 
 
 def family(
-    name: str, values: list[float], first: int, outcome: str = "complete"
+    name: str,
+    values: list[float],
+    first: int,
+    outcome: str = Outcome.COMPLETE,
+    optimizer: str = "sgd",
 ) -> list[TrialData]:
-    return [trial(first + k, recipe(0.1, scheduler=name), v, outcome) for k, v in enumerate(values)]
+    """Trials of a scheduler, each with a rate of its own."""
+    return [
+        trial(first + k, recipe(0.01 + k / 1000, scheduler=name, optimizer=optimizer), v, outcome)
+        for k, v in enumerate(values)
+    ]
 
 
-def test_a_family_does_not_win_by_being_tried_more_often() -> None:
-    # A single lucky trial among forty against five that are all good.
+def comparison(study: StudyData) -> Comparison:
+    (only,) = compare_schedulers(study).comparisons
+    return only
+
+
+def test_the_best_at_equal_tuning_comes_first_whoever_has_the_best_trial() -> None:
+    """A single lucky trial among forty is no better than five that are all good."""
     many = family("step", [1.0] * 39 + [0.1], 0)
-    few = family("cosine", [0.2] * 5, 40)
-    families = compare_families(study_of(many + few))
-    assert families.equal_tries == 3
-    assert [row.name for row in families.rows] == ["cosine", "step"]
-    text = " ".join(families.sentences())
-    assert "cosine comes first" in text
-    assert "5 to 40 tries" in text
+    few = family("cosine", [0.2, 0.21, 0.22, 0.23, 0.24], 40)
+    found = comparison(study_of(many + few))
+    assert found.tries == 2
+    assert [option.name for option in found.options] == ["cosine", "step"]
 
 
-def test_pruned_and_diverged_trials_count_against_a_family() -> None:
-    clean = family("cosine", [0.3] * 4, 0)
-    cut = family("step", [0.29], 10) + family("step", [0.9] * 3, 11, "pruned")
-    worst = family("linear", [0.95] * 4, 20)
-    families = compare_families(study_of(clean + cut + worst))
-    expected = {row.name: row.expected for row in families.rows}
-    assert families.equal_tries == 2
-    assert math.isclose(expected["cosine"] or 0, 0.3)
-    assert (expected["step"] or 0) > 0.3
-    assert {row.name: row.epochs for row in families.rows}["step"] == 5 + 3 * 2
+def test_three_trials_with_one_bad_value_are_expected_to_reach_the_good_one() -> None:
+    trials = family("cosine", [0.0411, 0.0411, 2.90], 0) + family("step", [0.05, 0.06, 0.07], 9)
+    first, _ = comparison(study_of(trials)).options
+    assert first.expected is not None
+    assert first.expected.value == pytest.approx(0.0411)
 
 
-def test_families_that_cannot_be_told_apart_are_not_ranked_in_words() -> None:
-    values = [0.1, 0.2, 0.3, 0.4]
-    trials = family("cosine", values, 0) + family("linear", [v + 0.001 for v in values], 9)
-    assert any(
-        "cosine and linear cannot be told apart" in line
-        for line in compare_families(study_of(trials)).sentences()
+def test_schedulers_are_compared_within_an_optimizer() -> None:
+    """Step looks best of all, since it was tried with the better optimizer alone."""
+    trials = [
+        *family("cosine", [0.50, 0.52, 0.54, 0.56], 0),
+        *family("linear", [0.60, 0.62, 0.64, 0.66], 10),
+        *family("step", [0.30, 0.32, 0.34, 0.36], 20, optimizer="adamw"),
+        *family("cosine", [0.10, 0.12, 0.14, 0.16], 30, optimizer="adamw"),
+    ]
+    adamw, sgd = compare_schedulers(study_of(trials)).comparisons
+    assert (adamw.within, [option.name for option in adamw.options]) == (
+        "adamw", ["cosine", "step"],
+    )  # fmt: skip
+    assert (sgd.within, [option.name for option in sgd.options]) == ("sgd", ["cosine", "linear"])
+
+
+def test_schedulers_with_few_trials_of_each_optimizer_are_compared_over_all_of_them() -> None:
+    """Provided that none was tried more often with a better optimizer."""
+    trials = [
+        *family("cosine", [0.50, 0.52], 0),
+        *family("step", [0.60, 0.62], 10),
+        *family("cosine", [0.10, 0.12], 20, optimizer="adamw"),
+        *family("step", [0.30, 0.32], 30, optimizer="adamw"),
+    ]
+    (over_all,) = compare_schedulers(study_of(trials)).comparisons
+    assert over_all.within == ALL
+    assert [(option.name, option.tries) for option in over_all.options] == [
+        ("cosine", 4), ("step", 4),
+    ]  # fmt: skip
+    uneven = [*trials[:6], *family("cosine", [0.1], 40, optimizer="adam")]
+    found = compare_schedulers(study_of(uneven))
+    assert found.compared == ()
+    assert [each.within for each in found.not_compared] == ["adam", "adamw", "sgd"]
+
+
+def test_optimizers_are_compared_over_all_schedulers() -> None:
+    trials = [
+        *family("cosine", [0.50, 0.52], 0),
+        *family("linear", [0.60, 0.62], 10),
+        *family("step", [0.30, 0.32], 20, optimizer="adamw"),
+        *family("cosine", [0.10, 0.12], 30, optimizer="adamw"),
+    ]
+    found = compare_optimizers(study_of(trials), ["sgd", "adamw", "muon"])
+    assert found is not None
+    (only,) = found.comparisons
+    assert [(option.name, option.tries) for option in only.options] == [("adamw", 4), ("sgd", 4)]
+    assert found.untried == ("muon",)
+    cells = {(cell.optimizer, cell.scheduler): cell for cell in found.cells}
+    assert found.tries_of_cells == 2
+    assert cells["adamw", "cosine"].expected == 0.10
+    assert cells["sgd", "linear"].tries == 2
+
+
+def test_one_optimizer_alone_is_not_compared() -> None:
+    study = study_of(family("cosine", [0.1] * 4, 0))
+    assert compare_optimizers(study, ["sgd"]) is None
+
+
+def test_diverged_trials_count_as_the_worst_complete_one() -> None:
+    clean = family("cosine", [0.3, 0.31, 0.32, 0.33], 0)
+    broken = family("step", [0.29], 10) + [
+        trial(20 + k, recipe(0.5 + k, scheduler="step"), None, Outcome.DIVERGED, epochs=0)
+        for k in range(3)
+    ]
+    expected = {o.name: o.expected for o in comparison(study_of(clean + broken)).options}
+    assert expected["step"] is not None
+    assert expected["step"].value == pytest.approx(
+        expected_best([0.29, 0.33, 0.33, 0.33], 2, "min")
     )
 
 
-def test_a_family_with_too_few_tries_is_left_out_and_named() -> None:
-    trials = family("cosine", [0.1] * 4, 0) + family("linear", [0.2] * 4, 5)
-    lines = compare_families(study_of(trials + family("step", [0.0], 20))).sentences()
-    assert any("step (1)" in line for line in lines)
-    assert "cosine comes first" in lines[0]
-
-
-def test_one_family_alone_with_enough_tries_is_named_and_not_called_too_few() -> None:
-    trials = family("plateau", [0.1] * 3, 0) + family("step", [0.2] * 2, 5)
-    assert compare_families(study_of(trials)).sentences() == [
-        "No winner can be named: only plateau (3) has had the 3 tries that it takes.",
-        "Too few tries to compare (fewer than 3): step (2).",
+def test_pruned_trials_count_with_their_forecast() -> None:
+    """Values fall by a third from the second epoch to the last: so would those of the pruned."""
+    whole = family("cosine", [0.3 + k / 50 for k in range(12)], 0)
+    pruned = [
+        replace(cut, outcome=Outcome.PRUNED, curve=cut.curve[:2], value=cut.curve[1].value)
+        for cut in family("step", [0.50, 0.52, 0.54], 20)
     ]
+    study = study_of([*whole, *family("step", [0.45], 30), *pruned])
+    found = {option.name: option for option in comparison(study).options}
+    assert found["step"].expected is not None
+    assert found["step"].expected.value == pytest.approx(
+        expected_best([0.45, 0.50, 0.52, 0.54], 2, "min"), abs=0.03
+    )
+    assert found["step"].values == (0.45,)
+
+
+def test_seeds_of_one_recipe_count_as_one_trial() -> None:
+    """The intervals are over seeds, too, and a recipe is not better for being repeated."""
+    same = [trial(50 + k, recipe(0.3), 0.2 + k / 100, seed=k) for k in range(6)]
+    trials = [*family("cosine", [0.4, 0.5, 0.6], 0), *family("step", [0.3, 0.4, 0.5, 0.6], 10)]
+    found = comparison(study_of([*trials, *same]))
+    assert found.over_seeds
+    cosine = {option.name: option for option in found.options}["cosine"]
+    assert cosine.expected is not None
+    assert cosine.expected.value == pytest.approx(expected_best([0.225, 0.4, 0.5, 0.6], 2, "min"))
+    assert not comparison(study_of(trials)).over_seeds
+
+
+def test_options_with_few_trials_come_last_and_are_not_compared() -> None:
+    trials = family("cosine", [0.1] * 4, 0) + family("linear", [0.2] * 4, 5)
+    found = comparison(study_of(trials + family("step", [0.0], 20)))
+    assert [option.name for option in found.compared] == ["cosine", "linear"]
+    assert found.options[-1].name == "step"
 
 
 def test_without_a_complete_trial_nothing_is_compared() -> None:
     trials = family("plateau", [0.1] * 3, 0, "pruned") + family("step", [0.2] * 3, 5, "pruned")
-    assert compare_families(study_of(trials)).sentences() == [
-        "No winner can be named: no trial has run to its end."
-    ]
+    assert comparison(study_of(trials)).compared == ()
+    assert compare_schedulers(study_of([], total=3)).comparisons == ()
 
 
-def test_one_family_is_not_compared() -> None:
-    families = compare_families(study_of(family("cosine", [0.1] * 4, 0)))
-    assert families.sentences() == [
-        "Only cosine was tried (4 trials): there is nothing to compare."
-    ]
+def test_a_clear_winner_is_named_and_a_small_lead_is_not() -> None:
+    good = family("cosine", [0.10, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17], 0)
+    bad = family("step", [0.5 + k / 50 for k in range(8)], 20)
+    close = family("step", [0.11, 0.12, 0.125, 0.13, 0.14, 0.15, 0.16, 0.17], 20)
+    clear = comparison(study_of(good + bad))
+    assert clear.winner is not None
+    assert clear.winner.name == "cosine"
+    assert comparison(study_of(good + close)).winner is None
+    assert len(comparison(study_of(good + close)).contenders) == 2
 
 
-def test_a_sampler_that_adapts_is_said_to_make_it_approximate() -> None:
-    trials = family("cosine", [0.1] * 4, 0) + family("linear", [0.2] * 4, 5)
-    lines = compare_families(study_of(trials, "sampler=tpe")).sentences()
-    assert any("tpe sampler" in line and "approximate" in line for line in lines)
-
-
-def test_families_that_share_the_epochs_are_judged_by_half_of_what_theirs_bought() -> None:
-    cheap = [trial(k, recipe(), 1.0 + k / 100, "pruned", epochs=1) for k in range(12)]
-    whole = [trial(20 + k, recipe(scheduler="linear"), 0.9 + k / 10) for k in range(4)]
-    study = study_of([*cheap, *whole], "study.balance=families")
-    found = compare_families(study)
+def test_schedulers_that_share_the_epochs_are_judged_by_half_of_what_theirs_bought() -> None:
+    cheap = [trial(k, recipe(0.01 + k / 1000), 1.0 + k / 100, epochs=1) for k in range(12)]
+    whole = family("linear", [0.9, 1.0, 1.1, 1.2], 20)
+    found = comparison(study_of([*cheap, *whole], "study.balance=families"))
     assert found.balanced
-    rows = {row.name: row for row in found.rows}
-    pruned = sorted((one.value or 0.0 for one in cheap), reverse=True)
-    assert rows["cosine"].expected == expected_best(pruned, 6, "min")[0]
-    text = " ".join(found.sentences())
-    assert "At equal tuning (equal epochs)" in text
-    assert "the same epochs (12 to 20), which bought 4 to 12 tries" in text
+    options = {option.name: option for option in found.options}
+    for name, values, tries in (("cosine", cheap, 6), ("linear", whole, 2)):
+        expected = options[name].expected
+        assert expected is not None
+        known = [of.value or 0.0 for of in values]
+        assert expected.value == pytest.approx(expected_best(known, tries, "min"))
 
 
-def test_families_that_were_never_tried_are_named() -> None:
+@pytest.mark.parametrize(
+    ("sampler", "approximate"), [("random", False), ("auto", True), ("tpe", True)]
+)
+def test_trials_that_a_model_chose_make_intervals_approximate(
+    sampler: str, approximate: bool
+) -> None:
+    trials = family("cosine", [0.1] * 4, 0) + family("linear", [0.2] * 4, 5)
+    found = compare_schedulers(study_of(trials, f"sampler={sampler}"))
+    assert found.is_approximate is approximate
+
+
+def test_schedulers_that_were_never_tried_are_known() -> None:
     trials = family("cosine", [0.1] * 4, 0) + family("step", [0.2] * 4, 10)
-    lines = compare_families(study_of(trials), ["constant", "cosine", "step"]).sentences()
-    assert lines[-1].startswith("In the space, but never tried: constant.")
-    assert not any("never tried" in line for line in compare_families(study_of(trials)).sentences())
+    found = compare_schedulers(study_of(trials), ["constant", "cosine", "step"])
+    assert found.untried == ("constant",)

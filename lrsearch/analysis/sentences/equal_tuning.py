@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from lrsearch.analysis.families import LEAST_TRIES, Comparison, EqualTuning, Option
+from lrsearch.analysis.families import ALL, LEAST_TRIES, Comparison, EqualTuning, Option
 from lrsearch.analysis.sentence import ForEach, Sentence, Table
 from lrsearch.text.formatting import listed, number, plural, probability, sentence, to_error
 
 
 def _where(comparison: Comparison) -> str:
-    return "" if comparison.within is None else f"with {comparison.within}, "
+    if comparison.within is None:
+        return ""
+    return f"{'over' if comparison.within == ALL else 'with'} {comparison.within}, "
 
 
 def _over(comparison: Comparison) -> str:
@@ -56,23 +58,22 @@ def _winner(comparison: Comparison) -> str:
 
 
 def _no_winner(comparison: Comparison) -> str:
-    first = max(comparison.contenders, key=lambda option: option.probability or 0.0)
+    first = comparison.compared[0]
     among = listed([option.name for option in comparison.contenders])
     return sentence(
-        f"{_where(comparison)}no clear winner among {among} at equal tuning; {first.name} is the "
-        f"likeliest to be best (probability {probability(first.probability or 0.0)})."
+        f"{_where(comparison)}no clear winner among {among} at equal tuning: {first.name} comes "
+        f"first (probability of being best {probability(first.probability or 0.0)}), "
+        f"{_lead(comparison)}."
     )
-
-
-def _first(comparison: Comparison) -> str:
-    return f"{comparison.compared[0].name} comes first: {_lead(comparison)}."
 
 
 def _tie(comparison: Comparison) -> str:
     first, second = comparison.compared[:2]
-    return (
-        f"{first.name} and {second.name} tie: the expected best {comparison.metric.name} of each "
-        f"is {_value(first)}."
+    among = listed([option.name for option in comparison.contenders])
+    return sentence(
+        f"{_where(comparison)}no clear winner among {among} at equal tuning: {first.name} and "
+        f"{second.name} tie, with an expected best {comparison.metric.name} of {_value(first)} "
+        f"each."
     )
 
 
@@ -123,11 +124,10 @@ def _is_incomparable(comparison: Comparison) -> bool:
 
 COMPARISON: Table[Comparison] = (
     Sentence("equal_tuning.winner", _has_winner, _winner),
-    Sentence("equal_tuning.no_winner", _has_none, _no_winner),
     Sentence(
-        "equal_tuning.first",
+        "equal_tuning.no_winner",
         lambda comparison: _has_none(comparison) and not _is_tie(comparison),
-        _first,
+        _no_winner,
     ),
     Sentence(
         "equal_tuning.tie",
@@ -147,6 +147,19 @@ COMPARISON: Table[Comparison] = (
         _short,
     ),
 )
+
+
+def _spoken_of(finding: EqualTuning) -> tuple[Comparison, ...]:
+    """The comparisons that are told one by one: of several, those that compare something."""
+    return finding.comparisons if len(finding.comparisons) == 1 else finding.compared
+
+
+def _not_compared(finding: EqualTuning) -> str:
+    names = listed([str(comparison.within) for comparison in finding.not_compared])
+    return (
+        f"Nothing can be compared with {names}: no two {finding.noun}s have had the {LEAST_TRIES} "
+        f"trials that it takes."
+    )
 
 
 def _first_compared(finding: EqualTuning) -> Comparison:
@@ -203,7 +216,12 @@ EQUAL_TUNING: Table[EqualTuning] = (
         lambda finding: not finding.comparisons,
         lambda finding: f"No trial has ended yet, so no {finding.noun}s can be compared.",
     ),
-    ForEach(lambda finding: finding.comparisons, COMPARISON),
+    ForEach(_spoken_of, COMPARISON),
+    Sentence(
+        "equal_tuning.not_compared",
+        lambda finding: len(finding.comparisons) > 1 and bool(finding.not_compared),
+        _not_compared,
+    ),
     Sentence(
         "equal_tuning.how",
         lambda finding: bool(finding.compared) and not _first_compared(finding).balanced,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lrsearch.analysis.equal_tuning import Interval
-from lrsearch.analysis.families import Comparison, EqualTuning, Option
+from lrsearch.analysis.families import ALL, Comparison, EqualTuning, Option
 from lrsearch.plots.interactive.style import (
     colour,
     log_axis,
@@ -32,12 +32,12 @@ def option_boxes(found: EqualTuning | None) -> Figure | None:
     """Draw the values of each option, and its expected best with its interval.
 
     Those of the comparisons that compare something come first where all would be too many. None if
-    no trial is complete.
+    no trial is complete, and of one optimizer alone.
     """
     import plotly.graph_objects as go
 
     rows = _rows(found) if found else []
-    if not found or not rows:
+    if not found or not rows or (found.noun == "optimizer" and len(rows) < 2):
         return None
     figure = new_figure(f"{found.metric.name} of complete trials", found.noun, showlegend=False)
     for comparison, option in rows[::-1]:
@@ -156,7 +156,8 @@ def _rows(found: EqualTuning) -> list[tuple[Comparison, Option]]:
 
 
 def _label(comparison: Comparison, option: Option) -> str:
-    return option.name if comparison.within is None else f"{comparison.within}, {option.name}"
+    alone = comparison.within in (None, ALL)
+    return option.name if alone else f"{comparison.within}, {option.name}"
 
 
 def _reach(interval: Interval, values: list[float]) -> tuple[float | None, float | None]:

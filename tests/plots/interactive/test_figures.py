@@ -43,10 +43,10 @@ def test_the_dashboard_gets_its_five_by_fixed_names(searched: StudyData) -> None
     assert list(study_figures(searched, findings(searched))) == DASHBOARD
 
 
-def test_the_report_gets_these_and_five_more(drawn: dict[str, Any]) -> None:
+def test_the_report_gets_these_and_seven_more(drawn: dict[str, Any]) -> None:
     assert list(drawn) == [
-        *DASHBOARD, "lrsearch-families", "lrsearch-space", "lrsearch-frontier",
-        "lrsearch-parallel", "lrsearch-spent",
+        *DASHBOARD, "lrsearch-families", "lrsearch-optimizers", "lrsearch-heat-map",
+        "lrsearch-space", "lrsearch-frontier", "lrsearch-parallel", "lrsearch-spent",
     ]  # fmt: skip
 
 
@@ -61,13 +61,14 @@ def test_every_figure_shows_something(drawn: dict[str, Any]) -> None:
     for name, figure in drawn.items():
         for trace in figure["data"]:
             assert any(value is not None for value in trace["x"]), name
-            assert len(trace["x"]) == len(trace["y"] if "y" in trace else trace["x"]), name
+            values = trace.get("z", trace.get("y", trace["x"]))
+            assert len(values) == len(trace["y"] if "z" in trace else trace["x"]), name
 
 
 def test_a_family_has_the_same_colour_in_every_figure(drawn: dict[str, Any]) -> None:
     for name in ("lrsearch-curves", "lrsearch-loss-vs-lr", "lrsearch-families"):
         traces = {trace.get("name"): trace for trace in drawn[name]["data"]}
-        cosine = traces["cosine"]
+        cosine = traces.get("cosine") or traces["adamw, cosine"]
         shade = cosine.get("marker", {}).get("color") or cosine["line"]["color"]
         assert shade == colour("cosine"), name
 
