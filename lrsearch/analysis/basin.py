@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.recipe import Recipe
-from lrsearch.text.formatting import listed, number, plural
+from lrsearch.analysis.response import Curve, fit_curve
+from lrsearch.analysis.scaling import Scaling
+from lrsearch.analysis.study_data import StudyData
+from lrsearch.analysis.tries import Try, gathered, tries_of
 
 TOLERANCE = 0.05
 LEAST_COMPLETE = 5
-LEAST_GOOD = 3
 
 By = Literal["scheduler", "batch_size"]
 
 
 @dataclass(frozen=True)
-class Basin:
-    """The learning rates within 5 % of the best value of one group of trials."""
+class GoodRates:
+    """The learning rates within 5 % of the best, by the fitted curve of one group of trials."""
 
     optimizer: str
     by: By
     group: str
     """Scheduler name or batch size that the trials share."""
-    best: float
     complete: int
-    good: int
-    """Complete trials within 5 % of the best of the group."""
-    low: float
-    high: float
-    """Least and largest learning rate of the good trials."""
-    open_low: bool
-    open_high: bool
-    """Whether no smaller (larger) rate was tried, so that the basin may extend further."""
+    pruned: int
+    """Pruned trials that count with their forecast."""
+    curve: Curve | None
+    """None where the trials are too few to tell."""
+    aligned: bool = False
+    """Whether the rates are those at one batch size, of several whose optima are known to move."""
 
     @property
     def width(self) -> float | None:
         """High over low; None where the trials are too few to tell."""
-        if self.complete < LEAST_COMPLETE or self.good < LEAST_GOOD:
-            return None
-        return self.high / self.low
+        return None if self.curve is None else self.curve.basin.width
 
     @property
     def title(self) -> str:
@@ -49,103 +45,91 @@ class Basin:
         what = self.group if self.by == "scheduler" else f"batch size {self.group}"
         return f"{self.optimizer} with {what}"
 
-    def sentence(self) -> str:
-        """Return the finding in a plain sentence; the width must be known."""
-        least = "at least " if self.open_low or self.open_high else ""
-        return (
-            f"{self.title}: {least}a factor of {number(self.width or 1.0, 2)} "
-            f"wide, learning rates {number(self.low, 2)} to {number(self.high, 2)} "
-            f"({self.good} of {plural(self.complete, 'complete trial')})"
-        )
+
+@dataclass(frozen=True)
+class Response:
+    """The fitted curve of all trials of an optimizer."""
+
+    optimizer: str
+    curve: Curve
+    several_sizes: bool
+    """Whether the trials have several batch sizes."""
+    aligned: bool
+    """Whether rates of other batch sizes were moved by the exponent to the curve's batch size."""
 
 
 @dataclass(frozen=True)
 class Basins:
     """Basins per optimizer and scheduler, and per optimizer and batch size."""
 
-    rows: tuple[Basin, ...]
+    rows: tuple[GoodRates, ...]
     fixed: float | None
     """The learning rate where all trials had the same one."""
-
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if self.fixed is not None:
-            return [
-                f"Every trial had the learning rate {number(self.fixed)}: how sensitive training "
-                f"is to it is not known."
-            ]
-        known = [row for row in self.rows if row.width is not None]
-        unknown = [row.title for row in self.rows if row.width is None]
-        if not known:
-            return [
-                "Too few trials to tell how wide the good basin is: it takes "
-                f"{LEAST_COMPLETE} complete trials of one optimizer and scheduler (or batch "
-                f"size), {LEAST_GOOD} of them within 5 % of their best."
-            ]
-        lines = ["The range of learning rates that came within 5 % of the best of its group:"]
-        lines += [f"{row.sentence()}." for row in sorted(known, key=lambda row: -(row.width or 0))]
-        if unknown:
-            lines.append(f"Too few trials to tell: {listed(unknown)}.")
-        lines.append(
-            "Other parameters varied, too, so these are rates that can be good, with the rest "
-            "chosen well."
-        )
-        return lines
+    responses: tuple[Response, ...] = ()
+    forecast: Mapping[int, float] = field(default_factory=dict)
+    """Values of pruned trials, by number, with which they count."""
 
 
-def find_basins(study: StudyData) -> Basins:
-    """Find the learning-rate basins of a study."""
-    tried = [(trial, trial.recipe) for trial in study.trials if trial.recipe is not None]
-    rates = {recipe.lr for _, recipe in tried}
-    rows: list[Basin] = []
-    keys: tuple[By, By] = ("scheduler", "batch_size")
-    for by in keys:
-        groups: dict[tuple[str, str], list[tuple[TrialData, Recipe]]] = defaultdict(list)
-        for trial, recipe in tried:
-            groups[recipe.optimizer.name, _group(recipe, by)].append((trial, recipe))
-        basins = [_basin(by, *key, group, study.metric.mode) for key, group in groups.items()]
-        rows += [basin for basin in basins if basin is not None]
+def find_basins(study: StudyData, scaling: Scaling, forecast: Mapping[int, float]) -> Basins:
+    """Find the learning-rate basins of a study.
+
+    Where it is known how the best rate moves with the batch size, rates of other batch sizes are
+    moved to the one that was tried most often. `forecast` are the values that pruned trials would
+    have reached, by trial number.
+    """
+    tries = tries_of(study, forecast)
+    by_optimizer: dict[str, list[Try]] = defaultdict(list)
+    groups: dict[tuple[By, str, str], list[Try]] = defaultdict(list)
+    for one in tries:
+        recipe = one.recipe
+        by_optimizer[recipe.optimizer.name].append(one)
+        groups["scheduler", recipe.optimizer.name, recipe.scheduler.name].append(one)
+        groups["batch_size", recipe.optimizer.name, str(recipe.batch_size)].append(one)
+    rows = [_row(*key, group, scaling) for key, group in groups.items()]
     rows.sort(key=lambda row: (row.by != "scheduler", row.optimizer, _natural(row.group)))
-    fixed = rates.pop() if len(rates) == 1 else None
-    return Basins(tuple(rows), fixed)
-
-
-def _group(recipe: Recipe, by: By) -> str:
-    return recipe.scheduler.name if by == "scheduler" else str(recipe.batch_size)
+    responses = [_response(name, group, scaling) for name, group in by_optimizer.items()]
+    rates = {trial.recipe.lr for trial in study.trials if trial.recipe is not None}
+    return Basins(
+        rows=tuple(rows),
+        fixed=rates.pop() if len(rates) == 1 else None,
+        responses=tuple(response for response in responses if response is not None),
+        forecast=forecast,
+    )
 
 
 def _natural(group: str) -> tuple[int, str]:
     return (int(group), "") if group.isdigit() else (0, group)
 
 
-def _basin(
-    by: By,
-    optimizer: str,
-    group: str,
-    trials: list[tuple[TrialData, Recipe]],
-    mode: Literal["min", "max"],
-) -> Basin | None:
-    complete = [
-        (trial.value, recipe.lr)
-        for trial, recipe in trials
-        if trial.is_complete and trial.value is not None
-    ]
-    if not complete:
-        return None
-    values = [value for value, _ in complete]
-    best = min(values) if mode == "min" else max(values)
-    good = [rate for value, rate in complete if abs(value - best) <= TOLERANCE * abs(best)]
-    rates = [recipe.lr for _, recipe in trials]
-    low, high = min(good), max(good)
-    return Basin(
+def _row(by: By, optimizer: str, group: str, tries: Sequence[Try], scaling: Scaling) -> GoodRates:
+    complete = sum(one.complete for one in tries)
+    return GoodRates(
         optimizer=optimizer,
         by=by,
         group=group,
-        best=best,
-        complete=len(complete),
-        good=len(good),
-        low=low,
-        high=high,
-        open_low=low <= min(rates),
-        open_high=high >= max(rates),
+        complete=complete,
+        pruned=len(tries) - complete,
+        curve=_curve(optimizer, tries, scaling) if complete >= LEAST_COMPLETE else None,
+        aligned=_aligned(optimizer, tries, scaling),
     )
+
+
+def _response(optimizer: str, tries: Sequence[Try], scaling: Scaling) -> Response | None:
+    curve = _curve(optimizer, tries, scaling)
+    if curve is None:
+        return None
+    several = _several_sizes(tries)
+    return Response(optimizer, curve, several, _aligned(optimizer, tries, scaling))
+
+
+def _several_sizes(tries: Sequence[Try]) -> bool:
+    return len({one.recipe.batch_size for one in tries}) > 1
+
+
+def _aligned(optimizer: str, tries: Sequence[Try], scaling: Scaling) -> bool:
+    return scaling.fit_of(optimizer) is not None and _several_sizes(tries)
+
+
+def _curve(optimizer: str, tries: Sequence[Try], scaling: Scaling) -> Curve | None:
+    fit = scaling.fit_of(optimizer)
+    return fit_curve(gathered(tries), fit.exponent if fit else 0.0, TOLERANCE)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from lrsearch.analysis.basin import Basins, find_basins
 from lrsearch.analysis.best_and_last import BestAndLast, compare_best_and_last
 from lrsearch.analysis.confirmed import Confirmed
 from lrsearch.analysis.edges import Edges, find_edges
 from lrsearch.analysis.families import EqualTuning, compare_optimizers, compare_schedulers
+from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.frontier import Frontier, find_frontier
 from lrsearch.analysis.importance import Importance, find_importance
 from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.rate_ranges import range_test_of
 from lrsearch.analysis.scaling import Scaling, fit_scaling
-from lrsearch.analysis.sentences import TABLES, say
+from lrsearch.analysis.sentences import say
 from lrsearch.analysis.spent import Spent, count_spent
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.verdict import Verdict, find_verdict
@@ -64,14 +64,13 @@ class Findings:
         """All findings but the verdict in plain words, in the order of the report."""
         parts = (
             self.schedulers, self.optimizers, self.basins, self.scaling, self.edges,
-            self.frontier, self.importance,
-            self.spent,
+            self.frontier, self.importance, self.spent,
         )  # fmt: skip
         ramps = [] if self.range_test is None else say(self.range_test)
         return [
             *self.warnings(),
             *self.of_recipe(),
-            *(line for part in parts if part for line in _said(part)),
+            *(line for part in parts if part for line in say(part)),
             *(f"Range test: {line}" for line in ramps),
         ]
 
@@ -85,6 +84,8 @@ def warning_lines(warned: Warned, best_and_last: BestAndLast) -> list[str]:
 def findings(study: StudyData) -> Findings:
     """Compute all findings. Raises ConfigErrors where this version cannot read the study."""
     settings = settings_of(study)
+    forecast = forecasts(study)
+    scaling = fit_scaling(study, forecast)
     return Findings(
         warned=find_warned(study),
         verdict=find_verdict(study),
@@ -92,17 +93,11 @@ def findings(study: StudyData) -> Findings:
         best_and_last=compare_best_and_last(study, settings),
         schedulers=compare_schedulers(study, tuple(settings.space.scheduler)),
         optimizers=compare_optimizers(study, tuple(settings.space.optimizer)),
-        basins=find_basins(study),
-        scaling=fit_scaling(study),
+        basins=find_basins(study, scaling, forecast),
+        scaling=scaling,
         edges=find_edges(study, settings),
         frontier=find_frontier(study, settings),
         importance=find_importance(study, settings),
         spent=count_spent(study, settings),
         range_test=range_test_of(study),
     )
-
-
-def _said(finding: Any) -> list[str]:
-    """Return the sentences of a finding, of which some still have them as a method."""
-    lines: list[str] = say(finding) if type(finding) in TABLES else finding.sentences()
-    return lines

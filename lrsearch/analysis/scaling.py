@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lrsearch.analysis.response import Tries, fit_curve, fit_exponent
 from lrsearch.analysis.study_data import StudyData
-from lrsearch.text.formatting import number
+from lrsearch.analysis.tries import gathered, tries_of
+from lrsearch.registry import ComponentConfig
 
 LEAST_BATCH_SIZES = 3
-LEAST_TRIALS = 5
-_GOOD_SHARE = 1 / 3
-_LEAST_GOOD = 3
-_RESAMPLES = 1000
-_SEED = 0
+LEAST_TRIALS = 15
+WIDEST = 1.0
+"""The widest interval of an exponent that is shown: a wider one holds the usual rules 0 and 1."""
+_SURE = 0.95
+"""Share of bootstrap samples that must have their optimum inside the rates that were tried."""
+_MODEL_BASED = ("tpe", "gp", "cmaes")
 
-Group = tuple[int, NDArray[np.float64], NDArray[np.float64]]
-"""A batch size, the logarithms of its learning rates, and their losses (less is better)."""
+Why = Literal["few", "edge", "wide"]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """lr = scale * batch ** exponent, for the best learning rates of one optimizer."""
+    """lr = optimum * (batch / batch_size) ** exponent, the best learning rate of one optimizer."""
 
     optimizer: str
     exponent: float
     low: float
     high: float
-    """95 % interval of the exponent, by resampling the trials of each batch size."""
-    scale: float
-    points: tuple[tuple[int, float, int], ...]
-    """Batch size, learning rate of its good trials (geometric mean), complete trials."""
+    """95 % interval of the exponent over trials."""
+    batch_size: int
+    """The batch size of `optimum`: the one tried most often."""
+    optimum: float
+    optimum_low: float
+    optimum_high: float
+    """The best learning rate at `batch_size` with its 95 % interval over trials."""
+    sizes: tuple[int, ...]
+    trials: int
 
     def rate(self, batch_size: float) -> float:
-        """The fitted learning rate."""
-        return float(self.scale * batch_size**self.exponent)
+        """Return the fitted learning rate."""
+        return float(self.optimum * (batch_size / self.batch_size) ** self.exponent)
 
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        double, least, most = (2.0**power for power in (self.exponent, self.low, self.high))
-        sizes = ", ".join(str(size) for size, _, _ in self.points)
-        lines = [
-            f"{self.optimizer}: the best learning rate grows as the batch size to the power "
-            f"{self.exponent:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}; batch sizes "
-            f"{sizes}). Doubling the batch size wants {number(double, 2)} times the learning "
-            f"rate ({number(least, 2)} to {number(most, 2)})."
-        ]
-        rules = {"no change at all (0)": 0.0, "the square-root rule (0.5)": 0.5,
-                 "the linear rule (1)": 1.0}  # fmt: skip
-        inside = [name for name, power in rules.items() if self.low <= power <= self.high]
-        if len(inside) == len(rules):
-            lines.append("That interval is too wide to choose a rule by.")
-        elif inside:
-            lines.append(f"It agrees with {' and with '.join(inside)}.")
-        else:
-            lines.append("Neither of the usual rules (0, 0.5, 1) lies inside the interval.")
-        return lines
+    def band(self, batch_size: float) -> tuple[float, float]:
+        """Return the 95 % interval of the fitted learning rate over trials.
+
+        The errors of the exponent and of the optimum at a middle batch size are nearly independent,
+        so their squares add.
+        """
+        rate, far = self.rate(batch_size), math.log(batch_size / self.batch_size)
+        ends = sorted(((self.low - self.exponent) * far, (self.high - self.exponent) * far))
+        below = math.hypot(math.log(self.optimum / self.optimum_low), ends[0])
+        above = math.hypot(math.log(self.optimum_high / self.optimum), ends[1])
+        return rate * math.exp(-below), rate * math.exp(above)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An optimizer whose trials cannot tell the exponent."""
+
+    optimizer: str
+    why: Why
+    """Too few trials, an optimum at an edge of the rates tried, or too wide an interval."""
+    trials: int
+    sizes: int
 
 
 @dataclass(frozen=True)
@@ -67,89 +75,74 @@ class Scaling:
     """Fits of the best learning rate over the batch size."""
 
     fits: tuple[Fit, ...]
-    too_few: tuple[str, ...]
-    """Optimizers without enough trials at enough batch sizes."""
+    unknown: tuple[Unknown, ...]
     batch_sizes: tuple[int, ...]
     """Batch sizes of all trials."""
     rule: str
     """How the space ties the learning rate to the batch size."""
+    sampler: str | None = None
+    """The sampler, where it chose trials by earlier ones."""
 
-    def sentences(self) -> list[str]:
-        """Return the finding in plain sentences."""
-        if len(self.batch_sizes) == 1:
-            return [
-                f"Every trial had the batch size {self.batch_sizes[0]}: how the learning rate "
-                f"depends on it is not known."
-            ]
-        lines = [line for fit in self.fits for line in fit.sentences()]
-        lines += [
-            f"{name}: too few trials to fit an exponent; it takes {LEAST_TRIALS} complete trials "
-            f"at each of {LEAST_BATCH_SIZES} batch sizes."
-            for name in self.too_few
-        ]
-        if self.fits and self.rule != "none":
-            lines.append(
-                f"The space ties the learning rate to the batch size (coupling.rule={self.rule}), "
-                f"so the exponent leans towards that rule."
-            )
-        return lines or ["No trial has run to its end, so there is nothing to fit."]
+    def fit_of(self, optimizer: str) -> Fit | None:
+        """Return the fit of an optimizer; None where its trials cannot tell."""
+        return next((fit for fit in self.fits if fit.optimizer == optimizer), None)
 
 
-def fit_scaling(study: StudyData) -> Scaling:
-    """Fit the exponent for each optimizer; rates of different optimizers are not comparable."""
-    tried = [trial.recipe for trial in study.trials if trial.recipe is not None]
-    found: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
-    sign = 1.0 if study.metric.mode == "min" else -1.0
-    for trial in study.ranked:
-        if trial.recipe is not None and trial.value is not None:
-            point = (math.log(trial.recipe.lr), sign * trial.value)
-            found[trial.recipe.optimizer.name][trial.recipe.batch_size].append(point)
-    fits, too_few = [], []
-    for optimizer, by_size in sorted(found.items()):
-        groups: list[Group] = [
-            (size, np.array([rate for rate, _ in points]), np.array([loss for _, loss in points]))
-            for size, points in sorted(by_size.items())
-            if len(points) >= LEAST_TRIALS and len({rate for rate, _ in points}) >= _LEAST_GOOD
-        ]
-        if len(groups) >= LEAST_BATCH_SIZES:
-            fits.append(_fit(optimizer, groups))
+def fit_scaling(study: StudyData, forecast: Mapping[int, float]) -> Scaling:
+    """Fit the exponent for each optimizer; rates of different optimizers are not comparable.
+
+    `forecast` are the values that pruned trials would have reached, by trial number.
+    """
+    sampler = ComponentConfig.from_dict(study.config["sampler"]).name
+    fits, unknown = [], []
+    by_optimizer = itertools.groupby(
+        tries_of(study, forecast), key=lambda one: one.recipe.optimizer.name
+    )
+    for optimizer, tries in by_optimizer:
+        fit = fit_one(optimizer, gathered(list(tries)), adaptive=sampler in _MODEL_BASED)
+        if isinstance(fit, Fit):
+            fits.append(fit)
         else:
-            too_few.append(optimizer)
+            unknown.append(fit)
+    tried = {trial.recipe.batch_size for trial in study.trials if trial.recipe is not None}
     return Scaling(
         fits=tuple(fits),
-        too_few=tuple(too_few),
-        batch_sizes=tuple(sorted({recipe.batch_size for recipe in tried})),
+        unknown=tuple(unknown),
+        batch_sizes=tuple(sorted(tried)),
         rule=str((study.config.get("coupling") or {}).get("rule", "none")),
+        sampler=sampler if sampler in _MODEL_BASED else None,
     )
 
 
-def _fit(optimizer: str, groups: list[Group]) -> Fit:
-    sizes = np.log([size for size, _, _ in groups])
-    centres = np.array([_good_rate(rates, losses) for _, rates, losses in groups])
-    exponent, offset = np.polyfit(sizes, centres, 1)
-    rng = np.random.default_rng(_SEED)
-    slopes = []
-    for _ in range(_RESAMPLES):
-        again = []
-        for _, rates, losses in groups:
-            chosen = rng.integers(0, len(rates), len(rates))
-            again.append(_good_rate(rates[chosen], losses[chosen]))
-        slopes.append(np.polyfit(sizes, again, 1)[0])
-    low, high = np.quantile(slopes, [0.025, 0.975])
+def fit_one(optimizer: str, tries: Tries, adaptive: bool = False) -> Fit | Unknown:
+    """Fit the exponent to the trials of one optimizer, if they can tell it.
+
+    `adaptive` says that trials were chosen by the values of earlier ones.
+    """
+    sizes = sorted({int(size) for size in tries.sizes})
+
+    def unknown(why: Why) -> Unknown:
+        return Unknown(optimizer, why, len(tries), len(sizes))
+
+    if len(tries) < LEAST_TRIALS or len(sizes) < LEAST_BATCH_SIZES:
+        return unknown("few")
+    exponent = fit_exponent(tries, adaptive)
+    curve = None if exponent is None else fit_curve(tries, exponent.value, tolerance=0.0)
+    if exponent is None or curve is None:
+        return unknown("few")
+    if curve.inside < _SURE:
+        return unknown("edge")
+    if not exponent.bounded or exponent.high - exponent.low > WIDEST:
+        return unknown("wide")
     return Fit(
         optimizer=optimizer,
-        exponent=float(exponent),
-        low=float(low),
-        high=float(high),
-        scale=math.exp(offset),
-        points=tuple(
-            (size, math.exp(centre), len(rates))
-            for (size, rates, _), centre in zip(groups, centres, strict=True)
-        ),
+        exponent=exponent.value,
+        low=exponent.low,
+        high=exponent.high,
+        batch_size=int(curve.batch_size),
+        optimum=curve.optimum,
+        optimum_low=curve.optimum_low,
+        optimum_high=curve.optimum_high,
+        sizes=tuple(sizes),
+        trials=len(tries),
     )
-
-
-def _good_rate(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> float:
-    """Mean logarithm of the rates of the best third: steadier than that of the single best."""
-    count = max(_LEAST_GOOD, round(len(rates) * _GOOD_SHARE))
-    return float(np.mean(rates[np.argsort(losses, kind="stable")[:count]]))

@@ -79,9 +79,17 @@ def heat_map(found: EqualTuning) -> str:
 def basins(findings: Findings) -> str:
     """Caption of the values by learning rate."""
     text = "Complete trials by learning rate"
-    if not any(row.by == "scheduler" and row.width is not None for row in findings.basins.rows):
+    if findings.basins.forecast:
+        text += "; open markers: pruned ones, at the values forecast of them"
+    responses = findings.basins.responses
+    if not responses:
         return f"{text}."
-    return f"{text}; a bar spans the rates within 5 % of the best of one optimizer and scheduler."
+    text += ". Line: the fitted curve with its 95 % band over trials; diamond: its optimum"
+    if any(response.aligned for response in responses):
+        text += ", at the batch size tried most often"
+    if any(response.several_sizes and not response.aligned for response in responses):
+        text += ". Trials of all batch sizes are fitted together"
+    return f"{text}."
 
 
 def rate_map(findings: Findings) -> str:
@@ -90,7 +98,9 @@ def rate_map(findings: Findings) -> str:
         "Complete trials by batch size (a little spread out) and learning rate; gold is best, "
         "grey worst"
     )
-    return f"{text}; lines are the fitted exponents." if findings.scaling.fits else f"{text}."
+    if not findings.scaling.fits:
+        return f"{text}."
+    return f"{text}; lines: the fitted best rates with their 95 % bands over trials."
 
 
 def ramps(test: RangeTest) -> str:

@@ -66,7 +66,7 @@ def sections(
         _basins(findings),
         *_range_test(findings),
         Section(
-            "batch-size", "Learning rate against batch size", findings.scaling.sentences(),
+            "batch-size", "Learning rate against batch size", say(findings.scaling),
             ((figures.MAP, captions.rate_map(findings)),),
         ),
         _space(findings, widening),
@@ -218,7 +218,7 @@ def _basins(findings: Findings) -> Section:
     return Section(
         "sensitivity",
         "How sensitive it is to the learning rate",
-        findings.basins.sentences(),
+        say(findings.basins),
         ((figures.LOSS_VS_LR, captions.basins(findings)),),
     )
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from lrsearch.analysis.basin import Basins
 from lrsearch.analysis.best_and_last import BestAndLast
 from lrsearch.analysis.confirmed import Confirmed
 from lrsearch.analysis.edges import Edges
 from lrsearch.analysis.families import EqualTuning
 from lrsearch.analysis.frontier import Frontier
 from lrsearch.analysis.importance import Importance
+from lrsearch.analysis.scaling import Scaling
 from lrsearch.analysis.sentence import Table, said
+from lrsearch.analysis.sentences.basin import BASIN
 from lrsearch.analysis.sentences.best_and_last import BEST_AND_LAST
 from lrsearch.analysis.sentences.confirmed import CONFIRMED
 from lrsearch.analysis.sentences.edges import EDGES
@@ -18,6 +21,7 @@ from lrsearch.analysis.sentences.equal_tuning import EQUAL_TUNING
 from lrsearch.analysis.sentences.frontier import FRONTIER
 from lrsearch.analysis.sentences.importance import IMPORTANCE
 from lrsearch.analysis.sentences.rate_ranges import RATE_RANGES
+from lrsearch.analysis.sentences.scaling import SCALING
 from lrsearch.analysis.sentences.spent import SPENT
 from lrsearch.analysis.sentences.verdict import VERDICT
 from lrsearch.analysis.sentences.warned import WARNED
@@ -36,6 +40,8 @@ TABLES: dict[type, Table[Any]] = {
     RangeTest: RATE_RANGES,
     BestAndLast: BEST_AND_LAST,
     EqualTuning: EQUAL_TUNING,
+    Basins: BASIN,
+    Scaling: SCALING,
     Spent: SPENT,
     Verdict: VERDICT,
     Warned: WARNED,

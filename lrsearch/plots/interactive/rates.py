@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lrsearch.analysis.basin import TOLERANCE, Basins
+from lrsearch.analysis.basin import Basins, Response
 from lrsearch.analysis.frontier import Frontier
-from lrsearch.analysis.scaling import Scaling
+from lrsearch.analysis.scaling import Fit, Scaling
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.plots.interactive.style import (
     colour,
@@ -18,76 +19,185 @@ from lrsearch.plots.interactive.style import (
     symbol,
     wants_log,
 )  # fmt: skip
-from lrsearch.plots.palette import BEST_TO_WORST, INK, LEARNED_NOTHING, OUTCOMES
+from lrsearch.plots.palette import (
+    BAND,
+    BEST,
+    BEST_TO_WORST,
+    INK,
+    LEARNED_NOTHING,
+    OUTCOMES,
+    nth_dash,
+)
 from lrsearch.recipe import Recipe
 from lrsearch.states import Outcome
-from lrsearch.text.formatting import number
+from lrsearch.text.formatting import number, to_error
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from plotly.graph_objects import Figure, Scatter
 
 _JITTER = 0.09
 _MOST_SIZES = 12
+_ROW_HEIGHT = 320
+"""Height of the plot of an optimizer, of several."""
+_EVERY = 4
+"""Of the points of a fitted curve every fourth is drawn, to keep pages small."""
+_LINE_POINTS = 24
 
 
 def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
-    """Draw the metric over the peak learning rate, coloured by scheduler.
+    """Draw the metric over the peak learning rate, coloured by scheduler, for each optimizer.
 
-    Bars show the basins, where values are within 5 % of the best. None if no trial is complete or
-    the rate was fixed.
+    With the fitted curve, its 95 % band, and the optimum. Pruned trials are drawn at their
+    forecasts, with open markers. None if no trial is complete or the rate was fixed.
     """
-    import plotly.graph_objects as go
-
-    complete = [(t, t.recipe) for t in study.ranked if t.recipe is not None]
-    if not complete or basins.fixed is not None:
+    if basins.fixed is not None or not study.ranked:
+        return None
+    points = _points(study, basins)
+    optimizers = sorted({point.recipe.optimizer.name for point in points})
+    if not optimizers:
         return None
     figure = new_figure("learning rate (peak)", study.metric.name)
-    values = [trial.value for trial, _ in complete]
-    for family in ordered(recipe.scheduler.name for _, recipe in complete):
-        members = [(t, r) for t, r in complete if r.scheduler.name == family]
-        figure.add_trace(
-            go.Scatter(
-                x=[rounded(recipe.lr) for _, recipe in members],
-                y=[rounded(trial.value) for trial, _ in members],
-                customdata=[[t.number, r.optimizer.name, r.batch_size] for t, r in members],
-                name=family,
-                mode="markers",
-                marker={"color": colour(family), "symbol": symbol(family), "size": 7,
-                        "opacity": 0.8},
-                hovertemplate="trial %{customdata[0]}, " + family + ", %{customdata[1]}, batch "
-                "%{customdata[2]}<br>rate %{x}: %{y}<extra></extra>",
-            )
-        )  # fmt: skip
-    reach = TOLERANCE if study.metric.mode == "min" else -TOLERANCE
-    for basin in basins.rows:
-        if basin.by == "scheduler" and basin.width is not None:
-            figure.add_trace(
-                go.Scatter(
-                    x=[rounded(basin.low), rounded(basin.high)],
-                    y=[rounded(basin.best + reach * abs(basin.best))] * 2,
-                    mode="lines",
-                    line={"color": colour(basin.group), "width": 5},
-                    opacity=0.5,
-                    showlegend=False,
-                    hovertemplate=f"within 5 % of the best: {basin.optimizer} with {basin.group}, "
-                    f"a factor of {number(basin.width, 2)}<extra></extra>",
-                )
-            )
-    figure.update_xaxes(log_axis(recipe.lr for _, recipe in complete))
-    if wants_log(values):
-        figure.update_yaxes(log_axis(values))
+    if len(optimizers) > 1:
+        figure.set_subplots(rows=len(optimizers), cols=1, vertical_spacing=0.16 / len(optimizers))
+        figure.update_layout(height=_ROW_HEIGHT * len(optimizers) + 60)
+    responses = {response.optimizer: response for response in basins.responses}
+    shown: set[str] = set()
+    for row, optimizer in enumerate(optimizers, 1):
+        own = [point for point in points if point.recipe.optimizer.name == optimizer]
+        values = [point.value for point in own]
+        log = study.metric.mode == "min" and wants_log(values)
+        traces = _curve_traces(responses.get(optimizer), study.metric.mode) + _marks(own)
+        for trace in traces:
+            # One entry of the legend for all optimizers.
+            trace.showlegend = trace.showlegend is not False and trace.name not in shown
+            shown.add(trace.name)
+            figure.add_trace(trace, **({} if len(optimizers) == 1 else {"row": row, "col": 1}))
+        at = {} if len(optimizers) == 1 else {"row": row, "col": 1}
+        figure.update_xaxes(log_axis(point.recipe.lr for point in own), **at)
+        name = study.metric.name if len(optimizers) == 1 else f"{study.metric.name}, {optimizer}"
+        figure.update_xaxes(title_text="learning rate (peak)", **at)
+        figure.update_yaxes({**(log_axis(values) if log else {}), "title_text": name}, **at)
     return figure
 
 
-def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
-    """Draw complete trials by batch size and learning rate, coloured by rank, and the fitted lines.
+@dataclass(frozen=True)
+class _Point:
+    """A trial in the figure of the metric over the learning rate."""
 
-    None if no trial is complete.
+    number: int
+    recipe: Recipe
+    value: float
+    """Of a pruned trial its forecast."""
+    complete: bool
+
+
+def _points(study: StudyData, basins: Basins) -> list[_Point]:
+    points = []
+    for trial in study.trials:
+        value = trial.value if trial.is_complete else basins.forecast.get(trial.number)
+        if trial.recipe is not None and value is not None:
+            points.append(_Point(trial.number, trial.recipe, value, trial.is_complete))
+    return points
+
+
+def _marks(points: list[_Point]) -> list[Scatter]:
+    """Markers by scheduler; those of forecasts are open."""
+    import plotly.graph_objects as go
+
+    traces = []
+    for family in ordered(point.recipe.scheduler.name for point in points):
+        for complete in (True, False):
+            members = [
+                point
+                for point in points
+                if point.recipe.scheduler.name == family and point.complete == complete
+            ]
+            if not members:
+                continue
+            mark = symbol(family) if complete else f"{symbol(family)}-open"
+            traces.append(
+                go.Scatter(
+                    x=[rounded(point.recipe.lr) for point in members],
+                    y=[rounded(point.value) for point in members],
+                    customdata=[
+                        [p.number, p.recipe.optimizer.name, p.recipe.batch_size] for p in members
+                    ],
+                    name=family if complete else f"{family}, pruned (forecast)",
+                    mode="markers",
+                    marker={"color": colour(family), "symbol": mark, "size": 7, "opacity": 0.8},
+                    hovertemplate="trial %{customdata[0]}, "
+                    + family
+                    + ", %{customdata[1]}, batch %{customdata[2]}<br>rate %{x}: "
+                    + ("%{y}" if complete else "pruned, forecast %{y}")
+                    + "<extra></extra>",
+                )
+            )
+    return traces
+
+
+def _curve_traces(response: Response | None, mode: str) -> list[Scatter]:
+    """The band, the curve and the optimum of an optimizer."""
+    import plotly.graph_objects as go
+
+    if response is None:
+        return []
+    curve, sign = response.curve, 1.0 if mode == "min" else -1.0
+    rates = [rounded(rate) for rate in curve.rates[::_EVERY]]
+    low, high, middle = (
+        [rounded(sign * loss) for loss in losses[::_EVERY]]
+        for losses in (curve.low, curve.high, curve.losses)
+    )
+    where = f" at batch size {curve.batch_size:.0f}" if response.aligned else ""
+    best = curve.rates.index(curve.optimum)
+    return [
+        go.Scatter(
+            x=[*rates, *reversed(rates)],
+            y=[*low, *reversed(high)],
+            name="95 % band over trials",
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=BAND,
+            hoverinfo="skip",
+        ),
+        go.Scatter(
+            x=rates,
+            y=middle,
+            name=f"fitted curve{where}",
+            mode="lines",
+            line={"color": INK, "width": 2},
+            hovertemplate=f"fitted{where}: %{{y}} at rate %{{x}}<extra></extra>",
+        ),
+        go.Scatter(
+            x=[rounded(curve.optimum)],
+            y=[rounded(sign * curve.losses[best])],
+            name="optimum (95 % interval)",
+            mode="markers",
+            marker={"color": BEST, "symbol": "diamond", "size": 12,
+                    "line": {"color": INK, "width": 1}},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [rounded(curve.optimum_high - curve.optimum)],
+                "arrayminus": [rounded(curve.optimum - curve.optimum_low)],
+                "color": INK,
+            },
+            hovertemplate=f"{response.optimizer}, best rate{where}: %{{x}} "
+            f"({number(curve.optimum_low, 2)} to {number(curve.optimum_high, 2)})<extra></extra>",
+        ),
+    ]  # fmt: skip
+
+
+def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
+    """Draw complete trials by batch size and learning rate, coloured by rank.
+
+    With the fitted lines and their 95 % bands. None if no trial is complete, or all trials had the
+    same batch size.
     """
     import plotly.graph_objects as go
 
     complete = [(t, t.recipe) for t in study.ranked if t.recipe is not None]
-    if not complete:
+    if not complete or len(scaling.batch_sizes) < 2:
         return None
     figure = new_figure("batch size (samples a step)", "learning rate (peak)")
     symbols = ("circle", "diamond", "square", "cross", "x", "triangle-up", "star", "hexagon")
@@ -120,21 +230,46 @@ def rate_and_batch_map(study: StudyData, scaling: Scaling) -> Figure | None:
                 ", rate %{y}: %{customdata[2]}<extra></extra>",
             )
         )  # fmt: skip
-    for fit in scaling.fits:
-        sizes = [size for size, _, _ in fit.points]
-        figure.add_trace(
-            go.Scatter(
-                x=[sizes[0], sizes[-1]],
-                y=[rounded(fit.rate(sizes[0])), rounded(fit.rate(sizes[-1]))],
-                mode="lines",
-                name=f"{fit.optimizer}: exponent {fit.exponent:.2f} "
-                f"({fit.low:.2f} to {fit.high:.2f})",
-                line={"color": INK, "width": 2.5},
-            )
-        )
+    for k, fit in enumerate(scaling.fits):
+        _add_line(figure, fit, nth_dash(k))
     figure.update_xaxes(_size_axis({recipe.batch_size for _, recipe in complete}))
     figure.update_yaxes(log_axis(recipe.lr for _, recipe in complete))
     return figure
+
+
+def _add_line(figure: Figure, fit: Fit, dash: str) -> None:
+    """Draw the fitted best learning rate over the batch size, with its 95 % band."""
+    import plotly.graph_objects as go
+
+    first, last = math.log(fit.sizes[0]), math.log(fit.sizes[-1])
+    sizes = [math.exp(first + (last - first) * k / _LINE_POINTS) for k in range(_LINE_POINTS + 1)]
+    bands = [fit.band(size) for size in sizes]
+    places = [rounded(size) for size in sizes]
+    figure.add_trace(
+        go.Scatter(
+            x=[*places, *reversed(places)],
+            y=[rounded(low) for low, _ in bands] + [rounded(high) for _, high in bands[::-1]],
+            name=f"{fit.optimizer}: 95 % band over trials",
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=BAND,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+    error = (fit.high - fit.low) / 4
+    value, low, high = (to_error(power, error) for power in (fit.exponent, fit.low, fit.high))
+    figure.add_trace(
+        go.Scatter(
+            x=places,
+            y=[rounded(fit.rate(size)) for size in sizes],
+            mode="lines",
+            name=f"{fit.optimizer}: exponent {value} ({low} to {high})",
+            line={"color": INK, "width": 2.5, "dash": dash},
+            hovertemplate=f"{fit.optimizer}, batch %{{x:.0f}}: best rate %{{y}}<extra></extra>",
+        )
+    )
 
 
 def divergence(study: StudyData, frontier: Frontier) -> Figure | None:
