@@ -223,3 +223,26 @@ def test_the_optimizer_and_the_schedule_are_built_together() -> None:
     assert schedule.rates == expected[-1:]
     with pytest.raises(UserError, match="either length, or steps"):
         wanted.build(torch.nn.Linear(2, 1), steps=20, length=LENGTH)
+
+
+def test_a_line_shows_what_differs_from_the_defaults() -> None:
+    assert recipe().describe() == "sgd(momentum=0.9) lr=0.1 batch=32 cosine"
+
+
+def test_a_line_shows_all_that_was_searched_default_or_not() -> None:
+    searched = {"lr", "warmup", "grad_clip", "weight_decay", "sgd.nesterov", "cosine.final"}
+    line = recipe().describe(searched)
+    assert line == (
+        "sgd(momentum=0.9, nesterov=False, weight_decay=0) lr=0.1 batch=32 cosine(final=0) "
+        "warmup=0 clip=none"
+    )
+    assert recipe().describe({"cosine.warmup"}).endswith("cosine warmup=0")
+    # What another optimizer or scheduler has is not of this recipe.
+    assert recipe().describe({"adamw.weight_decay", "step.gamma"}) == recipe().describe()
+
+
+def test_a_line_shows_the_searched_arguments_of_a_group() -> None:
+    rule = GroupRule("head", "head", None, {"lr_factor": 10.0})
+    assert recipe(groups=(rule,)).describe().endswith(" head")
+    line = recipe(groups=(rule,)).describe({"groups.head.lr_factor"})
+    assert line.endswith(" head(lr_factor=10)")

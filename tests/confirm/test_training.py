@@ -26,7 +26,7 @@ from lrsearch.storage.database import Database
 
 Work = Callable[..., StudyData]
 
-SEARCH = ("+sweep=digits", "metric.at=last", "study.n_trials=3", "train.epochs=3", "pruner=none",
+SEARCH = ("+sweep=digits", "study.n_trials=3", "train.epochs=3", "pruner=none",
           "space.batch_size=64", "sampler=random")  # fmt: skip
 CONFIRM = ("confirm.top=2", "confirm.seeds=2")
 RUNS = (

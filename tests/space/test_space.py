@@ -483,3 +483,8 @@ def test_a_rule_whose_argument_no_optimizer_of_the_space_takes_is_told() -> None
     problems: list[str] = []
     assert grouped({}, problems, optimizer={"adamw": {}}) is None
     assert "train.groups.stem.momentum: 'momentum' is unknown" in "\n".join(problems)
+
+
+def test_what_is_searched_is_named_as_users_write_it() -> None:
+    space = parse(Coupling("sqrt", 128), warmup=0.1, optimizer={"sgd": {"momentum": 0.9}})
+    assert space.searched == {"lr", "batch_size", "cosine.final"}

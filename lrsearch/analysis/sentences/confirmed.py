@@ -22,8 +22,8 @@ from lrsearch.text.formatting import (
     to_error,
 )
 
-_MOST = 0.5
-"""Share of the variance from which on samples are most of an interval."""
+_MOST = 0.75
+"""Share of the variance from which on more seeds would narrow an interval by an eighth at most."""
 
 
 def _probability(finding: Confirmed) -> str:
@@ -50,10 +50,13 @@ def _probability(finding: Confirmed) -> str:
 
 
 def _worse(by: float, error: float, other: float | None = None) -> str:
-    """`0.02 worse` or `0.02 better`; without the word where `other` has the same one."""
+    """`0.02 worse`, `0.02 better` or `0`; without the word where `other` has the same one."""
+    size = to_error(abs(by), error)
+    if not any(digit in size for digit in "123456789"):
+        return "0"
     if other is not None and (by < 0) == (other < 0):
-        return to_error(abs(by), error)
-    return f"{to_error(abs(by), error)} {'better' if by < 0 else 'worse'}"
+        return size
+    return f"{size} {'better' if by < 0 else 'worse'}"
 
 
 def _mostly_samples(finding: Confirmed) -> str:

@@ -144,6 +144,32 @@ def test_a_confirmed_value_has_the_digits_that_its_interval_allows() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.13, 0.30, "over seeds: 0.130 to 0.300 worse)"),
+        (-0.05, 0.30, "over seeds: 0.05 better to 0.30 worse)"),
+        (-0.001, 0.30, "over seeds: 0 to 0.30 worse)"),
+    ],
+)
+def test_the_interval_of_a_difference_says_on_which_side_its_ends_are(
+    low: float, high: float, words: str
+) -> None:
+    second = TWO.next
+    assert second is not None
+    assert second.estimate is not None
+    gap = replace(second.estimate, behind=0.2, behind_low=low, behind_high=high)
+    found = replace(second, estimate=gap)
+    confirmation = replace(TWO.confirmation)
+    confirmation.__dict__["candidates"] = (TWO.winner, found)
+    (line,) = [
+        sentence.text(replace(TWO, confirmation=confirmation))
+        for sentence in CONFIRMED
+        if getattr(sentence, "name", "") == "confirmed.probability"
+    ]
+    assert words in line
+
+
 def test_candidates_that_are_equal_on_the_same_seeds_are_called_so() -> None:
     (line,) = [
         sentence.text(TIE)
