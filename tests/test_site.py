@@ -29,7 +29,7 @@ def test_every_page_is_there_and_only_what_belongs_to_the_site(site: Path) -> No
     assert {page.with_suffix(".html").name for page in (REPO / "docs").glob("*.md")} <= {
         page.name for page in site.glob("*.html")
     }
-    assert not list(site.rglob("*.py"))
+    assert not [*site.rglob("*.py"), *site.rglob("pictures.json")]
 
 
 def test_pages_load_scripts_styles_and_pictures_from_the_site_alone(site: Path) -> None:

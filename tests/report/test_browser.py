@@ -83,7 +83,7 @@ def test_every_figure_is_drawn(desk: Any) -> None:
         ".map(p => p.id)"
     )
     assert empty == []
-    assert page.locator(".plot").count() == 10
+    assert page.locator(".plot").count() == 12
 
 
 def test_a_phone_does_not_scroll_sideways(phone: Any) -> None:

@@ -136,7 +136,7 @@ def test_small_and_strange_studies_have_a_report_too(study: object) -> None:
 def test_captions_tell_of_nothing_that_is_not_drawn() -> None:
     few = [trial(k, recipe(0.1 + k / 10), 0.5 + k) for k in range(3)]
     prose = Reader(page_of(study_of(few))).prose
-    for absent in ("fitted exponents", "upright bar", "a bar spans", "pruning saved", "ten best",
+    for absent in ("fitted best rates", "upright bar", "pruning saved", "ten best",
                    "10 best", "expected best of"):  # fmt: skip
         assert absent not in prose, absent
     assert "of the 3 best trials" in prose
@@ -145,7 +145,7 @@ def test_captions_tell_of_nothing_that_is_not_drawn() -> None:
 
 def test_captions_tell_of_what_is_drawn(page: str) -> None:
     prose = Reader(page).prose
-    for there in ("fitted exponents", "upright bar", "a bar spans", "of the 10 best trials"):
+    for there in ("fitted best rates", "upright bar", "the fitted curve", "10 best trials"):
         assert there in prose, there
 
 
