@@ -144,7 +144,7 @@ class Law:
         random, kind, count = self.random, self.kind, len(rates)
         moved = random.normal(0, 0.4, count) if kind.others else np.zeros(count)
         distance = rates - self.optima[sizes]
-        values = self.levels[sizes] + kind.shape((distance + moved) / DECADE)
+        values: Array = self.levels[sizes] + kind.shape((distance + moved) / DECADE)
         values = values + kind.noise * random.normal(size=count)
         if kind.others:
             values = values + random.exponential(kind.others, count)
@@ -171,7 +171,7 @@ class Law:
         known = np.isfinite(values)
         return Tries(
             rates=np.exp(rates[known]),
-            sizes=self.batch_sizes[sizes[known]],
+            sizes=np.asarray(self.batch_sizes[sizes[known]], float),
             losses=values[known],
             weights=np.ones(int(known.sum())),
             groups=("cosine",) * int(known.sum()),
@@ -219,7 +219,7 @@ def measure(kind: Kind, studies: int, seed: int = 0) -> Result:
     ]
     return Result(
         told=len(fits) / studies,
-        held=float(np.mean([fit.low <= true <= fit.high for true, fit in fits] or [math.nan])),
+        held=sum(fit.low <= true <= fit.high for true, fit in fits) / max(1, len(fits)),
         width=float(np.median([fit.high - fit.low for _, fit in fits] or [math.nan])),
         bias=tuple(
             float(np.mean(errors)) if len(errors) >= _FEW else None for errors in by_exponent

@@ -213,8 +213,6 @@ class _Pair:
 
     def is_better(self) -> NDArray[np.bool_]:
         """Return whether the first of the two is better, in draws with either sign."""
-        if self.error == 0:  # equal values say nothing of how they spread
-            return np.repeat([True, False], _DRAWS)
         shifts = self.error * np.concatenate([self.pivots, -self.pivots])
         better: NDArray[np.bool_] = self.difference + shifts < 0
         return better
@@ -223,9 +221,12 @@ class _Pair:
 def _wins(estimates: Sequence[_Estimate]) -> list[float]:
     """Return the probability of each of being the best."""
     best = np.ones((len(estimates), 2 * _DRAWS), bool)
+    luck = np.random.default_rng(0).random(best.shape)
     for i, one in enumerate(estimates):
         for j in range(i + 1, len(estimates)):
-            better = _Pair(one, estimates[j]).is_better()
+            pair = _Pair(one, estimates[j])
+            is_tie = pair.error == 0 == pair.difference
+            better = luck[i] < luck[j] if is_tie else pair.is_better()
             best[i] &= better
             best[j] &= ~better
     shares = best.mean(axis=1)

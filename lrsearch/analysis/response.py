@@ -193,7 +193,8 @@ def fit_curve(tries: Tries, exponent: float, tolerance: float) -> Curve | None:
     tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
     low, high = np.quantile(curves, tails, axis=1)
     lowest = curves.argmin(0)
-    best_low, best_high = np.quantile(places[lowest], tails)
+    best_low, best_high = np.quantile(_minima(places, curves), tails)
+    best = float(_minima(places, curve[:, None])[0])
     start, end = _within(curve, tolerance)
     ends = np.array([_within(each, tolerance) for each in curves.T])
     widths = places[ends[:, 1]] - places[ends[:, 0]]
@@ -205,9 +206,9 @@ def fit_curve(tries: Tries, exponent: float, tolerance: float) -> Curve | None:
         losses=tuple(curve.tolist()),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
-        optimum=float(rates[curve.argmin()]),
-        optimum_low=math.exp(best_low),
-        optimum_high=math.exp(best_high),
+        optimum=math.exp(best),
+        optimum_low=math.exp(min(best_low, best)),
+        optimum_high=math.exp(max(best_high, best)),
         inside=float(np.mean((lowest > 0) & (lowest < len(places) - 1))),
         basin=Basin(
             low=float(rates[start]),
@@ -218,6 +219,19 @@ def fit_curve(tries: Tries, exponent: float, tolerance: float) -> Curve | None:
             width_high=math.exp(width_high),
         ),
     )
+
+
+def _minima(places: Array, curves: Array) -> Array:
+    """Return where each column is least, between its places by a parabola."""
+    lowest = curves.argmin(0)
+    middle = np.clip(lowest, 1, len(places) - 2)
+    column = np.arange(curves.shape[1])
+    before, at, after = (curves[middle + step, column] for step in (-1, 0, 1))
+    bend = before - 2 * at + after
+    offset = np.where(bend > 0, (before - after) / np.where(bend > 0, 2 * bend, 1.0), 0.0)
+    inside = lowest == middle
+    minima: Array = places[lowest] + np.where(inside, offset, 0.0) * (places[1] - places[0])
+    return minima
 
 
 def _within(curve: Array, tolerance: float) -> tuple[int, int]:

@@ -72,12 +72,12 @@ def test_it_is_the_same_at_each_visit_and_in_any_order_of_trials() -> None:
     assert compare(again, tries, "min") == compare(values, tries, "min")
 
 
-def test_equal_values_name_no_winner() -> None:
-    places = compare(
-        {"a": [1.0] * 8, "b": [2.0] * 8, "c": [1.0] * 8}, dict.fromkeys("abc", 4), "min"
-    )
-    assert all(place.may_be_best for place in places.values())
-    assert places["a"].probability == pytest.approx(1 / 3, abs=0.2)
+def test_equal_values_tie() -> None:
+    values = {"a": [1.0] * 8, "b": [2.0] * 8, "c": [1.0] * 8}
+    places = compare(values, dict.fromkeys(values, 4), "min")
+    assert [name for name, place in places.items() if place.may_be_best] == ["a", "c"]
+    assert places["a"].probability == pytest.approx(0.5, abs=0.05)
+    assert places["c"].behind == Interval(0, 0, 0)
 
 
 def test_an_option_that_is_far_better_wins() -> None:

@@ -31,8 +31,8 @@ def _exponent(fit: Fit) -> str:
     return (
         f"{fit.optimizer}: the best learning rate grows as the batch size to the power {value} "
         f"(95 % interval over trials {low} to {high}; {plural(fit.trials, 'trial')} at "
-        f"{_sizes(fit.sizes)}). Doubling the batch size wants {number(double, 2)} times the "
-        f"learning rate ({number(least, 2)} to {number(most, 2)})."
+        f"{_sizes(fit.sizes)}). Doubling the batch size wants {number(double, 3)} times the "
+        f"learning rate ({number(least, 3)} to {number(most, 3)})."
     )
 
 

@@ -148,7 +148,6 @@ def _curve_traces(response: Response | None, mode: str) -> list[Scatter]:
         for losses in (curve.low, curve.high, curve.losses)
     )
     where = f" at batch size {curve.batch_size:.0f}" if response.aligned else ""
-    best = curve.rates.index(curve.optimum)
     return [
         go.Scatter(
             x=[*rates, *reversed(rates)],
@@ -170,7 +169,7 @@ def _curve_traces(response: Response | None, mode: str) -> list[Scatter]:
         ),
         go.Scatter(
             x=[rounded(curve.optimum)],
-            y=[rounded(sign * curve.losses[best])],
+            y=[rounded(sign * min(curve.losses))],
             name="optimum (95 % interval)",
             mode="markers",
             marker={"color": BEST, "symbol": "diamond", "size": 12,

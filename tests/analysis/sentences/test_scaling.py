@@ -31,7 +31,7 @@ EXAMPLES = {
         FIT,
         "sgd: the best learning rate grows as the batch size to the power 0.592 (95 % interval "
         "over trials 0.412 to 0.781; 28 trials at batch sizes 64, 128, 256 and 512). Doubling the "
-        "batch size wants 1.5 times the learning rate (1.3 to 1.7).",
+        "batch size wants 1.51 times the learning rate (1.33 to 1.72).",
     ),
     "scaling.agrees": Example(FIT, "It agrees with the square-root rule (0.5).", ODD),
     "scaling.no_rule": Example(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -184,6 +185,48 @@ def test_no_log_axis_has_bare_digits(drawn: dict[str, Any]) -> None:
 def test_the_map_has_the_fitted_exponents(drawn: dict[str, Any]) -> None:
     names = [trace["name"] for trace in drawn["lrsearch-map"]["data"]]
     assert sum("exponent" in name for name in names) == 2
+
+
+def test_each_fitted_line_of_the_map_has_a_band(drawn: dict[str, Any]) -> None:
+    bands = [trace for trace in drawn["lrsearch-map"]["data"] if trace.get("fill") == "toself"]
+    assert [band["name"] for band in bands] == [
+        "adamw: 95 % band over trials", "sgd: 95 % band over trials",
+    ]  # fmt: skip
+
+
+def test_optimizers_have_their_own_axes_and_curves_over_the_rate(drawn: dict[str, Any]) -> None:
+    figure = drawn["lrsearch-loss-vs-lr"]
+    titles = [figure["layout"][axis]["title"]["text"] for axis in ("yaxis", "yaxis2")]
+    assert titles == ["val_loss, adamw", "val_loss, sgd"]
+    optima = [trace for trace in figure["data"] if trace["name"].startswith("optimum")]
+    assert [trace["xaxis"] for trace in optima] == ["x", "x2"]
+    for trace in optima:
+        rates = {
+            point
+            for other in figure["data"]
+            if other["xaxis"] == trace["xaxis"] and other["mode"] == "markers"
+            for point in other["x"]
+        }
+        assert min(rates) < trace["x"][0] < max(rates)
+        assert trace["error_x"]["array"][0] > 0
+
+
+def test_a_pruned_trial_is_drawn_at_its_forecast_with_an_open_marker() -> None:
+    rates = [0.01 * 100 ** (k / 9) for k in range(10)]
+    trials = [trial(k, recipe(rate), 1 + math.log(rate / 0.1) ** 2) for k, rate in enumerate(rates)]
+    pruned = trial(10, recipe(1.5), 9.0, "pruned", epochs=2)
+    study = study_of([*trials, pruned])
+    found = findings(study)
+    (forecast,) = found.basins.forecast.values()
+    figure = study_figures(study, found)["lrsearch-loss-vs-lr"]
+    (trace,) = [trace for trace in figure.data if "pruned" in (trace.name or "")]
+    assert trace.marker.symbol == "circle-open"
+    assert list(trace.y) == [rounded(forecast)]
+
+
+def test_the_map_needs_two_batch_sizes() -> None:
+    one = study_of([trial(k, recipe(0.1 * 2**k), 1.0 + k) for k in range(4)])
+    assert "lrsearch-map" not in study_figures(one, findings(one))
 
 
 def test_only_the_ends_of_a_pruned_trial_are_drawn_in_the_frontier(drawn: dict[str, Any]) -> None:
