@@ -40,6 +40,8 @@ class Winner:
     runner_up: TrialData | None
     close: int
     """Other trials, the runner-up among them, within 1 % of the best value."""
+    equal: int
+    """Other trials with the same value as the best."""
     noise: Noise | None
     """None: no recipe was trained with two seeds."""
     confirmation: Confirmation | None
@@ -72,9 +74,10 @@ def find_winner(study: StudyData) -> Winner:
     """The best trial of a study, the runner-up, and the noise where recipes were repeated."""
     ranked = study.ranked
     best = ranked[0] if ranked else None
-    close = 0
+    close = equal = 0
     if best is not None and best.value is not None:
         reach = CLOSE * abs(best.value)
+        equal = sum(trial.value == best.value for trial in ranked[1:])
         close = sum(abs((trial.value or 0.0) - best.value) <= reach for trial in ranked[1:])
     return Winner(
         metric=study.metric,
@@ -82,6 +85,7 @@ def find_winner(study: StudyData) -> Winner:
         best=best,
         runner_up=ranked[1] if len(ranked) > 1 else None,
         close=close,
+        equal=equal,
         noise=seed_noise(ranked),
         confirmation=study.confirmation,
         data=study.record.get("data"),

@@ -89,7 +89,8 @@ def tiles(study: StudyData, findings: Findings) -> list[tuple[str, str]]:
     rows = [(f"best {study.metric.name}", shown)]
     confirmed = study.confirmation
     if confirmed is not None and confirmed.winner is not None and confirmed.winner.estimate:
-        mean = to_error(confirmed.winner.estimate.mean, noise)
+        known = confirmed.winner.estimate
+        mean = to_error(known.mean, (known.high - known.low) / 2)
         rows = [(f"confirmed {study.metric.name}", mean), ("found in the search", shown)]
     rows.append(("trials", f"{study.done} of {study.total}"))
     if best is not None and best.recipe is not None:

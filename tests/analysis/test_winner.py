@@ -39,6 +39,12 @@ def test_more_is_better_where_the_metric_says_so() -> None:
     assert find_winner(study).best is trials[1]
 
 
+def test_those_with_the_same_value_are_counted() -> None:
+    trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([0.2, 0.2, 0.2, 0.3])]
+    winner = find_winner(study_of(trials))
+    assert (winner.gap, winner.equal) == (0, 2)
+
+
 def test_with_one_seed_a_recipe_the_report_says_that_the_noise_is_not_known() -> None:
     winner = find_winner(study_of([trial(k, recipe(0.1 + k), 1.0 + k) for k in range(2)]))
     assert winner.noise is None

@@ -59,7 +59,12 @@ def _compared(winner: Winner) -> bool:
 
 def _tied(winner: Winner) -> str:
     assert winner.runner_up is not None
-    return f"It is a tie: trial {winner.runner_up.number} has the same value.{_close(winner)}"
+    who = (
+        f"trial {winner.runner_up.number} has"
+        if winner.equal == 1
+        else f"{winner.equal} other trials have"
+    )
+    return f"It is a tie: {who} the same value.{_close(winner)}"
 
 
 def _runner_up(winner: Winner) -> str:

@@ -16,13 +16,13 @@ from lrsearch.confirm.result import Confirmation, Run
 BEST, SECOND = trial(6, recipe(0.1), 0.2031256), trial(3, recipe(0.2), 0.2131256)
 RECIPE = "sgd(momentum=0.9, nesterov=True, weight_decay=0.0001) lr=0.1 batch=32 cosine"
 NONE = Winner(
-    metric=settings_for().metric, complete=0, best=None, runner_up=None, close=0, noise=None,
-    confirmation=None, data=None, searched=(), to_come="More seeds will tell.",
+    metric=settings_for().metric, complete=0, best=None, runner_up=None, close=0, equal=0,
+    noise=None, confirmation=None, data=None, searched=(), to_come="More seeds will tell.",
 )  # fmt: skip
 ONE = replace(NONE, complete=1, best=BEST)
 TWO = replace(ONE, complete=2, runner_up=SECOND)
 MANY = replace(TWO, complete=30, close=1)
-TIED = replace(TWO, runner_up=replace(SECOND, value=BEST.value))
+TIED = replace(TWO, equal=1, runner_up=replace(SECOND, value=BEST.value))
 QUIET = replace(MANY, noise=Noise(0.001, 2, 5))
 NOISY = replace(MANY, noise=Noise(0.01, 1, 2))
 AT = MANY.metric.at
@@ -115,6 +115,10 @@ def test_a_confirmed_winner_is_told_with_its_mean_on_fresh_seeds() -> None:
 def test_a_value_has_the_digits_that_the_noise_allows() -> None:
     assert "val_loss 0.203 at" in say(NOISY)[0]
     assert "val_loss 0.2031 at" in say(QUIET)[0]
+
+
+def test_of_several_ties_the_number_is_told() -> None:
+    assert say(replace(TIED, equal=2))[1] == "It is a tie: 2 other trials have the same value."
 
 
 def test_the_recipe_shows_all_that_was_searched() -> None:
