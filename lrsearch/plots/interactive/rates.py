@@ -162,7 +162,7 @@ def _curve_traces(response: Response | None, mode: str) -> list[Scatter]:
         go.Scatter(
             x=rates,
             y=middle,
-            name=f"fitted curve{where}",
+            name="fitted curve",
             mode="lines",
             line={"color": INK, "width": 2},
             hovertemplate=f"fitted{where}: %{{y}} at rate %{{x}}<extra></extra>",
