@@ -45,8 +45,10 @@ TITLES = {
 """The titles of the figures by their names, in the order in which they are shown."""
 # The legend is below the figure and the title below the buttons of a touch screen, where neither
 # covers anything.
+# A card of the dashboard has this height, and cuts what is below.
 _LAYOUT: dict[str, Any] = {
-    "margin_t": 72, "legend_y": -0.2, "legend_yanchor": "top", "title_x": 0, "title_y": 1,
+    "height": 450, "margin_t": 72,
+    "legend_y": -0.2, "legend_yanchor": "top", "title_x": 0, "title_y": 1,
     "title_xref": "container", "title_yref": "paper", "title_yanchor": "bottom",
     "title_pad_b": 12, "title_pad_l": 8, "title_font_size": 14,
 }  # fmt: skip
