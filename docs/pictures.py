@@ -23,7 +23,7 @@ from rich.console import Console
 from screenshots import draw_pages
 
 from lrsearch.cli.compose import load_settings
-from lrsearch.cli.display import LiveDisplay
+from lrsearch.cli.display import LiveDisplay, Shown
 from lrsearch.cli.results import conclude
 from lrsearch.data.prepare import prepare
 from lrsearch.storage.database import Database
@@ -65,7 +65,7 @@ def run_sweep() -> None:
         text=True,
     )
     assert process.stdout is not None, "it is a pipe"
-    display = LiveDisplay(recorder(), load_settings([SWEEP]).metric, [])
+    display = LiveDisplay(recorder(), Shown.of(load_settings([SWEEP]), spent=0.0), [])
     seen = 0
     for line in process.stdout:
         print(line, end="", flush=True)

@@ -110,6 +110,8 @@ def command(
     monkeypatch.setenv("LRSEARCH_CACHE", str(cache))
     monkeypatch.setattr(sys, "argv", ["lrsearch"])  # Hydra is told its arguments there
     monkeypatch.chdir(tmp_path)
+    # A dry run measures it by starting a process, which takes seconds.
+    monkeypatch.setattr("lrsearch.cli.dry_run.start_seconds", lambda: 8.0)
 
     def run(*arguments: str, **extra: str) -> tuple[int, str, str]:
         capsys.readouterr()

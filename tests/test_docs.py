@@ -308,7 +308,7 @@ def test_search_space(run: Run) -> None:
     assert space["batch_size"] == {"low": 16, "high": 1024, "type": "power_of_two"}
     shown = folder.output["python -m lrsearch +sweep=space dry_run=true"]
     recipes = [line for line in shown.splitlines() if line.startswith("  sgd(")]
-    assert len(recipes) == 12
+    assert len(recipes) == 6
     for recipe in recipes:
         assert "cosine" in recipe or "wsd(decay=" in recipe
         assert "warmup=0.05 " in recipe

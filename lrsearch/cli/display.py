@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from io import StringIO
 from time import monotonic
 from typing import Any, Self
@@ -19,13 +20,18 @@ from rich.text import Text
 from lrsearch.analysis.auxiliary_runs import auxiliary_work
 from lrsearch.launchers.base import Display
 from lrsearch.recipe import Recipe
-from lrsearch.settings import MetricSettings
+from lrsearch.settings import MetricSettings, Settings
 from lrsearch.states import Outcome, RunKind, WorkState, in_words
 from lrsearch.study.progress import AuxiliaryRun, Finished, Running, Snapshot, ranked
-from lrsearch.text.formatting import duration, failure_cause, number, plural
+from lrsearch.study.time_left import Expected, TimeLeft
+from lrsearch.text.formatting import clock, duration, failure_cause, number, plural
+from lrsearch.text.sparkline import sparkline
 
-_TRIALS_FOR_A_PACE = 4
-_NUMBER_WIDTH = 9
+_TRIAL_WIDTH, _EPOCH_WIDTH, _NUMBER_WIDTH = 5, 9, 8
+_SHORTEST_LINE, _LONGEST_LINE = 5, 12
+"""Widths of a sparkline."""
+_LEAST_RECIPE = 25
+"""Width of a recipe, below which the sparklines become shorter first."""
 _OWN_ERROR = "lrsearch.errors.UserError: "
 """What Python puts before the message of an error in the use of lrsearch."""
 _NOTEBOOK_WIDTH = 150
@@ -36,14 +42,51 @@ _NOTEBOOK_HTML = (
 )
 
 
-class _Tally:
-    """Counts and estimates that both displays show."""
+@dataclass(frozen=True)
+class Shown:
+    """What displays know of a sweep besides its progress."""
 
-    def __init__(self, metric: MetricSettings, finished: Iterable[Finished]) -> None:
-        self.metric = metric
+    metric: MetricSettings = field(default_factory=MetricSettings)
+    expected: Expected = field(default_factory=Expected)
+    epochs: float | None = None
+    """Epochs of a whole training, where all have the same number and it is known."""
+    limit: float | None = None
+    """Seconds of wall clock that the sweep may take."""
+    spent: float = 0.0
+    """Seconds of wall clock that it has taken before."""
+    workers: int = 0
+    """Number of workers; 0 where it is not known."""
+    searched: frozenset[str] = frozenset()
+    """Names of the parameters that are searched: recipes are described with all of them."""
+
+    @classmethod
+    def of(cls, settings: Settings, spent: float, workers: int = 0) -> Shown:
+        """Return what the settings of a sweep say."""
+        train = settings.train
+        is_counted = settings.objective is None and train.steps is None
+        return cls(
+            metric=settings.metric,
+            expected=Expected.of(settings),
+            epochs=train.epochs * (settings.data.folds or 1) if is_counted else None,
+            limit=settings.study.timeout,
+            spent=spent,
+            workers=workers,
+            searched=settings.space.searched,
+        )
+
+
+class _Tally:
+    """Counts and times that all displays show."""
+
+    def __init__(self, sweep: Shown, finished: Iterable[Finished]) -> None:
+        self.sweep, self.metric = sweep, sweep.metric
         self.finished = list(finished)
-        self._new: list[Finished] = []
+        self._time_left = TimeLeft(sweep.expected, sweep.workers, self.finished)
         self._began = monotonic()
+        self.elapsed = sweep.spent
+        """Seconds of wall clock that the sweep has taken so far."""
+        self.left: float | None = None
+        """Seconds that it still takes; None while that is not known."""
 
     @property
     def best(self) -> Finished | None:
@@ -51,22 +94,29 @@ class _Tally:
         return best[0] if best else None
 
     def look(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        """Start the clock at the first trial: start-up and range test do not count for the pace."""
-        if not (self._new or new or snapshot.running):
-            self._began = monotonic()
+        """Take note of the state, and of the trials that have just ended."""
+        now = monotonic()
+        self.elapsed = self.sweep.spent + now - self._began
+        self.left = self._time_left.look(snapshot, new, now)
+        if self.left is not None and self.sweep.limit is not None:
+            self.left = min(self.left, max(0.0, self.sweep.limit - self.elapsed))
 
-    def add(self, new: list[Finished]) -> None:
-        """Add the trials that have just ended."""
-        self.finished.extend(new)
-        self._new.extend(new)
+    def times(self) -> str:
+        """Return the time that has passed and the time that is left: `1m20s, about 40s left`."""
+        if self.left is None:
+            return clock(self.elapsed)
+        left = f"about {clock(self.left)} left" if self.left >= 1 else "nearly done"
+        return f"{clock(self.elapsed)}, {left}"
 
-    def time_left(self, total: int) -> str:
-        """Say, after a comma, the time left by the pace so far; nothing while that is unknown."""
-        whole = any(finished.outcome == Outcome.COMPLETE for finished in self._new)
-        if len(self._new) < _TRIALS_FOR_A_PACE or not whole:
-            return ""
-        pace = (monotonic() - self._began) / len(self._new)
-        return f", {duration(pace * (total - len(self.finished)))} left"
+    def work(self, snapshot: Snapshot) -> str:
+        """Return how many trainings run and workers start: `2 running`, `starting 2 workers`."""
+        parts = []
+        running = len(snapshot.running) + len(snapshot.auxiliary_running)
+        if running or not snapshot.starting:
+            parts.append(f"{running} running")
+        if snapshot.starting:
+            parts.append(f"starting {plural(snapshot.starting, 'worker')}")
+        return ", ".join(parts)
 
     def counts(self) -> str:
         outcomes = Counter(finished.outcome for finished in self.finished)
@@ -79,25 +129,28 @@ class PlainDisplay:
 
     interval = 1.0
 
-    def __init__(
-        self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
-    ) -> None:
+    def __init__(self, console: Console, sweep: Shown, finished: Iterable[Finished]) -> None:
         self._console = console
-        self._tally = _Tally(metric, finished)
+        self.tally = _Tally(sweep, finished)
+        self._starting = 0
+        """Number of workers whose start has been printed and that have not begun to work."""
         self._printed: set[tuple[str, int]] | None = None
         """Auxiliary runs whose end has been printed; None before the first update."""
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        self._tally.look(snapshot, new)
+        self.tally.look(snapshot, new)
+        if snapshot.starting > self._starting:
+            self.say(f"starting {plural(snapshot.starting, 'worker')}")
+        self._starting = snapshot.starting
         for finished in new:
-            self._tally.add([finished])
-            best = self._tally.best
+            self.tally.finished.append(finished)
+            best = self.tally.best
             mark = " *best*" if best is finished else ""
             self.say(
-                f"[{len(self._tally.finished)}/{snapshot.total}] trial {finished.trial} "
-                f"{finished.outcome}{_valued(finished, self._tally.metric)}{mark}  "
-                f"{described(finished.recipe)}  "
-                f"{duration(finished.seconds or 0)}{self._tally.time_left(snapshot.total)}"
+                f"[{len(self.tally.finished)}/{snapshot.total}] trial {finished.trial} "
+                f"{finished.outcome}{_valued(finished, self.tally.metric)}{mark}  "
+                f"{described(finished.recipe, self.tally.sweep.searched)}  "
+                f"{duration(finished.seconds or 0)}  ({self.tally.times()})"
             )
             if why := why_failed(finished):
                 self.say(f"    {why}")
@@ -126,7 +179,8 @@ class PlainDisplay:
             took = "" if run.seconds is None else f"  {duration(run.seconds)}"
             value = "" if run.value is None else f" {number(run.value)}"
             what = "on the test part" if run.kind == RunKind.TEST else f"again, seed {run.seed}"
-            self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}")
+            times = f"  ({self.tally.times()})" if took else ""
+            self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}{times}")
         self._printed = set(done)
 
     @staticmethod
@@ -156,19 +210,21 @@ class LiveDisplay:
 
     interval = 0.5
 
-    def __init__(
-        self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
-    ) -> None:
-        self._tally = _Tally(metric, finished)
+    def __init__(self, console: Console, sweep: Shown, finished: Iterable[Finished]) -> None:
+        self.tally = _Tally(sweep, finished)
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        self._tally.look(snapshot, new)
-        self._tally.add(new)
+        self.tally.look(snapshot, new)
+        self.tally.finished.extend(new)
         for finished in new:
             if why := why_failed(finished):
-                self.say(f"trial {finished.trial} {finished.outcome}: {why}")
-        self._live.update(self.render(snapshot), refresh=True)
+                self.say(f"trial {finished.trial} {in_words(finished.outcome)}: {why}")
+        self.draw(self.render(snapshot))
+
+    def draw(self, shown: Group) -> None:
+        """Draw the display in place of what it showed before."""
+        self._live.update(shown, refresh=True)
 
     def say(self, line: str) -> None:
         self._live.console.print(line, markup=False, highlight=False)
@@ -180,15 +236,20 @@ class LiveDisplay:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
+    @property
+    def width(self) -> int:
+        """Width in characters."""
+        return self._live.console.width
+
     def render(self, snapshot: Snapshot) -> Group:
         """Return the display as a renderable."""
-        tally, done = self._tally, len(self._tally.finished)
+        tally, done = self.tally, len(self.tally.finished)
         head = Table.grid(padding=(0, 1))
         counts = f" ({tally.counts()})" if tally.counts() else ""
         head.add_row(
             ProgressBar(total=max(snapshot.total, 1), completed=done, width=30),
-            f"{done}/{plural(snapshot.total, 'trial')}{counts}, {len(snapshot.running)} running"
-            f"{tally.time_left(snapshot.total)}",
+            f"{done}/{plural(snapshot.total, 'trial')}{counts}, {tally.work(snapshot)}; "
+            f"{tally.times()}",
         )
         parts: list[Table | Text] = [head]
         if tally.best is not None:
@@ -196,14 +257,13 @@ class LiveDisplay:
                 Text.assemble(
                     ("best ", "bold green"),
                     f"trial {tally.best.trial}{_valued(tally.best, tally.metric)}  ",
-                    described(tally.best.recipe),
+                    described(tally.best.recipe, tally.sweep.searched),
                 )
             )
         if words := auxiliary_work(snapshot.auxiliary_runs):
             parts.append(Text(words, style="bold"))
         if running := [*snapshot.running, *snapshot.auxiliary_running]:
-            metric, width = self._tally.metric.name, self._live.console.width
-            parts.append(_running_table(running, metric, width))
+            parts.append(_running_table(running, tally.sweep, self.width))
         return Group(*parts)
 
 
@@ -212,26 +272,20 @@ class NotebookDisplay(LiveDisplay):
 
     interval = 1.0
 
-    def __init__(
-        self, console: Console, metric: MetricSettings, finished: Iterable[Finished]
-    ) -> None:
-        super().__init__(console, metric, finished)
+    def __init__(self, console: Console, sweep: Shown, finished: Iterable[Finished]) -> None:
+        super().__init__(console, sweep, finished)
         self._shown: Any = None
-
-    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
-        self._tally.look(snapshot, new)
-        self._tally.add(new)
-        for finished in new:
-            if why := why_failed(finished):
-                self.say(f"trial {finished.trial} {finished.outcome}: {why}")
-        self._draw(self.render(snapshot))
 
     def say(self, line: str) -> None:
         print(line)
 
-    def _draw(self, table: Group) -> None:
+    @property
+    def width(self) -> int:
+        return _NOTEBOOK_WIDTH
+
+    def draw(self, shown: Group) -> None:
         paper = Console(record=True, file=StringIO(), width=_NOTEBOOK_WIDTH, force_jupyter=False)
-        paper.print(table)
+        paper.print(shown)
         text = paper.export_text(clear=False)
         html = paper.export_html(inline_styles=True, code_format=_NOTEBOOK_HTML)
         bundle = {"text/plain": text, "text/html": html}
@@ -249,33 +303,60 @@ class NotebookDisplay(LiveDisplay):
         return None
 
 
-def _running_table(running: list[Running], metric: str, width: int) -> Table:
+def _running_table(running: list[Running], sweep: Shown, width: int) -> Table:
     """Return the table of running trials; a narrow terminal cuts only the recipe.
 
     A metric that is not one of the two losses takes their place where none has been reported.
     """
-    values = {
-        "train": [row.train_loss for row in running],
-        "val": [row.val_loss for row in running],
+    metric = sweep.metric.name
+    curves = {
+        "train": [[point.train for point in row.curve] for row in running],
+        "val": [[point.val for point in row.curve] for row in running],
     }
     is_loss = metric in ("train_loss", "val_loss")
-    if not is_loss and all(value is None for losses in values.values() for value in losses):
-        values = {metric: [row.value for row in running]}
-    numbers = ("trial", "epoch", *values, "lr")
+    if not is_loss and all(
+        value is None for rows in curves.values() for row in rows for value in row
+    ):
+        curves = {metric: [[point.value for point in row.curve] for row in running]}
+    fixed = _TRIAL_WIDTH + _EPOCH_WIDTH + _NUMBER_WIDTH * (len(curves) + 1) + 2 * (len(curves) + 3)
+    room = (width - fixed - _LEAST_RECIPE) // len(curves) - 1
+    drawn = min(_LONGEST_LINE, max(_SHORTEST_LINE, room))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in numbers:
-        table.add_column(escape(name), justify="right", no_wrap=True, width=_NUMBER_WIDTH)
-    left = max(10, width - len(numbers) * (_NUMBER_WIDTH + 2) - 2)
+    table.add_column("trial", justify="right", no_wrap=True, width=_TRIAL_WIDTH)
+    table.add_column("epoch", justify="right", no_wrap=True, width=_EPOCH_WIDTH)
+    for name in curves:
+        table.add_column(escape(name), no_wrap=True, width=_NUMBER_WIDTH + 1 + drawn)
+    table.add_column("lr", justify="right", no_wrap=True, width=_NUMBER_WIDTH)
+    left = max(10, width - fixed - len(curves) * (drawn + 1) - 2)
     table.add_column("recipe", no_wrap=True, overflow="ellipsis", max_width=left)
     for index, row in enumerate(running[:20]):
         table.add_row(
             "-" if row.trial is None else str(row.trial),
-            "-" if row.epoch is None else f"{row.epoch:g}",
-            *(number(shown[index]) for shown in values.values()),
+            at_epoch(row, sweep.epochs),
+            *(_with_line(values[index], drawn) for values in curves.values()),
             number(row.lr),
-            escape(described(row.recipe)),
+            escape(described(row.recipe, sweep.searched)),
         )
     return table
+
+
+def _with_line(values: Sequence[float | None], width: int) -> Text:
+    """Return the last of the values, and all of them as a sparkline."""
+    last = number(values[-1] if values else None).rjust(_NUMBER_WIDTH)
+    return Text.assemble(last, " ", (sparkline(values, width), "cyan"))
+
+
+def at_epoch(run: Running, epochs: float | None = None) -> str:
+    """Return how far a running training is: `3/6`; `0/6` before its first evaluation.
+
+    `epochs` is its length where that is known before.
+    """
+    if run.kind == RunKind.TEST:
+        return "test"
+    whole = epochs or run.whole
+    if run.epoch is None:
+        return "-" if whole is None else f"0/{number(whole)}"
+    return number(run.epoch) if whole is None else f"{number(run.epoch)}/{number(whole)}"
 
 
 def why_failed(finished: Finished) -> str:
@@ -294,12 +375,12 @@ def _valued(finished: Finished, metric: MetricSettings) -> str:
     return "" if finished.value is None else f" {metric.name}={number(finished.value)}"
 
 
-def make_display(console: Console, metric: MetricSettings, finished: Iterable[Finished]) -> Display:
+def make_display(console: Console, sweep: Shown, finished: Iterable[Finished]) -> Display:
     """Create the display that suits the console."""
     if console.is_jupyter and not console.quiet:
-        return NotebookDisplay(console, metric, finished)
+        return NotebookDisplay(console, sweep, finished)
     cls = LiveDisplay if console.is_terminal and not console.quiet else PlainDisplay
-    return cls(console, metric, finished)
+    return cls(console, sweep, finished)
 
 
 def make_console(quiet: bool = False) -> Console:

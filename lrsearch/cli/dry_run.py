@@ -1,16 +1,14 @@
-"""`dry_run=true`: the resolved sweep, a dozen recipes, and an estimate of the cost."""
+"""`dry_run=true`: a page about the sweep: what it searches, some recipes, and what it costs."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import random
-import time
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import psutil
+from rich.console import Console
+from rich.text import Text
 
 from lrsearch.cli.display import make_console
 from lrsearch.cli.own_code_calls import own_code_calls
@@ -18,40 +16,24 @@ from lrsearch.cli.preview import to_find
 from lrsearch.cli.range_test_display import plan_line, range_test_plan
 from lrsearch.cli.run import check_machine, check_trial, with_data
 from lrsearch.cli.shown_groups import group_lines_of_sweep
+from lrsearch.cli.start_time import start_seconds
 from lrsearch.config.metric import mode_warning
-from lrsearch.data.parts import StreamedPart, first_samples
-from lrsearch.errors import LrsearchError
-from lrsearch.parameters.durations import Length
-from lrsearch.recipe import Recipe
+from lrsearch.data.spec import DataInfo
 from lrsearch.settings import Configuration, Settings
 from lrsearch.space.names import as_written
+from lrsearch.space.summary import summary
 from lrsearch.storage.database import open_existing
 from lrsearch.study.plan import plan_slots
+from lrsearch.study.time_left import Expected, predicted_seconds, usual_share
 from lrsearch.study.warm_start import warm_start
-from lrsearch.text.formatting import byte_size, duration, plural, the_best
-from lrsearch.text.yaml import to_yaml
-from lrsearch.training.loop import Diverged, Task, train
+from lrsearch.text.formatting import byte_size, clock, duration, percent, plural, the_best
 from lrsearch.workers.device_slots import device_slots, in_words
 
-_RECIPES = 12
-_FEW_STEPS, _MORE_STEPS = 2, 22
-_TIMED_SAMPLES = 1024
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The measured cost of a training with one batch size."""
-
-    step_seconds: float
-    evaluation_seconds: float
-    steps: int
-    evaluations: int
-    memory: int
-    """Bytes: of the device on a GPU, else of the process."""
-
-    @property
-    def trial_seconds(self) -> float:
-        return self.steps * self.step_seconds + self.evaluations * self.evaluation_seconds
+_RECIPES = 6
+_WIDTH = 100
+"""Largest width of the rows of a table."""
+_TRIED_FIRST = 5
+"""Largest number of given settings that are shown."""
 
 
 def dry_run(configuration: Configuration) -> int:
@@ -62,74 +44,128 @@ def dry_run(configuration: Configuration) -> int:
     check_machine(configuration)
     settings, runtime = configuration.settings, configuration.runtime
     console = make_console()
-    console.print(to_yaml(dict(settings.plain)), markup=False)
     if doubt := mode_warning(settings.metric, settings.train):
         console.print(f"[bold yellow]WARNING: {doubt}[/]", soft_wrap=True)
     settings, info = with_data(settings, console)
     check_trial(settings, info)
+    plan = range_test_plan(settings, info)
+    planned = plan_slots(settings, _earlier(settings, runtime.storage_url))
+    train = settings.train
+    slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
+
+    about = f": {settings.description}" if settings.description else ""
+    console.print(
+        Text.assemble((settings.study.name, "bold"), f"{about} (--cfg job shows every key)")
+    )
+    _print_rows(console, _facts(settings, info))
+    by = in_words(slots, train.gpus)
+    console.print(f"[bold]{plural(len(planned), 'trial')}[/] by {by}")
+    if settings.confirm is not None:
+        top, seeds = min(settings.confirm.top, len(planned)), settings.confirm.seeds
+        best = the_best(top)
+        console.print(f"then {best} again on {seeds} fresh seeds: up to {top * seeds} runs")
     for line in (
         *own_code_calls(settings, info),
         *settings.notes,
         *group_lines_of_sweep(settings, info),
     ):
         console.print(line, markup=False, soft_wrap=True)
-    plan = range_test_plan(settings, info)
-    planned = plan_slots(settings, _earlier(settings, runtime.storage_url))
-    rng = random.Random(settings.study.seed)
-    recipes = [settings.space.sample(rng) for _ in range(_RECIPES)]
-    console.print(f"[bold]{_RECIPES} recipes of this space[/]")
-    for recipe in recipes:
-        console.print(f"  {recipe.describe(settings.space.searched)}", markup=False)
-    given = [params for params, _ in planned if params][:_RECIPES]
-    if given:
-        console.print("\n[bold]tried first, as far as given[/]")
-        for params in given:
-            words = (f"{name}={value}" for name, value in as_written(params).items())
-            console.print(f"  {' '.join(words)}", markup=False)
+    console.print("\n[bold]space[/]")
+    _print_rows(console, summary(settings.space))
     if plan is not None:
-        console.print(f"\n{to_find(settings.space)}", markup=False, soft_wrap=True)
-        console.print(plan_line(plan), markup=False, soft_wrap=True)
-    train = settings.train
-    slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
-    by = in_words(slots, train.gpus)
-    console.print(f"\n[bold]{plural(len(planned), 'trial')}[/] by {by}")
-    runs = 0
-    if settings.confirm is not None:
-        top, seeds = min(settings.confirm.top, len(planned)), settings.confirm.seeds
-        runs = top * seeds
-        console.print(f"then {the_best(top)} again on {seeds} fresh seeds: up to {runs} runs")
+        console.print(f"{to_find(settings.space)}\n{plan_line(plan)}", markup=False)
+    _print_recipes(console, settings, [params for params, _ in planned if params])
+    console.print()
     if info is None:
         console.print("your own objective is not timed")
         return 0
+
+    from lrsearch.cli.measured_cost import measured_costs, range_test_seconds
+
     if train.gpus > 1:
-        console.print(f"  timed in one process, which does the work of all {train.gpus:g} in turn")
-    costs = _costs(settings, recipes)
-    slowest, fastest = (
-        pick(costs.items(), key=lambda item: item[1].trial_seconds) for pick in (max, min)
-    )
-    for size, cost in sorted(costs.items()):
+        console.print(f"timed in one process, which does the work of all {train.gpus:g} in turn")
+    start = start_seconds()
+    costs = measured_costs(settings, info.n_train)
+    for size in sorted({min(costs), max(costs)}):
+        cost = costs[size]
         console.print(
             f"  batch {size}: {cost.step_seconds * 1e3:.2f} ms a step, "
             f"{plural(cost.steps, 'step')}, {duration(cost.trial_seconds)} a trial, "
             f"{byte_size(cost.memory)} a worker"
         )
+    before = 0.0
     if plan is not None:
         steps = plan.ramps * plan.steps // len(plan.batch_sizes)
-        seconds = sum(steps * _step_seconds(costs, size) for size in plan.batch_sizes)
-        console.print(f"  the range test: at most {duration(seconds)}")
-    rounds = (len(planned) + runs) / len(slots)
+        before = range_test_seconds(costs, plan.batch_sizes, steps)
+        console.print(f"  the range test: at most {duration(before)}")
+    seconds_of = {size: cost.trial_seconds for size, cost in costs.items()}
+    search = predicted_seconds(Expected.of(settings), len(planned), seconds_of, len(slots))
+    share = usual_share(settings.pruner.name)
+    pruned = f"; on average a trial trains {percent(share)} of its length" if share < 1 else ""
+    memory = byte_size(len(slots) * max(cost.memory for cost in costs.values()))
     console.print(
-        f"the whole: {duration(rounds * fastest[1].trial_seconds)} to "
-        f"{duration(rounds * slowest[1].trial_seconds)} without pruning and start-up, "
-        f"{byte_size(len(slots) * max(c.memory for c in costs.values()))} of memory"
+        f"the whole: about {clock(start + before + search)}, of which {clock(start)} to start"
+        f"{pruned}; {memory} of memory"
     )
     return 0
 
 
-def _step_seconds(costs: Mapping[int, Cost], batch_size: int) -> float:
-    """Seconds of a step with the nearest batch size that was measured."""
-    nearest = min(costs, key=lambda size: abs(math.log(size / batch_size)))
-    return costs[nearest].step_seconds
+def _facts(settings: Settings, info: DataInfo | None) -> list[tuple[str, str]]:
+    """Return what a sweep trains and how it searches, a row each."""
+    train, metric = settings.train, settings.metric
+    rows = []
+    if info is not None:
+        rows.append(("data", f"{info.name} ({info.extent})"))
+        rows.append(("model", _called(settings.model.name, settings.model.arguments)))
+    length = f"{train.epochs:g} epochs" if train.steps is None else plural(train.steps, "step")
+    if train.epochs == 1 and train.steps is None:
+        length = "1 epoch"
+    better = "lower" if metric.mode == "min" else "higher"
+    rows.append(("training", f"{length}; {metric.name}, {settings.counted}, {better} is better"))
+    rows.append(("search", f"{settings.sampler.name} sampler, {settings.pruner.name} pruner"))
+    return rows
+
+
+def _called(name: str, arguments: Mapping[str, Any]) -> str:
+    words = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return f"{name} ({words})" if words else name
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns; long values are wrapped between words."""
+    first = max(len(name) for name, _ in rows) + 4
+    for name, value in rows:
+        text = textwrap.fill(
+            f"  {name}".ljust(first) + value,
+            width=min(console.width, _WIDTH),
+            subsequent_indent=" " * first,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _print_recipes(
+    console: Console, settings: Settings, given: Sequence[Mapping[str, Any]]
+) -> None:
+    """Print some random recipes of the space, and the settings that are tried first."""
+    rng = random.Random(settings.study.seed)
+    console.print(f"\n[bold]{_RECIPES} recipes of this space[/]")
+    for _ in range(_RECIPES):
+        recipe = settings.space.sample(rng)
+        console.print(
+            f"  {recipe.describe(settings.space.searched)}",
+            markup=False,
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    if given:
+        console.print("\n[bold]tried first, as far as given[/]")
+        for params in given[:_TRIED_FIRST]:
+            words = (f"{name}={value}" for name, value in as_written(params).items())
+            console.print(f"  {' '.join(words)}", markup=False)
+        if len(given) > _TRIED_FIRST:
+            console.print(f"  and {len(given) - _TRIED_FIRST} more")
 
 
 def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]]:
@@ -141,48 +177,3 @@ def _earlier(settings: Settings, storage_url: str) -> Sequence[Mapping[str, Any]
         return warm_start(settings, database).parameters
     finally:
         database.close()
-
-
-def _costs(settings: Settings, recipes: list[Recipe]) -> dict[int, Cost]:
-    """Measure the cost with the smallest and the largest batch size of the recipes."""
-    from lrsearch.objectives.build import build_objective
-    from lrsearch.objectives.builtin import TrainingObjective
-
-    objective = build_objective(settings, None)
-    if not isinstance(objective, TrainingObjective):
-        raise LrsearchError("only lrsearch's own training can be timed")
-    by_size = {recipe.batch_size: recipe for recipe in recipes}
-    sizes = {min(by_size), max(by_size)}
-    folds = settings.data.folds or 1
-    return {size: _cost(objective.task(by_size[size], 0, lambda: False), folds) for size in sizes}
-
-
-def _cost(task: Task, trainings: int) -> Cost:
-    """Time a few steps, and an evaluation of at most a thousand samples.
-
-    A trial has so many `trainings`.
-    """
-    import torch
-
-    validation = task.parts.validation
-    share = 1.0
-    if not isinstance(validation, StreamedPart) and len(validation) > _TIMED_SAMPLES:
-        share = len(validation) / _TIMED_SAMPLES
-        few = first_samples(validation, _TIMED_SAMPLES)
-        task.parts = dataclasses.replace(task.parts, validation=few)
-    length = task.length
-    seconds = {}
-    for steps in (_FEW_STEPS, _FEW_STEPS, _MORE_STEPS):  # the first time is to warm up
-        task.length = Length(steps, length.steps_per_epoch, steps)
-        started = time.perf_counter()
-        try:
-            list(train(task))
-        except Diverged:
-            continue  # a random recipe may; the steps were taken
-        finally:
-            seconds[steps] = time.perf_counter() - started
-    step = max(0.0, seconds[_MORE_STEPS] - seconds[_FEW_STEPS]) / (_MORE_STEPS - _FEW_STEPS)
-    evaluation = max(0.0, seconds[_FEW_STEPS] - _FEW_STEPS * step) * share
-    on_gpu = task.device.type == "cuda"
-    memory = torch.cuda.max_memory_allocated() if on_gpu else psutil.Process().memory_info().rss
-    return Cost(step, evaluation, trainings * length.steps, trainings * length.evaluations, memory)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lrsearch.cli.arguments import storage_argument
-from lrsearch.cli.display import make_console, make_display
+from lrsearch.cli.display import Shown, make_console, make_display
 from lrsearch.cli.manage_studies import waiting
 from lrsearch.cli.own_code_calls import own_code_calls
 from lrsearch.cli.range_test_display import RangeTestDisplay, plan_line, range_test_plan
@@ -138,7 +138,9 @@ def launch_sweep(
         for slot in places
     ]
     progress = Progress(database.session, study.study_id)
-    shown = make_display(console, settings.metric, progress.finished())
+    workers = 1 if launcher_name == "here" else len(slots)
+    sweep = Shown.of(settings, study.queue.spent(), workers)
+    shown = make_display(console, sweep, progress.finished())
     if settings.space.to_find:
         shown = RangeTestDisplay(shown, database, study.name)
     with shown as display:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lrsearch.analysis.confirmed import headline, progress_words
 from lrsearch.cli.arguments import print_json, refuse_words, storage_argument, worker_advice
-from lrsearch.cli.display import described, make_console, make_display
+from lrsearch.cli.display import Shown, at_epoch, described, make_console, make_display
 from lrsearch.cli.locations import read_locations
 from lrsearch.cli.manage_studies import waiting
 from lrsearch.confirm.read import read_confirmation
@@ -132,7 +132,7 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
     _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
     snapshot = progress.snapshot()
     for run in [*snapshot.running, *snapshot.auxiliary_running]:
-        at = "just begun" if run.epoch is None else f"epoch {run.epoch:g}"
+        at = "just begun" if run.epoch is None else f"epoch {at_epoch(run)}"
         again = "" if run in snapshot.running else " again"
         _say(
             console,
@@ -222,10 +222,11 @@ def _is_over(study: StudyStatus) -> bool:
 
 
 def _watch_one(console: Console, database: Database, study: StudyStatus, storage: str) -> None:
-    from lrsearch.settings import MetricSettings
+    from lrsearch.config.load import stored_settings
     from lrsearch.study.study import load_row
 
-    metric = MetricSettings(**load_row(database, study.name).config["metric"])
+    row = load_row(database, study.name)
+    sweep = Shown.of(stored_settings(row.config), row.seconds)
     progress = Progress(database.session, study.study_id)
     finished = progress.finished()
     seen = finished[-1].order if finished else 0
@@ -233,7 +234,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, storage
         lines = [] if console.is_terminal else [_line(study)]
         for line in [*lines, *_trouble(database, study, storage)]:
             _say(console, line)
-    with make_display(console, metric, finished) as display:
+    with make_display(console, sweep, finished) as display:
 
         def look() -> bool:
             nonlocal seen

@@ -119,9 +119,7 @@ class ConfirmReport:
         self.points.append(self._point(evaluation))
         self._context.report(self.result)
         self.remark = evaluation.early_end
-        before = self._progressed
-        if self.trajectory is not None:
-            self._progressed = self.trajectory.progress(evaluation)
+        before, self._progressed = self._progressed, self.points[-1]["progress"] or 0.0
         # A loop of the user's own may go on beyond the end that was planned.
         is_last = before < 1 <= self._progressed
         if not is_last and self.remark is None and self._context.should_stop():
@@ -187,7 +185,10 @@ class ConfirmReport:
         return self._context.value_of([point["value"] for point in self.points])
 
     def _point(self, evaluation: Evaluation) -> dict[str, Any]:
-        return to_point(replace(evaluation, value=self._context.measured(evaluation)))
+        """Return an evaluation as a point of the stored curve, with the share that is done."""
+        progress = None if self.trajectory is None else self.trajectory.progress(evaluation)
+        point = to_point(replace(evaluation, value=self._context.measured(evaluation)))
+        return {**point, "progress": progress}
 
 
 class _Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import signal
 import threading
@@ -51,6 +52,8 @@ class Launcher:
         self.timed_out = False
         self._stopping = threading.Event()
         self._seen = 0
+        self._has_begun = False
+        """Whether any work has been claimed: the user's code has been imported by then."""
 
     def run(self, timeout: float | None) -> None:
         """Train until all is done, the study is stopped, its `timeout` (s) is up, or Ctrl-C.
@@ -83,7 +86,10 @@ class Launcher:
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order
-        self.display.update(self.progress.snapshot(), new)
+        snapshot = self.progress.snapshot()
+        self._has_begun |= bool(snapshot.owners or new)
+        starting = 0 if self._has_begun else 1
+        self.display.update(dataclasses.replace(snapshot, starting=starting), new)
 
     @contextlib.contextmanager
     def _shown(self) -> Iterator[None]:

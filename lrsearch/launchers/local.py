@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -157,7 +158,8 @@ class Launcher:
     def _refresh(self, timeout: float | None) -> None:
         """Read the state of the study and show it; stop the study when its time is up."""
         auxiliary_done = self._snapshot.auxiliary_done
-        self._snapshot = self.progress.snapshot()
+        starting = sum(not worker.heartbeat.is_heard for worker in self._workers)
+        self._snapshot = dataclasses.replace(self.progress.snapshot(), starting=starting)
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,6 +18,18 @@ from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, Tr
 
 if TYPE_CHECKING:
     from lrsearch.confirm.result import Confirmation
+
+
+class Losses(NamedTuple):
+    """The losses of one evaluation, and its value of the study's metric."""
+
+    train: float | None
+    val: float | None
+    value: float | None
+
+
+MOST_SHOWN = 40
+"""Largest number of evaluations of a running trial that are read to draw its losses, roughly."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +45,24 @@ class Running:
     value: float | None
     """Value of the study's metric."""
     lr: float | None
+    share: float | None = None
+    """Share of its training that is done."""
+    curve: tuple[Losses, ...] = ()
+    """Its evaluations so far, thinned out evenly where there are many."""
+    kind: str | None = None
+    """The `RunKind` of an auxiliary run; None of a trial."""
+
+    @property
+    def whole(self) -> float | None:
+        """Epochs of its whole training; None where they are not known yet."""
+        if self.epoch is None or not self.share:
+            return None
+        return self.epoch / self.share
 
     @classmethod
-    def of(cls, slot: TrialSlotRow, last: Evaluation | None) -> Running:
-        """Return a running trial from its row and its last evaluation, if it has any."""
+    def of(cls, slot: TrialSlotRow, evaluations: Sequence[tuple[Evaluation, float]]) -> Running:
+        """Return a running trial from its row and its evaluations, with the share done at each."""
+        last, share = evaluations[-1] if evaluations else (None, None)
         return cls(
             trial=slot.trial_number,
             owner=slot.owner or "",
@@ -44,6 +72,11 @@ class Running:
             val_loss=None if last is None else last.val_loss,
             value=None if last is None else last.value,
             lr=None if last is None else last.lr_end[0],
+            share=share,
+            curve=tuple(
+                Losses(evaluation.train_loss, evaluation.val_loss, evaluation.value)
+                for evaluation, _ in evaluations
+            ),
         )
 
 
@@ -64,6 +97,10 @@ class Finished:
     device: str | None
     weights: str | None = None
     """Path or URL of its weights, where they are kept."""
+    share: float | None = None
+    """Share of its training that was done; None where it has no evaluation."""
+    trained: float | None = None
+    """Seconds until its last evaluation: those that it trained and evaluated."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +124,8 @@ class AuxiliaryRun:
 
     def as_running(self) -> Running:
         """Return it in the form of a running trial."""
-        curve = (self.result or {}).get("curve") or [{}]
-        last = curve[-1]
+        points = (self.result or {}).get("curve") or []
+        last = points[-1] if points else {}
         return Running(
             trial=self.trial,
             owner=self.owner or "",
@@ -98,6 +135,12 @@ class AuxiliaryRun:
             val_loss=last.get("val_loss"),
             value=last.get("value"),
             lr=last.get("lr"),
+            share=last.get("progress"),
+            curve=tuple(
+                Losses(point.get("train_loss"), point.get("val_loss"), point.get("value"))
+                for point in points
+            ),
+            kind=self.kind,
         )
 
 
@@ -116,6 +159,8 @@ class Snapshot:
     auxiliary_runs: list[AuxiliaryRun] = field(default_factory=list)
     metric: str = MetricSettings.name
     """Name of the study's metric."""
+    starting: int = 0
+    """Number of worker processes of this command that have not claimed any work yet."""
 
     @property
     def auxiliary_running(self) -> list[Running]:
@@ -159,13 +204,6 @@ class Progress:
 
     def snapshot(self) -> Snapshot:
         """Return the study's state, its number of trials, and what runs with its progress."""
-        latest = (
-            select(EvaluationRow.trial_id, func.max(EvaluationRow.step).label("step"))
-            .join(TrialSlotRow, TrialSlotRow.trial_id == EvaluationRow.trial_id)
-            .where(TrialSlotRow.study_id == self._study_id, TrialSlotRow.state == WorkState.RUNNING)
-            .group_by(EvaluationRow.trial_id)
-            .subquery()
-        )
         with self._session() as session:
             state, stopped, hand_back, metric = session.execute(
                 select(
@@ -178,25 +216,43 @@ class Progress:
             total = session.scalar(
                 select(func.count()).where(TrialSlotRow.study_id == self._study_id)
             )
-            rows = session.execute(
-                select(TrialSlotRow, *COLUMNS[1:-1])
-                .outerjoin(latest, latest.c.trial_id == TrialSlotRow.trial_id)
-                .outerjoin(
-                    EvaluationRow,
-                    (EvaluationRow.trial_id == latest.c.trial_id)
-                    & (EvaluationRow.step == latest.c.step),
-                )
+            slots = session.scalars(
+                select(TrialSlotRow)
                 .where(
                     TrialSlotRow.study_id == self._study_id, TrialSlotRow.state == WorkState.RUNNING
                 )
                 .order_by(TrialSlotRow.number)
             ).all()
-        running = [
-            Running.of(slot, None if columns[0] is None else from_columns(*columns))
-            for slot, *columns in rows
-        ]
+            evaluations = self._evaluations_of_running(session) if slots else {}
+        running = [Running.of(slot, evaluations.get(slot.trial_id or -1, ())) for slot in slots]
         auxiliary = self.auxiliary_runs()
         return Snapshot(total or 0, running, state, stopped, hand_back, auxiliary, metric)
+
+    def _evaluations_of_running(
+        self, session: Session
+    ) -> dict[int, list[tuple[Evaluation, float]]]:
+        """Return the evaluations of the running trials by trial id, with the share done at each.
+
+        Of many, about MOST_SHOWN of each trial, evenly spaced, with the last one.
+        """
+        last = (
+            select(EvaluationRow.trial_id, func.max(EvaluationRow.evaluation).label("evaluation"))
+            .join(TrialSlotRow, TrialSlotRow.trial_id == EvaluationRow.trial_id)
+            .where(TrialSlotRow.study_id == self._study_id, TrialSlotRow.state == WorkState.RUNNING)
+            .group_by(EvaluationRow.trial_id)
+            .subquery()
+        )
+        every = last.c.evaluation // MOST_SHOWN + 1
+        rows = session.execute(
+            select(EvaluationRow.progress, *COLUMNS[:-1])
+            .join(last, last.c.trial_id == EvaluationRow.trial_id)
+            .where((last.c.evaluation - EvaluationRow.evaluation) % every == 0)
+            .order_by(EvaluationRow.trial_id, EvaluationRow.evaluation)
+        )
+        evaluations = defaultdict(list)
+        for share, trial_id, *columns in rows:
+            evaluations[trial_id].append((from_columns(*columns), share))
+        return evaluations
 
     def auxiliary_runs(self) -> list[AuxiliaryRun]:
         """Return the auxiliary runs in the order in which they were added."""
@@ -231,9 +287,21 @@ class Progress:
 
     def _ended(self, which: ColumnElement[bool]) -> list[Finished]:
         columns = TrialSlotRow.__table__.columns
+        share = (
+            select(EvaluationRow.progress)
+            .where(EvaluationRow.trial_id == TrialSlotRow.trial_id)
+            .order_by(EvaluationRow.step.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        trained = (
+            select(func.sum(EvaluationRow.seconds))
+            .where(EvaluationRow.trial_id == TrialSlotRow.trial_id)
+            .scalar_subquery()
+        )
         with self._session() as session:
             rows = session.execute(
-                select(*columns)
+                select(*columns, share.label("share"), trained.label("trained"))
                 .where(
                     TrialSlotRow.study_id == self._study_id,
                     TrialSlotRow.state == WorkState.DONE,
@@ -254,6 +322,8 @@ class Progress:
                 recipe=row.recipe,
                 device=row.device,
                 weights=row.weights,
+                share=row.share,
+                trained=row.trained,
             )
             for row in rows
         ]

@@ -77,6 +77,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours}h{minutes:02d}m"
 
 
+def clock(seconds: float) -> str:
+    """Format seconds that are counted, or estimated, as a whole number: `42s`, `4m10s`, `2h05m`."""
+    return f"{round(seconds)}s" if round(seconds) < 60 else duration(float(round(seconds)))
+
+
 def byte_size(n_bytes: float) -> str:
     """Format a number of bytes in MiB, from 10 GiB on in GiB."""
     mebibytes = n_bytes / 2**20

@@ -40,6 +40,8 @@ class HeartbeatListener:
         """Descriptor that the worker inherits; `started` closes it in the parent."""
         os.set_blocking(self._read, False)
         self._clock = clock
+        self.is_heard = False
+        """Whether the worker has reported: it has started."""
         self._limit, self._silence, self._checked_at = math.inf, 0.0, clock()
 
     def started(self) -> None:
@@ -54,7 +56,7 @@ class HeartbeatListener:
             while part := os.read(self._read, 65536):
                 received = received[-64:] + part
         if limits := received.split(b"\n")[:-1]:
-            self._limit, self._silence = float(limits[-1]), 0.0
+            self._limit, self._silence, self.is_heard = float(limits[-1]), 0.0, True
         else:
             self._silence += min(now - self._checked_at, _LONGEST_CHECK)
         self._checked_at = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import time
 from dataclasses import dataclass
 
@@ -164,6 +165,7 @@ class Service:
             return None
         self._index.accept(study.study_id, host_name())
         self._loaded = (study, workers)
+        self._stop.alive(math.inf)  # it has started; when training it reports by its stall watch
         _log.info("%s: %s", study.name, workers.device)
         # These objects live on: spare the garbage collector a look at them during training.
         gc.collect()

@@ -260,7 +260,7 @@ def test_a_dry_run_shows_recipes_and_cost_and_stores_nothing(
 ) -> None:
     code, out, error = command("+sweep=digits", "dry_run=true")
     assert code == 0, error
-    assert sum("batch=" in line for line in out.splitlines()) == 12
+    assert sum("batch=" in line for line in out.splitlines()) == 6
     for said in ("20 trials", "ms a step", "MiB", "the whole:"):
         assert said in out
     assert list(tmp_path.iterdir()) == []

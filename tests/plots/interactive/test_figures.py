@@ -16,7 +16,7 @@ from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.parameters.durations import Length
 from lrsearch.plots.interactive.curves import rate_curves
 from lrsearch.plots.interactive.study import report_figures, study_figures
-from lrsearch.plots.interactive.style import colour, rounded
+from lrsearch.plots.interactive.style import colour
 from lrsearch.plots.palette import BEST
 from lrsearch.range_test.result import RangeTest
 from lrsearch.report import captions
