@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from picture_facts import record
 from rich.console import Console
@@ -37,9 +38,18 @@ SHOWN_AFTER = 12
 """Finished trials after which the running sweep is drawn."""
 
 
+class Recorder(Console):
+    """A terminal that wraps long lines, as a picture would cut them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*objects, **{**options, "soft_wrap": False})
+
+
 def recorder() -> Console:
     """A terminal that keeps what it shows and prints nothing."""
-    return Console(record=True, file=io.StringIO(), force_terminal=True, width=130, highlight=False)
+    return Recorder(
+        record=True, file=io.StringIO(), force_terminal=True, width=130, highlight=False
+    )
 
 
 def main() -> None:

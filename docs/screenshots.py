@@ -44,15 +44,17 @@ def draw_pages(file: Path) -> None:
 def draw(page: Page, address: str, study: StudyData) -> None:
     """Draw the study's history, its best trial and its note."""
     page.goto(address)
-    expect(page.locator('[id="user-defined-plot:lrsearch-curves"] .main-svg').first).to_be_visible()
+    expect(page.locator('[id="user-defined-plot:lrsearch-curves"] .main-svg').first).to_be_visible(
+        timeout=60_000
+    )
     save(page, "dashboard-study.png", top=HEIGHT_OF_FIGURES)
     best = study.ranked[0].number
     page.goto(f"{address}/trials?numbers={best}")
-    expect(page.locator(PICTURE).first).to_be_visible()
+    expect(page.locator(PICTURE).first).to_be_visible(timeout=60_000)
     save(page, "dashboard-trial.png")
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT_OF_FINDINGS})
     page.goto(f"{address}/note")
-    expect(page.locator(PICTURE).first).to_be_visible()
+    expect(page.locator(PICTURE).first).to_be_visible(timeout=60_000)
     save(page, "dashboard-note.png")
 
 
@@ -61,7 +63,7 @@ def draw_report(page: Page, file: Path, arguments: tuple[str, ...]) -> None:
     command = ("-m", "lrsearch", "report", "mnist", "--output", str(file), *arguments)
     subprocess.run([sys.executable, *command], cwd=file.parent, env=clean_environment(), check=True)
     page.goto(file.as_uri())
-    expect(page.locator(".main-svg").first).to_be_visible()
+    expect(page.locator(".main-svg").first).to_be_visible(timeout=60_000)
     save(page, "report.png", top=HEIGHT_OF_REPORT)
 
 
