@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lrsearch.storage.optuna_bridge import Studies
 
 REPO = Path(__file__).resolve().parent.parent
+# Several tests run at once, and the tensors of most are small: threads of one operation would only
+# wait for each other. torch reads this when it is imported, here and in the processes of tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 _ENOUGH_MEMORY = 2 * 2**30
 _NUMBERS = itertools.count()
 
