@@ -25,6 +25,12 @@ SHARE_OF_GAIN = 0.1
 """Where the noise is not known: the share that must be lost again of what the training gained from
 its first to its best evaluation. A rule of thumb."""
 
+_ROUNDING = 1e-6
+"""A difference, over the value, that is no more than the rounding of the losses, or no matter.
+
+Where seeds change nothing, their noise is smaller still.
+"""
+
 Phase = Literal["warm-up", "rise", "constant", "cut", "decay"]
 """What the learning rate did just before an evaluation; `cut` is a constant rate below the peak."""
 
@@ -145,7 +151,7 @@ def _two_evaluations(
         last_epoch=end.epoch,
         share=share,
         phase=_phase(study, trial, share) if with_phase else None,
-        differs=last - best > least,
+        differs=last - best > max(least, _ROUNDING * abs(best)),
     )
 
 

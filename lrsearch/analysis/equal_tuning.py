@@ -155,10 +155,20 @@ class _Estimate:
     @property
     def pivots(self) -> Array:
         """Deviation over error in each draw."""
-        return self.deviations / np.maximum(self.errors, _TINY)
+        return self.deviations / _at_least(self.errors, self.error)
 
 
+_LEAST_ERROR = 0.1
+"""Error of a draw, over that of the values themselves, that is taken for no smaller.
+
+Where values are equal, as those that count as the worst complete one, some draws have nothing but
+equal values. Their error is 0, and the deviation over it has no bound.
+"""
 _TINY = 1e-150
+
+
+def _at_least(errors: Array, error: float) -> Array:
+    return np.maximum(errors, max(_LEAST_ERROR * error, _TINY))
 
 
 def _estimate(ordered: Array, tries: int, seed: int) -> _Estimate:
@@ -200,10 +210,10 @@ class _Pair:
     def __init__(self, one: _Estimate, other: _Estimate) -> None:
         self.difference = one.mean - other.mean
         self.error = math.hypot(one.error, other.error)
+        errors = _at_least(np.hypot(one.errors, other.errors), self.error)
         if self.error > 0:
             dominance = abs(one.error**2 - other.error**2) / self.error**2
             self.error *= 1 + _ONE_SIDED * dominance
-        errors = np.maximum(np.hypot(one.errors, other.errors), _TINY)
         self.pivots: Array = (one.deviations - other.deviations) / errors
 
     def interval(self) -> Interval:

@@ -14,6 +14,7 @@ import numpy as np
 from lrsearch.analysis.equal_tuning import Interval, compare, expected_best
 from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.study_data import StudyData, TrialData
+from lrsearch.confirm.result import possible
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.settings import MetricSettings
@@ -279,7 +280,7 @@ def _comparison(
         options = [
             replace(
                 option,
-                expected=place.expected,
+                expected=_possible(place.expected, study.metric.name, samples[option.name]),
                 behind=place.behind,
                 probability=place.probability,
                 may_be_best=place.may_be_best,
@@ -297,6 +298,12 @@ def _comparison(
         )
     )
     return Comparison(noun, study.metric, within, tuple(options), tries, balanced, over_seeds)
+
+
+def _possible(expected: Interval, metric: str, values: Sequence[float]) -> Interval:
+    """The part of an interval in which the metric can lie."""
+    low, high = possible(metric, expected.low, expected.high, values)
+    return replace(expected, low=low, high=high)
 
 
 def _half(tries: int) -> int:

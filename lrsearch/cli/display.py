@@ -28,6 +28,8 @@ from lrsearch.text.formatting import clock, duration, failure_cause, number, plu
 from lrsearch.text.sparkline import sparkline
 
 _TRIAL_WIDTH, _EPOCH_WIDTH, _NUMBER_WIDTH = 5, 9, 8
+_RATE_DIGITS = 3
+"""Digits of a learning rate, with which its exponent fits into the column: `2.24e-05`."""
 _SHORTEST_LINE, _LONGEST_LINE = 5, 12
 """Widths of a sparkline."""
 _LEAST_RECIPE = 25
@@ -334,7 +336,7 @@ def _running_table(running: list[Running], sweep: Shown, width: int) -> Table:
             "-" if row.trial is None else str(row.trial),
             at_epoch(row, sweep.epochs),
             *(_with_line(values[index], drawn) for values in curves.values()),
-            number(row.lr),
+            number(row.lr, _RATE_DIGITS),
             escape(described(row.recipe, sweep.searched)),
         )
     return table

@@ -60,6 +60,8 @@ _SIGMA_RANGE = (0.001, 0.999)
 _SIGMA_POINTS = 9
 _NO_ERROR = 1e-9
 """A variance over samples, of standardised values, that is none."""
+_ROUNDING = 1e-12
+"""The same, over the largest of the variances: so much of it is what rounding leaves."""
 
 
 @dataclass(frozen=True)
@@ -228,8 +230,13 @@ def _with_samples(design: Array, y: Array, covariance: Array, sigma: Array) -> _
     """
     candidates = len(covariance)
     log_u, log_b, shrinkage = _ratios(design.shape[1], candidates)
-    roots, vectors = np.linalg.eigh(covariance)
-    precision = (vectors / np.maximum(roots, _NO_ERROR)) @ vectors.T
+    # What samples do to all candidates alike is part of mu, which has no prior. Where seeds hardly
+    # differ it is so much larger than the rest that the equations could not be solved with it.
+    centred = covariance - covariance.mean(axis=0)
+    centred -= centred.mean(axis=1)[:, None]
+    roots, vectors = np.linalg.eigh(centred)
+    least = max(_NO_ERROR, _ROUNDING * float(roots.max()))
+    precision = (vectors / np.maximum(roots, least)) @ vectors.T
     extended = np.hstack([design, design[:, 1 : 1 + candidates]])
     size, first = extended.shape[1], design.shape[1]
     prior = np.zeros((len(log_u), size, size))

@@ -109,7 +109,7 @@ class WinnerTest:
         if not (over.is_known and all(map(math.isfinite, values.values()))):
             return Score(mean, mean, mean, over)
         found = estimate({self.trial: values}, "min", error)[self.trial]
-        low, high = _possible(name, found.low, found.high, values.values())
+        low, high = possible(name, found.low, found.high, values.values())
         return Score(mean, low, high, over)
 
 
@@ -215,7 +215,7 @@ class Confirmation:
         alive = {trial: values[trial] for trial in self._alive}
         estimates = estimate(alive, self.mode, self._error) if alive else {}
         for trial, found in estimates.items():
-            low, high = _possible(self.metric, found.low, found.high, alive[trial].values())
+            low, high = possible(self.metric, found.low, found.high, alive[trial].values())
             estimates[trial] = replace(found, low=low, high=high)
         dropped = {run.trial for run in self.runs if run.outcome == Outcome.DROPPED}
         listed = [
@@ -330,7 +330,7 @@ def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
     }
 
 
-def _possible(name: str, low: float, high: float, values: Iterable[float]) -> tuple[float, float]:
+def possible(name: str, low: float, high: float, values: Iterable[float]) -> tuple[float, float]:
     """The part of an interval in which a value can lie: a share is between 0 and 1."""
     if is_share(name) and all(0 <= value <= 1 for value in values):
         return max(low, 0.0), min(high, 1.0)

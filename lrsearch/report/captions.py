@@ -70,9 +70,11 @@ def options(found: EqualTuning) -> str:
 def heat_map(found: EqualTuning) -> str:
     """Caption of the heat map of optimizers and schedulers."""
     count = found.tries_of_cells
+    fewer = any(cell.tries < count for cell in found.cells)
     return (
         f"Expected best {found.metric.name} of {plural(count, 'trial')} of each optimizer with "
-        f"each scheduler; gold is best, grey worst."
+        f"each scheduler{', of a single one where there are no more' if fewer else ''}; gold is "
+        f"best, grey worst."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,9 +58,13 @@ def build_page(
 
 
 def _unbroken(text: str) -> Markup:
-    """A text whose words are not broken at hyphens, as `1e-05` would be in a narrow column."""
+    """A text whose words are not broken at hyphens, as `1e-05` would be in a narrow column.
+
+    Nor is a number torn from its `%`.
+    """
     from markupsafe import Markup
 
+    text = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
     span = Markup('<span class="word">{}</span>')
     return Markup(" ").join(span.format(word) if "-" in word else word for word in text.split(" "))
 

@@ -193,8 +193,9 @@ def _option_row(option: Option) -> tuple[str, ...]:
     quartiles, expected = option.quartiles, option.expected
     middle, best = "-", "-"
     if quartiles is not None:
-        low, median, high = map(number, quartiles)
-        middle, best = f"{median} ({low} to {high})", number(option.values[0])
+        low, median, high = (number(value, 3) for value in quartiles)
+        middle = f"{median} ({low} to {high})" if len(option.values) > 1 else median
+        best = number(option.values[0])
     interval = "too few trials"
     if expected is not None:
         mean, low, high = (

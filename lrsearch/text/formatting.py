@@ -11,6 +11,8 @@ from collections.abc import Sequence
 LAST_PRINTED = "the last of what it printed:"
 """Ends the first line of a failure of a script; what it printed follows."""
 _SMALLEST_PLAIN = 1e-4
+_MOST_DIGITS = 6
+"""Digits of a single-precision number that are not rounding."""
 _PLAIN_BELOW = 1e7
 """The number from which on large numbers are written with an exponent."""
 
@@ -29,14 +31,19 @@ def number(value: float | None, digits: int = 4) -> str:
 def to_error(value: float | None, error: float | None) -> str:
     """Format a number with the digits that its error allows: to the second digit of the error.
 
-    `to_error(0.073512, 0.0021)` is `0.0735`. Without an error, or with one of 0, four digits.
+    `to_error(0.073512, 0.0021)` is `0.0735`. Without an error, or with one of 0, four digits. Six
+    digits at most, since losses have no more; and a number that is not 0 keeps one at least.
     """
     if value is None or error is None or not math.isfinite(error) or error <= 0:
         return number(value)
     if not math.isfinite(value):
         return number(value)
     places = 1 - math.floor(math.log10(error))
+    if value:
+        places = min(places, _MOST_DIGITS - 1 - math.floor(math.log10(abs(value))))
     rounded = round(value, places)
+    if value and not rounded:
+        return number(value, 1)
     if abs(rounded) >= _PLAIN_BELOW or 0 < abs(rounded) < _SMALLEST_PLAIN:
         return number(value, max(1, places + 1 + math.floor(math.log10(abs(value)))))
     return f"{rounded:,.{max(0, places)}f}"

@@ -119,6 +119,14 @@ def test_the_noise_is_that_of_the_confirmation_where_there_is_one() -> None:
     assert not any(leader.differs for leader in noisy.leaders)
 
 
+def test_last_digits_make_no_difference_where_seeds_change_nothing() -> None:
+    equal = confirmed([[0.04, 0.04 + 1e-9], [0.04, 0.04]], [0, 1])
+    for last, differs in [(0.04 + 1e-8, False), (0.041, True)]:
+        trials = [scored(0, [1.0, 0.04, last]), scored(1, [1.0, 0.04, last])]
+        found = compared(trials, confirmation=equal)
+        assert all(leader.differs == differs for leader in found.leaders)
+
+
 def test_else_it_is_that_of_repeated_recipes() -> None:
     trials = [scored(0, OVERFITS, recipe()), scored(1, [*OVERFITS[:-1], 5.0], recipe())]
     found = compared(trials)

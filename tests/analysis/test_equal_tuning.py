@@ -80,6 +80,21 @@ def test_equal_values_tie() -> None:
     assert places["c"].behind == Interval(0, 0, 0)
 
 
+@pytest.mark.parametrize("tries", [2, 3])
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+@pytest.mark.parametrize("bad", [2, 3, 5])
+def test_values_that_are_nearly_all_equal_do_not_make_an_interval_endless(
+    bad: int, spread: float, tries: int
+) -> None:
+    """Trials that diverged count as the worst complete one: drawn alone, they do not vary."""
+    worst = [0.82 + spread * i for i in range(bad)]
+    values = {"a": [0.66, 0.75, *worst], "b": [0.04, *worst, 0.82]}
+    places = compare(values, dict.fromkeys(values, tries), "min")
+    for place in places.values():
+        assert abs(place.expected.low) < 10
+        assert abs(place.behind.low) < 10
+
+
 def test_an_option_that_is_far_better_wins() -> None:
     random = np.random.default_rng(5)
     values = {"a": random.random(20), "b": random.random(20) + 3, "c": random.random(9) + 4}

@@ -48,6 +48,14 @@ def test_three_trials_with_one_bad_value_are_expected_to_reach_the_good_one() ->
     assert first.expected.value == pytest.approx(0.0411)
 
 
+def test_the_interval_of_a_share_has_no_end_that_a_share_cannot_reach() -> None:
+    trials = family("cosine", [0.99, 0.98, 0.7], 0) + family("step", [0.9, 0.6, 0.2], 9)
+    found = comparison(study_of(trials, "metric.name=val_accuracy"))
+    for option in found.compared:
+        assert option.expected is not None
+        assert 0 <= option.expected.low <= option.expected.value <= option.expected.high <= 1
+
+
 def test_schedulers_are_compared_within_an_optimizer() -> None:
     """Step looks best of all, since it was tried with the better optimizer alone."""
     trials = [

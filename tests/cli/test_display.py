@@ -223,6 +223,15 @@ def test_a_running_trial_is_shown_with_its_epochs_and_a_line_of_each_loss(
     assert max(map(len, screen.getvalue().splitlines())) <= width
 
 
+@pytest.mark.parametrize(("rate", "shown"), [(2.2423e-05, "2.24e-05"), (0.00045123, "0.000451")])
+def test_a_small_learning_rate_is_shown_whole(rate: float, shown: str) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
+    running = dataclasses.replace(at_work(7, 0.5), lr=rate)
+    console.print(LiveDisplay(console, Shown(), []).render(state(12, running)))
+    assert shown in screen.getvalue().split()
+
+
 def test_the_length_of_a_training_follows_from_its_progress_where_no_key_says_it() -> None:
     assert at_epoch(at_work(0, 0.5)) == "3/6"
     assert at_epoch(at_work(0, None)) == "-"

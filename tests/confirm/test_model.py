@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -177,6 +178,18 @@ def test_equal_values_of_all_seeds_are_still_uncertain_by_their_samples() -> Non
     assert found[0].high - found[0].mean == pytest.approx(1.96 * 0.02, rel=0.05)
     one_run = estimate({0: {0: 0.966}}, "max", error_of([[4e-4]]))[0]
     assert one_run.high - one_run.mean == pytest.approx(1.96 * 0.02, rel=0.05)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-9, 1e-6, 1.0])
+@pytest.mark.parametrize("noise", [1e-10, 1e-8, 1e-5])
+def test_seeds_may_differ_by_far_less_than_samples(noise: float, apart: float) -> None:
+    """Such as full-batch linear regression, where seeds differ in the last digits alone."""
+    values = {c: {s: 0.04 + noise * (c + (c * s) % 3) for s in range(3)} for c in range(3)}
+    covariance = 4e-6 * (np.ones((3, 3)) + apart * np.eye(3))
+    found = estimate(values, "min", error_of(covariance.tolist(), 249))
+    assert sum(one.probability for one in found.values()) == pytest.approx(1)
+    for one in found.values():
+        assert one.high - one.mean == pytest.approx(1.97 * math.sqrt(covariance[0, 0]), rel=0.05)
 
 
 @settings(max_examples=5, deadline=None)

@@ -133,6 +133,12 @@ def test_small_and_strange_studies_have_a_report_too(study: object) -> None:
     assert not re.search(r"\bnan\b|\bNone\b(?! of)", prose)
 
 
+def test_no_percent_sign_begins_a_line(page: str) -> None:
+    prose = Reader(page).prose
+    assert "95\N{NO-BREAK SPACE}% interval" in prose
+    assert not re.search(r"\d %", prose)
+
+
 def test_captions_tell_of_nothing_that_is_not_drawn() -> None:
     few = [trial(k, recipe(0.1 + k / 10), 0.5 + k) for k in range(3)]
     prose = Reader(page_of(study_of(few))).prose

@@ -35,39 +35,70 @@ def _open(row: GoodRates) -> bool:
     return _basin(row).open_low or _basin(row).open_high
 
 
-def _where(row: GoodRates) -> str:
-    at = f" at batch size {_curve(row).batch_size:.0f}" if row.aligned else ""
+def _trials(row: GoodRates) -> str:
     trials = plural(row.complete, "complete trial")
     if row.pruned:
         trials += f" and the forecasts of {plural(row.pruned, 'pruned one')}"
+    return f"({trials})"
+
+
+def _at(row: GoodRates) -> str:
+    return f" at batch size {_curve(row).batch_size:.0f}" if row.aligned else ""
+
+
+def _where(row: GoodRates) -> str:
     low, high = _basin(row).low, _basin(row).high
-    return f"learning rates {number(low, 2)} to {number(high, 2)}{at} ({trials})"
+    return f"learning rates {number(low, 2)} to {number(high, 2)}{_at(row)} {_trials(row)}"
 
 
-def _closed(row: GoodRates) -> str:
+def _end(row: GoodRates) -> str:
+    """The ends of the rates that were tried which the range reaches."""
     basin = _basin(row)
+    ends = (("smallest", basin.open_low), ("largest", basin.open_high))
+    return " and the ".join(name for name, reached in ends if reached)
+
+
+def _range(row: GoodRates) -> str:
+    basin = _basin(row)
+    width = number(basin.width, 2)
+    if not _open(row):
+        return (
+            f"a factor of {width} wide (95 % interval over trials {number(basin.width_low, 2)} to "
+            f"{number(basin.width_high, 2)}), {_where(row)}"
+        )
+    if _ends_at_once(row):
+        rate = number(basin.high if basin.open_high else basin.low, 2)
+        return (
+            f"not known, since the best lies at the {_end(row)} rate that was tried, "
+            f"{rate}{_at(row)} {_trials(row)}"
+        )
     return (
-        f"{row.title}: a factor of {number(basin.width, 2)} wide (95 % interval over trials "
-        f"{number(basin.width_low, 2)} to {number(basin.width_high, 2)}), {_where(row)}."
+        f"at least a factor of {width} wide, up to the {_end(row)} rate that was tried: "
+        f"{_where(row)}"
     )
 
 
-def _at_least(row: GoodRates) -> str:
-    basin = _basin(row)
-    ends = [
-        name
-        for name, reached in (("smallest", basin.open_low), ("largest", basin.open_high))
-        if reached
-    ]
+def _ends_at_once(row: GoodRates) -> bool:
+    """Whether the range is cut off by the end of the rates before it has any width to speak of."""
+    return _open(row) and number(_basin(row).width, 2) == "1"
+
+
+def _row(row: GoodRates) -> str:
+    return f"{row.title}: {_range(row)}."
+
+
+def _widest(basins: Basins) -> str:
+    first = _known(basins)[0]
     return (
-        f"{row.title}: at least a factor of {number(basin.width, 2)} wide, up to the "
-        f"{' and the '.join(ends)} rate that was tried: {_where(row)}."
+        f"The range of learning rates within 5 % of the best, by a smooth curve fitted to the "
+        f"values, is for {first.title} {_range(first)}."
     )
 
 
 ROW: Table[GoodRates] = (
-    Sentence("basin.width", lambda row: not _open(row), _closed),
-    Sentence("basin.at_least", _open, _at_least),
+    Sentence("basin.width", lambda row: not _open(row), _row),
+    Sentence("basin.at_least", lambda row: _open(row) and not _ends_at_once(row), _row),
+    Sentence("basin.at_the_end", _ends_at_once, _row),
 )
 
 BASIN: Table[Basins] = (
@@ -89,14 +120,11 @@ BASIN: Table[Basins] = (
         ),
     ),
     Sentence(
-        "basin.intro",
+        "basin.widest",
         lambda basins: bool(_known(basins)),
-        lambda _: (
-            "The range of learning rates within 5 % of the best of its group, by a smooth curve "
-            "fitted to the values:"
-        ),
+        _widest,
     ),
-    ForEach(_known, ROW),
+    ForEach(lambda basins: _known(basins)[1:], ROW),
     Sentence(
         "basin.few",
         lambda basins: bool(_known(basins)) and bool(_unknown(basins)),

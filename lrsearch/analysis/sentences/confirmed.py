@@ -22,6 +22,8 @@ from lrsearch.text.formatting import (
     to_error,
 )
 
+_NOTHING = 0.02
+"""A difference, over its error, that is none."""
 _MOST = 0.75
 """Share of the variance from which on more seeds would narrow an interval by an eighth at most."""
 
@@ -51,9 +53,9 @@ def _probability(finding: Confirmed) -> str:
 
 def _worse(by: float, error: float, other: float | None = None) -> str:
     """`0.02 worse`, `0.02 better` or `0`; without the word where `other` has the same one."""
-    size = to_error(abs(by), error)
-    if not any(digit in size for digit in "123456789"):
+    if abs(by) <= _NOTHING * error:
         return "0"
+    size = to_error(abs(by), error)
     if other is not None and (by < 0) == (other < 0):
         return size
     return f"{size} {'better' if by < 0 else 'worse'}"
@@ -64,7 +66,7 @@ def _mostly_samples(finding: Confirmed) -> str:
     assert finding.winner.estimate is not None
     share = finding.winner.estimate.of_samples or 0.0
     return (
-        f"{percent(share)} of the variance of that value comes from the {over.count:,} "
+        f"{sentence(percent(share))} of the variance of that value comes from the {over.count:,} "
         f"validation samples: more of them would narrow the interval, more seeds hardly."
     )
 

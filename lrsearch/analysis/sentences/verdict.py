@@ -68,8 +68,9 @@ def _ratio(verdict: Verdict) -> float | None:
 def _against(verdict: Verdict) -> str:
     """`the default (trial 0: 0.351 against 0.073)`."""
     reference = _reference(verdict)
-    values = (to_error(value, reference.noise) for value in (reference.value, verdict.value))
-    return f"{_named(reference)} (trial {reference.trial}: {' against '.join(values)})"
+    its, best = (to_error(value, reference.noise) for value in (reference.value, verdict.value))
+    values = f"both {best}" if its == best else f"{its} against {best}"
+    return f"{_named(reference)} (trial {reference.trial}: {values})"
 
 
 def _better(verdict: Verdict) -> str:

@@ -71,13 +71,17 @@ def _runner_up(winner: Winner) -> str:
     second, best = winner.runner_up, _best(winner)
     assert second is not None
     assert winner.gap is not None
-    share = abs(winner.gap / best.value) if best.value else None
-    relative = "" if share is None else f" ({number(100 * share, 2)} %)"
+    relative = f" ({_share(abs(winner.gap / best.value))})" if best.value else ""
     return (
         f"The runner-up, trial {second.number}, has {_value(winner, second)}: a gap of "
         f"{to_error(winner.gap, winner.typical) if winner.typical else number(winner.gap, 2)}"
         f"{relative}.{_close(winner)}"
     )
+
+
+def _share(share: float) -> str:
+    least = 1e-4
+    return f"{number(100 * share, 2)} %" if share >= least else f"under {100 * least:g} %"
 
 
 def _close(winner: Winner) -> str:

@@ -67,6 +67,11 @@ EXAMPLES = {
 }
 
 
+def test_values_that_look_the_same_are_shown_once() -> None:
+    blurred = replace(DEFAULT, value=0.0735, lead=0.0001, noise=0.02)
+    assert "(trial 0: both 0.073)" in " ".join(say(replace(BEST, reference=blurred)))
+
+
 @pytest.mark.parametrize("name", names(VERDICT))
 def test_a_sentence_is_said_where_it_is_true(name: str) -> None:
     check(VERDICT, name, EXAMPLES)

@@ -99,6 +99,13 @@ EXAMPLES = {
 }
 
 
+def test_a_gap_that_noise_swamps_is_not_a_row_of_zeros() -> None:
+    close = replace(SECOND, value=0.2031256 + 2e-8)
+    lines = say(replace(MANY, runner_up=close, noise=Noise(0.33, 1, 2)))
+    (line,) = [line for line in lines if line.startswith("The runner-up")]
+    assert "a gap of 2e-08 (under 0.01 %)." in line
+
+
 @pytest.mark.parametrize("name", [name for name in names(WINNER) if name != "winner.confirmed"])
 def test_a_sentence_is_said_where_it_is_true(name: str) -> None:
     check(WINNER, name, EXAMPLES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from synthetic import recipe, study_of, trial
 from lrsearch.analysis.families import EqualTuning, compare_optimizers, compare_schedulers
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.plots.interactive.equal_tuning import heat_map, option_boxes
+from lrsearch.report import captions
 
 
 def searched(*optimizers: str, schedulers: int = 3, each: int = 4) -> StudyData:
@@ -77,6 +79,14 @@ def test_a_cell_of_the_heat_map_is_the_expected_best_of_an_optimizer_with_a_sche
     assert place == 0, "the best has place 0"
     text = dict(zip(cells["y"], cells["text"], strict=True))["step"][cells["x"].index("adamw")]
     assert text == "0.22"
+
+
+def test_the_caption_of_the_heat_map_tells_of_cells_with_fewer_trials() -> None:
+    found = optimizers_of(searched("sgd", "adamw", each=2))
+    assert found is not None
+    assert "single one" not in captions.heat_map(found)
+    cells = (replace(found.cells[0], tries=1), *found.cells[1:])
+    assert "of a single one where" in captions.heat_map(replace(found, cells=cells))
 
 
 def test_without_two_of_each_there_is_no_heat_map() -> None:
