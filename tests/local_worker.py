@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 import pytest
 
@@ -33,14 +34,18 @@ def serve(
     stop_after: int | None = None,
     until_empty: bool = True,
     url: str = URL,
+    stop_when: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Works until nothing is left, or until it has asked so often whether to stop."""
+    """Works until nothing is left, until it has asked so often whether to stop, or until a moment.
+
+    `stop_when` says whether that moment has come.
+    """
     asked = 0
 
     def is_set() -> bool:
         nonlocal asked
         asked += 1
-        return stop_after is not None and asked > stop_after
+        return stop_when() or (stop_after is not None and asked > stop_after)
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
     gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded

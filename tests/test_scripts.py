@@ -97,7 +97,7 @@ def test_the_scripts_of_the_documentation_report(own_folder: Path, example: Sect
 
 def test_a_script_that_is_handed_back_goes_on_from_its_own_files(own_folder: Path) -> None:
     study("script", REPORTS, "study.n_trials=1", "objective.grace=0")
-    serve(stop_after=12)
+    serve(stop_when=lambda: rows("select epoch from lrsearch_epochs") != [])
     assert rows("select state from lrsearch_units") == [("open",)]
     serve()
     assert outcomes() == [("complete", None)]

@@ -36,7 +36,7 @@ _FINE = np.array(
 )
 """Distances from the estimate, in standard errors, at which exponents are tested."""
 _LEVEL = 0.95
-_TESTED_LEVEL, _ADAPTIVE_LEVEL = 0.97, 0.99
+_TESTED_LEVEL, _ADAPTIVE_LEVEL = 0.97, 0.98
 """Nominal levels at which intervals of the exponent hold the truth in about 95 % of studies.
 
 The weights are chosen by the same values, so 0.95 holds it in 92 %; and less often where a model
@@ -45,10 +45,16 @@ chose the trials (benchmarks/statistics/exponent.py).
 _RESAMPLES = 400
 _SEED = 0
 _KNOTS = 5
-_PENALTIES = 10.0 ** np.arange(-3, 3.1, 0.5)
+_PENALTIES = 10.0 ** np.arange(-2, 3.1, 0.5)
+"""Penalties of the spline that are tried: weaker ones bend the curve after the noise, whose slopes
+then promise more about the exponent than there is."""
+_BENT = 0.05
+"""Level of the test whether the best rates follow one power of the batch size."""
 _FIRST_PENALTY = 1e3
 _LEVEL_TERMS = 4
-"""Terms of the polynomial in log batch size for the level: free for up to so many sizes."""
+"""Terms of the polynomial in log batch size for the level, at least."""
+_TRIALS_A_TERM = 10
+"""Trials for each further term."""
 _ROUNDS = 6
 _NEIGHBOURHOOD = 0.55
 """Distance from the first estimate within which the exponent is sought while weights settle."""
@@ -173,9 +179,38 @@ def fit_exponent(tries: Tries, adaptive: bool = False) -> Exponent | None:
     worse = (at_value - again.min(0)) * freedom / again.min(0)
     limit = float(np.quantile(worse, _ADAPTIVE_LEVEL if adaptive else _TESTED_LEVEL))
     fine = np.union1d(np.linspace(grid[0], grid[-1], 2001), grid)
+    bent = _bent(model, value)
+    if bent is not None:
+        return bent
     inside = fine[(np.interp(fine, grid, tested) <= limit) | (np.abs(fine - value) < 1e-9)]
     low, high = (inside[0], inside[-1]) if len(inside) else (value, value)
     return Exponent(value, min(float(low), value), max(float(high), value))
+
+
+def _bent(model: _Model, value: float) -> Exponent | None:
+    """Return the exponent by the optima of the batch sizes, if they do not follow one power.
+
+    One step of Gauss and Newton shifts the curve at each batch size on its own. Where these shifts
+    deviate from a line by more than the noise (F test), the exponent is the slope of the line
+    through them, and its interval that of the regression (Student's t): the deviations from the
+    law are its error then, not the noise. None where they follow the line.
+    """
+    sizes = np.unique(model.s)
+    lines = np.stack([np.ones(len(sizes)), sizes], 1)
+    if (spare := len(sizes) - 2) < 1:
+        return None
+    shifts, covariance, freedom = model.at(value).shifts(sizes)
+    from scipy.special import fdtrc, stdtrit
+
+    across = np.linalg.qr(lines, mode="complete")[0][:, 2:]
+    deviations = across.T @ shifts
+    ratio = deviations @ np.linalg.pinv(across.T @ covariance @ across) @ deviations / spare
+    if fdtrc(spare, freedom, ratio) >= _BENT:
+        return None
+    slope = float(np.polyfit(sizes, shifts, 1)[0])
+    spread = math.sqrt(float(deviations @ deviations) / spare / float(np.var(sizes) * len(sizes)))
+    reach = spread * float(stdtrit(spare, (1 + _LEVEL) / 2))
+    return Exponent(value + slope, value + slope - reach, value + slope + reach)
 
 
 def fit_curve(tries: Tries, exponent: float, tolerance: float) -> Curve | None:
@@ -273,7 +308,7 @@ class _Model:
         sizes = tries.sizes[kept]
         s = np.log(sizes / tries.reference)
         span = float(np.abs(s).max()) or 1.0
-        terms = min(len(np.unique(sizes)), _LEVEL_TERMS)
+        terms = min(len(np.unique(sizes)), max(_LEVEL_TERMS, len(sizes) // _TRIALS_A_TERM))
         powers = [(s / span) ** power for power in range(terms)]
         groups = _group_columns([tries.groups[k] for k in np.flatnonzero(kept)])
         weights = tries.weights[kept]
@@ -300,9 +335,13 @@ class _Model:
         return self.y * np.sqrt(self.weights)
 
     def at(self, exponent: float) -> _Fit:
-        """Return the fit for an exponent."""
+        """Return the fit for an exponent.
+
+        Rates are scaled alike for all exponents: else the penalty would favour exponents that
+        leave the shifted rates close together.
+        """
         u = self.x - exponent * self.s
-        middle, half = (u.min() + u.max()) / 2, (u.max() - u.min()) / 2 or 1.0
+        middle, half = (u.min() + u.max()) / 2, float(np.ptp(self.x)) / 2 or 1.0
         t = (u - middle) / half
         shares = np.arange(1, self.knots + 1) / (self.knots + 1)
         knots = np.quantile(t, shares) if self.knots else np.empty(0)
@@ -315,7 +354,7 @@ class _Fit:
 
     model: _Model
     t: Array
-    """Shifted log rates, scaled to -1 .. 1."""
+    """Shifted log rates, in half ranges of the rates that were tried, 0 in their middle."""
     knots: Array
     middle: float
     half: float
@@ -417,13 +456,41 @@ class _Fit:
 
     def curve(self, weighted: Array) -> tuple[Array, Array]:
         """Return log rates at the reference batch size, and the curve, of each column of losses."""
-        t = np.linspace(-1, 1, _POINTS)
+        t = self._grid
         return self.middle + self.half * t, self._shape(t) @ (self._solver @ weighted)
+
+    @property
+    def _grid(self) -> Array:
+        return np.linspace(self.t.min(), self.t.max(), _POINTS)
+
+    def shifts(self, sizes: Array) -> tuple[Array, Array, float]:
+        """Return how far the optimum of each log size lies off, their covariance and its freedom.
+
+        Only differences between them mean something: the curve itself may move, too.
+        """
+        weighted, (base, spline, singular) = self.model.weighted, self._bases
+        places, curve = self.curve(weighted[:, None])
+        rise = np.interp(self.t, self._grid, np.gradient(curve[:, 0], places))
+        apart = -(rise[:, None] * (self.model.s[:, None] == sizes)) * self._roots
+        columns = np.hstack([apart, base, spline])
+        ridge = np.concatenate(
+            [
+                np.full(len(sizes), 1e-6 * float(np.mean(np.sum(apart**2, 0)))),
+                np.zeros(base.shape[1]),
+                self.model.penalty / singular**2,
+            ]
+        )
+        inverse = np.linalg.pinv(columns.T @ columns + np.diag(ridge))
+        solution = inverse @ (columns.T @ weighted)
+        left = weighted - columns @ solution
+        freedom = max(1.0, len(weighted) - float(np.sum((columns @ inverse) * columns)))
+        kept = slice(len(sizes))
+        return solution[kept], inverse[kept, kept] * float(left @ left) / freedom, freedom
 
     def height(self, weighted: Array) -> Array:
         """Return how far the curve is above its minimum at each trial."""
         solution = self._solver @ weighted
-        lowest = float((self._shape(np.linspace(-1, 1, _POINTS)) @ solution).min())
+        lowest = float((self._shape(self._grid) @ solution).min())
         return np.maximum(self._shape(self.t) @ solution - lowest, 0.0)
 
 

@@ -262,7 +262,8 @@ def _check_groups(
 def _meant_sweep(parsed: list[Override]) -> str | None:
     """The question whether a key such as `sweeps` was meant to be `sweep`; None where none is."""
     for override in parsed:
-        if difflib.get_close_matches(override.key_or_group, ["sweep"], 1, 0.8):
+        key, is_name = override.key_or_group, isinstance(override.value(), str)
+        if key != "sweep" and is_name and difflib.get_close_matches(key, ["sweep"], 1, 0.8):
             meant = shlex.quote(f"+sweep={override.get_value_string()}")
             return f"did you mean {meant} in place of {override.input_line}?"
     return None

@@ -70,6 +70,24 @@ def test_noise_alone_leaves_all_exponents_possible() -> None:
     assert fit is None or fit.high - fit.low > 1
 
 
+def test_optima_that_follow_no_power_get_the_interval_of_the_line_through_them() -> None:
+    """As of language models, whose best rate grows with small batches and hardly with large ones.
+
+    The noise is small, but a line through six optima on a bend has a wide interval.
+    """
+    sizes = np.repeat(32.0 * 2 ** np.arange(6), 11)
+    rates = np.tile(np.geomspace(0.01, 1, 11), 6)
+    steps = np.log2(sizes / 32)
+    optima = np.log(0.05) + 0.6 * np.minimum(steps, 2.5)
+    losses = 0.5 + 0.05 * (np.log(rates) - optima) ** 2
+    fit = fit_exponent(tries(rates, sizes, losses))
+    slope = np.polyfit(np.log(sizes), optima, 1)[0]
+    assert fit is not None
+    assert fit.value == pytest.approx(slope, abs=0.02)
+    assert fit.low < slope < fit.high
+    assert fit.high - fit.low > 0.2
+
+
 def test_trials_chosen_by_earlier_ones_get_a_wider_interval() -> None:
     fit, adaptive = fit_exponent(studied(0.5, 1)), fit_exponent(studied(0.5, 1), adaptive=True)
     assert fit is not None

@@ -65,7 +65,7 @@ def test_the_vertices_count_and_not_the_best_rates_of_a_coarse_grid() -> None:
     ]
     (fit,) = fit_scaling(study_of(trials), NONE).fits
     assert fit.exponent == pytest.approx(0.59, abs=0.05)
-    assert fit.low > 0.33
+    assert fit.low > 0
 
 
 def test_more_is_better_where_the_metric_says_so() -> None:

@@ -46,7 +46,7 @@ def until_open(study: lr.Study, number: int) -> None:
     assert row(study, number)["state"] == "open"
 
 
-def test_a_trial_is_told_and_its_value_is_its_best_report(study: lr.Study) -> None:
+def test_a_trial_is_told_and_its_value_is_its_last_report(study: lr.Study) -> None:
     trial = asked(study)
     assert (trial.number, trial.epochs) == (0, 3)
     assert trial.device == torch.device("cpu") or torch.cuda.is_available()
@@ -58,7 +58,7 @@ def test_a_trial_is_told_and_its_value_is_its_best_report(study: lr.Study) -> No
     trial.keep_weights({"w": torch.ones(2)})
     assert row(study, 0)["state"] == "running"
     study.tell(trial)
-    assert (row(study, 0)["outcome"], row(study, 0)["value"]) == ("complete", 0.2)
+    assert (row(study, 0)["outcome"], row(study, 0)["value"]) == ("complete", 0.3)
     assert study.best.recipe.lr == trial.recipe.lr
     assert torch.equal(study.best_weights()["w"], torch.ones(2))
 
