@@ -56,6 +56,15 @@ class Interval:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
+    def scaled(self, factor: float, shift: float = 0.0) -> Interval:
+        """Return the interval of the value times a factor, plus a shift."""
+        value, low, high = (shift + factor * x for x in (self.value, self.low, self.high))
+        return Interval(value, min(low, high), max(low, high))
+
+    def within(self, least: float, most: float) -> Interval:
+        """Return the part of the interval that lies within limits."""
+        return Interval(self.value, max(self.low, least), min(self.high, most))
+
 
 @dataclass(frozen=True)
 class Place:
@@ -76,9 +85,8 @@ def expected_best(values: Sequence[float] | Array, tries: int, mode: Mode) -> fl
     if not 1 <= tries <= len(values):
         raise ValueError(f"the best of {tries} of {len(values)} values")
     ordered = np.sort(np.asarray(values, float) * _sign(mode))
-    return float(
-        _sign(mode) * (ordered[: _count(len(ordered), tries)] @ _weights(len(ordered), tries))
-    )
+    weights = _weights(len(ordered), tries)
+    return float(_sign(mode) * (ordered[: len(weights)] @ weights))
 
 
 def compare(
@@ -92,29 +100,32 @@ def compare(
     for name, of_option in values.items():
         if not 1 <= tries[name] < len(of_option):
             raise ValueError(f"the best of {tries[name]} of {len(of_option)} values of {name}")
+    if not values:
+        return {}
+    # From the best value, in units of the spread: equal values must not differ by rounding, and
+    # squares of huge ones must be finite.
     sign = _sign(mode)
+    losses = {name: np.sort(sign * np.asarray(of, float)) for name, of in values.items()}
+    least = min(float(of[0]) for of in losses.values())
+    unit = max(float(of[-1]) for of in losses.values()) - least or 1.0
     estimates = {
-        name: _estimate(np.sort(sign * np.asarray(values[name], float)), tries[name], seed)
+        name: _estimate((losses[name] - least) / unit, tries[name], seed)
         for seed, name in enumerate(sorted(values))
     }
     ranked = sorted(estimates, key=lambda name: (estimates[name].mean, name))
-    if not ranked:
-        return {}
     first = estimates[ranked[0]]
     wins = _wins([estimates[name] for name in ranked])
     places = {}
     for k, name in enumerate(ranked):
         own = estimates[name]
         reach = float(np.quantile(np.abs(own.pivots), _INTERVAL)) * own.error
-        low, high = sorted((sign * (own.mean - reach), sign * (own.mean + reach)))
+        expected = Interval(own.mean, own.mean - reach, own.mean + reach).scaled(unit, least)
         behind = Interval(0.0, 0.0, 0.0)
         if own is not first:
-            behind = _Pair(own, first).interval()
+            behind = _Pair(own, first).interval().scaled(unit)
         # Those that are likelier do not make up for nearly all of the probability without it.
         likelier = sum(share for share in wins if share > wins[k])
-        places[name] = Place(
-            Interval(sign * own.mean, low, high), behind, wins[k], likelier < _SURE
-        )
+        places[name] = Place(expected.scaled(sign), behind, wins[k], likelier < _SURE)
     return places
 
 
@@ -122,28 +133,27 @@ def _sign(mode: Mode) -> float:
     return 1.0 if mode == "min" else -1.0
 
 
-def _count(n: int, k: int) -> int:
-    """Return how many of n ordered values can be the best of k of them."""
-    return n - k + 1
-
-
 @functools.lru_cache(maxsize=1024)
 def _weights(n: int, k: int) -> Array:
     """Return the probability of each of n ordered values to be the best of a subset of k.
 
-    Only the values that can be: the best n - k + 1.
+    Only of values that can be: the best n - k + 1 at most, and of thousands the best few dozens.
     """
-    weights = np.ones(_count(n, k))
-    weights[0] = k / n
-    for i in range(1, len(weights)):
-        weights[i] = weights[i - 1] * (n - i - k + 1) / (n - i)
-    return weights
+    weights = [k / n]
+    for i in range(1, n - k + 1):
+        weight = weights[-1] * (n - i - k + 1) / (n - i)
+        if weight < _NEVER:
+            break
+        weights.append(weight)
+    return np.array(weights)
 
 
 @dataclass(frozen=True)
 class _Estimate:
     """An expected best, smaller is better, and what drawing trials anew says of its error."""
 
+    count: int
+    """Number of values."""
     mean: float
     error: float
     """Jackknife standard error."""
@@ -165,6 +175,8 @@ Where values are equal, as those that count as the worst complete one, some draw
 equal values. Their error is 0, and the deviation over it has no bound.
 """
 _TINY = 1e-150
+_NEVER = 1e-20
+"""A probability that adds nothing to a mean."""
 
 
 def _at_least(errors: Array, error: float) -> Array:
@@ -173,35 +185,47 @@ def _at_least(errors: Array, error: float) -> Array:
 
 def _estimate(ordered: Array, tries: int, seed: int) -> _Estimate:
     n = len(ordered)
-    mean, error = _mean_and_error(ordered, tries)
+    mean, error = _mean_and_error(ordered, n, tries)
     # Quantile function: linear through the values, and on beyond the best and the worst.
     steps = max(2, min(n - 1, round(math.sqrt(n)) + 1)) - 1
     best = ordered[0] - (ordered[steps] - ordered[0]) / steps
     worst = 2 * ordered[-1] - ordered[-2]
     nodes = np.concatenate([[best], ordered, [worst]])
     shares = np.arange(n + 2) / (n + 1)
-    drawn = np.sort(np.random.default_rng(seed).random((_DRAWS, n)), axis=1)
-    means, errors = _mean_and_error(np.interp(drawn, shares, nodes), tries)
+    # The least of n uniform numbers: shares of sums of exponential ones (Devroye 1986,
+    # "Non-Uniform Random Variate Generation", chapter V).
+    random, head = np.random.default_rng(seed), _head(n, tries)
+    sums = np.cumsum(random.standard_exponential((_DRAWS, head)), axis=1)
+    drawn = sums / (sums[:, -1:] + random.standard_gamma(n + 1 - head, (_DRAWS, 1)))
+    means, errors = _mean_and_error(np.interp(drawn, shares, nodes), n, tries)
     left = (1 - shares) ** (tries + 1) / (tries + 1)
     truth = nodes[0] + np.diff(nodes) @ (left[:-1] - left[1:]) * (n + 1)
-    return _Estimate(float(mean), float(error), means - truth, errors)
+    return _Estimate(n, float(mean), float(error), means - truth, errors)
 
 
-def _mean_and_error(ordered: Array, tries: int) -> tuple[Array, Array]:
-    """Return the expected best and its jackknife error; `ordered` along the last axis."""
-    n = ordered.shape[-1]
+def _head(n: int, tries: int) -> int:
+    """Return how many of the best of n values the expected best and its error depend on."""
+    return max(len(_weights(n, tries)), len(_weights(n - 1, tries)) + 1)
+
+
+def _mean_and_error(ordered: Array, n: int, tries: int) -> tuple[Array, Array]:
+    """Return the expected best of n values and its jackknife error.
+
+    `ordered` are the best of the values, `_head` at least, along the last axis.
+    """
     own, rest = _weights(n, tries), _weights(n - 1, tries)
     mean = ordered[..., : len(own)] @ own
     # Without the i-th value, those before it keep their rank, and those after it gain one.
-    before = np.zeros_like(ordered)
-    after = np.zeros_like(ordered)
     m = len(rest)
-    np.cumsum(ordered[..., :m] * rest, axis=-1, out=before[..., 1 : m + 1])
-    before[..., m + 1 :] = before[..., m : m + 1]
-    after[..., :m] = np.cumsum((ordered[..., 1 : m + 1] * rest)[..., ::-1], axis=-1)[..., ::-1]
+    before = np.zeros_like(ordered[..., :m])
+    kept = np.cumsum(ordered[..., :m] * rest, axis=-1)
+    before[..., 1:] = kept[..., :-1]
+    after = np.cumsum((ordered[..., 1 : m + 1] * rest)[..., ::-1], axis=-1)[..., ::-1]
     without = before + after
-    spread = without - without.mean(axis=-1, keepdims=True)
-    return mean, np.sqrt((n - 1) / n * (spread**2).sum(axis=-1))
+    others = kept[..., -1]  # without any of the values from the m-th on
+    centre = (without.sum(axis=-1) + (n - m) * others) / n
+    squares = ((without - centre[..., None]) ** 2).sum(axis=-1) + (n - m) * (others - centre) ** 2
+    return mean, np.sqrt((n - 1) / n * squares)
 
 
 class _Pair:
@@ -214,6 +238,8 @@ class _Pair:
         if self.error > 0:
             dominance = abs(one.error**2 - other.error**2) / self.error**2
             self.error *= 1 + _ONE_SIDED * dominance
+        self.chance = 1 / math.comb(one.count + other.count, one.count)
+        """Probability that of equal options all values of a given one are the better ones."""
         self.pivots: Array = (one.deviations - other.deviations) / errors
 
     def interval(self) -> Interval:
@@ -229,14 +255,20 @@ class _Pair:
 
 
 def _wins(estimates: Sequence[_Estimate]) -> list[float]:
-    """Return the probability of each of being the best."""
+    """Return the probability of each of being the best.
+
+    A few values of each may be apart by chance, however little they vary: three values are below
+    three others once in twenty times.
+    """
     best = np.ones((len(estimates), 2 * _DRAWS), bool)
-    luck = np.random.default_rng(0).random(best.shape)
+    random = np.random.default_rng(0)
+    luck = random.random(best.shape)
     for i, one in enumerate(estimates):
         for j in range(i + 1, len(estimates)):
             pair = _Pair(one, estimates[j])
             is_tie = pair.error == 0 == pair.difference
             better = luck[i] < luck[j] if is_tie else pair.is_better()
+            better = better ^ (random.random(2 * _DRAWS) < pair.chance)
             best[i] &= better
             best[j] &= ~better
     shares = best.mean(axis=1)

@@ -14,7 +14,7 @@ import numpy as np
 from lrsearch.analysis.equal_tuning import Interval, compare, expected_best
 from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.confirm.result import possible
+from lrsearch.measures import limits
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.settings import MetricSettings
@@ -138,10 +138,15 @@ class EqualTuning:
         return tuple(each for each in self.comparisons if len(each.compared) < 2)
 
 
-def compare_schedulers(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning:
+def compare_schedulers(
+    study: StudyData,
+    searched: Sequence[str] = (),
+    forecast: Mapping[int, float] | None = None,
+) -> EqualTuning:
     """Compare the schedulers of each optimizer. `searched` are the schedulers of the space.
 
-    Where the trials of no optimizer are enough, compare over all optimizers, provided that each
+    `forecast` are the `forecasts` of the study, where they are known already. Where the trials of
+    no optimizer are enough, compare over all optimizers, provided that each
     scheduler was tried equally often with each.
     """
     tried = _tried(study)
@@ -149,7 +154,7 @@ def compare_schedulers(study: StudyData, searched: Sequence[str] = ()) -> EqualT
     by_optimizer: dict[str, list[TrialData]] = defaultdict(list)
     for trial, recipe in tried:
         by_optimizer[recipe.optimizer.name].append(trial)
-    values = _values(study)
+    values = _values(study, forecast)
     grouped = {name: _grouped(by_optimizer[name], "scheduler") for name in sorted(by_optimizer)}
     comparisons = [
         _comparison(
@@ -178,16 +183,21 @@ def _is_even(grouped: Mapping[str, Mapping[str, Sequence[TrialData]]]) -> bool:
     return max(counts) - min(counts) <= 1
 
 
-def compare_optimizers(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning | None:
+def compare_optimizers(
+    study: StudyData,
+    searched: Sequence[str] = (),
+    forecast: Mapping[int, float] | None = None,
+) -> EqualTuning | None:
     """Compare the optimizers over all their schedulers; None where there is one alone.
 
-    `searched` are the optimizers of the space.
+    `searched` are the optimizers of the space, `forecast` the `forecasts` of the study, where they
+    are known already.
     """
     tried = _tried(study)
     names = {recipe.optimizer.name for _, recipe in tried}
     if len(names.union(searched)) < 2:
         return None
-    values = _values(study)
+    values = _values(study, forecast)
     groups = _grouped([trial for trial, _ in tried], "optimizer")
     found = EqualTuning(
         "optimizer",
@@ -244,6 +254,14 @@ def _untried(searched: Sequence[str], tried: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in searched if name not in known)
 
 
+def _has_listed_loss(study: StudyData) -> bool:
+    """Whether trials were trained, and evaluated, with a loss of the catalogue."""
+    train = study.config.get("train") or {}
+    if study.config.get("objective") or train.get("loss_step") or train.get("evaluate"):
+        return False
+    return not train.get("loss") or not ComponentConfig.from_dict(train["loss"]).own
+
+
 def _sampler(study: StudyData) -> str:
     return ComponentConfig.from_dict(study.config["sampler"]).name
 
@@ -276,12 +294,13 @@ def _comparison(
     if len(counts) > 1:
         tries = _half(min(counts.values()))
         own = {name: _half(count) if balanced else tries for name, count in counts.items()}
+        least, most = limits(study.metric.name, values.values(), _has_listed_loss(study))
         places = compare({name: samples[name] for name in counts}, own, mode)
         options = [
             replace(
                 option,
-                expected=_possible(place.expected, study.metric.name, samples[option.name]),
-                behind=place.behind,
+                expected=place.expected.within(least, most),
+                behind=place.behind.within(least - most, most - least),
                 probability=place.probability,
                 may_be_best=place.may_be_best,
             )
@@ -298,12 +317,6 @@ def _comparison(
         )
     )
     return Comparison(noun, study.metric, within, tuple(options), tries, balanced, over_seeds)
-
-
-def _possible(expected: Interval, metric: str, values: Sequence[float]) -> Interval:
-    """The part of an interval in which the metric can lie."""
-    low, high = possible(metric, expected.low, expected.high, values)
-    return replace(expected, low=low, high=high)
 
 
 def _half(tries: int) -> int:
@@ -325,7 +338,7 @@ def _by_recipe(trials: Iterable[TrialData], values: Mapping[int, float]) -> list
     return [math.fsum(of_recipe) / len(of_recipe) for of_recipe in recipes.values()]
 
 
-def _values(study: StudyData) -> dict[int, float]:
+def _values(study: StudyData, forecast: Mapping[int, float] | None) -> dict[int, float]:
     """Return a value for each try by trial number; none where no trial is complete.
 
     A pruned trial counts as no better than its forecast. One that diverged, ran out of memory or
@@ -337,7 +350,7 @@ def _values(study: StudyData) -> dict[int, float]:
     worst = study.by_value[-1].value
     assert worst is not None
     limit = min if study.metric.mode == "min" else max
-    forecast = forecasts(study)
+    forecast = forecasts(study) if forecast is None else forecast
     return {
         trial.number: trial.value
         if trial.is_complete and trial.value is not None

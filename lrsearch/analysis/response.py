@@ -148,7 +148,7 @@ class Basin:
 
 
 def fit_exponent(tries: Tries, adaptive: bool = False) -> Exponent | None:
-    """Fit the exponent; None where the trials are fewer than the model's terms.
+    """Fit the exponent; None where the trials are fewer than the model's terms, or all equal.
 
     `adaptive` says that trials were chosen by the values of earlier ones. Then they are not
     independent, and the test of an exponent is stricter, by as much as synthetic studies ask for.
@@ -160,6 +160,8 @@ def fit_exponent(tries: Tries, adaptive: bool = False) -> Exponent | None:
     fit = model.at(value)
     freedom = max(1.0, len(model) - 1 - float(fit.leverage.sum()))
     least = float(fit.misfit(model.weighted))
+    if least == 0:
+        return None
     error = _standard_error(model, value, least / freedom)
     grid = np.unique(
         np.clip(
@@ -228,7 +230,8 @@ def fit_curve(tries: Tries, exponent: float, tolerance: float) -> Curve | None:
     # Few trials estimate their own noise badly: as Student's t is wider than the normal.
     wider = float(stdtrit(freedom, (1 + _LEVEL) / 2) / stdtrit(1e9, (1 + _LEVEL) / 2))
     places, curve = fit.curve(model.weighted)
-    curves = fit.curve(fit.resampled(model.weighted, wider))[1]
+    curve = model.losses(curve)
+    curves = model.losses(fit.curve(fit.resampled(model.weighted, wider))[1])
     tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
     low, high = np.quantile(curves, tails, axis=1)
     lowest = curves.argmin(0)
@@ -293,6 +296,13 @@ class _Model:
     s: Array
     """Logarithms of the batch sizes over the reference size."""
     y: Array
+    """Losses above `base`, in units of `unit`."""
+    base: float
+    unit: float
+    """The least loss and about the spread, so that no result depends on the losses' unit or zero.
+
+    The unit is a power of two, which leaves the digits of the losses as they are.
+    """
     level: Array
     """Columns of the level: powers of `s` and the groups."""
     known: Array
@@ -312,10 +322,16 @@ class _Model:
         powers = [(s / span) ** power for power in range(terms)]
         groups = _group_columns([tries.groups[k] for k in np.flatnonzero(kept)])
         weights = tries.weights[kept]
+        losses = tries.losses[kept]
+        base = float(losses.min()) if len(losses) else 0.0
+        spread = float(np.ptp(losses)) if len(losses) else 0.0
+        unit = math.ldexp(1.0, math.frexp(spread)[1]) if 0 < spread < math.inf else 1.0
         return cls(
             x=np.log(tries.rates[kept]),
             s=s,
-            y=tries.losses[kept],
+            y=(losses - base) / unit,
+            base=base,
+            unit=unit,
             level=np.stack([*powers, *groups], 1),
             known=weights,
             weights=weights,
@@ -329,9 +345,13 @@ class _Model:
         """Number of terms without the spline and the exponent: the level and a quadratic."""
         return int(self.level.shape[1]) + 2
 
+    def losses(self, scaled: Array) -> Array:
+        """Return losses in their own unit, of those in the unit of `y`."""
+        return self.base + self.unit * scaled
+
     @property
     def weighted(self) -> Array:
-        """The losses times the roots of the weights."""
+        """`y` times the roots of the weights."""
         return self.y * np.sqrt(self.weights)
 
     def at(self, exponent: float) -> _Fit:

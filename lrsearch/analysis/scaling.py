@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from lrsearch.analysis.response import Tries, fit_curve, fit_exponent
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.tries import gathered, tries_of
@@ -21,7 +23,7 @@ _SURE = 0.95
 """Share of bootstrap samples that must have their optimum inside the rates that were tried."""
 _MODEL_BASED = ("tpe", "gp", "cmaes")
 
-Why = Literal["few", "edge", "wide"]
+Why = Literal["few", "flat", "edge", "wide"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Unknown:
 
     optimizer: str
     why: Why
-    """Too few trials, an optimum at an edge of the rates tried, or too wide an interval."""
+    """Too few trials, equal values, an optimum at an edge of the rates tried, or too wide an
+    interval."""
     trials: int
     sizes: int
 
@@ -126,6 +129,8 @@ def fit_one(optimizer: str, tries: Tries, adaptive: bool = False) -> Fit | Unkno
 
     if len(tries) < LEAST_TRIALS or len(sizes) < LEAST_BATCH_SIZES:
         return unknown("few")
+    if not np.ptp(tries.losses):
+        return unknown("flat")
     exponent = fit_exponent(tries, adaptive)
     curve = None if exponent is None else fit_curve(tries, exponent.value, tolerance=0.0)
     if exponent is None or curve is None:

@@ -11,7 +11,7 @@ from lrsearch.analysis.response import Tries
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.recipe import Recipe
 
-MOST = 500
+MOST = 250
 _FORECAST_WEIGHT = 0.5
 """Weight of a forecast, whose error comes on top of that of a trial that ran to its end."""
 

@@ -144,10 +144,10 @@ def _of_search(ranked: Sequence[TrialData], noise: Noise | None) -> Rival | None
     ties = tuple(other.number for other in ranked[1:] if other.value == best.value)
     if noise is None or not noise.deviation > 0:
         return Rival(second.number, lead, None, None, False, ties=ties)
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     deviation = math.sqrt(2.0) * noise.deviation
-    luck = float(t.sf(lead / deviation, noise.trials - noise.recipes))
+    luck = float(stdtr(noise.trials - noise.recipes, -lead / deviation))
     return Rival(second.number, lead, deviation, luck, False, ties=ties)
 
 

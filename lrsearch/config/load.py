@@ -242,10 +242,14 @@ _SECTIONS: dict[str, Any] = {
 
 
 def meant_key(key: str) -> str | None:
-    """The full key for one without its section: `study.n_trials` for `n_trials`; or None."""
-    keys = {field.name: name for name, cls in _SECTIONS.items() for field in fields(cls)}
+    """The full key for one without its section, `study.n_trials` for `n_trials`; or None."""
+    keys = {
+        field.name: f"{name}.{field.name}"
+        for name, cls in _SECTIONS.items()
+        for field in fields(cls)
+    } | {name: name for name in TOP_LEVEL if name not in _SECTIONS}
     close = [key] if key in keys else difflib.get_close_matches(key, keys, 1, 0.8)
-    return f"{keys[close[0]]}.{close[0]}" if close else None
+    return keys[close[0]] if close else None
 
 
 def _unknown_key(key: str) -> str:

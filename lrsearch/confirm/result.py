@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from lrsearch.evaluation import SampleMeans
-from lrsearch.measures import is_share
+from lrsearch.measures import limits
 from lrsearch.states import Outcome, WorkState, in_words
 
 if TYPE_CHECKING:
@@ -332,9 +332,8 @@ def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
 
 def possible(name: str, low: float, high: float, values: Iterable[float]) -> tuple[float, float]:
     """The part of an interval in which a value can lie: a share is between 0 and 1."""
-    if is_share(name) and all(0 <= value <= 1 for value in values):
-        return max(low, 0.0), min(high, 1.0)
-    return low, high
+    least, most = limits(name, values)
+    return max(low, least), min(high, most)
 
 
 def _sampling_error(

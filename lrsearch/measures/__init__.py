@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -158,6 +159,19 @@ def is_share(name: str) -> bool:
     """Whether a value such as `val_accuracy` lies between 0 and 1 by its name."""
     metric = _metric_of(name)
     return metric is not None and metric.is_share
+
+
+def limits(name: str, values: Iterable[float], is_listed: bool = False) -> tuple[float, float]:
+    """The least and the greatest that a value such as `val_loss` can be, so far as it is known.
+
+    A share lies between 0 and 1, unless `values` of it say otherwise, and a loss of the catalogue
+    is not below 0. `is_listed` says that losses are of the catalogue.
+    """
+    if is_share(name) and all(0 <= value <= 1 for value in values):
+        return 0.0, 1.0
+    if is_loss(name) and is_listed:
+        return 0.0, math.inf
+    return -math.inf, math.inf
 
 
 def _metric_of(name: str) -> Measure | None:

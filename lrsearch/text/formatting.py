@@ -42,6 +42,8 @@ def to_error(value: float | None, error: float | None) -> str:
     if value:
         places = min(places, _MOST_DIGITS - 1 - math.floor(math.log10(abs(value))))
     rounded = round(value, places)
+    if not rounded and error < _SMALLEST_PLAIN:
+        return "0"
     if value and not rounded:
         return number(value, 1)
     if abs(rounded) >= _PLAIN_BELOW or 0 < abs(rounded) < _SMALLEST_PLAIN:

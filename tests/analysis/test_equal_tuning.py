@@ -170,3 +170,45 @@ def test_of_several_equal_options_a_winner_is_seldom_named() -> None:
         places = compare(values, dict.fromkeys(names, 4), "min")
         named += sum(place.may_be_best for place in places.values()) == 1
     assert named <= 3
+
+
+@given(
+    st.sampled_from([0.3, 0.1, -2.7, 1e-30, 1e12]),
+    st.lists(st.integers(3, 30), min_size=2, max_size=4),
+)
+def test_options_of_equal_values_tie(value: float, counts: list[int]) -> None:
+    """Rounding made 0.3 of seven trials better than 0.3 of eight, with probability over 99 %."""
+    values = {f"option {k}": [value] * count for k, count in enumerate(counts)}
+    places = compare(values, dict.fromkeys(values, 2), "min")
+    for place in places.values():
+        assert place.expected == Interval(value, value, value)
+        assert place.behind == Interval(0.0, 0.0, 0.0)
+        assert place.may_be_best
+        assert place.probability == pytest.approx(1 / len(counts), abs=0.04)
+
+
+@pytest.mark.parametrize(("count", "is_sure"), [(3, False), (9, True)])
+def test_a_few_values_that_do_not_vary_make_no_winner(count: int, is_sure: bool) -> None:
+    """Of equal options, three values are above three others once in twenty times."""
+    places = compare({"a": [0.9] * count, "b": [1.0] * count}, {"a": 2, "b": 2}, "max")
+    assert list(places) == ["b", "a"]
+    assert places["a"].may_be_best is not is_sure
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e12, 1e300])
+def test_the_unit_of_the_values_does_not_matter(unit: float) -> None:
+    random = np.random.default_rng(5)
+    values = {name: random.random(9) for name in "abc"}
+    tries = dict.fromkeys("abc", 4)
+    places = compare({name: of.tolist() for name, of in values.items()}, tries, "min")
+    others = compare({name: (unit * of).tolist() for name, of in values.items()}, tries, "min")
+    for name, place in places.items():
+        assert others[name].probability == pytest.approx(place.probability, abs=1e-3)
+        assert others[name].behind.high == pytest.approx(unit * place.behind.high)
+
+
+def test_of_thousands_of_values_the_expected_best_is_exact() -> None:
+    """Of n values that are evenly spaced from 1 to n it is (n + 1) / (k + 1)."""
+    for tries in (2, 50, 1500):
+        best = expected_best(np.arange(1.0, 3001.0), tries, "min")
+        assert best == pytest.approx(3001 / (tries + 1), rel=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -206,3 +207,28 @@ def test_schedulers_that_were_never_tried_are_known() -> None:
     trials = family("cosine", [0.1] * 4, 0) + family("step", [0.2] * 4, 10)
     found = compare_schedulers(study_of(trials), ["constant", "cosine", "step"])
     assert found.untried == ("constant",)
+
+
+@pytest.mark.parametrize(
+    ("loss", "metric", "least"),
+    [
+        ("", "val_loss", 0.0),
+        ("", "val_accuracy", 0.0),
+        ("train.loss={_target_: torch.nn.HuberLoss}", "val_loss", -math.inf),
+    ],
+)
+def test_intervals_hold_no_impossible_values(loss: str, metric: str, least: float) -> None:
+    """Of three values each they would reach below a loss of 0, or outside the shares."""
+    values = [0.01, 0.9, 0.99, 0.02, 0.8, 0.97]
+    trials = [
+        trial(n, recipe(0.1 + n / 100, scheduler="cosine" if n < 3 else "linear"), value)
+        for n, value in enumerate(values)
+    ]
+    changes = [f"metric.name={metric}", *([loss] if loss else [])]
+    (comparison,) = compare_schedulers(study_of(trials, *changes)).comparisons
+    intervals = [option.expected for option in comparison.compared]
+    lows = [interval.low for interval in intervals if interval is not None]
+    assert len(lows) == 2
+    assert min(lows) == least if math.isfinite(least) else min(lows) < 0
+    if metric == "val_accuracy":
+        assert max(interval.high for interval in intervals if interval is not None) == 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,3 +110,29 @@ def test_too_few_trials_have_no_curve() -> None:
     four = tries(rates, np.full(4, 32.0), rates)
     assert fit_curve(four, 0.0, 0.05) is None
     assert fit_exponent(four) is None
+
+
+@pytest.mark.parametrize(("unit", "zero"), [(1e-30, 0.0), (1e12, 0.0), (1e300, 0.0), (1.0, -5.0)])
+def test_neither_unit_nor_zero_of_the_losses_matters(unit: float, zero: float) -> None:
+    plain = studied(0.5, 0)
+    moved = replace(plain, losses=unit * plain.losses + zero)
+    one, other = fit_exponent(plain), fit_exponent(moved)
+    assert one is not None
+    assert other is not None
+    assert (other.value, other.low, other.high) == pytest.approx((one.value, one.low, one.high))
+    curve, known = fit_curve(moved, one.value, 0.05), fit_curve(plain, one.value, 0.05)
+    assert curve is not None
+    assert known is not None
+    assert curve.optimum == pytest.approx(known.optimum)
+    assert np.allclose(np.array(curve.losses) / unit, np.array(known.losses) + zero / unit)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_of_equal_losses_no_exponent_is_known_and_all_rates_are_good(value: float) -> None:
+    plain = studied(0.5, 0)
+    equal = replace(plain, losses=np.full(len(plain), value))
+    assert fit_exponent(equal) is None
+    curve = fit_curve(equal, 0.0, 0.05)
+    assert curve is not None
+    assert curve.basin.open_low
+    assert curve.basin.open_high

@@ -113,6 +113,15 @@ def test_rates_that_are_all_too_large_cannot_tell() -> None:
     assert [unknown.why for unknown in scaling.unknown] == ["edge"]
 
 
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_equal_values_cannot_tell(value: float) -> None:
+    trials = [
+        trial(n, recipe(0.01 * 2**k, batch), value)
+        for n, (batch, k) in enumerate(itertools.product([32, 64, 128], range(8)))
+    ]
+    assert [unknown.why for unknown in fit_scaling(study_of(trials), NONE).unknown] == ["flat"]
+
+
 def test_noise_alone_cannot_tell() -> None:
     noise = [(n * 7919 % 101) / 100 for n in range(24)]
     trials = [

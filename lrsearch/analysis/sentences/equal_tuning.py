@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lrsearch.analysis.families import ALL, LEAST_TRIES, Comparison, EqualTuning, Option
 from lrsearch.analysis.sentence import ForEach, Sentence, Table
 from lrsearch.text.formatting import listed, number, plural, probability, sentence, to_error
@@ -103,11 +105,25 @@ def _short(comparison: Comparison) -> str:
 def _nothing(comparison: Comparison) -> str:
     enough = [option for option in comparison.options if option.tries >= LEAST_TRIES]
     if len(enough) > 1:
-        why = "no trial has run to its end"
+        why = _lacking([comparison])
     else:
         who = f"only {enough[0].name} has had" if enough else f"no {comparison.noun} has had"
         why = f"{who} the {LEAST_TRIES} trials that it takes"
     return sentence(f"{_where(comparison)}no winner can be named: {why}.")
+
+
+def _lacking(comparisons: Sequence[Comparison]) -> str:
+    """Why options cannot be compared although they have had enough trials."""
+    options = [option for comparison in comparisons for option in comparison.options]
+    if not any(option.values for option in options):
+        return "no trial has run to its end"
+    noun = comparisons[0].noun
+    return f"no two {noun}s have had the {LEAST_TRIES} different recipes that it takes"
+
+
+def _has_enough(comparison: Comparison) -> bool:
+    """Whether options have had enough trials, counting those of one recipe one by one."""
+    return sum(option.tries >= LEAST_TRIES for option in comparison.options) > 1
 
 
 def _only(comparison: Comparison) -> str:
@@ -156,10 +172,10 @@ def _spoken_of(finding: EqualTuning) -> tuple[Comparison, ...]:
 
 def _not_compared(finding: EqualTuning) -> str:
     names = listed([str(comparison.within) for comparison in finding.not_compared])
-    return (
-        f"Nothing can be compared with {names}: no two {finding.noun}s have had the {LEAST_TRIES} "
-        f"trials that it takes."
-    )
+    why = f"no two {finding.noun}s have had the {LEAST_TRIES} trials that it takes"
+    if any(map(_has_enough, finding.not_compared)):
+        why = _lacking(finding.not_compared)
+    return f"Nothing can be compared with {names}: {why}."
 
 
 def _first_compared(finding: EqualTuning) -> Comparison:
@@ -214,7 +230,7 @@ EQUAL_TUNING: Table[EqualTuning] = (
     Sentence(
         "equal_tuning.none",
         lambda finding: not finding.comparisons,
-        lambda finding: f"No trial has ended yet, so no {finding.noun}s can be compared.",
+        lambda finding: f"No trial has given a result, so no {finding.noun}s can be compared.",
     ),
     ForEach(_spoken_of, COMPARISON),
     Sentence(
@@ -237,5 +253,9 @@ EQUAL_TUNING: Table[EqualTuning] = (
         lambda finding: bool(finding.compared) and finding.is_approximate,
         _approximate,
     ),
-    Sentence("equal_tuning.untried", lambda finding: bool(finding.untried), _untried),
+    Sentence(
+        "equal_tuning.untried",
+        lambda finding: bool(finding.untried) and bool(finding.comparisons),
+        _untried,
+    ),
 )

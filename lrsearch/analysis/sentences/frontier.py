@@ -117,7 +117,7 @@ FRONTIER: Table[Frontier] = (
     Sentence(
         "frontier.none",
         lambda frontier: not frontier.trials and not frontier.out_of_memory,
-        lambda _: "No trial has ended yet, so where training breaks is not known.",
+        lambda _: "No trial has given a result, so where training breaks is not known.",
     ),
     Sentence("frontier.diverged", lambda frontier: frontier.diverged > 0, _diverged),
     ForEach(lambda frontier: frontier.borders, BORDER),

@@ -73,6 +73,14 @@ FIT: Table[Fit] = (
 UNKNOWN: Table[Unknown] = (
     Sentence("scaling.few", lambda unknown: unknown.why == "few", _few),
     Sentence(
+        "scaling.flat",
+        lambda unknown: unknown.why == "flat",
+        lambda unknown: (
+            f"{unknown.optimizer}: all {plural(unknown.trials, 'trial')} have the same value, so "
+            f"no learning rate is the best."
+        ),
+    ),
+    Sentence(
         "scaling.edge",
         lambda unknown: unknown.why == "edge",
         lambda unknown: (

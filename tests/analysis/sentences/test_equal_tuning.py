@@ -85,7 +85,7 @@ EXAMPLES = {
     ),
     "equal_tuning.none": Example(
         replace(FOUND, comparisons=()),
-        "No trial has ended yet, so no schedulers can be compared.",
+        "No trial has given a result, so no schedulers can be compared.",
         FOUND,
     ),
     "equal_tuning.how": Example(
@@ -148,8 +148,35 @@ def test_a_single_option_with_enough_trials_is_named_as_the_only_one() -> None:
     enough = replace(FEW, name="step", tries=4)
     lines = said(EQUAL_TUNING, replace(FOUND, comparisons=(replace(NONE, options=(enough, FEW)),)))
     assert lines[0] == "No winner can be named: only step has had the 3 trials that it takes."
-    lines = said(
-        EQUAL_TUNING,
-        replace(FOUND, comparisons=(replace(NONE, options=(enough, replace(enough, name="wsd"))),)),
-    )
-    assert lines == ["No winner can be named: no trial has run to its end."]
+
+
+DIVERGED = replace(
+    CLEAR, options=(Option("cosine", 4, 20.0, ()), Option("step", 4, 20.0, ())), tries=None
+)
+REPEATED = replace(
+    DIVERGED,
+    options=(Option("cosine", 4, 20.0, (0.1,) * 4), Option("step", 4, 20.0, (0.2,) * 4)),
+)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "why"),
+    [
+        (DIVERGED, "no trial has run to its end"),
+        (REPEATED, "no two schedulers have had the 3 different recipes that it takes"),
+    ],
+)
+def test_of_options_with_enough_trials_it_says_what_lacks(comparison: Comparison, why: str) -> None:
+    found = replace(FOUND, comparisons=(comparison,))
+    assert said(EQUAL_TUNING, found) == [f"No winner can be named: {why}."]
+    several = tuple(replace(comparison, within=name) for name in ("adam", "sgd"))
+    assert said(EQUAL_TUNING, replace(FOUND, comparisons=several)) == [
+        f"Nothing can be compared with adam and sgd: {why}."
+    ]
+
+
+def test_before_any_result_nothing_is_said_of_what_was_not_tried() -> None:
+    found = replace(FOUND, comparisons=(), untried=("constant",))
+    assert said(EQUAL_TUNING, found) == [
+        "No trial has given a result, so no schedulers can be compared."
+    ]

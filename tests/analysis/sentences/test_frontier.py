@@ -21,7 +21,7 @@ SILENT = replace(
 )
 EXAMPLES = {
     "frontier.none": Example(
-        NONE, "No trial has ended yet, so where training breaks is not known.", CALM
+        NONE, "No trial has given a result, so where training breaks is not known.", CALM
     ),
     "frontier.diverged": Example(
         DIVERGED, "1 of 252 trials diverged (under 1 %), at step 3.", CALM

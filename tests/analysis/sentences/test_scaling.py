@@ -18,6 +18,7 @@ FIT = Fit(
 ODD = replace(FIT, exponent=0.3, low=0.21, high=0.39)
 FEW = Unknown("sgd", "few", 9, 2)
 EDGE = Unknown("sgd", "edge", 30, 4)
+FLAT = Unknown("sgd", "flat", 30, 4)
 WIDE = Unknown("sgd", "wide", 30, 4)
 FITTED = Scaling((FIT,), (), (64, 128, 256, 512), "none")
 NOTHING = Scaling((), (), (), "none")
@@ -46,6 +47,11 @@ EXAMPLES = {
         FEW,
         "sgd: too few trials to fit an exponent (9 trials at 2 batch sizes); it takes 15 that ran "
         "to their end or were pruned, at 3 batch sizes.",
+        WIDE,
+    ),
+    "scaling.flat": Example(
+        FLAT,
+        "sgd: all 30 trials have the same value, so no learning rate is the best.",
         WIDE,
     ),
     "scaling.edge": Example(
