@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from lrsearch.analysis.lr_curve import lr_curve, shares_of
+from lrsearch.analysis.noise import confirmed_noise, seed_noise
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.winner import seed_noise
-from lrsearch.confirm.result import Confirmation
 from lrsearch.parameters.durations import Duration
 from lrsearch.settings import MetricSettings, Settings
 
@@ -89,10 +87,9 @@ def compare_best_and_last(study: StudyData, settings: Settings) -> BestAndLast:
     With folds, evaluations are means over the folds so far, so that there is nothing to compare.
     """
     confirmation = study.confirmation
-    deviation = confirmed_noise(confirmation)
-    from_confirmation = deviation is not None
-    if deviation is None and (noise := seed_noise(study.ranked)) is not None:
-        deviation = noise.deviation
+    confirmed = confirmed_noise(confirmation)
+    noise = confirmed or seed_noise(study.ranked)
+    deviation = None if noise is None else noise.deviation
     count = LEADERS
     if confirmation is not None:
         count = len(confirmation.search_values) or LEADERS
@@ -107,28 +104,12 @@ def compare_best_and_last(study: StudyData, settings: Settings) -> BestAndLast:
     return BestAndLast(
         metric=study.metric,
         deviation=deviation,
-        from_confirmation=from_confirmation,
+        from_confirmation=confirmed is not None,
         stops_early=settings.train.early_stopping is not None,
         keeps_weights=settings.objective is None,
         leaders=tuple(found for found in compared if found.trial in numbers) if is_known else (),
         ends_best=min(compared, key=lambda found: sign * found.last, default=None),
     )
-
-
-def confirmed_noise(confirmation: Confirmation | None) -> float | None:
-    """The standard deviation between seeds of the runs of a confirmation.
-
-    It is pooled over the candidates; None where no candidate has two values.
-    """
-    repeated: list[Sequence[float]] = [
-        [*candidate.values.values()]
-        for candidate in (confirmation.candidates if confirmation is not None else ())
-        if len(candidate.values) > 1
-    ]
-    if not repeated:
-        return None
-    squares = sum(float(np.var(values)) * len(values) for values in repeated)
-    return math.sqrt(squares / sum(len(values) - 1 for values in repeated))
 
 
 def _two_evaluations(

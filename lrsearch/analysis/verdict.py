@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lrsearch.analysis.noise import Noise, confirmed_noise, seed_noise
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.analysis.winner import Noise, seed_noise
 from lrsearch.confirm.result import Candidate, Confirmation
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.recipe import Recipe
@@ -94,7 +94,7 @@ def find_verdict(study: StudyData) -> Verdict:
     value = best.value
     if confirmed is not None and confirmed.estimate is not None:
         value = confirmed.estimate.mean
-    noise = _confirmed_noise(confirmation) or seed_noise(ranked)
+    noise = confirmed_noise(confirmation) or seed_noise(ranked)
     rival = (
         _of_confirmation(confirmation, confirmed)
         if confirmation is not None and confirmed is not None
@@ -149,25 +149,6 @@ def _of_search(ranked: Sequence[TrialData], noise: Noise | None) -> Rival | None
     deviation = math.sqrt(2.0) * noise.deviation
     luck = float(stdtr(noise.trials - noise.recipes, -lead / deviation))
     return Rival(second.number, lead, deviation, luck, False, ties=ties)
-
-
-def _confirmed_noise(confirmation: Confirmation | None) -> Noise | None:
-    """Return the noise between the fresh seeds of the candidates; None without a confirmation."""
-    if confirmation is None or confirmation.winner is None:
-        return None
-    groups = [
-        list(candidate.values.values())
-        for candidate in confirmation.candidates
-        if len(candidate.values) > 1
-    ]
-    count = sum(map(len, groups))
-    if not groups:
-        return None
-    squares = 0.0
-    for values in groups:
-        mean = math.fsum(values) / len(values)
-        squares += math.fsum((value - mean) ** 2 for value in values)
-    return Noise(math.sqrt(squares / (count - len(groups))), len(groups), count)
 
 
 def _reference(study: StudyData, value: float, noise: Noise | None) -> Reference | None:

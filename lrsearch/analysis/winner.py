@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lrsearch.analysis.confirmed import still_to_come
+from lrsearch.analysis.noise import Noise, seed_noise
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.confirm.result import Confirmation
 from lrsearch.settings import MetricSettings
 
 CLOSE = 0.01
 FEW = 10
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How values differ between trainings of one recipe with different seeds."""
-
-    deviation: float
-    """Standard deviation, pooled over the recipes."""
-    recipes: int
-    trials: int
 
 
 @dataclass(frozen=True)
@@ -92,21 +79,3 @@ def find_winner(study: StudyData) -> Winner:
         searched=study.searched,
         to_come=still_to_come(study.confirm, study.done, study.total),
     )
-
-
-def seed_noise(trials: tuple[TrialData, ...]) -> Noise | None:
-    """The pooled standard deviation of equal recipes with different seeds; None if there are none.
-
-    Each group of n adds n - 1 degrees of freedom.
-    """
-    groups: dict[str, dict[int, float]] = defaultdict(dict)
-    for trial in trials:
-        if trial.recipe is not None and trial.value is not None:
-            key = json.dumps(trial.recipe.to_dict(), sort_keys=True)
-            groups[key][trial.seed] = trial.value
-    repeated = [list(values.values()) for values in groups.values() if len(values) > 1]
-    if not repeated:
-        return None
-    squares = sum(float(np.var(values)) * len(values) for values in repeated)
-    count = sum(map(len, repeated))
-    return Noise(math.sqrt(squares / (count - len(repeated))), len(repeated), count)

@@ -54,7 +54,7 @@ def _winner(comparison: Comparison) -> str:
     winner = comparison.winner
     assert winner is not None
     return sentence(
-        f"{_where(comparison)}{winner.name} is the best {comparison.noun} at equal tuning "
+        f"{_where(comparison)}the best {comparison.noun} at equal tuning is {winner.name} "
         f"(probability {probability(winner.probability or 0.0)}): {_lead(comparison)}."
     )
 

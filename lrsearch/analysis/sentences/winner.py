@@ -158,8 +158,8 @@ WINNER: Table[Winner] = (
         "winner.optimistic",
         _compared,
         lambda winner: (
-            "It is the best of many on the validation data: on new data expect it to be a little "
-            "worse."
+            f"It is the best of {winner.complete} on the validation data: on new data expect it to "
+            f"be a little worse."
         ),
     ),
     Sentence(

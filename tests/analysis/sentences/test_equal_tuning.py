@@ -50,7 +50,7 @@ BALANCED = replace(FOUND, comparisons=(replace(CLEAR, balanced=True),))
 EXAMPLES = {
     "equal_tuning.winner": Example(
         CLEAR,
-        "Cosine is the best scheduler at equal tuning (probability over 99 %): its expected best "
+        "The best scheduler at equal tuning is cosine (probability over 99 %): its expected best "
         "val_loss is 0.0812, better than that of step by 0.0085 (95 % interval over trials: 0.0054 "
         "to 0.0116).",
         OPEN,
@@ -124,18 +124,18 @@ def test_each_sentence(name: str) -> None:
 
 def test_the_optimizer_is_named_where_there_are_several() -> None:
     lines = said(EQUAL_TUNING, replace(FOUND, comparisons=(replace(CLEAR, within="sgd"),)))
-    assert lines[0].startswith("With sgd, cosine is the best scheduler at equal tuning")
+    assert lines[0].startswith("With sgd, the best scheduler at equal tuning is cosine")
 
 
 def test_schedulers_over_all_optimizers_are_said_to_be() -> None:
     lines = said(EQUAL_TUNING, replace(FOUND, comparisons=(replace(CLEAR, within=ALL),)))
-    assert lines[0].startswith("Over all optimizers, cosine is the best scheduler")
+    assert lines[0].startswith("Over all optimizers, the best scheduler at equal tuning is cosine")
 
 
 def test_optimizers_are_called_so() -> None:
     comparison = replace(CLEAR, noun="optimizer", options=(replace(COSINE, name="adamw"), STEP))
     lines = said(EQUAL_TUNING, replace(FOUND, noun="optimizer", comparisons=(comparison,)))
-    assert lines[0].startswith("Adamw is the best optimizer at equal tuning")
+    assert lines[0].startswith("The best optimizer at equal tuning is adamw")
     assert "among the trials of an optimizer" in lines[1]
 
 

@@ -8,9 +8,10 @@ import pytest
 from said import Example, check, names
 from synthetic import recipe, settings_for, trial
 
+from lrsearch.analysis.noise import Noise
 from lrsearch.analysis.sentences import say
 from lrsearch.analysis.sentences.winner import WINNER
-from lrsearch.analysis.winner import Noise, Winner
+from lrsearch.analysis.winner import Winner
 from lrsearch.confirm.result import Confirmation, Run
 
 BEST, SECOND = trial(6, recipe(0.1), 0.2031256), trial(3, recipe(0.2), 0.2131256)
@@ -83,8 +84,7 @@ EXAMPLES = {
     "winner.few": Example(TWO, "With 2 complete trials much may still change.", MANY),
     "winner.optimistic": Example(
         MANY,
-        "It is the best of many on the validation data: on new data expect it to be a little "
-        "worse.",
+        "It is the best of 30 on the validation data: on new data expect it to be a little worse.",
         ONE,
     ),
     "winner.to_come": Example(MANY, "More seeds will tell.", BROKEN),
