@@ -1,6 +1,6 @@
 """How well the exponent between learning rate and batch size is told, in studies of known law.
 
-    python benchmarks/statistics/exponent.py [--studies 240] [--only WORD]
+    python benchmarks/statistics/exponent.py [--studies 240] [--seed 0] [--only WORD]
 
 Prints a row for each kind of study, of exponents 0, 0.5 and 1 and three to six batch sizes in turn:
 how often the report tells the exponent, and of those its bias by true exponent and how often the
@@ -10,7 +10,9 @@ how often the report tells the exponent, and of those its bias by true exponent 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,6 +92,7 @@ KINDS = [
     Kind(trials=5, noise=0.03),
     Kind(trials=40),
     Kind(noise=0.05),
+    Kind(trials=20, noise=0.03),
     Kind(trials=40, noise=0.05),
     Kind(steep_right),
     Kind(steep_left),
@@ -101,6 +104,7 @@ KINDS = [
     Kind(sampler="grid", trials=5, noise=0.02),
     Kind(sampler="grid"),
     Kind(bent, sampler="grid"),
+    Kind(sampler="grid", trials=20, noise=0.03),
     Kind(edge="low"),
     Kind(edge="high"),
     Kind(edge="outside"),
@@ -211,7 +215,7 @@ def measure(kind: Kind, studies: int, seed: int = 0) -> Result:
     for study in range(studies):
         exponent = EXPONENTS[study % len(EXPONENTS)]
         law = Law(kind, exponent, 3 + study // len(EXPONENTS) % 4, random)
-        fit = fit_one("sgd", law.tries(), adaptive=kind.sampler == "model")
+        fit = fit_one("sgd", law.tries())
         if isinstance(fit, Fit):
             fits.append((exponent, fit))
     by_exponent = [
@@ -230,12 +234,14 @@ def measure(kind: Kind, studies: int, seed: int = 0) -> Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="kinds whose names contain this")
     options = parser.parse_args()
     print(f"{'studies':56} {'told':>6} {'held':>6} {'width':>6}   bias at 0, 0.5, 1")
-    for kind in KINDS:
-        if options.only in kind.name:
-            result = measure(kind, options.studies)
+    kinds = [kind for kind in KINDS if options.only in kind.name]
+    measured = functools.partial(measure, studies=options.studies, seed=options.seed)
+    with multiprocessing.Pool() as pool:
+        for kind, result in zip(kinds, pool.imap(measured, kinds), strict=True):
             bias = "  ".join("    -" if one is None else f"{one:+.3f}" for one in result.bias)
             print(f"{kind.name:56} {100 * result.told:4.0f} % {100 * result.held:4.0f} % "
                   f"{result.width:6.2f}   {bias}", flush=True)  # fmt: skip

@@ -36,11 +36,11 @@ _FINE = np.array(
 )
 """Distances from the estimate, in standard errors, at which exponents are tested."""
 _LEVEL = 0.95
-_TESTED_LEVEL, _ADAPTIVE_LEVEL = 0.97, 0.98
-"""Nominal levels at which intervals of the exponent hold the truth in about 95 % of studies.
+_TESTED_LEVEL = 0.97
+"""Nominal level at which intervals of the exponent hold the truth in about 95 % of studies.
 
-The weights are chosen by the same values, so 0.95 holds it in 92 %; and less often where a model
-chose the trials (benchmarks/statistics/exponent.py).
+The weights are chosen by the same values, so 0.95 holds it less often
+(benchmarks/statistics/exponent.py).
 """
 _RESAMPLES = 400
 _SEED = 0
@@ -147,12 +147,8 @@ class Basin:
         return self.high / self.low
 
 
-def fit_exponent(tries: Tries, adaptive: bool = False) -> Exponent | None:
-    """Fit the exponent; None where the trials are fewer than the model's terms, or all equal.
-
-    `adaptive` says that trials were chosen by the values of earlier ones. Then they are not
-    independent, and the test of an exponent is stricter, by as much as synthetic studies ask for.
-    """
+def fit_exponent(tries: Tries) -> Exponent | None:
+    """Fit the exponent; None where the trials are fewer than the model's terms, or all equal."""
     model = _settled(_Model.of(tries), _COARSE)
     if model is None:
         return None
@@ -179,7 +175,7 @@ def fit_exponent(tries: Tries, adaptive: bool = False) -> Exponent | None:
     at_value = again[np.abs(grid - value).argmin()]
     # How much worse the true exponent fits than the best, in samples where `value` is true.
     worse = (at_value - again.min(0)) * freedom / again.min(0)
-    limit = float(np.quantile(worse, _ADAPTIVE_LEVEL if adaptive else _TESTED_LEVEL))
+    limit = float(np.quantile(worse, _TESTED_LEVEL))
     fine = np.union1d(np.linspace(grid[0], grid[-1], 2001), grid)
     bent = _bent(model, value)
     if bent is not None:

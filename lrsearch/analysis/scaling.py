@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from lrsearch.analysis.response import Tries, fit_curve, fit_exponent
+from lrsearch.analysis.response import Array, Tries, fit_curve, fit_exponent
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.tries import gathered, tries_of
 from lrsearch.registry import ComponentConfig
@@ -102,7 +102,7 @@ def fit_scaling(study: StudyData, forecast: Mapping[int, float]) -> Scaling:
         tries_of(study, forecast), key=lambda one: one.recipe.optimizer.name
     )
     for optimizer, tries in by_optimizer:
-        fit = fit_one(optimizer, gathered(list(tries)), adaptive=sampler in _MODEL_BASED)
+        fit = fit_one(optimizer, gathered(list(tries)))
         if isinstance(fit, Fit):
             fits.append(fit)
         else:
@@ -117,11 +117,8 @@ def fit_scaling(study: StudyData, forecast: Mapping[int, float]) -> Scaling:
     )
 
 
-def fit_one(optimizer: str, tries: Tries, adaptive: bool = False) -> Fit | Unknown:
-    """Fit the exponent to the trials of one optimizer, if they can tell it.
-
-    `adaptive` says that trials were chosen by the values of earlier ones.
-    """
+def fit_one(optimizer: str, tries: Tries) -> Fit | Unknown:
+    """Fit the exponent to the trials of one optimizer, if they can tell it."""
     sizes = sorted({int(size) for size in tries.sizes})
 
     def unknown(why: Why) -> Unknown:
@@ -131,11 +128,12 @@ def fit_one(optimizer: str, tries: Tries, adaptive: bool = False) -> Fit | Unkno
         return unknown("few")
     if not np.ptp(tries.losses):
         return unknown("flat")
-    exponent = fit_exponent(tries, adaptive)
+    exponent = fit_exponent(tries)
     curve = None if exponent is None else fit_curve(tries, exponent.value, tolerance=0.0)
     if exponent is None or curve is None:
         return unknown("few")
-    if curve.inside < _SURE:
+    best = curve.optimum * (tries.sizes / curve.batch_size) ** exponent.value
+    if curve.inside < _SURE or not _bracketed(tries, best):
         return unknown("edge")
     if not exponent.bounded or exponent.high - exponent.low > WIDEST:
         return unknown("wide")
@@ -151,3 +149,13 @@ def fit_one(optimizer: str, tries: Tries, adaptive: bool = False) -> Fit | Unkno
         sizes=tuple(sizes),
         trials=len(tries),
     )
+
+
+def _bracketed(tries: Tries, best: Array) -> bool:
+    """Whether the least and the largest batch size were tried on both sides of their best rate.
+
+    Else the shape of the curve elsewhere decides where the best rates of these sizes are, and with
+    them the exponent.
+    """
+    ends = (tries.sizes == size for size in (tries.sizes.min(), tries.sizes.max()))
+    return all(bool(tries.rates[end].min() < best[end][0] < tries.rates[end].max()) for end in ends)

@@ -90,13 +90,6 @@ def test_optima_that_follow_no_power_get_the_interval_of_the_line_through_them()
     assert fit.high - fit.low > 0.2
 
 
-def test_trials_chosen_by_earlier_ones_get_a_wider_interval() -> None:
-    fit, adaptive = fit_exponent(studied(0.5, 1)), fit_exponent(studied(0.5, 1), adaptive=True)
-    assert fit is not None
-    assert adaptive is not None
-    assert adaptive.low < fit.low < fit.value < fit.high < adaptive.high
-
-
 def test_a_monotone_curve_has_no_optimum_inside() -> None:
     rates = np.geomspace(0.01, 1, 20)
     curve = fit_curve(tries(rates, np.full(20, 32.0), 1 + np.log(rates / 0.01)), 0.0, 0.05)

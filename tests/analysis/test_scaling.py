@@ -122,6 +122,19 @@ def test_equal_values_cannot_tell(value: float) -> None:
     assert [unknown.why for unknown in fit_scaling(study_of(trials), NONE).unknown] == ["flat"]
 
 
+def test_an_optimum_beyond_the_rates_of_the_largest_size_cannot_tell() -> None:
+    """The curve of the other sizes would decide alone where it is."""
+    rates = [0.01 * 1.5**k for k in range(9)]
+    trials = [
+        trial(n, recipe(rate, batch), 1 + math.log(rate / (0.08 * batch / 64)) ** 2)
+        for n, (batch, rate) in enumerate(itertools.product([32, 64, 128, 512], rates))
+    ]
+    scaling = fit_scaling(study_of(trials), NONE)
+    assert [unknown.why for unknown in scaling.unknown] == ["edge"]
+    (fit,) = fit_scaling(study_of(trials[:27]), NONE).fits
+    assert fit.exponent == pytest.approx(1, abs=0.02)
+
+
 def test_noise_alone_cannot_tell() -> None:
     noise = [(n * 7919 % 101) / 100 for n in range(24)]
     trials = [

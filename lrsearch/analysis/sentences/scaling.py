@@ -85,7 +85,8 @@ UNKNOWN: Table[Unknown] = (
         lambda unknown: unknown.why == "edge",
         lambda unknown: (
             f"{unknown.optimizer}: these trials cannot tell the exponent, since the best learning "
-            f"rate does not clearly lie inside the rates that were tried."
+            f"rate does not clearly lie inside the rates that were tried, overall or at the "
+            f"smallest or the largest batch size."
         ),
     ),
     Sentence(

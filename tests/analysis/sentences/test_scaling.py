@@ -57,7 +57,8 @@ EXAMPLES = {
     "scaling.edge": Example(
         EDGE,
         "sgd: these trials cannot tell the exponent, since the best learning rate does not "
-        "clearly lie inside the rates that were tried.",
+        "clearly lie inside the rates that were tried, overall or at the smallest or the largest "
+        "batch size.",
         WIDE,
     ),
     "scaling.wide": Example(
