@@ -48,7 +48,7 @@ TITLES = {
 # A card of the dashboard has this height, and cuts what is below.
 _LAYOUT: dict[str, Any] = {
     "height": 450, "margin_t": 72,
-    "legend_y": -0.2, "legend_yanchor": "top", "title_x": 0, "title_y": 1,
+    "legend_y": -0.2, "legend_yanchor": "top", "legend_font_size": 11, "title_x": 0, "title_y": 1,
     "title_xref": "container", "title_yref": "paper", "title_yanchor": "bottom",
     "title_pad_b": 12, "title_pad_l": 8, "title_font_size": 14,
 }  # fmt: skip

@@ -44,21 +44,30 @@ _EVERY = 4
 _LINE_POINTS = 24
 
 
-def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
+def loss_against_rate(study: StudyData, basins: Basins, best_alone: bool = False) -> Figure | None:
     """Draw the metric over the peak learning rate, coloured by scheduler, for each optimizer.
 
     With the fitted curve, its 95 % band, and the optimum. Pruned trials are drawn at their
-    forecasts, with open markers. None if no trial is complete or the rate was fixed.
+    forecasts, with open markers. `best_alone` leaves out all optimizers but that of the best trial.
+    None if no trial is complete or the rate was fixed.
     """
     if basins.fixed is not None or not study.ranked:
         return None
     points = _points(study, basins)
     optimizers = sorted({point.recipe.optimizer.name for point in points})
+    best = study.ranked[0].recipe
+    if best_alone and best is not None:
+        optimizers = [best.optimizer.name]
     if not optimizers:
         return None
-    figure = new_figure("learning rate (peak)", study.metric.name)
+    figure = new_figure("", study.metric.name)
+    figure.set_subplots(
+        rows=len(optimizers),
+        cols=1,
+        vertical_spacing=0.2 / len(optimizers),
+        subplot_titles=[optimizer.replace("<", "&lt;") for optimizer in optimizers],
+    )
     if len(optimizers) > 1:
-        figure.set_subplots(rows=len(optimizers), cols=1, vertical_spacing=0.16 / len(optimizers))
         figure.update_layout(height=_ROW_HEIGHT * len(optimizers) + 60)
     responses = {response.optimizer: response for response in basins.responses}
     shown: set[str] = set()
@@ -71,12 +80,11 @@ def loss_against_rate(study: StudyData, basins: Basins) -> Figure | None:
             # One entry of the legend for all optimizers.
             trace.showlegend = trace.showlegend is not False and trace.name not in shown
             shown.add(trace.name)
-            figure.add_trace(trace, **({} if len(optimizers) == 1 else {"row": row, "col": 1}))
-        at = {} if len(optimizers) == 1 else {"row": row, "col": 1}
-        figure.update_xaxes(log_axis(point.recipe.lr for point in own), **at)
-        name = study.metric.name if len(optimizers) == 1 else f"{study.metric.name}, {optimizer}"
-        figure.update_xaxes(title_text="learning rate (peak)", **at)
-        figure.update_yaxes({**(log_axis(values) if log else {}), "title_text": name}, **at)
+            figure.add_trace(trace, row=row, col=1)
+        figure.update_xaxes(log_axis(point.recipe.lr for point in own), row=row, col=1)
+        axis = {**(log_axis(values) if log else {}), "title_text": study.metric.name}
+        figure.update_yaxes(axis, row=row, col=1)
+    figure.update_xaxes(title_text="learning rate (peak)", row=len(optimizers), col=1)
     return figure
 
 
@@ -105,6 +113,13 @@ def _marks(points: list[_Point]) -> list[Scatter]:
     import plotly.graph_objects as go
 
     traces = []
+    if not all(point.complete for point in points):
+        open_mark = {"color": INK, "symbol": "circle-open", "size": 7}
+        traces.append(
+            go.Scatter(
+                x=[None], y=[None], name="pruned: forecast", mode="markers", marker=open_mark
+            )
+        )
     for family in ordered(point.recipe.scheduler.name for point in points):
         for complete in (True, False):
             members = [
@@ -122,7 +137,8 @@ def _marks(points: list[_Point]) -> list[Scatter]:
                     customdata=[
                         [p.number, p.recipe.optimizer.name, p.recipe.batch_size] for p in members
                     ],
-                    name=family if complete else f"{family}, pruned (forecast)",
+                    name=family,
+                    legendgroup=family,
                     mode="markers",
                     marker={"color": colour(family), "symbol": mark, "size": 7, "opacity": 0.8},
                     hovertemplate="trial %{customdata[0]}, "

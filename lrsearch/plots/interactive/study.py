@@ -34,12 +34,15 @@ FAMILIES, SPACE, FRONTIER, PARALLEL, SPENT, CONFIRMED = (
 
 
 def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
-    """Draw the figures of both the report and the dashboard, without those that lack data."""
+    """Draw the figures of the dashboard, without those that lack data.
+
+    Its cards have room for one optimizer: that of the best trial.
+    """
     return _drawn(
         {
             CURVES: validation_curves(study),
             RATES: rate_curves(study),
-            LOSS_VS_LR: loss_against_rate(study, findings.basins),
+            LOSS_VS_LR: loss_against_rate(study, findings.basins, best_alone=True),
             MAP: rate_and_batch_map(study, findings.scaling),
             IMPORTANCE: importance_bars(findings.importance),
             RANGE_TEST: ramps(findings.range_test),
@@ -48,10 +51,11 @@ def study_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
 
 
 def report_figures(study: StudyData, findings: Findings) -> dict[str, Figure]:
-    """Draw all figures of the report: those of `study_figures`, and those of the report alone."""
+    """Draw all figures of the report: those of `study_figures`, whole, and further ones."""
     important = findings.importance.order
     return study_figures(study, findings) | _drawn(
         {
+            LOSS_VS_LR: loss_against_rate(study, findings.basins),
             CONFIRMED: runs_by_seed(study.confirmation),
             FAMILIES: option_boxes(findings.schedulers),
             OPTIMIZERS: option_boxes(findings.optimizers),

@@ -196,8 +196,8 @@ def test_each_fitted_line_of_the_map_has_a_band(drawn: dict[str, Any]) -> None:
 
 def test_optimizers_have_their_own_axes_and_curves_over_the_rate(drawn: dict[str, Any]) -> None:
     figure = drawn["lrsearch-loss-vs-lr"]
-    titles = [figure["layout"][axis]["title"]["text"] for axis in ("yaxis", "yaxis2")]
-    assert titles == ["val_loss, adamw", "val_loss, sgd"]
+    titles = [annotation["text"] for annotation in figure["layout"]["annotations"]]
+    assert titles == ["adamw", "sgd"]
     optima = [trace for trace in figure["data"] if trace["name"].startswith("optimum")]
     assert [trace["xaxis"] for trace in optima] == ["x", "x2"]
     for trace in optima:
@@ -211,6 +211,16 @@ def test_optimizers_have_their_own_axes_and_curves_over_the_rate(drawn: dict[str
         assert trace["error_x"]["array"][0] > 0
 
 
+def test_the_dashboard_has_room_for_the_optimizer_of_the_best_trial_alone() -> None:
+    rates = [0.01 * 100 ** (k / 9) for k in range(10)]
+    trials = [trial(k, recipe(rate), 1 + math.log(rate / 0.1) ** 2) for k, rate in enumerate(rates)]
+    study = study_of([*trials, trial(10, recipe(0.1, optimizer="adamw"), 9.0)])
+    found = findings(study)
+    for figures, titles in ((study_figures, ["sgd"]), (report_figures, ["adamw", "sgd"])):
+        figure = figures(study, found)["lrsearch-loss-vs-lr"]
+        assert [annotation.text for annotation in figure.layout.annotations] == titles
+
+
 def test_a_pruned_trial_is_drawn_at_its_forecast_with_an_open_marker() -> None:
     rates = [0.01 * 100 ** (k / 9) for k in range(10)]
     trials = [trial(k, recipe(rate), 1 + math.log(rate / 0.1) ** 2) for k, rate in enumerate(rates)]
@@ -219,8 +229,8 @@ def test_a_pruned_trial_is_drawn_at_its_forecast_with_an_open_marker() -> None:
     found = findings(study)
     (forecast,) = found.basins.forecast.values()
     figure = study_figures(study, found)["lrsearch-loss-vs-lr"]
-    (trace,) = [trace for trace in figure.data if "pruned" in (trace.name or "")]
-    assert trace.marker.symbol == "circle-open"
+    (trace,) = [trace for trace in figure.data if "forecast" in (trace.hovertemplate or "")]
+    assert trace.marker.symbol.endswith("-open")
     assert list(trace.y) == [pytest.approx(forecast, rel=1e-3)]
 
 
