@@ -43,6 +43,7 @@ _PLATEAU = "plateau"
 _OWN_CODE = "the schedule is your own code, which is not run to draw it"
 _UNKNOWN_LENGTH = "the length of the training is not known"
 _OTHER_RATES = "they are not those of the recipe's schedule"
+_PEAK = "the loop reports none, or holds the peak throughout"
 _CUTS = "at which step the rate was cut is not recorded"
 
 
@@ -101,6 +102,8 @@ def lr_curve(study: StudyData, trial: TrialData) -> LrCurve:
         )
         if line is not None and factor is None:
             doubt = _OTHER_RATES
+    if doubt == _OTHER_RATES and extent.is_own_loop and _holds_peak(trial):
+        doubt = _PEAK
     if not trial.curve and line is None:
         return LrCurve((), doubt)
     return LrCurve(tuple(groups), doubt, extent.length is None or extent.length.has_steps)
@@ -305,6 +308,12 @@ def _differs(held: float, expected: Array, peak: float) -> bool:
     low, high = float(expected.min()), float(expected.max())
     tolerance = _RELATIVE * high + _OF_PEAK * peak
     return not low - tolerance <= held <= high + tolerance
+
+
+def _holds_peak(trial: TrialData) -> bool:
+    """Whether all recorded rates are the recipe's peak, as those of a loop that reports none."""
+    peak = None if trial.recipe is None else trial.recipe.lr
+    return all({*row.lr_start, *row.lr_end} == {peak} for row in trial.curve)
 
 
 def _ratio(

@@ -302,7 +302,9 @@ def test_rates_that_a_script_does_not_tell_are_not_the_recipes() -> None:
     used = recipe()
     curve = [dataclasses.replace(row, lr_end=(0.1,), lr_start=(0.1,)) for row in looped(used)]
     study = a_study({"epochs": 4, "steps": None}, **OWN)
-    assert lr_curve(study, a_trial(Trained(curve, used))).doubt is not None
+    doubt = lr_curve(study, a_trial(Trained(curve, used))).doubt
+    assert doubt is not None
+    assert "reports none" in doubt
 
 
 def test_a_schedule_of_ones_own_is_not_run_to_be_drawn() -> None:
