@@ -158,6 +158,7 @@ print([name for name in heavy if name in sys.modules])
     assert (tmp_path / "outputs" / "digits" / "epochs.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_worker_trains_without_importing_torchvision(environment: dict[str, str]) -> None:
     code = (
         "import sys; from lrsearch.cli.compose import load_settings; "

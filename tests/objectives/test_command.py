@@ -387,6 +387,7 @@ def test_a_script_that_cannot_be_executed_is_refused_before_it_runs(
 # Output
 
 
+@pytest.mark.slow
 def test_megabytes_of_output_neither_block_nor_fill_the_log(
     run: Run, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

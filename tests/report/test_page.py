@@ -86,6 +86,7 @@ def test_it_holds_the_code_to_copy_and_what_is_needed_to_repeat_it(page: str) ->
         assert needed in words
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_of_thirty_epochs_stay_below_six_megabytes() -> None:
     page = page_of(sampled(1000, epochs=30))
     assert len(page.encode()) < 6 * MEGABYTE

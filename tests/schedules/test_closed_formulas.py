@@ -20,7 +20,8 @@ from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.schedules.families import SCHEDULERS
 
-EXAMPLES = 313  # of each of the 16 families: 5,008 in all
+EXAMPLES = 60
+MANY = 313  # of each of the 16 families: 5,008 in all
 
 
 @dataclass(frozen=True)
@@ -272,12 +273,8 @@ def length_of(time: Time) -> Length:
     return Length(time.steps, time.per_epoch, time.per_evaluation)
 
 
-@pytest.mark.parametrize("name", CLOSED)
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(data=st.data())
-def test_the_rate_of_every_step_is_that_of_the_closed_formula(
-    name: str, data: st.DataObject
-) -> None:
+def check_rates(name: str, data: st.DataObject) -> None:
+    """Assert that the rates of a recipe that is drawn are those of its family's formula."""
     time, warmup = data.draw(times())
     lr = data.draw(st.floats(1e-5, 10.0))
     parameters = data.draw(st.fixed_dictionaries(PARAMETERS[name]))
@@ -290,6 +287,25 @@ def test_the_rate_of_every_step_is_that_of_the_closed_formula(
     computed = recipe.rates(length)
     assert computed is not None
     assert list(computed) == pytest.approx(stepped, rel=1e-6, abs=1e-9 * lr)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(data=st.data())
+def test_the_rate_of_every_step_is_that_of_the_closed_formula(
+    name: str, data: st.DataObject
+) -> None:
+    check_rates(name, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLOSED)
+@settings(max_examples=MANY, deadline=None)
+@given(data=st.data())
+def test_the_rates_of_thousands_of_recipes_are_those_of_the_closed_formulas(
+    name: str, data: st.DataObject
+) -> None:
+    check_rates(name, data)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
