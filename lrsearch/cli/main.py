@@ -219,16 +219,31 @@ def _show_config(
     return 0
 
 
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+"""With it Hydra raises its errors; without, it prints them and exits with code 1."""
+
+
 def _hydra(arguments: list[str]) -> int:
-    """Let Hydra answer its own flags, such as `--help`."""
+    """Let Hydra answer its own flags, such as `--help`. Raises UserError for what it refuses."""
     import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     from lrsearch.cli.catalogue import conf_folder
     from lrsearch.cli.compose import CONFIG_NAME, VERSION_BASE, register_sweeps
 
     register_sweeps()
     sys.argv = ["lrsearch", *map(redacted, arguments)]
-    hydra.main(version_base=VERSION_BASE, config_path=str(conf_folder()), config_name=CONFIG_NAME)(
-        lambda config: None
-    )()
+    before = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        hydra.main(
+            version_base=VERSION_BASE, config_path=str(conf_folder()), config_name=CONFIG_NAME
+        )(lambda config: None)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(str(error)) from error
+    finally:
+        del os.environ[_FULL_ERROR]
+        if before is not None:
+            os.environ[_FULL_ERROR] = before
     return 0

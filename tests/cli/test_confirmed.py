@@ -138,6 +138,7 @@ def test_the_report_begins_with_what_is_confirmed(
     pytest.importorskip("plotly")
     assert command("report", "digits")[0] == 0
     page = (confirmed / "outputs/digits/report.html").read_text()
+    page = page.replace("\N{NO-BREAK SPACE}", " ")
     assert "confirmed val_loss</dt>" in page
     assert f"with val_loss {mean_of(study)} (95 % interval" in page
     assert 'id="lrsearch-confirmed"' in page

@@ -569,3 +569,11 @@ def test_train_refuses_what_is_no_record(command: Command, tmp_path: Path) -> No
     code, _, error = command("train", "missing.yaml")
     assert code == 2
     assert "cannot read missing.yaml" in error
+
+
+@pytest.mark.parametrize("flag", ["--cfg", "--info"])
+def test_what_hydra_refuses_is_bad_input(command: Command, flag: str) -> None:
+    code, _, error = command("+sweep=digits", flag, "all", "storage.ulr=x")
+    assert code == 2
+    assert "storage.ulr" in error
+    assert "HYDRA_FULL_ERROR" not in error
