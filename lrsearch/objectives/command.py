@@ -14,15 +14,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lrsearch.checkpoints.store import Checkpoints
-from lrsearch.errors import LrsearchError, TrialPruned, UserError
-from lrsearch.evaluation import Evaluation
+from lrsearch.errors import LrsearchError, UserError
 from lrsearch.objectives import channel
 from lrsearch.objectives.base import Report, TrainingEnded
 from lrsearch.objectives.channel import Answer, Attempt, BadLine, GrowingFile
@@ -35,6 +34,7 @@ from lrsearch.objectives.command_line import (
     values_of,
 )
 from lrsearch.objectives.function import OwnObjective
+from lrsearch.objectives.messages import WithDetails, answer_of, details_of, ending_of, read
 from lrsearch.objectives.metrics_file import EPOCH, FILE, MetricsFile
 from lrsearch.objectives.script_log import Log, LogFile, Printed
 from lrsearch.objectives.script_process import ScriptProcess
@@ -46,7 +46,7 @@ from lrsearch.states import Outcome
 from lrsearch.text.formatting import LAST_PRINTED, plural
 from lrsearch.text.yaml import to_yaml
 from lrsearch.training.devices import device_label
-from lrsearch.training.loop import Diverged, Stopped
+from lrsearch.training.loop import Stopped
 from lrsearch.training.out_of_memory import OomKills, out_of_memory_message
 
 GRACE = 10.0
@@ -152,7 +152,7 @@ class _Run:
         self._objective, self._attempt = objective, attempt
         self._recipe, self._seed = recipe, seed
         self._to_worker = report
-        self._report = _WithDetails(report)
+        self._report = WithDetails(report)
         self._should_stop = should_stop
         train = objective.settings.train
         self._trial = Trial(
@@ -310,7 +310,7 @@ class _Run:
             return
         if "ended" in message:
             self._asks = True
-            self._end_with(_ending(message))
+            self._end_with(ending_of(message))
             return
         if "rewind" in message:
             index = self._report.rewind(
@@ -322,7 +322,7 @@ class _Run:
             return
         self._asks = self._asks or bool(message.get("asks"))
         try:
-            values, rates = _read(message)
+            values, rates = read(message)
             if self._ended is None:
                 self._record(message, values, rates)
         except BadLine:
@@ -330,7 +330,7 @@ class _Run:
                 self._answer(message, Answer.CONTINUE)
             raise
         if is_answered:
-            self._answer(message, _answer_of(self._ended))
+            self._answer(message, answer_of(self._ended))
 
     def _record(
         self, message: Mapping[str, Any], values: dict[str, Any], rates: list[float] | None
@@ -338,7 +338,7 @@ class _Run:
         """Report an evaluation to the worker, and keep what that raises."""
         epoch, step = values.pop("epoch", None), values.pop("step", None)
         loss, lr = values.pop("val_loss", None), values.pop("lr", None)
-        details = _details(message)
+        details = details_of(message)
         held = rates if lr is None else [lr]
         if held and "verified" in details:  # its guard has compared them: there is no second one
             details = {"lr_start": tuple(held), **details, "lr_end": tuple(held)}
@@ -450,83 +450,6 @@ class _Run:
             self._attempt.weights, map_location="cpu", weights_only=True
         )
         return weights
-
-
-class _WithDetails:
-    """A report that adds to each evaluation what only the script knows of it.
-
-    A `Trial` in the script has compared the learning rates itself, with the schedule that it has
-    built. The one of the worker knows what is reported alone, and so does not warn then.
-    """
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self.number = report.number
-        self.restore, self.rewind = report.restore, report.rewind
-        self.progress = report.progress
-        self.details: Mapping[str, Any] = {}
-
-    def warn(self, message: str) -> None:
-        """Pass a warning of the worker's own `Trial` on, if it is the only one."""
-        if "verified" not in self.details:
-            self._report.warn(message)
-
-    def __call__(self, evaluation: Evaluation) -> None:
-        """Pass an evaluation on."""
-        details = dict(self.details)
-        groups = details.pop("groups", None)
-        if groups is not None and len(groups) == len(details.get("lr_end", evaluation.lr_end)):
-            details["groups"] = tuple(groups)
-        self._report(replace(evaluation, **details))
-
-
-def _read(message: Mapping[str, Any]) -> tuple[dict[str, float], list[float] | None]:
-    """The numbers of a report, and the rates of several parameter groups. Raises BadLine."""
-    plain = {name: v for name, v in message.items() if name not in channel.DETAILS}
-    inner = message.get("metrics")
-    if isinstance(inner, Mapping):
-        plain = {**inner, **plain}
-    rates = plain.get("lr")
-    if not isinstance(rates, list):
-        return channel.numbers(plain), None
-    del plain["lr"]
-    if not all(isinstance(rate, int | float) for rate in rates):
-        raise BadLine(f"lr: {rates!r} are not all numbers")
-    return channel.numbers(plain), [float(rate) for rate in rates]
-
-
-def _details(message: Mapping[str, Any]) -> dict[str, Any]:
-    """What only the script knows of an evaluation, by the names of its fields."""
-    measured = message.get("details")
-    known = measured if isinstance(measured, Mapping) else {}
-    details = {name: known[name] for name in channel.MEASURED if known.get(name) is not None}
-    if "lr_start" in details:
-        details["lr_start"] = tuple(details["lr_start"])
-    groups, verified = message.get("groups"), message.get("verified")
-    if isinstance(groups, list) and all(isinstance(group, str) for group in groups):
-        details["groups"] = groups
-    if isinstance(verified, bool):
-        details["verified"] = verified
-    return details
-
-
-def _ending(message: Mapping[str, Any]) -> BaseException:
-    """How a script says that its training has ended."""
-    if message["ended"] == "diverged":
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            return Diverged(int(message["step"]), float(message["lr"]), float(message["loss"]))
-    is_memory = message["ended"] == "out of memory"
-    return TrainingEnded(
-        str(message.get("message", "")), Outcome.OUT_OF_MEMORY if is_memory else Outcome.FAILED
-    )
-
-
-def _answer_of(error: BaseException | None) -> Answer:
-    if error is None:
-        return Answer.CONTINUE
-    if isinstance(error, TrialPruned):
-        return Answer.PRUNE
-    return Answer.END if isinstance(error, UserError | Diverged | TrainingEnded) else Answer.STOP
 
 
 def _last(log: Log) -> str:
