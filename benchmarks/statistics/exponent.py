@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrsearch.analysis.response import Tries
+from lrsearch.analysis.rate_model import Tries
 from lrsearch.analysis.scaling import Fit, fit_one
 
 Array = NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrsearch.analysis.response import Tries
+from lrsearch.analysis.rate_model import Tries
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.recipe import Recipe
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrsearch.analysis.response import Array, Tries, fit_curve, fit_exponent
+from lrsearch.analysis.rate_model import Array, Tries
+from lrsearch.analysis.response import fit_curve, fit_exponent
 
 
 def studied(
