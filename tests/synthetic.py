@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lrsearch.analysis.families import EqualTuning, compare_optimizers, compare_schedulers
+from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.spec import DataInfo
@@ -126,3 +128,13 @@ def sampled(
             else trial(number, used, loss, epochs=epochs)
         )
     return study_of(trials, *overrides)
+
+
+def schedulers_of(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning:
+    """The schedulers of a study, compared with the forecasts of its pruned trials."""
+    return compare_schedulers(study, forecasts(study), searched)
+
+
+def optimizers_of(study: StudyData, searched: Sequence[str] = ()) -> EqualTuning | None:
+    """The optimizers of a study, likewise."""
+    return compare_optimizers(study, forecasts(study), searched)

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from lrsearch.analysis.families import compare_schedulers
+from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
@@ -75,7 +76,7 @@ def main() -> None:
         random, held, false, pruned, tries = np.random.default_rng(0), 0, 0, 0, 0
         for _ in range(studies):
             study = study_of(random, trials, dict.fromkeys(FALLS, 0.0))
-            (comparison,) = compare_schedulers(study).comparisons
+            (comparison,) = compare_schedulers(study, forecasts(study)).comparisons
             _, second = comparison.compared
             assert second.behind is not None
             held += second.behind.low <= 0 <= second.behind.high

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from lrsearch.analysis.equal_tuning import Interval, compare, expected_best
-from lrsearch.analysis.forecasts import forecasts
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.measures import limits
 from lrsearch.recipe import Recipe
@@ -22,8 +21,6 @@ from lrsearch.states import Outcome
 
 LEAST_TRIES = 3
 _TRIED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
-_INDEPENDENT = ("random", "qmc", "grid")
-"""Samplers that do not learn from the values of earlier trials."""
 
 ALL = "all optimizers"
 
@@ -115,17 +112,14 @@ class EqualTuning:
     metric: MetricSettings
     comparisons: tuple[Comparison, ...]
     """By name of the optimizer; empty before any trial has ended."""
-    sampler: str
+    sampler: str | None = None
+    """The sampler, where it chose trials by the values of earlier ones, so that they are not
+    independent, and the comparisons approximate."""
     untried: tuple[str, ...] = ()
     """Options of the space without a try."""
     cells: tuple[Cell, ...] = ()
     """Of optimizers, by optimizer and scheduler."""
     tries_of_cells: int = 0
-
-    @property
-    def is_approximate(self) -> bool:
-        """Whether the trials were chosen by earlier values, so that they are not independent."""
-        return self.sampler not in _INDEPENDENT
 
     @property
     def compared(self) -> tuple[Comparison, ...]:
@@ -139,15 +133,13 @@ class EqualTuning:
 
 
 def compare_schedulers(
-    study: StudyData,
-    searched: Sequence[str] = (),
-    forecast: Mapping[int, float] | None = None,
+    study: StudyData, forecast: Mapping[int, float], searched: Sequence[str] = ()
 ) -> EqualTuning:
-    """Compare the schedulers of each optimizer. `searched` are the schedulers of the space.
+    """Compare the schedulers of each optimizer.
 
-    `forecast` are the `forecasts` of the study, where they are known already. Where the trials of
-    no optimizer are enough, compare over all optimizers, provided that each
-    scheduler was tried equally often with each.
+    `forecast` are the values that pruned trials would have reached, by trial number; `searched` are
+    the schedulers of the space. Where the trials of no optimizer are enough, compare over all
+    optimizers, provided that each scheduler was tried equally often with each.
     """
     tried = _tried(study)
     balanced = study.config["study"].get("balance") == "families"
@@ -169,7 +161,7 @@ def compare_schedulers(
         "scheduler",
         study.metric,
         tuple(comparisons),
-        _sampler(study),
+        study.adaptive_sampler,
         _untried(searched, (recipe.scheduler.name for _, recipe in tried)),
     )
 
@@ -184,14 +176,11 @@ def _is_even(grouped: Mapping[str, Mapping[str, Sequence[TrialData]]]) -> bool:
 
 
 def compare_optimizers(
-    study: StudyData,
-    searched: Sequence[str] = (),
-    forecast: Mapping[int, float] | None = None,
+    study: StudyData, forecast: Mapping[int, float], searched: Sequence[str] = ()
 ) -> EqualTuning | None:
     """Compare the optimizers over all their schedulers; None where there is one alone.
 
-    `searched` are the optimizers of the space, `forecast` the `forecasts` of the study, where they
-    are known already.
+    `forecast` and `searched` are those of `compare_schedulers`, the latter of optimizers.
     """
     tried = _tried(study)
     names = {recipe.optimizer.name for _, recipe in tried}
@@ -203,7 +192,7 @@ def compare_optimizers(
         "optimizer",
         study.metric,
         (_comparison("optimizer", None, groups, study, values, False),) if groups else (),
-        _sampler(study),
+        study.adaptive_sampler,
         _untried(searched, names),
     )
     return _with_cells(found, groups, values) if values else found
@@ -260,10 +249,6 @@ def _has_listed_loss(study: StudyData) -> bool:
     if study.config.get("objective") or train.get("loss_step") or train.get("evaluate"):
         return False
     return not train.get("loss") or not ComponentConfig.from_dict(train["loss"]).own
-
-
-def _sampler(study: StudyData) -> str:
-    return ComponentConfig.from_dict(study.config["sampler"]).name
 
 
 def _comparison(
@@ -338,7 +323,7 @@ def _by_recipe(trials: Iterable[TrialData], values: Mapping[int, float]) -> list
     return [math.fsum(of_recipe) / len(of_recipe) for of_recipe in recipes.values()]
 
 
-def _values(study: StudyData, forecast: Mapping[int, float] | None) -> dict[int, float]:
+def _values(study: StudyData, forecast: Mapping[int, float]) -> dict[int, float]:
     """Return a value for each try by trial number; none where no trial is complete.
 
     A pruned trial counts as no better than its forecast. One that diverged, ran out of memory or
@@ -350,7 +335,6 @@ def _values(study: StudyData, forecast: Mapping[int, float] | None) -> dict[int,
     worst = study.by_value[-1].value
     assert worst is not None
     limit = min if study.metric.mode == "min" else max
-    forecast = forecasts(study) if forecast is None else forecast
     return {
         trial.number: trial.value
         if trial.is_complete and trial.value is not None

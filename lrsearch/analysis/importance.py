@@ -34,8 +34,6 @@ _LEAST_TOP = 5
 _MOST_TRIALS = 0.75
 _LITTLE = 0.25
 """A parameter hardly varied where this part of its range holds `_MOST_TRIALS` of the trials."""
-_BLIND = ("random", "qmc", "grid")
-"""Samplers that choose without regard to the values of earlier trials."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def find_importance(study: StudyData, settings: Settings) -> Importance:
         unjudged=without(searched.keys() - common),
         unvaried=without(unvaried),
         order=tuple(sorted(raw, key=lambda name: (-raw[name], name))) if total > 0 else (),
-        by_model=settings.sampler.name not in _BLIND,
+        by_model=study.adaptive_sampler is not None,
     )
 
 

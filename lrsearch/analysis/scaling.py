@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from lrsearch.analysis.response import Array, Tries, fit_curve, fit_exponent
+from lrsearch.analysis.rate_model import Array, Tries
+from lrsearch.analysis.response import fit_curve, fit_exponent
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.tries import gathered, tries_of
-from lrsearch.registry import ComponentConfig
 
 LEAST_BATCH_SIZES = 3
 LEAST_TRIALS = 15
@@ -21,7 +21,6 @@ WIDEST = 1.0
 """The widest interval of an exponent that is shown: a wider one holds the usual rules 0 and 1."""
 _SURE = 0.95
 """Share of bootstrap samples that must have their optimum inside the rates that were tried."""
-_MODEL_BASED = ("tpe", "gp", "cmaes")
 
 Why = Literal["few", "flat", "edge", "wide"]
 
@@ -96,7 +95,6 @@ def fit_scaling(study: StudyData, forecast: Mapping[int, float]) -> Scaling:
 
     `forecast` are the values that pruned trials would have reached, by trial number.
     """
-    sampler = ComponentConfig.from_dict(study.config["sampler"]).name
     fits, unknown = [], []
     by_optimizer = itertools.groupby(
         tries_of(study, forecast), key=lambda one: one.recipe.optimizer.name
@@ -113,7 +111,7 @@ def fit_scaling(study: StudyData, forecast: Mapping[int, float]) -> Scaling:
         unknown=tuple(unknown),
         batch_sizes=tuple(sorted(tried)),
         rule=str((study.config.get("coupling") or {}).get("rule", "none")),
-        sampler=sampler if sampler in _MODEL_BASED else None,
+        sampler=study.adaptive_sampler,
     )
 
 

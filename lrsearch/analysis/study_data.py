@@ -17,6 +17,7 @@ from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.recipe import Recipe
+from lrsearch.registry import ComponentConfig
 from lrsearch.settings import ConfirmSettings, MetricSettings
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.database import Database
@@ -24,6 +25,7 @@ from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
 from lrsearch.study.index import study_row
 from lrsearch.tuning.forecast import EARLIER
+from lrsearch.tuning.samplers import is_adaptive
 
 MOST_CURVES = 500
 """The most trials whose curves are read for figures."""
@@ -98,6 +100,12 @@ class StudyData:
     def metric(self) -> MetricSettings:
         """The metric that is optimised."""
         return MetricSettings(**self.config["metric"])
+
+    @property
+    def adaptive_sampler(self) -> str | None:
+        """The sampler, if it chose trials by the values of earlier ones; else None."""
+        config = ComponentConfig.from_dict(self.config["sampler"])
+        return config.name if is_adaptive(config) else None
 
     @property
     def confirm(self) -> ConfirmSettings | None:

@@ -18,6 +18,7 @@ from typing import Any
 from lrsearch.settings import Settings
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.study.progress import Finished, Running, Snapshot, ranked
+from lrsearch.tuning.samplers import is_adaptive
 
 _RECENT = 30
 """Number of latest trials that count: the load of machines and what samplers choose change."""
@@ -36,10 +37,8 @@ _USUAL_SHARE = 0.8
 """That of the user's own pruner."""
 _SHARE_TRIALS = 6
 """Number of trials that weigh as much as the usual share."""
-_BLIND_SAMPLERS = ("random", "grid", "qmc")
-"""Samplers that choose each batch size as often, whatever the results."""
 _SPACE_TRIALS, _BEST = 4, 1 / 3
-"""With the others, number of trials that weigh as much as the space for the batch sizes to come.
+"""With adaptive samplers, number of trials that weigh as much as the space for batch sizes to come.
 
 With the share of the trials so far, the best, near which they choose.
 """
@@ -49,7 +48,7 @@ _SLOWEST = 0.15
 In the same number of epochs the smallest batches make the most steps, which often wins.
 """
 _MODEL_TRIALS, _MODEL_SECONDS = 15, 0.35
-"""Number of trials from which on these samplers fit models, and the seconds that it takes."""
+"""Number of trials from which on adaptive samplers fit a model, and the seconds it takes."""
 _BLIND_SECONDS = 0.12
 """Seconds in which a trial is claimed, chosen without a model, and ended."""
 _LATEST = 8
@@ -74,8 +73,9 @@ class Expected:
 
     batch_sizes: tuple[int, ...] = (_USUAL_MIDDLE,)
     """Batch sizes of its space, each as likely as the others."""
-    sampler: str = "auto"
-    """Name of the sampler."""
+    adaptive: bool = True
+    """Whether its sampler chooses by the values of earlier trials; else it chooses each batch size
+    as often."""
     pruner: str = "none"
     """Name of the pruner."""
     top: int = 0
@@ -91,7 +91,7 @@ class Expected:
         confirm = settings.confirm
         return cls(
             batch_sizes=tuple(map(int, settings.space.shared["batch_size"].grid())),
-            sampler=settings.sampler.name,
+            adaptive=is_adaptive(settings.sampler),
             pruner=settings.pruner.name,
             top=0 if confirm is None else confirm.top,
             seeds=0 if confirm is None else confirm.seeds,
@@ -188,7 +188,6 @@ class TimeLeft:
         trainings at the same time counts.
         """
         self._expected, self._workers = expected, workers
-        self._is_blind = expected.sampler in _BLIND_SAMPLERS
         self._ended: list[Finished] = []
         self._recent: deque[Finished] = deque(maxlen=_RECENT)
         self._measured: deque[Measured] = deque(maxlen=_RECENT)
@@ -289,7 +288,7 @@ class TimeLeft:
         """
         besides = statistics.fmean(self._besides) if self._besides else 0.0
         ended = len(self._ended)
-        if self._is_blind:
+        if not self._expected.adaptive:
             return besides
         if ended < _MODEL_TRIALS:
             return max(besides, usual_seconds_besides(self._expected, total))
@@ -304,7 +303,7 @@ class TimeLeft:
     def _usual_seconds(self, pace: Pace) -> float:
         """Return the mean seconds of the whole trainings of trials to come."""
         of_space = statistics.fmean(map(pace.seconds, self._expected.batch_sizes))
-        if self._is_blind:
+        if not self._expected.adaptive:
             return of_space
         slowest = max(map(pace.seconds, self._expected.batch_sizes))
         prior = (1 - _SLOWEST) * of_space + _SLOWEST * slowest
@@ -351,7 +350,7 @@ def usual_seconds_besides(expected: Expected, total: int) -> float:
 
     The time to fit a model grows in proportion to the number of trials.
     """
-    if expected.sampler in _BLIND_SAMPLERS:
+    if not expected.adaptive:
         return _BLIND_SECONDS
     return _MODEL_SECONDS * (1 + max(total, _MODEL_TRIALS) / _MODEL_TRIALS) / 2
 

@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 
 import pytest
-from synthetic import recipe, study_of, trial
+from synthetic import optimizers_of, recipe, schedulers_of, study_of, trial
 
 from lrsearch.analysis.equal_tuning import expected_best
-from lrsearch.analysis.families import ALL, Comparison, compare_optimizers, compare_schedulers
+from lrsearch.analysis.families import ALL, Comparison
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.states import Outcome
 
@@ -29,7 +29,7 @@ def family(
 
 
 def comparison(study: StudyData) -> Comparison:
-    (only,) = compare_schedulers(study).comparisons
+    (only,) = schedulers_of(study).comparisons
     return only
 
 
@@ -65,7 +65,7 @@ def test_schedulers_are_compared_within_an_optimizer() -> None:
         *family("step", [0.30, 0.32, 0.34, 0.36], 20, optimizer="adamw"),
         *family("cosine", [0.10, 0.12, 0.14, 0.16], 30, optimizer="adamw"),
     ]
-    adamw, sgd = compare_schedulers(study_of(trials)).comparisons
+    adamw, sgd = schedulers_of(study_of(trials)).comparisons
     assert (adamw.within, [option.name for option in adamw.options]) == (
         "adamw", ["cosine", "step"],
     )  # fmt: skip
@@ -80,13 +80,13 @@ def test_schedulers_with_few_trials_of_each_optimizer_are_compared_over_all_of_t
         *family("cosine", [0.10, 0.12], 20, optimizer="adamw"),
         *family("step", [0.30, 0.32], 30, optimizer="adamw"),
     ]
-    (over_all,) = compare_schedulers(study_of(trials)).comparisons
+    (over_all,) = schedulers_of(study_of(trials)).comparisons
     assert over_all.within == ALL
     assert [(option.name, option.tries) for option in over_all.options] == [
         ("cosine", 4), ("step", 4),
     ]  # fmt: skip
     uneven = [*trials[:6], *family("cosine", [0.1], 40, optimizer="adam")]
-    found = compare_schedulers(study_of(uneven))
+    found = schedulers_of(study_of(uneven))
     assert found.compared == ()
     assert [each.within for each in found.not_compared] == ["adam", "adamw", "sgd"]
 
@@ -98,7 +98,7 @@ def test_optimizers_are_compared_over_all_schedulers() -> None:
         *family("step", [0.30, 0.32], 20, optimizer="adamw"),
         *family("cosine", [0.10, 0.12], 30, optimizer="adamw"),
     ]
-    found = compare_optimizers(study_of(trials), ["sgd", "adamw", "muon"])
+    found = optimizers_of(study_of(trials), ["sgd", "adamw", "muon"])
     assert found is not None
     (only,) = found.comparisons
     assert [(option.name, option.tries) for option in only.options] == [("adamw", 4), ("sgd", 4)]
@@ -111,7 +111,7 @@ def test_optimizers_are_compared_over_all_schedulers() -> None:
 
 def test_one_optimizer_alone_is_not_compared() -> None:
     study = study_of(family("cosine", [0.1] * 4, 0))
-    assert compare_optimizers(study, ["sgd"]) is None
+    assert optimizers_of(study, ["sgd"]) is None
 
 
 def test_diverged_trials_count_as_the_worst_complete_one() -> None:
@@ -165,7 +165,7 @@ def test_options_with_few_trials_come_last_and_are_not_compared() -> None:
 def test_without_a_complete_trial_nothing_is_compared() -> None:
     trials = family("plateau", [0.1] * 3, 0, "pruned") + family("step", [0.2] * 3, 5, "pruned")
     assert comparison(study_of(trials)).compared == ()
-    assert compare_schedulers(study_of([], total=3)).comparisons == ()
+    assert schedulers_of(study_of([], total=3)).comparisons == ()
 
 
 def test_a_clear_winner_is_named_and_a_small_lead_is_not() -> None:
@@ -193,19 +193,19 @@ def test_schedulers_that_share_the_epochs_are_judged_by_half_of_what_theirs_boug
 
 
 @pytest.mark.parametrize(
-    ("sampler", "approximate"), [("random", False), ("auto", True), ("tpe", True)]
+    ("sampler", "adaptive"), [("random", None), ("auto", "auto"), ("tpe", "tpe")]
 )
 def test_trials_that_a_model_chose_make_intervals_approximate(
-    sampler: str, approximate: bool
+    sampler: str, adaptive: str | None
 ) -> None:
     trials = family("cosine", [0.1] * 4, 0) + family("linear", [0.2] * 4, 5)
-    found = compare_schedulers(study_of(trials, f"sampler={sampler}"))
-    assert found.is_approximate is approximate
+    found = schedulers_of(study_of(trials, f"sampler={sampler}"))
+    assert found.sampler == adaptive
 
 
 def test_schedulers_that_were_never_tried_are_known() -> None:
     trials = family("cosine", [0.1] * 4, 0) + family("step", [0.2] * 4, 10)
-    found = compare_schedulers(study_of(trials), ["constant", "cosine", "step"])
+    found = schedulers_of(study_of(trials), ["constant", "cosine", "step"])
     assert found.untried == ("constant",)
 
 
@@ -225,7 +225,7 @@ def test_intervals_hold_no_impossible_values(loss: str, metric: str, least: floa
         for n, value in enumerate(values)
     ]
     changes = [f"metric.name={metric}", *([loss] if loss else [])]
-    (comparison,) = compare_schedulers(study_of(trials, *changes)).comparisons
+    (comparison,) = schedulers_of(study_of(trials, *changes)).comparisons
     intervals = [option.expected for option in comparison.compared]
     lows = [interval.low for interval in intervals if interval is not None]
     assert len(lows) == 2

@@ -150,3 +150,9 @@ def test_the_rule_of_a_coupled_space_does_not_change_the_exponent() -> None:
     assert scaling.rule == "linear"
     for fit in scaling.fits:
         assert abs(fit.exponent - 0.5) < 0.1
+
+
+@pytest.mark.parametrize(("sampler", "adaptive"), [("random", None), ("qmc", None),
+                                                   ("auto", "auto"), ("gp", "gp")])  # fmt: skip
+def test_a_sampler_that_chose_by_earlier_values_is_told(sampler: str, adaptive: str | None) -> None:
+    assert fit_scaling(study_of([], f"sampler={sampler}"), NONE).sampler == adaptive

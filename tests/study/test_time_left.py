@@ -96,7 +96,7 @@ def test_halfway_the_time_left_is_right_in_most_sweeps() -> None:
 
 
 WHOLE, SIZE = 10.0, 64
-BLIND = Expected((SIZE,), "random", "none")
+BLIND = Expected((SIZE,), False, "none")
 
 
 def complete(trial: int, seconds: float = WHOLE) -> Finished:
@@ -186,6 +186,6 @@ def test_a_large_sweep_is_reckoned_at_once() -> None:
 
 
 def test_before_it_begins_all_trials_and_the_confirmation_are_to_come() -> None:
-    expected = Expected((16, 64), "random", "none", top=3, seeds=2)
+    expected = Expected((16, 64), False, "none", top=3, seeds=2)
     seconds = predicted_seconds(expected, 10, {16: 3.0, 64: 1.0}, 2)
     assert seconds == pytest.approx(5 * 0.97 * 2 + 3 * 2, rel=0.05)

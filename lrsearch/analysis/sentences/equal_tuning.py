@@ -250,7 +250,7 @@ EQUAL_TUNING: Table[EqualTuning] = (
     ),
     Sentence(
         "equal_tuning.approximate",
-        lambda finding: bool(finding.compared) and finding.is_approximate,
+        lambda finding: bool(finding.compared) and finding.sampler is not None,
         _approximate,
     ),
     Sentence(

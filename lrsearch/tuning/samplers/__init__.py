@@ -39,6 +39,8 @@ class Sampler(Component):
 
     enumerates: bool = False
     """Whether the settings are known beforehand: every combination of the space once."""
+    adaptive: bool = True
+    """Whether it chooses by the values of earlier trials, which then are not independent."""
 
 
 def _auto(inputs: SamplerInputs, **arguments: Any) -> BaseSampler:
@@ -114,7 +116,7 @@ SAMPLERS = Registry(
             },
             "Optuna's tree-structured Parzen estimator",
         ),
-        Sampler("random", _random, help="independent random values"),
+        Sampler("random", _random, help="independent random values", adaptive=False),
         Sampler(
             "qmc",
             _qmc,
@@ -124,10 +126,17 @@ SAMPLERS = Registry(
                 )
             },
             "a quasi-random sequence that fills the space evenly",
+            adaptive=False,
         ),
         Sampler("gp", _gp, {"n_startup_trials": _STARTUP}, "Optuna's Gaussian process"),
         Sampler("cmaes", _cmaes, {"n_startup_trials": _STARTUP}, "CMA-ES, for numeric parameters"),
-        Sampler("grid", _random, help="every combination of the space once", enumerates=True),
+        Sampler(
+            "grid",
+            _random,
+            help="every combination of the space once",
+            enumerates=True,
+            adaptive=False,
+        ),
     ],
     where="sampler",
     offered=("seed",),
@@ -137,6 +146,11 @@ SAMPLERS = Registry(
 def enumerates(config: ComponentConfig) -> bool:
     """Return whether a sampler's settings are known beforehand; False for the user's own."""
     return not config.own and SAMPLERS[config.name].enumerates
+
+
+def is_adaptive(config: ComponentConfig) -> bool:
+    """Return whether a sampler chooses by earlier values; the user's own is taken to do so."""
+    return config.own or SAMPLERS[config.name].adaptive
 
 
 def build_sampler(config: ComponentConfig, inputs: SamplerInputs) -> BaseSampler:

@@ -45,7 +45,7 @@ TIE = replace(
 )
 ONE = replace(CLEAR, options=(replace(FEW, name="cosine"),), tries=None)
 NONE = replace(CLEAR, options=(replace(FEW, tries=2), replace(FEW, name="wsd")), tries=None)
-FOUND = EqualTuning("scheduler", METRIC, (CLEAR,), "random")
+FOUND = EqualTuning("scheduler", METRIC, (CLEAR,))
 BALANCED = replace(FOUND, comparisons=(replace(CLEAR, balanced=True),))
 EXAMPLES = {
     "equal_tuning.winner": Example(

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from synthetic import recipe, study_of, trial
+from synthetic import optimizers_of, recipe, schedulers_of, study_of, trial
 
-from lrsearch.analysis.families import EqualTuning, compare_optimizers, compare_schedulers
+from lrsearch.analysis.families import EqualTuning
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.plots.interactive.equal_tuning import heat_map, option_boxes
 from lrsearch.report import captions
@@ -32,8 +32,8 @@ def searched(*optimizers: str, schedulers: int = 3, each: int = 4) -> StudyData:
     )
 
 
-def optimizers_of(study: StudyData) -> EqualTuning:
-    found = compare_optimizers(study, ["sgd", "adamw"])
+def two_optimizers_of(study: StudyData) -> EqualTuning:
+    found = optimizers_of(study, ["sgd", "adamw"])
     assert found is not None
     return found
 
@@ -44,7 +44,7 @@ def drawn(figure: Any) -> Any:
 
 
 def test_the_expected_best_of_each_option_is_marked_with_its_interval() -> None:
-    found = compare_schedulers(searched("sgd"))
+    found = schedulers_of(searched("sgd"))
     *boxes, marks = drawn(option_boxes(found))["data"]
     assert {box["name"] for box in boxes} == set(marks["y"]) == {"cosine", "linear", "step"}
     (comparison,) = found.comparisons
@@ -56,7 +56,7 @@ def test_the_expected_best_of_each_option_is_marked_with_its_interval() -> None:
 
 
 def test_options_of_several_optimizers_are_told_apart() -> None:
-    figure = drawn(option_boxes(compare_schedulers(searched("sgd", "adamw"))))
+    figure = drawn(option_boxes(schedulers_of(searched("sgd", "adamw"))))
     names = [trace.get("name") for trace in figure["data"]]
     assert {"sgd, cosine", "adamw, cosine"} <= set(names)
 
@@ -64,13 +64,13 @@ def test_options_of_several_optimizers_are_told_apart() -> None:
 def test_the_figure_stays_readable_with_many_options() -> None:
     optimizers = ["adam", "adamax", "adamw", "adagrad", "nadam", "radam", "rmsprop", "sgd"]
     study = searched(*optimizers, schedulers=4)
-    boxes = [trace for trace in drawn(option_boxes(compare_schedulers(study)))["data"]
+    boxes = [trace for trace in drawn(option_boxes(schedulers_of(study)))["data"]
              if trace["type"] == "box"]  # fmt: skip
     assert 0 < len(boxes) <= 30
 
 
 def test_a_cell_of_the_heat_map_is_the_expected_best_of_an_optimizer_with_a_scheduler() -> None:
-    found = optimizers_of(searched("sgd", "adamw", each=2))
+    found = two_optimizers_of(searched("sgd", "adamw", each=2))
     figure = drawn(heat_map(found))
     (cells,) = figure["data"]
     assert cells["x"] == ["adamw", "sgd"]
@@ -82,7 +82,7 @@ def test_a_cell_of_the_heat_map_is_the_expected_best_of_an_optimizer_with_a_sche
 
 
 def test_the_caption_of_the_heat_map_tells_of_cells_with_fewer_trials() -> None:
-    found = optimizers_of(searched("sgd", "adamw", each=2))
+    found = two_optimizers_of(searched("sgd", "adamw", each=2))
     assert found is not None
     assert "single one" not in captions.heat_map(found)
     cells = (replace(found.cells[0], tries=1), *found.cells[1:])
@@ -90,12 +90,12 @@ def test_the_caption_of_the_heat_map_tells_of_cells_with_fewer_trials() -> None:
 
 
 def test_without_two_of_each_there_is_no_heat_map() -> None:
-    assert heat_map(optimizers_of(searched("sgd"))) is None
-    assert heat_map(optimizers_of(searched("sgd", "adamw", schedulers=1))) is None
+    assert heat_map(two_optimizers_of(searched("sgd"))) is None
+    assert heat_map(two_optimizers_of(searched("sgd", "adamw", schedulers=1))) is None
     assert heat_map(None) is None
 
 
 def test_one_optimizer_alone_has_no_boxes_to_compare() -> None:
-    assert option_boxes(optimizers_of(searched("sgd"))) is None
+    assert option_boxes(two_optimizers_of(searched("sgd"))) is None
     assert option_boxes(None) is None
-    assert option_boxes(compare_schedulers(study_of([], total=2))) is None
+    assert option_boxes(schedulers_of(study_of([], total=2))) is None
