@@ -30,6 +30,7 @@ def check(table: Table[Any], name: str, examples: Mapping[str, Example]) -> None
     example = examples[name]
     assert sentence.when(example.of)
     assert sentence.text(example.of) == example.text
+    assert sentence.is_warning == example.text.startswith("WARNING: ")
     if sentence.when is not always:
         assert example.not_of is not None, f"{name} needs a finding of which it is not said"
         assert not sentence.when(example.not_of)

@@ -23,8 +23,6 @@ from lrsearch.analysis.warned import Warned, find_warned
 from lrsearch.analysis.winner import Winner, find_winner
 from lrsearch.range_test.result import RangeTest
 
-_WARNING = "WARNING:"
-
 
 @dataclass(frozen=True)
 class Findings:
@@ -53,8 +51,7 @@ class Findings:
             if self.winner.confirmation is not None and self.winner.is_confirmed
             else []
         )
-        others = [line for line in say(self.best_and_last) if not line.startswith(_WARNING)]
-        return [*say(self.winner), *confirmed, *others]
+        return [*say(self.winner), *confirmed, *say(self.best_and_last, warnings=False)]
 
     def warnings(self) -> list[str]:
         """What must be seen before any number is used."""
@@ -77,8 +74,7 @@ class Findings:
 
 def warning_lines(warned: Warned, best_and_last: BestAndLast) -> list[str]:
     """What must be seen before any number is used."""
-    of_best = [line for line in say(best_and_last) if line.startswith(_WARNING)]
-    return [*say(warned), *of_best]
+    return [*say(warned, warnings=True), *say(best_and_last, warnings=True)]
 
 
 def findings(study: StudyData) -> Findings:
@@ -91,8 +87,8 @@ def findings(study: StudyData) -> Findings:
         verdict=find_verdict(study),
         winner=find_winner(study),
         best_and_last=compare_best_and_last(study, settings),
-        schedulers=compare_schedulers(study, tuple(settings.space.scheduler), forecast),
-        optimizers=compare_optimizers(study, tuple(settings.space.optimizer), forecast),
+        schedulers=compare_schedulers(study, forecast, tuple(settings.space.scheduler)),
+        optimizers=compare_optimizers(study, forecast, tuple(settings.space.optimizer)),
         basins=find_basins(study, scaling, forecast),
         scaling=scaling,
         edges=find_edges(study, settings),

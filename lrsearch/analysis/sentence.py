@@ -20,6 +20,8 @@ class Sentence(Generic[F]):
     """Whether it is true of a finding and worth saying."""
     text: Callable[[F], str]
     """Its words, for a finding of which it is said."""
+    is_warning: bool = False
+    """Whether it must be seen before any number is used."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,18 @@ Table = tuple[Sentence[F] | ForEach[F], ...]
 """The sentences about one kind of finding, in the order in which they are said."""
 
 
-def said(table: Table[F], finding: F) -> list[str]:
-    """Return the sentences of a table that are said of a finding."""
+def said(table: Table[F], finding: F, warnings: bool | None = None) -> list[str]:
+    """Return the sentences of a table that are said of a finding.
+
+    With `warnings` only those that are warnings, or only the others.
+    """
     lines: list[str] = []
     for entry in table:
         if isinstance(entry, ForEach):
-            lines += [line for part in entry.parts(finding) for line in said(entry.table, part)]
-        elif entry.when(finding):
+            lines += [
+                line for part in entry.parts(finding) for line in said(entry.table, part, warnings)
+            ]
+        elif warnings in (None, entry.is_warning) and entry.when(finding):
             lines.append(entry.text(finding))
     return lines
 

@@ -17,6 +17,7 @@ from lrsearch.analysis.findings import warning_lines
 from lrsearch.analysis.sentences import say
 from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import read_study
+from lrsearch.analysis.verdict import find_verdict
 from lrsearch.analysis.warned import find_warned
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words
 from lrsearch.cli.display import described
@@ -145,7 +146,7 @@ def _lines(named: NamedStudy, stored: Stored) -> list[str]:
     study = read_study(named.database, named.name, thinned=True)
     return [
         *warning_lines(find_warned(study), compare_best_and_last(study, stored.settings)),
-        verdict_line(study),
+        verdict_line(find_verdict(study)),
         f"{named.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe, stored.settings.space.searched)}",
         *details,

@@ -80,28 +80,17 @@ def conclude(
     shown = redacted(database.url)
     place = shlex.quote(f"storage.url={shown}")
     if not best:
-        console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
-        table = output / "trials.csv"
-        if finished and _written(
-            console, settings, {table: lambda: trials_csv(study, study.trials)}
-        ):
-            last = command("show", name_word(study.name), str(finished[-1].trial))
-            console.print(
-                f"the last trial in full: {last} {place}\n{table} says why of each",
-                soft_wrap=True,
-                markup=False,
-            )
-        return 1
+        return _without_best(console, settings, study, finished, place, output)
     for line in warning_lines(find_warned(study), compare_best_and_last(study, settings)):
         console.print(f"[bold yellow]{escape(line)}[/]", soft_wrap=True)
-    console.print(f"[bold]{escape(verdict_line(study))}[/]", soft_wrap=True)
+    verdict = find_verdict(study)
+    console.print(f"[bold]{escape(verdict_line(verdict))}[/]", soft_wrap=True)
     _print_best(console, settings, best[0], confirmation)
     for line in _confirmation(study):
         console.print(f"  {line}", markup=False, soft_wrap=True)
     seconds = duration(sum(trial.seconds or 0.0 for trial in finished))
     console.print(f"{plural(len(finished), 'trial')} ({tally(finished)}) in {seconds} of work")
-    noise = find_verdict(study).noise
-    shown_best = _table(settings, best[:_TOP], confirmation, noise, console.width)
+    shown_best = _table(settings, best[:_TOP], confirmation, verdict.noise, console.width)
     console.print(shown_best, markup=False, soft_wrap=True)
 
     @functools.cache
@@ -130,6 +119,30 @@ def conclude(
         markup=False,
     )
     return 0 if complete and not failed else 1
+
+
+def _without_best(
+    console: Console,
+    settings: Settings,
+    study: StudyData,
+    finished: list[Finished],
+    place: str,
+    output: Path,
+) -> int:
+    """Print that no trial has completed, write `trials.csv`, and return the exit code.
+
+    `place` is the setting that names the database.
+    """
+    console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
+    table = output / "trials.csv"
+    if finished and _written(console, settings, {table: lambda: trials_csv(study, study.trials)}):
+        last = command("show", name_word(study.name), str(finished[-1].trial))
+        console.print(
+            f"the last trial in full: {last} {place}\n{table} says why of each",
+            soft_wrap=True,
+            markup=False,
+        )
+    return 1
 
 
 def _is_of_main(settings: Settings) -> bool:

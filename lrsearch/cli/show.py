@@ -22,6 +22,7 @@ from lrsearch.analysis.study_data import (
     read_trials,
     trial_count,
 )
+from lrsearch.analysis.verdict import find_verdict
 from lrsearch.cli.arguments import NamedStudy, named_study, print_json, refuse_words, whole_number
 from lrsearch.cli.display import make_console
 from lrsearch.cli.locations import output_folder
@@ -63,7 +64,8 @@ def show_trial(arguments: Sequence[str], as_json: bool, log: bool = False) -> No
         for line in _facts(study, trial, is_best=trial.number == best):
             console.print(line, soft_wrap=True)
         if best is not None:
-            verdict = verdict_line(read_study(named.database, named.name, curves=False))
+            whole = read_study(named.database, named.name, curves=False)
+            verdict = verdict_line(find_verdict(whole))
             console.print(f"  {'verdict':11} {verdict}", markup=False, soft_wrap=True)
         if trial.curve:
             label, curves = value_curves(study, trial)

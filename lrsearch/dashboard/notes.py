@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lrsearch.analysis.confirmed import headline, optimistic, progress_words
-from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, TrialData
 from lrsearch.export import script_words
 from lrsearch.states import Outcome, StudyState, WorkState, in_words
@@ -23,14 +22,14 @@ _IMPORTANCE = (
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 
 
-def study_note(study: StudyData, findings: Sequence[str]) -> str:
-    """Return a study's note: progress, best recipe, how to run it, and the findings."""
+def study_note(study: StudyData, verdict: str, findings: Sequence[str]) -> str:
+    """Return a study's note: verdict, progress, best recipe, how to run it, and the findings."""
     parts = [f"# {_plain(study.name)}", _progress(study)]
     if description := study.config.get("description"):
         parts.insert(1, _plain(str(description)))
     if study.stopped and study.state != StudyState.OPEN:
         parts.append(f"It was {_plain(study.state)}:\n\n{_fenced(study.stopped)}")
-    parts.insert(1, f"**{_plain(verdict_line(study))}**")
+    parts.insert(1, f"**{_plain(verdict)}**")
     parts += ["## The best recipe", _best(study)]
     if findings:
         parts += ["## Findings", "\n".join(f"- {_plain(line)}" for line in findings), _IMPORTANCE]

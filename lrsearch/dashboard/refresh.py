@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from lrsearch import __version__
+from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData, TrialData, read_study
 from lrsearch.dashboard import attributes
 from lrsearch.dashboard.importances import importances
@@ -91,7 +92,9 @@ def refresh(
         stored = attributes.read(session, study.study_id)
     changes = attributes.marked(mark) | attributes.figures(stored, drawn)
     changes |= importances(results.importance)
-    changes |= attributes.note(stored, study_note(study, results.sentences()))
+    changes |= attributes.note(
+        stored, study_note(study, verdict_line(results.verdict), results.sentences())
+    )
     noted = _noted(study)
     changes |= attributes.old_notes(stored, {trial.trial_id for trial in noted})
     for trial in noted:

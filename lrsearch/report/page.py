@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lrsearch import __version__
 from lrsearch.analysis.confirmed import progress_words
 from lrsearch.analysis.findings import Findings
-from lrsearch.analysis.sentences import say
+from lrsearch.analysis.sentences.verdict import verdict_line
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.report.sections import Section
 from lrsearch.text.formatting import number, plural, to_error
@@ -43,7 +43,7 @@ def build_page(
         study=study,
         description=study.config.get("description") or "",
         warnings=findings.warnings(),
-        verdict=" ".join(say(findings.verdict)),
+        verdict=verdict_line(findings.verdict),
         unfinished=unfinished(study),
         tiles=tiles(study, findings),
         sections=sections,

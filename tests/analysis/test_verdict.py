@@ -51,7 +51,7 @@ def test_the_best_is_compared_with_the_default_where_that_was_tried() -> None:
     assert (verdict.reference.trial, verdict.reference.is_default) == (0, True)
     assert verdict.reference.lead == pytest.approx(0.25)
     assert verdict.reference.place == 3
-    assert verdict_line(study_of(trials)).startswith(
+    assert verdict_line(find_verdict(study_of(trials))).startswith(
         "Use trial 1. It is better than the default (trial 0: 0.5 against 0.25). Whether its lead"
     )
     assert find_verdict(study_of(trials[1:])).reference is None
@@ -77,7 +77,7 @@ def test_more_is_better_where_the_metric_says_so() -> None:
 def test_equal_values_are_a_tie() -> None:
     trials = [trial(k, recipe(0.1 + k), value) for k, value in enumerate([0.2, 0.2, 0.3])]
     assert "It is a tie with trial 1 at val_loss 0.2: either will do." in verdict_line(
-        study_of(trials)
+        find_verdict(study_of(trials))
     )
 
 

@@ -63,7 +63,9 @@ def test_only_a_script_without_lrsearch_is_called_plain_pytorch(
     assert ("as a script: " in out) == own_loop
     if own_loop:
         assert "lrsearch" in command("best", "digits", "--format", "python")[1]
-    assert ("in plain PyTorch" in study_note(read_study(sweep.database, "digits"), ())) != own_loop
+    assert (
+        "in plain PyTorch" in study_note(read_study(sweep.database, "digits"), "Use trial 1.", ())
+    ) != own_loop
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from lrsearch.storage.optuna_bridge import picture_id
 
 
 def the_note(sweep: ToldSweep, *findings: str) -> str:
-    return study_note(read_study(sweep.database, "digits"), findings)
+    return study_note(read_study(sweep.database, "digits"), "Use trial 1.", findings)
 
 
 def test_the_note_of_a_study_says_how_far_it_is_what_is_best_and_how_to_run_it(
@@ -60,7 +60,7 @@ def test_the_note_of_a_trial_says_how_and_why_it_ended(sweep: ToldSweep) -> None
 def test_a_name_with_blanks_is_quoted_in_commands_and_plain_in_text(url: str) -> None:
     sweep = ToldSweep(url, 1, "study.name='my *best* try'")
     sweep.trial()
-    note = study_note(read_study(sweep.database, "my *best* try"), [])
+    note = study_note(read_study(sweep.database, "my *best* try"), "Use trial 1.", [])
     assert "lrsearch train 'my *best* try' --trial 0" in note
     assert note.startswith("# my \\*best\\* try\n")
     sweep.close()

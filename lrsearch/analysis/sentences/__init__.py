@@ -49,6 +49,9 @@ TABLES: dict[type, Table[Any]] = {
 }
 
 
-def say(finding: object) -> list[str]:
-    """Return the sentences that are said of a finding, in their order."""
-    return said(TABLES[type(finding)], finding)
+def say(finding: object, warnings: bool | None = None) -> list[str]:
+    """Return the sentences that are said of a finding, in their order.
+
+    With `warnings` only those that are warnings, or only the others.
+    """
+    return said(TABLES[type(finding)], finding, warnings)

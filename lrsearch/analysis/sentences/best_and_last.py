@@ -101,8 +101,12 @@ def _others(found: BestAndLast) -> str:
 
 
 BEST_AND_LAST: Table[BestAndLast] = (
-    Sentence("best_and_last.best", lambda found: _is_at("best", found), _best_counts),
+    Sentence(
+        "best_and_last.best", lambda found: _is_at("best", found), _best_counts, is_warning=True
+    ),
     Sentence("best_and_last.ends_best", _ends_better, _by_the_last),
-    Sentence("best_and_last.last", lambda found: _is_at("last", found), _last_counts),
+    Sentence(
+        "best_and_last.last", lambda found: _is_at("last", found), _last_counts, is_warning=True
+    ),
     Sentence("best_and_last.others", lambda found: bool(found.others), _others),
 )

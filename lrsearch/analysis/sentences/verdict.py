@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lrsearch.analysis.sentence import Sentence, Table, said
-from lrsearch.analysis.study_data import StudyData
 from lrsearch.analysis.verdict import (
     FAR,
     MAY_BE_LUCK,
@@ -11,7 +10,6 @@ from lrsearch.analysis.verdict import (
     Reference,
     Rival,
     Verdict,
-    find_verdict,
 )
 from lrsearch.text.formatting import listed, number, probability, to_error
 
@@ -192,6 +190,6 @@ VERDICT: Table[Verdict] = (
 )
 
 
-def verdict_line(study: StudyData) -> str:
+def verdict_line(verdict: Verdict) -> str:
     """The verdict on a study in one paragraph."""
-    return " ".join(said(VERDICT, find_verdict(study)))
+    return " ".join(said(VERDICT, verdict))

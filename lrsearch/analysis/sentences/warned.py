@@ -22,6 +22,7 @@ WARNED: Table[Warned] = (
         lambda warned: (
             f"WARNING: {warned.stand_in}. Do not use these numbers for the data that you wanted."
         ),
+        is_warning=True,
     ),
-    Sentence("warned.trials", lambda warned: warned.trials > 0, _trials),
+    Sentence("warned.trials", lambda warned: warned.trials > 0, _trials, is_warning=True),
 )
