@@ -150,7 +150,7 @@ class PlainDisplay:
             mark = " *best*" if best is finished else ""
             self.say(
                 f"[{len(self.tally.finished)}/{snapshot.total}] trial {finished.trial} "
-                f"{finished.outcome}{_valued(finished, self.tally.metric)}{mark}  "
+                f"{in_words(finished.outcome)}{_valued(finished, self.tally.metric)}{mark}  "
                 f"{described(finished.recipe, self.tally.sweep.searched)}  "
                 f"{duration(finished.seconds or 0)}  ({self.tally.times()})"
             )
@@ -182,7 +182,8 @@ class PlainDisplay:
             value = "" if run.value is None else f" {number(run.value)}"
             what = "on the test part" if run.kind == RunKind.TEST else f"again, seed {run.seed}"
             times = f"  ({self.tally.times()})" if took else ""
-            self.say(f"{place} trial {run.trial} {what}: {run.outcome}{value}{took}{times}")
+            how = f"{in_words(str(run.outcome))}{value}{took}{times}"
+            self.say(f"{place} trial {run.trial} {what}: {how}")
         self._printed = set(done)
 
     @staticmethod

@@ -58,7 +58,7 @@ def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_t
     dropped = run(1, 9, "done", "dropped")
     display.update(snapshot(first, run(1, 9, "open"), run(2, 4, "open")), [])
     assert text.getvalue() == ""  # it had ended before this look began
-    ended = run(2, 4, "done", "complete", value=0.5)
+    ended = run(2, 4, "done", "out_of_memory")
     display.update(snapshot(first, dropped, run(2, 4, "running")), [])
     assert text.getvalue() == ""
     display.update(snapshot(first, dropped, ended), [])
@@ -66,7 +66,7 @@ def test_a_file_gets_a_line_for_each_run_that_ends_and_for_what_was_dropped_at_t
     display.update(snapshot(first, dropped, ended, test), [])
     assert text.getvalue().splitlines() == [
         "[confirm] trial 9 again, seed 7: dropped",
-        "[confirm 2/2] trial 4 again, seed 7: complete 0.5",
+        "[confirm 2/2] trial 4 again, seed 7: out of memory",
         "[test 1/1] trial 4 on the test part: complete 0.125",
     ]
 
@@ -178,7 +178,7 @@ def test_workers_are_said_to_start_for_as_long_as_they_do(clock: list[float]) ->
 def test_the_time_left_counts_down_between_the_ends_of_trials(clock: list[float]) -> None:
     screen = io.StringIO()
     console = Console(file=screen, width=120, force_terminal=True, color_system=None)
-    display = LiveDisplay(console, Shown(expected=Expected((32,), "random"), workers=1), [])
+    display = LiveDisplay(console, Shown(expected=Expected((32,), False), workers=1), [])
     left = []
     for trial in range(4):
         for tick in range(5):
@@ -194,7 +194,7 @@ def test_the_time_left_counts_down_between_the_ends_of_trials(clock: list[float]
 
 def test_a_sweep_with_a_time_limit_has_no_more_than_that_left(clock: list[float]) -> None:
     text = io.StringIO()
-    sweep = Shown(expected=Expected((32,), "random"), limit=60.0, spent=20.0, workers=1)
+    sweep = Shown(expected=Expected((32,), False), limit=60.0, spent=20.0, workers=1)
     display = PlainDisplay(Console(file=text, width=200), sweep, [])
     for trial in range(3):
         clock[0] += 10.0
@@ -241,3 +241,11 @@ def test_the_length_of_a_training_follows_from_its_progress_where_no_key_says_it
 def test_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     make_console().print("cannot read a://b:a://b, :warning:", markup=False)
     assert capsys.readouterr().out.strip() == "cannot read a://b:a://b, :warning:"
+
+
+def test_an_outcome_is_named_in_words() -> None:
+    text = io.StringIO()
+    display = PlainDisplay(Console(file=text, width=200), Shown(), [])
+    ended = Finished(0, 0, 0, 0, "out_of_memory", None, None, 1.0, RECIPE, None)
+    display.update(snapshot(), [ended])
+    assert "trial 0 out of memory" in text.getvalue()

@@ -167,7 +167,7 @@ def rate_curves(study: StudyData) -> Figure | None:
 def _drawn_values(study: StudyData, trials: Sequence[TrialData]) -> tuple[str, bool]:
     """What is drawn above the rates: the validation loss, or the metric where there is none."""
     has_losses = any(row.val_loss is not None for trial in trials for row in trial.curve)
-    return ("val loss", True) if has_losses else (study.metric.name, False)
+    return ("val_loss", True) if has_losses else (study.metric.name, False)
 
 
 def _add_values(
