@@ -60,9 +60,9 @@ class Running:
         return self.epoch / self.share
 
     @classmethod
-    def of(cls, slot: TrialSlotRow, evaluations: Sequence[tuple[Evaluation, float]]) -> Running:
-        """Return a running trial from its row and its evaluations, with the share done at each."""
-        last, share = evaluations[-1] if evaluations else (None, None)
+    def of(cls, slot: TrialSlotRow, evaluations: Sequence[Evaluation]) -> Running:
+        """Return a running trial from its row and its evaluations."""
+        last = evaluations[-1] if evaluations else None
         return cls(
             trial=slot.trial_number,
             owner=slot.owner or "",
@@ -72,10 +72,10 @@ class Running:
             val_loss=None if last is None else last.val_loss,
             value=None if last is None else last.value,
             lr=None if last is None else last.lr_end[0],
-            share=share,
+            share=None if last is None else last.progress,
             curve=tuple(
                 Losses(evaluation.train_loss, evaluation.val_loss, evaluation.value)
-                for evaluation, _ in evaluations
+                for evaluation in evaluations
             ),
         )
 
@@ -228,10 +228,8 @@ class Progress:
         auxiliary = self.auxiliary_runs()
         return Snapshot(total or 0, running, state, stopped, hand_back, auxiliary, metric)
 
-    def _evaluations_of_running(
-        self, session: Session
-    ) -> dict[int, list[tuple[Evaluation, float]]]:
-        """Return the evaluations of the running trials by trial id, with the share done at each.
+    def _evaluations_of_running(self, session: Session) -> dict[int, list[Evaluation]]:
+        """Return the evaluations of the running trials by trial id.
 
         Of many, about MOST_SHOWN of each trial, evenly spaced, with the last one.
         """
@@ -244,14 +242,14 @@ class Progress:
         )
         every = last.c.evaluation // MOST_SHOWN + 1
         rows = session.execute(
-            select(EvaluationRow.progress, *COLUMNS[:-1])
+            select(*COLUMNS[:-1])
             .join(last, last.c.trial_id == EvaluationRow.trial_id)
             .where((last.c.evaluation - EvaluationRow.evaluation) % every == 0)
             .order_by(EvaluationRow.trial_id, EvaluationRow.evaluation)
         )
         evaluations = defaultdict(list)
-        for share, trial_id, *columns in rows:
-            evaluations[trial_id].append((from_columns(*columns), share))
+        for trial_id, *columns in rows:
+            evaluations[trial_id].append(from_columns(*columns))
         return evaluations
 
     def auxiliary_runs(self) -> list[AuxiliaryRun]:
