@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -28,6 +28,9 @@ from lrsearch.study.time_left import Expected, predicted_seconds, usual_share
 from lrsearch.study.warm_start import warm_start
 from lrsearch.text.formatting import byte_size, clock, duration, percent, plural, the_best
 from lrsearch.workers.device_slots import device_slots, in_words
+
+if TYPE_CHECKING:
+    from lrsearch.range_test.plan import RampPlan
 
 _RECIPES = 6
 _WIDTH = 100
@@ -78,12 +81,25 @@ def dry_run(configuration: Configuration) -> int:
     console.print()
     if info is None:
         console.print("your own objective is not timed")
-        return 0
+    else:
+        _print_costs(console, settings, info, plan, len(planned), len(slots))
+    return 0
 
+
+def _print_costs(
+    console: Console,
+    settings: Settings,
+    info: DataInfo,
+    plan: RampPlan | None,
+    trials: int,
+    workers: int,
+) -> None:
+    """Measure a few steps of lrsearch's own training, and print what the whole sweep takes."""
     from lrsearch.cli.measured_cost import measured_costs, range_test_seconds
 
-    if train.gpus > 1:
-        console.print(f"timed in one process, which does the work of all {train.gpus:g} in turn")
+    gpus = settings.train.gpus
+    if gpus > 1:
+        console.print(f"timed in one process, which does the work of all {gpus:g} in turn")
     start = start_seconds()
     costs = measured_costs(settings, info.n_train)
     for size in sorted({min(costs), max(costs)}):
@@ -99,15 +115,14 @@ def dry_run(configuration: Configuration) -> int:
         before = range_test_seconds(costs, plan.batch_sizes, steps)
         console.print(f"  the range test: at most {duration(before)}")
     seconds_of = {size: cost.trial_seconds for size, cost in costs.items()}
-    search = predicted_seconds(Expected.of(settings), len(planned), seconds_of, len(slots))
+    search = predicted_seconds(Expected.of(settings), trials, seconds_of, workers)
     share = usual_share(settings.pruner.name)
     pruned = f"; on average a trial trains {percent(share)} of its length" if share < 1 else ""
-    memory = byte_size(len(slots) * max(cost.memory for cost in costs.values()))
+    memory = byte_size(workers * max(cost.memory for cost in costs.values()))
     console.print(
         f"the whole: about {clock(start + before + search)}, of which {clock(start)} to start"
         f"{pruned}; {memory} of memory"
     )
-    return 0
 
 
 def _facts(settings: Settings, info: DataInfo | None) -> list[tuple[str, str]]:
