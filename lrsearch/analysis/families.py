@@ -13,7 +13,7 @@ import numpy as np
 
 from lrsearch.analysis.equal_tuning import Interval, compare, expected_best
 from lrsearch.analysis.study_data import StudyData, TrialData
-from lrsearch.measures import limits
+from lrsearch.measures import has_listed_loss, limits
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.settings import MetricSettings
@@ -243,14 +243,6 @@ def _untried(searched: Sequence[str], tried: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in searched if name not in known)
 
 
-def _has_listed_loss(study: StudyData) -> bool:
-    """Whether trials were trained, and evaluated, with a loss of the catalogue."""
-    train = study.config.get("train") or {}
-    if study.config.get("objective") or train.get("loss_step") or train.get("evaluate"):
-        return False
-    return not train.get("loss") or not ComponentConfig.from_dict(train["loss"]).own
-
-
 def _comparison(
     noun: Noun,
     within: str | None,
@@ -279,7 +271,7 @@ def _comparison(
     if len(counts) > 1:
         tries = _half(min(counts.values()))
         own = {name: _half(count) if balanced else tries for name, count in counts.items()}
-        least, most = limits(study.metric.name, values.values(), _has_listed_loss(study))
+        least, most = limits(study.metric.name, values.values(), has_listed_loss(study.config))
         places = compare({name: samples[name] for name in counts}, own, mode)
         options = [
             replace(

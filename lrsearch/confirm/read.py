@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from lrsearch.evaluation import SampleMeans
+from lrsearch.measures import has_listed_loss
 from lrsearch.settings import MetricSettings
 from lrsearch.states import RunKind, WorkState
 from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
@@ -36,7 +37,7 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
     from lrsearch.confirm.result import Confirmation, Run
 
     config = session.scalar(select(StudyRow.config).where(StudyRow.study_id == study_id)) or {}
-    metric = MetricSettings(**config["metric"])
+    metric, is_listed = MetricSettings(**config["metric"]), has_listed_loss(config)
     own_slots = TrialSlotRow.study_id == study_id
     trials = {row.trial_number for row in runs}
     values = session.execute(
@@ -61,7 +62,8 @@ def read_confirmation(session: Session, study_id: int) -> Confirmation | None:
             )
             for row in runs
         ],
-        test=_test([row for row in rows if row.kind == RunKind.TEST]),
+        test=_test([row for row in rows if row.kind == RunKind.TEST], is_listed),
+        has_listed_loss=is_listed,
     )
 
 
@@ -78,7 +80,7 @@ def confirmed_first(
     return sorted(ranked, key=lambda trial: order.get(number(trial) or 0, len(order)))
 
 
-def _test(rows: list[AuxiliaryRunRow]) -> WinnerTest | None:
+def _test(rows: list[AuxiliaryRunRow], has_listed_loss: bool) -> WinnerTest | None:
     """Return the latest test of a winner; None where there is none."""
     from lrsearch.confirm.result import WinnerTest
 
@@ -87,6 +89,7 @@ def _test(rows: list[AuxiliaryRunRow]) -> WinnerTest | None:
     row = rows[-1]
     result = row.result or {}
     return WinnerTest(
+        has_listed_loss=has_listed_loss,
         trial=row.trial_number or 0,
         state=row.state,
         outcome=row.outcome,

@@ -87,6 +87,8 @@ class WinnerTest:
     """How often the test part was used in this study, this time included."""
     samples: Sequence[Mapping[str, SampleMeans]] = ()
     """Of each of its runs, each score on the samples of which it is the mean."""
+    has_listed_loss: bool = False
+    """Whether losses are those of the catalogue, which are not below 0."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -109,7 +111,8 @@ class WinnerTest:
         if not (over.is_known and all(map(math.isfinite, values.values()))):
             return Score(mean, mean, mean, over)
         found = estimate({self.trial: values}, "min", error)[self.trial]
-        low, high = possible(name, found.low, found.high, values.values())
+        least, most = limits(name, values.values(), self.has_listed_loss)
+        low, high = max(found.low, least), min(found.high, most)
         return Score(mean, low, high, over)
 
 
@@ -147,6 +150,8 @@ class Confirmation:
     """Number of trials of the search."""
     runs: Sequence[Run]
     test: WinnerTest | None
+    has_listed_loss: bool = False
+    """Whether losses are those of the catalogue, which are not below 0."""
 
     @property
     def wanted(self) -> Sequence[Run]:
@@ -215,8 +220,8 @@ class Confirmation:
         alive = {trial: values[trial] for trial in self._alive}
         estimates = estimate(alive, self.mode, self._error) if alive else {}
         for trial, found in estimates.items():
-            low, high = possible(self.metric, found.low, found.high, alive[trial].values())
-            estimates[trial] = replace(found, low=low, high=high)
+            least, most = limits(self.metric, alive[trial].values(), self.has_listed_loss)
+            estimates[trial] = replace(found, low=max(found.low, least), high=min(found.high, most))
         dropped = {run.trial for run in self.runs if run.outcome == Outcome.DROPPED}
         listed = [
             Candidate(
@@ -328,12 +333,6 @@ def broken_candidates(runs: Sequence[Run]) -> dict[int, str]:
         trial: f"{', '.join(f'{n} {how}' for how, n in counts.items())} of {totals[trial]}"
         for trial, counts in ended.items()
     }
-
-
-def possible(name: str, low: float, high: float, values: Iterable[float]) -> tuple[float, float]:
-    """The part of an interval in which a value can lie: a share is between 0 and 1."""
-    least, most = limits(name, values)
-    return max(low, least), min(high, most)
 
 
 def _sampling_error(

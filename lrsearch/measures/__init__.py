@@ -161,6 +161,14 @@ def is_share(name: str) -> bool:
     return metric is not None and metric.is_share
 
 
+def has_listed_loss(config: Mapping[str, Any]) -> bool:
+    """Whether a study trains and evaluates with a loss of the catalogue, by its configuration."""
+    train = config.get("train") or {}
+    if config.get("objective") or train.get("loss_step") or train.get("evaluate"):
+        return False
+    return not train.get("loss") or not ComponentConfig.from_dict(train["loss"]).own
+
+
 def limits(name: str, values: Iterable[float], is_listed: bool = False) -> tuple[float, float]:
     """The least and the greatest that a value such as `val_loss` can be, so far as it is known.
 

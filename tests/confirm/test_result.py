@@ -259,3 +259,19 @@ def test_where_there_is_no_test_score_it_says_why(
     found = dataclasses.replace(LUCKY, test=test)
     assert why in confirmed_lines(found, data)[-1]
     assert "test" not in found.to_json()
+
+
+def test_intervals_end_at_zero_for_a_loss_of_the_catalogue() -> None:
+    scores = [{"test_loss": 0.01}, {"test_loss": 0.2}]
+    test = WinnerTest(3, "done", "complete", None, scores, 1)
+    assert test.results["test_loss"].low < 0
+    listed = dataclasses.replace(test, has_listed_loss=True)
+    assert listed.results["test_loss"].low == 0
+    runs = [Run(3, seed, "done", "complete", value) for seed, value in enumerate((0.01, 0.2))]
+    own = Confirmation("val_loss", "min", {3: 0.1}, 5, runs, None)
+    catalogue = dataclasses.replace(own, has_listed_loss=True)
+    for confirmation, ends_at_zero in ((own, False), (catalogue, True)):
+        (candidate,) = confirmation.candidates
+        assert candidate.estimate is not None
+        assert (candidate.estimate.low == 0) == ends_at_zero
+        assert (candidate.estimate.low < 0) != ends_at_zero
