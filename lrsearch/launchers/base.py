@@ -1,10 +1,21 @@
-"""The display on which a launcher shows progress."""
+"""The protocol of launchers, which start the workers of a sweep and look after them."""
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
 
+from sqlalchemy.orm import Session, sessionmaker
+
+from lrsearch.errors import LrsearchError
+from lrsearch.queue.endings import Endings
+from lrsearch.queue.queue import Queue
+from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.study.progress import Finished, Snapshot
+from lrsearch.workers.locations import Locations
 
 
 class Display(Protocol):
@@ -22,3 +33,110 @@ class Display(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
+
+
+class WorkersFailed(LrsearchError):
+    """Workers die before they finish a trial; the message has the end of a log."""
+
+
+class JobState(StrEnum):
+    """State of a worker's process or job."""
+
+    WAITING = "waiting"
+    """It waits for a machine, or starts."""
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A worker that a launcher has started and that has not ended: a process, or a job."""
+
+    job_id: str
+    """Process id, or the job's name in the cluster."""
+    state: JobState
+    host: str | None = None
+    """Machine on which it runs, once that is known."""
+    log: str | None = None
+    """A file, or a command that prints it."""
+    owner: str | None = None
+    """Beginning of the owner name of its worker, once that is known."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What the supervisor has seen of the sweep since the launcher last looked after its jobs."""
+
+    is_stopping: bool = False
+    """Whether the workers have been told to hand their work back."""
+    ended_well: bool = False
+    """Whether any work has ended other than by the death of its worker."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The sweep for which a launcher starts workers."""
+
+    name: str
+    study_id: int
+    locations: Locations
+    logs: Path
+    """Folder of log files."""
+    session_of: sessionmaker[Session]
+    queue: Queue
+    endings: Endings
+    say: Callable[[str], None] = field(default=lambda line: None)
+    """Print a line for the user that stays on the screen."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further environment variables of worker processes."""
+
+
+class Launcher(Protocol):
+    """Starts the workers of one sweep, and looks after them.
+
+    Its constructor takes the parameters of its entry in LAUNCHERS. `check` comes before anything is
+    stored; `attach` names the sweep, also where another process has started its jobs: then the
+    launcher was made with the `address` of these jobs alone.
+    """
+
+    name: ClassVar[str]
+    outlives: ClassVar[bool]
+    """Whether its workers go on when the terminal that started them is closed."""
+
+    def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
+        """Check what its workers need. Raises UserError."""
+
+    def attach(self, sweep: Sweep) -> None:
+        """Set the sweep that it serves."""
+
+    def describe(self) -> str:
+        """Return in one line what it starts: `4 jobs of 1 GPU each on SLURM`."""
+
+    def most(self) -> int:
+        """Return the largest number of workers at a time."""
+
+    def start(self, count: int) -> None:
+        """Start `count` more workers."""
+
+    def watch(self, news: News) -> None:
+        """Look after the workers: notice those that have ended, and reclaim their work.
+
+        Raises WorkersFailed when they die before they finish a trial.
+        """
+
+    def alive(self) -> Sequence[Job]:
+        """Return the workers that run or wait to run, as of the last `watch`."""
+
+    def stop(self, at_once: bool = False) -> None:
+        """Have all workers hand their work back and end, or end them at once.
+
+        Called at each turn until none is alive.
+        """
+
+    def close(self) -> None:
+        """Release what it holds; called once, when no worker is left or the jobs are left alone."""
+
+
+def idle(jobs: Sequence[Job], owners: Collection[str]) -> int:
+    """Return the number of workers that own no work, and so are about to claim some."""
+    busy = {owner.rsplit("/", 1)[0] for owner in owners}
+    return sum(job.owner is None or job.owner not in busy for job in jobs)

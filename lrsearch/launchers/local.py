@@ -29,10 +29,10 @@ from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.text.shell import command, name_word
 from lrsearch.training.out_of_memory import OomKills
 from lrsearch.workers.device_slots import DeviceSlot
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.heartbeat import HeartbeatListener
 from lrsearch.workers.locations import Locations
 from lrsearch.workers.process_tree import is_stopped, kill_group, kill_tree
-from lrsearch.workers.stall import EXIT_CODE as STALLED
 from lrsearch.workers.stall import no_progress
 
 _EARLY_DEATHS = 3
@@ -265,7 +265,7 @@ class Launcher:
             kill_group(worker.process.pid)  # the processes that it had started
             if self._is_stopping():
                 continue
-            if worker.stalled or code == STALLED:
+            if worker.stalled or code == ExitCode.STALLED:
                 # The training is at fault, not the worker: this is no early death.
                 cause = worker.stalled or "its training made no progress"
                 self._say_replaced(worker, f"was ended: {cause}")

@@ -69,7 +69,19 @@ class StudyRow(Base):
     runs: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     """Number of times it was run or submitted, or its ranges were found; workers then reload it."""
     priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    """Workers serve the study with the highest priority first, then the oldest."""
+    """Workers serve the study with the highest priority first, then by shares."""
+    share: Mapped[float] = mapped_column(Float, default=1.0, server_default="1")
+    """Weight among the open studies of its priority: running work is shared in proportion."""
+    max_running: Mapped[int | None] = mapped_column(Integer, default=None)
+    """Most trials and auxiliary runs at a time; None is no limit."""
+    owner: Mapped[str | None] = mapped_column(String(255), default=None)
+    """Who it belongs to, as `status` shows it."""
+    tags: Mapped[list[str]] = mapped_column(StorableJSON, default=list)
+    """Words by which commands select studies."""
+    needs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """What a worker must have: `{"gpu_memory": 40, "labels": ["a100"]}`."""
+    allow_versions: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether workers of other versions of lrsearch and torch may serve it."""
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     """Wall-clock seconds so far in which any worker served the study."""
     ticked_at: Mapped[float | None] = mapped_column(Float, default=None)
@@ -209,6 +221,32 @@ class EvaluationRow(Base):
     seconds: Mapped[float] = mapped_column(Float)
     metrics: Mapped[dict[str, Any]] = mapped_column(MeasuredJSON, default=dict)
     """Further metrics, the share of clipped steps, and the rates of further parameter groups."""
+
+
+class JobRow(Base):
+    """A job of a cluster that was started to serve a study."""
+
+    __tablename__ = "lrsearch_jobs"
+
+    study_id: Mapped[int] = mapped_column(
+        ForeignKey("lrsearch_studies.study_id"), primary_key=True, autoincrement=False
+    )
+    launcher: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """Name of the launcher that started it, such as `slurm`."""
+    job_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Its name in the cluster, such as `1234_5`."""
+    address: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Arguments of the launcher with which another process finds the job."""
+    log: Mapped[str | None] = mapped_column(StorableText, default=None)
+    """Where its log is: a file, or a command that prints it."""
+    submitted_at: Mapped[float] = mapped_column(Float)
+    """Seconds since 1970 by the database's clock."""
+    owner: Mapped[str | None] = mapped_column(String(255), default=None)
+    """Owner name of the worker that runs in it; None until it has begun."""
+    host: Mapped[str | None] = mapped_column(String(255), default=None)
+    """Machine on which it runs."""
+    started_at: Mapped[float | None] = mapped_column(Float, default=None)
+    """When its worker began, seconds since 1970 by the database's clock."""
 
 
 class RefusalRow(Base):

@@ -19,6 +19,7 @@ from lrsearch.storage.database import Database
 from lrsearch.storage.tables import (
     AuxiliaryRunRow,
     EvaluationRow,
+    JobRow,
     RefusalRow,
     StudyRow,
     TrialSlotRow,
@@ -188,7 +189,14 @@ class StudyIndex:
     def delete(self, study_id: int) -> None:
         """Remove a study from lrsearch's tables."""
         with self._session.begin() as session:
-            for table in (EvaluationRow, RefusalRow, AuxiliaryRunRow, TrialSlotRow, StudyRow):
+            for table in (
+                EvaluationRow,
+                RefusalRow,
+                JobRow,
+                AuxiliaryRunRow,
+                TrialSlotRow,
+                StudyRow,
+            ):
                 session.execute(delete(table).where(table.study_id == study_id))
 
     def refuse(self, study_id: int, host: str, reason: str) -> None:

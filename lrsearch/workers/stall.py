@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from lrsearch.objectives.silence import SHORTEST, silence_limit
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.process_tree import end_this_process
-
-EXIT_CODE = 70
-"""Exit code of a worker that ended because its training made no progress."""
 
 _INTERVAL = 1.0
 """Seconds between two checks."""
@@ -146,7 +144,7 @@ class StallWatch:
     def _end(self, seconds: float) -> None:
         """Log and record the cause, and end the process, whatever of that fails."""
         # Writing to the log or the database may hang, too.
-        backstop = threading.Timer(_RECORD_TIMEOUT, self._end_process, [EXIT_CODE])
+        backstop = threading.Timer(_RECORD_TIMEOUT, self._end_process, [ExitCode.STALLED])
         backstop.daemon = True
         backstop.start()
         cause = no_progress(seconds)
@@ -158,7 +156,7 @@ class StallWatch:
         except Exception:  # noqa: BLE001 - the lease runs out, or the parent records it
             _log.exception("the end could not be recorded")
         backstop.cancel()
-        self._end_process(EXIT_CODE)
+        self._end_process(ExitCode.STALLED)
 
 
 def no_progress(seconds: float) -> str:

@@ -19,8 +19,9 @@ from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
 from lrsearch.storage.outages import Contact
 from lrsearch.workers.attempt import Attempts
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.lease import Lease
-from lrsearch.workers.stall import EXIT_CODE, StallWatch
+from lrsearch.workers.stall import StallWatch
 from lrsearch.workers.stop import Stop
 
 TIMEOUT = 30.0
@@ -184,7 +185,7 @@ def test_a_stalled_training_is_recorded_with_the_way_out_and_ends_its_process(
     )  # fmt: skip
     with watch.training():
         assert ended.wait(TIMEOUT)
-    assert ended.code == EXIT_CODE != 0
+    assert ended.code == ExitCode.STALLED
     assert len(causes) == 1
     assert "no progress" in causes[0]
     assert "queue.stall_timeout" in causes[0]
