@@ -132,10 +132,12 @@ class RuntimeSettings:
     checkpoints_url: str | None
     """Folder or fsspec URL of the checkpoints; None is a folder beside the database."""
     workers: int | Literal["auto"]
-    """Number of worker processes on this machine."""
+    """Most workers at a time; "auto" is what the launcher has room for."""
     output_dir: str
     """The folder in which each study has a folder of its own."""
     dry_run: bool
+    launcher: ComponentConfig = field(default_factory=lambda: ComponentConfig("local"))
+    """What starts the workers, and where."""
 
 
 @dataclass(frozen=True)

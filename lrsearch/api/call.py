@@ -23,6 +23,8 @@ from lrsearch.cli.run import (
 )
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import LrsearchError
+from lrsearch.launchers import build_launcher
+from lrsearch.launchers.base import Launcher
 from lrsearch.launchers.pickled import pickled
 from lrsearch.own_code import MAIN, dotted_path, name_of
 from lrsearch.settings import Configuration, Settings
@@ -108,7 +110,7 @@ class Call:
 
     def store(self) -> StudyPlace:
         """Create or resume the study without training. Raises UserError or OwnCodeError."""
-        stored = self._stored()
+        stored = self._stored(None)
         stored.studies.close()
         return stored.place
 
@@ -118,26 +120,29 @@ class Call:
         Raises UserError or OwnCodeError before anything is stored, and LrsearchError where the
         study was stopped by failures.
         """
-        place, settings, info, database, study, studies = self._stored()
+        config = self.configuration.runtime.launcher
+        launcher = None if self.training.in_process else build_launcher(config)
+        place, settings, info, database, study, studies = self._stored(launcher)
         runtime = self.configuration.runtime
         output = output_of(runtime, settings)
-        launcher_name = "here" if self.training.in_process else "local"
         with self.training.environment(output) as environment:
-            launcher = launch_sweep(
-                settings, runtime, database, study, self.console, launcher_name, environment
+            supervisor = launch_sweep(
+                settings, runtime, database, study, self.console, launcher, environment
             )
+        if supervisor.is_left:
+            return place
         conclude(self.console, settings, info, database, output)
         refresh_dashboard(self.console, database, study.name)
         snapshot = Progress(database.session, study.study_id).snapshot()
         studies.close()
         if snapshot.state == StudyState.FAILED:
             raise LrsearchError(f"the study {study.name} has stopped: {snapshot.stopped}")
-        if launcher.interrupts:
+        if supervisor.interrupts:
             self.console.print("stopped; the same call goes on", markup=False)
         return place
 
-    def _stored(self) -> _Stored:
-        check_machine(self.configuration)
+    def _stored(self, launcher: Launcher | None) -> _Stored:
+        check_machine(self.configuration, launcher)
         runtime = self.configuration.runtime
         settings, info, plan = check_sweep(self.configuration.settings, self.console)
         if self.name is not None and settings.study.name != self.name:

@@ -23,7 +23,7 @@ Objective = Callable[..., Any] | str | Mapping[str, Any]
 """A function, its dotted path, the path of a script, or the section `objective` of a sweep."""
 _SWEEP = "python"
 """What stands for the name of the sweep file in the configuration of a call."""
-_GROUPS = ("data", "model", "sampler", "pruner", "logger")
+_GROUPS = ("data", "model", "sampler", "pruner", "logger", "launcher")
 """Sections for which a name of the catalogue may stand."""
 ASKED = f"{MAIN}.ask_and_tell"
 """The objective that a study of `create_study` is stored with, which no worker can import."""

@@ -26,6 +26,7 @@ from lrsearch.config.load import Layer, new_configuration, written_keys
 from lrsearch.config.own_arguments import OURS
 from lrsearch.config.words import WORDS
 from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.launchers import LAUNCHERS
 from lrsearch.settings import Configuration, Settings
 from lrsearch.text.hints import unknown
 from lrsearch.text.yaml import YamlError, read_file
@@ -68,7 +69,7 @@ def load_configuration(
     config, layers = compose(overrides, config_dir, problems, *given)
     try:
         plain = _container(config, resolve=True)
-        configuration = new_configuration(plain, layers, _defaults(plain))
+        configuration = new_configuration(plain, LAUNCHERS, layers, _defaults(plain))
     except OmegaConfBaseException as error:
         raise ConfigErrors([*problems, _in_words(error)]) from None
     except ConfigErrors as error:

@@ -19,6 +19,7 @@ from lrsearch.cli.shown_groups import group_lines_of_sweep
 from lrsearch.cli.start_time import start_seconds
 from lrsearch.config.metric import mode_warning
 from lrsearch.data.spec import DataInfo
+from lrsearch.launchers import build_launcher
 from lrsearch.settings import Configuration, Settings
 from lrsearch.space.names import as_written
 from lrsearch.space.summary import summary
@@ -27,7 +28,6 @@ from lrsearch.study.plan import plan_slots
 from lrsearch.study.time_left import Expected, predicted_seconds, usual_share
 from lrsearch.study.warm_start import warm_start
 from lrsearch.text.formatting import byte_size, clock, duration, percent, plural, the_best
-from lrsearch.workers.device_slots import device_slots, in_words
 
 if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
@@ -44,7 +44,8 @@ def dry_run(configuration: Configuration) -> int:
 
     Raises what the sweep itself would raise of its settings on this machine.
     """
-    check_machine(configuration)
+    launcher = build_launcher(configuration.runtime.launcher)
+    check_machine(configuration, launcher)
     settings, runtime = configuration.settings, configuration.runtime
     console = make_console()
     if doubt := mode_warning(settings.metric, settings.train):
@@ -53,16 +54,12 @@ def dry_run(configuration: Configuration) -> int:
     check_trial(settings, info)
     plan = range_test_plan(settings, info)
     planned = plan_slots(settings, _earlier(settings, runtime.storage_url))
-    train = settings.train
-    slots = device_slots(runtime.workers, train.device, train.threads, train.gpus)
-
     about = f": {settings.description}" if settings.description else ""
     console.print(
         Text.assemble((settings.study.name, "bold"), f"{about} (--cfg job shows every key)")
     )
     _print_rows(console, _facts(settings, info))
-    by = in_words(slots, train.gpus)
-    console.print(f"[bold]{plural(len(planned), 'trial')}[/] by {by}")
+    console.print(f"[bold]{plural(len(planned), 'trial')}[/] by {launcher.describe()}")
     if settings.confirm is not None:
         top, seeds = min(settings.confirm.top, len(planned)), settings.confirm.seeds
         best = the_best(top)
@@ -82,7 +79,7 @@ def dry_run(configuration: Configuration) -> int:
     if info is None:
         console.print("your own objective is not timed")
     else:
-        _print_costs(console, settings, info, plan, len(planned), len(slots))
+        _print_costs(console, settings, info, plan, len(planned), launcher.most())
     return 0
 
 

@@ -28,7 +28,11 @@ from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import removed_if_empty
-from lrsearch.launchers import LAUNCHERS
+from lrsearch.launchers import build_launcher
+from lrsearch.launchers.base import Launcher, Sweep
+from lrsearch.launchers.in_process import InProcess
+from lrsearch.launchers.local import check_device
+from lrsearch.launchers.supervisor import Supervisor
 from lrsearch.loggers import check_logger, is_on, prepare_logger
 from lrsearch.measures import LOSSES, METRICS, misfit
 from lrsearch.objectives import COMMAND, is_command
@@ -57,11 +61,9 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
-from lrsearch.workers.device_slots import device_slots, in_words
 from lrsearch.workers.locations import Locations, logs_of
 
 if TYPE_CHECKING:
-    from lrsearch.launchers.local import Launcher
     from lrsearch.range_test.plan import RampPlan
 
 _ASSUMED_SAMPLES = 10_000
@@ -79,20 +81,23 @@ def run(configuration: Configuration, command: str) -> int:
     130: interrupted.
     """
     console = make_console()
-    check_machine(configuration)
+    launcher = build_launcher(configuration.runtime.launcher)
+    check_machine(configuration, launcher)
     runtime = configuration.runtime
     settings, info, plan = check_sweep(configuration.settings, console)
     output = output_of(runtime, settings)
     try:
         settings, studies, database, study = store_sweep(settings, runtime, info, plan, console)
-        launcher = launch_sweep(settings, runtime, database, study, console)
+        supervisor = launch_sweep(settings, runtime, database, study, console, launcher)
     except KeyboardInterrupt:  # before the launcher listens for it
         return _stopped(console, command)
+    if supervisor.is_left:
+        return 0
     code = conclude(console, settings, info, database, output)
     refresh_dashboard(console, database, study.name)
-    if launcher.interrupts:
+    if supervisor.interrupts:
         code = _stopped(console, command)
-    elif launcher.timed_out and settings.study.timeout is not None:
+    elif supervisor.timed_out and settings.study.timeout is not None:
         console.print(
             f"study.timeout={settings.study.timeout:g} is up; to go on, give it more: "
             f"{longer(command, settings.study.timeout, load_row(database, study.name).seconds)}",
@@ -122,41 +127,43 @@ def launch_sweep(
     database: Database,
     study: OpenStudy,
     console: Console,
-    launcher_name: str = "local",
+    launcher: Launcher | None,
     environment: Mapping[str, str] | None = None,
-) -> Launcher:
-    """Start workers that run the study to its end, or until they are stopped.
+) -> Supervisor | InProcess:
+    """Run the study to its end, or until it is stopped, by the workers of a launcher.
 
-    `environment` has further environment variables of worker processes.
+    Without a launcher this process trains. `environment` has further environment variables of
+    worker processes.
     """
-    train = settings.train
-    places = device_slots(runtime.workers, train.device, train.threads, train.gpus)
-    if train.gpus != 1:
-        console.print(f"  {in_words(places, train.gpus)}")
-    slots = [
-        dataclasses.replace(slot, environment={**slot.environment, **(environment or {})})
-        for slot in places
-    ]
+    if launcher is not None and (launcher.name != "local" or settings.train.gpus != 1):
+        console.print(f"  {launcher.describe()}", markup=False, soft_wrap=True)
     progress = Progress(database.session, study.study_id)
-    workers = 1 if launcher_name == "here" else len(slots)
-    sweep = Shown.of(settings, study.queue.spent(), workers)
-    shown = make_display(console, sweep, progress.finished())
+    workers = 1 if launcher is None else launcher.most()
+    shown = make_display(
+        console, Shown.of(settings, study.queue.spent(), workers), progress.finished()
+    )
     if settings.space.to_find:
         shown = RangeTestDisplay(shown, database, study.name)
     with shown as display:
-        launcher: Launcher = LAUNCHERS[launcher_name].load()(
+        sweep = Sweep(
             study.name,
+            study.study_id,
             Locations(runtime.storage_url, runtime.checkpoints_url, runtime.output_dir),
-            slots,
-            study.queue,
-            database.session,
-            Endings(study.study_id, settings.queue.max_attempts, follow_up),
-            progress,
-            display,
             logs_of(runtime.output_dir, settings.study.name),
+            database.session,
+            study.queue,
+            Endings(study.study_id, settings.queue.max_attempts, follow_up),
+            display.say,
+            environment or {},
         )
-        launcher.run(settings.study.timeout)
-    return launcher
+        if launcher is None:
+            here = InProcess(sweep, progress, display)
+            here.run(settings.study.timeout)
+            return here
+        launcher.attach(sweep)
+        supervisor = Supervisor(sweep, launcher, progress, display)
+        supervisor.run(settings.study.timeout)
+        return supervisor
 
 
 def longer(command: str, timeout: float, spent: float) -> str:
@@ -217,8 +224,11 @@ def check_sweep(
     return settings, info, range_test_plan(settings, info)
 
 
-def check_machine(configuration: Configuration) -> None:
-    """Check what the workers of this machine need. Raises UserError."""
+def check_machine(configuration: Configuration, launcher: Launcher | None) -> None:
+    """Check what the workers need that the launcher starts; None is this process.
+
+    Raises UserError.
+    """
     settings, runtime = configuration.settings, configuration.runtime
     refuse_file(runtime.storage_url, write=True)
     _check_folder("output_dir", output_of(runtime, settings))
@@ -230,10 +240,10 @@ def check_machine(configuration: Configuration) -> None:
             open_location(url)
         else:
             _check_folder("storage.checkpoints", Path(url))
-    if settings.train.device not in ("auto", "cpu"):  # for these torch need not be asked
-        from lrsearch.training.devices import resolve_device
-
-        resolve_device(settings.train.device)
+    if launcher is None:
+        check_device(settings.train.device)
+    else:
+        launcher.check(settings, runtime)
 
 
 def _check_folder(key: str, folder: Path) -> None:

@@ -21,6 +21,7 @@ from lrsearch.config.secrets import check_credentials
 from lrsearch.config.sections import mapping, section
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors
+from lrsearch.registry import Component, Registry
 from lrsearch.settings import (
     Configuration,
     ConfirmSettings,
@@ -41,7 +42,7 @@ STORED = (
     "sweep", "description", "study", "metric", "train", "data", "model", "objective", "space",
     "coupling", "sampler", "pruner", "logger", "queue", "confirm",
 )  # fmt: skip
-RUNTIME = ("storage", "workers", "output_dir", "dry_run")
+RUNTIME = ("storage", "launcher", "workers", "output_dir", "dry_run")
 TOP_LEVEL = (*STORED, *RUNTIME)
 Layer = tuple[str, Mapping[str, Any]]
 """Where a part of the configuration comes from (`in sweeps/mine.yaml`), and what it says."""
@@ -55,17 +56,19 @@ def written_keys(layers: Sequence[Layer], section: str) -> set[str]:
 
 def new_configuration(
     plain: Mapping[str, Any],
+    launchers: Registry[Component],
     layers: Sequence[Layer] = (),
     defaults: Mapping[str, Any] | None = None,
 ) -> Configuration:
     """Check a composed configuration and import the user's code that it names.
 
-    `layers` are what the user has written, parts, sweep and command line, each with its place, the
-    first one first; `defaults` is what they were merged into. Raises ConfigErrors with a line for
-    each problem: the key, the bad value and the valid ones.
+    `launchers` are those that may be named. `layers` are what the user has written, parts, sweep
+    and command line, each with its place, the first one first; `defaults` is what they were merged
+    into. Raises ConfigErrors with a line for each problem: the key, the bad value and the valid
+    ones.
     """
     problems = [_unknown_key(key) for key in plain if key not in TOP_LEVEL]
-    runtime = _runtime({key: plain.get(key) for key in RUNTIME}, problems)
+    runtime = _runtime({key: plain.get(key) for key in RUNTIME}, launchers, problems)
     stored = {key: node for key, node in plain.items() if key not in RUNTIME}
     settled = _settled_sections(stored, layers, defaults or {}, problems)
     settings = _settings({**stored, **settled}, layers, True, problems)
@@ -101,15 +104,21 @@ def with_space(settings: Settings, space: Mapping[str, Any]) -> Settings:
     return dataclasses.replace(settings, space=parsed, plain=plain)
 
 
-def _runtime(nodes: Mapping[str, Any], problems: list[str]) -> RuntimeSettings:
+def _runtime(
+    nodes: Mapping[str, Any], launchers: Registry[Component], problems: list[str]
+) -> RuntimeSettings:
     storage = mapping("storage", nodes["storage"], problems)
     checkpoints, dry_run = storage.get("checkpoints"), nodes["dry_run"]
+    launcher, workers = parts.launcher_from(
+        nodes["launcher"], nodes["workers"], launchers, problems
+    )
     runtime = RuntimeSettings(
         storage_url=storage_url(storage, problems),
         checkpoints_url=checkpoints,
-        workers=parts.workers_from(nodes["workers"], problems),
+        workers=workers,
         output_dir=parts.folder("output_dir", nodes["output_dir"], problems),
         dry_run=dry_run,
+        launcher=launcher,
     )
     if not isinstance(dry_run, bool):
         problems.append(f"dry_run: {as_given(dry_run)} is not true or false")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lrsearch.config.command import named_command
 from lrsearch.config.own_arguments import ARGUMENTS
@@ -22,7 +22,7 @@ from lrsearch.objectives import COMMAND, OBJECTIVES, is_command
 from lrsearch.optimizers.group_rules import parse_rules, regex_problem
 from lrsearch.parameters.durations import Duration
 from lrsearch.parameters.parameter import Parameter
-from lrsearch.registry import TARGET, ComponentConfig, read_own
+from lrsearch.registry import TARGET, Component, ComponentConfig, Registry, read_own
 from lrsearch.settings import ConfirmSettings
 from lrsearch.text.hints import as_given, unknown
 from lrsearch.training.settings import TrainSettings
@@ -310,12 +310,35 @@ def with_gpus_of(
     return dataclasses.replace(train, gpus=gpus)
 
 
-def workers_from(value: Any, problems: list[str]) -> Any:
-    """Read a number of workers, or `auto`."""
+def launcher_from(
+    node: Any, workers: Any, launchers: Registry[Component], problems: list[str]
+) -> tuple[ComponentConfig, int | Literal["auto"]]:
+    """Read the launcher, and the number of workers, which may stand in its section, too."""
+    section: Any = {"name": node} if isinstance(node, str) else node
+    own = None
+    if isinstance(section, Mapping):
+        section = dict(section)
+        own = section.pop("workers", None)
+    launcher = launchers.read(section or "local", "launcher", problems)
+    before = len(problems)
+    _check_workers("workers", workers, problems)
+    if own is not None:
+        _check_workers("launcher.workers", own, problems)
+    if len(problems) == before and own is not None:
+        if "auto" not in (own, workers) and own != workers:
+            problems.append(
+                f"launcher.workers: {own}, and workers is {workers}: they are the same number, so "
+                f"leave one of them out"
+            )
+        workers = workers if own == "auto" else own
+    return launcher or ComponentConfig("local"), workers
+
+
+def _check_workers(path: str, value: Any, problems: list[str]) -> None:
+    """Check a number of workers, or `auto`."""
     whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
     if value != "auto" and not whole:
-        problems.append(f"workers: {as_given(value)} is not `auto` or a number from 1")
-    return value
+        problems.append(f"{path}: {as_given(value)} is not `auto` or a number from 1")
 
 
 def folder(path: str, value: Any, problems: list[str]) -> str:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import LrsearchError
-from lrsearch.queue.endings import Endings
 from lrsearch.queue.queue import Queue
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.study.progress import Finished, Snapshot
 from lrsearch.workers.locations import Locations
+
+if TYPE_CHECKING:
+    from lrsearch.queue.endings import Endings  # imports Optuna, which takes a second
 
 
 class Display(Protocol):
@@ -59,7 +61,9 @@ class Job:
     log: str | None = None
     """A file, or a command that prints it."""
     owner: str | None = None
-    """Beginning of the owner name of its worker, once that is known."""
+    """Owner name of its worker, without the start time of the process, once that is known."""
+    is_starting: bool = False
+    """Whether it runs and its worker has not begun to look for work."""
 
 
 @dataclass(frozen=True)

@@ -1,59 +1,37 @@
-"""Start the workers of a sweep on this machine and supervise them until it is done."""
+"""Start the workers of a sweep as processes of this machine."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
-from sqlalchemy.orm import Session, sessionmaker
-
-from lrsearch.errors import LrsearchError
+from lrsearch.errors import UserError
 from lrsearch.files import new_file
-from lrsearch.launchers.base import Display
-from lrsearch.queue.endings import Endings
+from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
+from lrsearch.launchers.command_line import worker_arguments, worker_environment
+from lrsearch.launchers.early_deaths import EarlyDeaths, tail
 from lrsearch.queue.owners import host_name, is_dead
-from lrsearch.queue.queue import Queue
-from lrsearch.states import Outcome, StudyState, WorkState
-from lrsearch.storage.outages import passes
-from lrsearch.study.progress import Progress, Snapshot
-from lrsearch.text.shell import command, name_word
+from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.training.out_of_memory import OomKills
-from lrsearch.workers.device_slots import DeviceSlot
+from lrsearch.workers.device_slots import DeviceSlot, device_slots, in_words
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.heartbeat import HeartbeatListener
-from lrsearch.workers.locations import Locations
 from lrsearch.workers.process_tree import is_stopped, kill_group, kill_tree
 from lrsearch.workers.stall import no_progress
 
-_EARLY_DEATHS = 3
-"""Number of different trials at which workers may die before one ends well; then the sweep ends.
-
-A worker that dies before it has claimed a trial counts like one more.
-"""
 _LONGEST_KILL = 10.0
 """Seconds within which a process that the kernel has killed for want of memory is gone."""
-_LOG_TAIL = 30
-"""Lines of a dead worker's log that are shown."""
-
-
 _NO_MEMORY = (
     "the memory of its control group ran out, and the kernel killed it (smaller batches, fewer "
     "workers or more memory help)"
 )
-
-
-class WorkersFailed(LrsearchError):
-    """Workers die before they finish a trial; the message has the end of a log."""
 
 
 @dataclass
@@ -71,158 +49,120 @@ class _Worker:
     """Why the launcher killed it, where it did."""
 
 
-class Launcher:
-    """Runs workers until the study has nothing left, and replaces those that die.
+def check_device(device: str) -> None:
+    """Raise UserError where this machine lacks the device that trials are to train on."""
+    if device not in ("auto", "cpu"):  # for these torch need not be asked
+        from lrsearch.training.devices import resolve_device
 
-    Waits for the trials of workers elsewhere that serve the same study, too.
-    """
+        resolve_device(device)
 
-    def __init__(
-        self,
-        name: str,
-        locations: Locations,
-        slots: list[DeviceSlot],
-        queue: Queue,
-        session_of: sessionmaker[Session],
-        endings: Endings,
-        progress: Progress,
-        display: Display,
-        logs: Path,
-    ) -> None:
-        self.name, self.locations, self.slots = name, locations, slots
-        self.queue, self.progress = queue, progress
-        self.session_of, self.endings = session_of, endings
-        self.display, self.logs = display, logs
-        self.interrupts = 0
-        self.timed_out = False
+
+class Local:
+    """Runs one worker for each GPU, share of one or core, and replaces those that die."""
+
+    name: ClassVar[str] = "local"
+    outlives: ClassVar[bool] = False
+
+    def __init__(self, per_gpu: int = 1) -> None:
+        """`per_gpu` is the number of workers that share each GPU."""
+        self.per_gpu = per_gpu
+        self.slots: list[DeviceSlot] = []
+        self._gpus = 1.0
         self._workers: list[_Worker] = []
         self._started = 0
-        self._early_deaths: set[tuple[str, int]] = set()
-        """At what workers have died since a trial last ended well."""
+        self._early_deaths = EarlyDeaths()
         self._kills = OomKills()
         self._killed_at: list[float] = []
         """Times at which the kernel's kills were seen that are no worker's yet."""
-        self._seen = 0
-        self._snapshot = Snapshot(
-            total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
-        )
+        self._is_stopping = False
         self._said: set[str] = set()
 
-    def run(self, timeout: float | None) -> None:
-        """Run until all is done, the study is stopped, its `timeout` (s) is up, or Ctrl-C.
+    def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
+        """Find the slots of the workers. Raises UserError."""
+        check_device(settings.train.device)
+        train, self._gpus = settings.train, settings.train.gpus
+        if self.per_gpu > 1:
+            if train.gpus != 1:
+                raise UserError(
+                    f"launcher.per_gpu: {self.per_gpu}, and train.gpus is {train.gpus:g}: leave "
+                    f"one of them out"
+                )
+            self._gpus = 1 / self.per_gpu
+        self.slots = device_slots(runtime.workers, train.device, train.threads, self._gpus)
 
-        Afterwards no work of this machine's workers is in the state RUNNING. Raises WorkersFailed
-        when workers die before they finish a trial.
-        """
-        self._reclaim_dead()
-        self.queue.tick()
-        finished = self.progress.finished()
-        self._seen = finished[-1].order if finished else 0
-        with self._interruptible():
-            try:
-                while self._turn(timeout):
-                    time.sleep(self.display.interval)
-            finally:
-                self._kill()
-                self._reclaim_dead(blame=False)
-                self._refresh(None)
-                self.queue.tick()
-                if not self._snapshot.owners:
-                    self.queue.rest()
+    def attach(self, sweep: Sweep) -> None:
+        """Set the sweep that it serves."""
+        self.sweep = sweep
 
-    def _turn(self, timeout: float | None) -> bool:
-        """Act once on the state of the study and its workers; return whether to go on."""
-        try:
-            self._refresh(timeout)
-            self._count_kills()
-            if self._is_stopping():
-                self._terminate()
-            if self.interrupts > 1:
-                self._kill()
-            self._kill_silent()
-            self._remove_ended()
-            if not self._is_stopping():
-                self._hire()
-        except Exception as error:
-            if not passes(error):
-                raise
-            self._say_once("the database does not answer; training goes on, waiting for it")
-            return not (self.interrupts and not self._workers)
-        if self._workers:
-            return True
-        if self.interrupts or self._snapshot.state in (StudyState.STOPPED, StudyState.FAILED):
-            return False
-        counts = self.queue.work()
-        return bool(counts[WorkState.OPEN] or counts[WorkState.RUNNING])
+    def describe(self) -> str:
+        """Return the number of workers, and what a trial takes."""
+        return in_words(self.slots, self._gpus)
 
-    def _refresh(self, timeout: float | None) -> None:
-        """Read the state of the study and show it; stop the study when its time is up."""
-        auxiliary_done = self._snapshot.auxiliary_done
-        starting = sum(not worker.heartbeat.is_heard for worker in self._workers)
-        self._snapshot = dataclasses.replace(self.progress.snapshot(), starting=starting)
-        new = self.progress.finished(self._seen)
-        if new:
-            self._seen = new[-1].order
-        ended_well = any(finished.outcome != Outcome.CRASHED for finished in new)
-        if ended_well or self._snapshot.auxiliary_done > auxiliary_done:
-            self._early_deaths = set()
-        self.display.update(self._snapshot, new)
-        if self._snapshot.state == StudyState.PAUSED:
-            self._say_once(f"paused; to go on: {command('resume', name_word(self.name))}")
-        if timeout is not None and self.queue.stop_at_limit(timeout):
-            self.timed_out = True
+    def most(self) -> int:
+        """Return the number of slots."""
+        return len(self.slots)
 
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            self.display.say(line)
-
-    def _is_stopping(self) -> bool:
-        """Return whether running trials are to be handed back."""
-        return bool(self.interrupts or self.timed_out or self._snapshot.hand_back)
-
-    def _hire(self) -> None:
-        """Start a worker for each open piece of work that no idle worker is about to claim."""
-        free_slots = len(self.slots) - len(self._workers)
-        if not free_slots or self._snapshot.state != StudyState.OPEN:
-            return
-        counts = self.queue.work()
-        busy = {owner.rsplit("/", 1)[0] for owner in self._snapshot.owners}
-        names = [f"{host_name()}/{worker.process.pid}" for worker in self._workers]
-        idle = sum(name not in busy for name in names)
-        wanted = counts[WorkState.OPEN] - idle
-        if not self._workers and counts[WorkState.RUNNING]:
-            wanted = max(wanted, 1)  # to take over if workers elsewhere die
-        for _ in range(max(0, min(free_slots, wanted))):
+    def start(self, count: int) -> None:
+        """Start a worker in each of `count` free slots."""
+        for _ in range(count):
             taken = {worker.slot_index for worker in self._workers}
-            slot_index = next(k for k in range(len(self.slots)) if k not in taken)
-            self._workers.append(self._start(slot_index))
+            free = next(k for k in range(len(self.slots)) if k not in taken)
+            self._workers.append(self._start(free))
+
+    def alive(self) -> Sequence[Job]:
+        """Return the worker processes that have not ended."""
+        return [
+            Job(
+                job_id=str(worker.process.pid),
+                state=JobState.RUNNING,
+                host=worker.slot.name,
+                log=str(worker.log),
+                owner=f"{host_name()}/{worker.process.pid}",
+                is_starting=not worker.heartbeat.is_heard,
+            )
+            for worker in self._workers
+        ]
+
+    def watch(self, news: News) -> None:
+        """Kill workers without a heartbeat; remove those that have ended, and say why."""
+        self._is_stopping = news.is_stopping
+        if news.ended_well:
+            self._early_deaths.ended_well()
+        self._count_kills()
+        self._kill_silent()
+        self._remove_ended()
+
+    def stop(self, at_once: bool = False) -> None:
+        """Send SIGTERM to each worker once; `at_once`, kill all and wait for their end."""
+        self._is_stopping = True
+        for worker in self._workers:
+            if worker.process.poll() is None and at_once:
+                kill_tree(worker.process.pid)
+            elif worker.process.poll() is None and not worker.is_terminated:
+                worker.process.terminate()
+                worker.is_terminated = True
+            if at_once:
+                worker.process.wait()
+
+    def close(self) -> None:
+        """Close the pipes of the workers that are left."""
+        for worker in self._workers:
+            worker.heartbeat.close()
+        self._workers = []
 
     def _start(self, slot_index: int) -> _Worker:
         number, slot = self._started, self.slots[slot_index]
         self._started += 1
-        log = self.logs / f"worker-{number}.log"
-        checkpoints = self.locations.checkpoints
-        environment = {
-            **os.environ,
-            **slot.environment,
-            # URLs may hold a password, which all users of the machine could read in a command line.
-            "LRSEARCH_STORAGE": self.locations.url,
-            **({"LRSEARCH_CHECKPOINTS": checkpoints} if checkpoints else {}),
-        }
+        log = self.sweep.logs / f"worker-{number}.log"
         heartbeat = HeartbeatListener()
-        arguments = (
-            *("worker", "--sweep", self.name, "--until-empty"),
-            *("--parent", str(os.getpid()), "--heartbeat", str(heartbeat.write)),
-            f"output_dir={self.locations.outputs}",
-        )
+        options = ("--parent", str(os.getpid()), "--heartbeat", str(heartbeat.write))
         with self._log_file(log) as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lrsearch", *arguments],
+                [sys.executable, "-m", "lrsearch", *worker_arguments(self.sweep, *options)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**os.environ, **slot.environment, **worker_environment(self.sweep)},
                 start_new_session=True,
                 pass_fds=(heartbeat.write,),
             )
@@ -247,9 +187,13 @@ class Launcher:
         try:
             return new_file(log)
         except OSError as error:
-            self._say_once(
-                f"cannot write to {self.logs}: {error.strerror}; the workers go on without logs"
+            line = (
+                f"cannot write to {self.sweep.logs}: {error.strerror}; the workers go on without "
+                f"logs"
             )
+            if line not in self._said:
+                self._said.add(line)
+                self.sweep.say(line)
             return Path(os.devnull).open("wb")
 
     def _remove_ended(self) -> None:
@@ -260,10 +204,10 @@ class Launcher:
             work = self._reclaim_work(worker, out_of_memory)
             self._workers.remove(worker)
             worker.heartbeat.close()
-            if code == 0:
+            if code == ExitCode.DONE:
                 continue
             kill_group(worker.process.pid)  # the processes that it had started
-            if self._is_stopping():
+            if self._is_stopping or code == ExitCode.HANDED_BACK:
                 continue
             if worker.stalled or code == ExitCode.STALLED:
                 # The training is at fault, not the worker: this is no early death.
@@ -274,30 +218,27 @@ class Launcher:
                 self._say_replaced(worker, f"was killed: {_NO_MEMORY}")
                 continue
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self._early_deaths |= work or {("worker", worker.number)}
-            if len(self._early_deaths) >= _EARLY_DEATHS or code == 2:
+            given_up = self._early_deaths.add(work, worker.number)
+            if given_up or code in (ExitCode.BAD_INPUT, ExitCode.REFUSED):
                 raise WorkersFailed(
                     f"worker {worker.number} ({worker.slot.name}) cannot work ({how}):\n"
-                    f"{_tail(worker.log)}\n(the whole log: {worker.log})"
+                    f"{tail(worker.log)}\n(the whole log: {worker.log})"
                 )
             self._say_replaced(worker, f"died ({how})")
 
     def _say_replaced(self, worker: _Worker, what: str) -> None:
-        self.display.say(
+        self.sweep.say(
             f"worker {worker.number} (process {worker.process.pid}, {worker.slot.name}) {what}; "
             f"another takes its place. Its log: {worker.log}"
         )
 
-    def _reclaim_dead(self, blame: bool = True) -> None:
-        self.endings.reclaim_dead(self.session_of, is_dead, blame)
-
     def _reclaim_work(self, worker: _Worker, out_of_memory: bool) -> set[tuple[str, int]]:
         """Reclaim what a worker that has ended was working on, and return it."""
         name = f"{host_name()}/{worker.process.pid}/"
-        return self.endings.reclaim_dead(
-            self.session_of,
+        return self.sweep.endings.reclaim_dead(
+            self.sweep.session_of,
             lambda owner: owner.startswith(name) and is_dead(owner),
-            blame=not self._is_stopping(),
+            blame=not self._is_stopping,
             cause=f"out of memory: {_NO_MEMORY}" if out_of_memory else worker.stalled,
             out_of_memory=out_of_memory,
         )
@@ -312,54 +253,10 @@ class Launcher:
 
         Any other SIGKILL, such as one of the launcher's own, is none.
         """
-        if worker.process.returncode != -signal.SIGKILL or worker.stalled or self._is_stopping():
+        if worker.process.returncode != -signal.SIGKILL or worker.stalled or self._is_stopping:
             return False
         self._count_kills()
         if not self._killed_at:
             return False
         self._killed_at.pop()
         return True
-
-    def _terminate(self) -> None:
-        for worker in self._workers:
-            if worker.process.poll() is None and not worker.is_terminated:
-                worker.process.terminate()
-                worker.is_terminated = True
-
-    def _kill(self) -> None:
-        for worker in self._workers:
-            if worker.process.poll() is None:
-                kill_tree(worker.process.pid)
-            worker.process.wait()
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Count Ctrl-C and SIGTERM within the block, instead of ending the process.
-
-        Signals arrive in the main thread: from another one, nothing is changed.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def count(number: int, _: object) -> None:
-            self.interrupts += 1
-            if self.interrupts == 1:
-                self.display.say("stopping: running trials are handed back; again to stop at once")
-
-        before = {
-            number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _tail(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return "(no log)"
-    return "\n".join(lines[-_LOG_TAIL:]) or "(its log is empty)"

@@ -15,6 +15,7 @@ from lrsearch.cli.compose import load_configuration, load_settings
 from lrsearch.cli.run import longer
 from lrsearch.config.load import stored_settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.launchers import LAUNCHERS
 from lrsearch.models import MODELS, model_class
 from lrsearch.optimizers import OPTIMIZERS
 from lrsearch.registry import ComponentConfig
@@ -93,10 +94,11 @@ def test_every_sweep_composes_with_every_option_of_every_group(
         except ConfigErrors as error:
             assert all("a grid needs to know how many" in one for one in error.problems)  # noqa: PT017
         return
-    checked = load_settings(command)
+    checked = load_configuration(command)
     for group in set(parts) - {"space"}:
         part = yaml.safe_load((conf_folder() / group / f"{parts[group]}.yaml").read_text())
-        assert getattr(checked, group).name == part["name"]
+        section = checked.runtime if group == "launcher" else checked.settings
+        assert getattr(section, group).name == part["name"]
 
 
 def test_the_catalogue_and_the_code_name_the_same_parts() -> None:
@@ -104,7 +106,7 @@ def test_the_catalogue_and_the_code_name_the_same_parts() -> None:
     assert GROUPS["pruner"] == sorted(PRUNERS)
     models = [conf_folder() / "model" / f"{option}.yaml" for option in GROUPS["model"]]
     assert {yaml.safe_load(path.read_text())["name"] for path in models} == set(MODELS)
-    assert all(len(options) > 1 for options in GROUPS.values())
+    assert GROUPS["launcher"] == sorted(LAUNCHERS)
 
 
 def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_each_pair() -> None:
@@ -115,6 +117,34 @@ def test_the_comparison_has_every_optimizer_and_the_same_number_of_trials_for_ea
     pairs = [(p["optimizer"], p["scheduler"]) for p, _ in plan_slots(checked)]
     assert {pairs.count(pair) for pair in pairs} == {2}
     assert len(set(pairs)) == len(checked.space.optimizer) * len(checked.space.scheduler)
+
+
+@pytest.mark.parametrize(
+    ("given", "workers"),
+    [
+        ((), "auto"),
+        (("workers=3",), 3),
+        (("launcher.workers=3",), 3),
+        (("workers=3", "launcher.workers=3"), 3),
+        (("workers=3", "launcher.workers=auto"), 3),
+    ],
+)
+def test_the_number_of_workers_may_stand_with_the_launcher(
+    given: tuple[str, ...], workers: int | str
+) -> None:
+    assert runtime(*given).workers == workers
+
+
+def test_two_numbers_of_workers_that_differ_are_refused() -> None:
+    (problem,) = problems("+sweep=digits", "workers=3", "launcher.workers=4")
+    assert problem.startswith("launcher.workers: 4, and workers is 3")
+
+
+def test_bad_parameters_of_a_launcher_are_refused() -> None:
+    assert problems("+sweep=digits", "launcher.per_gpu=0", "launcher.workers=x") == [
+        "launcher.per_gpu: 0 is out of range: it must be at least 1",
+        "launcher.workers: 'x' is not `auto` or a number from 1",
+    ]
 
 
 @pytest.mark.parametrize("name", list(MODELS))

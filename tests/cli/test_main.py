@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from lrsearch.cli import run
 from lrsearch.cli.compose import load_settings
-from lrsearch.launchers.local import Launcher
+from lrsearch.launchers.supervisor import Supervisor
 from lrsearch.storage.tables import StudyRow
 from lrsearch.text.yaml import to_yaml
 
@@ -302,7 +302,7 @@ def test_ctrl_c_before_the_workers_says_how_to_go_on(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Launcher, "run", interrupted)
+    monkeypatch.setattr(Supervisor, "run", interrupted)
     code, out, _ = command("+sweep=digits", "space.optimizer.only=[sgd]")
     assert code == 130
     words = "python -m lrsearch +sweep=digits 'space.optimizer.only=[sgd]'"
@@ -315,7 +315,7 @@ def test_ctrl_c_after_the_workers_does_not_say_that_there_is_more(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Launcher, "run", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "run", lambda *_: None)
     monkeypatch.setattr(run, "conclude", interrupted)
     code, out, error = command("+sweep=digits")
     assert code == 130
@@ -326,12 +326,12 @@ def test_ctrl_c_after_the_workers_does_not_say_that_there_is_more(
 def test_time_counts_to_the_end_of_a_run_that_is_stopped_early(
     command: Command, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def five_seconds_later(launcher: Launcher, _: float | None) -> bool:
-        with launcher.session_of.begin() as session:
+    def five_seconds_later(supervisor: Supervisor, _: float | None) -> bool:
+        with supervisor.sweep.session_of.begin() as session:
             session.execute(update(StudyRow).values(ticked_at=StudyRow.ticked_at - 5.0))
         return False
 
-    monkeypatch.setattr(Launcher, "_turn", five_seconds_later)
+    monkeypatch.setattr(Supervisor, "_turn", five_seconds_later)
     command("+sweep=digits")
     ((seconds,),) = query("select seconds from lrsearch_studies")
     assert seconds >= 5.0

@@ -10,6 +10,7 @@ import pytest
 from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import new_configuration, stored_settings
 from lrsearch.errors import ConfigErrors
+from lrsearch.launchers import LAUNCHERS
 from lrsearch.settings import Settings
 
 
@@ -23,7 +24,7 @@ def as_new(stored: dict[str, Any]) -> Settings:
     """The settings of a new configuration that would be stored like this."""
     storage = {"url": "sqlite:///lrsearch.db"}
     runtime = {"storage": storage, "workers": 1, "output_dir": "outputs", "dry_run": False}
-    return new_configuration({**stored, **runtime}).settings
+    return new_configuration({**stored, **runtime}, LAUNCHERS).settings
 
 
 @pytest.mark.parametrize(

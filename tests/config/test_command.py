@@ -12,6 +12,7 @@ from lrsearch.cli.compose import load_settings
 from lrsearch.config.load import new_configuration
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.export.script import line_by_hand
+from lrsearch.launchers import LAUNCHERS
 from lrsearch.objectives.command_line import CommandLine, program, values_of
 from lrsearch.recipe import Recipe
 from lrsearch.registry import ComponentConfig
@@ -25,7 +26,7 @@ ADAMW = Recipe(0.001, 64, ComponentConfig("adamw", {"betas": [0.9, 0.99]}), Comp
 def problems(composed: dict[str, Any], **objective: Any) -> list[str]:
     """What is wrong with a configuration with this objective."""
     try:
-        new_configuration({**composed, "objective": objective})
+        new_configuration({**composed, "objective": objective}, LAUNCHERS)
     except ConfigErrors as errors:
         return errors.problems
     return []
@@ -181,6 +182,7 @@ def test_what_cannot_be_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_line_to_type_trains_the_recipe(
     composed: dict[str, Any], command: list[str], line: str
 ) -> None:
-    settings = new_configuration({**composed, "objective": {"command": command}}).settings
+    objective = {"command": command}
+    settings = new_configuration({**composed, "objective": objective}, LAUNCHERS).settings
     shown = line_by_hand(settings, {"recipe": SGD.to_dict(), "seed": 7}, "best.yaml")
     assert shown.removesuffix(" --seed 7") == line

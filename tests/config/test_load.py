@@ -12,6 +12,7 @@ from lrsearch.config.batches import fit_batches
 from lrsearch.config.load import RUNTIME, STORED, new_configuration, stored_settings, with_space
 from lrsearch.config.ranges import with_ranges
 from lrsearch.errors import ConfigErrors
+from lrsearch.launchers import LAUNCHERS
 from lrsearch.settings import RuntimeSettings, Settings
 
 
@@ -33,7 +34,7 @@ def test_problems_of_both_parts_are_reported_at_once() -> None:
     plain = {**load_settings(["+sweep=digits"]).plain, **dict.fromkeys(RUNTIME)}
     plain |= {"workers": 0, "dry_run": "maybe", "queue": {"lease": 0}}
     with pytest.raises(ConfigErrors) as refused:
-        new_configuration(plain)
+        new_configuration(plain, LAUNCHERS)
     text = str(refused.value)
     assert all(key in text for key in ("storage.url", "workers: 0", "dry_run", "queue.lease: 0"))
 

@@ -19,7 +19,9 @@ from command_line import Query, Run
 from shop import TERMS, Shop
 from sqlalchemy import select
 
-from lrsearch.launchers.local import Launcher, WorkersFailed, _Worker
+from lrsearch.launchers.base import Sweep, WorkersFailed
+from lrsearch.launchers.local import Local, _Worker
+from lrsearch.launchers.supervisor import Supervisor
 from lrsearch.queue.endings import Ending, Endings
 from lrsearch.queue.owners import host_name
 from lrsearch.queue.trial_claims import TrialClaims
@@ -166,7 +168,7 @@ class Silent:
     def __exit__(self, *error: object) -> None: ...
 
 
-class Shift(Launcher):
+class Shells(Local):
     """Its workers are shells, which end as their trials say."""
 
     commands: dict[int, str]
@@ -174,6 +176,7 @@ class Shift(Launcher):
     idle: str | None = None
     """How shells end before they claim anything, where they do."""
     shop: Units
+    number = 0
 
     def _start(self, slot_index: int) -> _Worker:
         process = subprocess.Popen(
@@ -190,9 +193,9 @@ class Shift(Launcher):
         process.stdin.close()
         heartbeat = HeartbeatListener()
         heartbeat.started()
-        self._started += 1
-        slot = DeviceSlot("cpu", {})
-        return _Worker(self._started, slot_index, slot, process, self.logs / "log", heartbeat)
+        self.number += 1
+        log = self.sweep.logs / "log"
+        return _Worker(self.number, slot_index, self.slots[0], process, log, heartbeat)
 
 
 class Units(Shop[TrialClaims]):
@@ -226,23 +229,29 @@ def shop(tmp_path: Path) -> Iterator[Units]:
     shop.close()
 
 
+class Shift(Supervisor):
+    """A supervisor of one worker at a time, with what was said."""
+
+    launcher: Shells
+    display: Silent
+
+
 @pytest.fixture
 def shift(shop: Units, tmp_path: Path) -> Shift:
-    """A launcher of one worker at a time."""
-    session = shop.database.session
-    shift = Shift(
+    session, display, shells = shop.database.session, Silent(), Shells()
+    sweep = Sweep(
         "one",
+        shop.study_id,
         Locations(shop.url),
-        [DeviceSlot("cpu", {})],
-        shop.queue,
-        session,
-        Endings(shop.study_id, TERMS.max_attempts, follow_up),
-        Progress(session, shop.study_id),
-        Silent(),
         tmp_path,
+        session,
+        shop.queue,
+        Endings(shop.study_id, TERMS.max_attempts, follow_up),
+        display.say,
     )
-    shift.shop, shift.commands = shop, {}
-    return shift
+    shells.attach(sweep)
+    shells.slots, shells.shop, shells.commands = [DeviceSlot("cpu", {})], shop, {}
+    return Shift(sweep, shells, Progress(session, shop.study_id), display)
 
 
 DIES = "kill -9 $$"
@@ -252,10 +261,10 @@ DONE = ("complete", 0)
 def test_a_trial_that_ends_its_workers_is_given_up_and_the_sweep_goes_on(
     shift: Shift, shop: Units
 ) -> None:
-    shift.commands = {0: DIES, 2: "exit 1"}
+    shift.launcher.commands = {0: DIES, 2: "exit 1"}
     shift.run(None)
     assert shop.ends() == [("crashed", 3), DONE, ("crashed", 3), DONE]
-    assert len(cast(Silent, shift.display).said) == 6
+    assert len(shift.display.said) == 6
     with shop.database.session() as session:
         seconds = session.scalars(select(TrialSlotRow.seconds).order_by(TrialSlotRow.number)).all()
     assert seconds[1] == 1.0
@@ -263,7 +272,7 @@ def test_a_trial_that_ends_its_workers_is_given_up_and_the_sweep_goes_on(
 
 
 def test_workers_that_die_whatever_the_trial_end_the_sweep(shift: Shift, shop: Units) -> None:
-    shift.commands = dict.fromkeys(range(4), DIES)
+    shift.launcher.commands = dict.fromkeys(range(4), DIES)
     with pytest.raises(WorkersFailed, match="signal 9"):
         shift.run(None)
     assert shop.ends() == [("crashed", 3), ("crashed", 3), (None, 1), (None, 0)]
@@ -272,10 +281,10 @@ def test_workers_that_die_whatever_the_trial_end_the_sweep(shift: Shift, shop: U
 def test_workers_that_die_before_they_claim_anything_end_the_sweep(
     shift: Shift, shop: Units
 ) -> None:
-    shift.idle = "exit 1"
+    shift.launcher.idle = "exit 1"
     with pytest.raises(WorkersFailed, match="exit code 1"):
         shift.run(None)
-    assert len(cast(Silent, shift.display).said) == 2
+    assert len(shift.display.said) == 2
     assert shop.ends() == [(None, 0)] * 4
 
 
@@ -293,8 +302,8 @@ class Kills:
 def test_a_worker_that_is_killed_for_want_of_memory_makes_its_trial_infeasible(
     shift: Shift, shop: Units
 ) -> None:
-    shift.commands = dict.fromkeys(range(3), DIES)
-    shift._kills = cast(OomKills, Kills(2))
+    shift.launcher.commands = dict.fromkeys(range(3), DIES)
+    shift.launcher._kills = cast(OomKills, Kills(2))
     shift.run(None)
     # The third is killed by somebody else, as far as the kernel's count says.
     assert [outcome for outcome, _ in shop.ends()] == [
@@ -309,7 +318,7 @@ def test_a_worker_that_is_killed_for_want_of_memory_makes_its_trial_infeasible(
 def test_a_worker_that_ends_otherwise_while_the_kernel_kills_has_crashed(
     shift: Shift, shop: Units
 ) -> None:
-    shift.commands = {0: "kill -11 $$"}
-    shift._kills = cast(OomKills, Kills(1))
+    shift.launcher.commands = {0: "kill -11 $$"}
+    shift.launcher._kills = cast(OomKills, Kills(1))
     shift.run(None)
     assert shop.ends() == [("crashed", 3), DONE, DONE, DONE]

@@ -8,48 +8,26 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
-from sqlalchemy.orm import Session, sessionmaker
-
-from lrsearch.launchers.base import Display
-from lrsearch.queue.endings import Endings
+from lrsearch.launchers.base import Display, Sweep
 from lrsearch.queue.owners import is_dead
-from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
 from lrsearch.storage.outages import passes
 from lrsearch.study.progress import Progress
-from lrsearch.workers.device_slots import DeviceSlot
-from lrsearch.workers.locations import Locations
 from lrsearch.workers.service import serve
 from lrsearch.workers.stop import Stop
 
 _log = logging.getLogger(__name__)
 
 
-class Launcher:
-    """Serves the study from this process, with the loop of a worker, until nothing is left.
+class InProcess:
+    """Serves the study from this process, with the loop of a worker, until nothing is left."""
 
-    It takes the arguments of `launchers.local.Launcher`; slots and logs are not used.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        locations: Locations,
-        slots: list[DeviceSlot],
-        queue: Queue,
-        session_of: sessionmaker[Session],
-        endings: Endings,
-        progress: Progress,
-        display: Display,
-        logs: Path,
-    ) -> None:
-        self.name, self.locations = name, locations
-        self.queue, self.progress, self.display = queue, progress, display
-        self.session_of, self.endings = session_of, endings
+    def __init__(self, sweep: Sweep, progress: Progress, display: Display) -> None:
+        self.sweep, self.progress, self.display = sweep, progress, display
         self.interrupts = 0
         self.timed_out = False
+        self.is_left = False
         self._stopping = threading.Event()
         self._seen = 0
         self._has_begun = False
@@ -62,8 +40,8 @@ class Launcher:
         or call of `should_stop`; a second one does so at once. Raises UserError where the study
         cannot be served by this process.
         """
-        self.endings.reclaim_dead(self.session_of, is_dead)
-        self.queue.tick()
+        self.sweep.endings.reclaim_dead(self.sweep.session_of, is_dead)
+        self.sweep.queue.tick()
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0
 
@@ -73,14 +51,14 @@ class Launcher:
         stop = Stop(self._stopping.is_set, wait, owns_process=False)
         try:
             with self._interruptible(), self._shown():
-                serve(self.locations, self.name, until_empty=True, stop=stop)
+                serve(self.sweep.locations, self.sweep.name, until_empty=True, stop=stop)
         except KeyboardInterrupt:  # a second one, outside of a trial
             self.interrupts += 1
         finally:
             self._show()
-            self.timed_out = self.queue.stop_at_limit(timeout)
-            if not self.queue.work()[WorkState.RUNNING]:
-                self.queue.rest()
+            self.timed_out = self.sweep.queue.stop_at_limit(timeout)
+            if not self.sweep.queue.work()[WorkState.RUNNING]:
+                self.sweep.queue.rest()
 
     def _show(self) -> None:
         new = self.progress.finished(self._seen)

@@ -1,0 +1,164 @@
+"""Run a sweep by the workers of any launcher until it is done, stopped or interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lrsearch.launchers.base import Display, Launcher, News, Sweep, idle
+from lrsearch.queue.owners import is_dead
+from lrsearch.states import Outcome, StudyState, WorkState
+from lrsearch.storage.outages import passes
+from lrsearch.study.progress import Progress, Snapshot
+from lrsearch.text.shell import command, name_word
+
+
+class Supervisor:
+    """Starts workers for the open work of a study, shows its progress, and stops the workers.
+
+    Waits for the trials of workers elsewhere that serve the same study, too.
+    """
+
+    def __init__(
+        self, sweep: Sweep, launcher: Launcher, progress: Progress, display: Display
+    ) -> None:
+        self.sweep, self.launcher = sweep, launcher
+        self.progress, self.display = progress, display
+        self.interrupts = 0
+        self.timed_out = False
+        self.is_left = False
+        """Whether the terminal was closed and the workers go on without this process."""
+        self._seen = 0
+        self._news = News()
+        self._snapshot = Snapshot(
+            total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
+        )
+        self._said: set[str] = set()
+
+    def run(self, timeout: float | None) -> None:
+        """Run until all is done, the study is stopped, its `timeout` (s) is up, or Ctrl-C.
+
+        Afterwards no worker of the launcher is alive and none of their work is in the state
+        RUNNING, unless the terminal was closed and the workers outlive it. Raises WorkersFailed
+        when workers die before they finish a trial.
+        """
+        queue = self.sweep.queue
+        self._reclaim_dead()
+        queue.tick()
+        finished = self.progress.finished()
+        self._seen = finished[-1].order if finished else 0
+        with self._interruptible():
+            try:
+                while self._turn(timeout):
+                    time.sleep(self.display.interval)
+            finally:
+                if not self.is_left:
+                    self.launcher.stop(at_once=True)
+                self.launcher.close()
+            if self.is_left:
+                return
+            self._reclaim_dead(blame=False)
+            self._refresh(None)
+            queue.tick()
+            if not self._snapshot.owners:
+                queue.rest()
+
+    def _turn(self, timeout: float | None) -> bool:
+        """Act once on the state of the study and its workers; return whether to go on."""
+        if self.is_left:
+            return False
+        try:
+            self._refresh(timeout)
+            if self._is_stopping():
+                self.launcher.stop(at_once=self.interrupts > 1)
+            self.launcher.watch(self._news)
+            if not self._is_stopping():
+                self._start()
+        except Exception as error:
+            if not passes(error):
+                raise
+            self._say_once("the database does not answer; training goes on, waiting for it")
+            return not (self.interrupts and not self.launcher.alive())
+        if self.launcher.alive():
+            return True
+        if self.interrupts or self._snapshot.state in (StudyState.STOPPED, StudyState.FAILED):
+            return False
+        counts = self.sweep.queue.work()
+        return bool(counts[WorkState.OPEN] or counts[WorkState.RUNNING])
+
+    def _refresh(self, timeout: float | None) -> None:
+        """Read the state of the study and show it; stop the study when its time is up."""
+        auxiliary_done = self._snapshot.auxiliary_done
+        starting = sum(job.is_starting for job in self.launcher.alive())
+        self._snapshot = dataclasses.replace(self.progress.snapshot(), starting=starting)
+        new = self.progress.finished(self._seen)
+        if new:
+            self._seen = new[-1].order
+        self.display.update(self._snapshot, new)
+        if self._snapshot.state == StudyState.PAUSED:
+            self._say_once(f"paused; to go on: {command('resume', name_word(self.sweep.name))}")
+        if timeout is not None and self.sweep.queue.stop_at_limit(timeout):
+            self.timed_out = True
+        ended_well = any(finished.outcome != Outcome.CRASHED for finished in new)
+        self._news = News(
+            is_stopping=self._is_stopping(),
+            ended_well=ended_well or self._snapshot.auxiliary_done > auxiliary_done,
+        )
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self.display.say(line)
+
+    def _is_stopping(self) -> bool:
+        """Return whether running trials are to be handed back."""
+        return bool(self.interrupts or self.timed_out or self._snapshot.hand_back)
+
+    def _start(self) -> None:
+        """Start a worker for each open piece of work that no idle worker is about to claim."""
+        jobs = self.launcher.alive()
+        free = self.launcher.most() - len(jobs)
+        if free <= 0 or self._snapshot.state != StudyState.OPEN:
+            return
+        counts = self.sweep.queue.work()
+        wanted = counts[WorkState.OPEN] - idle(jobs, self._snapshot.owners)
+        if not jobs and counts[WorkState.RUNNING]:
+            wanted = max(wanted, 1)  # to take over if workers elsewhere die
+        if (count := min(free, wanted)) > 0:
+            self.launcher.start(count)
+
+    def _reclaim_dead(self, blame: bool = True) -> None:
+        self.sweep.endings.reclaim_dead(self.sweep.session_of, is_dead, blame)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Count Ctrl-C and SIGTERM within the block, instead of ending the process.
+
+        A closed terminal (SIGHUP) leaves workers that outlive it alone. Signals arrive in the main
+        thread: from another one, nothing is changed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(*_: object) -> None:
+            self.interrupts += 1
+            if self.interrupts == 1:
+                self.display.say("stopping: running trials are handed back; again to stop at once")
+
+        def leave(*_: object) -> None:
+            self.is_left = True
+
+        handlers = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt}
+        if self.launcher.outlives:
+            handlers[signal.SIGHUP] = leave
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
