@@ -118,6 +118,8 @@ class _Tally:
             parts.append(f"{running} running")
         if snapshot.starting:
             parts.append(f"starting {plural(snapshot.starting, 'worker')}")
+        if snapshot.waiting_jobs:
+            parts.append(f"{plural(snapshot.waiting_jobs, 'job')} waiting")
         return ", ".join(parts)
 
     def counts(self) -> str:
@@ -136,6 +138,8 @@ class PlainDisplay:
         self.tally = _Tally(sweep, finished)
         self._starting = 0
         """Number of workers whose start has been printed and that have not begun to work."""
+        self._waiting = 0
+        """Number of waiting jobs at the last update."""
         self._printed: set[tuple[str, int]] | None = None
         """Auxiliary runs whose end has been printed; None before the first update."""
 
@@ -143,6 +147,9 @@ class PlainDisplay:
         self.tally.look(snapshot, new)
         if snapshot.starting > self._starting:
             self.say(f"starting {plural(snapshot.starting, 'worker')}")
+        if snapshot.waiting_jobs > self._waiting:
+            self.say(f"{plural(snapshot.waiting_jobs, 'job')} waiting for a machine")
+        self._waiting = snapshot.waiting_jobs
         self._starting = snapshot.starting
         for finished in new:
             self.tally.finished.append(finished)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lrsearch.cli.arguments import storage_argument
+from lrsearch.cli.jobs import stop_jobs
 from lrsearch.cli.locations import output_folder, read_locations
 from lrsearch.errors import UserError
 from lrsearch.queue.queue import Queue
@@ -101,10 +102,12 @@ def at_work(trials: int, auxiliary_runs: int, kind: str = "") -> str:
 
 def stop_study(arguments: Sequence[str], now: bool) -> None:
     """Run the command `stop`."""
-    with _study(arguments) as (_, locations, study, queue):
+    with _study(arguments) as (database, locations, study, queue):
         if _is_done(study, "stop"):
             return
         queue.stop("stopped by hand", hand_back=now)
+        if cancelled := stop_jobs(database, locations, study, now):
+            print(cancelled)
         trials, auxiliary_runs = (
             study.counts[WorkState.RUNNING],
             study.auxiliary_counts[WorkState.RUNNING],

@@ -14,6 +14,7 @@ from rich.text import Text
 from lrsearch.analysis.confirmed import headline, progress_words
 from lrsearch.cli.arguments import print_json, refuse_words, storage_argument, worker_advice
 from lrsearch.cli.display import Shown, at_epoch, described, make_console, make_display
+from lrsearch.cli.jobs import attached_jobs, job_lines, job_plain
 from lrsearch.cli.locations import read_locations
 from lrsearch.cli.manage_studies import waiting
 from lrsearch.confirm.read import read_confirmation
@@ -27,6 +28,7 @@ from lrsearch.study.index import StudyIndex, StudyStatus, status_of
 from lrsearch.study.progress import Progress, Running
 from lrsearch.text.formatting import duration, number
 from lrsearch.text.redaction import redacted
+from lrsearch.workers.locations import Locations
 
 USAGE = "status [NAME] [storage.url=...]"
 _INTERVAL = 2.0
@@ -42,12 +44,12 @@ def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
     database = open_existing(locations.url)
     try:
         if watch:
-            return _watch(database, names, storage_argument(locations))
+            return _watch(database, locations, names)
         if as_json:
-            studies = [_plain(database, study) for study in _chosen(database, names)]
+            studies = [_plain(database, locations, study) for study in _chosen(database, names)]
             print_json(studies[0] if names else studies)
         else:
-            _show(make_console(), database, names, storage_argument(locations))
+            _show(make_console(), database, locations, names)
     finally:
         database.close()
     return 0
@@ -63,7 +65,8 @@ def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
 # Once
 
 
-def _show(console: Console, database: Database, names: Sequence[str], storage: str) -> None:
+def _show(console: Console, database: Database, locations: Locations, names: Sequence[str]) -> None:
+    storage = storage_argument(locations)
     studies = _chosen(database, names)
     if not studies:
         console.print(f"no studies in {redacted(database.url)}")
@@ -72,7 +75,7 @@ def _show(console: Console, database: Database, names: Sequence[str], storage: s
         for line in _trouble(database, study, storage):
             _say(console, line)
         if names:
-            _show_one(console, database, study)
+            _show_one(console, database, locations, study)
 
 
 def _say(console: Console, line: str) -> None:
@@ -122,7 +125,9 @@ def _lacks_workers(database: Database, study: StudyStatus) -> bool:
     return is_open and not StudyIndex(database.session).running_now(study.study_id)
 
 
-def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
+def _show_one(
+    console: Console, database: Database, locations: Locations, study: StudyStatus
+) -> None:
     """Print how many trials have ended how, and the running ones with their workers."""
     queue = Queue(database.session, study.study_id)
     progress = Progress(database.session, study.study_id)
@@ -139,6 +144,9 @@ def _show_one(console: Console, database: Database, study: StudyStatus) -> None:
             f"    trial {run.trial}{again} on {run.owner}: {at}, "
             f"{snapshot.metric} {number(run.value)}, {described(run.recipe)}",
         )
+    with attached_jobs(database, locations, study) as jobs:
+        for line in job_lines(jobs, [*snapshot.running, *snapshot.auxiliary_running]):
+            _say(console, f"    {line}")
     if (test := snapshot.range_test) is not None:
         where = "waits for a worker" if test.owner is None else f"on {test.owner}"
         _say(console, f"    range test {where}; trials follow")
@@ -157,10 +165,12 @@ def _confirmation(database: Database, study: StudyStatus) -> Confirmation | None
         return read_confirmation(session, study.study_id)
 
 
-def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
+def _plain(database: Database, locations: Locations, study: StudyStatus) -> dict[str, Any]:
     queue = Queue(database.session, study.study_id)
     confirmation = _confirmation(database, study)
     snapshot = Progress(database.session, study.study_id).snapshot()
+    with attached_jobs(database, locations, study) as attached:
+        jobs = job_plain(attached)
     return {
         "study": study.name,
         "state": study.shown_state,
@@ -173,6 +183,7 @@ def _plain(database: Database, study: StudyStatus) -> dict[str, Any]:
         "refusals": dict(study.refusals),
         "lacks_workers": _lacks_workers(database, study),
         "trials_running": [_running_plain(run) for run in snapshot.running],
+        "jobs": jobs,
         "side_runs": dict(study.auxiliary_counts),
         "side_runs_running": [_running_plain(run) for run in snapshot.auxiliary_running],
         "confirmed": None
@@ -197,19 +208,22 @@ def _running_plain(run: Running) -> dict[str, Any]:
 # Until it is done
 
 
-def _watch(database: Database, names: Sequence[str], storage: str) -> int:
+def _watch(database: Database, locations: Locations, names: Sequence[str]) -> int:
     """Show the progress until nothing runs; return 0, or 130 after Ctrl-C."""
-    console = make_console()
+    console, storage = make_console(), storage_argument(locations)
     chosen = _chosen(database, names)
     try:
         if names:
+            with attached_jobs(database, locations, chosen[0]) as jobs:
+                for line in job_lines(jobs, []):
+                    _say(console, line)
             _watch_one(console, database, chosen[0], storage)
         else:
             _watch_all(console, database, storage)
     except KeyboardInterrupt:
         return 130
     if names or console.is_terminal:  # into a pipe all lines have been printed
-        _show(console, database, names, storage)
+        _show(console, database, locations, names)
     return 0
 
 

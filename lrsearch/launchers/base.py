@@ -130,10 +130,10 @@ class Launcher(Protocol):
     def alive(self) -> Sequence[Job]:
         """Return the workers that run or wait to run, as of the last `watch`."""
 
-    def stop(self, at_once: bool = False) -> None:
-        """Have all workers hand their work back and end, or end them at once.
+    def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
+        """Have workers hand their work back and end, or end them at once; cancel waiting jobs.
 
-        Called at each turn until none is alive.
+        The supervisor calls it at each turn until none is alive.
         """
 
     def close(self) -> None:

@@ -132,10 +132,11 @@ class Local:
         self._kill_silent()
         self._remove_ended()
 
-    def stop(self, at_once: bool = False) -> None:
-        """Send SIGTERM to each worker once; `at_once`, kill all and wait for their end."""
+    def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
+        """Send SIGTERM to each worker once; `at_once`, kill them and wait for their end."""
         self._is_stopping = True
-        for worker in self._workers:
+        chosen = {job.job_id for job in jobs}
+        for worker in (w for w in self._workers if str(w.process.pid) in chosen):
             if worker.process.poll() is None and at_once:
                 kill_tree(worker.process.pid)
             elif worker.process.poll() is None and not worker.is_terminated:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lrsearch.launchers.base import Display, Launcher, News, Sweep, idle
+from lrsearch.launchers.base import Display, JobState, Launcher, News, Sweep, idle
 from lrsearch.queue.owners import is_dead
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.outages import passes
@@ -57,7 +57,7 @@ class Supervisor:
                     time.sleep(self.display.interval)
             finally:
                 if not self.is_left:
-                    self.launcher.stop(at_once=True)
+                    self.launcher.stop(self.launcher.alive(), at_once=True)
                 self.launcher.close()
             if self.is_left:
                 return
@@ -74,7 +74,7 @@ class Supervisor:
         try:
             self._refresh(timeout)
             if self._is_stopping():
-                self.launcher.stop(at_once=self.interrupts > 1)
+                self.launcher.stop(self.launcher.alive(), at_once=self.interrupts > 1)
             self.launcher.watch(self._news)
             if not self._is_stopping():
                 self._start()
@@ -93,8 +93,12 @@ class Supervisor:
     def _refresh(self, timeout: float | None) -> None:
         """Read the state of the study and show it; stop the study when its time is up."""
         auxiliary_done = self._snapshot.auxiliary_done
-        starting = sum(job.is_starting for job in self.launcher.alive())
-        self._snapshot = dataclasses.replace(self.progress.snapshot(), starting=starting)
+        jobs = self.launcher.alive()
+        self._snapshot = dataclasses.replace(
+            self.progress.snapshot(),
+            starting=sum(job.is_starting for job in jobs),
+            waiting_jobs=sum(job.state == JobState.WAITING for job in jobs),
+        )
         new = self.progress.finished(self._seen)
         if new:
             self._seen = new[-1].order

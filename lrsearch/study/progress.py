@@ -159,6 +159,8 @@ class Snapshot:
     auxiliary_runs: list[AuxiliaryRun] = field(default_factory=list)
     metric: str = MetricSettings.name
     """Name of the study's metric."""
+    waiting_jobs: int = 0
+    """Number of jobs of this process's launcher that wait for a machine."""
     starting: int = 0
     """Number of worker processes of this command that have not claimed any work yet."""
 
