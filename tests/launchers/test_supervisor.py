@@ -1,0 +1,298 @@
+"""A sweep under the supervisor: how many workers it starts, when it stops or leaves them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pytest
+from shop import TERMS, Shop
+
+from lrsearch.errors import UserError
+from lrsearch.launchers import LAUNCHERS
+from lrsearch.launchers.attached import AttachedJobs
+from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
+from lrsearch.launchers.supervisor import Supervisor
+from lrsearch.queue.endings import Ending, Endings
+from lrsearch.queue.jobs import Jobs, begun, jobs_of
+from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
+from lrsearch.registry import Component
+from lrsearch.settings import RuntimeSettings, Settings
+from lrsearch.states import Outcome, WorkState
+from lrsearch.storage.tables import TrialSlotRow
+from lrsearch.study.follow_up import follow_up
+from lrsearch.study.progress import Finished, Progress, Snapshot
+from lrsearch.workers.locations import Locations
+
+
+class Trials(Shop[TrialClaims]):
+    """A study of six trials."""
+
+    kind, table = TrialClaims, TrialSlotRow
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.queue.add([({}, number) for number in range(6)])
+
+
+class Recorded:
+    """A display that keeps what it was given."""
+
+    interval = 0.0
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.said: list[str] = []
+
+    def update(self, snapshot: Snapshot, new: list[Finished]) -> None:
+        self.snapshots.append(snapshot)
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Pretended:
+    """A cluster in which a job waits for one look, and finishes one trial at each that follows."""
+
+    name: ClassVar[str] = "pretended"
+    outlives: ClassVar[bool] = True
+
+    def __init__(self, shop: Trials | None = None, machines: int = 2) -> None:
+        self.shop, self.machines = shop, machines
+        self.started: list[int] = []
+        self.stopped: list[tuple[int, bool]] = []
+        self.closed = 0
+        self.at_look: dict[int, Callable[[], None]] = {}
+        self.trains = True
+        self._looks = 0
+        self._claims: dict[str, TrialClaim | None] = {}
+        self._waiting: list[str] = []
+        self._number = 0
+
+    def check(self, settings: Settings, runtime: RuntimeSettings) -> None: ...
+
+    def attach(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    def describe(self) -> str:
+        return "a pretended cluster"
+
+    def most(self) -> int:
+        return self.machines
+
+    def start(self, count: int) -> None:
+        self.started.append(count)
+        for _ in range(count):
+            self._number += 1
+            self._waiting.append(str(self._number))
+
+    def watch(self, news: News) -> None:
+        self._looks += 1
+        self.at_look.pop(self._looks, lambda: None)()
+        if self.shop is None or news.is_stopping:
+            return
+        for job, claim in list(self._claims.items()):
+            worker = self.shop.worker(job)
+            if claim is None:
+                del self._claims[job]
+            elif self.trains:
+                worker.finish(claim, Ending(Outcome.COMPLETE, 0.5), 1.0)
+                self._claims[job] = worker.claim(take_over=False)
+        for job in self._waiting:
+            self._claims[job] = self.shop.worker(job).claim(take_over=False)
+        self._waiting = []
+
+    def alive(self) -> Sequence[Job]:
+        running = [Job(job, JobState.RUNNING, owner=f"{job}/1") for job in self._claims]
+        return [*running, *(Job(job, JobState.WAITING) for job in self._waiting)]
+
+    def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
+        if jobs:
+            self.stopped.append((len(jobs), at_once))
+        for job in jobs:
+            claim = self._claims.pop(job.job_id, None)
+            if claim is not None and self.shop is not None:
+                self.shop.worker(job.job_id).give_back(claim)
+            if job.job_id in self._waiting:
+                self._waiting.remove(job.job_id)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Trials]:
+    shop = Trials(f"sqlite:///{tmp_path / 'shop.db'}")
+    yield shop
+    shop.close()
+
+
+def sweep_of(shop: Trials) -> Sweep:
+    return Sweep(
+        "one",
+        shop.study_id,
+        Locations(shop.url),
+        Path("logs"),
+        shop.database.session,
+        shop.queue,
+        Endings(shop.study_id, TERMS.max_attempts, follow_up),
+    )
+
+
+def supervised(shop: Trials, cluster: Pretended) -> tuple[Supervisor, Recorded]:
+    display, sweep = Recorded(), sweep_of(shop)
+    cluster.attach(sweep)
+    progress = Progress(shop.database.session, shop.study_id)
+    return Supervisor(sweep, cluster, progress, display), display
+
+
+def test_no_more_workers_are_started_than_there_are_machines_or_open_trials(shop: Trials) -> None:
+    cluster = Pretended(shop, machines=4)
+    supervisor, display = supervised(shop, cluster)
+    supervisor.run(None)
+    assert cluster.started[0] == 4
+    assert max(snapshot.waiting_jobs for snapshot in display.snapshots) == 4
+    assert sum(cluster.started) <= 6
+    assert shop.queue.counts() == {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 6}
+    assert cluster.stopped == []
+    assert cluster.closed == 1
+
+
+def test_few_open_trials_need_few_workers(shop: Trials) -> None:
+    cluster = Pretended(shop, machines=100)
+    supervisor, _ = supervised(shop, cluster)
+    supervisor.run(None)
+    assert cluster.started == [6]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_hands_all_work_back(shop: Trials, number: signal.Signals) -> None:
+    cluster = Pretended(shop)
+    cluster.trains = False
+    cluster.at_look = {3: lambda: os.kill(os.getpid(), number)}
+    supervisor, display = supervised(shop, cluster)
+    supervisor.run(None)
+    assert supervisor.interrupts == 1
+    assert cluster.stopped == [(2, False)]
+    assert "handed back" in display.said[0]
+    assert shop.queue.counts()[WorkState.OPEN] == 6
+
+
+def test_a_closed_terminal_leaves_workers_that_outlive_it(shop: Trials) -> None:
+    cluster = Pretended(shop)
+    cluster.trains = False
+    cluster.at_look = {3: lambda: os.kill(os.getpid(), signal.SIGHUP)}
+    supervisor, _ = supervised(shop, cluster)
+    supervisor.run(None)
+    assert supervisor.is_left
+    assert cluster.stopped == []
+    assert cluster.closed == 1
+    assert shop.queue.counts()[WorkState.RUNNING] == 2
+
+
+def test_a_study_that_is_stopped_with_its_work_handed_back_ends_the_jobs(shop: Trials) -> None:
+    cluster = Pretended(shop)
+    cluster.trains = False
+    cluster.at_look = {3: lambda: shop.queue.stop("stopped by hand", hand_back=True)}
+    supervisor, _ = supervised(shop, cluster)
+    supervisor.run(None)
+    assert cluster.stopped == [(2, False)]
+    assert shop.queue.counts()[WorkState.OPEN] == 6
+
+
+def test_where_workers_fail_the_others_are_ended(shop: Trials) -> None:
+    cluster = Pretended(shop)
+    cluster.trains = False
+
+    def fail() -> None:
+        raise WorkersFailed("they cannot work")
+
+    cluster.at_look = {3: fail}
+    supervisor, _ = supervised(shop, cluster)
+    with pytest.raises(WorkersFailed):
+        supervisor.run(None)
+    assert cluster.stopped == [(2, True)]
+
+
+# From another terminal
+
+
+@pytest.fixture
+def stored(shop: Trials, monkeypatch: pytest.MonkeyPatch) -> Trials:
+    """The study with a job that runs and one that waits, which another process has started."""
+    session = shop.database.session
+    jobs = Jobs(session, shop.study_id, "pretended")
+    jobs.add({"7_0": "logs/7_0.log", "7_1": None}, {"machines": 3})
+    begun(session, shop.study_id, "pretended/7_0", "boot/12/99", "n1")
+
+    class Seen(Pretended):
+        """Sees these jobs in its cluster."""
+
+        seen: ClassVar[list[Any]] = []
+
+        def attach(self, sweep: Sweep) -> None:
+            super().attach(sweep)
+            self.seen.append(self)
+            rows = Jobs(sweep.session_of, sweep.study_id, self.name).rows()
+            self._claims = {row.job_id: None for row in rows if row.owner}
+            self._waiting = [row.job_id for row in rows if not row.owner]
+
+    Seen.seen.clear()
+    monkeypatch.setitem(LAUNCHERS.components, "pretended", Component("pretended", Seen))
+    monkeypatch.setattr(Trials, "seen", Seen.seen, raising=False)
+    return shop
+
+
+def attached(shop: Trials) -> AttachedJobs:
+    with shop.database.session() as session:
+        return AttachedJobs(jobs_of(session, shop.study_id), lambda: sweep_of(shop))
+
+
+def test_jobs_are_found_again_by_the_address_they_were_started_with(stored: Trials) -> None:
+    jobs = attached(stored)
+    assert [(name, job.job_id, job.state) for name, job in jobs.jobs()] == [
+        ("pretended", "7_0", JobState.RUNNING),
+        ("pretended", "7_1", JobState.WAITING),
+    ]
+    (launcher,) = stored.seen  # type: ignore[attr-defined]
+    assert launcher.machines == 3
+
+
+@pytest.mark.parametrize(("with_running", "ended"), [(True, 2), (False, 1)])
+def test_jobs_that_run_are_ended_only_where_that_is_asked_for(
+    stored: Trials, with_running: bool, ended: int
+) -> None:
+    assert attached(stored).stop(with_running) == ended
+    (launcher,) = stored.seen  # type: ignore[attr-defined]
+    assert launcher.stopped == [(ended, False)]
+
+
+def test_jobs_of_a_cluster_that_cannot_be_asked_are_as_the_database_has_them(
+    stored: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(**_: Any) -> Pretended:
+        raise UserError("there is no squeue on this machine")
+
+    component = Component("pretended", refuses)
+    monkeypatch.setitem(LAUNCHERS.components, "pretended", component)
+    jobs = attached(stored)
+    assert jobs.unreachable == {"pretended": "there is no squeue on this machine"}
+    (_, running), (_, waits) = jobs.jobs()
+    assert (running.state, running.host, running.log) == (JobState.RUNNING, "n1", "logs/7_0.log")
+    assert running.owner == "boot/12"
+    assert waits.state == JobState.WAITING
+    with pytest.raises(UserError, match="squeue"):
+        jobs.stop(with_running=True)
+
+
+def test_a_study_without_jobs_has_none(shop: Trials) -> None:
+    assert attached(shop).jobs() == []
+    assert attached(shop).stop(with_running=True) == 0
