@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: mnist test test-slow docs pictures bench bench-search chaos clean
+.PHONY: mnist test test-slow test-cluster docs pictures bench bench-search chaos clean
 
 mnist: $(VENV)/installed
 	$(BIN)/python -m lrsearch +sweep=mnist
@@ -13,6 +13,10 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy lrsearch
 	$(BIN)/python -m pytest
+
+# On clusters that the tests start on this machine; what cannot be started is skipped, with the reason.
+test-cluster: $(VENV)/installed-cluster
+	$(BIN)/python -m pytest -m cluster -n 0 -rs
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
@@ -46,6 +50,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-cluster: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,slurm,ray,kubernetes]'
 	@touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
