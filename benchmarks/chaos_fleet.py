@@ -22,6 +22,8 @@ from typing import Any
 from chaos_study import LEASE, NAME, Arena, Cost, undisturbed
 from postgres import serve
 
+from lrsearch.workers.exit_codes import ExitCode
+
 SILENCE = 3 * LEASE
 """Seconds for which a worker is stopped (SIGSTOP)."""
 FAULTS = {"kill": 4, "stop": 3, "terminate": 3, "disconnect": 3, "restart": 2}
@@ -81,7 +83,7 @@ class Fleet(Arena):
             if code is None:
                 continue
             self.workers.remove(worker)
-            if code not in (0, -signal.SIGKILL):
+            if code not in (ExitCode.DONE, ExitCode.HANDED_BACK, -signal.SIGKILL):
                 log = worker.log.read_text(errors="replace").strip().splitlines()
                 self.wrong.append(f"worker {worker.process.pid} ended with {code}: {log[-1:]}")
 

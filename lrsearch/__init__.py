@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrsearch.api.search import create_study, search
+    from lrsearch.api.serve import serve
     from lrsearch.api.space import Space, integer, log, powers_of_two, uniform
     from lrsearch.api.study import Study, load_study
     from lrsearch.checkpoints.weights import load_weights
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lrsearch.recipe import Preview, Recipe
     from lrsearch.registry import ComponentConfig
     from lrsearch.schedules.schedule import Schedule
+    from lrsearch.workers.exit_codes import ExitCode
 
 __version__ = "0.2.0"
 
@@ -34,6 +36,7 @@ __all__ = [
     "ComponentConfig",
     "ConfigErrors",
     "Duration",
+    "ExitCode",
     "Length",
     "LrsearchError",
     "OwnCodeError",
@@ -53,11 +56,13 @@ __all__ = [
     "log",
     "powers_of_two",
     "search",
+    "serve",
     "uniform",
 ]
 
 _MODULES = {
     "lrsearch.api.search": ("create_study", "search"),
+    "lrsearch.api.serve": ("serve",),
     "lrsearch.api.space": ("Space", "integer", "log", "powers_of_two", "uniform"),
     "lrsearch.api.study": ("Study", "load_study"),
     "lrsearch.checkpoints.weights": ("load_weights",),
@@ -74,6 +79,7 @@ _MODULES = {
     "lrsearch.registry": ("ComponentConfig",),
     "lrsearch.parameters.durations": ("Duration", "Length"),
     "lrsearch.schedules.schedule": ("Schedule",),
+    "lrsearch.workers.exit_codes": ("ExitCode",),
 }
 
 

@@ -11,6 +11,8 @@ from lrsearch.cli.compose import load_configuration
 from lrsearch.cli.run import open_storage
 from lrsearch.data.prepare import prepare
 from lrsearch.study.study import OpenStudy, open_study
+from lrsearch.workers.assignment import Assignment
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import Locations
 from lrsearch.workers.service import Service
 from lrsearch.workers.stop import Stop
@@ -30,12 +32,12 @@ def submit(*overrides: str) -> OpenStudy:
 
 
 def serve(
-    only: str | None = None,
+    *only: str,
     stop_after: int | None = None,
     until_empty: bool = True,
     url: str = URL,
     stop_when: Callable[[], bool] = lambda: False,
-) -> None:
+) -> ExitCode:
     """Works until nothing is left, until it has asked so often whether to stop, or until a moment.
 
     `stop_when` says whether that moment has come.
@@ -49,9 +51,10 @@ def serve(
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
     gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
-    service = Service(Locations(url), only, until_empty=until_empty, stop=stop)
-    service.work()
+    service = Service(Locations(url), Assignment(only, until_empty), stop)
+    code = service.work()
     service.close()
+    return code
 
 
 def own_lines(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -37,7 +37,7 @@ def work(own_folder: Path) -> Work:
 
     def run(*overrides: str, stop_after: int | None = None) -> list[Finished]:
         study = submit(*overrides)
-        serve(study.name, stop_after)
+        serve(study.name, stop_after=stop_after)
         database = Database(URL)
         finished = Progress(database.session, study.study_id).finished()
         database.close()

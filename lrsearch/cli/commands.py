@@ -105,10 +105,14 @@ def train(
 def worker(
     places: Places = None,
     sweep: Annotated[
-        str | None, typer.Option(help="serve this study alone", autocompletion=complete.studies)
+        list[str] | None,
+        typer.Option(
+            help="serve this study, and no others; may be repeated",
+            autocompletion=complete.studies,
+        ),
     ] = None,
     until_empty: Annotated[
-        bool, typer.Option("--until-empty", help="end when there is nothing left")
+        bool, typer.Option("--until-empty", help="end when nothing is left that it can do")
     ] = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -116,13 +120,19 @@ def worker(
     """Serve the studies of a database: by priority, then the oldest first.
 
     SIGTERM and SIGUSR1 make it save its trial, hand it back and end; another worker goes on.
-    Exit code 3: a training made no progress for queue.stall_timeout seconds; start it again.
+
+    Exit codes: 0, nothing is left to do, or others do the rest; 75, it was told to stop, and work
+    is left: start it again; 3, work is left that this machine cannot do (the last line of the log
+    says why); 2, bad input; 70, a training made no progress for queue.stall_timeout seconds; 1 and
+    signals, it broke. After 70, 1 and signals start another, a few times.
 
     Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
     """
     from lrsearch.cli.locations import serve_studies
+    from lrsearch.workers.assignment import Assignment
 
-    serve_studies(places or [], sweep, until_empty, parent, heartbeat)
+    assignment = Assignment(tuple(sweep or ()), until_empty)
+    raise SystemExit(serve_studies(places or [], assignment, parent, heartbeat))
 
 
 @app.command()

@@ -16,6 +16,8 @@ from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.own_code import provided
 from lrsearch.text.hints import unknown
+from lrsearch.workers.assignment import Assignment
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import Locations
 from lrsearch.workers.stop import stop_on_signals
 
@@ -71,13 +73,9 @@ def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def serve_studies(
-    arguments: Sequence[str],
-    only: str | None,
-    until_empty: bool,
-    parent: int | None,
-    heartbeat: int | None,
-) -> None:
-    """Run the command `worker`. Raises UserError."""
+    arguments: Sequence[str], assignment: Assignment, parent: int | None, heartbeat: int | None
+) -> ExitCode:
+    """Run the command `worker`; return the exit code of this process. Raises UserError."""
     stop = stop_on_signals(parent, heartbeat)  # first of all: what follows takes seconds
     outputs, arguments = output_folder(arguments)
     locations, names = read_locations(arguments)
@@ -95,4 +93,4 @@ def serve_studies(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with provided(unpickled()):
-        serve(dataclasses.replace(locations, outputs=str(outputs)), only, until_empty, stop)
+        return serve(dataclasses.replace(locations, outputs=str(outputs)), assignment, stop)

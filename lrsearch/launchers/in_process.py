@@ -9,10 +9,12 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from lrsearch.errors import UserError
 from lrsearch.launchers.base import Display, Sweep
-from lrsearch.queue.owners import is_dead
+from lrsearch.queue.owners import host_name, is_dead
 from lrsearch.states import WorkState
 from lrsearch.storage.outages import passes
+from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
 from lrsearch.workers.service import serve
 from lrsearch.workers.stop import Stop
@@ -51,14 +53,28 @@ class InProcess:
         stop = Stop(self._stopping.is_set, wait, owns_process=False)
         try:
             with self._interruptible(), self._shown():
-                serve(self.sweep.locations, self.sweep.name, until_empty=True, stop=stop)
+                code = serve(
+                    self.sweep.locations, Assignment((self.sweep.name,), until_empty=True), stop
+                )
         except KeyboardInterrupt:  # a second one, outside of a trial
             self.interrupts += 1
+            code = ExitCode.HANDED_BACK
         finally:
             self._show()
             self.timed_out = self.sweep.queue.stop_at_limit(timeout)
             if not self.sweep.queue.work()[WorkState.RUNNING]:
                 self.sweep.queue.rest()
+        if code == ExitCode.REFUSED:
+            raise UserError(self._refusal())
+
+    def _refusal(self) -> str:
+        """Return why this machine cannot serve the study."""
+        (study,) = (
+            study
+            for study in StudyIndex(self.sweep.session_of).statuses()
+            if study.name == self.sweep.name
+        )
+        return study.refusals[host_name()]
 
     def _show(self) -> None:
         new = self.progress.finished(self._seen)

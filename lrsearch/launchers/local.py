@@ -17,7 +17,7 @@ from lrsearch.files import new_file
 from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
 from lrsearch.launchers.command_line import worker_arguments, worker_environment
 from lrsearch.launchers.early_deaths import EarlyDeaths, tail
-from lrsearch.queue.owners import host_name, is_dead
+from lrsearch.queue.owners import is_dead, process_name
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.training.out_of_memory import OomKills
 from lrsearch.workers.device_slots import DeviceSlot, device_slots, in_words
@@ -117,7 +117,7 @@ class Local:
                 state=JobState.RUNNING,
                 host=worker.slot.name,
                 log=str(worker.log),
-                owner=f"{host_name()}/{worker.process.pid}",
+                owner=process_name(worker.process.pid),
                 is_starting=not worker.heartbeat.is_heard,
             )
             for worker in self._workers
@@ -205,10 +205,10 @@ class Local:
             work = self._reclaim_work(worker, out_of_memory)
             self._workers.remove(worker)
             worker.heartbeat.close()
-            if code == ExitCode.DONE:
+            if code in (ExitCode.DONE, ExitCode.HANDED_BACK):
                 continue
             kill_group(worker.process.pid)  # the processes that it had started
-            if self._is_stopping or code == ExitCode.HANDED_BACK:
+            if self._is_stopping:
                 continue
             if worker.stalled or code == ExitCode.STALLED:
                 # The training is at fault, not the worker: this is no early death.
@@ -235,7 +235,7 @@ class Local:
 
     def _reclaim_work(self, worker: _Worker, out_of_memory: bool) -> set[tuple[str, int]]:
         """Reclaim what a worker that has ended was working on, and return it."""
-        name = f"{host_name()}/{worker.process.pid}/"
+        name = f"{process_name(worker.process.pid)}/"
         return self.sweep.endings.reclaim_dead(
             self.sweep.session_of,
             lambda owner: owner.startswith(name) and is_dead(owner),

@@ -63,14 +63,15 @@ def jobs_of(session: Session, study_id: int) -> list[JobRow]:
 
 def begun(
     session_of: sessionmaker[Session], study_id: int, job: str, owner: str, host: str
-) -> None:
+) -> bool:
     """Write which worker runs in a job, named as in the environment variable.
 
-    A job that was started again (requeued) has a new worker.
+    A job that was started again (requeued) has a new worker. Return False, with nothing written,
+    where the study has no such job.
     """
     launcher, _, job_id = job.partition("/")
     with session_of.begin() as session:
-        session.execute(
+        written = session.execute(
             update(JobRow)
             .where(
                 JobRow.study_id == study_id,
@@ -78,4 +79,6 @@ def begun(
                 JobRow.job_id == job_id,
             )
             .values(owner=owner, host=host, started_at=database_now())
+            .returning(JobRow.job_id)
         )
+        return written.first() is not None

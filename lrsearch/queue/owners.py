@@ -1,46 +1,63 @@
-"""Names of the owners of work: a process by host, process id and start time.
+"""Names of the owners of work: processes, by machine, process id and start time.
 
-The start time tells it from a later process with the same id.
+`HOST:BOOT:NAMESPACE/PID/STARTED`. The boot id of the kernel and the inode of the PID namespace say
+in which machine or container a process id is valid; the start time tells the process from a later
+one with the same id. The host's name is for people alone: several machines may have the same.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import uuid
 from pathlib import Path
 
 import psutil
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Linux's random identity of this start of the kernel."""
+_NAMESPACE = Path("/proc/self/ns/pid")
+"""Process ids are unique within one PID namespace only. (The first one of each start of Linux has
+the same inode.)"""
 _START_FIELD = 19
 """Index of the start time among the fields of `/proc/PID/stat` after the name: field 22 in all."""
 
 
 def host_name() -> str:
-    """Return the name of this host with its PID namespace, which tells containers apart."""
-    try:
-        # Process ids are unique within one PID namespace only.
-        space = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return socket.gethostname()
-    return f"{socket.gethostname()}:{space}"
+    """Return the name of this machine for people; another may have the same."""
+    return socket.gethostname()
+
+
+def process_name(pid: int) -> str:
+    """Return how the owner name of a process of this machine begins: all but its start time."""
+    return f"{host_name()}:{_machine()}/{pid}"
 
 
 def owner_name() -> str:
     """Return the owner name of this process."""
     pid = os.getpid()
-    return f"{host_name()}/{pid}/{_started(pid)}"
+    return f"{process_name(pid)}/{_started(pid)}"
 
 
 def is_dead(owner: str) -> bool:
-    """Return whether an owner is certainly dead: of this host, and no longer running."""
-    host, pid, started = owner.rsplit("/", 2)
-    if host != host_name():
+    """Return whether an owner is certainly dead: of this machine, and no longer running."""
+    machine, pid, started = owner.rsplit("/", 2)
+    if machine.partition(":")[2] != _machine():
         return False
     try:
         is_another = _started(int(pid)) != started
         return is_another or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _machine() -> str:
+    """Return the identity of what numbers processes: a start of a kernel, and a PID namespace."""
+    try:
+        boot, namespace = _BOOT_ID.read_text().strip(), _NAMESPACE.stat().st_ino
+    except OSError:  # not Linux: the hardware address is the next best
+        return f"{uuid.getnode():x}:0"
+    return f"{boot.replace('-', '')}:{namespace}"
 
 
 def _started(pid: int) -> str:

@@ -5,7 +5,7 @@ A refusal records why the workers of a host cannot serve a study.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, delete, func, or_, select
@@ -127,8 +127,8 @@ class StudyIndex:
     def __init__(self, session: sessionmaker[Session]) -> None:
         self._session = session
 
-    def waiting(self, only: str | None = None) -> list[Waiting]:
-        """Return open studies with work left, by priority, then age; `only` the named one."""
+    def waiting(self, only: Collection[str] = ()) -> list[Waiting]:
+        """Return open studies with work left, by priority, then age; `only` the named ones."""
         left = [
             select(table.state)
             .where(table.study_id == StudyRow.study_id, table.state != WorkState.DONE)
@@ -140,8 +140,8 @@ class StudyIndex:
             .where(StudyRow.state == StudyState.OPEN, or_(*left))
             .order_by(StudyRow.priority.desc(), StudyRow.study_id)
         )
-        if only is not None:
-            query = query.where(StudyRow.name == only)
+        if only:
+            query = query.where(StudyRow.name.in_(only))
         with self._session() as session:
             return [Waiting(*row) for row in session.execute(query)]
 

@@ -115,8 +115,8 @@ class Attempts:
     ) -> tuple[Ending, T | None]:
         """Train; return the ending, with its value from `values`, and what `train` returned.
 
-        Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced. Any other exception ends
-        the attempt: KeyboardInterrupt, too, since workers are stopped by signals that are handled.
+        Raises LeaseLost, Stopped, DatabaseRefuses and DatabaseReplaced, and KeyboardInterrupt where
+        Ctrl-C raises it (`Stop.is_interruptible`). Any other exception ends the attempt.
 
         While the worker is told to stop, or its lease is lost, an exception that is none of
         lrsearch's is a way to leave the training, and is raised as Stopped: frameworks turn the
@@ -152,6 +152,8 @@ class Attempts:
                 message = f"left by {type(error).__qualname__} while told to stop"
                 _log.info("the training was %s", message)
                 raise Stopped(message) from error
+            if isinstance(error, KeyboardInterrupt) and self.stop.is_interruptible:
+                raise
             if memory := _memory_reason(error, kills):
                 return Ending(Outcome.OUT_OF_MEMORY, values.last, memory), None
             return Ending(Outcome.FAILED, reason=traceback_of(error)), None
@@ -227,8 +229,8 @@ def bring_to_end(
 ) -> None:
     """Work under the lease, then delete the checkpoints.
 
-    Hand the work back, with its checkpoints, when Stopped is raised; leave it when the lease was
-    lost. `is_over` reads from the database whether some worker has finished it.
+    Hand the work back, with its checkpoints, when Stopped or KeyboardInterrupt is raised; leave it
+    when the lease was lost. `is_over` reads from the database whether some worker has finished it.
     """
     with lease:
         try:
@@ -239,6 +241,10 @@ def bring_to_end(
             lost = lease.lost or _hand_back(give_back, log)
             if not lost:
                 return
+        except KeyboardInterrupt:
+            if not lease.lost:
+                _hand_back(give_back, log)
+            raise
         else:
             lost = False
     if lost:

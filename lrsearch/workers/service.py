@@ -5,15 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
-from lrsearch.errors import LrsearchError, UserError
+from lrsearch.errors import LrsearchError
 from lrsearch.objectives.build import build_objective
+from lrsearch.queue import jobs
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
@@ -28,8 +31,10 @@ from lrsearch.study.index import StudyIndex, Waiting
 from lrsearch.study.study import find_row, load_row
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
+from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import Locations, logs_of
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
@@ -39,6 +44,8 @@ IDLE_WAIT = 1.0
 """Longest time in seconds between two searches for work while there is none."""
 RETRY_REFUSED = 600.0
 """Seconds after which a study that this machine could not serve is tried again."""
+_JOB_WRITTEN = 60.0
+"""Seconds within which what has submitted the job of this worker writes that into the database."""
 FIRST_ANSWER = 60.0
 """Seconds within which the database must answer for the first time."""
 
@@ -46,46 +53,43 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """Claims and runs work until it is stopped or, with `until_empty`, until none is left."""
+    """Claims and runs work until it is stopped, or until its assignment has ended."""
 
-    def __init__(
-        self, locations: Locations, only: str | None, until_empty: bool, stop: Stop
-    ) -> None:
-        self._locations, self._only, self._until_empty, self._stop = (
-            locations,
-            only,
-            until_empty,
-            stop,
-        )
+    def __init__(self, locations: Locations, assignment: Assignment, stop: Stop) -> None:
+        """Open the database. Raises UserError where a study of the assignment is not there."""
+        self._locations, self._assignment, self._stop = locations, assignment, stop
         self._studies = Studies(locations.url)
         self._database = Database(locations.url, self._studies.engine)
         self._index = StudyIndex(self._database.session)
         self._contact = Contact()
         self._loaded: tuple[Waiting, _Workers] | None = None
-        self._refused: dict[tuple[int, int], float] = {}
-        """The monotonic time before which a study is not tried again, by its id and `runs`."""
-        if only is not None:
-            load_row(self._database, only)
+        self._refused: dict[tuple[int, int], _Refusal] = {}
+        """Refusals by the id and `runs` of a study."""
+        self._job = _Job(self._database, os.environ.get(jobs.VARIABLE))
+        for name in assignment.sweeps:
+            load_row(self._database, name)
 
-    def work(self) -> None:
-        """Claim and run work until the end.
+    def work(self) -> ExitCode:
+        """Claim and run work until the end; return how this worker has ended.
 
-        Raises UserError, such as DatabaseRefuses, where the only study to serve cannot be served
-        on this machine.
+        Raises DatabaseRefuses where the database does not let it work.
         """
         waits, is_idle = Waits(), False
-        _log.info("serving %s of %s", self._only or "all studies", redacted(self._locations.url))
+        served = ", ".join(self._assignment.sweeps) or "all studies"
+        _log.info("serving %s of %s", served, redacted(self._locations.url))
         while not self._stop.is_set():
             try:
                 with refusals_in_words():
-                    waiting = self._index.waiting(self._only)
+                    waiting = self._index.waiting(self._assignment.sweeps)
+                    self._job.begin(waiting)
                     worked = any(self._work_on(study) for study in waiting)
-                    is_over = self._until_empty and not worked and not self._servable(waiting)
+                    left = ExitCode.HANDED_BACK if worked else self._left(waiting)
+                    is_over = self._assignment.until_empty and left != ExitCode.HANDED_BACK
                     if is_over or not (worked or is_idle):
-                        state = "nothing is left to do" if is_over else "waiting for work"
+                        state = _ENDS[left] if is_over else "waiting for work"
                         _log.info("; ".join([state, *self._reasons_not_served(waiting)]))
                     if is_over:
-                        return
+                        return left
             except Exception as error:
                 if not passes(error):
                     raise
@@ -100,6 +104,13 @@ class Service:
             is_idle = True
             self._stop.wait(min(waits.next(), IDLE_WAIT))
         _log.info("told to stop")
+        try:
+            with refusals_in_words():
+                return self._left(self._index.waiting(self._assignment.sweeps))
+        except Exception as error:
+            if not passes(error):
+                raise
+            return ExitCode.HANDED_BACK
 
     def close(self) -> None:
         """Close all connections to the database."""
@@ -108,20 +119,25 @@ class Service:
 
     def _reasons_not_served(self, waiting: list[Waiting]) -> list[str]:
         """Return a sentence for each unfinished study that this worker does not serve."""
-        refused = {study.study_id for study in waiting if self._is_refused(study)}
+        refusals = {study.study_id: self._refusal(study) for study in waiting}
         reasons = []
         for study in self._index.statuses():
-            if self._only not in (None, study.name) or study.shown_state == WorkState.DONE:
+            if not self._assignment.serves(study.name) or study.shown_state == WorkState.DONE:
                 continue
             if study.state != StudyState.OPEN:
                 again = command("resume", name_word(study.name))
                 reasons.append(f"{study.name} is {study.state}; to go on: {again}")
-            elif study.study_id in refused:
-                reasons.append(f"{study.name} cannot be served on this machine")
+            elif refusal := refusals.get(study.study_id):
+                reasons.append(f"{study.name} cannot be served on this machine: {refusal.reason}")
         return reasons
 
-    def _servable(self, waiting: list[Waiting]) -> list[Waiting]:
-        return [study for study in waiting if not self._is_refused(study)]
+    def _left(self, waiting: list[Waiting]) -> ExitCode:
+        """Return the exit code that says what is left of the studies that wait for workers."""
+        if not waiting:
+            return ExitCode.DONE
+        if all(self._refusal(study) for study in waiting):
+            return ExitCode.REFUSED
+        return ExitCode.HANDED_BACK
 
     def _gap(self) -> float:
         """Return the seconds without contact after which others may have taken over our work."""
@@ -129,15 +145,17 @@ class Service:
 
     def _work_on(self, study: Waiting) -> bool:
         """Run one trial or auxiliary run of a study; return False when none can be claimed."""
-        if self._is_refused(study):
+        if self._refusal(study):
             return False
         workers = self._load(study)
         if workers is None:
             return False
         return workers.work(take_over=self._contact.lasted(workers.lease))
 
-    def _is_refused(self, study: Waiting) -> bool:
-        return time.monotonic() < self._refused.get((study.study_id, study.runs), 0.0)
+    def _refusal(self, study: Waiting) -> _Refusal | None:
+        """Return why this machine cannot serve a study; None where it can, or is to try again."""
+        refusal = self._refused.get((study.study_id, study.runs))
+        return refusal if refusal is not None and time.monotonic() < refusal.until else None
 
     def _load(self, study: Waiting) -> _Workers | None:
         """Return the workers for a study.
@@ -156,12 +174,13 @@ class Service:
             with signals_kept():
                 workers = self._build(row)
         except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and self._stop.is_interruptible:
+                raise
             reason = _message_of(error)
-            if self._only is not None and self._until_empty:
-                raise UserError(reason) from error
             _log.warning("the study %s is left alone: %s", study.name, reason)
             self._index.refuse(study.study_id, host_name(), reason)
-            self._refused[study.study_id, study.runs] = time.monotonic() + RETRY_REFUSED
+            until = time.monotonic() + RETRY_REFUSED
+            self._refused[study.study_id, study.runs] = _Refusal(reason, until)
             return None
         self._index.accept(study.study_id, host_name())
         self._loaded = (study, workers)
@@ -187,6 +206,42 @@ class Service:
             Worker.of(attempts, self._database, self._studies),
             AuxiliaryWorker(attempts, auxiliary),
         )
+
+
+_ENDS = {
+    ExitCode.DONE: "nothing is left to do",
+    ExitCode.REFUSED: "nothing is left that this machine can do",
+}
+"""What the log says of a worker that ends by itself."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why this machine cannot serve a study."""
+
+    reason: str
+    until: float
+    """The monotonic time at which the study is tried again."""
+
+
+class _Job:
+    """The job of a cluster in which this worker runs, if any."""
+
+    def __init__(self, database: Database, name: str | None) -> None:
+        """`name` is that of the environment variable; None outside of a job."""
+        self._database = database
+        self._name = name
+        self._deadline = time.monotonic() + _JOB_WRITTEN
+
+    def begin(self, studies: Iterable[Waiting]) -> None:
+        """Write once which worker runs in the job, with the study for which it was submitted."""
+        if self._name is None or time.monotonic() > self._deadline:
+            return
+        for study in studies:
+            session, me = self._database.session, owner_name()
+            if jobs.begun(session, study.study_id, self._name, me, host_name()):
+                self._name = None
+                return
 
 
 def _message_of(error: BaseException) -> str:
@@ -233,11 +288,11 @@ class _Workers:
         return False
 
 
-def serve(locations: Locations, only: str | None, until_empty: bool, stop: Stop) -> None:
-    """Serve studies until it is stopped or, with `until_empty`, until no work is left.
+def serve(locations: Locations, assignment: Assignment, stop: Stop) -> ExitCode:
+    """Serve studies until it is stopped, or the assignment has ended; return how it ended.
 
-    Raises UserError when the database cannot be reached for a while, or the only study to serve
-    cannot be served on this machine.
+    Raises UserError when the database cannot be reached for a while, does not let this process
+    work, or lacks a study of the assignment.
     """
     deadline = time.monotonic() + FIRST_ANSWER
 
@@ -250,10 +305,12 @@ def serve(locations: Locations, only: str | None, until_empty: bool, stop: Stop)
         _log.warning("the database does not answer: waiting up to %.0f s for it (%s)", left, reason)
 
     try:
-        service = persist(lambda: Service(locations, only, until_empty, stop), wait, failed)
+        service = persist(lambda: Service(locations, assignment, stop), wait, failed)
     except DBAPIError as error:
+        if stop.is_set():
+            return ExitCode.HANDED_BACK
         raise unusable(locations.url, error) from error
     try:
-        service.work()
+        return service.work()
     finally:
         service.close()

@@ -32,6 +32,8 @@ class Stop:
     seconds from now on."""
     owns_process: bool = True
     """Whether the process is a worker's own, and may be ended where its training stalls."""
+    is_interruptible: bool = False
+    """Whether Ctrl-C raises KeyboardInterrupt in the training, rather than being handled."""
 
 
 def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:

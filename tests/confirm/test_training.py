@@ -38,7 +38,7 @@ RUNS = (
 def run(*overrides: str, stop_after: int | None = None) -> StudyData:
     """A sweep with one worker in this process; the study as it is then."""
     name = submit(*overrides).name
-    serve(name, stop_after)
+    serve(name, stop_after=stop_after)
     database = Database(URL)
     found = read_study(database, name)
     database.close()

@@ -23,7 +23,7 @@ from lrsearch.launchers.base import Sweep, WorkersFailed
 from lrsearch.launchers.local import Local, _Worker
 from lrsearch.launchers.supervisor import Supervisor
 from lrsearch.queue.endings import Ending, Endings
-from lrsearch.queue.owners import host_name
+from lrsearch.queue.owners import process_name
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.states import Outcome
 from lrsearch.storage.tables import TrialSlotRow
@@ -182,7 +182,7 @@ class Shells(Local):
         process = subprocess.Popen(
             ["sh", "-c", 'read line; eval "$line"'], stdin=subprocess.PIPE, start_new_session=True
         )
-        worker = self.shop.worker(f"{host_name()}/{process.pid}")
+        worker = self.shop.worker(process_name(process.pid))
         claim = None if self.idle else worker.claim(take_over=False)
         command = self.idle or "exit 0"
         if claim is not None and (command := self.commands.get(claim.number, "")) == "":

@@ -13,6 +13,8 @@ from lrsearch.cli.commands import app
 from lrsearch.cli.locations import read_locations
 from lrsearch.cli.run import longer
 from lrsearch.text.shell import command, name_word
+from lrsearch.workers.assignment import Assignment
+from lrsearch.workers.exit_codes import ExitCode
 
 HOSTILE = ["a b", "$HOME", "a!b", "[a]", "it's", '"q"', "a;b", "`id`", "$(id)", "*", "~", "a\\b",
            "größe", "a\nb", "#x", "a&b", "(a)", "<a>", "{a,b}"]  # fmt: skip
@@ -42,11 +44,16 @@ def test_every_study_can_be_named(name: str) -> None:
 @pytest.mark.parametrize("name", ["-x", "lr=0.1", "a b"])
 def test_a_worker_serves_a_study_of_any_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[tuple[object, ...]] = []
-    monkeypatch.setattr("lrsearch.cli.locations.serve_studies", lambda *given: served.append(given))
+
+    def serve_studies(*given: object) -> ExitCode:
+        served.append(given)
+        return ExitCode.DONE
+
+    monkeypatch.setattr("lrsearch.cli.locations.serve_studies", serve_studies)
     line = worker_advice(name, "").partition("to start one: ")[2]
     assert CliRunner().invoke(app, pasted(line)[2:]).exit_code == 0
-    [(_, only, until_empty, *_)] = served
-    assert (only, until_empty) == (name, True)
+    [(_, assignment, *_)] = served
+    assert assignment == Assignment((name,), until_empty=True)
 
 
 @settings(max_examples=200, deadline=None)

@@ -17,7 +17,9 @@ from sqlalchemy import update
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.errors import UserError
+from lrsearch.queue.jobs import VARIABLE, Jobs
 from lrsearch.queue.leasing import Orders
+from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database
@@ -28,6 +30,8 @@ from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
 from lrsearch.workers import service
+from lrsearch.workers.assignment import Assignment
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import Locations
 from lrsearch.workers.reporter import Outbox
 from lrsearch.workers.stop import Stop
@@ -99,7 +103,7 @@ def test_a_worker_whose_database_was_replaced_ends_and_leaves_the_new_one_as_it_
 
 def test_one_study_alone_can_be_served(database: Database, submit: Submit) -> None:
     one, other = submit("one"), submit("other")
-    serve(only="other")
+    serve("other")
     assert (ends(database, one), ends(database, other)) == ([], ["complete"] * 2)
 
 
@@ -118,8 +122,7 @@ def test_a_study_that_cannot_be_served_is_left_alone_with_the_reason(
     ((host, reason),) = status.refusals.items()
     assert host
     assert "lost_model" in reason
-    with pytest.raises(UserError, match="lost_model"):
-        serve(only="lost")
+    assert serve("lost") == ExitCode.REFUSED
 
 
 def test_a_study_with_other_data_is_left_alone(database: Database, submit: Submit) -> None:
@@ -214,7 +217,7 @@ def test_a_database_out_of_reach_is_told_with_the_reason(
         caplog.at_level(logging.INFO, "lrsearch.workers"),
         pytest.raises(UserError, match="cannot use the database"),
     ):
-        service.serve(Locations(url), None, until_empty=True, stop=impatient)
+        service.serve(Locations(url), Assignment(until_empty=True), impatient)
     (line,) = own_lines(caplog)
     assert "waiting up to 60 s for it" in line
     assert "Connection refused" in line
@@ -223,7 +226,7 @@ def test_a_database_out_of_reach_is_told_with_the_reason(
 
 def test_a_study_that_is_not_there_is_named(database: Database) -> None:
     with pytest.raises(UserError, match="no study 'nowhere'"):
-        serve(only="nowhere")
+        serve("nowhere")
 
 
 def test_the_stored_configuration_is_what_is_served(database: Database, submit: Submit) -> None:
@@ -256,3 +259,47 @@ def test_what_a_host_has_against_a_study_that_was_deleted_is_forgotten(either_ur
     index.refuse(17, "host", "its code is missing")
     assert index.statuses() == []
     database.close()
+
+
+# How a worker ends
+
+
+def test_the_exit_code_says_whether_work_is_left_and_for_whom(
+    database: Database, submit: Submit, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    assert serve() == ExitCode.DONE
+    code = tmp_path / "gone_model.py"
+    code.write_text("from lrsearch.models.mlp import MLP as Net\n")
+    submit("gone", "model._target_=gone_model.Net", "~model.hidden")
+    submit("fine")
+    code.unlink()
+    sys.modules.pop("gone_model")
+    assert serve(stop_after=10) == ExitCode.HANDED_BACK
+    assert serve("fine") == ExitCode.DONE
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        assert serve() == ExitCode.REFUSED
+    last = own_lines(caplog)[-1]
+    assert last.startswith("nothing is left that this machine can do; gone cannot be served")
+    assert "gone_model" in last
+    Queue(database.session, load_row(database, "gone").study_id).pause()
+    assert serve(until_empty=False, stop_after=0) == ExitCode.DONE
+
+
+def test_several_studies_can_be_named(database: Database, submit: Submit) -> None:
+    ids = [submit(name) for name in ("one", "two", "three")]
+    serve("three", "one")
+    assert [len(ends(database, one)) for one in ids] == [2, 0, 2]
+
+
+def test_a_worker_in_a_job_writes_which_process_it_is(
+    database: Database, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others, study_id = submit("other"), submit("one")
+    Jobs(database.session, study_id, "slurm").add({"7_1": None, "7_2": None})
+    monkeypatch.setenv(VARIABLE, "slurm/7_2")
+    serve("one")
+    (first, second) = Jobs(database.session, study_id, "slurm").rows()
+    assert (first.owner, first.host, first.started_at) == (None, None, None)
+    assert (second.owner, second.host) == (owner_name(), host_name())
+    assert second.started_at is not None
+    assert Jobs(database.session, others, "slurm").rows() == []
