@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import Strict
 
 from lrsearch.data.spec import DataSpec
@@ -14,10 +14,59 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.space.space import Space
 from lrsearch.training.settings import TrainSettings
 
+_MOST = 1_000_000
+"""Largest number by which studies are ranked or limited."""
+
 
 @dataclass(frozen=True)
-class StudySettings:
-    """The study: its name, budget and seed."""
+class Needs:
+    """What a worker must have to serve a study."""
+
+    gpu_memory: Annotated[float, Gt(0), Le(_MOST)] | None = None
+    """GB (10^9 bytes) of each GPU, as cards are sold; a machine without a GPU has none."""
+    labels: tuple[str, ...] = ()
+    """Labels that the worker was given, such as `a100`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """How workers serve a study beside others: all that `lrsearch set` changes while it runs.
+
+    Each has a column of its name in the study's row.
+    """
+
+    priority: Annotated[int, Ge(-_MOST), Le(_MOST)] = 0
+    """Workers that serve several studies take work of the highest priority first."""
+    share: Annotated[float, Gt(0), Le(_MOST)] = 1.0
+    """Weight among studies of one priority: running work is shared in proportion."""
+    max_running: Annotated[int, Ge(1), Le(_MOST)] | None = None
+    """Most trials and auxiliary runs at a time; None is no limit."""
+    owner: str | None = None
+    """Who it belongs to."""
+    tags: tuple[str, ...] = ()
+    """Words by which `status` selects studies."""
+    needs: Needs = Needs()
+    """What a worker must have."""
+    allow_versions: bool = False
+    """Whether workers of other versions of lrsearch and torch may serve it."""
+
+    def stored(self) -> dict[str, Any]:
+        """Return plain values by key, such as `share` and `needs.labels`."""
+        own = {field.name: getattr(self, field.name) for field in fields(ServiceSettings)}
+        needs = {f"needs.{field.name}": getattr(self.needs, field.name) for field in fields(Needs)}
+        values = {key: value for key, value in own.items() if key != "needs"} | needs
+        return {
+            k: list(value) if isinstance(value, tuple) else value for k, value in values.items()
+        }
+
+
+SERVICE_KEYS = tuple(ServiceSettings().stored())
+"""The keys of `ServiceSettings`, such as `share` and `needs.labels`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySettings(ServiceSettings):
+    """The study: its name, budget, seed, and how it is served."""
 
     name: str
     n_trials: Annotated[int, Ge(1)] | None = 30
@@ -32,8 +81,6 @@ class StudySettings:
     """A study of the same database whose best settings are tried first."""
     warm_start_trials: Annotated[int, Ge(1)] = 5
     """Number of settings taken from the study `warm_start`."""
-    priority: int = 0
-    """Workers that serve several studies take trials of the highest priority first."""
     balance: tuple[str, ...] | Literal["families"] = ()
     """Branches (`optimizer`, `scheduler`) whose options share the trials equally; `families`: the
     scheduler families share the epochs equally."""

@@ -167,6 +167,29 @@ def stop(
     stop_study(names or [], now)
 
 
+@app.command(name="set")
+def set_(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME key=value ... [storage.url=...]",
+            help="a study, and what to change; without values they are printed",
+            autocompletion=complete.service,
+        ),
+    ] = None,
+) -> None:
+    """Change how workers serve a study, while it runs; without values, print them.
+
+    The keys mean the same as `study.KEY` of a sweep. Each change is written into the study's
+    record with its time.
+
+    Example: lrsearch set mnist priority=3 share=2 max_running=8 tags=[nightly] needs.labels=[a100]
+    """
+    from lrsearch.cli.set_service import set_service
+
+    set_service(words or [])
+
+
 @app.command()
 def delete(
     names: Names = None,

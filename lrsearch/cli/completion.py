@@ -39,17 +39,32 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     return setting_words(_arguments(ctx), incomplete)
 
 
+def service(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return studies for the first argument, and then what `lrsearch set` changes in one."""
+    from lrsearch.settings import SERVICE_KEYS
+
+    if not (before := _arguments(ctx)):
+        return list(_stored_studies())
+    offered = _settings()
+    keys = {key: offered[f"study.{key}"] for key in SERVICE_KEYS}
+    return _words_of(keys, before, incomplete)
+
+
 def _arguments(ctx: typer.Context) -> Sequence[str]:
     """The command's arguments without a name, as far as they are typed."""
     return next((value for value in ctx.params.values() if isinstance(value, (list, tuple))), ())
 
 
 def setting_words(before: Sequence[str], typed: str) -> list[str]:
-    """Return what a word of settings may become, behind those before it.
+    """Return what a word of settings may become, behind those before it."""
+    return _words_of(_settings(), before, typed)
+
+
+def _words_of(keys: Mapping[str, Sequence[str]], before: Sequence[str], typed: str) -> list[str]:
+    """Return what a word of `key=value` may become, behind those before it.
 
     Bash passes `+sweep=mn` as three words; what it replaces is the last one.
     """
-    keys = _settings()
     before, prefix = list(before), ""
     if before[-1:] == ["="]:
         prefix = "".join(before[-2:])

@@ -19,6 +19,7 @@ from lrsearch.config.metric import settle_mode, settle_monitors
 from lrsearch.config.own_arguments import ARGUMENTS, OURS, settle_arguments
 from lrsearch.config.secrets import check_credentials
 from lrsearch.config.sections import mapping, section
+from lrsearch.config.service import service_values
 from lrsearch.config.storage import storage_url
 from lrsearch.errors import ConfigErrors
 from lrsearch.registry import Component, Registry
@@ -155,7 +156,9 @@ def _settings(
         arguments = {key: node for key, node in space.items() if _is_owned(str(key))}
         notes += settle_types(arguments, model if is_ours else None, data if is_ours else None)
     values: dict[str, Any] = {
-        "study": section("study", study, StudySettings, problems),
+        "study": section(
+            "study", service_values(study, "study", problems), StudySettings, problems
+        ),
         "train": train,
         "metric": section("metric", metric, MetricSettings, problems),
         "model": model,

@@ -27,10 +27,12 @@ def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None
     """
     node = mapping(path, node, problems)
     names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    wrong = [f"{path}.{key}: {unknown(key, names)}" for key in node if key not in names]
+    wrong = [f"{key_of(path, key)}: {unknown(key, names)}" for key in node if key not in names]
     numbers = _numbers(typing.cast(Any, cls))
     others = {k for k, value in node.items() if isinstance(value, bool | str) and k in numbers}
-    wrong += [f"{path}.{key}: {as_given(node[key])} is not a number" for key in sorted(others)]
+    wrong += [
+        f"{key_of(path, key)}: {as_given(node[key])} is not a number" for key in sorted(others)
+    ]
     problems.extend(wrong)
     good = {k: v for k, v in node.items() if k in names and k not in others}
     adapter = _adapter(typing.cast(Any, cls))
@@ -43,6 +45,11 @@ def section(path: str, node: Any, cls: type[T], problems: list[str]) -> T | None
         return typing.cast(T, adapter.validate_python({k: good[k] for k in good if k not in bad}))
     except ValidationError:
         return None
+
+
+def key_of(path: str, *names: str) -> str:
+    """The dotted key of a section's value; the path of a section may be empty."""
+    return ".".join([path, *names] if path else names)
 
 
 @functools.cache
@@ -61,7 +68,7 @@ def _numbers(cls: Any) -> set[str]:
 
 
 def _in_words(path: str, detail: ErrorDetails) -> str:
-    key = ".".join([path, *(str(part) for part in detail["loc"] if not _is_branch(part))])
+    key = key_of(path, *(str(part) for part in detail["loc"] if not _is_branch(part)))
     if detail["type"] == "missing":
         return f"{key} is missing"
     said = str(detail["msg"]).replace("Input should be", "it should be")

@@ -2,7 +2,7 @@
 
 WORDS = (
     "description", "output_dir", "sweep",
-    "study.name", "study.warm_start",
+    "study.name", "study.owner", "study.warm_start",
     "storage.url", "storage.checkpoints",
     "data.root", "data.cache",
     "logger.uri", "logger.experiment", "logger.folder",

@@ -21,7 +21,7 @@ from lrsearch.errors import UserError, in_short
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
 from lrsearch.range_test.stored import add_range_test, found_ranges, try_again
-from lrsearch.settings import Settings
+from lrsearch.settings import SERVICE_KEYS, ServiceSettings, Settings
 from lrsearch.space.parse_domain import type_of_numbers
 from lrsearch.states import StudyState
 from lrsearch.storage.database import Database, beside
@@ -29,7 +29,9 @@ from lrsearch.storage.tables import StudyRow
 from lrsearch.study.index import study_row
 from lrsearch.study.plan import plan_slots
 from lrsearch.study.provenance import git_revision, versions
+from lrsearch.study.service import Change, put_service, recorded, service_of
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
+from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 
@@ -40,14 +42,17 @@ if TYPE_CHECKING:
 _FREE_KEYS = frozenset(
     {
         "description", "sampler", "pruner", "logger", "queue", "confirm",
-        "study.n_trials", "study.timeout", "study.name", "study.priority",
+        "study.n_trials", "study.timeout", "study.name",
         "study.warm_start", "study.warm_start_trials",
+        *(f"study.{key}" for key in SERVICE_KEYS),
         "train.device", "train.gpus", "train.threads", "train.compile", "train.micro_batch",
         "train.checkpoint_every", "train.keep_best",
         "data.root", "data.cache", "metric.nan",
     }
 )  # fmt: skip
 """Keys that may change when a study is resumed: they do not change what is searched."""
+_SERVICE = ServiceSettings().stored()
+"""The defaults of how workers serve a study."""
 _HALTED: dict[str, str] = {
     StudyState.PAUSED: "paused",
     StudyState.STOPPED: "stopped ({})",
@@ -137,17 +142,17 @@ def _create(
         "warm_start": earlier.to_json(),
         LONGEST_LEASE: settings.queue.lease,
     }
+    row = StudyRow(
+        study_id=study_id,
+        name=settings.study.name,
+        config=dict(settings.plain),
+        record=record,
+        needs={},
+    )
+    put_service(row, settings.study.stored())
     try:
         with database.session.begin() as session:
-            session.add(
-                StudyRow(
-                    study_id=study_id,
-                    name=settings.study.name,
-                    config=dict(settings.plain),
-                    record=record,
-                    priority=settings.study.priority,
-                )
-            )
+            session.add(row)
             session.flush()
             add_range_test(session, settings, study_id)
             Queue.add_to(session, study_id, slots)
@@ -202,15 +207,36 @@ def _resume(
         record[LONGEST_LEASE] = max(stored.record[LONGEST_LEASE], settings.queue.lease)
         if checkpoints is not None:
             record["checkpoints"] = checkpoints_url(database.url, checkpoints)
-        stored.config, stored.record = dict(settings.plain), record
-        stored.priority, stored.state = settings.study.priority, StudyState.OPEN
-        stored.stopped, stored.hand_back = None, False
+        changes, kept = _changed_service(stored, row.config, settings)
+        notes += kept
+        stored.config, stored.record = dict(settings.plain), recorded(record, changes)
+        stored.state, stored.stopped, stored.hand_back = StudyState.OPEN, None, False
         session.flush()
         advance(session, row.study_id)
     studies.annotate(row.name, _attributes(settings, info))
     return OpenStudy(
         row.name, row.study_id, queue, resumed=True, total=queue.total(), notes=tuple(notes)
     )
+
+
+def _changed_service(
+    row: StudyRow, last: Mapping[str, Any], settings: Settings
+) -> tuple[list[Change], list[str]]:
+    """Write what the configuration says of the service of a study, where that is new.
+
+    What `lrsearch set` has changed since the last run stays, unless the configuration has changed
+    since then, too. Returns the changes, and a line for each value that stays.
+    """
+    wanted, before = settings.study.stored(), flat(last["study"])
+    new = {k: value for k, value in wanted.items() if value != before.get(k, _SERVICE[k])}
+    changes = put_service(row, new)
+    now = service_of(row)
+    kept = [
+        f"{key} stays {as_given(now[key])}, as `lrsearch set` has it"
+        for key, value in wanted.items()
+        if now[key] != value
+    ]
+    return changes, kept
 
 
 def _resized(queue: Queue, slots: Sequence[tuple[Mapping[str, Any], int]]) -> list[str]:

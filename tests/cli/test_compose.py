@@ -511,13 +511,16 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
 
 
 NUMBERS = {
-    "study": ("n_trials", "timeout", "seed", "priority", "warm_start_trials"),
+    "study": (
+        "n_trials", "timeout", "seed", "warm_start_trials",
+        "priority", "share", "max_running", "needs.gpu_memory",
+    ),
     "train": ("epochs", "threads", "checkpoint_every", "keep_best"),
     "data": ("validation", "split_seed", "crop"),
     "queue": ("lease", "max_attempts", "stall_timeout"),
     "coupling": ("reference",),
     "confirm": ("top", "seeds"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("section", NUMBERS)
