@@ -13,6 +13,7 @@ from lrsearch import __version__
 from lrsearch.cli.catalogue import find_sweeps
 from lrsearch.cli.commands import SHOWN
 from lrsearch.schedules.families import SCHEDULERS
+from lrsearch.text.hints import word
 
 DOCS = REPO / "docs"
 DEFAULTS = (REPO / "conf" / "config.yaml").read_text()
@@ -59,7 +60,7 @@ def test_the_defaults_in_the_table_of_keys_are_those_of_the_configuration() -> N
     for section, key, shown in rows:
         default = (config[section] or {}).get(key)
         if isinstance(default, (int, float, str)) and "$" not in str(default):
-            assert shown.strip() == str(default), f"{section}.{key}"
+            assert shown.strip() == word(default), f"{section}.{key}"
             checked += 1
     assert checked >= 5
 
