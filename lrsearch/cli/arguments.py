@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from typing import Any
 
 from lrsearch.analysis.columns import finite
 from lrsearch.cli.locations import read_locations
+from lrsearch.config.storage import command_on
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.storage.database import Database, open_existing
 from lrsearch.storage.tables import StudyRow
 from lrsearch.text.redaction import redacted
-from lrsearch.text.shell import command
 from lrsearch.workers.locations import Locations
 
 
@@ -29,25 +28,23 @@ class NamedStudy:
     words: list[str]
     """The arguments after the name."""
 
-    @property
-    def storage_argument(self) -> str:
-        """The argument, after a space, with which a command finds the same database."""
-        return storage_argument(self.locations)
+    def command(self, *words: str) -> str:
+        """A command on the same database, to be pasted into a shell."""
+        return command_on(self.locations.url, *words)
 
 
-def storage_argument(locations: Locations) -> str:
-    """` storage.url=...`, redacted; empty where the database is the default one."""
-    default = read_locations([])[0].url
-    shown = redacted(locations.url)
-    return "" if locations.url == default else f" {shlex.quote(f'storage.url={shown}')}"
-
-
-def worker_advice(name: str, storage: str) -> str:
-    """Say that a study waits for a worker, and how to start one."""
+def worker_advice(name: str, url: str) -> str:
+    """Say that a study in a database waits for a worker, and how to start one."""
     return (
         f"no worker is at it; to start one: "
-        f"{command('worker', '--sweep', name, '--until-empty')}{storage}"
+        f"{command_on(url, 'worker', '--sweep', name, '--until-empty')}"
     )
+
+
+def same_command(arguments: Sequence[str], url: str) -> str:
+    """The command line of a sweep again, for any machine that reaches its database."""
+    others = [word for word in arguments if word.lstrip("+").partition("=")[0] != "storage.url"]
+    return command_on(url, *map(redacted, others))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from lrsearch.states import Outcome, in_words
 from lrsearch.study.progress import Finished, Progress, best_number
 from lrsearch.study.study import load_row
 from lrsearch.text.formatting import number
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 
 USAGE = "best NAME [--trial N] [storage.url=...]"
 Format = Literal["text", "yaml", "python", "json"]
@@ -106,7 +106,7 @@ def stored_trial(named: NamedStudy, wanted: int | None) -> Stored:
             why = " yet" if ended < total else _why_none(progress.finished())
             raise UserError(
                 f"no trial of {named.name} has completed{why}: "
-                f"{command('status', name_word(named.name))}{named.storage_argument}"
+                f"{named.command('status', name_word(named.name))}"
             )
         return Stored(settings, info, trial, True, confirmation, to_come)
     trial = progress.ended(wanted)
@@ -150,7 +150,7 @@ def _lines(named: NamedStudy, stored: Stored) -> list[str]:
         f"{named.name}, trial {trial.trial}, {which}: {value}",
         f"  {described(trial.recipe, stored.settings.space.searched)}",
         *details,
-        f"{'again:':{len(script)}} {command('train', name, *chosen)}{named.storage_argument}",
-        f"{script} {command('best', name, *chosen, '--format', 'python')}{named.storage_argument} "
+        f"{'again:':{len(script)}} {named.command('train', name, *chosen)}",
+        f"{script} {named.command('best', name, *chosen, '--format', 'python')} "
         f"> best.py; python best.py",
     ]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrsearch.config.secrets import check_credentials
-from lrsearch.config.storage import storage_url
+from lrsearch.config.storage import DEFAULT_URL, STORAGE, storage_url
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.own_code import provided
 from lrsearch.text.hints import unknown
@@ -22,14 +22,13 @@ from lrsearch.workers.locations import Locations
 from lrsearch.workers.stop import stop_on_signals
 
 LOCATIONS = {
-    "storage.url": "LRSEARCH_STORAGE",
+    "storage.url": STORAGE,
     "storage.checkpoints": "LRSEARCH_CHECKPOINTS",
     "data.root": "LRSEARCH_DATA",
     "data.cache": "LRSEARCH_CACHE",
 }
 """The keys of locations, each with the environment variable that gives its default."""
 NAME = "study.name"
-_DEFAULT_URL = "sqlite:///lrsearch.db"
 
 
 def read_locations(arguments: Sequence[str]) -> tuple[Locations, list[str]]:
@@ -53,7 +52,7 @@ def read_locations(arguments: Sequence[str]) -> tuple[Locations, list[str]]:
         else:
             problems.append(unknown(key, [*LOCATIONS, NAME]))
     check_credentials(given.get("storage.checkpoints"), "storage.checkpoints", problems)
-    url = storage_url({"url": given.get("storage.url", _DEFAULT_URL)}, problems)
+    url = storage_url({"url": given.get("storage.url", DEFAULT_URL)}, problems)
     if problems:
         raise ConfigErrors(problems)
     data = {key.removeprefix("data."): given[key] for key in given if key.startswith("data.")}

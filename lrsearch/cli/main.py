@@ -13,7 +13,6 @@ from lrsearch import __version__
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.files import is_without_room
 from lrsearch.text.redaction import guard_output, learn, learn_environment, redacted
-from lrsearch.text.shell import command
 
 _HYDRA_ONLY = ("help", "info")
 
@@ -192,10 +191,11 @@ def _sweep(overrides: list[str], config_dir: str | None, arguments: list[str], s
 
         return dry_run(configuration)
     from lrsearch.cli import run
+    from lrsearch.cli.arguments import same_command
 
     if submit:
         return run.submit(configuration)
-    return run.run(configuration, command(*map(redacted, arguments)))
+    return run.run(configuration, same_command(arguments, configuration.runtime.storage_url))
 
 
 def _show_config(

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lrsearch.cli.arguments import storage_argument
 from lrsearch.cli.jobs import stop_jobs
 from lrsearch.cli.locations import output_folder, read_locations
+from lrsearch.config.storage import command_on
 from lrsearch.errors import UserError
 from lrsearch.queue.queue import Queue
 from lrsearch.states import WorkState
@@ -17,7 +17,7 @@ from lrsearch.storage.database import Database, existing, open_existing
 from lrsearch.study.follow_up import open_again
 from lrsearch.study.index import StudyIndex, StudyStatus, status_of
 from lrsearch.text.formatting import plural
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 from lrsearch.workers.locations import Locations
 
 
@@ -62,7 +62,7 @@ def pause_study(arguments: Sequence[str]) -> None:
         )
         print(
             f"{study.name} is paused: its workers hand {running} back\n"
-            f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
+            f"to go on: {command_on(locations.url, 'resume', name_word(study.name))}"
         )
 
 
@@ -81,7 +81,7 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
         if work[WorkState.OPEN]:
             print(
                 f"workers take them; to start one: "
-                f"{command('worker', '--sweep', study.name)}{storage_argument(locations)}"
+                f"{command_on(locations.url, 'worker', '--sweep', study.name)}"
             )
 
 
@@ -117,7 +117,7 @@ def stop_study(arguments: Sequence[str], now: bool) -> None:
         end = f"{back} handed back" if now else on
         print(
             f"{study.name} is stopped: {at_work(trials, auxiliary_runs, 'running ')} {end}\n"
-            f"to go on: {command('resume', name_word(study.name))}{storage_argument(locations)}"
+            f"to go on: {command_on(locations.url, 'resume', name_word(study.name))}"
         )
 
 
@@ -144,8 +144,7 @@ def delete_study(arguments: Sequence[str], yes: bool, with_outputs: bool) -> Non
             are = "is" if alive == 1 else "are"
             raise UserError(
                 f"{plural(alive, 'trial')} of {study.name} {are} running: "
-                f"first {command('stop', name_word(study.name), '--now')}"
-                f"{storage_argument(locations)}"
+                f"first {command_on(locations.url, 'stop', name_word(study.name), '--now')}"
             )
         queue.stop("being deleted", hand_back=True)
         from lrsearch.checkpoints.store import Store

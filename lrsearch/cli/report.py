@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from sqlalchemy.engine import make_url
 
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.cli.display import make_console
@@ -51,14 +50,9 @@ def report_page(study: StudyData, url: str, record: Path) -> str:
     from lrsearch.report.sections import sections
 
     results = findings(study)
-    widening = widening_command(study, results.edges, _shown_places(url))
+    widening = widening_command(study, results.edges, url)
     parts = sections(study, results, best_code(study), widening, str(record))
     return build_page(study, results, parts, report_figures(study, results))
-
-
-def _shown_places(url: str) -> list[str]:
-    """The argument for the database; none for a URL with a password (LRSEARCH_STORAGE)."""
-    return [] if url == _DEFAULT_URL or make_url(url).password else [f"storage.url={url}"]
 
 
 def _write(path: Path, page: str) -> None:

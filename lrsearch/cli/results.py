@@ -30,6 +30,7 @@ from lrsearch.analysis.warned import find_warned
 from lrsearch.cli.display import described
 from lrsearch.cli.table import text_lines
 from lrsearch.config.ranges import with_ranges
+from lrsearch.config.storage import command_on
 from lrsearch.confirm.read import confirmed_first
 from lrsearch.confirm.result import Confirmation
 from lrsearch.data.prepare import prepare
@@ -77,10 +78,8 @@ def conclude(
     best = confirmed_first(
         ranked(finished, settings.metric.mode), lambda trial: trial.trial, confirmation
     )
-    shown = redacted(database.url)
-    place = shlex.quote(f"storage.url={shown}")
     if not best:
-        return _without_best(console, settings, study, finished, place, output)
+        return _without_best(console, settings, study, finished, database.url, output)
     for line in warning_lines(find_warned(study), compare_best_and_last(study, settings)):
         console.print(f"[bold yellow]{escape(line)}[/]", soft_wrap=True)
     verdict = find_verdict(study)
@@ -113,8 +112,7 @@ def conclude(
     if weights := _weights(settings, best[0]):
         console.print(weights, soft_wrap=True, markup=False)
     console.print(
-        f"{shown}  look at it: {command('dashboard')} "
-        f"{place if shown == database.url else 'with its URL'}",
+        f"{redacted(database.url)}  look at it: {command_on(database.url, 'dashboard')}",
         soft_wrap=True,
         markup=False,
     )
@@ -126,19 +124,19 @@ def _without_best(
     settings: Settings,
     study: StudyData,
     finished: list[Finished],
-    place: str,
+    url: str,
     output: Path,
 ) -> int:
     """Print that no trial has completed, write `trials.csv`, and return the exit code.
 
-    `place` is the setting that names the database.
+    `url` is that of the database.
     """
     console.print(f"no trial has completed ({tally(finished) or 'none has finished'})")
     table = output / "trials.csv"
     if finished and _written(console, settings, {table: lambda: trials_csv(study, study.trials)}):
-        last = command("show", name_word(study.name), str(finished[-1].trial))
+        last = command_on(url, "show", name_word(study.name), str(finished[-1].trial))
         console.print(
-            f"the last trial in full: {last} {place}\n{table} says why of each",
+            f"the last trial in full: {last}\n{table} says why of each",
             soft_wrap=True,
             markup=False,
         )

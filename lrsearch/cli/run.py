@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from lrsearch.cli.arguments import storage_argument
 from lrsearch.cli.display import Shown, make_console, make_display
 from lrsearch.cli.manage_studies import waiting
 from lrsearch.cli.own_code_calls import own_code_calls
@@ -24,6 +22,12 @@ from lrsearch.cli.shown_groups import group_lines_of_sweep
 from lrsearch.config.batches import fit_batches
 from lrsearch.config.metric import mode_warning
 from lrsearch.config.ranges import with_ranges
+from lrsearch.config.storage import (
+    PASSWORD_FILE,
+    command_on,
+    left_out_options,
+    password_variables,
+)
 from lrsearch.data.prepare import prepare
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import ConfigErrors, UserError
@@ -58,7 +62,7 @@ from lrsearch.study.study import (
 )
 from lrsearch.text.formatting import duration, plural, the_best
 from lrsearch.text.redaction import redacted
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word, with_setting
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
 from lrsearch.workers.locations import Locations, logs_of
@@ -169,10 +173,7 @@ def launch_sweep(
 def longer(command: str, timeout: float, spent: float) -> str:
     """The command with twice the time in all, or twice what is spent where that is more."""
     total = 2 * timeout if spent < 2 * timeout else 2.0 * math.ceil(spent)
-    kept = [
-        word for word in shlex.split(command) if word.lstrip("+").split("=")[0] != "study.timeout"
-    ]
-    return shlex.join([*kept, f"study.timeout={total:.10g}"])
+    return with_setting(command, "study.timeout", f"{total:.10g}")
 
 
 def refresh_dashboard(console: Console, database: Database, name: str) -> None:
@@ -195,19 +196,34 @@ def submit(configuration: Configuration) -> int:
     trials = study.total - study.queue.counts()[WorkState.DONE]
     work = study.queue.work()
     auxiliary_runs = work[WorkState.OPEN] + work[WorkState.RUNNING] - trials
-    full = f"storage.url={redacted(absolute(runtime.storage_url))}"
-    storage = storage_argument(Locations(runtime.storage_url, runtime.checkpoints_url))
+    url = absolute(runtime.storage_url)
     console.print(
         f"{waiting(trials, auxiliary_runs)} for workers; to start one, on any machine that "
         f"reaches the database:\n"
-        f"  {command('worker', full)}\n"
-        f"how far they are: {command('status', name_word(study.name))}{storage}\n"
+        f"  {command_on(url, 'worker')}\n"
+        f"{_password_words(url)}"
+        f"how far they are: {command_on(runtime.storage_url, 'status', name_word(study.name))}\n"
         f"the result, and help with the rest: the same command without submit",
         soft_wrap=True,
         markup=False,
     )
     studies.close()
     return 0
+
+
+def _password_words(url: str) -> str:
+    """Lines on what the machines of workers need besides the URL; empty where that is nothing."""
+    lines = []
+    if file := password_variables(url).get(PASSWORD_FILE):
+        lines.append(
+            f"there {file} must hold the password of the database in one line, readable by you "
+            f"alone (chmod 600)"
+        )
+    if left_out := left_out_options(url):
+        lines.append(
+            f"{', '.join(left_out)} of the URL may hold a secret, and so is left out: add it"
+        )
+    return "".join(f"  {line}\n" for line in lines)
 
 
 def check_sweep(

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrsearch.analysis.confirmed import headline, progress_words
-from lrsearch.cli.arguments import print_json, refuse_words, storage_argument, worker_advice
+from lrsearch.cli.arguments import print_json, refuse_words, worker_advice
 from lrsearch.cli.display import Shown, at_epoch, described, make_console, make_display
 from lrsearch.cli.jobs import attached_jobs, job_lines, job_plain
 from lrsearch.cli.locations import read_locations
@@ -66,13 +66,13 @@ def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
 
 
 def _show(console: Console, database: Database, locations: Locations, names: Sequence[str]) -> None:
-    storage = storage_argument(locations)
+    url = locations.url
     studies = _chosen(database, names)
     if not studies:
         console.print(f"no studies in {redacted(database.url)}")
     for study in studies:
         _say(console, _line(study))
-        for line in _trouble(database, study, storage):
+        for line in _trouble(database, study, url):
             _say(console, line)
         if names:
             _show_one(console, database, locations, study)
@@ -101,7 +101,7 @@ def _auxiliary_runs(study: StudyStatus) -> str:
     )
 
 
-def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
+def _trouble(database: Database, study: StudyStatus, url: str) -> list[str]:
     """Lines on why the study is not open, which hosts refuse it, and missing workers."""
     lines = []
     if study.stopped and study.state != StudyState.OPEN:
@@ -114,7 +114,7 @@ def _trouble(database: Database, study: StudyStatus, storage: str) -> list[str]:
             for counts in (study.counts, study.auxiliary_counts)
         )
         left = waiting(trials, auxiliary_runs)
-        lines.append(f"    {left}, {worker_advice(study.name, storage)}")
+        lines.append(f"    {left}, {worker_advice(study.name, url)}")
     return lines
 
 
@@ -210,16 +210,16 @@ def _running_plain(run: Running) -> dict[str, Any]:
 
 def _watch(database: Database, locations: Locations, names: Sequence[str]) -> int:
     """Show the progress until nothing runs; return 0, or 130 after Ctrl-C."""
-    console, storage = make_console(), storage_argument(locations)
+    console, url = make_console(), locations.url
     chosen = _chosen(database, names)
     try:
         if names:
             with attached_jobs(database, locations, chosen[0]) as jobs:
                 for line in job_lines(jobs, []):
                     _say(console, line)
-            _watch_one(console, database, chosen[0], storage)
+            _watch_one(console, database, chosen[0], url)
         else:
-            _watch_all(console, database, storage)
+            _watch_all(console, database, url)
     except KeyboardInterrupt:
         return 130
     if names or console.is_terminal:  # into a pipe all lines have been printed
@@ -235,7 +235,7 @@ def _is_over(study: StudyStatus) -> bool:
     )
 
 
-def _watch_one(console: Console, database: Database, study: StudyStatus, storage: str) -> None:
+def _watch_one(console: Console, database: Database, study: StudyStatus, url: str) -> None:
     from lrsearch.config.load import stored_settings
     from lrsearch.study.study import load_row
 
@@ -246,7 +246,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, storage
     seen = finished[-1].order if finished else 0
     if not _is_over(study):  # something at once; the next line may take a while
         lines = [] if console.is_terminal else [_line(study)]
-        for line in [*lines, *_trouble(database, study, storage)]:
+        for line in [*lines, *_trouble(database, study, url)]:
             _say(console, line)
     with make_display(console, sweep, finished) as display:
 
@@ -261,7 +261,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, storage
         _repeat(look, display.interval, display.say)
 
 
-def _watch_all(console: Console, database: Database, storage: str) -> None:
+def _watch_all(console: Console, database: Database, url: str) -> None:
     """Draw a table again and again in a terminal; elsewhere print lines when they change."""
     index = StudyIndex(database.session)
     if console.is_terminal:
@@ -279,7 +279,7 @@ def _watch_all(console: Console, database: Database, storage: str) -> None:
     def tell() -> bool:
         studies = index.statuses()
         for study in studies:
-            for line in [_line(study), *_trouble(database, study, storage)]:
+            for line in [_line(study), *_trouble(database, study, url)]:
                 if line not in shown:
                     _say(console, line)
                     shown.add(line)

@@ -19,7 +19,7 @@ from lrsearch.states import StudyState
 from lrsearch.study.index import StudyIndex
 from lrsearch.study.study import load_row
 from lrsearch.text.formatting import plural
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 
 USAGE = "try NAME lr=0.1 scheduler=cosine ... [storage.url=...]"
 
@@ -54,7 +54,7 @@ def try_setting(arguments: Sequence[str]) -> None:
         if row.state != StudyState.OPEN:
             print(
                 f"{named.name} is {row.state}; to go on: "
-                f"{command('resume', name_word(named.name))}{named.storage_argument}"
+                f"{named.command('resume', name_word(named.name))}"
             )
         elif not StudyIndex(named.database.session).running_now(row.study_id):
-            print(worker_advice(named.name, named.storage_argument))
+            print(worker_advice(named.name, named.locations.url))

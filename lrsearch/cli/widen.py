@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lrsearch.analysis.edges import Edges
@@ -11,10 +11,10 @@ from lrsearch.analysis.parameters import searched_parameters, settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.cli.compose import load_settings
 from lrsearch.cli.grammar import written
+from lrsearch.config.storage import command_on
 from lrsearch.errors import UserError
 from lrsearch.space.domains import AUTO, Fixed
 from lrsearch.study.study import differences, flat
-from lrsearch.text.shell import command
 
 _GROUPS = ("data", "model", "sampler", "pruner")
 # What belongs to the machine or to the study itself, not to what is searched.
@@ -22,10 +22,10 @@ _LEFT_OUT = frozenset({"sweep", "description", "study.name", "study.try_first", 
                        "data.cache"})  # fmt: skip
 
 
-def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> str | None:
+def widening_command(study: StudyData, edges: Edges, url: str) -> str | None:
     """Write the command of a new study with wider ranges that tries the best recipe first.
 
-    `places` (`storage.url=...`) end it. The command is checked: None where no range is to
+    `url` is that of its database. The command is checked: None where no range is to
     be widened, or where no command line makes the same configuration (such as that of a sweep in
     another folder).
     """
@@ -44,7 +44,7 @@ def widening_command(study: StudyData, edges: Edges, places: Iterable[str]) -> s
     meant = {override.partition("=")[0] for override in edges.overrides}
     if changed - {"study.try_first"} != meant:
         return None
-    return command(*arguments, f"study.name={study.name}-wider", *places)
+    return command_on(url, *arguments, f"study.name={study.name}-wider")
 
 
 def _same_setup(config: Mapping[str, Any]) -> list[str] | None:

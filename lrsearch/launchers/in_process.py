@@ -16,6 +16,8 @@ from lrsearch.states import WorkState
 from lrsearch.storage.outages import passes
 from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
+from lrsearch.workers.assignment import Assignment
+from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.service import serve
 from lrsearch.workers.stop import Stop
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lrsearch.config.storage import command_on
 from lrsearch.launchers.base import Display, JobState, Launcher, News, Sweep, idle
 from lrsearch.queue.owners import is_dead
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.outages import passes
 from lrsearch.study.progress import Progress, Snapshot
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 
 
 class Supervisor:
@@ -104,7 +105,9 @@ class Supervisor:
             self._seen = new[-1].order
         self.display.update(self._snapshot, new)
         if self._snapshot.state == StudyState.PAUSED:
-            self._say_once(f"paused; to go on: {command('resume', name_word(self.sweep.name))}")
+            words = ("resume", name_word(self.sweep.name))
+            again = command_on(self.sweep.locations.url, *words)
+            self._say_once(f"paused; to go on: {again}")
         if timeout is not None and self.sweep.queue.stop_at_limit(timeout):
             self.timed_out = True
         ended_well = any(finished.outcome != Outcome.CRASHED for finished in new)

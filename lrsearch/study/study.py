@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from lrsearch import __version__
 from lrsearch.config.batches import cut_batches
 from lrsearch.config.ranges import with_ranges
+from lrsearch.config.storage import command_on
 from lrsearch.confirm.runs import advance
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError, in_short
@@ -33,7 +34,7 @@ from lrsearch.study.service import Change, put_service, recorded, service_of
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
 from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 
 if TYPE_CHECKING:
     # Commands that only read import this module, too, and do not need Optuna.
@@ -181,7 +182,7 @@ def _resume(
             + "\n".join(f"  {change}" for change in changed)
             + f"\nStart a new study ({shlex.quote(f'study.name={row.name}-2')}), go back to the "
             f"old set-up, or delete what there is: "
-            f"{command('delete', name_word(row.name), '--yes')}"
+            f"{command_on(database.url, 'delete', name_word(row.name), '--yes')}"
         )
     last, now = row.record["runs"][-1], _run(settings)
     notes = [

@@ -3,8 +3,9 @@
 Secrets are recognised in two ways. By their form: the password of a URL
 (`scheme://user:password@host`), the value of a secret option (`?sslpassword=...`). By their value:
 `learn` remembers the secrets of the command line, of the environment and of password files, and
-from then on each is replaced wherever it appears, raw, percent-encoded or escaped as `repr`, JSON
-and HTML escape it.
+from then on each is replaced wherever it appears, raw, percent-encoded or escaped as `repr`, JSON,
+HTML and a shell escape it. A password that is too short to be recognised by itself is recognised
+together with the user's name before it.
 
 `guard_output` applies `redacted` to the standard output and the standard error of the process,
 through which all prints, logs, warnings and tracebacks go.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -24,14 +26,16 @@ from urllib.parse import quote, quote_plus, unquote
 MASK = "***"
 _SHORTEST = 6
 """Length in characters from which on secrets are recognised by value: shorter ones would be found
-in unrelated words and numbers. These are replaced in URLs only."""
+in unrelated words and numbers. These are replaced in URLs only, where the text around them is
+recognised with them."""
 
 _WORD = re.compile(r"[^\s'\"<>]+")
 _USER = r"(\w://)([^:/\s'\"]*)"
 # A password may itself hold @, : or /, so it reaches to the last @ of the word.
 _PASSWORD = re.compile(_USER + r":([^\s'\"<>]*)@")
-# In an argument a word does not end at a space or a quotation mark.
-_PASSWORD_OF_ARGUMENT = re.compile(_USER + r":(.*)@", re.DOTALL)
+# In an argument a word does not end at a space or a quotation mark. `http://host:8080/path` has no
+# password, whatever follows.
+_PASSWORD_OF_ARGUMENT = re.compile(_USER + r":(?!\d+(?:[/\s'\"]|$))(.*)@", re.DOTALL)
 # A whole value `user:password@host`: a URL without its scheme, or without a slash of it.
 _BARE = re.compile(r"(?:^|=)['\"]?(?:[\w+]+:/?)?[^:/@\s=]+:(.+)@\w", re.DOTALL)
 # A single word before the @ is a token in a web address, and the user in the URL of a database.
@@ -65,18 +69,22 @@ _VARIABLES = (
 _URL_VARIABLES = ("mlflow_tracking_uri", "http_proxy", "https_proxy", "all_proxy")
 """Variables of the environment, in lower case, whose value is a URL that may hold a secret."""
 
-_secrets: set[str] = set()
+_secrets: dict[str, str] = {}
+"""Every form of every known secret, with the text that replaces it."""
 _known: re.Pattern[str] | None = None
 
 
 def redacted(text: str) -> str:
     """The text with `***` in place of every secret in it."""
+    # By value first: a part of a secret that is replaced by its form would hide the rest of it.
+    if _known is not None:
+        text = _known.sub(lambda found: _secrets[found[0]], text)
     if "://" in text:
         text = _WORD.sub(lambda word: _redacted_word(word[0]), text)
     # A quick search first, because the text may be a whole page of a report.
     if "=" in text and ("passw" in (lower := text.lower()) or "pwd" in lower):
         text = _PAIR.sub(rf"\1\2{MASK}", text)
-    return text if _known is None else _known.sub(MASK, text)
+    return text
 
 
 def _redacted_word(word: str) -> str:
@@ -98,6 +106,8 @@ def _redacted_word(word: str) -> str:
 
 def has_credentials(text: str) -> bool:
     """Whether a text holds a URL with a password, a token or a secret option."""
+    if "@" in text and _PASSWORD_OF_ARGUMENT.search(text):
+        return True
     words = [word for word in _WORD.findall(text) if "://" in word]
     return any(
         ("@" in word and (_PASSWORD.search(word) or _TOKEN.search(word)))
@@ -106,17 +116,21 @@ def has_credentials(text: str) -> bool:
     )
 
 
+def is_secret_option(name: str) -> bool:
+    """Whether an option of a URL, after its `?`, has a secret as its value, or may hold one."""
+    return _SECRET_OPTION.search(unquote(name)) is not None
+
+
 def _secret_options(text: str) -> Iterator[str]:
     """The values of the secret options in the URLs of a text."""
     for query in _QUERY.finditer(text):
         for match in _OPTION.finditer(query[0]):
-            if match[3] and _SECRET_OPTION.search(unquote(match[2])):
+            if match[3] and is_secret_option(match[2]):
                 yield match[3]
 
 
 def _masked_option(match: re.Match[str]) -> str:
-    is_secret = _SECRET_OPTION.search(unquote(match[2]))
-    return f"{match[1]}{match[2]}={MASK if is_secret else match[3]}"
+    return f"{match[1]}{match[2]}={MASK if is_secret_option(match[2]) else match[3]}"
 
 
 def learn(text: str) -> None:
@@ -125,9 +139,12 @@ def learn(text: str) -> None:
     names: set[str] = set()
     for pattern in (_PASSWORD, _PASSWORD_OF_ARGUMENT):
         for match in pattern.finditer(text):
-            # Other programs end the password at its first @, and may print either part.
-            secrets += [match[3], *match[3].split("@")]
+            # Other programs end the password at its first @, / or ?, and may print any part.
+            secrets += [match[3], *match[3].split("@"), *re.split("[@:/?#]", match[3])]
             names |= {match[2], *re.split(r"[:/?]", text[match.end() :])}
+            # With the user's name before it a short password is recognised, too.
+            begin = f"{match[1]}{match[2]}:"
+            _remember(f"{begin}{match[3]}@", f"{begin}{MASK}@")
     if "://" not in text:
         secrets += [match[1] for match in _BARE.finditer(text)]
     secrets += [match[2] for match in _TOKEN.finditer(text)]
@@ -139,12 +156,18 @@ def learn(text: str) -> None:
 
 def learn_secrets(secrets: Iterable[str]) -> None:
     """Remember texts, each of which is a secret as a whole."""
+    for secret in secrets:
+        if _is_distinct(secret):
+            _remember(secret, MASK)
+
+
+def _remember(text: str, shown: str) -> None:
+    """Remember a text in all its forms, in whose place `shown` is shown."""
     global _known
-    forms = {form for secret in secrets if _is_distinct(secret) for form in _forms(secret)}
-    if forms <= _secrets:
-        return
-    _secrets.update(forms)
-    _known = re.compile("|".join(map(_bounded, sorted(_secrets, key=len, reverse=True))))
+    forms = {form: shown for form in _forms(text) if form not in _secrets and form != shown}
+    if forms:
+        _secrets.update(forms)
+        _known = re.compile("|".join(map(_bounded, sorted(_secrets, key=len, reverse=True))))
 
 
 def learn_environment(environment: Mapping[str, str]) -> None:
@@ -179,6 +202,7 @@ def _forms(secret: str) -> set[str]:
         *(json.dumps(form)[1:-1] for form in plain),
         *(html.escape(form) for form in plain),
         *(form.replace("'", "\\'") for form in plain),
+        *(shlex.quote(f" {form}")[2:-1] for form in plain),
     }
     return {form for form in plain | escaped if len(form) >= _SHORTEST}
 

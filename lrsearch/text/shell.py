@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+
+_PROGRAM = ("python", "-m", "lrsearch")
 
 
-def command(*words: str) -> str:
-    """A command of lrsearch with these words as arguments, quoted for a shell."""
-    return shlex.join(["python", "-m", "lrsearch", *words])
+def command(*words: str, environment: Mapping[str, str] | None = None) -> str:
+    """A command of lrsearch with these words as arguments, quoted for a shell.
+
+    It begins with the assignments of the variables in `environment`.
+    """
+    variables = [f"{name}={shlex.quote(value)}" for name, value in (environment or {}).items()]
+    return " ".join([*variables, shlex.join([*_PROGRAM, *words])])
+
+
+def with_setting(line: str, key: str, value: str) -> str:
+    """A line of `command` with `key=value` in place of what it has for the key."""
+    words = shlex.split(line)
+    start = words.index(_PROGRAM[0])
+    variables = dict(word.split("=", 1) for word in words[:start])
+    kept = [
+        word for word in words[start + len(_PROGRAM) :] if word.lstrip("+").partition("=")[0] != key
+    ]
+    return command(*kept, f"{key}={value}", environment=variables)
 
 
 def name_word(name: str) -> str:

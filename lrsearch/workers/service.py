@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
+from lrsearch.config.storage import command_on
 from lrsearch.errors import LrsearchError
 from lrsearch.objectives.build import build_objective
 from lrsearch.queue import jobs
@@ -30,7 +31,7 @@ from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex, Waiting
 from lrsearch.study.study import find_row, load_row
 from lrsearch.text.redaction import redacted
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
@@ -125,7 +126,7 @@ class Service:
             if not self._assignment.serves(study.name) or study.shown_state == WorkState.DONE:
                 continue
             if study.state != StudyState.OPEN:
-                again = command("resume", name_word(study.name))
+                again = command_on(self._locations.url, "resume", name_word(study.name))
                 reasons.append(f"{study.name} is {study.state}; to go on: {again}")
             elif refusal := refusals.get(study.study_id):
                 reasons.append(f"{study.name} cannot be served on this machine: {refusal.reason}")

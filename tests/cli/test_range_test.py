@@ -18,6 +18,7 @@ from lrsearch.cli.compose import load_settings
 from lrsearch.cli.range_test import _by_itself
 from lrsearch.cli.widen import widening_command
 from lrsearch.config.ranges import with_ranges
+from lrsearch.config.storage import DEFAULT_URL
 from lrsearch.range_test.result import RangeTest
 
 QUICK = ("+sweep=digits", "train.epochs=6", "space.batch_size.choices=[16,32]",
@@ -146,7 +147,7 @@ def test_a_study_of_a_sweep_that_says_auto_can_be_widened(
     filled = with_ranges(settings, {"lr": {"low": 0.001, "high": 1.0, "log": True}})
     trials = [trial(k, recipe(0.95, 64), 0.1 + k) for k in range(10)]
     study = replace(study_of(trials), config=filled.plain)
-    line = widening_command(study, find_edges(study, settings_of(study)), [])
+    line = widening_command(study, find_edges(study, settings_of(study)), DEFAULT_URL)
     assert line is not None
     wider = load_settings(shlex.split(line)[3:])
     assert wider.plain["space"]["lr"] == {"low": 0.001, "high": 10.0, "log": True}

@@ -13,6 +13,7 @@ from lrsearch.analysis.parameters import settings_of
 from lrsearch.analysis.study_data import StudyData
 from lrsearch.cli.compose import load_configuration, load_settings
 from lrsearch.cli.widen import widening_command
+from lrsearch.config.storage import DEFAULT_URL
 from lrsearch.settings import Settings
 
 
@@ -20,8 +21,8 @@ def at_the_edge(*overrides: str) -> StudyData:
     return study_of([trial(k, recipe(0.95, 64), 0.1 + k) for k in range(10)], *overrides)
 
 
-def command(study: StudyData, *places: str) -> str | None:
-    return widening_command(study, find_edges(study, settings_of(study)), places)
+def command(study: StudyData, url: str = DEFAULT_URL) -> str | None:
+    return widening_command(study, find_edges(study, settings_of(study)), url)
 
 
 def loaded(line: str) -> Settings:
@@ -62,7 +63,7 @@ def test_it_is_the_same_study_but_wider_and_begins_with_the_best(
 
 
 def test_the_database_is_named_where_it_is_not_the_usual_one() -> None:
-    line = command(at_the_edge(), "storage.url=sqlite:////somewhere/x.db")
+    line = command(at_the_edge(), "sqlite:////somewhere/x.db")
     assert line is not None
     runtime = load_configuration(arguments(line)).runtime
     assert runtime.storage_url == "sqlite:////somewhere/x.db"

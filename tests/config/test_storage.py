@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 from command_line import Run
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pasted_commands import pasted, variables_of
 from sqlalchemy.engine import make_url
 
 from lrsearch.cli.compose import load_configuration, load_settings
-from lrsearch.config.storage import storage_url
+from lrsearch.config.storage import command_on, left_out_options, storage_url
 from lrsearch.errors import ConfigErrors
-from lrsearch.text.redaction import redacted
+from lrsearch.text.redaction import forget, redacted
+from lrsearch.text.shell import with_setting
 
 # What a password must survive: the characters that mean something in a URL.
 PASSWORD = "p@ss:w/ü%20#?"
@@ -85,6 +89,11 @@ def test_a_missing_file_is_a_problem_among_the_others(password_file: Path) -> No
         ("postgresql://host/x?password=hunter2", "before the @"),
         ("postgresql://host/x?Password=hunter2", "before the @"),
         ("postgresql://me:first@hunter2@host/x", "written %40"),
+        ("postgresql://me:p@hunter2/w:rd%@host/x", "written %40"),
+        ("postgresql://me:p@hunter2?w@host/x", "written %40"),
+        ("postgresql://me/hunter2@host/x", "written %40"),
+        ("postgresql://host/x?sslpassword=hunter2", "sslpassword after the ? would be shown"),
+        ("mysql+pymysql://host/x?api_key=hunter2", "api_key after the ? would be shown"),
     ],
 )
 def test_what_is_no_url_is_refused_without_showing_it(url: str, said: str) -> None:
@@ -93,6 +102,87 @@ def test_what_is_no_url_is_refused_without_showing_it(url: str, said: str) -> No
     (problem,) = problems
     assert said in problem
     assert "hunter2" not in problem
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
+@example("p@ss/w:rd%")
+@example("a b")
+@example("PASSWORD")
+@example("%41")
+def test_a_password_as_it_is_is_taken_whole_or_refused(raw: str) -> None:
+    forget()
+    problems: list[str] = []
+    url = storage_url({"url": f"postgresql://me:{raw}@host/db"}, problems)
+    if problems:
+        assert raw not in problems[0] or len(raw) < 4
+        return
+    parts = make_url(url)
+    assert (parts.username, parts.host, parts.database) == ("me", "host", "db")
+    assert parts.password == make_url(f"postgresql://me:{raw}@host/db").password
+    shown = "postgresql+psycopg://me:***@host/db"
+    forget()  # by its form alone, as in a process that has learned nothing
+    assert redacted(f"in {url}, {url!r}") == f"in {shown}, {shown!r}"
+
+
+# Commands for other machines
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "place"),
+    [
+        ("sqlite:///lrsearch.db", {}, []),
+        ("sqlite:///my db.db", {}, ["storage.url=sqlite:///my db.db"]),
+        ("postgresql+psycopg://me@host/x", {}, ["storage.url=postgresql+psycopg://me@host/x"]),
+        (
+            "postgresql+psycopg://me:hunter2@host/x?sslmode=require",
+            {"LRSEARCH_STORAGE_PASSWORD_FILE": "~/.lrsearch-password"},
+            ["storage.url=postgresql+psycopg://me@host/x?sslmode=require"],
+        ),
+        (
+            "postgresql+psycopg://me@host/x?options=-c%20a.b%3Dhunter2",
+            {},
+            ["storage.url=postgresql+psycopg://me@host/x"],
+        ),
+    ],
+)
+def test_a_command_on_a_database_names_its_password_file_instead_of_its_password(
+    url: str, variables: dict[str, str], place: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LRSEARCH_STORAGE", "LRSEARCH_STORAGE_PASSWORD_FILE", "PGPASSFILE"):
+        monkeypatch.delenv(name, raising=False)
+    line = command_on(url, "status", "a study")
+    assert "hunter2" not in line
+    assert "***" not in line
+    assert pasted(line) == ["-m", "lrsearch", "status", "a study", *place]
+    assert variables_of(line, *variables) == variables
+    longer = with_setting(line, "study.timeout", "5")
+    assert pasted(longer) == [*pasted(line), "study.timeout=5"]
+    assert variables_of(longer, *variables) == variables
+    assert left_out_options(url) == (["options"] if "options" in url else [])
+
+
+def test_it_names_the_password_file_that_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = str(tmp_path / "a password")
+    monkeypatch.setenv("LRSEARCH_STORAGE_PASSWORD_FILE", "a password")
+    line = command_on("postgresql+psycopg://me:hunter2@host/x", "worker")
+    assert variables_of(line, "LRSEARCH_STORAGE_PASSWORD_FILE") == {
+        "LRSEARCH_STORAGE_PASSWORD_FILE": file
+    }
+    monkeypatch.setenv("PGPASSFILE", "a password")
+    line = command_on("postgresql+psycopg://me@host/x", "worker")
+    assert variables_of(line, "PGPASSFILE") == {"PGPASSFILE": file}
+    assert "PASSFILE" not in command_on("mysql+pymysql://me@host/x", "worker")
+
+
+def test_it_names_the_default_database_only_where_another_is_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LRSEARCH_STORAGE", "sqlite:///other.db")
+    for url in ("sqlite:///lrsearch.db", "sqlite:///other.db"):
+        assert f"storage.url={url}" in pasted(command_on(url, "status"))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from command_line import Command
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lrsearch.text.redaction import (
@@ -269,3 +269,56 @@ def test_no_route_shows_or_writes_the_secret(
     assert shown == []
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+
+
+PARTS = st.lists(
+    st.text("abcdefXYZ0123456789", min_size=3, max_size=8).map(lambda text: f"Q{text}z"),
+    min_size=1,
+    max_size=4,
+)
+SPECIALS = "@:/?#[]%&=+ '\"\\,;$!{}()|<>~^`*ü\n"
+PASSWORDS = st.tuples(PARTS, st.text(SPECIALS, min_size=3, max_size=3)).map(
+    lambda drawn: list(itertools.zip_longest(drawn[0], drawn[1][: len(drawn[0]) - 1], fillvalue=""))
+)
+"""Passwords as pairs of a part that means nothing and a special character after it."""
+ENTRIES: dict[str, Callable[[str], tuple[tuple[str, ...], dict[str, str]]]] = {
+    **GIVEN,
+    "checkpoints": lambda url: ((f"storage.checkpoints={url}",), {}),
+    "a value of one's own": lambda url: (("model._target_=x.y", f"+model.source={url}"), {}),
+    "a list": lambda url: ((f"train.freeze=[{url}]",), {}),
+    "checkpoints of the environment": lambda url: ((), {"LRSEARCH_CHECKPOINTS": url}),
+}
+SHORT = ((SWEEP,), (SWEEP, "--cfg", "job"), ("status",))
+SCHEMES = ("postgresql", "postgresql+psycopg", "mysql", "https", "sftp", "oracel")
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    pieces=PASSWORDS,
+    is_encoded=st.booleans(),
+    scheme=st.sampled_from(SCHEMES),
+    entry=st.sampled_from(sorted(ENTRIES)),
+    words=st.sampled_from(SHORT),
+)
+@example(
+    [("Qpqz", "@"), ("Qssz", "/"), ("Qwz1", ":"), ("Qrdz", "%")], False, SCHEMES[0], ANY, SHORT[0]
+)
+def test_no_entry_shows_a_part_of_a_password(
+    command: Command, tmp_path: Path, pieces: list[tuple[str, str]], is_encoded: bool, scheme: str,
+    entry: str, words: tuple[str, ...],
+) -> None:  # fmt: skip
+    password = "".join(itertools.chain(*pieces))
+    written = quote(password, safe="") if is_encoded else password
+    forget()
+    arguments, environment = ENTRIES[entry](f"{scheme}://me:{written}@{NOWHERE}/db")
+    code, out, error = command(*words, *arguments, **environment)
+    assert code in (0, 1, 2)
+    assert "Traceback" not in out + error
+    assert [part for part, _ in pieces if part in out + error] == []
+    for path in tmp_path.rglob("*"):
+        text = path.read_bytes() if path.is_file() else b""
+        assert not [part for part, _ in pieces if part.encode() in text], path

@@ -12,6 +12,7 @@ from lrsearch.cli.arguments import split_locations, worker_advice
 from lrsearch.cli.commands import app
 from lrsearch.cli.locations import read_locations
 from lrsearch.cli.run import longer
+from lrsearch.config.storage import DEFAULT_URL
 from lrsearch.text.shell import command, name_word
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.exit_codes import ExitCode
@@ -50,7 +51,7 @@ def test_a_worker_serves_a_study_of_any_name(name: str, monkeypatch: pytest.Monk
         return ExitCode.DONE
 
     monkeypatch.setattr("lrsearch.cli.locations.serve_studies", serve_studies)
-    line = worker_advice(name, "").partition("to start one: ")[2]
+    line = worker_advice(name, DEFAULT_URL).partition("to start one: ")[2]
     assert CliRunner().invoke(app, pasted(line)[2:]).exit_code == 0
     [(_, assignment, *_)] = served
     assert assignment == Assignment((name,), until_empty=True)
