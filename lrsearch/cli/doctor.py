@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +27,7 @@ from lrsearch.registry import ComponentConfig
 from lrsearch.settings import Configuration
 from lrsearch.storage.database import Database, stored_version, unusable
 from lrsearch.storage.engine import connect
+from lrsearch.storage.file_systems import file_system_of, is_shared
 from lrsearch.text.formatting import byte_size, plural
 from lrsearch.text.redaction import redacted
 
@@ -131,13 +131,7 @@ def check_database(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _check_file_system(file: Path) -> Iterator[Finding]:
-    mounts = [
-        mount
-        for mount in psutil.disk_partitions(all=True)
-        if str(file.absolute()).startswith(mount.mountpoint)
-    ]
-    kind = max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
-    if kind.startswith(("nfs", "cifs", "smb", "lustre", "fuse.sshfs")):
+    if is_shared(kind := file_system_of(file)):
         yield problem(
             "database",
             f"{file} lies on {kind}, where SQLite loses data with several writers: "

@@ -1,0 +1,509 @@
+"""Workers as jobs of SLURM, which are queued again until nothing is left.
+
+submitit writes and submits the job arrays. Its own way to requeue is not used: it pickles a
+function's state in place of our checkpoints, counts time limits, and stops after a number of them.
+Here the job's script decides by the worker's exit code (`_TEARDOWN`), so that a sweep goes on
+without the process that started it. The states of jobs come from squeue: submitit asks sacct, which
+needs accounting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lrsearch.config.storage import PASSWORD_FILE
+from lrsearch.errors import ConfigErrors, UserError
+from lrsearch.files import removed_if_empty, write_private
+from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
+from lrsearch.launchers.command_line import worker_arguments
+from lrsearch.launchers.early_deaths import EarlyDeaths, tail
+from lrsearch.launchers.remote import unreachable, without_password
+from lrsearch.launchers.slurm_job import become_worker
+from lrsearch.queue.jobs import VARIABLE, Jobs
+from lrsearch.settings import RuntimeSettings, Settings
+from lrsearch.states import WorkState
+from lrsearch.storage.tables import JobRow
+from lrsearch.text.formatting import plural
+from lrsearch.text.redaction import redacted
+from lrsearch.text.shell import command, name_word
+from lrsearch.workers.exit_codes import ExitCode
+from lrsearch.workers.locations import logs_of
+
+_POLL_SECONDS = 5.0
+"""Shortest time between two calls of squeue."""
+_LARGEST_ARRAY = 1000
+"""Most jobs of an array: the default of SLURM's MaxArraySize."""
+_SIGNAL = "USR1@120"
+"""The signal before a job's time limit, and how many seconds before it."""
+_CHECK_MINUTES = 10
+"""Time limit of the check on a node."""
+_MOST_DEATHS = 3
+"""Deaths of a job's worker after which the job is not queued again."""
+_TIME = re.compile(r"\d+(:\d\d(:\d\d)?)?|\d+-\d+(:\d\d(:\d\d)?)?")
+
+_ENDED = frozenset({
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "REVOKED", "TIMEOUT",
+})  # fmt: skip
+"""States of jobs that have ended for good."""
+_USUAL_REASONS = frozenset({
+    "None", "Priority", "Resources", "BeginTime", "JobArrayTaskLimit", "Cleaning",
+})  # fmt: skip
+"""Reasons for which any job waits at times."""
+
+_SETUP = [
+    f"export {VARIABLE}=slurm/${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}"
+    "${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
+    "trap : TERM  # at the time limit this script lives on for a while",
+]
+_TEARDOWN = """\
+code=$?
+# A job that is cancelled or preempted is completing by now, and must not be queued again from here.
+for attempt in 1 2 3 4 5; do
+    state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format="%T %r") && break
+    sleep 5
+done
+again=no
+case "$state" in
+    *TimeLimit) again=yes ;;  # its worker had no time to hand its work back
+    RUNNING*)
+        case $code in
+            {final}) ;;
+            {handed_back}) again=yes ;;
+            *)
+                echo "exit code $code" >> {deaths}
+                [ "$(wc -l < {deaths})" -ge {most_deaths} ] || again=yes ;;
+        esac ;;
+esac
+if [ $again = yes ] && scontrol requeue "$SLURM_JOB_ID"; then exit "$code"; fi
+array=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}
+[ "$(squeue --noheader --array --jobs="$array" --format=%i | wc -l)" -gt 1 ] || rm -f {password}
+exit "$code"
+"""
+"""The end of a job's script: whether it is queued again. The last job removes the password."""
+_FINAL = (ExitCode.DONE, ExitCode.BAD_INPUT, ExitCode.REFUSED)
+"""Exit codes after which a job is not started again."""
+_ENDED_BY_SIGNAL = (128 + signal.SIGUSR1, 128 + signal.SIGTERM)
+"""Exit codes of a worker that SLURM has ended before it listened for signals."""
+
+
+class Slurm:
+    """Workers as jobs of SLURM. Its arguments are the options of `conf/launcher/slurm.yaml`."""
+
+    name: ClassVar[str] = "slurm"
+    outlives: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        gpus_per_worker: int | str | None = None,
+        cpus: int | None = None,
+        mem: int | str | None = None,
+        time: int | str | None = None,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        constraint: str | None = None,
+        setup: Sequence[str] = (),
+        extra: Mapping[str, Any] | None = None,
+        check: bool = True,
+    ) -> None:
+        self._gpus, self._cpus, self._setup = gpus_per_worker, cpus, list(setup)
+        self._extra, self._is_checked = dict(extra or {}), check
+        self._given = {
+            "partition": partition,
+            "account": account,
+            "qos": qos,
+            "constraint": constraint,
+            "mem": mem,
+            "time": time,
+        }
+        self._workers = 0
+        self._sweep: Sweep
+        self._jobs: Jobs
+        self._alive: dict[str, Job] = {}
+        self._asked_at = -math.inf
+        self._is_cancelled: set[str] = set()
+        self._is_killed: set[str] = set()
+        self._deaths = EarlyDeaths()
+        self._said: set[str] = set()
+
+    def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
+        """Check the options, and by srun whether a node reaches the database and the files.
+
+        Raises UserError.
+        """
+        train = settings.train
+        if self._gpus is None and train.device.startswith("cuda"):
+            self._gpus = math.ceil(train.gpus)
+        if self._cpus is None:
+            self._cpus = train.threads * math.ceil(train.gpus)
+        problems = list(self._problems(runtime))
+        if problems:
+            raise ConfigErrors(problems)
+        self._workers = int(runtime.workers)
+        if self._is_checked:
+            self._check_node(settings, runtime)
+
+    def attach(self, sweep: Sweep) -> None:
+        """Set the sweep, and take over its jobs that are still there."""
+        self._sweep = sweep
+        self._jobs = Jobs(sweep.session_of, sweep.study_id, self.name)
+
+    def describe(self) -> str:
+        """Return what it starts."""
+        gpus = f", GPUs {self._gpus}" if self._gpus else ""
+        where = f" in {partition}" if (partition := self._given["partition"]) else ""
+        cpus = plural(self._cpus or 1, "core")
+        return f"up to {plural(self._workers, 'job')} on SLURM{where}, each with {cpus}{gpus}"
+
+    def most(self) -> int:
+        """Return the largest number of jobs at a time."""
+        return self._workers
+
+    def start(self, count: int) -> None:
+        """Submit `count` more jobs, as one array."""
+        for first in range(0, count, _LARGEST_ARRAY):
+            self._submit(min(count - first, _LARGEST_ARRAY))
+
+    def watch(self, news: News) -> None:
+        """Ask squeue for the jobs every few seconds, and see to those that have ended.
+
+        Raises WorkersFailed.
+        """
+        if news.ended_well:
+            self._deaths.ended_well()
+        if time.monotonic() - self._asked_at < _POLL_SECONDS:
+            return
+        rows = {row.job_id: row for row in self._jobs.rows()}
+        queued = _queue() if rows else {}
+        self._asked_at = time.monotonic()
+        if queued is None:
+            self._say_once("SLURM does not answer; the jobs go on, waiting for it")
+            return
+        ended = {
+            job_id: queued.get(job_id)
+            for job_id in rows
+            if job_id not in queued or queued[job_id].state in _ENDED
+        }
+        self._alive = {
+            job_id: _job(row, queued[job_id]) for job_id, row in rows.items() if job_id not in ended
+        }
+        self._jobs.remove(ended)
+        for job_id, last in ended.items():
+            self._ended(rows[job_id], last, news.is_stopping)
+        for job_id in self._alive:
+            self._say_why_it_waits(job_id, queued[job_id])
+        work = self._sweep.queue.work() if self._alive else {}
+        if self._alive and not (work[WorkState.OPEN] or work[WorkState.RUNNING]):
+            self._cancel(job.job_id for job in self.alive() if job.state == JobState.WAITING)
+
+    def alive(self) -> Sequence[Job]:
+        """Return the jobs that run or wait to run."""
+        return list(self._alive.values())
+
+    def stop(self, at_once: bool = False) -> None:
+        """Cancel all jobs: the workers hand their work back. At once: kill them."""
+        self._cancel(self._alive)
+        if at_once and (others := self._alive.keys() - self._is_killed):
+            self._is_killed |= others
+            _run("scancel", "--full", "--signal=KILL", *others)
+
+    def close(self) -> None:
+        """Delete the password files, unless jobs live on."""
+        if not self._alive:
+            for file in self._folder.glob("password-*"):
+                file.unlink(missing_ok=True)
+
+    @property
+    def _folder(self) -> Path:
+        return self._sweep.logs.absolute() / self.name
+
+    def _problems(self, runtime: RuntimeSettings) -> Iterator[str]:
+        """Yield what is wrong with the configuration and this machine."""
+        if runtime.workers == "auto":
+            yield "workers: on SLURM it must be given, the most jobs at a time: workers=16"
+        limit = self._given["time"]
+        if limit is not None and not _TIME.fullmatch(str(limit)):
+            yield (
+                f"launcher.time: {limit} is not a limit of SLURM's: minutes, 04:00:00 or 1-12:00:00"
+            )
+        if self._is_checked and (why := unreachable(runtime.storage_url)):
+            yield (
+                f"storage.url: {why}. The nodes of a cluster must reach it (launcher.check=false "
+                f"for a cluster of this machine alone)"
+            )
+        for program in ("sbatch", "squeue", "scancel", "srun"):
+            if shutil.which(program) is None:
+                yield f"launcher: there is no {program} here: start the sweep on a login node"
+                break
+        try:
+            import submitit  # noqa: F401
+        except ImportError:
+            yield "launcher: slurm needs the package submitit: pip install 'lrsearch[slurm]'"
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options of sbatch and srun that say what a worker needs."""
+        given = {**self._given, "cpus-per-task": self._cpus}
+        if self._gpus:
+            given["gpus-per-node"] = self._gpus
+        extra = {key.replace("_", "-"): value for key, value in self._extra.items()}
+        return {key: v for key, v in {**given, **extra}.items() if v not in (None, False)}
+
+    def _check_node(self, settings: Settings, runtime: RuntimeSettings) -> None:
+        """Run `lrsearch doctor` on a node. Raises UserError with what it finds."""
+        folder = logs_of(runtime.output_dir, settings.study.name).absolute()
+        options = {**self._options(), "time": _CHECK_MINUTES, "job-name": "lrsearch-doctor"}
+        options.pop("signal", None)
+        doctor = [
+            *(sys.executable, "-m", "lrsearch", "doctor", "workers=1"),
+            *(f"train.device={settings.train.device}", f"output_dir={runtime.output_dir}"),
+        ]
+        script = "\n".join([
+            *self._setup,
+            f'[ -d {shlex.quote(str(folder))} ] || {{ echo "$(hostname) has no folder" '
+            f"{shlex.quote(str(folder))}: output_dir must be a folder that all nodes share; "
+            "exit 1; }",
+            f"exec {shlex.join(doctor)}",
+        ])  # fmt: skip
+        line = ["srun", "--ntasks=1", *_flags(options), "bash", "-c", script]
+        print("asking a node by `srun lrsearch doctor` (launcher.check=false skips it)", flush=True)
+        with removed_if_empty(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            password = _password_file(folder)
+            try:
+                with _environment(_storage(runtime.storage_url, runtime.checkpoints_url, password)):
+                    code, said = _run_interruptibly(line)
+            finally:
+                password.unlink(missing_ok=True)
+        if code:
+            raise UserError(
+                f"launcher: a node of the cluster cannot serve the sweep:\n{_faults(said)}\n"
+                f"(launcher.check=false skips this check)"
+            )
+
+    def _submit(self, count: int) -> None:
+        import submitit
+        from submitit.core.utils import FailedJobError
+
+        sweep, folder = self._sweep, self._folder
+        folder.mkdir(parents=True, exist_ok=True)
+        password = _password_file(folder)
+        options = {"requeue": True, "signal": _SIGNAL, **self._options()}
+        executor = submitit.SlurmExecutor(folder)
+        executor.update_parameters(
+            job_name="lrsearch-" + re.sub(r"[^\w.-]", "-", sweep.name),
+            time=None,  # among the options; submitit's default is 5 minutes
+            wckey=None,
+            setup=[*_SETUP, *self._setup, "set +e"],
+            teardown=_teardown(folder, password),
+            stderr_to_stdout=True,
+            array_parallelism=count,
+            srun_args=[f"--cpus-per-task={self._cpus or 1}"],  # srun does not take over sbatch's
+            additional_parameters=options,
+        )
+        locations = sweep.locations
+        environment = _storage(locations.url, locations.checkpoints, password)
+        with _environment({**environment, **sweep.environment}):
+            try:
+                jobs = executor.map_array(become_worker, [worker_arguments(sweep)] * count)
+            except FailedJobError as error:
+                password.unlink(missing_ok=True)
+                raise WorkersFailed(f"SLURM takes no jobs: {redacted(str(error))}") from error
+        logs = {job.job_id: str(job.paths.stdout) for job in jobs}
+        self._jobs.add(logs)
+        for job_id, log in logs.items():
+            self._alive[job_id] = Job(job_id, JobState.WAITING, log=log)
+
+    def _cancel(self, job_ids: Iterable[str]) -> None:
+        if others := set(job_ids) - self._is_cancelled:
+            self._is_cancelled |= others
+            _run("scancel", *sorted(others))
+
+    def _ended(self, row: JobRow, last: _Queued | None, is_stopping: bool) -> None:
+        """Reclaim the work of a job that has ended for good; say why, where that matters."""
+        died = last is not None and last.state in ("FAILED", "OUT_OF_MEMORY")
+        code = last.exit_code if last is not None else None
+        cannot_work = died and code not in (ExitCode.HANDED_BACK, ExitCode.STALLED)
+        work = self._reclaim(row, blame=cannot_work and not is_stopping)
+        if last is None or is_stopping or row.job_id in self._is_cancelled:
+            return
+        if last.state == "COMPLETED":
+            return
+        log = Path(row.log or "")
+        how = last.state.lower() if code is None else f"exit code {code}"
+        if cannot_work and (self._deaths.add(work, row.job_id) or code == ExitCode.BAD_INPUT):
+            raise WorkersFailed(
+                f"the worker of job {row.job_id} on {last.nodes} cannot work ({how}):\n"
+                f"{redacted(tail(log))}\n(the whole log: {log})"
+            )
+        self._sweep.say(f"job {row.job_id} on {last.nodes} has ended ({how}). Its log: {log}")
+
+    def _reclaim(self, row: JobRow, blame: bool) -> set[tuple[str, int]]:
+        if row.owner is None:
+            return set()
+        return self._sweep.endings.reclaim_dead(
+            self._sweep.session_of, lambda owner: owner == row.owner, blame
+        )
+
+    def _say_why_it_waits(self, job_id: str, queued: _Queued) -> None:
+        """Say once for each unusual reason that a job waits for it."""
+        if queued.state == "PENDING" and queued.reason not in _USUAL_REASONS:
+            name = name_word(self._sweep.name)
+            self._say_once(
+                f"SLURM lets jobs wait: {queued.reason} (job {job_id}); "
+                f"`{command('status', name)}` shows all",
+                queued.reason,
+            )
+
+    def _say_once(self, line: str, key: str | None = None) -> None:
+        if (key or line) not in self._said:
+            self._said.add(key or line)
+            self._sweep.say(line)
+
+
+@dataclass(frozen=True)
+class _Queued:
+    """A job as squeue shows it."""
+
+    state: str
+    exit_code: int | None
+    """Exit code of its script, once that has ended by itself."""
+    nodes: str
+    reason: str
+
+
+_FIELDS = {"JobArrayID": 40, "State": 20, "exit_code": 12, "NodeList": 80, "Reason": 80}
+"""Fields of squeue, and their widths."""
+
+
+def _queue() -> dict[str, _Queued] | None:
+    """Return the user's jobs by their ids, also those that have just ended; None without answer."""
+    fields = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
+    try:
+        done = _run("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={fields}")
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        return None
+    jobs = {}
+    for line in done.stdout.splitlines():
+        values, start = [], 0
+        for width in _FIELDS.values():
+            values.append(line[start : start + width].strip())
+            start += width
+        job_id, state, status, nodes, reason = values
+        jobs[job_id] = _Queued(state, _exit_code(status), nodes, reason)
+    return jobs
+
+
+def _exit_code(status: str) -> int | None:
+    """Return the exit code in a wait status; None for a signal."""
+    with contextlib.suppress(ValueError):
+        if os.WIFEXITED(int(status)):
+            return os.WEXITSTATUS(int(status))
+    return None
+
+
+def _job(row: JobRow, queued: _Queued) -> Job:
+    runs = queued.state in ("RUNNING", "COMPLETING")
+    owner = row.owner.rsplit("/", 1)[0] if runs and row.owner else None
+    return Job(
+        row.job_id,
+        JobState.RUNNING if runs else JobState.WAITING,
+        host=queued.nodes or None if runs else None,
+        log=row.log,
+        owner=owner,
+        is_starting=runs and owner is None,
+    )
+
+
+def _teardown(folder: Path, password: Path) -> list[str]:
+    """Return the lines of a job's script after the worker."""
+
+    def pattern(*codes: int) -> str:
+        return "|".join(str(int(code)) for code in codes)
+
+    return _TEARDOWN.format(
+        final=pattern(*_FINAL),
+        handed_back=pattern(ExitCode.HANDED_BACK, ExitCode.STALLED, *_ENDED_BY_SIGNAL),
+        deaths=f'{shlex.quote(str(folder))}/"$SLURM_JOB_ID".deaths',
+        most_deaths=_MOST_DEATHS,
+        password=shlex.quote(str(password)),
+    ).splitlines()
+
+
+def _password_file(folder: Path) -> Path:
+    return folder / f"password-{secrets.token_hex(8)}"
+
+
+def _storage(url: str, checkpoints: str | None, file: Path) -> dict[str, str]:
+    """Write the password of a URL to a file; return the variables that lead a worker to both."""
+    plain, password = without_password(url)
+    variables = {"LRSEARCH_STORAGE": plain}
+    if checkpoints is not None:
+        variables["LRSEARCH_CHECKPOINTS"] = checkpoints
+    if password is not None:
+        write_private(file, f"{password}\n".encode())
+        variables[PASSWORD_FILE] = str(file)
+    return variables
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables within the block, which sbatch and srun pass on to the job.
+
+    Within a job those of that job are left out: they would shape the new one.
+    """
+    before = dict(os.environ)
+    if "SLURM_JOB_ID" in before:
+        for name in before:
+            if name.startswith(("SLURM_", "SLURMD_")) and name != "SLURM_CONF":
+                del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    return [f"--{key}" if v is True else f"--{key}={v}" for key, v in options.items()]
+
+
+def _run(*line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+
+
+def _run_interruptibly(line: Sequence[str]) -> tuple[int, str]:
+    """Run srun; where the wait is interrupted, cancel its job. Return exit code and output."""
+    with subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode, said
+
+
+def _faults(said: str) -> str:
+    """Return the problems among the lines of `doctor`; all lines where it has not come so far."""
+    lines = redacted(said).strip().splitlines()
+    faults = [line for line in lines if line.startswith("problem")]
+    return "\n".join(faults or lines[-20:])
