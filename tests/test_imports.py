@@ -60,6 +60,7 @@ USERS = {
     "transformers": {"integrations"},
     "lightning": {"integrations"},
     "accelerate": {"integrations"},
+    "submitit": {"launchers"},
 }  # fmt: skip
 """Packages, and the rooms that may import them."""
 

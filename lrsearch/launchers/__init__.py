@@ -20,6 +20,26 @@ LAUNCHERS = Registry(
             {"per_gpu": Parameter("int", 1, low=1, help="workers that share each GPU")},
             help="processes on this machine, one for each GPU or core",
         ),
+        Component(
+            "slurm",
+            "lrsearch.launchers.slurm.Slurm",
+            {
+                "gpus_per_worker": Parameter(
+                    "any", None, help="a number, or a type and a number: a100:1"
+                ),
+                "cpus": Parameter("int", None, low=1, help="processors of a worker"),
+                "mem": Parameter("any", None, help="memory of a worker: 16G"),
+                "time": Parameter("any", None, help="limit of a job: 04:00:00, or minutes"),
+                "partition": Parameter("text", None, help="where the jobs run"),
+                "account": Parameter("text", None, help="who pays for them"),
+                "qos": Parameter("text", None, help="their quality of service"),
+                "constraint": Parameter("text", None, help="features that a node must have"),
+                "setup": Parameter("list", (), help="lines of bash before the worker"),
+                "extra": Parameter("any", None, help="further options of sbatch"),
+                "check": Parameter("bool", True, help="look first whether a node can work"),
+            },
+            help="jobs of a SLURM cluster, which go on when the terminal is closed",
+        ),
     ],
     where="launcher",
 )

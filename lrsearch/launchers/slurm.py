@@ -38,6 +38,7 @@ from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.states import WorkState
 from lrsearch.storage.tables import JobRow
 from lrsearch.text.formatting import plural
+from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import command, name_word
 from lrsearch.workers.exit_codes import ExitCode
@@ -122,7 +123,7 @@ class Slurm:
         check: bool = True,
     ) -> None:
         self._gpus, self._cpus, self._setup = gpus_per_worker, cpus, list(setup)
-        self._extra, self._is_checked = dict(extra or {}), check
+        self._extra, self._is_checked = extra or {}, check
         self._given = {
             "partition": partition,
             "account": account,
@@ -207,9 +208,10 @@ class Slurm:
             self._ended(rows[job_id], last, news.is_stopping)
         for job_id in self._alive:
             self._say_why_it_waits(job_id, queued[job_id])
-        work = self._sweep.queue.work() if self._alive else {}
-        if self._alive and not (work[WorkState.OPEN] or work[WorkState.RUNNING]):
-            self._cancel(job.job_id for job in self.alive() if job.state == JobState.WAITING)
+        if self._alive:
+            work = self._sweep.queue.work()
+            if not (work[WorkState.OPEN] or work[WorkState.RUNNING]):
+                self.cancel_waiting()
 
     def alive(self) -> Sequence[Job]:
         """Return the jobs that run or wait to run."""
@@ -221,6 +223,12 @@ class Slurm:
         if at_once and (others := self._alive.keys() - self._is_killed):
             self._is_killed |= others
             _run("scancel", "--full", "--signal=KILL", *others)
+
+    def cancel_waiting(self) -> int:
+        """Cancel the jobs that do not run yet, and return how many these are."""
+        waiting = [job.job_id for job in self.alive() if job.state == JobState.WAITING]
+        self._cancel(waiting)
+        return len(waiting)
 
     def close(self) -> None:
         """Delete the password files, unless jobs live on."""
@@ -236,6 +244,8 @@ class Slurm:
         """Yield what is wrong with the configuration and this machine."""
         if runtime.workers == "auto":
             yield "workers: on SLURM it must be given, the most jobs at a time: workers=16"
+        if not isinstance(self._extra, Mapping):
+            yield f"launcher.extra: {as_given(self._extra)} is not a mapping: {{exclude: node7}}"
         limit = self._given["time"]
         if limit is not None and not _TIME.fullmatch(str(limit)):
             yield (
@@ -486,7 +496,14 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
 
 
 def _run(*line: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(line, capture_output=True, text=True, timeout=60)
+    """Run a command of SLURM. Raises UserError where this machine does not have it."""
+    try:
+        return subprocess.run(line, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no {line[0]} here, which shows and ends the jobs of SLURM: use a machine "
+            f"of the cluster"
+        ) from None
 
 
 def _run_interruptibly(line: Sequence[str]) -> tuple[int, str]:
