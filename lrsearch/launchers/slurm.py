@@ -73,9 +73,10 @@ _SETUP = [
 ]
 _TEARDOWN = """\
 code=$?
+job=${{{variable}#slurm/}}  # $SLURM_JOB_ID of one job of an array names the whole array, too
 # A job that is cancelled or preempted is completing by now, and must not be queued again from here.
 for attempt in 1 2 3 4 5; do
-    state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format="%T %r") && break
+    state=$(squeue --noheader --jobs="$job" --format="%T %r") && break
     sleep 5
 done
 again=no
@@ -90,9 +91,9 @@ case "$state" in
                 [ "$(wc -l < {deaths})" -ge {most_deaths} ] || again=yes ;;
         esac ;;
 esac
-if [ $again = yes ] && scontrol requeue "$SLURM_JOB_ID"; then exit "$code"; fi
-array=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}
-[ "$(squeue --noheader --array --jobs="$array" --format=%i | wc -l)" -gt 1 ] || rm -f {password}
+if [ $again = yes ] && scontrol requeue "$job"; then exit "$code"; fi
+array=$(squeue --noheader --array --jobs="${{job%_*}}" --format=%i)
+[ "$array" != "$job" ] || rm -f {password}
 exit "$code"
 """
 """The end of a job's script: whether it is queued again. The last job removes the password."""
@@ -448,9 +449,10 @@ def _teardown(folder: Path, password: Path) -> list[str]:
         return "|".join(str(int(code)) for code in codes)
 
     return _TEARDOWN.format(
+        variable=VARIABLE,
         final=pattern(*_FINAL),
         handed_back=pattern(ExitCode.HANDED_BACK, ExitCode.STALLED, *_ENDED_BY_SIGNAL),
-        deaths=f'{shlex.quote(str(folder))}/"$SLURM_JOB_ID".deaths',
+        deaths=f'{shlex.quote(str(folder))}/"$job".deaths',
         most_deaths=_MOST_DEATHS,
         password=shlex.quote(str(password)),
     ).splitlines()

@@ -1,8 +1,8 @@
 """A SLURM cluster of two nodes on this machine, of Debian's packages slurm-wlm and munge.
 
-Each node has process and host name spaces of its own, so that it ends with all its jobs when its
-first process is killed, as a machine does that loses power. The daemons are killed by the kernel
-when the process that started them ends, whatever ends it.
+Each node has process and host name spaces of its own: it ends with all its jobs when its first
+process is killed, as a machine that loses power. The kernel kills the daemons when the process that
+started them ends, whatever ends it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+
+import psutil
 
 PROGRAMS = {"slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "munged": "munge"}
 """The programs that it needs, each with the package of Debian that has it."""
@@ -60,7 +61,7 @@ SlurmdTimeout=20
 SlurmctldTimeout=20
 InactiveLimit=0
 NodeName=
-PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 LLN=YES
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 """Credentials expire soon, since a job that is requeued waits for that (120 s by default)."""
@@ -83,13 +84,11 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 def routable_address() -> str | None:
     """Return an address of this machine that another would use; None where it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.255", 9))  # sends nothing
-        except OSError:
-            return None
-        address: str = probe.getsockname()[0]
-    return None if address.startswith("127.") else address
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family == socket.AF_INET and not one.address.startswith("127."):
+                return one.address
+    return None
 
 
 class SlurmCluster:
