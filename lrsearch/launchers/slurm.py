@@ -209,33 +209,35 @@ class Slurm:
             self._ended(rows[job_id], last, news.is_stopping)
         for job_id in self._alive:
             self._say_why_it_waits(job_id, queued[job_id])
-        if self._alive:
-            work = self._sweep.queue.work()
-            if not (work[WorkState.OPEN] or work[WorkState.RUNNING]):
-                self.cancel_waiting()
+        if self._alive and not self._is_work_left():
+            self._cancel(job.job_id for job in self.alive() if job.state == JobState.WAITING)
 
     def alive(self) -> Sequence[Job]:
         """Return the jobs that run or wait to run."""
         return list(self._alive.values())
 
-    def stop(self, at_once: bool = False) -> None:
-        """Cancel all jobs: the workers hand their work back. At once: kill them."""
-        self._cancel(self._alive)
-        if at_once and (others := self._alive.keys() - self._is_killed):
+    def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
+        """Cancel jobs: their workers hand their work back. At once: kill them."""
+        job_ids = {job.job_id for job in jobs}
+        self._cancel(job_ids)
+        if at_once and (others := job_ids - self._is_killed):
             self._is_killed |= others
             _run("scancel", "--full", "--signal=KILL", *others)
-
-    def cancel_waiting(self) -> int:
-        """Cancel the jobs that do not run yet, and return how many these are."""
-        waiting = [job.job_id for job in self.alive() if job.state == JobState.WAITING]
-        self._cancel(waiting)
-        return len(waiting)
+        if job_ids >= self._alive.keys():
+            self._delete_passwords()
 
     def close(self) -> None:
-        """Delete the password files, unless jobs live on."""
-        if not self._alive:
-            for file in self._folder.glob("password-*"):
-                file.unlink(missing_ok=True)
+        """Delete the password files, if no job will need them."""
+        if not (self._alive or self._is_work_left()):
+            self._delete_passwords()
+
+    def _is_work_left(self) -> bool:
+        work = self._sweep.queue.work()
+        return bool(work[WorkState.OPEN] or work[WorkState.RUNNING])
+
+    def _delete_passwords(self) -> None:
+        for file in self._folder.glob("password-*"):
+            file.unlink(missing_ok=True)
 
     @property
     def _folder(self) -> Path:
