@@ -1,5 +1,7 @@
 # One image for every role: the words after `docker run lrsearch` are those after `lrsearch`.
-# CPU as it is; CUDA: docker build --build-arg TORCH_INDEX=https://pypi.org/simple -t lrsearch:cuda .
+# `make images` builds it for CPU and for CUDA, each with a tag of the version. By hand:
+#   docker build -t lrsearch:cpu .
+#   docker build --build-arg TORCH_INDEX=https://pypi.org/simple -t lrsearch:cuda .
 FROM python:3.11-slim AS build
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -13,10 +15,15 @@ COPY pyproject.toml README.md LICENSE ./
 COPY lrsearch lrsearch
 COPY conf conf
 COPY sweeps sweeps
-RUN pip install .
+# With the drivers of object stores, and what `launcher=kubernetes` needs in a pod.
+RUN pip install '.[stores,kubernetes]'
 
 FROM python:3.11-slim
 
+ARG VERSION=0.2.0
+LABEL org.opencontainers.image.title=lrsearch \
+    org.opencontainers.image.version=$VERSION \
+    org.opencontainers.image.licenses=MIT
 RUN useradd --uid 10001 --user-group --create-home lrsearch \
     && mkdir -p /work /data/raw /data/cache /data/checkpoints \
     && chown -R lrsearch:lrsearch /work /data

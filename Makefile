@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: mnist test test-slow test-cluster docs pictures bench bench-search chaos clean
+.PHONY: mnist test test-slow test-cluster docs pictures images bench bench-search chaos clean
 
 mnist: $(VENV)/installed
 	$(BIN)/python -m lrsearch +sweep=mnist
@@ -27,6 +27,15 @@ docs: $(VENV)/installed-docs
 # The pictures of the documentation, at each release.
 pictures: $(VENV)/installed-test
 	$(BIN)/python docs/pictures.py
+
+# The images for CPU and for CUDA; IMAGE=registry.example.org/me/lrsearch names them for a registry.
+IMAGE ?= lrsearch
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' lrsearch/__init__.py)
+images:
+	docker build --build-arg VERSION=$(VERSION) \
+	    --tag $(IMAGE):$(VERSION) --tag $(IMAGE):$(VERSION)-cpu --tag $(IMAGE):cpu --tag $(IMAGE) .
+	docker build --build-arg VERSION=$(VERSION) --build-arg TORCH_INDEX=https://pypi.org/simple \
+	    --tag $(IMAGE):$(VERSION)-cuda --tag $(IMAGE):cuda .
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/overhead.py

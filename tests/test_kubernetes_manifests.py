@@ -150,7 +150,7 @@ def test_passwords_are_in_secrets_alone_which_are_made_from_files_outside_of_git
             for container in pod["containers"]:
                 paths: set[str] = set()
                 for mount in container["volumeMounts"]:
-                    secret = volumes[mount["name"]].get("secret")
+                    secret = volumes.get(mount["name"], {}).get("secret")
                     if secret is not None:
                         keys = made[secret["secretName"]]
                         items = secret.get("items") or [{"key": key, "path": key} for key in keys]

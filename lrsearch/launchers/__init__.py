@@ -40,6 +40,31 @@ LAUNCHERS = Registry(
             },
             help="jobs of a SLURM cluster, which go on when the terminal is closed",
         ),
+        Component(
+            "kubernetes",
+            "lrsearch.launchers.kubernetes.Kubernetes",
+            {
+                "image": Parameter("text", None, help="image of lrsearch in a registry"),
+                "namespace": Parameter("text", None, help="where the Jobs are created"),
+                "context": Parameter("text", None, help="a context of kubectl's configuration"),
+                "storage": Parameter("text", None, help="URL by which pods reach the database"),
+                "secret": Parameter("text", None, help="a Secret with the database's password"),
+                "gpus_per_worker": Parameter("int", None, low=0, help="GPUs of a worker"),
+                "gpu_resource": Parameter("text", "nvidia.com/gpu", help="what a GPU is called"),
+                "cpus": Parameter(
+                    "float", None, low=0, open_low=True, help="processors of a worker"
+                ),
+                "mem": Parameter("text", None, help="memory of a worker: 8Gi"),
+                "node_selector": Parameter("any", None, help="labels that a node must have"),
+                "tolerations": Parameter("list", (), help="taints of nodes that are accepted"),
+                "service_account": Parameter("text", None, help="service account of the pods"),
+                "env_from": Parameter("list", (), help="Secrets with environment variables"),
+                "data_claim": Parameter("text", None, help="volume claim for data"),
+                "checkpoints_claim": Parameter("text", None, help="volume claim for checkpoints"),
+                "extra": Parameter("any", None, help="a JSON merge patch of the Job"),
+            },
+            help="pods of Jobs on Kubernetes, which go on when the terminal is closed",
+        ),
     ],
     where="launcher",
 )
