@@ -112,12 +112,17 @@ class Chooser:
         return value
 
 
-def make_study(url: str, name: str, trials: int, evaluations: int) -> int:
-    """Create a study with `trials` ended trials; return its number of evaluations."""
+def make_study(
+    url: str, name: str, trials: int, evaluations: int, left: int = OPEN_UNITS, *more: str
+) -> int:
+    """Create a study with `trials` ended trials; return its number of evaluations.
+
+    `left` trials are open; `more` are overrides of the configuration.
+    """
     settings = load_settings(
         [
-            "+sweep=mnist", f"study.name={name}", f"study.n_trials={trials + OPEN_UNITS}",
-            f"train.epochs={evaluations}", f"storage.url={url}",
+            "+sweep=mnist", f"study.name={name}", f"study.n_trials={trials + left}",
+            f"train.epochs={evaluations}", f"storage.url={url}", *more,
         ]
     )  # fmt: skip
     studies = Studies(url)

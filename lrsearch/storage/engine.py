@@ -48,4 +48,6 @@ def server_arguments(url: str) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 1000 * _SILENCE_SECONDS,
         "application_name": "lrsearch",
+        # PgBouncer in transaction mode gives each transaction another connection of the server.
+        "prepare_threshold": None,
     }
