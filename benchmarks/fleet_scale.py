@@ -36,6 +36,7 @@ from sqlalchemy import create_engine, text
 NAME = "scale"
 GOAL_WORKERS, GOAL_SECONDS = 256, 1.0
 """Goal: 99 % of each operation of so many workers, one evaluation a second each."""
+_MOST_PROCESSES = 64
 _LONGEST = 300.0
 """Seconds within which a process of workers must answer after the end."""
 
@@ -43,7 +44,7 @@ _LONGEST = 300.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", default="256", help="several: 64,128,256,512,1024")
-    parser.add_argument("--processes", type=int, default=8, help="that the workers share")
+    parser.add_argument("--processes", type=int, help="that the workers share; default 4 each")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the measurement")
     parser.add_argument("--ramp", type=float, default=20.0, help="seconds in which workers start")
     parser.add_argument("--warm-up", type=float, default=15.0, help="seconds before it, after")
@@ -120,7 +121,8 @@ def run(
     fleet = Fleet(url, NAME, options.evaluations, options.every, str(folder / "checkpoints"),
                   start, options.ramp, begin, begin + options.seconds)  # fmt: skip
     context = multiprocessing.get_context("fork")
-    shares = [range(first, workers, options.processes) for first in range(options.processes)]
+    count = options.processes or min(_MOST_PROCESSES, -(-workers // 4))
+    shares = [range(first, workers, count) for first in range(count)]
     pipes = [context.Pipe(duplex=False) for _ in shares]
     processes = [
         context.Process(target=run_workers, args=(fleet, share, ours))

@@ -46,19 +46,13 @@ class Endings:
     max_attempts: int
     """Number of dead workers after which a trial or auxiliary run is given up."""
     follow_up: Callable[[Session, int], None]
-    """Plans the study's next work after some has ended, in the same transaction."""
+    """Plans the study's next work in the same transaction, after an auxiliary run has ended, or
+    the last trial."""
 
     def end_trial(
         self, session: Session, unit_id: int, ending: Ending, seconds: float | None
     ) -> None:
         """End a trial slot and its trial."""
-        # This locks the study's row until the end of the transaction: no two trials get one order.
-        order = session.scalar(
-            update(StudyRow)
-            .where(StudyRow.study_id == self.study_id)
-            .values(finished=StudyRow.finished + 1, **ticked())
-            .returning(StudyRow.finished)
-        )
         trial_id = session.scalar(
             update(TrialSlotRow)
             .where(TrialSlotRow.unit_id == unit_id)
@@ -68,7 +62,6 @@ class Endings:
                 end_lr=ending.lr,
                 spared_at=ending.spared_at,
                 warning=func.coalesce(ending.warning, TrialSlotRow.warning),
-                finish_order=order,
             )
             .returning(TrialSlotRow.trial_id)
         )
@@ -90,7 +83,21 @@ class Endings:
         if ending.warning is not None:
             shown["warning"] = ending.warning
         optuna_bridge.end(session, trial_id, ending.outcome, ending.value, shown)
-        self.follow_up(session, self.study_id)
+        session.flush()
+        # This locks the study's row until the end of the transaction: no two trials get one order.
+        # It comes late, since all workers whose trials end meanwhile wait for it.
+        order = session.scalar(
+            update(StudyRow)
+            .where(StudyRow.study_id == self.study_id)
+            .values(finished=StudyRow.finished + 1, **ticked())
+            .returning(StudyRow.finished)
+        )
+        session.execute(
+            update(TrialSlotRow).where(TrialSlotRow.unit_id == unit_id).values(finish_order=order)
+        )
+        left = (TrialSlotRow.study_id == self.study_id) & (TrialSlotRow.state != WorkState.DONE)
+        if session.scalar(select(TrialSlotRow.unit_id).where(left).limit(1)) is None:
+            self.follow_up(session, self.study_id)
 
     def end_auxiliary_run(
         self,
@@ -101,14 +108,14 @@ class Endings:
         **result: Mapping[str, Any],
     ) -> None:
         """End an auxiliary run; without `result` it keeps the one that is stored."""
-        # This locks the study's row until the end of the transaction, as at the end of a trial.
-        study = StudyRow.study_id == self.study_id
-        session.execute(update(StudyRow).where(study).values(ticked()))
         session.execute(
             update(AuxiliaryRunRow)
             .where(AuxiliaryRunRow.side_run_id == run_id)
             .values(**_done(ending, seconds), **result)
         )
+        # This locks the study's row until the end of the transaction, as at the end of a trial.
+        study = StudyRow.study_id == self.study_id
+        session.execute(update(StudyRow).where(study).values(ticked()))
         self.follow_up(session, self.study_id)
 
     def reclaim(

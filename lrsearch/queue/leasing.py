@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.settings import QueueSettings
 from lrsearch.states import StudyState, WorkState
-from lrsearch.storage.clock import database_now
+from lrsearch.storage.clock import database_now, is_tick_due
 from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 Row = TypeVar("Row", bound=TrialSlotRow | AuxiliaryRunRow)
@@ -42,6 +42,8 @@ class Orders:
 
     hand_back: bool
     """The study was paused or stopped: running work is to be handed back."""
+    tick: bool = False
+    """The study's wall-clock time is to be counted on."""
 
 
 class Leasing(Generic[Row]):
@@ -114,7 +116,11 @@ class Leasing(Generic[Row]):
 
         Raises LeaseLost, and changes nothing, where another worker has taken the row.
         """
-        hand_back = select(StudyRow.hand_back).where(StudyRow.study_id == self.study_id)
+        study = StudyRow.study_id == self.study_id
+        orders = [
+            select(column).where(study).scalar_subquery()
+            for column in (StudyRow.hand_back, is_tick_due())
+        ]
         with self.session.begin() as session:
             row = session.execute(
                 update(self.table)
@@ -124,11 +130,13 @@ class Leasing(Generic[Row]):
                     self.table.state == WorkState.RUNNING,
                 )
                 .values(leased_until=database_now() + self.terms.lease)
-                .returning(hand_back.scalar_subquery())
+                .returning(*orders),
+                execution_options={"synchronize_session": False},
             ).first()
             if row is None:
                 raise LeaseLost
-            yield session, Orders(hand_back=bool(row[0]))
+            hand_back, tick = map(bool, row)
+            yield session, Orders(hand_back, tick)
 
     def is_over(self, row_id: int) -> bool:
         """Return whether the row is done, or deleted with its study."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.seeds import derived_seed
 from lrsearch.states import Outcome, StudyState, WorkState
-from lrsearch.storage.clock import ticked
+from lrsearch.storage.clock import spent, tick
 from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 FAILURES_IN_A_ROW = 3
@@ -177,14 +177,15 @@ class Queue:
             return session.scalar(query) or 0.0
 
     def tick(self) -> float:
-        """Add the time since the last tick of any process to the study's seconds; return the sum.
+        """Add the time since the last tick of any process to the study's seconds, if one is due.
 
-        A longer gap, in which nobody served the study, is not counted.
+        Return the seconds so far. A longer gap, in which nobody served the study, is not counted.
         """
-        study = StudyRow.study_id == self.study_id
         with self._session.begin() as session:
-            statement = update(StudyRow).where(study).values(ticked()).returning(StudyRow.seconds)
-            return float(session.scalar(statement) or 0.0)
+            query = select(spent()).where(StudyRow.study_id == self.study_id)
+            seconds = float(session.scalar(query) or 0.0)
+            tick(session, self.study_id)  # the last statement: others wait for the row
+        return seconds
 
     def stop_at_limit(self, timeout: float | None) -> bool:
         """Count the study's time, and stop an open study whose `timeout` (s) is used up.
@@ -204,10 +205,12 @@ class Queue:
         return True
 
     def rest(self) -> None:
-        """Stop the study's clock: the time until the next tick is not counted."""
+        """Count the study's time, and stop its clock: the time until the next tick is not counted."""
+        study = StudyRow.study_id == self.study_id
         with self._session.begin() as session:
             session.execute(
-                update(StudyRow).where(StudyRow.study_id == self.study_id).values(ticked_at=None)
+                update(StudyRow).where(study).values(seconds=spent(), ticked_at=None),
+                execution_options={"synchronize_session": False},
             )
 
 

@@ -16,10 +16,10 @@ from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
 from lrsearch.settings import QueueSettings
 from lrsearch.storage import optuna_bridge
-from lrsearch.storage.clock import ticked
+from lrsearch.storage.clock import tick
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.suggestions import Chosen
-from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
+from lrsearch.storage.tables import EvaluationRow, TrialSlotRow
 
 Row = dict[str, Any]
 """Columns of an EvaluationRow: unlike an ORM object, writable again after a failed transaction."""
@@ -89,7 +89,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
         columns: Mapping[str, Any],
     ) -> None:
         """Write the trial's parameters, recipe and device before it trains. Raises LeaseLost."""
-        with self._own(claim) as (session, _):
+        with self._own(claim) as (session, orders):
             session.execute(
                 update(TrialSlotRow)
                 .where(TrialSlotRow.unit_id == claim.row_id)
@@ -97,8 +97,9 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
             )
             optuna_bridge.set_parameters(session, claim.trial_id, chosen)
             optuna_bridge.annotate(session, claim.trial_id, columns)
-            study = StudyRow.study_id == self.study_id
-            session.execute(update(StudyRow).where(study).values(ticked()))
+            if orders.tick:
+                session.flush()
+                tick(session, self.study_id)  # the last statement: others wait for the row
 
     def reported(self, claim: TrialClaim) -> list[Evaluation]:
         """Return the trial's evaluations in earlier attempts, in order."""

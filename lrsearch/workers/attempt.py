@@ -79,18 +79,16 @@ class Attempts:
         return f"{self.settings.study.name}-{self.queue.study_id}"
 
     def lease(self, renew: Callable[[], Orders], died: Callable[[str], None]) -> Lease:
-        """Return a lease whose renewals also stop the study at its time limit.
+        """Return a lease that also counts the study's time, and stops the study at its limit.
 
         `renew` renews it once. `died(cause)` records that the training has ended this worker.
         """
 
-        def renew_and_tick() -> Orders:
-            orders = renew()
-            is_over = self.queue.stop_at_limit(self.settings.study.timeout)
-            return Orders(hand_back=True) if is_over else orders
+        def tick() -> bool:
+            return self.queue.stop_at_limit(self.settings.study.timeout)
 
         self._stall = self._stall_watch(died)
-        return Lease(renew_and_tick, self.contact, self.settings.queue.lease, self._stall)
+        return Lease(renew, self.contact, self.settings.queue.lease, self._stall, tick=tick)
 
     def _stall_watch(self, died: Callable[[str], None]) -> StallWatch:
         timeout = self.settings.queue.stall_timeout if self.stop.owns_process else math.inf

@@ -31,7 +31,13 @@ class Lease:
         seconds: float,
         stall: StallWatch,
         clock: Callable[[], float] = time.monotonic,
+        tick: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Set up a lease of a length in seconds.
+
+        `renew` renews it once. `tick`, called where `Orders.tick` says so, counts the study's time,
+        and returns whether it is used up: then the work is to be handed back.
+        """
         self.contact, self.stall = contact, stall
         self.lost = False
         """Another worker has taken the work over."""
@@ -39,10 +45,10 @@ class Lease:
         """The study was paused or stopped: the work is to be handed back."""
         self.cut_off = False
         """The database does not answer."""
-        self._renew, self._clock = renew, clock
+        self._renew, self._clock, self._tick = renew, clock, tick
         self._seconds = seconds
         self._interval = min(seconds / 4, LONGEST_INTERVAL)
-        self._renewed = clock()
+        self._renewed = self._tried = clock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -77,9 +83,10 @@ class Lease:
             return self._reach(transaction)
 
     def _reach(self, transaction: Callable[[], Orders]) -> Orders | None:
-        begun = self._clock()
+        begun = self._tried = self._clock()
         try:
             orders = transaction()
+            is_over = orders.tick and self._tick()
         except LeaseLost:
             self.lost = True
             raise
@@ -98,11 +105,13 @@ class Lease:
         self.cut_off = False
         self.contact.reached(self._seconds)
         self._renewed = begun
-        self.hand_back = self.hand_back or orders.hand_back
+        self.hand_back = self.hand_back or orders.hand_back or is_over
         return orders
 
     def _keep(self) -> None:
-        while not self._ended.wait(self._interval):
+        while not self._ended.wait(self._left()):
+            if self._left() > 0:
+                continue  # a report has renewed it meanwhile
             try:
                 self._reach(self._renew)
             except LeaseLost:
@@ -110,6 +119,10 @@ class Lease:
             except Exception:  # noqa: BLE001 - explained below
                 # The training thread gets the same error and raises it; this one goes on trying.
                 _log.exception("the lease could not be renewed")
+
+    def _left(self) -> float:
+        """Return the seconds until the next renewal."""
+        return max(0.0, self._tried + self._interval - self._clock())
 
 
 def _first_line(error: BaseException) -> str:

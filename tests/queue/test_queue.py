@@ -156,7 +156,7 @@ def test_wall_clock_counts_the_time_in_which_somebody_works(
     assert queue.tick() == pytest.approx(5.0, abs=3.0)
     last_tick(10.0)
     queue.rest()
-    assert queue.tick() == queue.spent() == pytest.approx(5.0, abs=3.0)
+    assert queue.tick() == queue.spent() == pytest.approx(15.0, abs=3.0)
 
 
 def test_an_open_study_is_stopped_at_its_time_limit_and_a_paused_one_stays_paused(
