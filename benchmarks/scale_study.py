@@ -363,14 +363,11 @@ def suggestion(database: Database, studies: Studies, name: str) -> float:
     started = time.perf_counter()
     claim = claims.claim(take_over=False)
     assert claim is not None, "a trial slot is open"
-    with database.session() as session:
-        history = StudyHistory(session, row.study_id, settings.metric.mode)
-        inputs = SamplerInputs(
-            settings.space, history, claim.params, settings.study.seed, claim.seed
-        )
-        sampler = build_sampler(settings.sampler, inputs)
-        suggestions = studies.suggestions(name, claim.trial_id, sampler, claim.params)
-        recipe = settings.space.suggest(suggestions)
+    history = StudyHistory(database.session, row.study_id, settings.metric.mode)
+    inputs = SamplerInputs(settings.space, history, claim.params, settings.study.seed, claim.seed)
+    sampler = build_sampler(settings.sampler, inputs)
+    suggestions = studies.suggestions(name, claim.trial_id, sampler, claim.params)
+    recipe = settings.space.suggest(suggestions)
     claims.started(claim, suggestions.chosen, recipe.to_dict(), "cpu", {})
     return time.perf_counter() - started
 

@@ -113,6 +113,9 @@ class QueueSettings:
     """Seconds without a training step or a report after which a worker is ended; None is one hour,
     or is derived from the times between reports of the user's own training, which shows that it is
     alive by `report`, `should_stop` and `heartbeat`."""
+    patience: Annotated[float, Ge(0)] = 1800.0
+    """Seconds for which a worker waits for a database that does not answer, or has no free
+    connection, before it gives up; a training goes on meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from lrsearch.cli.compose import load_configuration
-from lrsearch.cli.run import open_storage
 from lrsearch.data.prepare import prepare
+from lrsearch.storage.optuna_bridge import open_database
 from lrsearch.study.study import OpenStudy, open_study
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.exit_codes import ExitCode
@@ -24,7 +24,7 @@ def submit(*overrides: str) -> OpenStudy:
     """Stores the study of a command line, or opens it again."""
     configuration = load_configuration(overrides)
     settings, runtime = configuration.settings, configuration.runtime
-    studies, database = open_storage(runtime.storage_url)
+    studies, database = open_database(runtime.storage_url)
     info = None if settings.objective else prepare(settings.data)
     study = open_study(settings, info, database, studies, runtime.checkpoints_url)
     studies.close()

@@ -115,13 +115,17 @@ def _stored_studies() -> Iterator[str]:
 
     from lrsearch.cli.locations import read_locations
     from lrsearch.storage.database import existing
+    from lrsearch.storage.engine import server_arguments
     from lrsearch.storage.tables import StudyRow
 
     try:
         url = existing(read_locations([])[0].url)
         server = make_url(url).get_backend_name() == "postgresql"
         engine = create_engine(
-            url, connect_args={"connect_timeout": _PATIENCE} if server else {"timeout": _PATIENCE}
+            url,
+            connect_args={**server_arguments(url), "connect_timeout": _PATIENCE}
+            if server
+            else {"timeout": _PATIENCE},
         )
         with engine.connect() as connection:
             names = connection.scalars(select(StudyRow.name).order_by(StudyRow.study_id))

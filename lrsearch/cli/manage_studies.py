@@ -153,6 +153,7 @@ def delete_study(arguments: Sequence[str], yes: bool, with_outputs: bool) -> Non
         store = Store(locations.checkpoints or study.checkpoints)
         store.delete(f"{study.name}-{study.study_id}")
         index.delete(study.study_id)
+        database.close()  # a command holds one connection
         studies = Studies(locations.url)
         studies.delete(study.name)
         studies.close()

@@ -50,7 +50,7 @@ from lrsearch.space.domains import Domain
 from lrsearch.space.formulas import schedule_problems
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database, absolute, refuse_file
-from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.optuna_bridge import Studies, open_database
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import (
@@ -281,19 +281,13 @@ def store_sweep(
     console: Console,
 ) -> tuple[Settings, Studies, Database, OpenStudy]:
     """Create the study of the sweep, or resume it."""
-    studies, database = open_storage(runtime.storage_url)
+    studies, database = open_database(runtime.storage_url)
     study = open_study(settings, info, database, studies, runtime.checkpoints_url)
     settings = with_ranges(settings, found_ranges(load_row(database, study.name).record))
     _announce(console, settings, info, study, database.url)
     if plan is not None and settings.space.to_find:
         console.print(f"  {plan_line(plan)}; trials follow", markup=False, soft_wrap=True)
     return settings, studies, database, study
-
-
-def open_storage(url: str) -> tuple[Studies, Database]:
-    """Open Optuna's tables and lrsearch's own over one engine. Raises UserError."""
-    studies = Studies(url)
-    return studies, Database(url, studies.engine)
 
 
 def with_data(settings: Settings, console: Console) -> tuple[Settings, DataInfo | None]:

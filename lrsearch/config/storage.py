@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from lrsearch.config.secrets import read_secret
 from lrsearch.errors import UserError
+from lrsearch.storage.server_options import check_options, refuse_unsupported
 from lrsearch.text.hints import unknown
 from lrsearch.text.redaction import is_secret_option, learn
 from lrsearch.text.shell import command
@@ -56,15 +57,16 @@ def storage_url(node: Mapping[str, Any], problems: list[str]) -> str:
 
 def _complete(given: str) -> str:
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from sqlalchemy.exc import ArgumentError
 
     text = _DRIVERLESS.sub("postgresql+psycopg://", given)
     try:
         url = make_url(text)
-        url.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ValueError):
+    except (ArgumentError, ValueError):
         # The text itself may hold a password.
         raise UserError(f"storage.url is not a database URL {_ADVICE}") from None
+    backend, _, driver = url.drivername.partition("+")
+    refuse_unsupported(backend, driver)
     if url.get_backend_name() == "sqlite" and _NO_FILE.match(url.database or ""):
         raise UserError(
             "storage.url: SQLite needs the path of a file, which all workers open: "
@@ -90,6 +92,7 @@ def _complete(given: str) -> str:
             f"the @, or in a file that {PASSWORD_FILE} names, and other secrets in a connection "
             f"service file of libpq (PGSERVICEFILE, and ?service=NAME in the URL)"
         )
+    check_options(url.query)
     file = os.environ.get(PASSWORD_FILE)
     if file and not url.password:
         url = url.set(password=read_secret(file, PASSWORD_FILE))

@@ -7,6 +7,9 @@ from sqlalchemy import Engine
 from lrsearch.storage.database import Database, stored_version
 from lrsearch.storage.engine import connect
 
+_CONNECTIONS = 2
+"""One for the thread that refreshes notes and figures, one for those that answer requests."""
+
 
 class OwnTables:
     """Opens lrsearch's tables once a sweep has created them; never creates them."""
@@ -19,7 +22,7 @@ class OwnTables:
     def database(self) -> Database | None:
         """None without the tables. Raises UserError for those of another version."""
         if self._database is None:
-            self._engine = self._engine or connect(self._url)
+            self._engine = self._engine or connect(self._url, connections=_CONNECTIONS)
             with self._engine.connect() as connection:
                 has_tables = stored_version(connection) is not None
             if has_tables:

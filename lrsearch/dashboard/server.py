@@ -79,7 +79,7 @@ def dashboard(url: str, artifacts: ArtifactStore) -> WSGIApplication:
     # Optuna's warnings while it draws a page are of no use in the terminal.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"optuna(_dashboard)?(\.|$)")
-    options = {**engine_options(url), "pool_size": THREADS}
+    options = engine_options(url, connections=THREADS)
     try:
         # A server's database may be empty yet: the dashboard may start before the first sweep.
         (require_tables if file_of(url) else make_tables)(url)

@@ -205,7 +205,7 @@ class Queue:
         return True
 
     def rest(self) -> None:
-        """Count the study's time, and stop its clock: the time until the next tick is not counted."""
+        """Count the study's time, and stop its clock until the next tick."""
         study = StudyRow.study_id == self.study_id
         with self._session.begin() as session:
             session.execute(

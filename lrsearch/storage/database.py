@@ -70,8 +70,8 @@ def why(url: str, error: BaseException) -> str:
 class Database:
     """An engine and sessions on lrsearch's tables, which are created if they are missing.
 
-    A worker passes the engine of Optuna's storage, so that both together use two connections at
-    most. Without `make` nothing is written, as for commands that need an existing database. Raises
+    A worker passes the engine of Optuna's storage, so that both together use one connection.
+    Without `make` nothing is written, as for commands that need an existing database. Raises
     UserError, without the password, when the database cannot be reached, has no tables of lrsearch
     or those of another version, or has another program's tables of these names. Sessions raise
     DatabaseReplaced once another database has taken its place.
@@ -82,15 +82,22 @@ class Database:
         refuse_file(url, write=make)
         try:
             self.engine = engine or connect(url, read=not make)
-            if make:
-                self._make()
-            self._check()
-            if make and file_of(url) is not None:
-                _use_wal(self.engine)
-            watch(self.engine, url, redacted(url))
+            try:
+                self._open(make)
+            except BaseException:
+                self.engine.dispose()
+                raise
         except (DBAPIError, ImportError) as error:
             raise unusable(url, error) from error
         self.session: sessionmaker[Session] = sessionmaker(self.engine)
+
+    def _open(self, make: bool) -> None:
+        if make:
+            self._make()
+        self._check()
+        if make and file_of(self.url) is not None:
+            _use_wal(self.engine)
+        watch(self.engine, self.url, redacted(self.url))
 
     def _make(self) -> None:
         file = file_of(self.url)

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
+from lrsearch.storage.server_options import prepare_threshold
 from lrsearch.storage.sqlite import file_of, open_file
 
 _SILENCE_SECONDS = 10
 """Seconds without an answer after which a server counts as unreachable."""
+_TURN_SECONDS = 30
+"""Longest time in seconds for which a thread waits until another gives the connection back."""
+_CONNECTION: Mapping[str, Any] = {
+    # Detect a host that has vanished, and so answers nothing at all.
+    "connect_timeout": _SILENCE_SECONDS,
+    "keepalives_idle": _SILENCE_SECONDS,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 1000 * _SILENCE_SECONDS,
+    "application_name": "lrsearch",
+}
+"""Options of libpq for each connection to a server; those in the URL take precedence."""
 
 
-def connect(url: str, read: bool = False) -> Engine:
-    """Create an engine of at most two connections.
+def connect(url: str, read: bool = False, connections: int = 1) -> Engine:
+    """Create an engine of at most that many connections.
 
-    With `read`, a SQLite file is opened even on a full disk.
+    Threads wait for each other, so none may need a second connection while it has one. With
+    `read`, a SQLite file is opened even on a full disk.
     """
-    return create_engine(url, **engine_options(url, read))
+    return create_engine(url, **engine_options(url, read, connections))
 
 
-def engine_options(url: str, read: bool = False) -> dict[str, Any]:
+def engine_options(url: str, read: bool = False, connections: int = 1) -> dict[str, Any]:
     """Return the arguments of `create_engine` for a database."""
+    options: dict[str, Any] = {
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": _TURN_SECONDS,
+    }
     file = file_of(url)
     if file is not None:
-        return {"creator": partial(open_file, file, read=read)}
-    return {
-        "pool_size": 1,
-        "max_overflow": 1,
-        "pool_pre_ping": True,
-        "pool_timeout": _SILENCE_SECONDS,
-        "connect_args": server_arguments(url),
-    }
+        return {**options, "creator": partial(open_file, file, read=read)}
+    return {**options, "pool_pre_ping": True, "connect_args": server_arguments(url)}
 
 
 def server_arguments(url: str) -> dict[str, Any]:
-    """Return the arguments of a server's driver for each connection."""
-    if make_url(url).get_backend_name() != "postgresql":
-        return {}
-    # Detect a host that has vanished, and so answers nothing at all.
-    return {
-        "connect_timeout": _SILENCE_SECONDS,
-        "keepalives_idle": _SILENCE_SECONDS,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 1000 * _SILENCE_SECONDS,
-        "application_name": "lrsearch",
-        # PgBouncer in transaction mode gives each transaction another connection of the server.
-        "prepare_threshold": None,
-    }
+    """Return the arguments of psycopg for each connection to a server."""
+    given = make_url(url).query
+    ours = {key: value for key, value in _CONNECTION.items() if key not in given}
+    return ours | {"prepare_threshold": prepare_threshold(given)}

@@ -1,25 +1,30 @@
-"""Check that a database is still the one that was opened.
+"""Check that a database is still the one that was opened, with tables of the same version.
 
 Each database has a random identity, so that another one in its place (dropped and created anew, or
 a copy) is not written to by mistake. Of a SQLite file the inode is compared, too: writes to a
-deleted file that is still open would be lost.
+deleted file that is still open would be lost. The version is compared so that a process of an
+older lrsearch does not write to tables that were upgraded while it had them open.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event, select
 from sqlalchemy.exc import DBAPIError
 
 from lrsearch.storage.sqlite import DatabaseReplaced, file_of, open_file
-from lrsearch.storage.tables import IdentityRow
+from lrsearch.storage.tables import SCHEMA_VERSION, IdentityRow, VersionRow
 
 _TABLE = IdentityRow.__tablename__
 _ANOTHER_FILE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """Error codes of a file without the table, or with the log (WAL) of another file."""
+_BOTH = select(
+    select(IdentityRow.identity).scalar_subquery(), select(VersionRow.version).scalar_subquery()
+)
 _ADVICE = "nothing more is written to it; to go on, put the database back, or begin anew"
 
 
@@ -33,28 +38,43 @@ def watch(engine: Engine, url: str, shown: str) -> None:
     file = file_of(url)
     if file is not None:
         event.listen(engine, "begin", _FileCheck(file, known))
+        event.listen(engine, "begin", partial(_check_version, shown))
     else:
         event.listen(engine, "begin", _ServerCheck(shown, known))
 
 
+def _check_version(shown: str, connection: Connection) -> None:
+    _compare_versions(shown, connection.scalar(select(VersionRow.version)))
+
+
+def _compare_versions(shown: str, version: int | None) -> None:
+    if version != SCHEMA_VERSION:
+        raise DatabaseReplaced(
+            f"the database {shown} has tables of version {version} now, this lrsearch needs "
+            f"{SCHEMA_VERSION}: it was upgraded; nothing more is written to it; to go on, start "
+            f"again with the lrsearch that has upgraded it"
+        )
+
+
 class _ServerCheck:
-    """Compares the identity of a server's database."""
+    """Compares the identity and the version of a server's database, by one statement."""
 
     def __init__(self, shown: str, known: str) -> None:
         self._shown, self._known = shown, known
 
     def __call__(self, connection: Connection) -> None:
         try:
-            current = connection.scalar(select(IdentityRow.identity))
+            current, version = connection.execute(_BOTH).one()
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != "42P01":  # undefined_table
                 raise
-            current = None
+            current = version = None
         if current != self._known:
             raise DatabaseReplaced(
                 f"the database {self._shown} is no longer the one that was opened: it was dropped "
                 f"and created anew; {_ADVICE}"
             )
+        _compare_versions(self._shown, version)
 
 
 class _FileCheck:

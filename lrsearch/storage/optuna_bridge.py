@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from lrsearch.states import Outcome
-from lrsearch.storage.database import unusable
+from lrsearch.storage.database import Database, unusable
 from lrsearch.storage.engine import engine_options
 from lrsearch.storage.optuna_internals import (
     ARTIFACTS_ATTR_PREFIX,
@@ -77,7 +77,7 @@ class Studies:
 
     @property
     def engine(self) -> Engine:
-        """The engine, also for lrsearch's own tables: at most two connections in all."""
+        """The engine, also for lrsearch's own tables: one connection in all."""
         return self._rdb.engine
 
     def find(self, name: str) -> int | None:
@@ -132,6 +132,19 @@ class Studies:
         """Close all connections."""
         self._rdb.remove_session()
         self._rdb.engine.dispose()
+
+
+def open_database(url: str) -> tuple[Studies, Database]:
+    """Open Optuna's tables and lrsearch's own, which are created if they are missing.
+
+    Both together use one connection, which is given back where this fails. Raises UserError.
+    """
+    studies = Studies(url)
+    try:
+        return studies, Database(url, studies.engine)
+    except BaseException:
+        studies.close()
+        raise
 
 
 # The functions below write Optuna's rows of a trial in the caller's transaction.

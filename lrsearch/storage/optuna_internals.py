@@ -60,6 +60,15 @@ def set_parameter(
 class TrialReadingStorage(RDBStorage):
     """Optuna's storage in a database, with another way to read the trials of a study."""
 
+    def __init__(self, url: str, **options: Any) -> None:
+        try:
+            super().__init__(url, **options)
+        except BaseException:
+            # Where its tables cannot be read, such as for want of a connection.
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
+
     def read_trials(
         self,
         study_id: int,

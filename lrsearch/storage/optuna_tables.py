@@ -10,19 +10,18 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from optuna.storages import RDBStorage
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from lrsearch.errors import UserError
 from lrsearch.storage.database import foreign, no_tables, refuse_file
 from lrsearch.storage.engine import connect
-from lrsearch.storage.optuna_internals import models
+from lrsearch.storage.optuna_internals import TrialReadingStorage, models
 from lrsearch.storage.schema import changing, foreign_tables
 from lrsearch.storage.sqlite import file_of
 from lrsearch.storage.tables import Base, VersionRow
 from lrsearch.text.redaction import redacted
 
-S = TypeVar("S", bound=RDBStorage)
+S = TypeVar("S", bound=TrialReadingStorage)
 
 _ALEMBIC = "alembic_version"
 _VERSION = models.VersionInfoModel
@@ -33,13 +32,23 @@ def open_storage(kind: type[S], url: str, options: dict[str, Any]) -> S:
 
     Raises UserError where the tables are of another version.
     """
+    # Optuna's own check of the version takes a second connection while it holds one.
+    storage = kind(
+        url, engine_kwargs=options, skip_table_creation=True, skip_compatibility_check=True
+    )
     try:
-        return kind(url, engine_kwargs=options, skip_table_creation=True)
-    except RuntimeError:
-        raise UserError(
-            f"storage.url: {redacted(url)} was made by another version of Optuna: "
-            f"python -m lrsearch upgrade brings it up to date"
-        ) from None
+        with storage.engine.connect() as connection:
+            is_current = _revisions(connection) == (_scripts().get_current_head(),)
+    except BaseException:
+        storage.engine.dispose()
+        raise
+    if is_current:
+        return storage
+    storage.engine.dispose()
+    raise UserError(
+        f"storage.url: {redacted(url)} was made by another version of Optuna: "
+        f"python -m lrsearch upgrade brings it up to date"
+    )
 
 
 def has_tables(connection: Connection) -> bool:

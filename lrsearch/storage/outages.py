@@ -82,6 +82,7 @@ _SQLITE_CODES = (
 """Primary result codes; the extended ones have these in their lowest byte."""
 _NOT_LET_IN = (
     "authentication failed",
+    "auth failed",
     "no password supplied",
     "is not permitted to log in",
     "does not exist",
@@ -89,8 +90,15 @@ _NOT_LET_IN = (
     "permission denied",
     "no such database",
     "no such user",
+    # What the URL says cannot be done: libpq's own words, and PgBouncer's.
+    "invalid ",
+    "certificate",
+    "does not support SSL",
+    "unsupported startup parameter",
 )
-"""Parts of a server's messages on refusing a connection, for which libpq has no SQLSTATE."""
+"""Parts of messages on refusing a connection, for which libpq has no SQLSTATE."""
+_FULL = ("too many", "connection slots", "no more connections")
+"""Parts of such messages where all connections are taken: PostgreSQL's, and PgBouncer's."""
 
 
 def trouble(error: BaseException) -> Trouble | None:
@@ -106,9 +114,14 @@ def trouble(error: BaseException) -> Trouble | None:
         return Trouble.DATA  # the values could not even be sent
     if isinstance(error, SQLAlchemyError):
         return Trouble.OTHER
-    cause = error.__cause__
+    cause = origin(error)
+    return None if cause is error else trouble(cause)
+
+
+def origin(error: BaseException) -> BaseException:
+    """Return the error that an error of Optuna or a UserError wraps; else the error itself."""
     wraps = isinstance(error, UserError) or type(error).__name__ == "StorageInternalError"
-    return trouble(cause) if wraps and cause is not None else None
+    return error.__cause__ if wraps and error.__cause__ is not None else error
 
 
 def _meaning(error: DBAPIError) -> Trouble:
@@ -136,6 +149,12 @@ def _meaning(error: DBAPIError) -> Trouble:
 def passes(error: BaseException) -> bool:
     """Return whether the same statement may well succeed later: the error is an outage."""
     return trouble(error) is Trouble.PASSES
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error that passes says that all connections of the server are taken."""
+    said = in_words(origin(error))
+    return passes(error) and any(words in said for words in _FULL)
 
 
 class DatabaseRefuses(UserError):

@@ -20,7 +20,7 @@ _NEEDS_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 
 
 class DatabaseReplaced(LrsearchError):
-    """The database is no longer the one that was opened: deleted, replaced, or made anew."""
+    """The database is no longer the one that was opened: deleted, replaced, made anew, upgraded."""
 
 
 def file_of(url: str) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 from sqlalchemy.exc import DBAPIError
 
 from lrsearch.errors import UserError
@@ -37,6 +37,13 @@ def upgrade(url: str, migrations: Mapping[int, Step] = MIGRATIONS) -> list[str]:
 
 
 def _version(url: str, connection: Connection) -> int:
+    """Return the version of the tables, which stays the same until the transaction ends.
+
+    Each transaction of a worker begins by reading the version: this waits for those that have, and
+    keeps others waiting until they see the next version.
+    """
+    if connection.dialect.name == "postgresql" and stored_version(connection) is not None:
+        connection.execute(text(f"LOCK TABLE {VersionRow.__tablename__} IN ACCESS EXCLUSIVE MODE"))
     version = stored_version(connection)
     if version is None:
         raise no_tables(url)

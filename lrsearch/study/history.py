@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -61,20 +61,27 @@ _LATEST = (
 def open_history(
     session_of: sessionmaker[Session], study_id: int, mode: Mode
 ) -> Iterator[StudyHistory]:
-    """Open the history of a study in a transaction that ends with the block."""
+    """Open the history of a study in a transaction that ends with the block.
+
+    Within the block this thread may not use the database in another way: a process has one
+    connection.
+    """
     with session_of() as session:
-        yield StudyHistory(session, study_id, mode)
+        yield StudyHistory(lambda: nullcontext(session), study_id, mode)
 
 
 class StudyHistory:
-    """The trials of a study, as the caller's transaction sees them.
+    """The trials of a study, each method in a transaction of its own unless they share one.
 
     Each method runs one statement that reads one index in order, and only the values it needs.
     Evaluations without a value, and those between the moments at which trials are compared, are
     left out.
     """
 
-    def __init__(self, session: Session, study_id: int, mode: Mode) -> None:
+    def __init__(
+        self, session: Callable[[], AbstractContextManager[Session]], study_id: int, mode: Mode
+    ) -> None:
+        """`session` opens the transaction of one method."""
         self._session, self._study_id = session, study_id
         self._sign = 1.0 if mode == "min" else -1.0
 
@@ -104,7 +111,7 @@ class StudyHistory:
 
     def reached(self) -> Mapping[int, tuple[int, int]]:
         """Return, of each incomplete trial by number, its values so far and those planned."""
-        rows = self._session.execute(
+        rows = self._rows(
             select(
                 TrialSlotRow.trial_number,
                 func.count(EvaluationRow.moment),
@@ -126,16 +133,14 @@ class StudyHistory:
 
     def _around(
         self, statement: Select[*tuple[Any, ...]], progress: float, spacing: float
-    ) -> Iterable[Row[*tuple[Any, ...]]]:
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         """Run a statement for the moment `progress`, give or take half a spacing.
 
         Its rows are ordered by evaluation.
         """
         half = spacing / 2
         moment = {"low": progress - half, "high": progress + half}
-        return self._session.execute(
-            statement, {"study": self._study_id, "oldest": self._oldest, **moment}
-        )
+        return self._rows(statement, {"study": self._study_id, "oldest": self._oldest, **moment})
 
     @property
     def _oldest(self) -> int:
@@ -148,32 +153,32 @@ class StudyHistory:
     @cached_property
     def _latest(self) -> Sequence[int]:
         """Ids of the MOST_PEERS newest trials and of the next older one, the newest first."""
-        return self._session.scalars(_LATEST, {"study": self._study_id}).all()
+        return [row[0] for row in self._rows(_LATEST, {"study": self._study_id})]
 
     def complete(self) -> int:
         """Return the number of complete trials."""
         slots = TrialSlotRow.study_id == self._study_id, TrialSlotRow.outcome == Outcome.COMPLETE
-        return self._session.scalar(select(func.count()).where(*slots)) or 0
+        return self._count(*slots)
 
     def count(self, group: Group) -> int:
         """Return the number of trials in the group."""
-        return self._session.scalar(select(func.count()).where(*self._members(group))) or 0
+        return self._count(*self._members(group))
 
     def ranked(self, group: Group, mode: Mode, first: int, how_many: int) -> Sequence[float]:
         """Return up to `how_many` values from rank `first` on; the best has rank 0."""
         best_first = EvaluationRow.value.asc() if mode == "min" else EvaluationRow.value.desc()
-        values = self._session.scalars(
+        values = self._rows(
             select(EvaluationRow.value)
             .where(*self._members(group))
             .order_by(best_first)
             .offset(first)
             .limit(how_many)
         )
-        return [value for value in values if value is not None]
+        return [value for (value,) in values if value is not None]
 
     def curves(self, first: int) -> Sequence[Curve]:
         """Return the trials from number `first` on that have a value, by number."""
-        rows = self._session.execute(
+        rows = self._rows(
             select(
                 TrialSlotRow.number, TrialSlotRow.trial_number, TrialSlotRow.outcome,
                 TrialSlotRow.value, EvaluationRow.moment, EvaluationRow.value,
@@ -191,6 +196,15 @@ class StudyHistory:
                 rows, key=lambda row: (row[0], row[1], row[2], row[3])
             )
         ]
+
+    def _count(self, *which: ColumnElement[bool]) -> int:
+        return int(self._rows(select(func.count()).where(*which))[0][0])
+
+    def _rows(
+        self, statement: Select[*tuple[Any, ...]], values: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        with self._session() as session:
+            return session.execute(statement, values).all()
 
     def _members(self, group: Group) -> list[ColumnElement[bool]]:
         members = [

@@ -29,8 +29,8 @@ from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaim
 from lrsearch.recipe import Recipe
 from lrsearch.settings import Settings
-from lrsearch.storage.database import Database, open_existing
-from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.database import open_existing
+from lrsearch.storage.optuna_bridge import open_database
 from lrsearch.storage.outages import Contact
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.follow_up import follow_up
@@ -120,8 +120,7 @@ class Asks:
         """Open the study. Raises UserError where there is none of this name."""
         open_existing(locations.url).close()
         self._name, self._locations = name, locations
-        self._studies = Studies(locations.url)
-        self._database = Database(locations.url, self._studies.engine)
+        self._studies, self._database = open_database(locations.url)
         self._contact = Contact()
         row = load_row(self._database, name)
         settings = stored_settings(row.config)

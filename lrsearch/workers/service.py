@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError
-
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
 from lrsearch.config.storage import command_on
@@ -23,9 +21,9 @@ from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
 from lrsearch.settings import QueueSettings
 from lrsearch.states import RunKind, StudyState, WorkState
-from lrsearch.storage.database import Database, unusable, why
-from lrsearch.storage.optuna_bridge import Studies
-from lrsearch.storage.outages import Contact, Waits, passes, persist, refusals_in_words
+from lrsearch.storage.database import Database
+from lrsearch.storage.optuna_bridge import open_database
+from lrsearch.storage.outages import Contact, Waits, passes, refusals_in_words
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex, Waiting
@@ -37,6 +35,7 @@ from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import Locations, logs_of
+from lrsearch.workers.patience import Patience, default_patience, first_contact
 from lrsearch.workers.stop import Stop
 from lrsearch.workers.surroundings import signals_kept
 from lrsearch.workers.worker import Worker
@@ -47,8 +46,6 @@ RETRY_REFUSED = 600.0
 """Seconds after which a study that this machine could not serve is tried again."""
 _JOB_WRITTEN = 60.0
 """Seconds within which what has submitted the job of this worker writes that into the database."""
-FIRST_ANSWER = 60.0
-"""Seconds within which the database must answer for the first time."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,13 +53,19 @@ _log = logging.getLogger(__name__)
 class Service:
     """Claims and runs work until it is stopped, or until its assignment has ended."""
 
-    def __init__(self, locations: Locations, assignment: Assignment, stop: Stop) -> None:
+    def __init__(
+        self,
+        locations: Locations,
+        assignment: Assignment,
+        stop: Stop,
+        patience: Patience | None = None,
+    ) -> None:
         """Open the database. Raises UserError where a study of the assignment is not there."""
         self._locations, self._assignment, self._stop = locations, assignment, stop
-        self._studies = Studies(locations.url)
-        self._database = Database(locations.url, self._studies.engine)
+        self._studies, self._database = open_database(locations.url)
         self._index = StudyIndex(self._database.session)
         self._contact = Contact()
+        self._patience = patience or Patience(locations.url, default_patience())
         self._loaded: tuple[Waiting, _Workers] | None = None
         self._refused: dict[tuple[int, int], _Refusal] = {}
         """Refusals by the id and `runs` of a study."""
@@ -95,9 +98,10 @@ class Service:
                 if not passes(error):
                     raise
                 self._contact.failed()
-                _log.warning("the database does not answer: waiting for it")
+                self._patience.failed(error)
                 self._stop.wait(waits.next())
                 continue
+            self._patience.answered()
             self._contact.reached(self._gap())
             if worked:
                 waits, is_idle = Waits(), False
@@ -195,6 +199,7 @@ class Service:
     def _build(self, row: StudyRow) -> _Workers:
         """Build the workers of a study. Runs the user's code, so that anything may be raised."""
         settings = stored_settings(row.config, data=self._locations.data)
+        self._patience.seconds = settings.queue.patience
         objective = build_objective(
             settings, row.record["data"], logs=logs_of(self._locations.outputs, row.name)
         )
@@ -292,25 +297,18 @@ class _Workers:
 def serve(locations: Locations, assignment: Assignment, stop: Stop) -> ExitCode:
     """Serve studies until it is stopped, or the assignment has ended; return how it ended.
 
-    Raises UserError when the database cannot be reached for a while, does not let this process
-    work, or lacks a study of the assignment.
+    Raises UserError where the database does not let this process in, or lacks a study of the
+    assignment, and DatabaseSilent where it does not answer for too long.
     """
-    deadline = time.monotonic() + FIRST_ANSWER
-
-    def wait(seconds: float) -> bool:
-        return stop.wait(seconds) or time.monotonic() > deadline
-
-    def failed(error: BaseException) -> None:
-        left = max(0.0, deadline - time.monotonic())
-        reason = why(locations.url, error)
-        _log.warning("the database does not answer: waiting up to %.0f s for it (%s)", left, reason)
-
-    try:
-        service = persist(lambda: Service(locations, assignment, stop), wait, failed)
-    except DBAPIError as error:
-        if stop.is_set():
-            return ExitCode.HANDED_BACK
-        raise unusable(locations.url, error) from error
+    patience = Patience(locations.url, default_patience())
+    service = first_contact(
+        lambda: Service(locations, assignment, stop, patience),
+        locations.url,
+        patience,
+        stop,
+    )
+    if service is None:
+        return ExitCode.HANDED_BACK
     try:
         return service.work()
     finally:

@@ -156,11 +156,12 @@ class Worker:
         Returns the recipe and the evaluations that earlier attempts reported.
         """
         name = self.settings.study.name
-        with self._history() as history:
-            suggestions = self.studies.suggestions(
-                name, claim.trial_id, self._sampler(claim, history), claim.params
-            )
-            recipe = self.settings.space.suggest(suggestions)
+        # Its transactions and those of Optuna's storage take turns with one connection.
+        history = StudyHistory(self.claims.session, self.claims.study_id, self.settings.metric.mode)
+        suggestions = self.studies.suggestions(
+            name, claim.trial_id, self._sampler(claim, history), claim.params
+        )
+        recipe = self.settings.space.suggest(suggestions)
         self.claims.started(
             claim,
             suggestions.chosen,
@@ -171,7 +172,7 @@ class Worker:
         return recipe, [] if claim.is_new else self.claims.reported(claim)
 
     def _history(self) -> AbstractContextManager[StudyHistory]:
-        """Open the trials of the study as samplers and pruners see them."""
+        """Open the trials of the study as pruners see them."""
         mode = self.settings.metric.mode
         return open_history(self.claims.session, self.claims.study_id, mode)
 

@@ -517,7 +517,7 @@ NUMBERS = {
     ),
     "train": ("epochs", "threads", "checkpoint_every", "keep_best"),
     "data": ("validation", "split_seed", "crop"),
-    "queue": ("lease", "max_attempts", "stall_timeout"),
+    "queue": ("lease", "max_attempts", "stall_timeout", "patience"),
     "coupling": ("reference",),
     "confirm": ("top", "seeds"),
 }  # fmt: skip

@@ -13,13 +13,13 @@ from command_line import Command
 from sqlalchemy import inspect, text
 
 from lrsearch.cli.compose import load_settings
-from lrsearch.cli.run import open_storage
 from lrsearch.data.spec import DataInfo
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.settings import Settings
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
+from lrsearch.storage.optuna_bridge import open_database
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex
 from lrsearch.study.study import open_study
@@ -35,7 +35,7 @@ INFO = DataInfo(
 def claims(command: Command) -> TrialClaims:
     """A study of three trials, and a worker on it."""
     settings: Settings = load_settings(["+sweep=digits", "study.n_trials=3"])
-    studies, database = open_storage(URL)
+    studies, database = open_database(URL)
     study = open_study(settings, INFO, database, studies)
     return TrialClaims(
         database.session, study.study_id, "far-away/1/1.00", follow_up, settings.queue

@@ -8,14 +8,13 @@ import pytest
 from sqlalchemy import select
 from told_sweep import INFO, digits
 
-from lrsearch.cli.run import open_storage
 from lrsearch.errors import UserError
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.endings import Ending
 from lrsearch.range_test.stored import found_ranges, keep_ranges
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
 from lrsearch.storage.database import Database
-from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.optuna_bridge import Studies, open_database
 from lrsearch.storage.tables import AuxiliaryRunRow
 from lrsearch.study import study as study_module
 from lrsearch.study.follow_up import follow_up, open_again
@@ -34,7 +33,7 @@ class Stored:
         self.url = url
         self.studies: Studies
         self.database: Database
-        self.studies, self.database = open_storage(url)
+        self.studies, self.database = open_database(url)
 
     def open(self, *overrides: str) -> OpenStudy:
         return open_study(digits(*overrides), INFO, self.database, self.studies)

@@ -42,8 +42,9 @@ def old_url(either_url: str) -> str:
         connection.execute(text("ALTER TABLE lrsearch_studies DROP COLUMN priority"))
         connection.execute(
             text(
-                "INSERT INTO lrsearch_studies (study_id, name, config, record, seconds, finished) "
-                "VALUES (1, 'old', '{}', '{}', 5.0, 2)"
+                "INSERT INTO lrsearch_studies "
+                "(study_id, name, config, record, seconds, finished, share, tags, needs) "
+                "VALUES (1, 'old', '{}', '{}', 5.0, 2, 1.0, '[]', '{}')"
             )
         )
         connection.execute(update(VersionRow).values(version=OLD))

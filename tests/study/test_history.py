@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,7 +78,7 @@ def test_counts_and_values_at_ranks(
     with Session(engine) as session:  # rolled back
         write(session, trials)
         write(session, [Known((-1e9,), True, 0)] * 3, study_id=STUDY + 1)
-        peers = StudyHistory(session, STUDY, "min")
+        peers = StudyHistory(partial(nullcontext, session), STUDY, "min")
         assert peers.count(group) == known.count(group)
         found = peers.ranked(group, mode, first, how_many)
         assert list(found) == known.ranked(group, mode, first, how_many)
@@ -106,7 +108,7 @@ def test_an_index_alone_answers_and_nothing_is_sorted(
 
     event.listen(sqlite, "before_cursor_execute", remember)
     with Session(sqlite) as session:
-        peers = StudyHistory(session, STUDY, "min")
+        peers = StudyHistory(partial(nullcontext, session), STUDY, "min")
         peers.count(group)
         peers.ranked(group, "min", 2, 2)
         peers.ranked(group, "max", 2, 2)
@@ -173,7 +175,7 @@ def standings(engine: Engine) -> Iterator[Session]:
 
 
 def test_standings_are_compared_at_the_same_share_of_the_training(standings: Session) -> None:
-    half = StudyHistory(standings, STUDY, "min").at(0.5, 1 / 4)
+    half = StudyHistory(partial(nullcontext, standings), STUDY, "min").at(0.5, 1 / 4)
     assert {peer.number: (peer.standing.value, peer.standing.earlier) for peer in half} == {
         0: (0.8, 0.9),
         1: (0.5, 0.9),
@@ -184,12 +186,15 @@ def test_standings_are_compared_at_the_same_share_of_the_training(standings: Ses
 
 
 def test_more_is_better_where_it_is(standings: Session) -> None:
-    (first, *_) = StudyHistory(standings, STUDY, "max").at(1.0, 1 / 4)
+    (first, *_) = StudyHistory(partial(nullcontext, standings), STUDY, "max").at(1.0, 1 / 4)
     assert (first.standing.value, first.final) == (-0.6, -0.6)
 
 
 def test_how_far_the_others_have_come(standings: Session) -> None:
-    assert StudyHistory(standings, STUDY, "min").reached() == {1: (2, 4), 3: (1, 4)}
+    assert StudyHistory(partial(nullcontext, standings), STUDY, "min").reached() == {
+        1: (2, 4),
+        3: (1, 4),
+    }
 
 
 def dense(number: int, reports_an_epoch: int, epochs: float) -> list[Any]:
@@ -210,7 +215,7 @@ def test_of_several_evaluations_near_a_moment_the_first_after_it_counts(engine: 
         session.flush()
         session.add_all([*dense(0, 10, 4.5), *dense(1, 1, 5), *dense(2, 3, 2)])
         session.flush()
-        peers = StudyHistory(session, STUDY, "min")
+        peers = StudyHistory(partial(nullcontext, session), STUDY, "min")
         values = {peer.number: peer.standing.value for peer in peers.at(0.4, 0.1)}
         assert values == {0: pytest.approx(0.4), 1: pytest.approx(0.4)}
         earlier = {peer.number: peer.standing.earlier for peer in peers.at(0.4, 0.1)}
@@ -223,7 +228,7 @@ def test_of_several_evaluations_near_a_moment_the_first_after_it_counts(engine: 
 
 
 def test_complete_trials_are_counted_by_their_outcome(standings: Session) -> None:
-    peers = StudyHistory(standings, STUDY, "min")
+    peers = StudyHistory(partial(nullcontext, standings), STUDY, "min")
     assert peers.complete() == 0
     for slot in standings.query(TrialSlotRow).filter(TrialSlotRow.number < 2):
         slot.outcome = "complete"
@@ -232,8 +237,8 @@ def test_complete_trials_are_counted_by_their_outcome(standings: Session) -> Non
 
 
 def test_all_that_have_begun_count_however_far_they_have_come(standings: Session) -> None:
-    assert StudyHistory(standings, STUDY, "min").begun() == 4
-    assert StudyHistory(standings, STUDY + 1, "min").begun() == 0
+    assert StudyHistory(partial(nullcontext, standings), STUDY, "min").begun() == 4
+    assert StudyHistory(partial(nullcontext, standings), STUDY + 1, "min").begun() == 0
 
 
 def test_of_a_long_study_only_the_latest_trials_are_looked_at(engine: Engine) -> None:
@@ -242,6 +247,6 @@ def test_of_a_long_study_only_the_latest_trials_are_looked_at(engine: Engine) ->
         session.flush()
         session.add_all([row for number in range(253) for row in trial(number, [0.5])])
         session.flush()
-        peers = StudyHistory(session, STUDY, "min")
+        peers = StudyHistory(partial(nullcontext, session), STUDY, "min")
         assert peers.begun() == 250
         assert {peer.number for peer in peers.at(1 / 4, 1 / 4)} == set(range(3, 253))

@@ -13,14 +13,13 @@ from sqlalchemy import select, text, update
 from told_sweep import digits
 
 from lrsearch.cli.compose import load_settings
-from lrsearch.cli.run import open_storage
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import UserError
 from lrsearch.queue.leasing import LONGEST_LEASE
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.database import Database
-from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.optuna_bridge import Studies, open_database
 from lrsearch.storage.tables import RefusalRow, StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex
@@ -213,7 +212,7 @@ def test_sweeps_that_make_one_study_at_one_instant_share_its_trials(either_url: 
     chosen = digits("study.n_trials=7")
 
     def begin() -> None:
-        studies, database = open_storage(either_url)
+        studies, database = open_database(either_url)
         assert open_study(chosen, INFO, database, studies).total == 7
 
     assert at_one_instant(4, begin) == [0] * 4
