@@ -37,6 +37,7 @@ def serve(
     until_empty: bool = True,
     url: str = URL,
     stop_when: Callable[[], bool] = lambda: False,
+    idle_timeout: float | None = None,
 ) -> ExitCode:
     """Works until nothing is left, until it has asked so often whether to stop, or until a moment.
 
@@ -51,7 +52,7 @@ def serve(
 
     stop = Stop(is_set, wait=lambda seconds: is_set())
     gc.freeze()  # a worker looks for garbage as it begins: not in all that tests have loaded
-    service = Service(Locations(url), Assignment(only, until_empty), stop)
+    service = Service(Locations(url), Assignment(only, until_empty, idle_timeout), stop)
     code = service.work()
     service.close()
     return code

@@ -29,6 +29,7 @@ def serve(
     checkpoints: str | None = None,
     data: Mapping[str, str] | None = None,
     output_dir: str = "outputs",
+    idle_timeout: float | None = None,
 ) -> ExitCode:
     """Serve the studies of a database in this process, as `lrsearch worker` does.
 
@@ -46,6 +47,9 @@ def serve(
     - `data`: `root` and `cache` of the data on this machine, where they differ from those of the
       study.
     - `output_dir`: folder of the logs of scripts.
+    - `idle_timeout`: seconds without work after which it returns. In a job of a cluster
+      (LRSEARCH_JOB is set) it returns by default as soon as nothing is open and two others are at
+      work.
 
     Ctrl-C in the main thread hands the running trial back, and raises KeyboardInterrupt.
 
@@ -54,7 +58,8 @@ def serve(
     do nothing of what is left; the log and the command `status` say why.
 
     Raises UserError where the arguments are wrong, a study is not there, another call serves in
-    this process, or the database cannot be used.
+    this process, or the database does not let it in, and LrsearchError where the database does not
+    answer for `queue.patience` seconds.
     """
     names = (sweeps,) if isinstance(sweeps, str) else tuple(sweeps)
     given = {
@@ -68,7 +73,9 @@ def serve(
     if not _serving.acquire(blocking=False):
         raise UserError("serve: another call serves in this process; start more processes instead")
     try:
-        return service.serve(locations, Assignment(names, until_empty), _stop_of(stop))
+        return service.serve(
+            locations, Assignment(names, until_empty, idle_timeout), _stop_of(stop)
+        )
     finally:
         _serving.release()
 

@@ -114,25 +114,57 @@ def worker(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="end when nothing is left that it can do")
     ] = False,
+    idle_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="end after that long without work; by default, with --until-empty in a job of a "
+            "cluster, as soon as nothing is open and two others are at work",
+        ),
+    ] = None,
+    heartbeat_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="a file that is touched every 5 s while Python runs, for a liveness probe"
+        ),
+    ] = None,
+    count: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="run that many workers on this machine, and replace those that die; auto: one for "
+            "each GPU, or else each core",
+        ),
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option(hidden=True)] = None,
+    number: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve the studies of a database: by priority, then the oldest first.
 
     SIGTERM and SIGUSR1 make it save its trial, hand it back and end; another worker goes on.
 
-    Exit codes: 0, nothing is left to do, or others do the rest; 75, it was told to stop, and work
-    is left: start it again; 3, work is left that this machine cannot do (the last line of the log
-    says why); 2, bad input; 70, a training made no progress for queue.stall_timeout seconds; 1 and
-    signals, it broke. After 70, 1 and signals start another, a few times.
+    Exit code 0: nothing is left to do, or others do the rest.
 
-    Example: lrsearch worker storage.url=postgresql://me@host/lrsearch
+    75: it was told to stop, and work is left. Start it again.
+
+    3: work is left that this machine cannot do. The last line of the log says why.
+
+    2: bad input.
+
+    70: a training made no progress for queue.stall_timeout seconds. Start another.
+
+    1, or a signal: it broke. Start another, a few times.
+
+    Example: lrsearch worker --count auto storage.url=postgresql://me@host/lrsearch
     """
     from lrsearch.cli.locations import serve_studies
     from lrsearch.workers.assignment import Assignment
 
-    assignment = Assignment(tuple(sweep or ()), until_empty)
-    raise SystemExit(serve_studies(places or [], assignment, parent, heartbeat))
+    assignment = Assignment(tuple(sweep or ()), until_empty, idle_timeout)
+    code = serve_studies(places or [], assignment, parent, heartbeat, heartbeat_file, number, count)
+    raise SystemExit(code)
 
 
 @app.command()

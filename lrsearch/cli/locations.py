@@ -18,8 +18,9 @@ from lrsearch.own_code import provided
 from lrsearch.text.hints import unknown
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.exit_codes import ExitCode
+from lrsearch.workers.heartbeat import keep_touching
 from lrsearch.workers.locations import Locations
-from lrsearch.workers.stop import stop_on_signals
+from lrsearch.workers.stop import Stop, stop_on_signals
 
 LOCATIONS = {
     "storage.url": STORAGE,
@@ -72,14 +73,32 @@ def output_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def serve_studies(
-    arguments: Sequence[str], assignment: Assignment, parent: int | None, heartbeat: int | None
+    arguments: Sequence[str],
+    assignment: Assignment,
+    parent: int | None,
+    heartbeat: int | None,
+    heartbeat_file: Path | None,
+    number: int | None,
+    count: str | None,
 ) -> ExitCode:
-    """Run the command `worker`; return the exit code of this process. Raises UserError."""
+    """Run the command `worker`; return the exit code of this process. Raises UserError.
+
+    `parent` and `heartbeat` are the process id and the pipe of the process that has started this
+    one, which calls it by its `number`.
+    """
     stop = stop_on_signals(parent, heartbeat)  # first of all: what follows takes seconds
+    if heartbeat_file is not None:
+        keep_touching(heartbeat_file)
     outputs, arguments = output_folder(arguments)
     locations, names = read_locations(arguments)
+    locations = dataclasses.replace(locations, outputs=str(outputs))
     if names:
         raise UserError(f"{names[0]!r}: to serve one study alone give --sweep {names[0]}")
+    name = "" if number is None else f"worker {number}: "
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s {name}%(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if count is not None:
+        return _serve_node(count, locations, assignment, stop)
     from lrsearch.launchers.pickled import unpickled
     from lrsearch.storage.database import open_existing
     from lrsearch.storage.sqlite import file_of
@@ -89,7 +108,24 @@ def serve_studies(
     if file_of(locations.url) is not None:
         open_existing(locations.url).close()
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with provided(unpickled()):
-        return serve(dataclasses.replace(locations, outputs=str(outputs)), assignment, stop)
+        return serve(locations, assignment, stop)
+
+
+def _serve_node(count: str, locations: Locations, assignment: Assignment, stop: Stop) -> ExitCode:
+    """Run as many workers as `count` says, a number or `auto`. Raises UserError."""
+    from lrsearch.launchers.node import Node
+    from lrsearch.workers.device_slots import device_slots
+
+    if count != "auto" and not (count.isdecimal() and int(count) > 0):
+        raise UserError(f"--count {count}: give a number of workers, from 1 on, or auto")
+    given = {
+        "storage.url": locations.url,
+        "storage.checkpoints": locations.checkpoints,
+        **{f"data.{key}": value for key, value in locations.data.items()},
+    }
+    # In the environment, since the URL may hold a password.
+    environment = {LOCATIONS[key]: value for key, value in given.items() if value is not None}
+    slots = device_slots(count, device="auto", threads=1)
+    words = ["worker", *assignment.options(), f"output_dir={locations.outputs}"]
+    return Node(slots, words, environment, stop).run()

@@ -55,9 +55,8 @@ class InProcess:
         stop = Stop(self._stopping.is_set, wait, owns_process=False)
         try:
             with self._interruptible(), self._shown():
-                code = serve(
-                    self.sweep.locations, Assignment((self.sweep.name,), until_empty=True), stop
-                )
+                assignment = Assignment((self.sweep.name,), until_empty=True)
+                code = serve(self.sweep.locations, assignment, stop)
         except KeyboardInterrupt:  # a second one, outside of a trial
             self.interrupts += 1
             code = ExitCode.HANDED_BACK
@@ -71,11 +70,8 @@ class InProcess:
 
     def _refusal(self) -> str:
         """Return why this machine cannot serve the study."""
-        (study,) = (
-            study
-            for study in StudyIndex(self.sweep.session_of).statuses()
-            if study.name == self.sweep.name
-        )
+        studies = StudyIndex(self.sweep.session_of).statuses()
+        (study,) = (study for study in studies if study.name == self.sweep.name)
         return study.refusals[host_name()]
 
     def _show(self) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
@@ -17,14 +14,13 @@ from lrsearch.files import new_file
 from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
 from lrsearch.launchers.command_line import worker_arguments, worker_environment
 from lrsearch.launchers.early_deaths import EarlyDeaths, tail
+from lrsearch.launchers.worker_process import WorkerProcess
 from lrsearch.queue.owners import is_dead, process_name
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.training.out_of_memory import OomKills
 from lrsearch.workers.device_slots import DeviceSlot, device_slots, in_words
 from lrsearch.workers.exit_codes import ExitCode
-from lrsearch.workers.heartbeat import HeartbeatListener
-from lrsearch.workers.process_tree import is_stopped, kill_group, kill_tree
-from lrsearch.workers.stall import no_progress
+from lrsearch.workers.process_tree import kill_group
 
 _LONGEST_KILL = 10.0
 """Seconds within which a process that the kernel has killed for want of memory is gone."""
@@ -32,21 +28,6 @@ _NO_MEMORY = (
     "the memory of its control group ran out, and the kernel killed it (smaller batches, fewer "
     "workers or more memory help)"
 )
-
-
-@dataclass
-class _Worker:
-    number: int
-    """Counts all workers that were started, from 0."""
-    slot_index: int
-    slot: DeviceSlot
-    process: subprocess.Popen[bytes]
-    log: Path
-    heartbeat: HeartbeatListener
-    is_terminated: bool = False
-    """Whether SIGTERM was sent."""
-    stalled: str | None = None
-    """Why the launcher killed it, where it did."""
 
 
 def check_device(device: str) -> None:
@@ -68,7 +49,7 @@ class Local:
         self.per_gpu = per_gpu
         self.slots: list[DeviceSlot] = []
         self._gpus = 1.0
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._started = 0
         self._early_deaths = EarlyDeaths()
         self._kills = OomKills()
@@ -129,7 +110,8 @@ class Local:
         if news.ended_well:
             self._early_deaths.ended_well()
         self._count_kills()
-        self._kill_silent()
+        for worker in self._workers:
+            worker.kill_if_silent()
         self._remove_ended()
 
     def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
@@ -137,13 +119,10 @@ class Local:
         self._is_stopping = True
         chosen = {job.job_id for job in jobs}
         for worker in (w for w in self._workers if str(w.process.pid) in chosen):
-            if worker.process.poll() is None and at_once:
-                kill_tree(worker.process.pid)
-            elif worker.process.poll() is None and not worker.is_terminated:
-                worker.process.terminate()
-                worker.is_terminated = True
             if at_once:
-                worker.process.wait()
+                worker.kill()
+            else:
+                worker.terminate()
 
     def close(self) -> None:
         """Close the pipes of the workers that are left."""
@@ -151,37 +130,13 @@ class Local:
             worker.heartbeat.close()
         self._workers = []
 
-    def _start(self, slot_index: int) -> _Worker:
+    def _start(self, slot_index: int) -> WorkerProcess:
         number, slot = self._started, self.slots[slot_index]
         self._started += 1
         log = self.sweep.logs / f"worker-{number}.log"
-        heartbeat = HeartbeatListener()
-        options = ("--parent", str(os.getpid()), "--heartbeat", str(heartbeat.write))
+        words, environment = worker_arguments(self.sweep), worker_environment(self.sweep)
         with self._log_file(log) as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lrsearch", *worker_arguments(self.sweep, *options)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **slot.environment, **worker_environment(self.sweep)},
-                start_new_session=True,
-                pass_fds=(heartbeat.write,),
-            )
-        heartbeat.started()
-        return _Worker(number, slot_index, slot, process, log, heartbeat)
-
-    def _kill_silent(self) -> None:
-        """Kill the workers without a heartbeat: none of their threads runs any more."""
-        for worker in self._workers:
-            seconds = worker.heartbeat.silence()
-            if seconds is None or worker.process.poll() is not None:
-                continue
-            if is_stopped(worker.process.pid):
-                worker.heartbeat.forgive()
-                continue
-            worker.stalled = no_progress(seconds)
-            kill_tree(worker.process.pid)
-            worker.process.wait()
+            return WorkerProcess.start(number, slot_index, slot, words, environment, log, output)
 
     def _log_file(self, log: Path) -> BinaryIO:
         """Create the log file of a worker; where that fails, its output is discarded."""
@@ -227,13 +182,13 @@ class Local:
                 )
             self._say_replaced(worker, f"died ({how})")
 
-    def _say_replaced(self, worker: _Worker, what: str) -> None:
+    def _say_replaced(self, worker: WorkerProcess, what: str) -> None:
         self.sweep.say(
             f"worker {worker.number} (process {worker.process.pid}, {worker.slot.name}) {what}; "
             f"another takes its place. Its log: {worker.log}"
         )
 
-    def _reclaim_work(self, worker: _Worker, out_of_memory: bool) -> set[tuple[str, int]]:
+    def _reclaim_work(self, worker: WorkerProcess, out_of_memory: bool) -> set[tuple[str, int]]:
         """Reclaim what a worker that has ended was working on, and return it."""
         name = f"{process_name(worker.process.pid)}/"
         return self.sweep.endings.reclaim_dead(
@@ -249,7 +204,7 @@ class Local:
         self._killed_at = [at for at in self._killed_at if now - at < _LONGEST_KILL]
         self._killed_at += [now] * self._kills.new()
 
-    def _ran_out_of_memory(self, worker: _Worker) -> bool:
+    def _ran_out_of_memory(self, worker: WorkerProcess) -> bool:
         """Return whether the kernel killed a worker for want of memory; each kill is one worker's.
 
         Any other SIGKILL, such as one of the launcher's own, is none.

@@ -62,6 +62,10 @@ class Objective(Protocol):
     device_name: str
     """Name of the device for records."""
 
+    @property
+    def keeps_device_memory(self) -> bool:
+        """Whether it holds memory of a GPU between trainings."""
+
     def run(
         self,
         recipe: Recipe,

@@ -172,6 +172,11 @@ class TrainingObjective:
         return {**wanted, self.settings.metric.name: "metric.name"}
 
     @property
+    def keeps_device_memory(self) -> bool:
+        """Whether its data are on a GPU."""
+        return self._data_device.type != "cpu"
+
+    @property
     def n_train(self) -> int | None:
         """Number of training samples; None for a stream that does not tell it."""
         return self._info.n_train

@@ -34,6 +34,8 @@ class OwnObjective:
     `checkpoint_dir` are kept for another worker that takes the trial over.
     """
 
+    keeps_device_memory = False
+
     def __init__(self, settings: Settings, device: torch.device) -> None:
         assert settings.objective is not None
         self.settings, self.device = settings, device

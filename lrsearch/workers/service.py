@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lrsearch.checkpoints.store import Store
 from lrsearch.config.load import stored_settings
@@ -20,11 +21,12 @@ from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
 from lrsearch.settings import QueueSettings
-from lrsearch.states import RunKind, StudyState, WorkState
+from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import open_database
 from lrsearch.storage.outages import Contact, Waits, passes, refusals_in_words
 from lrsearch.storage.tables import StudyRow
+from lrsearch.study.claimable import Claimable, claimable
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex, Waiting
 from lrsearch.study.study import find_row, load_row
@@ -34,6 +36,7 @@ from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
 from lrsearch.workers.exit_codes import ExitCode
+from lrsearch.workers.loaded import LoadedStudies, LoadedStudy
 from lrsearch.workers.locations import Locations, logs_of
 from lrsearch.workers.patience import Patience, default_patience, first_contact
 from lrsearch.workers.stop import Stop
@@ -66,7 +69,9 @@ class Service:
         self._index = StudyIndex(self._database.session)
         self._contact = Contact()
         self._patience = patience or Patience(locations.url, default_patience())
-        self._loaded: tuple[Waiting, _Workers] | None = None
+        self._loaded = LoadedStudies()
+        self._shortest_lease = QueueSettings().lease
+        """Of the studies that wait for workers, in seconds."""
         self._refused: dict[tuple[int, int], _Refusal] = {}
         """Refusals by the id and `runs` of a study."""
         self._job = _Job(self._database, os.environ.get(jobs.VARIABLE))
@@ -78,7 +83,7 @@ class Service:
 
         Raises DatabaseRefuses where the database does not let it work.
         """
-        waits, is_idle = Waits(), False
+        waits, idle_since = Waits(), None
         served = ", ".join(self._assignment.sweeps) or "all studies"
         _log.info("serving %s of %s", served, redacted(self._locations.url))
         while not self._stop.is_set():
@@ -86,27 +91,33 @@ class Service:
                 with refusals_in_words():
                     waiting = self._index.waiting(self._assignment.sweeps)
                     self._job.begin(waiting)
-                    worked = any(self._work_on(study) for study in waiting)
-                    left = ExitCode.HANDED_BACK if worked else self._left(waiting)
-                    is_over = self._assignment.until_empty and left != ExitCode.HANDED_BACK
-                    if is_over or not (worked or is_idle):
-                        state = _ENDS[left] if is_over else "waiting for work"
-                        _log.info("; ".join([state, *self._reasons_not_served(waiting)]))
-                    if is_over:
-                        return left
+                    offers = self._offers(waiting)
+                    worked = any(self._work_on(study, offers) for study in waiting)
+                    if not worked:
+                        begins = idle_since is None
+                        idle_since = idle_since or time.monotonic()
+                        idle = time.monotonic() - idle_since
+                        end = self._end(waiting, offers, idle)
+                        if end is not None or begins:
+                            state = "waiting for work" if end is None else end.reason
+                            _log.info("; ".join([state, *self._reasons_not_served(waiting)]))
+                        if end is not None:
+                            return end.code
             except Exception as error:
                 if not passes(error):
                     raise
                 self._contact.failed()
                 self._patience.failed(error)
                 self._stop.wait(waits.next())
+                idle_since = None
                 continue
             self._patience.answered()
-            self._contact.reached(self._gap())
+            self._contact.reached(self._shortest_lease)
             if worked:
-                waits, is_idle = Waits(), False
+                self._stop.worked()
+                waits, idle_since = Waits(), None
                 continue
-            is_idle = True
+            self._stop.alive(math.inf)
             self._stop.wait(min(waits.next(), IDLE_WAIT))
         _log.info("told to stop")
         try:
@@ -136,6 +147,25 @@ class Service:
                 reasons.append(f"{study.name} cannot be served on this machine: {refusal.reason}")
         return reasons
 
+    def _end(
+        self, waiting: list[Waiting], offers: dict[int, Claimable], idle: float
+    ) -> _End | None:
+        """Return how this worker ends, which found no work for `idle` seconds; None if it waits."""
+        code, given = self._left(waiting), self._assignment
+        if given.until_empty and code != ExitCode.HANDED_BACK:
+            return _End(code, _NOTHING_LEFT[code])
+        if given.idle_timeout is not None:
+            if idle < given.idle_timeout:
+                return None
+            is_refused = code == ExitCode.REFUSED
+            return _End(ExitCode.REFUSED if is_refused else ExitCode.DONE, f"idle for {idle:.0f} s")
+        if not (given.until_empty and self._job.is_one):
+            return None
+        served = [study.study_id for study in waiting if not self._refusal(study)]
+        if all(_are_enough_at(offers[study_id]) for study_id in served if study_id in offers):
+            return _End(ExitCode.DONE, "nothing is open, and other workers do the rest")
+        return None
+
     def _left(self, waiting: list[Waiting]) -> ExitCode:
         """Return the exit code that says what is left of the studies that wait for workers."""
         if not waiting:
@@ -144,40 +174,47 @@ class Service:
             return ExitCode.REFUSED
         return ExitCode.HANDED_BACK
 
-    def _gap(self) -> float:
-        """Return the seconds without contact after which others may have taken over our work."""
-        return QueueSettings().lease if self._loaded is None else self._loaded[1].lease
+    def _offers(self, waiting: list[Waiting]) -> dict[int, Claimable]:
+        """Return what the studies that wait have for this worker, by id."""
+        offers = claimable(self._database.session, [study.study_id for study in waiting])
+        # After that long without contact others may have taken over work.
+        leases = [offer.lease for offer in offers.values()]
+        self._shortest_lease = min(leases, default=QueueSettings().lease)
+        return offers
 
-    def _work_on(self, study: Waiting) -> bool:
-        """Run one trial or auxiliary run of a study; return False when none can be claimed."""
-        if self._refusal(study):
+    def _work_on(self, study: Waiting, offers: dict[int, Claimable]) -> bool:
+        """Run one trial or auxiliary run of a study; return False when none can be claimed.
+
+        Nothing is loaded where there is nothing to claim.
+        """
+        offer = offers.get(study.study_id)
+        if offer is None or self._refusal(study):
             return False
-        workers = self._load(study)
-        if workers is None:
+        take_over = self._contact.lasted(offer.lease)
+        if not (offer.is_open or (offer.is_expired and take_over)):
             return False
-        return workers.work(take_over=self._contact.lasted(workers.lease))
+        loaded = self._load(study)
+        return loaded is not None and loaded.work(take_over)
 
     def _refusal(self, study: Waiting) -> _Refusal | None:
         """Return why this machine cannot serve a study; None where it can, or is to try again."""
         refusal = self._refused.get((study.study_id, study.runs))
         return refusal if refusal is not None and time.monotonic() < refusal.until else None
 
-    def _load(self, study: Waiting) -> _Workers | None:
-        """Return the workers for a study.
+    def _load(self, study: Waiting) -> LoadedStudy | None:
+        """Return a study, loaded if it was not; None where this machine cannot serve it.
 
-        None, with the reason recorded, where this machine cannot serve it.
+        The reason is then in the database.
         """
-        if self._loaded is not None and self._loaded[0].same_as(study):
-            return self._loaded[1]
-        if self._loaded is not None:
-            self._loaded = None  # only one study at a time takes memory
-            gc.unfreeze()
+        if (kept := self._loaded.get(study)) is not None:
+            return kept
+        self._loaded.make_room(study)
         row = find_row(self._database, study.study_id)
         if row is None:
             return None  # deleted since it was listed
         try:
             with signals_kept():
-                workers = self._build(row)
+                loaded = self._build(row)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and self._stop.is_interruptible:
                 raise
@@ -188,16 +225,13 @@ class Service:
             self._refused[study.study_id, study.runs] = _Refusal(reason, until)
             return None
         self._index.accept(study.study_id, host_name())
-        self._loaded = (study, workers)
+        self._loaded.add(study, loaded)
         self._stop.alive(math.inf)  # it has started; when training it reports by its stall watch
-        _log.info("%s: %s", study.name, workers.device)
-        # These objects live on: spare the garbage collector a look at them during training.
-        gc.collect()
-        gc.freeze()
-        return workers
+        _log.info("%s: %s", study.name, loaded.device)
+        return loaded
 
-    def _build(self, row: StudyRow) -> _Workers:
-        """Build the workers of a study. Runs the user's code, so that anything may be raised."""
+    def _build(self, row: StudyRow) -> LoadedStudy:
+        """Load a study. Runs the user's code, so that anything may be raised."""
         settings = stored_settings(row.config, data=self._locations.data)
         self._patience.seconds = settings.queue.patience
         objective = build_objective(
@@ -208,17 +242,32 @@ class Service:
         queue = Queue(session, study_id)
         attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
         auxiliary = AuxiliaryClaims(session, study_id, me, follow_up, settings.queue)
-        return _Workers(
+        return LoadedStudy(
             Worker.of(attempts, self._database, self._studies),
             AuxiliaryWorker(attempts, auxiliary),
         )
 
 
-_ENDS = {
+_NOTHING_LEFT = {
     ExitCode.DONE: "nothing is left to do",
     ExitCode.REFUSED: "nothing is left that this machine can do",
 }
-"""What the log says of a worker that ends by itself."""
+_ENOUGH = 2
+"""Number of others at work on a study so that a worker without work can free its job: when one of
+them dies, another takes its work over as soon as its own has ended. With fewer, a worker waits."""
+
+
+def _are_enough_at(offer: Claimable) -> bool:
+    """Return whether the rest of a study is done without workers that have no work."""
+    is_left = offer.is_open or offer.waits or offer.is_expired
+    return not is_left and offer.holders >= _ENOUGH
+
+
+class _End(NamedTuple):
+    """How a worker ends by itself."""
+
+    code: ExitCode
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -235,6 +284,7 @@ class _Job:
 
     def __init__(self, database: Database, name: str | None) -> None:
         """`name` is that of the environment variable; None outside of a job."""
+        self.is_one = name is not None
         self._database = database
         self._name = name
         self._deadline = time.monotonic() + _JOB_WRITTEN
@@ -258,40 +308,6 @@ def _message_of(error: BaseException) -> str:
         return repr(error)
     except BaseException:  # noqa: BLE001 - an exception's own methods can raise anything
         return type(error).__qualname__
-
-
-@dataclass(frozen=True)
-class _Workers:
-    """Serve one study: its range test, if it has one, then trials, then other auxiliary runs."""
-
-    trials: Worker
-    auxiliary_runs: AuxiliaryWorker
-
-    @property
-    def lease(self) -> float:
-        """Length of a lease in seconds."""
-        return self.trials.claims.terms.lease
-
-    @property
-    def device(self) -> str:
-        """Name of the device that trains."""
-        return self.trials.objective.device_name
-
-    def work(self, take_over: bool) -> bool:
-        """Run one trial or auxiliary run to its end; return False when there is none."""
-        if self.trials.settings.space.to_find:
-            # No recipe can be suggested before the ranges are found; then the study is reloaded.
-            range_test = self.auxiliary_runs.claims.claim(take_over, RunKind.RANGE_TEST)
-            if range_test is not None:
-                self.auxiliary_runs.run(range_test)
-            return range_test is not None
-        if (claim := self.trials.claims.claim(take_over)) is not None:
-            self.trials.run(claim)
-            return True
-        if (run := self.auxiliary_runs.claims.claim(take_over)) is not None:
-            self.auxiliary_runs.run(run)
-            return True
-        return False
 
 
 def serve(locations: Locations, assignment: Assignment, stop: Stop) -> ExitCode:

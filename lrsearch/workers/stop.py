@@ -30,6 +30,8 @@ class Stop:
     alive: Callable[[float], None] = lambda limit: None
     """Report to the parent process, if any, that this one runs, and may be silent for `limit`
     seconds from now on."""
+    worked: Callable[[], None] = lambda: None
+    """Report to the parent process, if any, that some work has been run to its end."""
     owns_process: bool = True
     """Whether the process is a worker's own, and may be ended where its training stalls."""
     is_interruptible: bool = False
@@ -65,7 +67,10 @@ def stop_on_signals(parent: int | None, heartbeat: int | None = None) -> Stop:
         stopping.wait(seconds)
         return is_set()
 
-    return Stop(is_set, wait) if heartbeat is None else Stop(is_set, wait, Heartbeat(heartbeat))
+    if heartbeat is None:
+        return Stop(is_set, wait)
+    beat = Heartbeat(heartbeat)
+    return Stop(is_set, wait, beat, beat.worked)
 
 
 def _signals_that_arrive() -> Callable[[], bytes]:

@@ -20,8 +20,9 @@ from shop import TERMS, Shop
 from sqlalchemy import select
 
 from lrsearch.launchers.base import Sweep, WorkersFailed
-from lrsearch.launchers.local import Local, _Worker
+from lrsearch.launchers.local import Local
 from lrsearch.launchers.supervisor import Supervisor
+from lrsearch.launchers.worker_process import WorkerProcess
 from lrsearch.queue.endings import Ending, Endings
 from lrsearch.queue.owners import process_name
 from lrsearch.queue.trial_claims import TrialClaims
@@ -178,7 +179,7 @@ class Shells(Local):
     shop: Units
     number = 0
 
-    def _start(self, slot_index: int) -> _Worker:
+    def _start(self, slot_index: int) -> WorkerProcess:
         process = subprocess.Popen(
             ["sh", "-c", 'read line; eval "$line"'], stdin=subprocess.PIPE, start_new_session=True
         )
@@ -195,7 +196,7 @@ class Shells(Local):
         heartbeat.started()
         self.number += 1
         log = self.sweep.logs / "log"
-        return _Worker(self.number, slot_index, self.slots[0], process, log, heartbeat)
+        return WorkerProcess(self.number, slot_index, self.slots[0], process, heartbeat, log)
 
 
 class Units(Shop[TrialClaims]):

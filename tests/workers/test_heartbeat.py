@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from lrsearch.workers.heartbeat import Heartbeat, HeartbeatListener
+from lrsearch.errors import UserError
+from lrsearch.workers.heartbeat import Heartbeat, HeartbeatListener, keep_touching
 
 
 class Line:
@@ -80,3 +83,39 @@ def test_a_worker_whose_parent_reads_nothing_or_has_gone_is_not_held_up() -> Non
     listener.close()
     tell(3600.0)
     os.close(listener.write)
+
+
+def test_a_parent_hears_that_some_work_has_ended(line: Line) -> None:
+    line.tell(5.0)
+    assert line.passes(1) is None
+    assert not line.listener.has_worked
+    line.tell.worked()
+    line.tell(5.0)
+    assert line.passes(1) is None
+    assert line.listener.has_worked
+    assert line.passes(30) is not None  # the limit is still what it was
+
+
+def test_a_file_is_touched_for_as_long_as_threads_run(tmp_path: Path) -> None:
+    file, turns = tmp_path / "alive", threading.Semaphore(0)
+    waits: list[float] = []
+    is_touched = threading.Event()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) > 1:
+            is_touched.set()
+        turns.acquire()
+
+    keep_touching(file, wait)
+    assert file.exists()
+    os.utime(file, (0, 0))
+    turns.release()
+    assert is_touched.wait(60.0)
+    assert file.stat().st_mtime > 0
+    assert max(waits) <= 5.0
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot write .*No such file"):
+        keep_touching(tmp_path / "missing" / "alive")

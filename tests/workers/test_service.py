@@ -12,20 +12,24 @@ from typing import Any
 
 import local_worker
 import pytest
+import torch
 from local_worker import URL, own_lines, serve
 from sqlalchemy import update
 
 from lrsearch.analysis.study_data import read_study
 from lrsearch.errors import UserError
+from lrsearch.objectives.base import Objective
 from lrsearch.queue.jobs import VARIABLE, Jobs
 from lrsearch.queue.leasing import Orders
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.settings import QueueSettings, Settings
 from lrsearch.states import WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.tables import StudyRow, TrialSlotRow
-from lrsearch.study.follow_up import open_again
+from lrsearch.study.follow_up import follow_up, open_again
 from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
 from lrsearch.study.study import load_row
@@ -258,6 +262,68 @@ def test_what_a_host_has_against_a_study_that_was_deleted_is_forgotten(either_ur
     database.close()
 
 
+# What a worker loads
+
+THREADS = """
+import torch
+
+def train(trial):
+    trial.report(1, val_loss=torch.get_num_threads())
+"""
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the studies that were loaded, in order."""
+    names: list[str] = []
+    build = service.build_objective
+
+    def counted(settings: Settings, *arguments: Any, **named: Any) -> Objective:
+        names.append(settings.study.name)
+        return build(settings, *arguments, **named)
+
+    monkeypatch.setattr(service, "build_objective", counted)
+    return names
+
+
+def test_nothing_is_loaded_where_nothing_can_be_claimed(
+    database: Database, submit: Submit, loads: list[str]
+) -> None:
+    ids = [submit("one", "study.n_trials=1"), submit("two", "study.n_trials=1")]
+    for study_id in ids:
+        held(database, study_id, "another")
+    serve(stop_after=20)
+    assert loads == []
+    submit("three")
+    serve("three")
+    assert loads == ["three"]
+
+
+def test_a_study_is_kept_loaded_while_others_are_served(
+    database: Database, submit: Submit, loads: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "counts_threads.py").write_text(THREADS)
+    importlib.invalidate_caches()
+    before = torch.get_num_threads()
+    own = ("objective._target_=counts_threads.train",)
+    old = submit("old", *own, "train.threads=1")
+    urgent: list[int] = []
+
+    def submit_another() -> bool:
+        if len(ends(database, old)) == 1 and not urgent:
+            urgent.append(submit("new", *own, "train.threads=2", "study.priority=1"))
+        return False
+
+    serve(stop_when=submit_another)
+    torch.set_num_threads(before)
+    assert loads == ["old", "new"]
+    values = [
+        [trial.value for trial in Progress(database.session, study_id).finished()]
+        for study_id in (old, *urgent)
+    ]
+    assert values == [[1.0, 1.0], [2.0, 2.0]]
+
+
 # How a worker ends
 
 
@@ -300,3 +366,74 @@ def test_a_worker_in_a_job_writes_which_process_it_is(
     assert (second.owner, second.host) == (owner_name(), host_name())
     assert second.started_at is not None
     assert Jobs(database.session, others, "slurm").rows() == []
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of this process are in a job of a cluster."""
+    monkeypatch.setenv(VARIABLE, "slurm/7_2")
+
+
+def held(database: Database, study_id: int, *owners: str) -> None:
+    """Others have claimed trials."""
+    for owner in owners:
+        name, session = f"{owner}:1:2/3/4", database.session
+        claims = TrialClaims(session, study_id, name, follow_up, QueueSettings())
+        assert claims.claim(take_over=False) is not None
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("owners", "ends_by_itself"),
+    [(("one",), False), (("one", "one"), False), (("one", "two"), True)],
+)
+def test_in_a_job_a_worker_ends_where_two_others_do_the_rest(
+    database: Database,
+    submit: Submit,
+    caplog: pytest.LogCaptureFixture,
+    owners: tuple[str, ...],
+    ends_by_itself: bool,
+) -> None:
+    held(database, submit("one", f"study.n_trials={len(owners)}"), *owners)
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        code = serve("one", stop_after=20)
+    assert code == (ExitCode.DONE if ends_by_itself else ExitCode.HANDED_BACK)
+    said = own_lines(caplog)[-1]
+    assert said == (
+        "nothing is open, and other workers do the rest" if ends_by_itself else "told to stop"
+    )
+
+
+@pytest.mark.usefixtures("job")
+def test_in_a_job_a_worker_waits_for_work_that_may_open(database: Database, submit: Submit) -> None:
+    study_id = submit("one", "study.n_trials=3")
+    held(database, study_id, "one", "two", "three")
+    with database.session.begin() as session:
+        row = session.query(TrialSlotRow).filter_by(number=0).one()
+        lease, row.leased_until = row.leased_until, 1.0  # its worker has died
+    assert serve("one", stop_after=20) == ExitCode.HANDED_BACK
+    with database.session.begin() as session:
+        session.execute(update(TrialSlotRow).values(leased_until=lease))
+        session.execute(update(StudyRow).values(max_running=3))
+    assert serve("one", stop_after=20) == ExitCode.DONE
+    local_worker.submit(*QUICK, "study.n_trials=4", "study.name=one")
+    assert serve("one", stop_after=20) == ExitCode.HANDED_BACK  # an open trial, without room
+
+
+def test_outside_of_a_job_a_worker_waits_until_nothing_is_left(
+    database: Database, submit: Submit
+) -> None:
+    held(database, submit("one"), "one", "two")
+    assert serve("one", stop_after=20) == ExitCode.HANDED_BACK
+
+
+@pytest.mark.parametrize("until_empty", [True, False])
+def test_a_worker_ends_after_its_idle_timeout(
+    database: Database, submit: Submit, until_empty: bool
+) -> None:
+    study_id = submit("one")
+    assert serve(until_empty=until_empty, idle_timeout=0.0) == ExitCode.DONE
+    assert ends(database, study_id) == ["complete"] * 2
+    held(database, submit("two"), "one", "two")
+    assert serve(until_empty=until_empty, idle_timeout=0.0) == ExitCode.DONE
+    assert serve(until_empty=until_empty, idle_timeout=1e9, stop_after=20) == ExitCode.HANDED_BACK
