@@ -137,11 +137,15 @@ def worker(
             "each GPU, or else each core",
         ),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="a label that studies may need (LRSEARCH_LABELS); may be repeated"),
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     heartbeat: Annotated[int | None, typer.Option(hidden=True)] = None,
     number: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve the studies of a database: by priority, then the oldest first.
+    """Serve the studies of a database: by priority, then in fair shares.
 
     SIGTERM and SIGUSR1 make it save its trial, hand it back and end; another worker goes on.
 
@@ -162,7 +166,8 @@ def worker(
     from lrsearch.cli.locations import serve_studies
     from lrsearch.workers.assignment import Assignment
 
-    assignment = Assignment(tuple(sweep or ()), until_empty, idle_timeout)
+    labels = tuple(label or ())
+    assignment = Assignment(tuple(sweep or ()), until_empty, idle_timeout, labels)
     code = serve_studies(places or [], assignment, parent, heartbeat, heartbeat_file, number, count)
     raise SystemExit(code)
 

@@ -65,6 +65,7 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word, with_setting
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
+from lrsearch.workers.abilities import check_needs
 from lrsearch.workers.locations import Locations, logs_of
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ def check_machine(configuration: Configuration, launcher: Launcher | None) -> No
             _check_folder("storage.checkpoints", Path(url))
     if launcher is None:
         check_device(settings.train.device)
+        check_needs(settings)
     else:
         launcher.check(settings, runtime)
 

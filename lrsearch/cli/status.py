@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -30,51 +31,78 @@ from lrsearch.text.formatting import duration, number
 from lrsearch.text.redaction import redacted
 from lrsearch.workers.locations import Locations
 
-USAGE = "status [NAME] [storage.url=...]"
+USAGE = "status [NAME] [--tag TAG] [--owner NAME] [storage.url=...]"
 _INTERVAL = 2.0
 """Seconds between two readings of all studies."""
 
 
-def show_status(arguments: Sequence[str], watch: bool, as_json: bool) -> int:
-    """Show all studies, or the named one; return the exit code. Raises UserError."""
+@dataclass(frozen=True)
+class Selection:
+    """The studies that are shown: the named one, or those of an owner that have all of the tags."""
+
+    name: str | None
+    tags: tuple[str, ...] = ()
+    owner: str | None = None
+
+    def of(self, database: Database) -> list[StudyStatus]:
+        """Return the studies, the oldest first. Raises UserError for an unknown name."""
+        if self.name is not None:
+            return [status_of(database, self.name)]
+        return [
+            study
+            for study in StudyIndex(database.session).statuses()
+            if set(self.tags) <= set(study.service["tags"])
+            and self.owner in (None, study.service["owner"])
+        ]
+
+    def __str__(self) -> str:
+        """Return it in words after `no studies`: ` of ada with the tag nightly`."""
+        tags = f" with the tag{'s' * (len(self.tags) > 1)} {', '.join(self.tags)}"
+        return (f" of {self.owner}" if self.owner else "") + (tags if self.tags else "")
+
+
+def show_status(
+    arguments: Sequence[str],
+    watch: bool,
+    as_json: bool,
+    tags: Sequence[str] = (),
+    owner: str | None = None,
+) -> int:
+    """Show the chosen studies; return the exit code. Raises UserError."""
     if watch and as_json:
         raise UserError("--watch is for people, --json for programs: give one of them")
     locations, names = read_locations(arguments)
     refuse_words(names[1:], USAGE)
+    if names and (tags or owner is not None):
+        raise UserError(f"--tag and --owner choose among all studies: leave {names[0]} out")
+    chosen = Selection(names[0] if names else None, tuple(tags), owner)
     database = open_existing(locations.url)
     try:
         if watch:
-            return _watch(database, locations, names)
+            return _watch(database, locations, chosen)
         if as_json:
-            studies = [_plain(database, locations, study) for study in _chosen(database, names)]
+            studies = [_plain(database, locations, study) for study in chosen.of(database)]
             print_json(studies[0] if names else studies)
         else:
-            _show(make_console(), database, locations, names)
+            _show(make_console(), database, locations, chosen)
     finally:
         database.close()
     return 0
 
 
-def _chosen(database: Database, names: Sequence[str]) -> list[StudyStatus]:
-    """The named study, or all. Raises UserError for an unknown name."""
-    if names:
-        return [status_of(database, names[0])]
-    return StudyIndex(database.session).statuses()
-
-
 # Once
 
 
-def _show(console: Console, database: Database, locations: Locations, names: Sequence[str]) -> None:
+def _show(console: Console, database: Database, locations: Locations, chosen: Selection) -> None:
     url = locations.url
-    studies = _chosen(database, names)
+    studies = chosen.of(database)
     if not studies:
-        console.print(f"no studies in {redacted(database.url)}")
+        _say(console, f"no studies{chosen} in {redacted(database.url)}")
     for study in studies:
         _say(console, _line(study))
         for line in _trouble(database, study, url):
             _say(console, line)
-        if names:
+        if chosen.name is not None:
             _show_one(console, database, locations, study)
 
 
@@ -88,17 +116,35 @@ def _line(study: StudyStatus) -> str:
         f"{study.name:24} {study.shown_state:8} "
         f"{counts[WorkState.DONE]}/{sum(counts.values())} done, "
         f"{counts[WorkState.RUNNING]} running, {counts[WorkState.OPEN]} open"
-        + _auxiliary_runs(study)
-        + (f", priority {study.priority}" if study.priority else "")
+        + "; ".join(["", *_auxiliary_runs(study), *_service(study)])
     )
 
 
-def _auxiliary_runs(study: StudyStatus) -> str:
+def _service(study: StudyStatus) -> list[str]:
+    """How it is served, where that differs from the defaults: `share 2`, `of ada`, `nightly`."""
+    service = study.service
+    shown = {
+        f"priority {service['priority']}": service["priority"] != 0,
+        f"share {number(service['share'])}": service["share"] != 1,
+        f"at most {service['max_running']} at a time": service["max_running"] is not None,
+        f"of {service['owner']}": service["owner"] is not None,
+        ", ".join(service["tags"]): service["tags"],
+        f"needs {_needs(study)}": _needs(study),
+        "any versions": service["allow_versions"],
+    }
+    return [words for words, is_shown in shown.items() if is_shown]
+
+
+def _needs(study: StudyStatus) -> str:
+    """What its workers must have: `a GPU of 40 GB, a100`; empty if nothing."""
+    memory, labels = study.service["needs.gpu_memory"], study.service["needs.labels"]
+    return ", ".join([*([f"a GPU of {memory:g} GB"] if memory is not None else []), *labels])
+
+
+def _auxiliary_runs(study: StudyStatus) -> list[str]:
     """The progress of auxiliary runs; empty where there are none."""
-    total = sum(study.auxiliary_counts.values())
-    return (
-        f"; {study.auxiliary_counts[WorkState.DONE]}/{total} auxiliary runs done" if total else ""
-    )
+    total, done = sum(study.auxiliary_counts.values()), study.auxiliary_counts[WorkState.DONE]
+    return [f"{done}/{total} auxiliary runs done"] if total else []
 
 
 def _trouble(database: Database, study: StudyStatus, url: str) -> list[str]:
@@ -114,7 +160,8 @@ def _trouble(database: Database, study: StudyStatus, url: str) -> list[str]:
             for counts in (study.counts, study.auxiliary_counts)
         )
         left = waiting(trials, auxiliary_runs)
-        lines.append(f"    {left}, {worker_advice(study.name, url)}")
+        machine = f" (on a machine with {needs})" if (needs := _needs(study)) else ""
+        lines.append(f"    {left}, {worker_advice(study.name, url)}{machine}")
     return lines
 
 
@@ -175,7 +222,7 @@ def _plain(database: Database, locations: Locations, study: StudyStatus) -> dict
         "study": study.name,
         "state": study.shown_state,
         "stopped": study.stopped,
-        "priority": study.priority,
+        **_nested(study.service),
         "total": sum(study.counts.values()),
         **study.counts,
         "outcomes": queue.outcomes(),
@@ -190,6 +237,13 @@ def _plain(database: Database, locations: Locations, study: StudyStatus) -> dict
         if confirmation is None or confirmation.winner is None
         else confirmation.to_json(),
     }
+
+
+def _nested(service: Mapping[str, Any]) -> dict[str, Any]:
+    """How a study is served, as a configuration has it: with `needs` as a section."""
+    plain = {key: value for key, value in service.items() if "." not in key}
+    needs = {key.partition(".")[2]: service[key] for key in service if "." in key}
+    return {**plain, "needs": needs}
 
 
 def _running_plain(run: Running) -> dict[str, Any]:
@@ -208,22 +262,22 @@ def _running_plain(run: Running) -> dict[str, Any]:
 # Until it is done
 
 
-def _watch(database: Database, locations: Locations, names: Sequence[str]) -> int:
+def _watch(database: Database, locations: Locations, chosen: Selection) -> int:
     """Show the progress until nothing runs; return 0, or 130 after Ctrl-C."""
     console, url = make_console(), locations.url
-    chosen = _chosen(database, names)
     try:
-        if names:
-            with attached_jobs(database, locations, chosen[0]) as jobs:
+        if chosen.name is not None:
+            (study,) = chosen.of(database)
+            with attached_jobs(database, locations, study) as jobs:
                 for line in job_lines(jobs, []):
                     _say(console, line)
-            _watch_one(console, database, chosen[0], url)
+            _watch_one(console, database, study, url)
         else:
-            _watch_all(console, database, url)
+            _watch_all(console, database, chosen, url)
     except KeyboardInterrupt:
         return 130
-    if names or console.is_terminal:  # into a pipe all lines have been printed
-        _show(console, database, locations, names)
+    if chosen.name is not None or console.is_terminal:  # into a pipe all lines have been printed
+        _show(console, database, locations, chosen)
     return 0
 
 
@@ -252,7 +306,7 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, url: st
 
         def look() -> bool:
             nonlocal seen
-            over = _is_over(_chosen(database, [study.name])[0])  # first: none is missed then
+            over = _is_over(status_of(database, study.name))  # first: none is missed then
             new = progress.finished(seen)
             seen = new[-1].order if new else seen
             display.update(progress.snapshot(), new)
@@ -261,14 +315,13 @@ def _watch_one(console: Console, database: Database, study: StudyStatus, url: st
         _repeat(look, display.interval, display.say)
 
 
-def _watch_all(console: Console, database: Database, url: str) -> None:
+def _watch_all(console: Console, database: Database, chosen: Selection, url: str) -> None:
     """Draw a table again and again in a terminal; elsewhere print lines when they change."""
-    index = StudyIndex(database.session)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
 
             def draw() -> bool:
-                studies = index.statuses()
+                studies = chosen.of(database)
                 live.update(_table(studies), refresh=True)
                 return all(map(_is_over, studies))
 
@@ -277,7 +330,7 @@ def _watch_all(console: Console, database: Database, url: str) -> None:
     shown: set[str] = set()
 
     def tell() -> bool:
-        studies = index.statuses()
+        studies = chosen.of(database)
         for study in studies:
             for line in [_line(study), *_trouble(database, study, url)]:
                 if line not in shown:
@@ -308,15 +361,19 @@ def _repeat(look: Callable[[], bool], interval: float, say: Callable[[str], None
 def _table(studies: Sequence[StudyStatus]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("study", overflow="ellipsis", no_wrap=True)
-    for name in ("state", "done", "running", "open", "priority"):
+    columns: dict[str, Callable[[StudyStatus], object]] = {
+        "state": lambda study: study.shown_state,
+        "done": lambda study: study.counts[WorkState.DONE],
+        "running": lambda study: study.counts[WorkState.RUNNING],
+        "open": lambda study: study.counts[WorkState.OPEN],
+        "priority": lambda study: study.service["priority"],
+        "share": lambda study: number(study.service["share"]),
+        "owner": lambda study: study.service["owner"] or "",
+        "tags": lambda study: ", ".join(study.service["tags"]),
+    }
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for study in studies:
-        counts = study.counts
-        cells = (
-            counts[WorkState.DONE],
-            counts[WorkState.RUNNING],
-            counts[WorkState.OPEN],
-            study.priority,
-        )
-        table.add_row(Text(study.name), study.shown_state, *map(str, cells))
+        cells = (str(cell(study)) for cell in columns.values())
+        table.add_row(Text(study.name), *map(Text, cells))
     return table

@@ -26,14 +26,18 @@ def status(
     names: Names = None,
     watch: Annotated[bool, typer.Option("--watch", help="until it is done, or Ctrl-C")] = False,
     as_json: AsJson = False,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="studies with this tag; may be repeated: with all")
+    ] = None,
+    owner: Annotated[str | None, typer.Option(help="studies of this owner")] = None,
 ) -> None:
     """Show the studies of a database, or one of them: what is done, what runs, what is wrong.
 
-    Example: lrsearch status mnist --watch
+    Example: lrsearch status mnist --watch, or: lrsearch status --owner ada --tag nightly
     """
     from lrsearch.cli.status import show_status
 
-    raise SystemExit(show_status(names or [], watch, as_json))
+    raise SystemExit(show_status(names or [], watch, as_json, tag or [], owner))
 
 
 def best(

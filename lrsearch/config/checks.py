@@ -60,6 +60,11 @@ def check_values(sections: Mapping[str, Any], problems: list[str]) -> None:
     if sections["objective"] is not None:
         check_command(sections["objective"], sections["space"], sections["metric"], problems)
     train, space, model = (sections[key] for key in ("train", "space", "model"))
+    study = sections["study"]
+    if study and train and study.needs.gpu_memory is not None and train.device == "cpu":
+        problems.append(
+            "study.needs.gpu_memory: with train.device=cpu no GPU is used: leave one of them out"
+        )
     if space:
         check_choices(space, problems)
     if space and space.coupling.reference < 1:

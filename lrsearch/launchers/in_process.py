@@ -72,7 +72,7 @@ class InProcess:
         """Return why this machine cannot serve the study."""
         studies = StudyIndex(self.sweep.session_of).statuses()
         (study,) = (study for study in studies if study.name == self.sweep.name)
-        return study.refusals[host_name()]
+        return study.refusals.get(host_name(), f"this process lacks what {study.name} needs")
 
     def _show(self) -> None:
         new = self.progress.finished(self._seen)

@@ -18,6 +18,7 @@ from lrsearch.launchers.worker_process import WorkerProcess
 from lrsearch.queue.owners import is_dead, process_name
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.training.out_of_memory import OomKills
+from lrsearch.workers.abilities import check_needs
 from lrsearch.workers.device_slots import DeviceSlot, device_slots, in_words
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.process_tree import kill_group
@@ -61,6 +62,7 @@ class Local:
     def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
         """Find the slots of the workers. Raises UserError."""
         check_device(settings.train.device)
+        check_needs(settings)
         train, self._gpus = settings.train, settings.train.gpus
         if self.per_gpu > 1:
             if train.gpus != 1:

@@ -135,6 +135,8 @@ class Supervisor:
         wanted = counts[WorkState.OPEN] - idle(jobs, self._snapshot.owners)
         if not jobs and counts[WorkState.RUNNING]:
             wanted = max(wanted, 1)  # to take over if workers elsewhere die
+        if (most := self.sweep.queue.max_running()) is not None:
+            wanted = min(wanted, most - len(jobs))
         if (count := min(free, wanted)) > 0:
             self.launcher.start(count)
 

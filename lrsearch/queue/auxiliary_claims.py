@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
+from lrsearch.queue.shares import begin_turn
 from lrsearch.settings import QueueSettings
 from lrsearch.storage.tables import AuxiliaryRunRow
 
@@ -63,6 +64,8 @@ class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
         """Write the device that the run trains on. Raises LeaseLost."""
         with self._own(claim) as (session, _):
             self._row(session, claim).device = device
+            session.flush()
+            begin_turn(session, self.study_id)
 
     def record(self, claim: AuxiliaryClaim, result: Mapping[str, Any]) -> Orders:
         """Write the whole result so far, replacing the stored one. Raises LeaseLost."""

@@ -89,7 +89,11 @@ class Endings:
         order = session.scalar(
             update(StudyRow)
             .where(StudyRow.study_id == self.study_id)
-            .values(finished=StudyRow.finished + 1, **ticked())
+            .values(
+                finished=StudyRow.finished + 1,
+                trial_seconds=StudyRow.trial_seconds + (seconds or 0.0),
+                **ticked(),
+            )
             .returning(StudyRow.finished)
         )
         session.execute(

@@ -64,8 +64,9 @@ class Leasing(Generic[Row]):
     def take_open(self, session: Session, order: Any, *which: ColumnElement[bool]) -> Row | None:
         """Take the first open row that meets the conditions `which`, in the order of a column.
 
-        None when there is none, or the study is not open.
+        None when there is none, the study is not open, or as much of it runs as may.
         """
+        has_room = self._has_room(session)
         following = (
             select(self._id)
             .where(self.table.study_id == self.study_id, self.table.state == WorkState.OPEN, *which)
@@ -75,7 +76,7 @@ class Leasing(Generic[Row]):
         first = (self._id == _first(following)) & (self.table.state == WorkState.OPEN)
         return session.scalar(
             update(self.table)
-            .where(first, self._study_is_open())
+            .where(first, self._study_is_open(), *has_room)
             .values(
                 state=WorkState.RUNNING,
                 owner=self.owner,
@@ -91,7 +92,7 @@ class Leasing(Generic[Row]):
 
         Return it, or None when there is none or the study is not open.
         """
-        expired = (self.table.state == WorkState.RUNNING) & not_(holds(self.table))
+        expired = is_expired(self.table)
         following = (
             select(self._id)
             .where(self.table.study_id == self.study_id, expired, *which)
@@ -105,6 +106,21 @@ class Leasing(Generic[Row]):
             .values(_released(self.table, died))
             .returning(self.table)
         )
+
+    def _has_room(self, session: Session) -> list[ColumnElement[bool]]:
+        """Return the condition that less of the study runs than its `max_running`.
+
+        It holds until the end of the transaction: the row of a study with a limit is locked, so
+        that its work is claimed by one worker at a time. Without a limit nothing is locked.
+        """
+        study = StudyRow.study_id == self.study_id
+        limit = session.scalar(
+            update(StudyRow)
+            .where(study, StudyRow.max_running.is_not(None))
+            .values(max_running=StudyRow.max_running)
+            .returning(StudyRow.max_running)
+        )
+        return [] if limit is None else [running_count(self.study_id) < limit]
 
     def _study_is_open(self) -> ColumnElement[bool]:
         state = select(StudyRow.state).where(StudyRow.study_id == self.study_id)
@@ -145,6 +161,20 @@ class Leasing(Generic[Row]):
             return state is None or state == WorkState.DONE
 
 
+def running_count(study_id: Any) -> ColumnElement[int]:
+    """Return the number of trial slots and auxiliary runs of a study that are running.
+
+    Those whose lease has run out count: their owner may still be at work.
+    """
+    slots, auxiliary_runs = (
+        select(func.count())
+        .where(table.study_id == study_id, table.state == WorkState.RUNNING)
+        .scalar_subquery()
+        for table in (TrialSlotRow, AuxiliaryRunRow)
+    )
+    return slots + auxiliary_runs
+
+
 def holds(table: type[Row]) -> ColumnElement[bool]:
     """Return the condition that the lease of a row is valid.
 
@@ -159,6 +189,11 @@ def holds(table: type[Row]) -> ColumnElement[bool]:
     )
     latest = database_now() + func.coalesce(longest, QueueSettings().lease) + _CLOCK_CORRECTION
     return table.leased_until.between(database_now(), latest)
+
+
+def is_expired(table: type[Row]) -> ColumnElement[bool]:
+    """Return the condition that a row's owner holds no valid lease on it any more."""
+    return (table.state == WorkState.RUNNING) & not_(holds(table))
 
 
 def release(

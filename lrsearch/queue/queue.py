@@ -120,6 +120,12 @@ class Queue:
             counts = {str(state): int(count) for state, count in rows}
             return {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0} | counts
 
+    def max_running(self) -> int | None:
+        """Return the most trials and auxiliary runs that may run at a time; None is no limit."""
+        with self._session() as session:
+            query = select(StudyRow.max_running).where(StudyRow.study_id == self.study_id)
+            return session.scalar(query)
+
     def outcomes(self) -> dict[str, int]:
         """Return the number of slots with each outcome."""
         with self._session() as session:

@@ -14,9 +14,9 @@ from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
+from lrsearch.queue.shares import begin_turn
 from lrsearch.settings import QueueSettings
 from lrsearch.storage import optuna_bridge
-from lrsearch.storage.clock import tick
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.suggestions import Chosen
 from lrsearch.storage.tables import EvaluationRow, TrialSlotRow
@@ -89,7 +89,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
         columns: Mapping[str, Any],
     ) -> None:
         """Write the trial's parameters, recipe and device before it trains. Raises LeaseLost."""
-        with self._own(claim) as (session, orders):
+        with self._own(claim) as (session, _):
             session.execute(
                 update(TrialSlotRow)
                 .where(TrialSlotRow.unit_id == claim.row_id)
@@ -97,9 +97,8 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
             )
             optuna_bridge.set_parameters(session, claim.trial_id, chosen)
             optuna_bridge.annotate(session, claim.trial_id, columns)
-            if orders.tick:
-                session.flush()
-                tick(session, self.study_id)  # the last statement: others wait for the row
+            session.flush()
+            begin_turn(session, self.study_id)  # the last statement: others wait for the row
 
     def reported(self, claim: TrialClaim) -> list[Evaluation]:
         """Return the trial's evaluations in earlier attempts, in order."""

@@ -88,6 +88,10 @@ class StudyRow(Base):
     """When `seconds` was last increased: seconds since 1970 by the database's clock."""
     finished: Mapped[int] = mapped_column(Integer, default=0)
     """Number of trial slots that are done; the next one to finish gets the next `finish_order`."""
+    trial_seconds: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")
+    """Seconds of the attempts that ended those trial slots."""
+    turn: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")
+    """When it was last served, in the virtual time by which studies take turns (queue/shares)."""
     state: Mapped[str] = mapped_column(
         String(16), default=StudyState.OPEN, server_default=StudyState.OPEN, index=True
     )

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import UserError
-from lrsearch.queue.leasing import holds
+from lrsearch.queue.leasing import holds, running_count
+from lrsearch.queue.shares import due
 from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.clock import database_now
 from lrsearch.storage.database import Database
@@ -24,9 +26,11 @@ from lrsearch.storage.tables import (
     StudyRow,
     TrialSlotRow,
 )
+from lrsearch.study.service import service_of
 from lrsearch.text.hints import closest
 from lrsearch.text.redaction import redacted
 
+_TABLES: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
 _NONE = {WorkState.OPEN: 0, WorkState.RUNNING: 0, WorkState.DONE: 0}
 
 
@@ -41,6 +45,14 @@ class Waiting:
 
     Each time, its settings may have changed.
     """
+    priority: int
+    share: float
+    due: float
+    """When it is next, as `queue.shares` has it."""
+    needs: Mapping[str, Any]
+    """What a worker must have."""
+    running: int
+    """Number of its trial slots and auxiliary runs that are running."""
 
     def same_as(self, other: Waiting) -> bool:
         """Return whether the settings loaded for one are valid for the other."""
@@ -56,7 +68,8 @@ class StudyStatus:
     state: str
     stopped: str | None
     """Why the study is not open; None while it is."""
-    priority: int
+    service: Mapping[str, Any]
+    """How workers serve it: the keys and values of `ServiceSettings`, as they are stored."""
     counts: Mapping[str, int]
     """Number of trial slots in each state."""
     auxiliary_counts: Mapping[str, int]
@@ -128,17 +141,26 @@ class StudyIndex:
         self._session = session
 
     def waiting(self, only: Collection[str] = ()) -> list[Waiting]:
-        """Return open studies with work left, by priority, then age; `only` the named ones."""
+        """Return open studies with work left, the oldest first; `only` the named ones."""
         left = [
             select(table.state)
             .where(table.study_id == StudyRow.study_id, table.state != WorkState.DONE)
             .exists()
-            for table in (TrialSlotRow, AuxiliaryRunRow)
+            for table in _TABLES
         ]
         query = (
-            select(StudyRow.study_id, StudyRow.name, StudyRow.runs)
+            select(
+                StudyRow.study_id,
+                StudyRow.name,
+                StudyRow.runs,
+                StudyRow.priority,
+                StudyRow.share,
+                due(),
+                StudyRow.needs,
+                running_count(StudyRow.study_id),
+            )
             .where(StudyRow.state == StudyState.OPEN, or_(*left))
-            .order_by(StudyRow.priority.desc(), StudyRow.study_id)
+            .order_by(StudyRow.study_id)
         )
         if only:
             query = query.where(StudyRow.name.in_(only))
@@ -161,7 +183,7 @@ class StudyIndex:
                     name=row.name,
                     state=row.state,
                     stopped=row.stopped,
-                    priority=row.priority,
+                    service=service_of(row),
                     counts=_NONE | slots.get(row.study_id, {}),
                     auxiliary_counts=_NONE | auxiliary_runs.get(row.study_id, {}),
                     refusals=refusals.get(row.study_id, {}),
@@ -172,7 +194,6 @@ class StudyIndex:
 
     def running_now(self, study_id: int) -> int:
         """Return the number of trial slots and auxiliary runs of a study with a valid lease."""
-        tables: tuple[type[TrialSlotRow | AuxiliaryRunRow], ...] = (TrialSlotRow, AuxiliaryRunRow)
         with self._session() as session:
             return sum(
                 session.scalar(
@@ -183,7 +204,7 @@ class StudyIndex:
                     )
                 )
                 or 0
-                for table in tables
+                for table in _TABLES
             )
 
     def delete(self, study_id: int) -> None:

@@ -49,6 +49,8 @@ def put_service(row: StudyRow, values: Mapping[str, Any]) -> list[Change]:
             row.needs = {key: value for key, value in needs.items() if value not in (None, [])}
         else:
             setattr(row, change.key, change.new)
+        if change.key == "priority":
+            row.turn = 0.0  # studies of each priority take turns by a time of their own
     return changes
 
 

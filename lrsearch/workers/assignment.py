@@ -17,12 +17,16 @@ class Assignment:
     """Seconds without work after which it ends. None with `until_empty` in a job of a cluster: it
     ends, to free what the job holds, as soon as nothing is open and enough others are at work."""
 
+    labels: tuple[str, ...] = ()
+    """Labels of this worker, besides those of its environment, for studies that need them."""
+
     def options(self) -> list[str]:
         """Return the options of the command `worker` that say the same."""
         options = [word for name in self.sweeps for word in ("--sweep", name)]
         options += ["--until-empty"] if self.until_empty else []
         if self.idle_timeout is not None:
             options += ["--idle-timeout", repr(self.idle_timeout)]
+        options += [word for label in self.labels for word in ("--label", label)]
         return options
 
     def serves(self, name: str) -> bool:

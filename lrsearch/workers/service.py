@@ -1,4 +1,4 @@
-"""A worker process: serves the studies of a database by priority, then by age (oldest first)."""
+"""A worker process: serves the studies of a database by priority, then in fair shares."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lrsearch.queue import jobs
 from lrsearch.queue.auxiliary_claims import AuxiliaryClaims
 from lrsearch.queue.owners import host_name, owner_name
 from lrsearch.queue.queue import Queue
+from lrsearch.queue.shares import in_turn, lacks_workers
 from lrsearch.settings import QueueSettings
 from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.database import Database
@@ -32,6 +33,7 @@ from lrsearch.study.index import StudyIndex, Waiting
 from lrsearch.study.study import find_row, load_row
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
+from lrsearch.workers.abilities import Abilities
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
@@ -72,6 +74,9 @@ class Service:
         self._loaded = LoadedStudies()
         self._shortest_lease = QueueSettings().lease
         """Of the studies that wait for workers, in seconds."""
+        self._takes_over: dict[int, bool] = {}
+        """Whether work of a study whose lease has run out may be taken over, by the study's id."""
+        self._abilities = Abilities.of_this_process(assignment.labels)
         self._refused: dict[tuple[int, int], _Refusal] = {}
         """Refusals by the id and `runs` of a study."""
         self._job = _Job(self._database, os.environ.get(jobs.VARIABLE))
@@ -92,7 +97,8 @@ class Service:
                     waiting = self._index.waiting(self._assignment.sweeps)
                     self._job.begin(waiting)
                     offers = self._offers(waiting)
-                    worked = any(self._work_on(study, offers) for study in waiting)
+                    turns = self._turns(waiting, offers)
+                    worked = any(self._work_on(study) for study in turns)
                     if not worked:
                         begins = idle_since is None
                         idle_since = idle_since or time.monotonic()
@@ -180,24 +186,42 @@ class Service:
         # After that long without contact others may have taken over work.
         leases = [offer.lease for offer in offers.values()]
         self._shortest_lease = min(leases, default=QueueSettings().lease)
+        self._takes_over = {
+            study_id: self._contact.lasted(offer.lease) for study_id, offer in offers.items()
+        }
         return offers
 
-    def _work_on(self, study: Waiting, offers: dict[int, Claimable]) -> bool:
-        """Run one trial or auxiliary run of a study; return False when none can be claimed.
+    def _turns(self, waiting: list[Waiting], offers: dict[int, Claimable]) -> list[Waiting]:
+        """Return the studies that this worker can serve and that have work for it, in turn."""
+        claimable_ids = {
+            study_id
+            for study_id, offer in offers.items()
+            if offer.is_open or (offer.is_expired and self._takes_over[study_id])
+        }
+        return in_turn(
+            study
+            for study in waiting
+            if study.study_id in claimable_ids and not self._refusal(study)
+        )
 
-        Nothing is loaded where there is nothing to claim.
-        """
-        offer = offers.get(study.study_id)
-        if offer is None or self._refusal(study):
+    def _work_on(self, study: Waiting) -> bool:
+        """Run one trial or auxiliary run of a study; return False when none is claimed."""
+        kept = self._loaded.get(study)
+        loaded = self._load(study) if kept is None else kept
+        if loaded is None or (kept is None and not self._is_next(study)):
             return False
-        take_over = self._contact.lasted(offer.lease)
-        if not (offer.is_open or (offer.is_expired and take_over)):
-            return False
-        loaded = self._load(study)
-        return loaded is not None and loaded.work(take_over)
+        return loaded.work(self._takes_over.get(study.study_id, False))
+
+    def _is_next(self, study: Waiting) -> bool:
+        """Return whether a study still lacks workers: others may have come while it was loaded."""
+        waiting = self._index.waiting(self._assignment.sweeps)
+        turns = self._turns(waiting, self._offers(waiting))
+        return lacks_workers(study.study_id, turns)
 
     def _refusal(self, study: Waiting) -> _Refusal | None:
-        """Return why this machine cannot serve a study; None where it can, or is to try again."""
+        """Return why this worker cannot serve a study; None where it can, or is to try again."""
+        if lack := self._abilities.lack(study.needs):
+            return _Refusal(lack, math.inf)
         refusal = self._refused.get((study.study_id, study.runs))
         return refusal if refusal is not None and time.monotonic() < refusal.until else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from command_line import Command, Query
@@ -145,3 +146,54 @@ def test_each_key_has_a_column_and_is_written_and_read_as_it_is_stored() -> None
 def test_tags_and_labels_are_words(word: object) -> None:
     with pytest.raises(ConfigErrors, match="tags"):
         read_changes({"tags": [word]})
+
+
+def test_a_sweep_whose_needs_this_machine_lacks_is_not_begun(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrsearch.workers.abilities.smallest_gpu", lambda: None)
+    code, _, error = command("+sweep=digits", "study.needs={gpu_memory: 40, labels: [a100]}")
+    assert code == 2
+    assert "study.needs: this machine cannot serve digits: it needs the label a100" in error
+    assert "it needs a GPU of 40 GB, and this worker has no GPU" in error
+    assert not Path("lrsearch.db").exists()
+
+
+def test_what_trains_on_the_cpu_needs_no_gpu() -> None:
+    with pytest.raises(ConfigErrors, match=r"train\.device=cpu no GPU is used"):
+        load_settings(["+sweep=digits", "study.needs.gpu_memory=8", "train.device=cpu"])
+
+
+# Choosing studies
+
+
+def test_status_chooses_studies_by_owner_and_tags(command: Command) -> None:
+    submit("study.name=one", "study.owner=ada", "study.tags=[nightly,vision]")
+    submit("study.name=two", "study.owner=ada", "study.tags=[nightly]")
+    submit("study.name=three", "study.tags=[vision]", "study.share=2", "study.max_running=4")
+
+    def names(*options: str) -> list[str]:
+        return [study["study"] for study in json.loads(command("status", "--json", *options)[1])]
+
+    assert names("--owner", "ada") == ["one", "two"]
+    assert names("--tag", "vision") == ["one", "three"]
+    assert names("--tag", "vision", "--tag", "nightly") == ["one"]
+    assert names("--owner", "ada", "--tag", "weekly") == names("--owner", "eve") == []
+    assert (
+        "no studies of eve with the tag weekly"
+        in command("status", "--owner", "eve", "--tag", "weekly")[1]
+    )
+    code, out, _ = command("status", "--tag", "vision")
+    assert code == 0
+    assert "3 open; of ada; nightly, vision\n" in out
+    assert "3 open; share 2; at most 4 at a time; vision\n" in out
+    assert command("status", "one", "--tag", "vision")[0] == 2
+
+
+def test_status_tells_programs_how_a_study_is_served(command: Command, digits: None) -> None:
+    (study,) = json.loads(command("status", "--json")[1])
+    assert (study["priority"], study["share"], study["tags"]) == (1, 1.0, ["x", "y"])
+    assert study["needs"] == {"gpu_memory": 24.0, "labels": ["a100"]}
+    line = command("status", "digits")[1]
+    assert "needs a GPU of 24 GB, a100" in line
+    assert "(on a machine with a GPU of 24 GB, a100)" in line

@@ -32,8 +32,10 @@ from lrsearch.storage.tables import StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up, open_again
 from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Progress
+from lrsearch.study.service import change_service
 from lrsearch.study.study import load_row
 from lrsearch.workers import service
+from lrsearch.workers.abilities import LABELS
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import Locations
@@ -67,7 +69,9 @@ def ends(database: Database, study_id: int) -> list[str]:
     return [one.outcome for one in Progress(database.session, study_id).finished()]
 
 
-def test_studies_are_served_by_priority_and_then_by_age(database: Database, submit: Submit) -> None:
+def test_studies_are_served_by_priority_and_then_in_turn(
+    database: Database, submit: Submit
+) -> None:
     ids = [submit("old"), submit("new"), submit("urgent", "study.priority=3")]
     serve()
     with database.session() as session:
@@ -77,8 +81,9 @@ def test_studies_are_served_by_priority_and_then_by_age(database: Database, subm
         ]
     assert all(ends(database, one) == ["complete"] * 2 for one in ids)
     old, new, urgent = ([moment for (moment,) in one] for one in times)
-    assert max(urgent) <= min(old)
-    assert max(old) <= min(new)
+    assert max(urgent) <= min(*old, *new)
+    assert min(old) <= max(new)
+    assert min(new) <= max(old)
 
 
 @pytest.mark.parametrize("until_empty", [True, False])
@@ -127,6 +132,30 @@ def test_a_study_that_cannot_be_served_is_left_alone_with_the_reason(
     assert host
     assert "lost_model" in reason
     assert serve("lost") == ExitCode.REFUSED
+
+
+def test_a_worker_takes_nothing_of_a_study_whose_needs_it_lacks(
+    database: Database,
+    submit: Submit,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("lrsearch.workers.abilities.smallest_gpu", lambda: None)
+    labelled = submit("labelled", "study.needs.labels=[a100]")
+    large = submit("large", "study.needs.gpu_memory=40", "study.priority=2")
+    with caplog.at_level(logging.INFO, "lrsearch.workers"):
+        assert serve() == ExitCode.REFUSED
+    assert (ends(database, labelled), ends(database, large)) == ([], [])
+    assert (
+        "large cannot be served on this machine: it needs a GPU of 40 GB" in own_lines(caplog)[-1]
+    )
+    monkeypatch.setenv(LABELS, "a100,fast")
+    assert serve() == ExitCode.REFUSED
+    assert (ends(database, labelled), ends(database, large)) == (["complete"] * 2, [])
+    with database.session.begin() as session:
+        change_service(session, large, {"needs.gpu_memory": None})
+    assert serve() == ExitCode.DONE
+    assert ends(database, large) == ["complete"] * 2
 
 
 def test_a_study_with_other_data_is_left_alone(database: Database, submit: Submit) -> None:
