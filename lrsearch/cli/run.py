@@ -67,6 +67,7 @@ from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
 from lrsearch.workers.abilities import check_needs
 from lrsearch.workers.locations import Locations, logs_of
+from lrsearch.workers.patience import VARIABLE as PATIENCE
 
 if TYPE_CHECKING:
     from lrsearch.range_test.plan import RampPlan
@@ -159,7 +160,7 @@ def launch_sweep(
             study.queue,
             Endings(study.study_id, settings.queue.max_attempts, follow_up),
             display.say,
-            environment or {},
+            {PATIENCE: f"{settings.queue.patience:g}", **(environment or {})},
         )
         if launcher is None:
             here = InProcess(sweep, progress, display)
