@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from lrsearch.confirm.read import read_confirmation
 from lrsearch.settings import ConfirmSettings, MetricSettings
 from lrsearch.states import Outcome, RunKind, StudyState, WorkState
-from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
+from lrsearch.storage.tables import LOCK, AuxiliaryRunRow, StudyRow, TrialSlotRow
 
 
 def advance(session: Session, study_id: int) -> None:
@@ -24,7 +24,7 @@ def advance(session: Session, study_id: int) -> None:
     study = session.scalars(
         select(StudyRow)
         .where(StudyRow.study_id == study_id)
-        .with_for_update()
+        .with_for_update(**LOCK)
         .execution_options(populate_existing=True)
     ).one()
     slots = select(func.count()).where(TrialSlotRow.study_id == study_id)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from lrsearch.settings import Settings
 from lrsearch.states import WorkState
-from lrsearch.storage.tables import EvaluationRow, StudyRow, TrialSlotRow
+from lrsearch.storage.tables import LOCK, EvaluationRow, StudyRow, TrialSlotRow
 
 _LEAST = 0.1
 """Cost of a trial without an evaluation, as a share of a whole training.
@@ -56,7 +56,7 @@ class FamilyBalance:
         workers choose at the same time.
         """
         session.execute(
-            select(StudyRow.study_id).where(StudyRow.study_id == study_id).with_for_update()
+            select(StudyRow.study_id).where(StudyRow.study_id == study_id).with_for_update(**LOCK)
         ).one()
         spent = self.spent(session, study_id)
         return self.families[min(self.families, key=lambda family: spent[family])]

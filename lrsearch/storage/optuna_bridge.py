@@ -38,6 +38,7 @@ from lrsearch.storage.optuna_tables import make_tables, open_storage
 from lrsearch.storage.optuna_trials import ColumnStorage
 from lrsearch.storage.storable import storable
 from lrsearch.storage.suggestions import Chosen, Suggestions
+from lrsearch.storage.tables import LOCK
 
 UNIT = "lrsearch:unit"
 """User attribute of a trial: the number of its trial slot."""
@@ -155,7 +156,7 @@ def create(session: Session, study_id: int, slot: int) -> tuple[int, int]:
     studies, trials = models.StudyModel, models.TrialModel
     # Lock the study: the number is the count of its trials, which must not change until the end.
     session.execute(
-        select(studies.study_id).where(studies.study_id == study_id).with_for_update()
+        select(studies.study_id).where(studies.study_id == study_id).with_for_update(**LOCK)
     ).one()
     number = session.scalar(select(func.count()).where(trials.study_id == study_id)) or 0
     trial = trials(

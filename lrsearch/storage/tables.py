@@ -27,6 +27,14 @@ SCHEMA_VERSION = 1
 """Version of these tables."""
 
 
+LOCK: Any = {"key_share": True}
+"""Arguments of `with_for_update` that lock a study (`FOR NO KEY UPDATE` of PostgreSQL).
+
+A transaction that writes to a row which refers to the study, such as a trial slot, may have locked
+the study's key. To wait for that while one holds the study itself would be a deadlock.
+"""
+
+
 class Base(DeclarativeBase):
     """Base of the tables."""
 

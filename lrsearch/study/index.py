@@ -19,6 +19,7 @@ from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.clock import database_now
 from lrsearch.storage.database import Database
 from lrsearch.storage.tables import (
+    LOCK,
     AuxiliaryRunRow,
     EvaluationRow,
     JobRow,
@@ -224,7 +225,7 @@ class StudyIndex:
         """Record why a host cannot serve a study."""
         with self._session.begin() as session:
             session.execute(delete(RefusalRow).where(*self._at(study_id, host)))
-            if session.get(StudyRow, study_id, with_for_update=True) is None:
+            if session.get(StudyRow, study_id, with_for_update=LOCK) is None:
                 return  # the study was deleted
             session.add(
                 RefusalRow(study_id=study_id, host=host, reason=reason, at=self._now(session))
