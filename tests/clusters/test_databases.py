@@ -157,9 +157,9 @@ def test_a_sweep_outlives_a_fail_over_cut_connections_and_a_crash(
         environment = {**steady, "LRSEARCH_STORAGE": url}
         sweep = (*STEADILY, f"study.n_trials={trials}", "workers=3")
 
-        def trials_begun(number: int) -> None:
-            query = "select count(*) from lrsearch_units where recipe is not null"
-            wait_for(lambda: server.sql(query, "sweeps") >= [(number,)], f"trial {number}", 300)
+        def evaluations_stored(number: int) -> None:
+            query = f"select count(*) >= {number} from lrsearch_epochs"
+            wait_for(lambda: server.sql(query, "sweeps") == [(True,)], f"{number} evaluations", 300)
 
         def said(what: str, times: int) -> None:
             def is_said() -> bool:
@@ -171,17 +171,17 @@ def test_a_sweep_outlives_a_fail_over_cut_connections_and_a_crash(
         with started(tmp_path, environment, *sweep) as process:
             wait_for(lambda: bool(server.sql("select to_regclass('lrsearch_units') is not null",
                                              "sweeps")[0][0]), "the tables", 120)  # fmt: skip
-            trials_begun(2)
+            evaluations_stored(10)
             server.sql("alter system set default_transaction_read_only = on")
             server.sql("select pg_reload_conf()")
             said("read-only transaction", 1)
             server.sql("alter system reset default_transaction_read_only")
             server.sql("select pg_reload_conf()")
-            trials_begun(5)
+            evaluations_stored(80)
             server.sql(
                 "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'sweeps'"
             )
-            trials_begun(7)
+            evaluations_stored(120)
             server.stop(signal.SIGQUIT)
             said("the database does not answer, training goes on", 1)
             server.start()
