@@ -7,6 +7,12 @@ import platform
 import subprocess
 
 from lrsearch import __version__
+from lrsearch.errors import UserError
+from lrsearch.storage.tables import StudyRow
+from lrsearch.text.shell import command, name_word
+
+_DECISIVE = ("lrsearch", "torch")
+"""Packages whose minor version a worker shares with the study that it serves."""
 
 
 def versions() -> dict[str, str]:
@@ -14,6 +20,32 @@ def versions() -> dict[str, str]:
     names = ("torch", "torchvision", "optuna", "sqlalchemy", "numpy")
     installed = {name: importlib.metadata.version(name) for name in names}
     return {"lrsearch": __version__, "python": platform.python_version(), **installed}
+
+
+def refuse_other_versions(row: StudyRow, allowed: bool) -> None:
+    """Raise UserError where the versions here differ from those that a study was created with.
+
+    Results of other minor versions of lrsearch or torch may not be comparable. With `allowed` they
+    are served all the same.
+    """
+    if allowed:
+        return
+    created, here = row.record["versions"], versions()
+    differing = [name for name in _DECISIVE if _minor(created[name]) != _minor(here[name])]
+    if not differing:
+        return
+    wanted = " and ".join(f"{name} {_minor(created[name])}" for name in differing)
+    found = " and ".join(f"{name} {_minor(here[name])}" for name in differing)
+    allow = command("set", name_word(row.name), "allow_versions=true")
+    raise UserError(
+        f"the study {row.name} was created with {wanted}, and here is {found}: its trials might "
+        f"not be comparable; install the same here, or allow it: {allow}"
+    )
+
+
+def _minor(version: str) -> str:
+    """Return the major and minor number of a version: `2.14` of `2.14.1+cu130`."""
+    return ".".join(version.partition("+")[0].split(".")[:2])
 
 
 def git_revision() -> str | None:

@@ -29,7 +29,7 @@ from lrsearch.storage.database import Database, beside
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.index import study_row
 from lrsearch.study.plan import plan_slots
-from lrsearch.study.provenance import git_revision, versions
+from lrsearch.study.provenance import git_revision, refuse_other_versions, versions
 from lrsearch.study.service import Change, put_service, recorded, service_of
 from lrsearch.study.warm_start import NOTHING, WarmStart, warm_start
 from lrsearch.text.hints import as_given
@@ -170,6 +170,7 @@ def _resume(
     row: StudyRow,
     checkpoints: str | None,
 ) -> OpenStudy:
+    refuse_other_versions(row, row.allow_versions)
     settings = with_ranges(settings, found_ranges(row.record))
     stored_data = row.record["data"]
     stored_config = row.config if info is None else cut_batches(row.config, info.n_train)
@@ -204,7 +205,7 @@ def _resume(
         stored = session.get_one(StudyRow, row.study_id)
         settings = with_ranges(settings, found_ranges(stored.record))
         try_again(session, row.study_id)
-        record = {**stored.record, "runs": [*stored.record["runs"], now], "versions": versions()}
+        record = {**stored.record, "runs": [*stored.record["runs"], now]}
         record[LONGEST_LEASE] = max(stored.record[LONGEST_LEASE], settings.queue.lease)
         if checkpoints is not None:
             record["checkpoints"] = checkpoints_url(database.url, checkpoints)
@@ -314,6 +315,7 @@ def _run(settings: Settings) -> dict[str, Any]:
         "at": _now(),
         "sampler": settings.sampler.to_dict(),
         "pruner": settings.pruner.to_dict(),
+        "versions": versions(),
     }
 
 

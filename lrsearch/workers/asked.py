@@ -34,6 +34,7 @@ from lrsearch.storage.optuna_bridge import open_database
 from lrsearch.storage.outages import Contact
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.follow_up import follow_up
+from lrsearch.study.provenance import refuse_other_versions
 from lrsearch.study.study import load_row
 from lrsearch.training.devices import device_label, resolve_device
 from lrsearch.training.loop import Stopped
@@ -135,6 +136,7 @@ class Asks:
     def ask(self) -> AskedTrial | None:
         """Claim the next trial; None where nothing is left, or the study is paused or stopped."""
         row = load_row(self._database, self._name)
+        refuse_other_versions(row, row.allow_versions)
         settings = stored_settings(row.config)
         handover = _Handover(settings)
         worker = Worker.of(self._attempts(row, settings, handover), self._database, self._studies)

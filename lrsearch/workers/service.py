@@ -30,6 +30,7 @@ from lrsearch.storage.tables import StudyRow
 from lrsearch.study.claimable import Claimable, claimable
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex, Waiting
+from lrsearch.study.provenance import refuse_other_versions
 from lrsearch.study.study import find_row, load_row
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
@@ -256,6 +257,7 @@ class Service:
 
     def _build(self, row: StudyRow) -> LoadedStudy:
         """Load a study. Runs the user's code, so that anything may be raised."""
+        refuse_other_versions(row, row.allow_versions)
         settings = stored_settings(row.config, data=self._locations.data)
         self._patience.seconds = settings.queue.patience
         objective = build_objective(
@@ -342,10 +344,7 @@ def serve(locations: Locations, assignment: Assignment, stop: Stop) -> ExitCode:
     """
     patience = Patience(locations.url, default_patience())
     service = first_contact(
-        lambda: Service(locations, assignment, stop, patience),
-        locations.url,
-        patience,
-        stop,
+        lambda: Service(locations, assignment, stop, patience), locations.url, patience, stop
     )
     if service is None:
         return ExitCode.HANDED_BACK

@@ -110,6 +110,30 @@ def test_a_worker_whose_database_was_replaced_ends_and_leaves_the_new_one_as_it_
     new.close()
 
 
+def test_a_study_of_another_torch_is_left_alone_until_it_allows_that(
+    database: Database, submit: Submit
+) -> None:
+    study_id = submit("older", "study.n_trials=1")
+    row = load_row(database, "older")
+    versions = {**row.record["versions"], "torch": "1.13.1"}
+
+    def change(**values: Any) -> None:
+        with database.session.begin() as session:
+            session.execute(update(StudyRow).values(runs=StudyRow.runs + 1, **values))
+
+    change(record={**row.record, "versions": versions})
+    assert serve() == ExitCode.REFUSED
+    (status,) = StudyIndex(database.session).statuses()
+    (reason,) = status.refusals.values()
+    assert "was created with torch 1.13" in reason
+    with pytest.raises(UserError, match=r"torch 1\.13"):
+        submit("older", "study.n_trials=2")
+    change(allow_versions=True)
+    assert serve() == ExitCode.DONE
+    assert ends(database, study_id) == ["complete"]
+    assert StudyIndex(database.session).statuses()[0].refusals == {}
+
+
 def test_one_study_alone_can_be_served(database: Database, submit: Submit) -> None:
     one, other = submit("one"), submit("other")
     serve("other")
@@ -247,7 +271,8 @@ def test_a_database_out_of_reach_is_told_with_the_reason(
     url = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
     told_to_stop = Stop(lambda: True, wait=lambda seconds: True)
     with caplog.at_level(logging.INFO, "lrsearch.workers"):
-        service.serve(Locations(url), Assignment(until_empty=True), told_to_stop)
+        code = service.serve(Locations(url), Assignment(until_empty=True), told_to_stop)
+    assert code == ExitCode.HANDED_BACK
     (line,) = own_lines(caplog)
     assert "waiting up to 30m00s for it" in line
     assert "Connection refused" in line
