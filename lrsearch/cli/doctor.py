@@ -228,24 +228,70 @@ def check_checkpoints(configuration: Configuration) -> Iterator[Finding]:
 
 
 def check_devices(configuration: Configuration) -> Iterator[Finding]:
-    """Check the devices and processor cores of workers."""
+    """Check the driver, the devices with their memory, and the processor cores of workers."""
     from lrsearch.training.devices import device_label, resolve_device
     from lrsearch.workers.device_slots import available_cores, in_words
 
     train = configuration.settings.train
+    yield from _driver()
     try:
         device = resolve_device(train.device)
     except UserError as error:
         yield problem("device", str(error))
         return
-    slots = _device_slots(configuration)
+    try:
+        slots = _device_slots(configuration)
+    except UserError as error:
+        yield problem("device", str(error))
+        return
     more = ", ..." if len(slots) > 1 else ""
     workers = in_words(slots, train.gpus)
     yield ok("device", f"{device_label(device)}; {workers}: {slots[0].name}{more}")
+    if device.type == "cuda":
+        yield from _visible_devices()
     cores, threads = available_cores(), math.ceil(train.gpus) * train.threads
     if device.type == "cpu" and len(slots) * threads > cores:
         said = f"{plural(len(slots), 'worker')} of {plural(threads, 'thread')} on"
         yield warning("device", f"{said} {plural(cores, 'core')}: they slow each other")
+
+
+def _driver() -> Iterator[Finding]:
+    """Say which driver and which build of torch there are, and what chooses the GPUs."""
+    from lrsearch.training.devices import build_label
+    from lrsearch.training.drivers import VARIABLES, DriverFault, cards, has_nvidia_smi
+
+    chosen = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    more = "; ".join(["", *chosen])
+    if not has_nvidia_smi():
+        yield ok("driver", f"{build_label()}; no nvidia-smi here{more}")
+        return
+    try:
+        found = cards()
+    except DriverFault as fault:
+        yield warning("driver", f"{build_label()}; {fault}{more}")
+        return
+    drivers = ", ".join(sorted({card.driver for card in found})) or "unknown"
+    yield ok("driver", f"{build_label()}; NVIDIA's driver {drivers}{more}")
+    for card in found:
+        mig = "; divided by MIG" if card.is_divided else ""
+        held = f"{byte_size(card.used)} of {byte_size(card.total)} in use"
+        yield ok("card", f"{card.name}, {card.uuid}: {held}{mig}")
+
+
+def _visible_devices() -> Iterator[Finding]:
+    """Check that each device that torch sees computes, and has memory left."""
+    from lrsearch.training.devices import memory_of, try_device, visible_devices
+
+    for device, label in visible_devices():
+        if fault := try_device(device):
+            yield problem("device", f"{device} ({label}) cannot be used: {fault}")
+            continue
+        memory = memory_of(device)
+        said = f"{device} ({label}): {byte_size(memory.free)} of {byte_size(memory.total)} are free"
+        if memory.others > memory.total / 2:
+            yield warning("memory", f"{said}: other processes hold {byte_size(memory.others)}")
+        else:
+            yield ok("memory", said)
 
 
 def _device_slots(configuration: Configuration) -> Sequence[DeviceSlot]:

@@ -17,6 +17,7 @@ from lrsearch.launchers.early_deaths import EarlyDeaths, tail
 from lrsearch.launchers.worker_process import WorkerProcess
 from lrsearch.queue.owners import is_dead, process_name
 from lrsearch.settings import RuntimeSettings, Settings
+from lrsearch.training.drivers import promised_gpus
 from lrsearch.training.out_of_memory import OomKills
 from lrsearch.workers.abilities import check_needs
 from lrsearch.workers.device_slots import DeviceSlot, device_slots, in_words
@@ -33,7 +34,8 @@ _NO_MEMORY = (
 
 def check_device(device: str) -> None:
     """Raise UserError where this machine lacks the device that trials are to train on."""
-    if device not in ("auto", "cpu"):  # for these torch need not be asked
+    # Without a sign of a GPU torch, whose import takes seconds, need not be asked for these.
+    if device not in ("auto", "cpu") or (device == "auto" and promised_gpus()):
         from lrsearch.training.devices import resolve_device
 
         resolve_device(device)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,10 +11,14 @@ from pathlib import Path
 
 from lrsearch.errors import UserError
 from lrsearch.text.formatting import plural
+from lrsearch.training.drivers import (
+    CUDA_VARIABLE,
+    HIP_VARIABLE,
+    ROCM_DEVICE,
+    listed_gpus,
+    names_of,
+)
 
-_LISTED = re.compile(r"\s*(GPU|MIG).*\(UUID: ((?:GPU|MIG)-[^)]+)\)")
-"""A line of `nvidia-smi -L`: `GPU 0: NVIDIA H100 (UUID: GPU-...)`, or a MIG slice below it."""
-_QUERY_SECONDS = 30.0
 _MOST_SHARES = 100
 
 
@@ -46,7 +48,8 @@ def device_slots(
         sets = _sets(visible, gpus)
         shares = 1 if gpus >= 1 else min(_MOST_SHARES, math.floor(1 / gpus + 1e-9))
         count = len(sets) * shares if workers == "auto" else int(workers)
-        return [_gpu_slot(sets[k % len(sets)]) for k in range(count)]
+        variable = HIP_VARIABLE if uses_rocm() else CUDA_VARIABLE
+        return [_gpu_slot(sets[k % len(sets)], variable) for k in range(count)]
     if gpus > 1 and device != "cpu":
         raise UserError(
             f"train.gpus: a trial takes {gpus:g} GPUs, and none is visible on this machine; "
@@ -83,10 +86,10 @@ def _sets(visible: list[str], gpus: float) -> list[list[str]]:
     return [visible[at : at + size] for at in range(0, len(visible) - size + 1, size)]
 
 
-def _gpu_slot(names: list[str]) -> DeviceSlot:
+def _gpu_slot(names: list[str], variable: str) -> DeviceSlot:
     short = ", ".join(name if name.isdigit() else name[:12] for name in names)
     word = "GPU" if len(names) == 1 else "GPUs"
-    return DeviceSlot(f"{word} {short}", {"CUDA_VISIBLE_DEVICES": ",".join(names)})
+    return DeviceSlot(f"{word} {short}", {variable: ",".join(names)})
 
 
 def available_cores() -> int:
@@ -96,53 +99,49 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def visible_gpus() -> list[str]:
-    """Return the GPUs and MIG slices that this process may use, as CUDA_VISIBLE_DEVICES has them.
+def uses_rocm() -> bool:
+    """Return whether torch trains on AMD's GPUs here."""
+    if not ROCM_DEVICE.exists():
+        return False  # no driver: spare the import of torch, which takes seconds
+    import torch
 
-    They are UUIDs where these are known, because numbers depend on the order in which a process
-    counts; else numbers.
+    return torch.version.hip is not None
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs and MIG slices that this process may use.
+
+    They are named as in CUDA_VISIBLE_DEVICES or, with ROCm, in HIP_VISIBLE_DEVICES: by UUIDs where
+    these are known, because numbers depend on the order in which a process counts; else by numbers.
     """
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    listed = _listed_gpus()
+    if uses_rocm():
+        return _visible_of_rocm()
+    chosen = os.environ.get(CUDA_VARIABLE)
+    listed = listed_gpus()
     if chosen is None:
         return listed or _counted_gpus()
-    names = []
-    for name in chosen.split(","):
-        if name.strip() in ("", "-1"):
-            break  # CUDA, too, ignores what follows
-        names.append(name.strip())
+    names = names_of(chosen)
     same_order = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     if not same_order or any(gpu.startswith("MIG-") for gpu in listed):
         return names
     return [listed[int(name)] if _is_index(name, listed) else name for name in names]
 
 
+def _visible_of_rocm() -> list[str]:
+    """Return AMD's GPUs by number, or as HIP_VISIBLE_DEVICES names them.
+
+    HIP takes CUDA_VISIBLE_DEVICES for it, and counts what ROCR_VISIBLE_DEVICES has left.
+    """
+    for variable in (HIP_VARIABLE, CUDA_VARIABLE):
+        if (chosen := os.environ.get(variable)) is not None:
+            return names_of(chosen)
+    import torch
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
 def _is_index(name: str, listed: list[str]) -> bool:
     return name.isdecimal() and int(name) < len(listed)
-
-
-def _listed_gpus() -> list[str]:
-    """The UUIDs of all GPUs in the order of their buses, a divided GPU as its MIG slices.
-
-    Empty where nvidia-smi does not tell.
-    """
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_QUERY_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    if done.returncode:
-        return []
-    gpus: list[list[str]] = []
-    for line in done.stdout.splitlines():
-        if (match := _LISTED.match(line)) is None:
-            continue
-        if match[1] == "GPU":
-            gpus.append([match[2]])
-        elif gpus:
-            gpus[-1].append(match[2])
-    return [name for gpu, *slices in gpus for name in (slices or [gpu])]
 
 
 def _counted_gpus() -> list[str]:
