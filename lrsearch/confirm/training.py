@@ -104,6 +104,8 @@ class ConfirmReport:
         self.trajectory: LrTrajectory | None = None
         """The length of a whole training."""
         self.points: list[dict[str, Any]] = []
+        self._earlier: list[dict[str, Any]] = list(context.claim.result.get("curve", []))
+        """The evaluations of earlier attempts."""
         self._progressed = 0.0
         """Share of the training that is done."""
         self.remark: str | None = None
@@ -141,13 +143,19 @@ class ConfirmReport:
         """Make the evaluations of a checkpoint the run's only ones so far."""
         self.points = [self._point(evaluation) for evaluation in history]
 
+    def again(self, why: str) -> None:
+        """Take what was reported as an earlier attempt's: the training begins again."""
+        self.warn(why)
+        self._earlier, self.points = self.points, []
+        self._progressed, self.remark = 0.0, None
+
     def rewind(self, epoch: float, step: float = math.inf) -> int:
         """Keep what earlier attempts reported before `epoch` and `step`.
 
         Returns the index of the next evaluation, from 1.
         """
         if not self.points:
-            earlier = self._context.claim.result.get("curve", [])
+            earlier = self._earlier
             self.points = [
                 point for point in earlier if point["epoch"] < epoch and point["step"] < step
             ]
@@ -205,6 +213,11 @@ class _Scores:
         """Add those of one run."""
         self.scores.append(dict(scores.values))
         self.samples.append({name: scores.samples_of(name) for name in scores.values})
+
+    def again(self, why: str) -> None:
+        """Drop the scores: the test begins again."""
+        _log.warning("test of the winner: %s", why)
+        self.scores, self.samples = [], []
 
     @property
     def last(self) -> float | None:

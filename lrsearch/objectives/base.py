@@ -59,6 +59,8 @@ class Report(Protocol):
 class Objective(Protocol):
     """Training of recipes, which reports each evaluation."""
 
+    device: torch.device
+    """The device that trains, or the first of several."""
     device_name: str
     """Name of the device for records."""
 

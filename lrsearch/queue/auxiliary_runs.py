@@ -40,6 +40,9 @@ class Values(Protocol):
     def value(self) -> float | None:
         """Return the value of the whole training."""
 
+    def again(self, why: str) -> None:
+        """Take what was reported as an earlier attempt's: the training begins again."""
+
 
 class RunContext(Protocol):
     """One attempt at an auxiliary run, in a worker."""

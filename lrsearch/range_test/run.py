@@ -63,6 +63,9 @@ class _NoValues:
     def value(self) -> None:
         """Return None."""
 
+    def again(self, why: str) -> None:
+        """Do nothing: there are no values to drop."""
+
 
 def find_ranges(
     settings: Settings, objective: Objective, should_stop: Callable[[], bool]

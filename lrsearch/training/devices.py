@@ -6,15 +6,15 @@ With ROCm, torch calls AMD's GPUs `cuda`, too.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import torch
 
 from lrsearch.errors import UserError
 from lrsearch.text.formatting import plural
+from lrsearch.training import drivers
+from lrsearch.training.device_memory import DeviceMemory
 from lrsearch.training.drivers import (
     CUDA_VARIABLE,
-    ROCM_DEVICE,
     DriverFault,
     listed_gpus,
     nvidia_smi,
@@ -62,8 +62,11 @@ def why_no_gpu() -> str:
             f"torch {torch.__version__} is built for the CPU alone; install a build for the GPU "
             f"(https://pytorch.org/get-started)"
         )
-    if is_rocm and not ROCM_DEVICE.exists():
-        return f"there is no {ROCM_DEVICE}: AMD's driver is not loaded, or closed to this container"
+    if is_rocm and not drivers.ROCM_DEVICE.exists():
+        return (
+            f"there is no {drivers.ROCM_DEVICE}: AMD's driver is not loaded, or closed to this "
+            f"container"
+        )
     said = _error_of_torch()
     if is_rocm:
         return said
@@ -111,29 +114,27 @@ def try_device(device: torch.device) -> str | None:
     return "it computes wrong values"
 
 
-@dataclass(frozen=True)
-class DeviceMemory:
-    """The memory of a GPU at one moment, in bytes."""
-
-    total: int
-    free: int
-    own: int
-    """What torch has reserved for this process."""
-
-    @property
-    def others(self) -> int:
-        """What other processes hold; the context of this process, below 1 GiB, is not counted."""
-        return max(0, self.total - self.free - self.own - CONTEXT)
-
-
-CONTEXT = 2**30
-"""Bytes that a process takes at most on a GPU besides what torch reserves: code, libraries."""
-
-
 def memory_of(device: torch.device) -> DeviceMemory:
     """Measure the memory of a GPU; this process gets a context on it."""
     free, total = torch.cuda.mem_get_info(device)
     return DeviceMemory(total, free, torch.cuda.memory_reserved(device))
+
+
+def card_names(device: torch.device, count: int) -> list[str]:
+    """Names of `count` GPUs from `device` on, the same in each process of this machine.
+
+    They are those of nvidia-smi where there is one: the UUIDs of GPUs or of MIG slices.
+    """
+    first = device.index or 0
+    chosen = drivers.names_of(os.environ.get(CUDA_VARIABLE, ""))
+    names = []
+    for index in range(first, min(first + count, torch.cuda.device_count())):
+        if index < len(chosen) and chosen[index].startswith("MIG-"):
+            names.append(chosen[index])
+            continue
+        uuid = str(torch.cuda.get_device_properties(index).uuid)
+        names.append(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+    return names
 
 
 def device_label(device: torch.device) -> str:

@@ -30,7 +30,7 @@ from lrsearch.training.early_stopping import evaluations_without_gain
 from lrsearch.training.generators import generator_states, set_generator_states
 from lrsearch.training.layout import in_layout, prepared_forward
 from lrsearch.training.micro_batch import MicroBatch
-from lrsearch.training.out_of_memory import is_out_of_memory
+from lrsearch.training.out_of_memory import is_out_of_memory, said_of_memory
 from lrsearch.training.precision import explained, precision_of
 from lrsearch.training.scores import Divisible
 from lrsearch.training.settings import EVALUATION_BATCH
@@ -119,7 +119,7 @@ class Training:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            raise self._out_of_memory() from None
+            raise self._out_of_memory(error) from None
 
     def state_dict(self) -> dict[str, Any]:
         """The state that `load_state_dict` needs, loadable with `weights_only=True`.
@@ -385,13 +385,14 @@ class Training:
             f"{plural(waited, 'evaluation')}"
         )
 
-    def _out_of_memory(self) -> OutOfMemory:
+    def _out_of_memory(self, error: Exception) -> OutOfMemory:
         return OutOfMemory(
             self.step,
             self.schedule.rates[0],
             self.task.recipe.batch_size,
             self.micro_batch.is_auto,
             self.task.ranks.size,
+            said_of_memory(error),
         )
 
 

@@ -69,6 +69,12 @@ def out_of_memory_cause(error: BaseException) -> BaseException | None:
     return None
 
 
+def said_of_memory(error: BaseException) -> str:
+    """Return the class and message of the error that says that memory ran out; empty for others."""
+    cause = out_of_memory_cause(error)
+    return "" if cause is None else f"{type(cause).__name__}: {_text_of(cause)}"
+
+
 def _says_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or any(
         base.__name__ in _CLASSES for base in type(error).__mro__

@@ -26,10 +26,19 @@ class OutOfMemory(Exception):
     """The device has too little memory for this model and batch size."""
 
     def __init__(
-        self, step: int, lr: float, batch_size: int, is_auto: bool = False, ranks: int = 1
+        self,
+        step: int,
+        lr: float,
+        batch_size: int,
+        is_auto: bool = False,
+        ranks: int = 1,
+        said: str = "",
     ) -> None:
-        """`is_auto` says whether the batch was already accumulated from smaller pieces."""
-        self.step, self.lr = step, lr
+        """`is_auto` says whether the batch was already accumulated from smaller pieces.
+
+        `said` is the message of the allocator.
+        """
+        self.step, self.lr, self.said = step, lr, said
         advice = (
             "even in the smallest pieces"
             if is_auto

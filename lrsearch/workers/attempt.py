@@ -6,6 +6,7 @@ raises ends that attempt, never the worker.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import traceback
@@ -32,8 +33,16 @@ from lrsearch.storage.outages import (
 )
 from lrsearch.storage.sqlite import DatabaseReplaced
 from lrsearch.storage.storable import storable_text
+from lrsearch.text.formatting import duration
 from lrsearch.training.loop import Diverged, OutOfMemory, Stopped
-from lrsearch.training.out_of_memory import OomKills, out_of_memory_cause, was_child_killed
+from lrsearch.training.memory import free_unused
+from lrsearch.training.out_of_memory import (
+    OomKills,
+    out_of_memory_cause,
+    said_of_memory,
+    was_child_killed,
+)
+from lrsearch.workers.cards import NO_CARDS, PATIENCE, Cards
 from lrsearch.workers.lease import Lease
 from lrsearch.workers.reporter import NoFiniteValue
 from lrsearch.workers.stall import StallWatch
@@ -61,12 +70,14 @@ class Attempts:
         contact: Contact,
         stop: Stop,
         surroundings: Callable[[], AbstractContextManager[None]] = surroundings_kept,
+        cards: Cards = NO_CARDS,
     ) -> None:
         """Set up for the work of a study.
 
         `surroundings` is a context manager around each training, which by default restores the
-        process-wide settings afterwards.
+        process-wide settings afterwards. `cards` are the GPUs that this worker shares with others.
         """
+        self.cards = cards
         self.surroundings = surroundings
         self.settings, self.objective = settings, objective
         self.queue, self.store = queue, store
@@ -120,6 +131,42 @@ class Attempts:
         lrsearch's is a way to leave the training, and is raised as Stopped: frameworks turn the
         signal into exceptions of their own. An error of the training itself comes again at the
         next attempt.
+
+        A training that ran out of the memory of a GPU while other processes held some of it is
+        repeated once, with no other worker of lrsearch on the GPU, before that is its ending.
+        """
+
+        def wait(seconds: float) -> None:
+            with self._stall.waiting():
+                told = self._is_told_to_stop(lease) or self.stop.wait(seconds)
+            if told or self._is_told_to_stop(lease):
+                raise Stopped("stopped while waiting for the GPU")
+
+        with self.cards.shared(wait):
+            said: list[str] = []
+            ending, result = self._run_once(train, values, lease, said)
+            memory = self.cards.neighbours("\n".join(said)) if said else None
+        if memory is None:
+            return ending, result
+        why = f"it ran out of memory on a GPU of which {memory.in_words()}"
+        _log.info("%s: waiting until no other worker trains there", why)
+        free_unused()
+        with self.cards.alone(wait) as is_alone:
+            waited = f"after {duration(PATIENCE)} of waiting for the other workers there"
+            how = "with no other worker of lrsearch there" if is_alone else waited
+            why = f"{why}, and was trained again {how}"
+            values.again(why)
+            ending, result = self._run_once(train, values, lease, [])
+        if ending.outcome == Outcome.OUT_OF_MEMORY:
+            ending = dataclasses.replace(ending, reason=f"{ending.reason} (before, {why})")
+        return ending, result
+
+    def _run_once(
+        self, train: Callable[[], T], values: Values, lease: Lease, said: list[str]
+    ) -> tuple[Ending, T | None]:
+        """Train; as `run_attempt`, without repeating it.
+
+        The message about a lack of memory is added to `said`.
         """
         kills = OomKills()
         try:
@@ -131,6 +178,7 @@ class Attempts:
         except Diverged as error:
             return Ending(Outcome.DIVERGED, values.last, str(error), error.step, error.lr), None
         except OutOfMemory as error:
+            said.append(error.said or str(error))
             return Ending(
                 Outcome.OUT_OF_MEMORY, values.last, str(error), error.step, error.lr
             ), None
@@ -138,6 +186,8 @@ class Attempts:
             # "Diverged" tells the samplers that it is worse than any trial with a value.
             return Ending(Outcome.DIVERGED, reason=str(error)), None
         except TrainingEnded as error:
+            if error.outcome == Outcome.OUT_OF_MEMORY:
+                said.append(str(error))
             return Ending(error.outcome, values.last, storable_text(str(error))), None
         except _NO_ENDINGS:
             raise
@@ -153,6 +203,7 @@ class Attempts:
             if isinstance(error, KeyboardInterrupt) and self.stop.is_interruptible:
                 raise
             if memory := _memory_reason(error, kills):
+                said += [said_of_memory(error), memory]
                 return Ending(Outcome.OUT_OF_MEMORY, values.last, memory), None
             return Ending(Outcome.FAILED, reason=traceback_of(error)), None
         return Ending(Outcome.COMPLETE, value, values.remark), result

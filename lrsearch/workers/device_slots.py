@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lrsearch.errors import UserError
 from lrsearch.text.formatting import plural
+from lrsearch.training import drivers
 from lrsearch.training.drivers import (
     CUDA_VARIABLE,
     HIP_VARIABLE,
-    ROCM_DEVICE,
     listed_gpus,
     names_of,
 )
@@ -101,7 +101,7 @@ def available_cores() -> int:
 
 def uses_rocm() -> bool:
     """Return whether torch trains on AMD's GPUs here."""
-    if not ROCM_DEVICE.exists():
+    if not drivers.ROCM_DEVICE.exists():
         return False  # no driver: spare the import of torch, which takes seconds
     import torch
 

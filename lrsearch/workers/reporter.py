@@ -127,6 +127,8 @@ class Reporter:
         """Share of the training that is done."""
         self.remark: str | None = None
         """Why the training has ended before its planned length; None where it has not."""
+        self.is_repeated = False
+        """Whether this worker trains it for the second time."""
         self._warnings: list[str] = []
         self.log: TrialLog | None = None
         """The logger's log, which gets each evaluation after it was stored; raises nothing."""
@@ -193,6 +195,13 @@ class Reporter:
     def progress(self) -> None:
         """Record that the training goes on."""
         self.lease.stall.progress()
+
+    def again(self, why: str) -> None:
+        """Take what was reported as an earlier attempt's: the training begins again."""
+        self._forget()
+        self.remark = self.spared_at = None
+        self.is_repeated = True
+        self.warn(why)
 
     def restore(self, history: Sequence[Evaluation]) -> None:
         """Make the evaluations of a checkpoint the trial's only ones so far."""

@@ -38,6 +38,7 @@ from lrsearch.workers.abilities import Abilities
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.auxiliary_worker import AuxiliaryWorker
+from lrsearch.workers.cards import Cards
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.loaded import LoadedStudies, LoadedStudy
 from lrsearch.workers.locations import Locations, logs_of
@@ -266,7 +267,10 @@ class Service:
         session, study_id, me = self._database.session, row.study_id, owner_name()
         store = Store(self._locations.checkpoints or row.record["checkpoints"])
         queue = Queue(session, study_id)
-        attempts = Attempts(settings, objective, queue, store, self._contact, self._stop)
+        cards = Cards.of(objective.device, settings.train.gpus)
+        attempts = Attempts(
+            settings, objective, queue, store, self._contact, self._stop, cards=cards
+        )
         auxiliary = AuxiliaryClaims(session, study_id, me, follow_up, settings.queue)
         return LoadedStudy(
             Worker.of(attempts, self._database, self._studies),

@@ -123,10 +123,13 @@ class Worker:
         self, claim: TrialClaim, log: WorkLog, reporter: Reporter, checkpoints: Checkpoints
     ) -> None:
         """Do the part of an attempt that depends on the trial's recipe or on the user's code."""
+        if reporter.is_repeated:
+            claim = dataclasses.replace(claim, is_new=False)
         recipe, earlier = self.attempts.until_stopped(lambda: self._begin(claim))
         log.begins(recipe.describe(self.settings.space.searched), claim.attempt)
         reporter.begin(self.objective.trajectory(recipe), self.parts, earlier)
-        reporter.log = self._open_log(claim, recipe)
+        if reporter.log is None:
+            reporter.log = self._open_log(claim, recipe)
         weights = self.objective.run(
             recipe, claim.seed, reporter, reporter.should_stop, checkpoints
         )

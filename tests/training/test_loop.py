@@ -276,6 +276,7 @@ def test_running_out_of_memory_is_told_apart_from_a_bug(error: Exception) -> Non
     with pytest.raises(OutOfMemory, match=r"train\.micro_batch") as ended:
         list(train(task(loss=loss)))
     assert ended.value.step == 1
+    assert str(error) in ended.value.said
 
 
 def test_a_bug_is_raised_as_it_is() -> None:
