@@ -46,6 +46,8 @@ from lrsearch.workers.locations import logs_of
 
 _POLL_SECONDS = 5.0
 """Shortest time between two calls of squeue."""
+_ANSWER_SECONDS = 60.0
+"""Seconds within which SLURM answers a command."""
 _LARGEST_ARRAY = 1000
 """Most jobs of an array: the default of SLURM's MaxArraySize."""
 _SIGNAL = "USR1@120"
@@ -220,9 +222,9 @@ class Slurm:
         """Cancel jobs: their workers hand their work back. At once: kill them."""
         job_ids = {job.job_id for job in jobs}
         self._cancel(job_ids)
-        if at_once and (others := job_ids - self._is_killed):
-            self._is_killed |= others
-            _run("scancel", "--full", "--signal=KILL", *others)
+        others = sorted(job_ids - self._is_killed)
+        if at_once and others and _run("scancel", "--full", "--signal=KILL", *others) is not None:
+            self._is_killed.update(others)
         if job_ids >= self._alive.keys():
             self._delete_passwords()
 
@@ -259,6 +261,10 @@ class Slurm:
                 f"storage.url: {why}. The nodes of a cluster must reach it (launcher.check=false "
                 f"for a cluster of this machine alone)"
             )
+        try:
+            without_password(runtime.storage_url)
+        except UserError as error:
+            yield str(error)
         for program in ("sbatch", "squeue", "scancel", "srun"):
             if shutil.which(program) is None:
                 yield f"launcher: there is no {program} here: start the sweep on a login node"
@@ -342,9 +348,9 @@ class Slurm:
             self._alive[job_id] = Job(job_id, JobState.WAITING, log=log)
 
     def _cancel(self, job_ids: Iterable[str]) -> None:
-        if others := set(job_ids) - self._is_cancelled:
-            self._is_cancelled |= others
-            _run("scancel", *sorted(others))
+        others = sorted(set(job_ids) - self._is_cancelled)
+        if others and _run("scancel", *others) is not None:
+            self._is_cancelled.update(others)
 
     def _ended(self, row: JobRow, last: _Queued | None, is_stopping: bool) -> None:
         """Reclaim the work of a job that has ended for good; say why, where that matters."""
@@ -406,14 +412,11 @@ _FIELDS = {"JobArrayID": 40, "State": 20, "exit_code": 12, "NodeList": 80, "Reas
 def _queue() -> dict[str, _Queued] | None:
     """Return the user's jobs by their ids, also those that have just ended; None without answer."""
     fields = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
-    try:
-        done = _run("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={fields}")
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode:
+    said = _run("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={fields}")
+    if said is None:
         return None
     jobs = {}
-    for line in done.stdout.splitlines():
+    for line in said.splitlines():
         values, start = [], 0
         for width in _FIELDS.values():
             values.append(line[start : start + width].strip())
@@ -499,15 +502,21 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
     return [f"--{key}" if v is True else f"--{key}={v}" for key, v in options.items()]
 
 
-def _run(*line: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of SLURM. Raises UserError where this machine does not have it."""
+def _run(*line: str) -> str | None:
+    """Run a command of SLURM and return its output; None where SLURM does not answer.
+
+    Raises UserError where this machine does not have the command.
+    """
     try:
-        return subprocess.run(line, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
     except FileNotFoundError:
         raise UserError(
             f"there is no {line[0]} here, which shows and ends the jobs of SLURM: use a machine "
             f"of the cluster"
         ) from None
+    except subprocess.TimeoutExpired:
+        return None
+    return None if done.returncode else done.stdout
 
 
 def _run_interruptibly(line: Sequence[str]) -> tuple[int, str]:

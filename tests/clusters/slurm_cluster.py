@@ -55,7 +55,7 @@ GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=batch_sched_delay=1,sched_interval=5,bf_interval=5
-KillWait=10
+KillWait=30
 MinJobAge=10
 SlurmdTimeout=20
 SlurmctldTimeout=20
