@@ -15,6 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY lrsearch lrsearch
 COPY conf conf
 COPY sweeps sweeps
+COPY deploy/kubernetes/workers deploy/kubernetes/workers
 # With the drivers of object stores, and what `launcher=kubernetes` needs in a pod.
 RUN pip install '.[stores,kubernetes]'
 

@@ -131,7 +131,8 @@ class FakeCluster:
         with self.lock:
             for job in self.jobs.values():
                 for index in range(job["spec"]["completions"]):
-                    if not self._needs_none(job, index):
+                    room = job["spec"]["parallelism"] - len(self._active(job))
+                    if room > 0 and not self._needs_none(job, index):
                         self._create_pod(job, index)
 
     def waiting(self) -> list[str]:
@@ -149,12 +150,7 @@ class FakeCluster:
         if _is_over(job) or index in status["completed"] | status["failed_indexes"]:
             return True
         # podReplacementPolicy: Failed
-        return any(
-            pod["metadata"]["labels"][_JOB] == job["metadata"]["name"]
-            and pod["metadata"]["labels"][_INDEX] == str(index)
-            and pod["status"]["phase"] not in ("Succeeded", "Failed")
-            for pod in self.pods.values()
-        )
+        return any(pod["metadata"]["labels"][_INDEX] == str(index) for pod in self._active(job))
 
     def _create_pod(self, job: Manifest, index: int) -> None:
         template = job["spec"]["template"]
@@ -198,9 +194,13 @@ class FakeCluster:
 
     def _finish(self, job: Manifest, condition: str) -> None:
         job["status"]["conditions"] = [_condition(condition)]
-        for pod in self._pods_of(job):
-            if pod["status"]["phase"] not in ("Succeeded", "Failed"):
-                self._delete_pod(pod)
+        for pod in self._active(job):
+            self._delete_pod(pod)
+
+    def _active(self, job: Manifest) -> list[Manifest]:
+        """Its pods that have not ended."""
+        ended = ("Succeeded", "Failed")
+        return [pod for pod in self._pods_of(job) if pod["status"]["phase"] not in ended]
 
     def _pods_of(self, job: Manifest) -> list[Manifest]:
         name = job["metadata"]["name"]
@@ -229,7 +229,10 @@ class FakeCluster:
         name = rest[0] if rest else None
         if rest[1:] == ["log"]:
             resource = "pods/log"
-        verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "list"}[method]
+        verb = {
+            "POST": "create", "PATCH": "patch", "DELETE": "delete",
+            "GET": "get" if name else "list",
+        }[method]  # fmt: skip
         with self.lock:
             self.calls.append((verb, resource))
             if self.is_down:
@@ -256,6 +259,13 @@ class FakeCluster:
             case "get", "pods/log":
                 lines = self.logs.get(str(name), "").splitlines()[-int(query["tailLines"]) :]
                 return 200, "\n".join(lines)
+            case "patch", "jobs" if name in self.jobs:
+                job = self.jobs[name]
+                job["spec"] |= body["spec"]
+                active = sorted(self._active(job), key=lambda pod: pod["status"]["phase"])
+                for pod in active[: max(0, len(active) - job["spec"]["parallelism"])]:
+                    self._delete_pod(pod)  # "Pending" comes before "Running"
+                return 200, _shown(job)
             case "delete", "jobs" if name in self.jobs:
                 assert query["propagationPolicy"] == "Background"
                 job = self.jobs.pop(name)
@@ -368,7 +378,7 @@ def fake_cluster() -> Iterator[FakeCluster]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_DELETE = _handle
+        do_GET = do_POST = do_PATCH = do_DELETE = _handle
 
         def log_message(self, *_: object) -> None:
             pass

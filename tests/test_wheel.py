@@ -60,7 +60,8 @@ def test_every_package_and_every_part_is_in_it(unpacked: Path) -> None:
     parts = {p.relative_to(REPO).as_posix() for p in yaml}
     page = {f"report/{name}" for name in ("page.html", "style.css", "draw.js")}
     scripts = {f"export/{name}.py.jinja" for name in ("training", "function")}
-    assert code | parts | page | scripts | {"py.typed"} <= shipped
+    manifest = {"manifests/job.yaml"}  # of the launcher of Kubernetes
+    assert code | parts | page | scripts | manifest | {"py.typed"} <= shipped
 
 
 def test_the_console_script_is_the_module(unpacked: Path) -> None:

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
@@ -50,6 +52,8 @@ _LOG_LINES = 30
 """Lines of a dead worker's log that are shown."""
 _MESSAGE = 300
 """Characters of Kubernetes' words that are shown."""
+_WITHOUT_WORKER = ("Pending", "Succeeded", "Failed")
+"""Phases of pods in which no worker runs."""
 _STUCK = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ErrImagePull",
     "ImagePullBackOff", "InvalidImageName", "Unschedulable",
@@ -186,11 +190,9 @@ class Kubernetes:
             if password is not None and self._secret is None:
                 secret = password_secret(str(work.secret), password, job.name, job.uid)
                 self._cluster.create_secret(secret)
-        except NoAnswer as error:
-            self._say_no_answer(error)
+        except (NoAnswer, Refused) as error:
+            self._tell(error)
             return
-        except Refused as error:
-            raise WorkersFailed(redacted(str(error))) from error
         self._is_unsure.remove(name)
         ids = [f"{name}-{index}" for index in range(count)]
         logs = {job_id: self._log_command(name, k) for k, job_id in enumerate(ids)}
@@ -213,8 +215,8 @@ class Kubernetes:
         try:
             self._look()
             self._delete(job.name for job in self._found if job.name in self._is_unsure)
-        except NoAnswer as error:
-            self._say_no_answer(error)
+        except (NoAnswer, Refused) as error:
+            self._tell(error)
             return
         if self._seen is None:  # pods of an earlier process are not this one's news
             self._seen = {pod.name for pod in self._pods if pod.has_ended}
@@ -239,20 +241,30 @@ class Kubernetes:
         """Return the workers that run, wait to run, or are about to be replaced."""
         return list(self._alive.values())
 
-    def stop(self, at_once: bool = False) -> None:
-        """Delete all Jobs: the workers hand their work back. At once: kill them."""
+    def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
+        """Delete the Jobs of workers, which hand their work back. At once: kill their pods, too.
+
+        Of a Job with other workers that go on, those that wait are deleted.
+        """
+        names = {job.job_id for job in jobs}
         try:
-            if self._looked_at == -math.inf:
-                self._look()
-                self._looked_at = -math.inf  # `watch` has not seen it
-            self._delete(job.name for job in self._found if not job.is_over)
-            if at_once:
-                for pod in self._pods:
-                    if not pod.has_ended and pod.name not in self._is_deleted:
-                        self._cluster.kill_pod(pod.name)
-                        self._is_deleted.add(pod.name)
-        except NoAnswer as error:
-            self._say_no_answer(error)
+            for job in self._found:
+                own = {f"{job.name}-{index}" for index in range(job.size)} & self._alive.keys()
+                others = sum(
+                    self._alive[job_id].state == JobState.RUNNING for job_id in own - names
+                )
+                if own & names and not job.is_over:
+                    if others:
+                        self._cluster.limit_job(job.name, others)
+                    else:
+                        self._delete([job.name])
+            for pod in self._pods if at_once else ():
+                is_chosen = pod.job_id in names and not pod.has_ended
+                if is_chosen and pod.name not in self._is_deleted:
+                    self._cluster.kill_pod(pod.name)
+                    self._is_deleted.add(pod.name)
+        except (NoAnswer, Refused) as error:
+            self._tell(error)
 
     def close(self) -> None:
         """Close the connections. Jobs that are over stay for a day, and so do their logs."""
@@ -267,11 +279,15 @@ class Kubernetes:
                 "launcher.image is missing: the image of lrsearch in a registry that the nodes "
                 "reach, such as launcher.image=registry.example.org/lrsearch:0.2.0"
             )
-        key = "storage.url" if self._storage is None else "launcher.storage"
-        if why := unreachable(self._storage or runtime.storage_url):
+        if self._storage is None and (why := unreachable(runtime.storage_url)):
             yield (
-                f"{key}: {why}. Pods must reach the database; where they know it by another "
+                f"storage.url: {why}. Pods must reach the database; where they know it by another "
                 f"address than this machine, give that as launcher.storage"
+            )
+        if self._storage is not None and not _is_server(self._storage):
+            yield (
+                "launcher.storage is not the URL of a server, such as "
+                "postgresql://me@lrsearch-db-rw/lrsearch"
             )
         for name in ("node_selector", "extra"):
             value = getattr(self._options, name)
@@ -311,13 +327,10 @@ class Kubernetes:
             self._is_deleted.add(name)
 
     def _look(self) -> None:
-        """Read the Jobs and pods of the study. Raises NoAnswer, and WorkersFailed if refused."""
+        """Read the Jobs and pods of the study. Raises NoAnswer and Refused."""
         selector = f"{STUDY_LABEL}={self._label}"
-        try:
-            # The Jobs first: a pod of a Job that has been created meanwhile is seen alone.
-            self._found, self._pods = self._cluster.jobs(selector), self._cluster.pods(selector)
-        except Refused as error:
-            raise WorkersFailed(redacted(str(error))) from error
+        # The Jobs first: then a pod whose Job is not among them belongs to a later one.
+        self._found, self._pods = self._cluster.jobs(selector), self._cluster.pods(selector)
         self._looked_at = time.monotonic()
 
     def _living(self, rows: Mapping[str, JobRow]) -> Iterator[Job]:
@@ -325,14 +338,16 @@ class Kubernetes:
         now = datetime.now(UTC)
         current = {pod.job_id: pod for pod in self._pods if not pod.has_ended}
         lost = {job_id for job_id, pod in current.items() if pod.is_lost(now)}
-        waiting = {
-            f"{job.name}-{index}": (job.name, index)
-            for job in self._found
-            if not job.is_over
-            for index in range(job.size)
-            if index not in job.ended
-        }
-        places = {**{pod.job_id: (pod.job, pod.index) for pod in current.values()}, **waiting}
+        places = {pod.job_id: (pod.job, pod.index) for pod in current.values()}
+        for job in self._found:
+            pods = sum(pod.job == job.name for pod in current.values())
+            missing = [
+                index
+                for index in range(job.size)
+                if index not in job.ended and f"{job.name}-{index}" not in current
+            ]
+            soon = [] if job.is_over else missing[: max(0, job.parallelism - pods)]
+            places |= {f"{job.name}-{index}": (job.name, index) for index in soon}
         for job_id, place in places.items():
             if job_id in lost:
                 continue
@@ -355,8 +370,8 @@ class Kubernetes:
         out_of_memory = pod.reason == "OOMKilled"
         by_itself = not (pod.is_disrupted or pod.exit_code in (ExitCode.HANDED_BACK, None))
         died = by_itself and pod.exit_code not in (ExitCode.REFUSED, ExitCode.STALLED)
-        # Its index has no other pod yet, so a worker that is in the table is the one that ended.
-        current = {other.job_id for other in self._pods if not other.has_ended}
+        # Unless its index has another pod that runs, the worker in the table is the one that ended.
+        current = {other.job_id for other in self._pods if other.phase not in _WITHOUT_WORKER}
         work: set[tuple[str, int]] = set()
         if row is not None and pod.job_id not in current:
             cause = f"out of memory: its pod {pod.name} was killed" if out_of_memory else None
@@ -420,8 +435,17 @@ class Kubernetes:
                 pod.reason,
             )
 
-    def _say_no_answer(self, error: NoAnswer) -> None:
+    def _tell(self, error: NoAnswer | Refused) -> None:
+        """Say that the API server does not answer, where it can be waited for.
+
+        Raises WorkersFailed where it refuses what the sweep needs, and UserError in a process that
+        has come to look at the jobs of another.
+        """
         reason = redacted(str(error))[:_MESSAGE]
+        if not self._workers:
+            raise UserError(f"the jobs on Kubernetes cannot be reached: {reason}") from error
+        if isinstance(error, Refused):
+            raise WorkersFailed(reason) from error
         self._say_once(
             f"the API server of Kubernetes does not answer ({reason}); the workers go on, "
             f"waiting for it",
@@ -432,3 +456,10 @@ class Kubernetes:
         if key not in self._said:
             self._said.add(key)
             self._sweep.say(line)
+
+
+def _is_server(url: str) -> bool:
+    try:
+        return make_url(url).get_backend_name() != "sqlite"
+    except ArgumentError:
+        return False

@@ -103,6 +103,8 @@ class PodJob:
     uid: str
     size: int
     """Number of its workers."""
+    parallelism: int
+    """Most of them at a time."""
     ended: frozenset[int]
     """Indexes that Kubernetes does not start again."""
     is_over: bool
@@ -118,6 +120,7 @@ def read_job(job: Manifest) -> PodJob:
         name=metadata["name"],
         uid=metadata["uid"],
         size=job["spec"]["completions"],
+        parallelism=job["spec"]["parallelism"],
         ended=frozenset(ended),
         is_over=bool(conditions.intersection(_ENDED)) or "deletionTimestamp" in metadata,
     )
@@ -195,6 +198,16 @@ class Cluster:
         listed = self._json("list pods", pods, self.namespace, label_selector=selector)
         return [read_pod(pod) for pod in listed["items"]]
 
+    def limit_job(self, name: str, parallelism: int) -> None:
+        """Let a Job have fewer pods at a time: those that wait are deleted before those that run.
+
+        Source: `activePodsForRemoval` in the Job controller of Kubernetes.
+        """
+        patch = self._batch.patch_namespaced_job
+        body = {"spec": {"parallelism": parallelism}}
+        with contextlib.suppress(_Missing):
+            self._call("change a Job", patch, name, self.namespace, body)
+
     def delete_job(self, name: str) -> None:
         """Delete a Job; its pods get SIGTERM, and the time of their manifest to end."""
         delete = self._batch.delete_namespaced_job
@@ -233,7 +246,7 @@ class Cluster:
             return bytes(answer.data)
         except self._errors as error:
             reason = f"{error.status} {error.reason}: {_message(error.body)}"
-            if error.status == 404 and len(arguments) == 2 and isinstance(arguments[1], str):
+            if error.status == 404 and len(arguments) > 1 and arguments[1] == self.namespace:
                 raise _Missing(reason) from None
             if not error.status or error.status >= 500 or error.status in _PASSING:
                 raise NoAnswer(reason) from None

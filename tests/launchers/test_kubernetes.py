@@ -90,6 +90,9 @@ class Run:
     def turn(self, *, is_stopping: bool = False, ended_well: bool = False) -> None:
         self.launcher.watch(News(is_stopping, ended_well))
 
+    def stop(self, *, at_once: bool = False) -> None:
+        self.launcher.stop(self.launcher.alive(), at_once)
+
     def begin(self, pod: str, owner: str) -> TrialClaims:
         """The worker in a pod begins, and claims a trial."""
         job_id = pod.rpartition("-")[0]
@@ -504,7 +507,7 @@ def test_stopping_deletes_the_jobs_and_waits_for_the_workers(
     cluster.run(first)
     sweep.turn()
     for _ in range(3):
-        sweep.launcher.stop()
+        sweep.stop()
         sweep.turn(is_stopping=True)
     assert not cluster.jobs
     assert not cluster.secrets
@@ -525,10 +528,51 @@ def test_stopping_at_once_leaves_the_workers_no_time(
     sweep.launcher.start(1)
     cluster.run()
     sweep.turn()
-    sweep.launcher.stop()
-    sweep.launcher.stop(at_once=True)
+    sweep.stop()
+    sweep.stop(at_once=True)
     (pod,) = cluster.pods.values()
     assert pod["metadata"]["deletionGracePeriodSeconds"] == 1
+
+
+def test_workers_that_wait_are_cancelled_beside_those_that_run(
+    run: Callable[..., Run], cluster: FakeCluster
+) -> None:
+    sweep = run(workers=3)
+    sweep.launcher.start(3)
+    first, *_ = sorted(cluster.waiting())
+    cluster.run(first)
+    sweep.turn()
+    sweep.launcher.stop([job for job in sweep.launcher.alive() if job.state == JobState.WAITING])
+    assert list(cluster.pods) == [first]
+    assert "deletionTimestamp" not in cluster.pods[first]["metadata"]
+    sweep.turn()
+    assert [job.state for job in sweep.launcher.alive()] == [JobState.RUNNING]
+    # When it ends, Kubernetes starts those that are left, which find nothing to do.
+    cluster.end(first, 0)
+    cluster.replace()
+    cluster.run()
+    cluster.end(cluster.running()[0], 0)
+    cluster.replace()
+    cluster.run()
+    cluster.end(cluster.running()[0], 0)
+    sweep.turn()
+    assert sweep.launcher.alive() == []
+
+
+def test_a_process_that_comes_to_look_says_when_it_cannot(
+    run: Callable[..., Run], cluster: FakeCluster
+) -> None:
+    sweep = run()
+    sweep.launcher.start(2)
+    other = sweep.attached(None)
+    cluster.is_down = True
+    with pytest.raises(UserError, match="cannot be reached"):
+        other.watch(News(is_stopping=True))
+    cluster.is_down = False
+    cluster.forbidden = {("list", "jobs")}
+    with pytest.raises(UserError, match="cannot list it"):
+        other.watch(News(is_stopping=True))
+    other.close()
 
 
 def test_the_logs_of_a_sweep_that_is_done_stay(
@@ -539,7 +583,7 @@ def test_the_logs_of_a_sweep_that_is_done_stay(
     cluster.run()
     cluster.end(cluster.running()[0], 0)
     sweep.turn()
-    sweep.launcher.stop(at_once=True)  # as the supervisor does at the end of each sweep
+    sweep.stop(at_once=True)  # as the supervisor does at the end of each sweep
     assert len(cluster.jobs) == len(cluster.pods) == 1
 
 
@@ -559,12 +603,11 @@ def test_jobs_outlive_the_terminal_and_another_process_follows_and_stops_them(
 
     (address,) = {tuple(row.address.items()) for row in sweep.rows()}
     assert dict(address) == {"namespace": NAMESPACE, "context": None}
-    other: Launcher = Kubernetes(**dict(address))
-    other.attach(sweep.launcher._sweep)
+    other: Launcher = sweep.attached(None)
     other.watch(News())
     assert len(other.alive()) == 2
     assert len(sweep.said) == said  # what had ended before is no news
-    other.stop()
+    other.stop(other.alive())
     assert not cluster.jobs
     cluster.end(second, 75)
     other.watch(News(is_stopping=True))
@@ -587,11 +630,11 @@ def test_a_server_that_is_away_is_waited_for(run: Callable[..., Run], cluster: F
     assert len(sweep.launcher.alive()) == 2
     cluster.is_down = True
     sweep.turn()
-    sweep.launcher.stop()
+    sweep.stop()
     assert len(sweep.launcher.alive()) == 2  # as far as is known
     assert sum("does not answer" in line for line in sweep.said) == 1
     cluster.is_down = False
-    sweep.launcher.stop()
+    sweep.stop()
     assert not cluster.jobs
 
 
@@ -621,16 +664,15 @@ def test_a_right_that_is_taken_away_ends_the_sweep_with_words(
 def test_the_launcher_needs_no_more_rights_than_its_role_gives(
     run: Callable[..., Run], cluster: FakeCluster
 ) -> None:
-    sweep = run()
-    sweep.launcher.start(2)
-    cluster.run()
-    cluster.end(cluster.running()[0], 1, log="words")
+    sweep = run(workers=3)
+    sweep.launcher.start(3)
+    for pod in sorted(cluster.waiting())[:2]:
+        cluster.run(pod)
     cluster.end(cluster.running()[0], 3, log="words")
     sweep.turn()
-    cluster.replace()
-    cluster.run()
+    sweep.launcher.stop([job for job in sweep.launcher.alive() if job.state == JobState.WAITING])
     sweep.turn()
-    sweep.launcher.stop(at_once=True)
+    sweep.stop(at_once=True)
     rules = find(build("launcher"), "Role")["rules"]
     granted = {
         (verb, resource)
