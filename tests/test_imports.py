@@ -52,6 +52,7 @@ USERS = {
         "optimizers",
         "recipe", "schedules", "seeds", "training", "workers",
     },
+    "ray": {"launchers"},
     "pydantic": {"config", "settings"},
     "plotly": {"plots", "report"},
     "matplotlib": {"plots"},

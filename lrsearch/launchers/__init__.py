@@ -41,6 +41,23 @@ LAUNCHERS = Registry(
             help="jobs of a SLURM cluster, which go on when the terminal is closed",
         ),
         Component(
+            "ray",
+            "lrsearch.launchers.ray.Ray",
+            {
+                "address": Parameter(
+                    "text", "auto", help="10.0.0.1:6379, ray://10.0.0.1:10001, auto or local"
+                ),
+                "gpus_per_worker": Parameter("float", None, low=0, help="what a trial takes"),
+                "cpus": Parameter("float", None, low=0, help="processors of a worker"),
+                "max_restarts": Parameter("int", -1, low=-1, help="of an actor; -1: always"),
+                "working_dir": Parameter("text", ".", help="is copied to the nodes, or none"),
+                "env": Parameter("list", (), help="names of variables that workers get"),
+                "resources": Parameter("any", None, help="custom resources of a worker"),
+                "runtime_env": Parameter("any", None, help="more of Ray's runtime environment"),
+            },
+            help="actors on a Ray cluster, which go on when the terminal is closed",
+        ),
+        Component(
             "kubernetes",
             "lrsearch.launchers.kubernetes.Kubernetes",
             {

@@ -103,8 +103,10 @@ class Launcher(Protocol):
     """
 
     name: ClassVar[str]
-    outlives: ClassVar[bool]
-    """Whether its workers go on when the terminal that started them is closed."""
+
+    @property
+    def outlives(self) -> bool:
+        """Whether its workers go on when the terminal that started them is closed."""
 
     def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
         """Check what its workers need. Raises UserError."""

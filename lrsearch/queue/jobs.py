@@ -51,6 +51,13 @@ class Jobs:
         with self._session.begin() as session:
             session.execute(delete(JobRow).where(*self._own(), JobRow.job_id.in_(list(job_ids))))
 
+    def set_log(self, job_id: str, log: str) -> None:
+        """Write where the log of a job is, which was not known when the job was added."""
+        with self._session.begin() as session:
+            session.execute(
+                update(JobRow).where(*self._own(), JobRow.job_id == job_id).values(log=log)
+            )
+
     def _own(self) -> tuple[Any, ...]:
         return (JobRow.study_id == self._study_id, JobRow.launcher == self._launcher)
 
