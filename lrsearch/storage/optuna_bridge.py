@@ -46,6 +46,8 @@ _ENDING = ("status", "reason", "warning", "seconds", "epochs", "final lr")
 """User attributes that are set at the end of a trial."""
 _LARGEST_TRIAL_ID = 1 << 63
 """Ids below this give UUIDs that no random UUID of version 4 can equal."""
+_REPORT = insert(models.TrialIntermediateValueModel.__table__).inline()
+"""Inline: the keys of the new rows are not read back."""
 _CONSTRAINT = f"{CONSTRAINTS_KEY}:works"
 """System attribute of a constraint: negative where the setting works, else positive."""
 
@@ -268,7 +270,7 @@ def report(session: Session, trial_id: int, values: Iterable[tuple[int, float | 
                 "intermediate_value_type": kind,
             }
         )
-    session.execute(insert(table), rows)
+    session.execute(_REPORT, rows)
 
 
 def unreport(session: Session, trial_id: int, first: int) -> None:

@@ -8,17 +8,21 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     Boolean,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
     Index,
     Integer,
     String,
+    Table,
     UniqueConstraint,
     false,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.functions import FunctionElement
 
 from lrsearch.states import StudyState, WorkState
 from lrsearch.storage.storable import MeasuredJSON, StorableJSON, StorableText
@@ -42,6 +46,13 @@ class Base(DeclarativeBase):
         dict[str, Any]: StorableJSON,
         datetime: DateTime(timezone=True),
     }
+
+
+def table_of(row: type[Base]) -> Table:
+    """Return the table of a class of rows: statements on tables cost less than those on classes."""
+    table = row.__table__
+    assert isinstance(table, Table)
+    return table
 
 
 class VersionRow(Base):
@@ -110,6 +121,27 @@ class StudyRow(Base):
     """Whether workers are to hand running trials back."""
 
 
+class recipe_part(FunctionElement[Any]):
+    """SQL expression: a value of the JSON document in the column `recipe`, by its path."""
+
+    inherit_cache = False
+
+    def __init__(self, *path: str, type_name: str) -> None:
+        """`type_name` is the type to which a server converts it."""
+        self.path, self.type_name = path, type_name
+        super().__init__()
+
+
+@compiles(recipe_part, "postgresql")
+def _of_server(element: recipe_part, compiler: Any, **_: Any) -> str:
+    return f"CAST(recipe #>> '{{{','.join(element.path)}}}' AS {element.type_name})"
+
+
+@compiles(recipe_part, "sqlite")
+def _of_file(element: recipe_part, compiler: Any, **_: Any) -> str:
+    return f"json_extract(recipe, '$.{'.'.join(element.path)}')"
+
+
 class Leased:
     """Columns that trial slots and auxiliary runs share: work with one owner at a time."""
 
@@ -142,7 +174,16 @@ class TrialSlotRow(Leased, Base):
     """A trial slot: one unit of a study's budget, which becomes exactly one finished trial."""
 
     __tablename__ = "lrsearch_units"
-    __table_args__ = (UniqueConstraint("study_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("study_id", "number"),
+        Index(
+            "ix_lrsearch_units_open",
+            *("study_id", "number"),
+            # Claims take the first of these: they need not pass all slots that are done.
+            sqlite_where=text(f"state = '{WorkState.OPEN}'"),
+            postgresql_where=text(f"state = '{WorkState.OPEN}'"),
+        ),
+    )
 
     unit_id: Mapped[int] = mapped_column(Integer, primary_key=True)
     number: Mapped[int] = mapped_column(Integer)
@@ -162,6 +203,17 @@ class TrialSlotRow(Leased, Base):
     """What is doubtful about its training, such as rates that are not its recipe's."""
     spared_at: Mapped[int | None] = mapped_column(Integer, default=None)
     """Evaluation at which the pruner would have ended a trial that goes on as a check."""
+    # Pruners read these of hundreds of trials at each report: the database takes them out of the
+    # recipe once, when that is written.
+    peak_lr: Mapped[float | None] = mapped_column(
+        Float, Computed(recipe_part("lr", type_name="DOUBLE PRECISION"), persisted=True)
+    )
+    batch_size: Mapped[int | None] = mapped_column(
+        Integer, Computed(recipe_part("batch_size", type_name="INTEGER"), persisted=True)
+    )
+    optimizer: Mapped[str | None] = mapped_column(
+        String, Computed(recipe_part("optimizer", "name", type_name="VARCHAR"), persisted=True)
+    )
 
 
 class AuxiliaryRunRow(Leased, Base):

@@ -41,9 +41,9 @@ _PEERS = (
         _epochs.rate_left,
         _slots.trial_number,
         _slots.value.label("final"),
-        _slots.recipe["lr"].as_float().label("peak"),
-        _slots.recipe["batch_size"].as_integer().label("batch_size"),
-        _slots.recipe[("optimizer", "name")].as_string().label("optimizer"),
+        _slots.peak_lr,
+        _slots.batch_size,
+        _slots.optimizer,
     )
     .join_from(EvaluationRow.__table__, TrialSlotRow.__table__, _slots.trial_id == _epochs.trial_id)
     .where(*_AROUND, _slots.trial_id > bindparam("oldest"))
@@ -61,12 +61,14 @@ _LATEST = (
 def open_history(
     session_of: sessionmaker[Session], study_id: int, mode: Mode
 ) -> Iterator[StudyHistory]:
-    """Open the history of a study in a transaction that ends with the block.
+    """Open the history of a study for the block, each statement a transaction of its own.
 
+    So no transaction is left open, and no connection of a PgBouncer taken, while a pruner thinks.
     Within the block this thread may not use the database in another way: a process has one
     connection.
     """
     with session_of() as session:
+        session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         yield StudyHistory(lambda: nullcontext(session), study_id, mode)
 
 
