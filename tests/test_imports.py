@@ -45,7 +45,7 @@ USERS = {
     "optuna": {"analysis", "dashboard", "storage", "tuning"},
     "sqlalchemy": {
         "analysis", "cli", "config", "confirm", "dashboard", "launchers", "queue", "range_test",
-        "storage", "study", "workers",
+        "storage", "study",
     },
     "torch": {
         "api", "checkpoints", "cli", "data", "loggers", "measures", "models", "objectives",

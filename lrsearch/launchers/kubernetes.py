@@ -21,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from lrsearch.config.storage import command_on
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
 from lrsearch.launchers.command_line import worker_arguments
@@ -43,7 +44,7 @@ from lrsearch.storage.tables import IdentityRow, JobRow
 from lrsearch.text.formatting import plural
 from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 from lrsearch.workers.exit_codes import ExitCode
 
 _POLL_SECONDS = 5.0
@@ -431,7 +432,7 @@ class Kubernetes:
             name = name_word(self._sweep.name)
             self._say_once(
                 f"pod {pod.name} waits ({pod.reason}): {redacted(pod.message or '')[:_MESSAGE]} "
-                f"(`{command('status', name)}` shows all)",
+                f"(`{command_on(self._sweep.locations.url, 'status', name)}` shows all)",
                 pod.reason,
             )
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lrsearch.config.storage import PASSWORD_FILE
+from lrsearch.config.storage import PASSWORD_FILE, command_on
 from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import removed_if_empty, write_private
 from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
@@ -40,7 +40,7 @@ from lrsearch.storage.tables import JobRow
 from lrsearch.text.formatting import plural
 from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import logs_of
 
@@ -384,7 +384,7 @@ class Slurm:
             name = name_word(self._sweep.name)
             self._say_once(
                 f"SLURM lets jobs wait: {queued.reason} (job {job_id}); "
-                f"`{command('status', name)}` shows all",
+                f"`{command_on(self._sweep.locations.url, 'status', name)}` shows all",
                 queued.reason,
             )
 

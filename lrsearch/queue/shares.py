@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session, aliased
@@ -111,8 +111,8 @@ def due() -> ColumnElement[float]:
     return StudyRow.turn + length / StudyRow.share
 
 
-def begin_turn(session: Session, study_id: int) -> None:
-    """Write that a worker begins to serve a study: its virtual time, and the study's clock."""
+def served(study_id: int) -> dict[str, Any]:
+    """Return the column values of a study's row when a worker begins to serve it."""
     other = aliased(StudyRow)
     present = (
         select(func.max(other.turn))
@@ -124,9 +124,14 @@ def begin_turn(session: Session, study_id: int) -> None:
         .scalar_subquery()
     )
     own = due()
+    return {"turn": case((own < present, present), else_=own)}
+
+
+def begin_turn(session: Session, study_id: int) -> None:
+    """Write that a worker begins to serve a study: its virtual time, and the study's clock."""
     session.execute(
         update(StudyRow)
         .where(StudyRow.study_id == study_id)
-        .values(turn=case((own < present, present), else_=own), **ticked()),
+        .values(**served(study_id), **ticked()),
         execution_options={"synchronize_session": False},
     )

@@ -34,6 +34,7 @@ from lrsearch.study.provenance import refuse_other_versions
 from lrsearch.study.study import find_row, load_row
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
+from lrsearch.training.memory import free_unused
 from lrsearch.workers.abilities import Abilities
 from lrsearch.workers.assignment import Assignment
 from lrsearch.workers.attempt import Attempts
@@ -102,7 +103,8 @@ class Service:
                     turns = self._turns(waiting, offers)
                     worked = any(self._work_on(study) for study in turns)
                     if not worked:
-                        begins = idle_since is None
+                        if begins := idle_since is None:
+                            free_unused()  # for neighbours on the GPU
                         idle_since = idle_since or time.monotonic()
                         idle = time.monotonic() - idle_since
                         end = self._end(waiting, offers, idle)
