@@ -164,7 +164,8 @@ class FakeCluster:
                 "labels": labels,
                 "annotations": {_INDEX: str(index)},
             },
-            "spec": json.loads(json.dumps(template["spec"])),
+            # A server can be newer than the client, and have fields that this does not know.
+            "spec": {**json.loads(json.dumps(template["spec"])), "fieldOfTomorrow": {}},
             "status": {"phase": "Pending"},
         }
 

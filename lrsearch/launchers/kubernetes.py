@@ -37,6 +37,7 @@ from lrsearch.launchers.kubernetes_job import (
     render,
     slug,
 )
+from lrsearch.launchers.pickled import VARIABLE as FUNCTION
 from lrsearch.launchers.remote import unreachable, without_password
 from lrsearch.queue.jobs import Jobs
 from lrsearch.settings import RuntimeSettings, Settings
@@ -149,7 +150,15 @@ class Kubernetes:
             raise UserError(f"launcher=kubernetes: {redacted(str(error))}") from error
 
     def attach(self, sweep: Sweep) -> None:
-        """Set the sweep; its Jobs that another process has started are found by their label."""
+        """Set the sweep; its Jobs that another process has started are found by their label.
+
+        Raises UserError for a function that only this machine has.
+        """
+        if FUNCTION in sweep.environment:
+            raise UserError(
+                "objective: pods cannot read a function of a notebook or a script: put it into a "
+                "module that launcher.image has"
+            )
         self._sweep = sweep
         if not hasattr(self, "_cluster"):
             self._cluster = Cluster(self._context, self._namespace)
@@ -181,6 +190,12 @@ class Kubernetes:
         checkpoints = sweep.locations.checkpoints
         if checkpoints is not None and "://" in checkpoints:
             environment["LRSEARCH_CHECKPOINTS"] = checkpoints
+        elif self._options.data_claim is None and self._options.checkpoints_claim is None:
+            self._say_once(
+                "checkpoints are each pod's own: a trial that moves to another pod starts again; "
+                "storage.checkpoints=s3://... or launcher.checkpoints_claim keeps them",
+                "checkpoints",
+            )
         name = f"lrsearch-{slug(sweep.name)}-{secrets.token_hex(3)}"
         arguments = worker_arguments(sweep)
         work = self._work(name, sweep.name, self._label, count, arguments, environment, password)

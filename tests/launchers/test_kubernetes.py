@@ -57,6 +57,7 @@ class Run:
         self.said: list[str] = []
         self.session = self.told.database.session
         self.options = options
+        self.checkpoints: str | None = options.pop("checkpoints", "s3://bucket/checkpoints")
         self.launcher = self.attached(workers)
         self.turn()
 
@@ -74,7 +75,7 @@ class Run:
             Sweep(
                 name=self.told.name,
                 study_id=self.told.study_id,
-                locations=Locations(URL),
+                locations=Locations(URL, self.checkpoints),
                 logs=Path("logs"),
                 session_of=self.session,
                 queue=self.told.queue,
@@ -274,6 +275,39 @@ def test_workers_get_a_job_with_an_index_each_and_the_password_by_a_secret_alone
     assert rows[0].log is not None
     assert rows[0].log.startswith(f"kubectl --namespace={NAMESPACE} logs")
     assert "s3cret" not in str([vars(row) for row in rows])
+
+
+def test_checkpoints_in_an_object_store_are_passed_on(
+    run: Callable[..., Run], cluster: FakeCluster
+) -> None:
+    shared = run()
+    shared.launcher.start(1)
+    (job,) = cluster.jobs.values()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    variable = {"name": "LRSEARCH_CHECKPOINTS", "value": "s3://bucket/checkpoints"}
+    assert variable in container["env"]
+    assert shared.said == []
+    shared.stop()
+
+
+@pytest.mark.parametrize("claim", [{}, {"checkpoints_claim": "shared"}, {"data_claim": "shared"}])
+def test_checkpoints_that_a_pod_has_alone_are_told_once(
+    run: Callable[..., Run], cluster: FakeCluster, claim: dict[str, str]
+) -> None:
+    sweep = run(checkpoints="/home/me/checkpoints", **claim)
+    sweep.launcher.start(1)
+    sweep.launcher.start(1)
+    assert "/home/me" not in str(cluster.jobs)
+    assert sum("each pod's own" in line for line in sweep.said) == (not claim)
+
+
+def test_a_function_that_only_this_machine_has_is_refused(
+    run: Callable[..., Run], cluster: FakeCluster
+) -> None:
+    sweep = run()
+    own = dataclasses.replace(sweep.launcher._sweep, environment={"LRSEARCH_FUNCTION": "x"})
+    with pytest.raises(UserError, match="module"):
+        sweep.launcher.attach(own)
 
 
 def test_a_secret_of_the_users_own_is_used_and_none_is_made(

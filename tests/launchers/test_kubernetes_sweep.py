@@ -24,7 +24,7 @@ def objective(recipe, report):
         if report(step, recipe.lr / step):
             return
 """
-TIMEOUT = 150.0
+TIMEOUT = 240.0
 
 
 class Cluster:
@@ -48,7 +48,7 @@ class Cluster:
                 "+sweep=digits",
                 "objective._target_=slow.objective",
             ),
-            *("study.n_trials=6", "queue.lease=5", "workers=2", "launcher=kubernetes"),
+            *("study.n_trials=4", "queue.lease=5", "workers=2", "launcher=kubernetes"),
             *(
                 "launcher.image=registry.example.org/lrsearch",
                 f'launcher.storage="{self.plain_url}"',
@@ -120,8 +120,8 @@ def test_a_sweep_is_done_though_a_pod_is_evicted_and_another_killed(there: Clust
     there.kubelet.kill(second)
     said, _ = sweep.communicate(timeout=TIMEOUT)
     assert sweep.returncode == 0, said
-    assert there.count("lrsearch_units where state = 'done'") == 6
-    assert there.count("lrsearch_units where outcome = 'complete' or outcome = 'pruned'") == 6
+    assert there.count("lrsearch_units where state = 'done'") == 4
+    assert there.count("lrsearch_units where outcome = 'complete' or outcome = 'pruned'") == 4
     assert {75, 137, 0} <= set(there.kubelet.codes)
     assert there.count("lrsearch_jobs") == 0
     assert "hunter2" not in said
