@@ -31,7 +31,7 @@ def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
         Assignment(),
         Assignment(("one", "-x", "a=b", "c d"), until_empty=True),
         Assignment(idle_timeout=0.1 + 0.2),
-        Assignment(("one",), idle_timeout=float("inf")),
+        Assignment(("one",), idle_timeout=float("inf"), labels=("a100", "big")),
     ],
 )
 def test_the_options_of_an_assignment_say_the_same(
