@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
-from lrsearch.queue.shares import begin_turn
+from lrsearch.queue.shares import served
 from lrsearch.settings import QueueSettings
 from lrsearch.storage.tables import AuxiliaryRunRow
 
@@ -65,7 +65,7 @@ class AuxiliaryClaims(Claims[AuxiliaryRunRow, AuxiliaryClaim]):
         with self._own(claim) as (session, _):
             self._row(session, claim).device = device
             session.flush()
-            begin_turn(session, self.study_id)
+            session.execute(served(self.study_id))
 
     def record(self, claim: AuxiliaryClaim, result: Mapping[str, Any]) -> Orders:
         """Write the whole result so far, replacing the stored one. Raises LeaseLost."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, case, func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Update, case, func, select, update
+from sqlalchemy.orm import aliased
 
 from lrsearch.states import StudyState
 from lrsearch.storage.clock import ticked
@@ -111,8 +111,11 @@ def due() -> ColumnElement[float]:
     return StudyRow.turn + length / StudyRow.share
 
 
-def served(study_id: int) -> dict[str, Any]:
-    """Return the column values of a study's row when a worker begins to serve it."""
+def served(study_id: int) -> Update:
+    """Return the statement that a worker begins to serve a study: its virtual time, and its clock.
+
+    It locks the study's row until the end of the transaction.
+    """
     other = aliased(StudyRow)
     present = (
         select(func.max(other.turn))
@@ -124,14 +127,9 @@ def served(study_id: int) -> dict[str, Any]:
         .scalar_subquery()
     )
     own = due()
-    return {"turn": case((own < present, present), else_=own)}
-
-
-def begin_turn(session: Session, study_id: int) -> None:
-    """Write that a worker begins to serve a study: its virtual time, and the study's clock."""
-    session.execute(
+    return (
         update(StudyRow)
         .where(StudyRow.study_id == study_id)
-        .values(**served(study_id), **ticked()),
-        execution_options={"synchronize_session": False},
+        .values(turn=case((own < present, present), else_=own), **ticked())
+        .execution_options(synchronize_session=False)
     )

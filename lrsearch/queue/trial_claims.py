@@ -14,7 +14,7 @@ from lrsearch.queue.balance import FamilyBalance
 from lrsearch.queue.claims import Claim, Claims, FollowUp
 from lrsearch.queue.endings import Ending
 from lrsearch.queue.leasing import Orders
-from lrsearch.queue.shares import begin_turn
+from lrsearch.queue.shares import served
 from lrsearch.settings import QueueSettings
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.evaluations import COLUMNS, read_evaluations
@@ -99,7 +99,7 @@ class TrialClaims(Claims[TrialSlotRow, TrialClaim]):
             optuna_bridge.set_parameters(session, claim.trial_id, chosen)
             optuna_bridge.annotate(session, claim.trial_id, columns)
             session.flush()
-            begin_turn(session, self.study_id)  # the last statement: others wait for the row
+            session.execute(served(self.study_id))  # the last statement: others wait for the row
 
     def reported(self, claim: TrialClaim) -> list[Evaluation]:
         """Return the trial's evaluations in earlier attempts, in order."""

@@ -9,11 +9,11 @@ import pytest
 from command_line import Command, Query
 
 from lrsearch.cli.compose import load_settings
-from lrsearch.cli.run import open_storage
 from lrsearch.config.service import read_changes
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import ConfigErrors
 from lrsearch.settings import SERVICE_KEYS, ServiceSettings
+from lrsearch.storage.optuna_bridge import open_database
 from lrsearch.storage.tables import StudyRow
 from lrsearch.study.service import put_service, service_of
 from lrsearch.study.study import load_row, open_study
@@ -28,14 +28,14 @@ INFO = DataInfo(
 def submit(*overrides: str) -> tuple[str, ...]:
     """Store the study `digits`, or open it again; return what was noted."""
     settings = load_settings(["+sweep=digits", "study.n_trials=3", *overrides])
-    studies, database = open_storage(URL)
+    studies, database = open_database(URL)
     study = open_study(settings, INFO, database, studies)
     studies.close()
     return study.notes
 
 
 def values() -> dict[str, object]:
-    studies, database = open_storage(URL)
+    studies, database = open_database(URL)
     service = service_of(load_row(database, "digits"))
     studies.close()
     return service

@@ -17,7 +17,7 @@ from lrsearch.states import Outcome, RunKind, WorkState
 from lrsearch.storage.database import Database
 from lrsearch.storage.optuna_bridge import Studies
 from lrsearch.storage.tables import AuxiliaryRunRow, StudyRow, TrialSlotRow
-from lrsearch.study.index import StudyIndex
+from lrsearch.study.claimable import claimable
 
 LIMIT = 3
 PROCESSES = 5
@@ -51,8 +51,8 @@ class Limited(Shop[TrialClaims]):
         )
 
     def claimable(self) -> bool:
-        (study,) = StudyIndex(self.database.session).waiting()
-        return study.is_claimable
+        offer = claimable(self.database.session, [self.study_id])[self.study_id]
+        return offer.is_open or offer.is_expired
 
 
 @pytest.fixture

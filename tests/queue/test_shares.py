@@ -59,10 +59,7 @@ class Simulation:
 
     def run(self, seconds: float) -> Simulation:
         competing = select(StudyRow.study_id, StudyRow.priority, StudyRow.share, due())
-        begin = [
-            update(StudyRow).where(StudyRow.study_id == k).values(served(k))
-            for k in range(len(self.loads))
-        ]
+        begin = [served(k) for k in range(len(self.loads))]
         end = [
             update(StudyRow)
             .where(StudyRow.study_id == k)
