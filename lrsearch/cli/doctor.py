@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
@@ -36,9 +36,20 @@ if TYPE_CHECKING:
 
 _SLOW_ANSWER = 0.05
 _SLOW_STORE = 1.0
-_CONNECTIONS_EACH = 2
-"""Largest number of connections of a worker."""
+_TESTED = (15, 18)
+"""The oldest and the newest version of PostgreSQL that lrsearch is tested with."""
 _FEW_BYTES = 2**30
+_MOST_AND_USED = text(
+    """
+    select
+        current_setting('max_connections')::int - (
+            select sum(setting::int) from pg_settings
+            where name in ('superuser_reserved_connections', 'reserved_connections')
+        ),
+        (select count(*) from pg_stat_activity where datid is not null)
+    """
+)
+"""Connections of a server for those who are no superusers, and those in use."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,7 @@ def check_database(configuration: Configuration) -> Iterator[Finding]:
             yield _latency(connection)
             yield from _permissions(connection)
             if not sqlite:
+                yield from _server_version(connection)
                 yield from _connections(connection, configuration)
     except UserError as error:
         yield problem("database", str(error))
@@ -170,13 +182,25 @@ def _permissions(connection: Connection) -> Iterator[Finding]:
         yield ok("permissions", "tables can be made and written")
 
 
+def _server_version(connection: Connection) -> Iterator[Finding]:
+    version = connection.execute(text("show server_version")).scalar_one()
+    oldest, newest = _TESTED
+    if oldest <= int(version.split(".")[0]) <= newest:
+        yield ok("server", f"PostgreSQL {version}")
+    else:
+        tested = f"lrsearch is tested with {oldest} and {newest}"
+        yield warning("server", f"PostgreSQL {version}; {tested}")
+
+
 def _connections(connection: Connection, configuration: Configuration) -> Iterator[Finding]:
-    if connection.dialect.name != "postgresql":
+    process = connection.execute(text("select pg_backend_pid()")).scalar_one()
+    driver: Any = connection.connection.driver_connection
+    if driver.info.backend_pid != process:  # a pooler says another number
+        yield ok("connections", "a pooler is before the server: workers share its connections")
         return
-    most = int(connection.execute(text("show max_connections")).scalar_one())
-    used = int(connection.execute(text("select count(*) from pg_stat_activity")).scalar_one())
+    most, used = connection.execute(_MOST_AND_USED).one()
     workers = len(_device_slots(configuration))
-    needed = _CONNECTIONS_EACH * (workers + 1)
+    needed = workers + 1  # the sweep has one, too
     take = "takes" if workers == 1 else "take"
     said = f"{used} of {most} in use; {plural(workers, 'worker')} here {take} up to {needed}"
     if needed > most - used:

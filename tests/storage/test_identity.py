@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from shop import Shop
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
 
+from lrsearch.errors import UserError
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.storage.outages import passes
+from lrsearch.storage.schema import changing
 from lrsearch.storage.sqlite import DatabaseReplaced
-from lrsearch.storage.tables import TrialSlotRow
+from lrsearch.storage.tables import SCHEMA_VERSION, TrialSlotRow, VersionRow
+from lrsearch.storage.upgrade import upgrade
 from lrsearch.study.index import StudyIndex
 
 
@@ -175,3 +180,64 @@ def test_what_sqlite_itself_writes_to_the_file_is_no_replacement(url: str) -> No
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         assert not worker.renew(claim).hand_back
     shop.close()
+
+
+def test_a_worker_of_an_older_version_writes_nothing_once_the_tables_were_upgraded(
+    either_url: str,
+) -> None:
+    shop = Units(either_url)
+    worker, claim = shop.claim("a")
+    worker.renew(claim)
+    with changing(either_url) as connection:  # what another lrsearch does
+        connection.execute(update(VersionRow).values(version=SCHEMA_VERSION + 1))
+        connection.execute(text("UPDATE lrsearch_units SET leased_until = 0"))
+    for write in (worker.renew, worker.give_back):
+        with pytest.raises(DatabaseReplaced, match="it was upgraded; nothing more is written"):
+            write(claim)
+    with pytest.raises(DatabaseReplaced, match="it was upgraded"):
+        worker.claim(take_over=True)
+    engine = create_engine(either_url)
+    with engine.connect() as connection:
+        left = connection.execute(text("SELECT DISTINCT leased_until FROM lrsearch_units"))
+        assert [tuple(row) for row in left] == [(0.0,)]
+    engine.dispose()
+    shop.close()
+
+
+def test_an_upgrade_waits_for_transactions_of_workers_and_they_for_it(
+    new_database: Callable[[], str],
+) -> None:
+    url = new_database()
+    shop = Units(url)
+    worker, claim = shop.claim("a")
+    beginning, to_end = threading.Event(), threading.Event()
+
+    def step(connection: Connection) -> None:
+        beginning.set()
+        assert to_end.wait(30)
+
+    with ThreadPoolExecutor(2) as threads:
+        upgrading = threads.submit(upgrade, url, {SCHEMA_VERSION: step})
+        assert beginning.wait(30)
+        renewing = threads.submit(worker.renew, claim)
+        wait_for_lock(url)
+        to_end.set()
+        with pytest.raises(DatabaseReplaced, match="it was upgraded"):
+            renewing.result(30)
+        with pytest.raises(UserError, match="newer"):  # this lrsearch knows no later version
+            upgrading.result(30)
+    shop.close()
+
+
+def wait_for_lock(url: str) -> None:
+    """Until a transaction waits for the table of versions."""
+    query = (
+        "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation "
+        "WHERE relname = 'lrsearch_version' AND NOT granted"
+    )
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        while not connection.scalar(text(query)):
+            threading.Event().wait(0.01)
+    engine.dispose()
