@@ -52,6 +52,8 @@ _LARGEST_ARRAY = 1000
 """Most jobs of an array: the default of SLURM's MaxArraySize."""
 _SIGNAL = "USR1@120"
 """The signal before a job's time limit, and how many seconds before it."""
+_EARLY_SECONDS = 60
+"""Seconds that SLURM may send the signal too early (man sbatch, --signal)."""
 _CHECK_MINUTES = 10
 """Time limit of the check on a node."""
 _MOST_DEATHS = 3
@@ -251,11 +253,7 @@ class Slurm:
             yield "workers: on SLURM it must be given, the most jobs at a time: workers=16"
         if not isinstance(self._extra, Mapping):
             yield f"launcher.extra: {as_given(self._extra)} is not a mapping: {{exclude: node7}}"
-        limit = self._given["time"]
-        if limit is not None and not _TIME.fullmatch(str(limit)):
-            yield (
-                f"launcher.time: {limit} is not a limit of SLURM's: minutes, 04:00:00 or 1-12:00:00"
-            )
+        yield from self._problems_of_the_limit()
         if self._is_checked and (why := unreachable(runtime.storage_url)):
             yield (
                 f"storage.url: {why}. The nodes of a cluster must reach it (launcher.check=false "
@@ -273,6 +271,27 @@ class Slurm:
             import submitit  # noqa: F401
         except ImportError:
             yield "launcher: slurm needs the package submitit: pip install 'lrsearch[slurm]'"
+
+    def _problems_of_the_limit(self) -> Iterator[str]:
+        """Yield what is wrong with the time limit: no form of SLURM's, or no time to work in."""
+        limit = self._given["time"]
+        if limit is None:
+            return
+        if not _TIME.fullmatch(str(limit)):
+            yield (
+                f"launcher.time: {limit} is not a limit of SLURM's: minutes, 04:00:00 or 1-12:00:00"
+            )
+            return
+        extra = self._extra if isinstance(self._extra, Mapping) else {}
+        warning = str(extra.get("signal", _SIGNAL))
+        if (before := re.search(r"@(\d+)$", warning)) is None:
+            return
+        if _seconds(str(limit)) <= int(before[1]) + _EARLY_SECONDS:
+            yield (
+                f"launcher.time: {limit} leaves a worker no time, since SLURM tells it to stop "
+                f"{before[1]} s before, and up to {_EARLY_SECONDS} s early: give it more, or "
+                f'say "launcher.extra={{signal: USR1@30}}"'
+            )
 
     def _options(self) -> dict[str, Any]:
         """Return the options of sbatch and srun that say what a worker needs."""
@@ -424,6 +443,19 @@ def _queue() -> dict[str, _Queued] | None:
         job_id, state, status, nodes, reason = values
         jobs[job_id] = _Queued(state, _exit_code(status), nodes, reason)
     return jobs
+
+
+def _seconds(limit: str) -> int:
+    """Return the seconds of a time limit, in any of the forms of `sbatch --time`."""
+    days, dash, rest = limit.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # hours[:minutes[:seconds]]
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if len(parts) == 3:
+        return (parts[0] * 60 + parts[1]) * 60 + parts[2]
+    minutes, seconds = [*parts, 0][:2]
+    return minutes * 60 + seconds
 
 
 def _exit_code(status: str) -> int | None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shop import TERMS, Shop
@@ -309,14 +310,24 @@ def run_script(cluster: Cluster, sweep: Sweep, queue: str, code: int) -> None:
     ("options", "words"),
     [
         ({"time": "4 hours"}, "launcher.time"),
+        *(({"time": limit}, "launcher.time") for limit in (3, "2", "2:30", "00:03:00", "0-0:03")),
+        ({"time": "01:00:00", "extra": {"signal": "USR1@3600"}}, "launcher.time"),
         ({"extra": "exclude=node7"}, "launcher.extra"),
     ],
 )
-def test_wrong_options_are_refused(cluster: Cluster, options: dict[str, str], words: str) -> None:
+def test_wrong_options_are_refused(cluster: Cluster, options: dict[str, Any], words: str) -> None:
     configuration = load_configuration(["+sweep=digits", "launcher=slurm", "workers=2"])
     with pytest.raises(ConfigErrors) as refused:
-        Slurm(check=False, **options).check(configuration.settings, configuration.runtime)  # type: ignore[arg-type]
+        Slurm(check=False, **options).check(configuration.settings, configuration.runtime)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("limit", [4, "30", "4:00", "00:10:00", "1-0", "0-1:00", "7-12:30:00"])
+def test_limits_of_slurm_that_leave_time_to_work_are_taken(
+    cluster: Cluster, limit: int | str
+) -> None:
+    configuration = load_configuration(["+sweep=digits", "launcher=slurm", "workers=2"])
+    Slurm(check=False, time=limit).check(configuration.settings, configuration.runtime)
 
 
 def test_a_database_that_nodes_cannot_reach_and_an_unknown_number_of_jobs_are_refused_together(
