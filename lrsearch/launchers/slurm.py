@@ -77,27 +77,30 @@ _SETUP = [
 ]
 _TEARDOWN = """\
 code=$?
+again=unknown
 job=${{{variable}#slurm/}}  # $SLURM_JOB_ID of one job of an array names the whole array, too
 # A job that is cancelled or preempted is completing by now, and must not be queued again from here.
 for attempt in 1 2 3 4 5; do
     state=$(squeue --noheader --jobs="$job" --format="%T %r") && break
     sleep 5
 done
-again=no
 case "$state" in
     *TimeLimit) again=yes ;;  # its worker had no time to hand its work back
     RUNNING*)
         case $code in
-            {final}) ;;
+            {final}) again=no ;;
             {handed_back}) again=yes ;;
             *)
                 echo "exit code $code" >> {deaths}
-                [ "$(wc -l < {deaths})" -ge {most_deaths} ] || again=yes ;;
+                if [ "$(wc -l < {deaths})" -lt {most_deaths} ]; then again=yes; else again=no; fi ;;
         esac ;;
 esac
-if [ $again = yes ] && scontrol requeue "$job"; then exit "$code"; fi
-array=$(squeue --noheader --array --jobs="${{job%_*}}" --format=%i)
-[ "$array" != "$job" ] || rm -f {password}
+if [ "$again" = yes ]; then
+    scontrol requeue "$job"  # ends this script, and may end scontrol before it returns
+elif [ "$again" = no ]; then
+    array=$(squeue --noheader --array --jobs="${{job%_*}}" --format=%i)
+    [ "$array" != "$job" ] || rm -f {password}
+fi
 exit "$code"
 """
 """The end of a job's script: whether it is queued again. The last job removes the password."""

@@ -284,26 +284,48 @@ def test_the_script_of_a_job_whose_worker_dies_gives_up_at_the_third_time(
     assert cluster.calls("scontrol") == ["requeue 7_1"] * 2
 
 
+@pytest.mark.parametrize(
+    ("state", "code", "array", "kept"),
+    [
+        ("RUNNING None", 0, "7_1\n7_0", True),  # the other job may start again
+        ("RUNNING None", 0, "7_1", False),
+        ("RUNNING None", 75, "7_1", True),  # it starts again
+        ("COMPLETING None", 75, "7_1", True),  # it was preempted, and SLURM starts it again
+    ],
+)
 def test_the_last_job_of_an_array_deletes_its_password(
+    slurm: Slurm, cluster: Cluster, sweep: Sweep, state: str, code: int, array: str, kept: bool
+) -> None:
+    slurm.start(2)
+    (file,) = (sweep.logs / "slurm").glob("password-*")
+    run_script(cluster, sweep, state, code, array)
+    assert file.exists() == kept
+
+
+def test_a_job_whose_request_to_be_queued_again_is_cut_short_keeps_its_password(
     slurm: Slurm, cluster: Cluster, sweep: Sweep
 ) -> None:
     slurm.start(2)
     (file,) = (sweep.logs / "slurm").glob("password-*")
-    run_script(cluster, sweep, "7_1\n7_0", 0)
+    (cluster.folder / "scontrol").write_text("#!/bin/bash\nkill -TERM $$\n")
+    run_script(cluster, sweep, "RUNNING None", 75, "7_1")
     assert file.exists()
-    run_script(cluster, sweep, "7_1", 0)
-    assert not file.exists()
 
 
-def run_script(cluster: Cluster, sweep: Sweep, queue: str, code: int) -> None:
-    """Run the script of the array's second job, whose worker ends with an exit code."""
-    cluster.answer("squeue", queue)
+def run_script(
+    cluster: Cluster, sweep: Sweep, state: str, code: int, array: str = "7_0\n7_1"
+) -> None:
+    """Run the script of the array's second job, whose worker ends with an exit code.
+
+    `state` and `array` are what squeue says of the job and of all jobs of the array.
+    """
+    squeue = f'case "$*" in *--array*) echo "{array}" ;; *) echo "{state}" ;; esac'
+    (cluster.folder / "squeue").write_text(f"#!/bin/bash\n{squeue}\n")
     (cluster.folder / "srun").write_text(f"#!/bin/bash\nexit {code}\n")
     job = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}
     script = script_of(sweep).replace("module load cuda", "set -e")
     done = subprocess.run(["bash", "-c", script], env={**os.environ, **job}, capture_output=True)
     assert done.returncode == code
-    assert done.stderr == b""
 
 
 @pytest.mark.parametrize(
