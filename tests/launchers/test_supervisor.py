@@ -253,7 +253,8 @@ def stored(shop: Trials, monkeypatch: pytest.MonkeyPatch) -> Trials:
 
 def attached(shop: Trials) -> AttachedJobs:
     with shop.database.session() as session:
-        return AttachedJobs(jobs_of(session, shop.study_id), lambda: sweep_of(shop))
+        rows = jobs_of(session, shop.study_id)
+    return AttachedJobs(rows, lambda: sweep_of(shop))
 
 
 def test_jobs_are_found_again_by_the_address_they_were_started_with(stored: Trials) -> None:
