@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--workers", default="256", help="several: 64,128,256,512,1024")
     parser.add_argument("--processes", type=int, help="that the workers share; default 4 each")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the measurement")
-    parser.add_argument("--ramp", type=float, default=20.0, help="seconds in which workers start")
+    parser.add_argument("--ramp", type=float, default=40.0, help="seconds in which workers start")
     parser.add_argument("--warm-up", type=float, default=15.0, help="seconds before it, after")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between evaluations")
     parser.add_argument("--evaluations", type=int, default=30, help="of a whole trial")

@@ -1,7 +1,9 @@
 """Simulated workers: all that a worker does with the database, and no training.
 
-Each is a thread with its own engine, lease and stall watch, as a worker's process has them. Its
-trainings wait for a second between two evaluations.
+Each is a thread with its own lease and stall watch, as a worker's process has them. Its trainings
+wait for a second between two evaluations. The workers of a process share an engine with a
+connection for each: what SQLAlchemy compiles at the start of a worker, on a processor of the
+worker's own, would otherwise be most of what is measured.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,8 +27,10 @@ from lrsearch.objectives.base import Report
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.recipe import Recipe
+from lrsearch.storage import optuna_bridge
 from lrsearch.storage.database import Database
-from lrsearch.storage.optuna_bridge import Studies
+from lrsearch.storage.engine import engine_options
+from lrsearch.storage.optuna_bridge import Studies, open_database
 from lrsearch.storage.outages import Contact
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.index import StudyIndex
@@ -187,13 +192,17 @@ def run_workers(fleet: Fleet, numbers: Sequence[int], answer: Connection) -> Non
         return stopping.wait(max(0.0, seconds))
 
     stop = Stop(is_set, wait, owns_process=False)
+    optuna_bridge.engine_options = partial(  # type: ignore[attr-defined]
+        engine_options, connections=len(numbers)
+    )
+    studies, database = open_database(fleet.url)
 
     def work(number: int) -> None:
         delay = random.Random(number).random() * fleet.ramp
         if stop.wait(fleet.start + delay - time.monotonic()):
             return
         try:
-            _serve(fleet, record, clock, stop)
+            _serve(fleet, studies, database, record, clock, stop)
         except BaseException as error:  # noqa: BLE001 - all that ends a worker is a problem
             record.problems.append(f"a worker has ended: {error!r}")
 
@@ -207,14 +216,15 @@ def run_workers(fleet: Fleet, numbers: Sequence[int], answer: Connection) -> Non
     stopping.set()
     for thread in threads:
         thread.join()
+    studies.close()
     record.times = dict(record.times)
     answer.send(record)
 
 
-def _serve(fleet: Fleet, record: Record, clock: Clock, stop: Stop) -> None:
+def _serve(
+    fleet: Fleet, studies: Studies, database: Database, record: Record, clock: Clock, stop: Stop
+) -> None:
     """Claim and run trials until the end, as `Service` does for one study."""
-    studies = Studies(fleet.url)
-    database = Database(fleet.url, studies.engine)
     row = load_row(database, fleet.study)
     settings = stored_settings(row.config)
     queue = TimedQueue(database.session, row.study_id)
@@ -243,7 +253,6 @@ def _serve(fleet: Fleet, record: Record, clock: Clock, stop: Stop) -> None:
         worker.run(claim)
         if fleet.begin <= time.monotonic() < fleet.end:
             record.ended += 1
-    studies.close()
 
 
 class _Problems(logging.Handler):

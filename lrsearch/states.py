@@ -19,6 +19,11 @@ class WorkState(StrEnum):
     DONE = "done"
 
 
+UNFINISHED = (WorkState.OPEN, WorkState.RUNNING)
+"""States of work that is left. Queries ask for these rather than for what is not done: indexes find
+them, however many rows are done."""
+
+
 class StudyState(StrEnum):
     """State of a study. Workers claim its work only while it is open."""
 

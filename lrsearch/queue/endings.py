@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.queue.leasing import Row, key, release
-from lrsearch.states import Outcome, WorkState
+from lrsearch.states import UNFINISHED, Outcome, WorkState
 from lrsearch.storage import optuna_bridge
 from lrsearch.storage.clock import ticked
 from lrsearch.storage.tables import AuxiliaryRunRow, EvaluationRow, StudyRow, TrialSlotRow
@@ -99,7 +99,7 @@ class Endings:
         session.execute(
             update(TrialSlotRow).where(TrialSlotRow.unit_id == unit_id).values(finish_order=order)
         )
-        left = (TrialSlotRow.study_id == self.study_id) & (TrialSlotRow.state != WorkState.DONE)
+        left = (TrialSlotRow.study_id == self.study_id) & TrialSlotRow.state.in_(UNFINISHED)
         if session.scalar(select(TrialSlotRow.unit_id).where(left).limit(1)) is None:
             self.follow_up(session, self.study_id)
 

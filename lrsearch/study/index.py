@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lrsearch.errors import UserError
 from lrsearch.queue.leasing import holds, running_count
 from lrsearch.queue.shares import due
-from lrsearch.states import Outcome, StudyState, WorkState
+from lrsearch.states import UNFINISHED, Outcome, StudyState, WorkState
 from lrsearch.storage.clock import database_now
 from lrsearch.storage.database import Database
 from lrsearch.storage.tables import (
@@ -145,7 +145,7 @@ class StudyIndex:
         """Return open studies with work left, the oldest first; `only` the named ones."""
         left = [
             select(table.state)
-            .where(table.study_id == StudyRow.study_id, table.state != WorkState.DONE)
+            .where(table.study_id == StudyRow.study_id, table.state.in_(UNFINISHED))
             .exists()
             for table in _TABLES
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from sqlalchemy import update
 
@@ -157,6 +159,32 @@ def test_wall_clock_counts_the_time_in_which_somebody_works(
     last_tick(10.0)
     queue.rest()
     assert queue.tick() == queue.spent() == pytest.approx(15.0, abs=3.0)
+
+
+def test_no_worker_of_a_fleet_waits_to_count_the_time_that_another_just_counts(
+    new_database: Callable[[], str],
+) -> None:
+    """On a server: in SQLite all writes wait for each other."""
+    database = Database(new_database())
+    other = Database(database.url)
+    with database.session.begin() as session:
+        session.add(StudyRow(study_id=1, name="one", config={}, record={}))
+    queue = Queue(database.session, 1)
+    assert queue.tick() == 0.0
+    with database.session.begin() as session:
+        session.execute(update(StudyRow).values(ticked_at=StudyRow.ticked_at - 10.0))
+    with other.session.begin() as session:
+        session.execute(update(StudyRow).values(finished=1))  # it holds the row until the end
+        # It does not wait: the time is told, and stored by who ticks next.
+        assert queue.tick() == pytest.approx(10.0, abs=3.0)
+        assert queue.spent() == 0.0
+    queue.tick()
+    assert queue.spent() == pytest.approx(10.0, abs=3.0)
+    stored = queue.spent()
+    queue.tick()  # none is due yet
+    assert queue.spent() == stored
+    database.close()
+    other.close()
 
 
 def test_an_open_study_is_stopped_at_its_time_limit_and_a_paused_one_stays_paused(
