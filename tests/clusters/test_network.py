@@ -14,8 +14,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from clusters.network import Network, Server, missing, network, server_on, until
 from command_line import run_sweep
+from network import Network, Server, missing, network, server_on, until
 
 NAME = "cut"
 FIRST, SECOND, DATABASE = 0, 1, 2
