@@ -244,7 +244,7 @@ def _serve(
     index = StudyIndex(database.session)
     while not stop.is_set():
         with clock("look"):
-            index.waiting(fleet.study)
+            index.waiting([fleet.study])
         contact.reached(settings.queue.lease)
         claim = claims.claim(contact.lasted(settings.queue.lease))
         if claim is None:

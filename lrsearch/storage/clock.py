@@ -9,7 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from lrsearch.storage.tables import StudyRow
+from lrsearch.storage.tables import LOCK, StudyRow
 
 LONGEST_TICK = 30.0
 """Longest time in seconds between two ticks that is added to a study's wall-clock time."""
@@ -60,7 +60,7 @@ def tick(session: Session, study_id: int) -> None:
     due = (
         select(StudyRow.study_id)
         .where(StudyRow.study_id == study_id, is_tick_due())
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, **LOCK)
     )
     session.execute(
         update(StudyRow).where(StudyRow.study_id == due.scalar_subquery()).values(ticked()),
