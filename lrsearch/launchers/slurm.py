@@ -164,7 +164,7 @@ class Slurm:
         if problems:
             raise ConfigErrors(problems)
         self._workers = int(runtime.workers)
-        if self._is_checked:
+        if self._is_checked and not runtime.dry_run:
             self._check_node(settings, runtime)
 
     def attach(self, sweep: Sweep) -> None:
