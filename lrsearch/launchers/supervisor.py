@@ -147,8 +147,8 @@ class Supervisor:
     def _interruptible(self) -> Iterator[None]:
         """Count Ctrl-C and SIGTERM within the block, instead of ending the process.
 
-        A closed terminal (SIGHUP) leaves workers that outlive it alone. Signals arrive in the main
-        thread: from another one, nothing is changed.
+        A closed terminal (SIGHUP) leaves workers that outlive it alone; a command that ignores it
+        (nohup) goes on. Signals arrive in the main thread: from another one, nothing is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -163,7 +163,7 @@ class Supervisor:
             self.is_left = True
 
         handlers = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt}
-        if self.launcher.outlives:
+        if self.launcher.outlives and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             handlers[signal.SIGHUP] = leave
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:

@@ -198,6 +198,20 @@ def test_a_closed_terminal_leaves_workers_that_outlive_it(shop: Trials) -> None:
     assert shop.queue.counts()[WorkState.RUNNING] == 2
 
 
+def test_a_command_that_ignores_the_end_of_its_terminal_goes_on(shop: Trials) -> None:
+    cluster = Pretended(shop)
+    cluster.at_look = {3: lambda: os.kill(os.getpid(), signal.SIGHUP)}
+    supervisor, _ = supervised(shop, cluster)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        supervisor.run(None)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not supervisor.is_left
+    assert shop.queue.counts()[WorkState.DONE] == 6
+
+
 def test_a_study_that_is_stopped_with_its_work_handed_back_ends_the_jobs(shop: Trials) -> None:
     cluster = Pretended(shop)
     cluster.trains = False
