@@ -9,11 +9,10 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lrsearch.text.yaml import read_file
 
 Manifest = dict[str, Any]
 
@@ -72,17 +71,16 @@ class Work:
     """Name of the Secret with the database's password under the key `password`, if it has one."""
 
 
-@cache
-def _packaged() -> str:
-    """The manifest: inside an installed package, or in deploy/ of a checkout."""
+def _packaged() -> Path:
+    """The file of the manifest: inside an installed package, or in deploy/ of a checkout."""
     inside = _PACKAGE / "manifests" / "job.yaml"
     checkout = _PACKAGE.parent / "deploy" / "kubernetes" / "workers" / "job.yaml"
-    return (inside if inside.exists() else checkout).read_text()
+    return inside if inside.exists() else checkout
 
 
 def render(work: Work, options: PodOptions) -> Manifest:
     """Return the manifest of a Job of workers."""
-    job: Manifest = yaml.safe_load(_packaged())
+    job: Manifest = read_file(_packaged())
     template = job["spec"]["template"]
     pod = template["spec"]
     (container,) = pod["containers"]

@@ -18,12 +18,12 @@ from lrsearch.storage.database import Database
 from lrsearch.study.progress import Progress
 
 TRAINING = """
-import os, signal, threading
+import signal, threading
 
 def train(trial, how="well"):
     for epoch in range(1, 4):
         if how == "interrupted" and epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         trial.report(epoch, val_loss=abs(trial.recipe.lr - 0.1) + 1 / epoch)
 """
 SWEEP = ("+sweep=digits", "objective._target_=served_here.train", "pruner=none", "sampler=random",
@@ -85,6 +85,15 @@ def test_a_call_that_is_stopped_hands_its_trial_back() -> None:
     assert lr.serve(URL, stop=event) == lr.ExitCode.DONE
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, in the place of that of a runner of tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_hands_the_trial_back_and_is_raised() -> None:
     study = submit(*SWEEP, "study.n_trials=1", "+objective.how=interrupted")
     with pytest.raises(KeyboardInterrupt):

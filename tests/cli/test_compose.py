@@ -345,7 +345,7 @@ def test_unknown_parts_and_bad_values_are_reported_together() -> None:
 
 
 def test_a_url_needs_no_quotes() -> None:
-    url = "postgresql+psycopg://me:p@host/db?sslmode=require&application_name=x"
+    url = "postgresql+psycopg://me:p@host/db?application_name=x&sslmode=require"
     assert runtime(f"storage.url={url}").storage_url == url
 
 

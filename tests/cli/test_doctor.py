@@ -25,8 +25,8 @@ def test_it_tells_driver_cards_memory_and_mig(command: Command, machine: FakeMac
     code, out, _ = command("doctor")
     assert code == 0, out
     assert "for CUDA 13.0; NVIDIA's driver 550.54.15; CUDA_VISIBLE_DEVICES=0,1" in out
-    assert "NVIDIA H100, GPU-aaaa-1: 1.0 GiB of 79.6 GiB in use\n" in out
-    assert "GPU-bbbb-2: 0 B of 79.6 GiB in use; divided by MIG" in out
+    assert "NVIDIA H100, GPU-aaaa-1: 1,024 MiB of 79.6 GiB in use\n" in out
+    assert "GPU-bbbb-2: 0 MiB of 79.6 GiB in use; divided by MIG" in out
     assert out.count("are free") == 2
 
 

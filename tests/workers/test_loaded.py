@@ -22,7 +22,7 @@ def garbage() -> Iterator[None]:
 
 
 def study(number: int, runs: int = 1) -> Waiting:
-    return Waiting(number, f"study-{number}", runs)
+    return Waiting(number, f"study-{number}", runs, 0, 1.0, 0.0, {}, 0)
 
 
 def loaded(on_gpu: bool = False) -> LoadedStudy:
