@@ -76,6 +76,9 @@ class Supervisor:
             self._refresh(timeout)
             if self._is_stopping():
                 self.launcher.stop(self.launcher.alive(), at_once=self.interrupts > 1)
+            elif self._snapshot.state != StudyState.OPEN:
+                waiting = [j for j in self.launcher.alive() if j.state == JobState.WAITING]
+                self.launcher.stop(waiting)  # they would find nothing to do
             self.launcher.watch(self._news)
             if not self._is_stopping():
                 self._start()
@@ -132,16 +135,17 @@ class Supervisor:
         if free <= 0 or self._snapshot.state != StudyState.OPEN:
             return
         counts = self.sweep.queue.work()
-        wanted = counts[WorkState.OPEN] - idle(jobs, self._snapshot.owners)
+        can_begin = counts[WorkState.OPEN]
+        if (most := self.sweep.queue.max_running()) is not None:
+            can_begin = min(can_begin, most - counts[WorkState.RUNNING])
+        wanted = can_begin - idle(jobs, self._snapshot.owners)
         if not jobs and counts[WorkState.RUNNING]:
             wanted = max(wanted, 1)  # to take over if workers elsewhere die
-        if (most := self.sweep.queue.max_running()) is not None:
-            wanted = min(wanted, most - len(jobs))
         if (count := min(free, wanted)) > 0:
             self.launcher.start(count)
 
     def _reclaim_dead(self, blame: bool = True) -> None:
-        self.sweep.endings.reclaim_dead(self.sweep.session_of, is_dead, blame)
+        self.sweep.reclaim_dead(is_dead, blame)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from lrsearch.queue.trial_claims import TrialClaim, TrialClaims
 from lrsearch.registry import Component
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.states import Outcome, WorkState
-from lrsearch.storage.tables import TrialSlotRow
+from lrsearch.storage.tables import StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
 from lrsearch.study.progress import Finished, Progress, Snapshot
 from lrsearch.workers.locations import Locations
@@ -72,6 +72,8 @@ class Pretended:
         self.closed = 0
         self.at_look: dict[int, Callable[[], None]] = {}
         self.trains = True
+        self.begins_at = 0
+        """Number of the look at which jobs that wait get machines."""
         self._looks = 0
         self._claims: dict[str, TrialClaim | None] = {}
         self._waiting: list[str] = []
@@ -106,6 +108,8 @@ class Pretended:
             elif self.trains:
                 worker.finish(claim, Ending(Outcome.COMPLETE, 0.5), 1.0)
                 self._claims[job] = worker.claim(take_over=False)
+        if self._looks < self.begins_at:
+            return
         for job in self._waiting:
             self._claims[job] = self.shop.worker(job).claim(take_over=False)
         self._waiting = []
@@ -173,6 +177,35 @@ def test_few_open_trials_need_few_workers(shop: Trials) -> None:
     assert cluster.started == [6]
 
 
+def limited(shop: Trials, max_running: int) -> None:
+    with shop.database.session.begin() as session:
+        session.get_one(StudyRow, shop.study_id).max_running = max_running
+
+
+def test_no_more_workers_are_started_than_may_run_at_a_time(shop: Trials) -> None:
+    limited(shop, 2)
+    cluster = Pretended(shop, machines=4)
+    supervisor, _ = supervised(shop, cluster)
+    supervisor.run(None)
+    assert cluster.started[0] == 2
+    assert max(cluster.started) <= 2
+    assert shop.queue.counts()[WorkState.DONE] == 6
+
+
+def test_workers_elsewhere_leave_the_less_room_the_more_of_them_run(shop: Trials) -> None:
+    limited(shop, 2)
+    elsewhere, claim = shop.claim("elsewhere")
+    cluster = Pretended(shop, machines=4)
+    cluster.trains = False
+    cluster.at_look = {
+        4: lambda: os.kill(os.getpid(), signal.SIGINT),
+        5: lambda: elsewhere.give_back(claim),
+    }
+    supervisor, _ = supervised(shop, cluster)
+    supervisor.run(None)
+    assert cluster.started == [1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_hands_all_work_back(shop: Trials, number: signal.Signals) -> None:
     cluster = Pretended(shop)
@@ -222,6 +255,16 @@ def test_a_study_that_is_stopped_with_its_work_handed_back_ends_the_jobs(shop: T
     assert shop.queue.counts()[WorkState.OPEN] == 6
 
 
+def test_jobs_that_wait_are_cancelled_when_the_study_is_stopped(shop: Trials) -> None:
+    cluster = Pretended(shop)
+    cluster.at_look = {1: lambda: cluster.start(1), 2: lambda: shop.queue.stop("by hand", False)}
+    cluster.begins_at = 3
+    supervisor, _ = supervised(shop, cluster)
+    supervisor.run(None)
+    assert cluster.stopped == [(2, False)]
+    assert shop.queue.counts()[WorkState.OPEN] == 6
+
+
 def test_where_workers_fail_the_others_are_ended(shop: Trials) -> None:
     cluster = Pretended(shop)
     cluster.trains = False
@@ -243,8 +286,8 @@ def test_where_workers_fail_the_others_are_ended(shop: Trials) -> None:
 def stored(shop: Trials, monkeypatch: pytest.MonkeyPatch) -> Trials:
     """The study with a job that runs and one that waits, which another process has started."""
     session = shop.database.session
-    jobs = Jobs(session, shop.study_id, "pretended")
-    jobs.add({"7_0": "logs/7_0.log", "7_1": None}, {"machines": 3})
+    jobs = Jobs(session, shop.study_id, "pretended", {"machines": 3})
+    jobs.add({"7_0": "logs/7_0.log", "7_1": None})
     begun(session, shop.study_id, "pretended/7_0", "boot/12/99", "n1")
 
     class Seen(Pretended):
