@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from lrsearch.errors import UserError
 from lrsearch.launchers.attached import AttachedJobs
 from lrsearch.launchers.base import Job, Sweep
 from lrsearch.queue.jobs import jobs_of
 from lrsearch.queue.queue import Queue
-from lrsearch.settings import QueueSettings
 from lrsearch.storage.database import Database
 from lrsearch.study.index import StudyStatus
 from lrsearch.study.progress import Running
@@ -24,9 +24,6 @@ def attached_jobs(
     """Yield the jobs of a study."""
 
     def sweep_of() -> Sweep:
-        from lrsearch.queue.endings import Endings  # imports Optuna, which takes a second
-        from lrsearch.study.follow_up import follow_up
-
         return Sweep(
             study.name,
             study.study_id,
@@ -34,7 +31,7 @@ def attached_jobs(
             logs_of(locations.outputs, study.name),
             database.session,
             Queue(database.session, study.study_id),
-            Endings(study.study_id, QueueSettings().max_attempts, follow_up),
+            endings=None,
         )
 
     with database.session() as session:
@@ -76,12 +73,15 @@ def job_plain(jobs: AttachedJobs) -> list[dict[str, Any]]:
 
 
 def stop_jobs(database: Database, locations: Locations, study: StudyStatus, now: bool) -> str:
-    """Cancel the jobs of a study that wait and, with `now`, those that run; say it in words.
+    """Cancel the jobs of a stopped study that wait and, with `now`, those that run.
 
-    Empty where there are none. Raises UserError where the cluster cannot be asked from here.
+    Return it in words; empty where there are none.
     """
     with attached_jobs(database, locations, study) as jobs:
-        count = jobs.stop(with_running=now)
+        try:
+            count = jobs.stop(with_running=now)
+        except UserError as error:
+            return f"its jobs are not cancelled, and end where they find nothing to do: {error}"
     if not count:
         return ""
     what = "job is" if count == 1 else "jobs are"

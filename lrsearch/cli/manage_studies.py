@@ -147,6 +147,8 @@ def delete_study(arguments: Sequence[str], yes: bool, with_outputs: bool) -> Non
                 f"first {command_on(locations.url, 'stop', name_word(study.name), '--now')}"
             )
         queue.stop("being deleted", hand_back=True)
+        if cancelled := stop_jobs(database, locations, study, now=True):
+            print(cancelled)
         from lrsearch.checkpoints.store import Store
         from lrsearch.storage.optuna_bridge import Studies
 

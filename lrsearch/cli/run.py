@@ -65,7 +65,7 @@ from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word, with_setting
 from lrsearch.tuning.pruners import build_pruner
 from lrsearch.tuning.samplers import check_own_sampler
-from lrsearch.workers.abilities import check_needs
+from lrsearch.workers.abilities import check_needs, passed_on
 from lrsearch.workers.locations import Locations, logs_of
 from lrsearch.workers.patience import VARIABLE as PATIENCE
 
@@ -160,7 +160,8 @@ def launch_sweep(
             study.queue,
             Endings(study.study_id, settings.queue.max_attempts, follow_up),
             display.say,
-            {PATIENCE: f"{settings.queue.patience:g}", **(environment or {})},
+            {PATIENCE: f"{settings.queue.patience:g}", **passed_on(), **(environment or {})},
+            settings.queue.patience,
         )
         if launcher is None:
             here = InProcess(sweep, progress, display)

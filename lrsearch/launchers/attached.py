@@ -22,11 +22,12 @@ class AttachedJobs:
         """`rows` are the jobs in the database; `sweep_of` is called where there are any."""
         self.unreachable: dict[str, str] = {}
         self._rows = rows
+        self._not_asked: list[JobRow] = []
         self._launchers: list[Launcher] = []
         if rows:
             sweep = sweep_of()
             for (name, _), same in _by_cluster(rows).items():
-                self._attach(name, same[0], sweep)
+                self._attach(name, same, sweep)
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -35,7 +36,7 @@ class AttachedJobs:
         """Return the jobs that run or wait, each with the name of its launcher."""
         return [
             *((one.name, job) for one in self._launchers for job in one.alive()),
-            *((r.launcher, _stored(r)) for r in self._rows if r.launcher in self.unreachable),
+            *((row.launcher, _stored(row)) for row in self._not_asked),
         ]
 
     def stop(self, with_running: bool) -> int:
@@ -58,10 +59,10 @@ class AttachedJobs:
         for launcher in self._launchers:
             launcher.close()
 
-    def _attach(self, name: str, row: JobRow, sweep: Sweep) -> None:
-        """Add a launcher that sees the jobs of a cluster, if it can be asked from here."""
+    def _attach(self, name: str, rows: Sequence[JobRow], sweep: Sweep) -> None:
+        """Add a launcher that sees the jobs of one cluster, if it can be asked from here."""
         try:
-            launcher: Launcher = LAUNCHERS[name].load()(**row.address)
+            launcher: Launcher = LAUNCHERS[name].load()(**rows[0].address)
             launcher.attach(sweep)
             launcher.watch(News(is_stopping=True))
         except KeyError:
@@ -70,6 +71,8 @@ class AttachedJobs:
             self.unreachable[name] = str(error)
         else:
             self._launchers.append(launcher)
+            return
+        self._not_asked += rows
 
 
 def _by_cluster(rows: Sequence[JobRow]) -> dict[tuple[str, str], list[JobRow]]:

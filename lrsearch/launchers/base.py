@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from lrsearch.errors import LrsearchError
+from lrsearch.queue.jobs import Jobs
 from lrsearch.queue.queue import Queue
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.study.progress import Finished, Snapshot
@@ -87,11 +89,32 @@ class Sweep:
     """Folder of log files."""
     session_of: sessionmaker[Session]
     queue: Queue
-    endings: Endings
+    endings: Endings | None
+    """How the work of dead workers ends; None where this process only looks at the jobs of
+    others, and changes nothing in the database."""
     say: Callable[[str], None] = field(default=lambda line: None)
     """Print a line for the user that stays on the screen."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Further environment variables of worker processes."""
+    patience: float = math.inf
+    """Seconds for which a database that does not answer is waited for."""
+
+    def jobs(self, launcher: str, address: Mapping[str, Any]) -> Jobs:
+        """Return the jobs that a launcher has in the cluster at an address."""
+        is_read_only = self.endings is None
+        return Jobs(self.session_of, self.study_id, launcher, address, is_read_only)
+
+    def reclaim_dead(
+        self,
+        is_dead: Callable[[str], bool],
+        blame: bool = True,
+        cause: str | None = None,
+        out_of_memory: bool = False,
+    ) -> set[tuple[str, int]]:
+        """Reclaim the work of dead owners, as `Endings.reclaim_dead` does, and return it."""
+        if self.endings is None:
+            return set()
+        return self.endings.reclaim_dead(self.session_of, is_dead, blame, cause, out_of_memory)
 
 
 class Launcher(Protocol):

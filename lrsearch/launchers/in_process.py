@@ -44,7 +44,7 @@ class InProcess:
         or call of `should_stop`; a second one does so at once. Raises UserError where the study
         cannot be served by this process.
         """
-        self.sweep.endings.reclaim_dead(self.sweep.session_of, is_dead)
+        self.sweep.reclaim_dead(is_dead)
         self.sweep.queue.tick()
         finished = self.progress.finished()
         self._seen = finished[-1].order if finished else 0

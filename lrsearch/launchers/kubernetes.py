@@ -46,6 +46,7 @@ from lrsearch.text.formatting import plural
 from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
+from lrsearch.workers.abilities import needs_gpu
 from lrsearch.workers.exit_codes import ExitCode
 
 _POLL_SECONDS = 5.0
@@ -134,7 +135,7 @@ class Kubernetes:
         if problems:
             raise ConfigErrors(problems)
         self._workers = int(runtime.workers)
-        if self._gpus is None and settings.train.device.startswith("cuda"):
+        if self._gpus is None and needs_gpu(settings):
             self._gpus = math.ceil(settings.train.gpus)
             self._options = dataclasses.replace(self._options, gpus=self._gpus)
         self._cluster = Cluster(self._context, self._namespace)
@@ -162,7 +163,8 @@ class Kubernetes:
         self._sweep = sweep
         if not hasattr(self, "_cluster"):
             self._cluster = Cluster(self._context, self._namespace)
-        self._jobs = Jobs(sweep.session_of, sweep.study_id, self.name)
+        address = {"namespace": self._cluster.namespace, "context": self._context}
+        self._jobs = sweep.jobs(self.name, address)
         with sweep.session_of() as session:
             identity = session.scalars(select(IdentityRow.identity)).one()
         self._label = f"{identity}-{sweep.study_id}"
@@ -212,8 +214,7 @@ class Kubernetes:
         self._is_unsure.remove(name)
         ids = [f"{name}-{index}" for index in range(count)]
         logs = {job_id: self._log_command(name, k) for k, job_id in enumerate(ids)}
-        address = {"namespace": self._cluster.namespace, "context": self._context}
-        self._jobs.add(logs, address)
+        self._jobs.add(logs)
         for job_id in ids:
             self._alive[job_id] = Job(job_id, JobState.WAITING, log=logs[job_id])
 
@@ -305,6 +306,11 @@ class Kubernetes:
                 "launcher.storage is not the URL of a server, such as "
                 "postgresql://me@lrsearch-db-rw/lrsearch"
             )
+        elif self._storage is not None and make_url(self._storage).password:
+            yield (
+                "launcher.storage holds a password: leave it out; pods get the one of storage.url, "
+                "or the one in the Secret launcher.secret"
+            )
         for name in ("node_selector", "extra"):
             value = getattr(self._options, name)
             if not isinstance(value, Mapping):
@@ -320,8 +326,7 @@ class Kubernetes:
         url, password = without_password(own_url)
         if self._storage is None:
             return url, password
-        url, other = without_password(self._storage)
-        return url, other or password
+        return without_password(self._storage)[0], password
 
     def _work(
         self,
@@ -423,8 +428,8 @@ class Kubernetes:
         """Reclaim what the worker of a job was working on, and return it."""
         if row.owner is None:
             return set()
-        return self._sweep.endings.reclaim_dead(
-            self._sweep.session_of, lambda owner: owner == row.owner, blame, cause, out_of_memory
+        return self._sweep.reclaim_dead(
+            lambda owner: owner == row.owner, blame, cause, out_of_memory
         )
 
     def _log(self, pod: Pod) -> str:

@@ -195,8 +195,7 @@ class Local:
     def _reclaim_work(self, worker: WorkerProcess, out_of_memory: bool) -> set[tuple[str, int]]:
         """Reclaim what a worker that has ended was working on, and return it."""
         name = f"{process_name(worker.process.pid)}/"
-        return self.sweep.endings.reclaim_dead(
-            self.sweep.session_of,
+        return self.sweep.reclaim_dead(
             lambda owner: owner.startswith(name) and is_dead(owner),
             blame=not self._is_stopping,
             cause=f"out of memory: {_NO_MEMORY}" if out_of_memory else worker.stalled,

@@ -27,7 +27,7 @@ from lrsearch.launchers.ray_worker import (
     WorkerActor,
     WorkerCommand,
 )
-from lrsearch.queue.jobs import VARIABLE, Jobs
+from lrsearch.queue.jobs import VARIABLE
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.states import WorkState
 from lrsearch.storage.database import absolute
@@ -35,6 +35,7 @@ from lrsearch.storage.sqlite import file_of
 from lrsearch.study.study import checkpoints_url
 from lrsearch.text.formatting import plural
 from lrsearch.text.redaction import redacted
+from lrsearch.workers.abilities import needs_gpu
 from lrsearch.workers.exit_codes import ExitCode
 
 LOCAL = "local"
@@ -187,12 +188,10 @@ class Ray:
         outputs = str(Path(sweep.locations.outputs).absolute())
         locations = dataclasses.replace(sweep.locations, outputs=outputs)
         self.sweep = dataclasses.replace(sweep, locations=locations)
-        self._jobs = Jobs(sweep.session_of, sweep.study_id, self.name)
         if not self._is_connected:
             self._connect({})
+        self._jobs = sweep.jobs(self.name, {"address": self._place()})
         for row in self._jobs.rows():
-            if row.address != self._address_row():
-                continue  # in another cluster
             self._actors[row.job_id] = _Actor(row.job_id, log=row.log, owner=row.owner)
         self._look(_FIRST_ANSWER)
 
@@ -222,7 +221,7 @@ class Ray:
         }
         new = [self._new_actor() for _ in range(count)]
         # The rows come first: a worker writes itself into its row as it begins.
-        self._jobs.add({actor.job_id: actor.log for actor in new}, self._address_row())
+        self._jobs.add({actor.job_id: actor.log for actor in new})
         for actor in new:
             command = WorkerCommand(
                 tuple(worker_arguments(self.sweep)),
@@ -262,6 +261,9 @@ class Ray:
         self._look(_ANSWER)
         for actor in list(self._actors.values()):
             if actor.loss is not None or (actor.status and actor.status.code is not None):
+                if self.sweep.endings is None:
+                    del self._actors[actor.job_id]  # the process that follows it asks how it ended
+                    continue
                 self._remove(actor)
                 self._judge(actor, news)
         if not news.is_stopping:
@@ -343,15 +345,12 @@ class Ray:
 
         return str(ray.get_runtime_context().gcs_address)
 
-    def _address_row(self) -> dict[str, str]:
-        return {"address": self._place()}
-
     def _choose_resources(self, settings: Settings) -> None:
         train = settings.train
         if self.gpus is None:
             wanted = math.ceil(train.gpus) if train.gpus > 1 else train.gpus
             has_gpus = any(node["Resources"].get("GPU") for node in _nodes())
-            on_gpus = train.device != "cpu" and (has_gpus or train.device == "cuda")
+            on_gpus = train.device != "cpu" and (has_gpus or needs_gpu(settings))
             self.gpus = wanted if on_gpus else 0
         if self.cpus is None:
             processes = 1 if self.gpus else max(1, math.ceil(train.gpus))
@@ -522,9 +521,7 @@ class Ray:
 
     def _reclaim(self, actor: _Actor, blame: bool) -> set[tuple[str, int]]:
         """Reclaim what the last worker of an actor was working on, and return it."""
-        return self.sweep.endings.reclaim_dead(
-            self.sweep.session_of, lambda owner: owner == actor.owner, blame=blame
-        )
+        return self.sweep.reclaim_dead(lambda owner: owner == actor.owner, blame=blame)
 
 
 def _import_ray() -> Any:

@@ -6,10 +6,11 @@ import ipaddress
 
 from sqlalchemy.engine import URL, make_url
 
+from lrsearch.config.storage import left_out_options, public_url
 from lrsearch.errors import UserError
 from lrsearch.storage.file_systems import file_system_of, is_shared
 from lrsearch.storage.sqlite import file_of
-from lrsearch.text.redaction import has_credentials, redacted
+from lrsearch.text.redaction import redacted
 
 
 def unreachable(url: str) -> str | None:
@@ -31,24 +32,16 @@ def unreachable(url: str) -> str | None:
 def without_password(url: str) -> tuple[str, str | None]:
     """Return a URL that may be passed in the environment, and the password that it had.
 
-    Raises UserError if it has another secret.
+    Raises UserError if it may have another secret, without which it would be another URL.
     """
-    parts = make_url(url)
-    password = None if parts.password is None else str(parts.password)
-    text = _without_password(parts).render_as_string(hide_password=False)
-    if has_credentials(text):
+    if secret := left_out_options(url):
         raise UserError(
-            f"storage.url: {redacted(url)} holds a secret besides the password, which the cluster "
-            f"would store and show; put it in a file that its driver reads, such as PGPASSFILE"
+            f"storage.url: {', '.join(secret)} of {redacted(url)} may hold a secret, which the "
+            f"cluster would store and show; put it in a file that its driver reads, such as a "
+            f"connection service file (PGSERVICEFILE)"
         )
-    return text, password
-
-
-def _without_password(url: URL) -> URL:
-    # `URL.set` takes None as "unchanged".
-    return URL.create(
-        url.drivername, url.username, None, url.host, url.port, url.database, url.query
-    )
+    password = make_url(url).password
+    return public_url(url), None if password is None else str(password)
 
 
 def _hosts(url: URL) -> list[str]:

@@ -10,6 +10,7 @@ needs accounting.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import math
 import os
 import re
@@ -41,6 +42,7 @@ from lrsearch.text.formatting import plural
 from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
+from lrsearch.workers.abilities import needs_gpu
 from lrsearch.workers.exit_codes import ExitCode
 from lrsearch.workers.locations import logs_of
 
@@ -129,7 +131,12 @@ class Slurm:
         setup: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         check: bool = True,
+        *,
+        cluster: str | None = None,
+        user: str | None = None,
     ) -> None:
+        """`cluster` and `user` are those of jobs that another process has submitted."""
+        self._cluster, self._user = cluster, user or getpass.getuser()
         self._gpus, self._cpus, self._setup = gpus_per_worker, cpus, list(setup)
         self._extra, self._is_checked = extra or {}, check
         self._given = {
@@ -156,7 +163,7 @@ class Slurm:
         Raises UserError.
         """
         train = settings.train
-        if self._gpus is None and train.device.startswith("cuda"):
+        if self._gpus is None and needs_gpu(settings):
             self._gpus = math.ceil(train.gpus)
         if self._cpus is None:
             self._cpus = train.threads * math.ceil(train.gpus)
@@ -164,13 +171,23 @@ class Slurm:
         if problems:
             raise ConfigErrors(problems)
         self._workers = int(runtime.workers)
+        self._cluster = _cluster()
         if self._is_checked and not runtime.dry_run:
             self._check_node(settings, runtime)
 
     def attach(self, sweep: Sweep) -> None:
-        """Set the sweep, and take over its jobs that are still there."""
+        """Set the sweep, and take over its jobs of this user that are still there.
+
+        Raises UserError where the jobs are those of another cluster, which cannot be asked here.
+        """
         self._sweep = sweep
-        self._jobs = Jobs(sweep.session_of, sweep.study_id, self.name)
+        here = _cluster()
+        if self._cluster not in (None, here):
+            raise UserError(
+                f"the jobs are on the SLURM cluster {self._cluster}, and this machine belongs to "
+                f"{here}"
+            )
+        self._jobs = sweep.jobs(self.name, {"cluster": here, "user": self._user})
 
     def describe(self) -> str:
         """Return what it starts."""
@@ -198,7 +215,7 @@ class Slurm:
         if time.monotonic() - self._asked_at < _POLL_SECONDS:
             return
         rows = {row.job_id: row for row in self._jobs.rows()}
-        queued = _queue() if rows else {}
+        queued = _queue(self._user) if rows else {}
         self._asked_at = time.monotonic()
         if queued is None:
             self._say_once("SLURM does not answer; the jobs go on, waiting for it")
@@ -216,7 +233,7 @@ class Slurm:
             self._ended(rows[job_id], last, news.is_stopping)
         for job_id in self._alive:
             self._say_why_it_waits(job_id, queued[job_id])
-        if self._alive and not self._is_work_left():
+        if self._alive and not news.is_stopping and not self._is_work_left():
             self._cancel(job.job_id for job in self.alive() if job.state == JobState.WAITING)
 
     def alive(self) -> Sequence[Job]:
@@ -230,12 +247,12 @@ class Slurm:
         others = sorted(job_ids - self._is_killed)
         if at_once and others and _run("scancel", "--full", "--signal=KILL", *others) is not None:
             self._is_killed.update(others)
-        if job_ids >= self._alive.keys():
+        if self._alive and job_ids >= self._alive.keys():
             self._delete_passwords()
 
     def close(self) -> None:
         """Delete the password files, if no job will need them."""
-        if not (self._alive or self._is_work_left()):
+        if self._sweep.endings is not None and not (self._alive or self._is_work_left()):
             self._delete_passwords()
 
     def _is_work_left(self) -> bool:
@@ -244,7 +261,8 @@ class Slurm:
 
     def _delete_passwords(self) -> None:
         for file in self._folder.glob("password-*"):
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # of another user's jobs
+                file.unlink(missing_ok=True)
 
     @property
     def _folder(self) -> Path:
@@ -266,7 +284,7 @@ class Slurm:
             without_password(runtime.storage_url)
         except UserError as error:
             yield str(error)
-        for program in ("sbatch", "squeue", "scancel", "srun"):
+        for program in ("sbatch", "squeue", "scancel", "scontrol", "srun"):
             if shutil.which(program) is None:
                 yield f"launcher: there is no {program} here: start the sweep on a login node"
                 break
@@ -373,6 +391,8 @@ class Slurm:
         others = sorted(set(job_ids) - self._is_cancelled)
         if others and _run("scancel", *others) is not None:
             self._is_cancelled.update(others)
+        elif others and self._sweep.endings is None:  # nobody will try again
+            raise UserError(f"scancel fails: the jobs of {self._user} are not cancelled")
 
     def _ended(self, row: JobRow, last: _Queued | None, is_stopping: bool) -> None:
         """Reclaim the work of a job that has ended for good; say why, where that matters."""
@@ -396,9 +416,7 @@ class Slurm:
     def _reclaim(self, row: JobRow, blame: bool) -> set[tuple[str, int]]:
         if row.owner is None:
             return set()
-        return self._sweep.endings.reclaim_dead(
-            self._sweep.session_of, lambda owner: owner == row.owner, blame
-        )
+        return self._sweep.reclaim_dead(lambda owner: owner == row.owner, blame)
 
     def _say_why_it_waits(self, job_id: str, queued: _Queued) -> None:
         """Say once for each unusual reason that a job waits for it."""
@@ -431,10 +449,20 @@ _FIELDS = {"JobArrayID": 40, "State": 20, "exit_code": 12, "NodeList": 80, "Reas
 """Fields of squeue, and their widths."""
 
 
-def _queue() -> dict[str, _Queued] | None:
-    """Return the user's jobs by their ids, also those that have just ended; None without answer."""
+def _cluster() -> str:
+    """Return the name of the cluster to which this machine belongs. Raises UserError."""
+    said = _run("scontrol", "show", "config")
+    if said is None:
+        raise UserError("SLURM does not answer: `scontrol show config` fails")
+    name = re.search(r"^ClusterName\s*=\s*(\S+)", said, re.MULTILINE)
+    return name[1] if name else ""
+
+
+def _queue(user: str) -> dict[str, _Queued] | None:
+    """Return a user's jobs by their ids, also those that have just ended; None without answer."""
     fields = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
-    said = _run("squeue", "--noheader", "--array", "--states=all", "--me", f"--Format={fields}")
+    whose = f"--user={user}"
+    said = _run("squeue", "--noheader", "--array", "--states=all", whose, f"--Format={fields}")
     if said is None:
         return None
     jobs = {}

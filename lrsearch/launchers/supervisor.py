@@ -16,6 +16,7 @@ from lrsearch.states import Outcome, StudyState, WorkState
 from lrsearch.storage.outages import passes
 from lrsearch.study.progress import Progress, Snapshot
 from lrsearch.text.shell import name_word
+from lrsearch.workers.patience import DatabaseSilent, Patience
 
 
 class Supervisor:
@@ -38,6 +39,7 @@ class Supervisor:
         self._snapshot = Snapshot(
             total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
         )
+        self._patience = Patience(sweep.locations.url, sweep.patience, say=display.say)
         self._said: set[str] = set()
 
     def run(self, timeout: float | None) -> None:
@@ -45,7 +47,8 @@ class Supervisor:
 
         Afterwards no worker of the launcher is alive and none of their work is in the state
         RUNNING, unless the terminal was closed and the workers outlive it. Raises WorkersFailed
-        when workers die before they finish a trial.
+        when workers die before they finish a trial, and DatabaseSilent where the database does not
+        answer for too long; workers that outlive this process then go on as long as they can.
         """
         queue = self.sweep.queue
         self._reclaim_dead()
@@ -73,26 +76,40 @@ class Supervisor:
         if self.is_left:
             return False
         try:
+            self._stop()  # first: an interrupt needs no database
             self._refresh(timeout)
-            if self._is_stopping():
-                self.launcher.stop(self.launcher.alive(), at_once=self.interrupts > 1)
-            elif self._snapshot.state != StudyState.OPEN:
-                waiting = [j for j in self.launcher.alive() if j.state == JobState.WAITING]
-                self.launcher.stop(waiting)  # they would find nothing to do
             self.launcher.watch(self._news)
             if not self._is_stopping():
                 self._start()
         except Exception as error:
             if not passes(error):
                 raise
-            self._say_once("the database does not answer; training goes on, waiting for it")
-            return not (self.interrupts and not self.launcher.alive())
+            self._wait(error)
+            return self.interrupts < 2 and not (self.interrupts and not self.launcher.alive())
+        self._patience.answered()
         if self.launcher.alive():
             return True
         if self.interrupts or self._snapshot.state in (StudyState.STOPPED, StudyState.FAILED):
             return False
         counts = self.sweep.queue.work()
         return bool(counts[WorkState.OPEN] or counts[WorkState.RUNNING])
+
+    def _stop(self) -> None:
+        """Have workers hand their work back, or end, as far as the study or an interrupt wants."""
+        jobs = self.launcher.alive()
+        if self._is_stopping():
+            self.launcher.stop(jobs, at_once=self.interrupts > 1)
+        elif self._snapshot.state != StudyState.OPEN:
+            # Those that wait would find nothing to do.
+            self.launcher.stop([job for job in jobs if job.state == JobState.WAITING])
+
+    def _wait(self, error: Exception) -> None:
+        """Note that the database did not answer. Raises DatabaseSilent in the end."""
+        try:
+            self._patience.failed(error)
+        except DatabaseSilent:
+            self.is_left = self.launcher.outlives
+            raise
 
     def _refresh(self, timeout: float | None) -> None:
         """Read the state of the study and show it; stop the study when its time is up."""

@@ -19,12 +19,25 @@ VARIABLE = "LRSEARCH_JOB"
 
 
 class Jobs:
-    """The jobs that one launcher has started for one study."""
+    """The jobs that one launcher has started for one study, in one cluster where that is given."""
 
-    def __init__(self, session: sessionmaker[Session], study_id: int, launcher: str) -> None:
+    def __init__(
+        self,
+        session: sessionmaker[Session],
+        study_id: int,
+        launcher: str,
+        address: Mapping[str, Any] | None = None,
+        is_read_only: bool = False,
+    ) -> None:
+        """`address` names the cluster; without it the jobs of all are read.
+
+        With `is_read_only` changes of rows are left to the process that follows the jobs.
+        """
         self._session, self._study_id, self._launcher = session, study_id, launcher
+        self._address = None if address is None else dict(address)
+        self._is_read_only = is_read_only
 
-    def add(self, logs: Mapping[str, str | None], address: Mapping[str, Any] | None = None) -> None:
+    def add(self, logs: Mapping[str, str | None]) -> None:
         """Write new jobs, each with the place of its log."""
         with self._session.begin() as session:
             now = session.scalar(select(database_now()))
@@ -34,7 +47,7 @@ class Jobs:
                     launcher=self._launcher,
                     job_id=job_id,
                     log=log,
-                    address=dict(address or {}),
+                    address=self._address or {},
                     submitted_at=now,
                 )
                 for job_id, log in logs.items()
@@ -44,15 +57,21 @@ class Jobs:
         """Return the jobs that have not been removed, in the order of their submission."""
         with self._session() as session:
             query = select(JobRow).where(*self._own()).order_by(JobRow.submitted_at, JobRow.job_id)
-            return list(session.scalars(query))
+            rows = session.scalars(query)
+            return [row for row in rows if self._address in (None, row.address)]
 
     def remove(self, job_ids: Iterable[str]) -> None:
         """Remove jobs that have ended for good."""
+        ended = list(job_ids)
+        if self._is_read_only or not ended:
+            return
         with self._session.begin() as session:
-            session.execute(delete(JobRow).where(*self._own(), JobRow.job_id.in_(list(job_ids))))
+            session.execute(delete(JobRow).where(*self._own(), JobRow.job_id.in_(ended)))
 
     def set_log(self, job_id: str, log: str) -> None:
         """Write where the log of a job is, which was not known when the job was added."""
+        if self._is_read_only:
+            return
         with self._session.begin() as session:
             session.execute(
                 update(JobRow).where(*self._own(), JobRow.job_id == job_id).values(log=log)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from lrsearch.errors import UserError
 from lrsearch.evaluation import Evaluation
 from lrsearch.settings import MetricSettings
 from lrsearch.states import Outcome, RunKind, WorkState
@@ -205,16 +206,22 @@ class Progress:
         self._study_id = study_id
 
     def snapshot(self) -> Snapshot:
-        """Return the study's state, its number of trials, and what runs with its progress."""
+        """Return the study's state, its number of trials, and what runs with its progress.
+
+        Raises UserError where the study has been deleted.
+        """
         with self._session() as session:
-            state, stopped, hand_back, metric = session.execute(
+            study = session.execute(
                 select(
                     StudyRow.state,
                     StudyRow.stopped,
                     StudyRow.hand_back,
                     StudyRow.config[("metric", "name")].as_string(),
                 ).where(StudyRow.study_id == self._study_id)
-            ).one()
+            ).first()
+            if study is None:
+                raise UserError("the study was deleted meanwhile, and nothing of it is left to do")
+            state, stopped, hand_back, metric = study
             total = session.scalar(
                 select(func.count()).where(TrialSlotRow.study_id == self._study_id)
             )

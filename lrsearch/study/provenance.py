@@ -7,9 +7,10 @@ import platform
 import subprocess
 
 from lrsearch import __version__
+from lrsearch.config.storage import command_on
 from lrsearch.errors import UserError
 from lrsearch.storage.tables import StudyRow
-from lrsearch.text.shell import command, name_word
+from lrsearch.text.shell import name_word
 
 _DECISIVE = ("lrsearch", "torch")
 """Packages whose minor version a worker shares with the study that it serves."""
@@ -22,11 +23,11 @@ def versions() -> dict[str, str]:
     return {"lrsearch": __version__, "python": platform.python_version(), **installed}
 
 
-def refuse_other_versions(row: StudyRow, allowed: bool) -> None:
+def refuse_other_versions(row: StudyRow, allowed: bool, url: str) -> None:
     """Raise UserError where the versions here differ from those that a study was created with.
 
     Results of other minor versions of lrsearch or torch may not be comparable. With `allowed` they
-    are served all the same.
+    are served all the same. `url` is that of the study's database.
     """
     if allowed:
         return
@@ -36,7 +37,7 @@ def refuse_other_versions(row: StudyRow, allowed: bool) -> None:
         return
     wanted = " and ".join(f"{name} {_minor(created[name])}" for name in differing)
     found = " and ".join(f"{name} {_minor(here[name])}" for name in differing)
-    allow = command("set", name_word(row.name), "allow_versions=true")
+    allow = command_on(url, "set", name_word(row.name), "allow_versions=true")
     raise UserError(
         f"the study {row.name} was created with {wanted}, and here is {found}: its trials might "
         f"not be comparable; install the same here, or allow it: {allow}"

@@ -170,7 +170,7 @@ def _resume(
     row: StudyRow,
     checkpoints: str | None,
 ) -> OpenStudy:
-    refuse_other_versions(row, row.allow_versions or settings.study.allow_versions)
+    refuse_other_versions(row, row.allow_versions or settings.study.allow_versions, database.url)
     settings = with_ranges(settings, found_ranges(row.record))
     stored_data = row.record["data"]
     stored_config = row.config if info is None else cut_batches(row.config, info.n_train)

@@ -62,6 +62,19 @@ def check_needs(settings: Settings) -> None:
         raise UserError(f"study.needs: this machine cannot serve {settings.study.name}: {lack}")
 
 
+def needs_gpu(settings: Settings) -> bool:
+    """Return whether the workers of a study must have a GPU: a cluster is then asked for one."""
+    return settings.train.device.startswith("cuda") or settings.study.needs.gpu_memory is not None
+
+
+def passed_on() -> dict[str, str]:
+    """Return the environment variable with the labels of this process, if there is one.
+
+    The workers that a launcher starts on other machines have its labels, too.
+    """
+    return {LABELS: os.environ[LABELS]} if LABELS in os.environ else {}
+
+
 def smallest_gpu() -> float | None:
     """Return the GB (10^9 bytes) of this process's smallest GPU; None where it has none."""
     import torch

@@ -38,6 +38,7 @@ from lrsearch.study.provenance import refuse_other_versions
 from lrsearch.study.study import load_row
 from lrsearch.training.devices import device_label, resolve_device
 from lrsearch.training.loop import Stopped
+from lrsearch.workers.abilities import Abilities
 from lrsearch.workers.attempt import Attempts
 from lrsearch.workers.locations import Locations
 from lrsearch.workers.stop import Stop
@@ -134,9 +135,15 @@ class Asks:
         endings.reclaim_dead(self._database.session, is_dead)
 
     def ask(self) -> AskedTrial | None:
-        """Claim the next trial; None where nothing is left, or the study is paused or stopped."""
+        """Claim the next trial; None where nothing is left, or the study is paused or stopped.
+
+        Raises UserError where this process may not work on the study: it has other versions, or
+        lacks what the study needs.
+        """
         row = load_row(self._database, self._name)
-        refuse_other_versions(row, row.allow_versions)
+        if lack := Abilities.of_this_process(()).lack(row.needs):
+            raise UserError(f"ask: this process cannot serve {self._name}: {lack}")
+        refuse_other_versions(row, row.allow_versions, self._database.url)
         settings = stored_settings(row.config)
         handover = _Handover(settings)
         worker = Worker.of(self._attempts(row, settings, handover), self._database, self._studies)

@@ -1,4 +1,4 @@
-"""How long a worker waits for a database that does not answer, or has no free connection."""
+"""How long a process waits for a database that does not answer, or has no free connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class DatabaseSilent(LrsearchError):
-    """The database has not answered for as long as the worker waits for it."""
+    """The database has not answered for as long as the process waits for it."""
 
 
 def default_patience(environment: Mapping[str, str] = os.environ) -> float:
@@ -54,18 +54,22 @@ class Patience:
     """Measures for how long the database has not answered, and says why once."""
 
     def __init__(
-        self, url: str, seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = _log.warning,
     ) -> None:
-        self._url, self._clock = url, clock
+        self._url, self._clock, self._say = url, clock, say
         self.seconds = seconds
-        """Seconds without an answer after which the worker gives up."""
+        """Seconds without an answer after which the process gives up."""
         self._since: float | None = None
         self._said: set[str] = set()
 
     def answered(self) -> None:
         """Note an answer of the database."""
         if self._said:
-            _log.info("the database answers")
+            self._say("the database answers")
         self._since, self._said = None, set()
 
     def failed(self, error: BaseException) -> None:
@@ -81,12 +85,9 @@ class Patience:
         if what not in self._said:
             self._said.add(what)
             advice = f" ({_MORE})" if is_full(error) else ""
-            _log.warning(
-                "the database %s: waiting up to %s for it (queue.patience): %s%s",
-                what,
-                duration(self.seconds),
-                reason,
-                advice,
+            self._say(
+                f"the database {what}: waiting up to {duration(self.seconds)} for it "
+                f"(queue.patience): {reason}{advice}"
             )
 
 

@@ -260,7 +260,7 @@ class Service:
 
     def _build(self, row: StudyRow) -> LoadedStudy:
         """Load a study. Runs the user's code, so that anything may be raised."""
-        refuse_other_versions(row, row.allow_versions)
+        refuse_other_versions(row, row.allow_versions, self._locations.url)
         settings = stored_settings(row.config, data=self._locations.data)
         self._patience.seconds = settings.queue.patience
         objective = build_objective(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import optuna
 import pytest
@@ -14,8 +15,12 @@ from sqlalchemy import inspect, text
 
 from lrsearch.cli.compose import load_settings
 from lrsearch.data.spec import DataInfo
+from lrsearch.launchers import LAUNCHERS
+from lrsearch.launchers.base import Job, JobState, News, Sweep
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.jobs import Jobs
 from lrsearch.queue.trial_claims import TrialClaims
+from lrsearch.registry import Component
 from lrsearch.settings import Settings
 from lrsearch.storage.database import Database
 from lrsearch.storage.engine import connect
@@ -61,6 +66,53 @@ def test_status_lists_the_studies_and_what_is_done(command: Command, claims: Tri
     code, out, _ = command("status", "digits")
     assert "1 complete" in out
     assert "trial 1 on far-away/1/1.00: just begun" in out
+
+
+class Cluster:
+    """A launcher that sees one job, which waits, and writes down which are cancelled."""
+
+    name = "pretended"
+    cancelled: ClassVar[list[str]] = []
+
+    def attach(self, sweep: Sweep) -> None: ...
+
+    def watch(self, news: News) -> None: ...
+
+    def alive(self) -> list[Job]:
+        return [Job("7_0", JobState.WAITING)]
+
+    def stop(self, jobs: Sequence[Job], at_once: bool = False) -> None:
+        self.cancelled.extend(job.job_id for job in jobs)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+@pytest.mark.parametrize(
+    ("words", "done"),
+    [
+        (("delete", "digits", "--yes"), "digits is deleted"),
+        (("stop", "digits"), "digits is stopped"),
+        (("stop", "digits", "--now"), "digits is stopped"),
+    ],
+)
+def test_jobs_of_a_study_that_is_stopped_or_deleted_are_cancelled(
+    command: Command,
+    claims: TrialClaims,
+    monkeypatch: pytest.MonkeyPatch,
+    is_reached: bool,
+    words: tuple[str, ...],
+    done: str,
+) -> None:
+    Jobs(claims.session, claims.study_id, "pretended").add({"7_0": None})
+    Cluster.cancelled.clear()
+    if is_reached:
+        monkeypatch.setitem(LAUNCHERS.components, "pretended", Component("pretended", Cluster))
+    code, out, _ = command(*words)
+    assert code == 0
+    assert Cluster.cancelled == (["7_0"] if is_reached else [])
+    assert ("job is cancelled" if is_reached else "jobs are not cancelled") in out
+    assert done in out
 
 
 def test_a_study_is_paused_resumed_and_stopped(command: Command, claims: TrialClaims) -> None:
@@ -296,7 +348,7 @@ def test_the_doctor_counts_connections(command: Command, new_database: Callable[
     url = new_database()
     code, out, _ = command("doctor", f"storage.url={url}", "workers=4")
     assert code == 0, out
-    assert "4 workers here take up to 10" in out
+    assert "4 workers here take up to 5" in out
     code, out, _ = command("doctor", f"storage.url={url}", "workers=400")
     assert code == 1
     assert "raise max_connections" in out

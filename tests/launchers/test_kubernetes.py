@@ -221,6 +221,15 @@ def test_all_that_is_wrong_with_the_options_is_said_at_once(cluster: FakeCluster
     assert cluster.calls == []
 
 
+def test_a_password_for_pods_comes_by_a_secret_and_never_as_an_option(
+    cluster: FakeCluster,
+) -> None:
+    launcher = Kubernetes(image=IMAGE, storage="postgresql://me:hunter2@inside/lrsearch")
+    with pytest.raises(ConfigErrors, match=r"launcher\.storage holds a password") as raised:
+        launcher.check(digits(), RuntimeSettings(URL, None, 2, "outputs", False))
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_job_that_the_server_would_refuse_is_found_before_anything_is_stored(
     url: str, cluster: FakeCluster
 ) -> None:
@@ -650,6 +659,17 @@ def test_jobs_outlive_the_terminal_and_another_process_follows_and_stops_them(
 
 
 # Faults of the cluster.
+
+
+def test_workers_in_another_namespace_are_left_alone(run: Callable[..., Run]) -> None:
+    sweep = run(workers=1)
+    elsewhere = {"namespace": "elsewhere", "context": None}
+    jobs = Jobs(sweep.session, sweep.told.study_id, "kubernetes", elsewhere)
+    jobs.add({"lrsearch-digits-0": None})
+    sweep.begin("lrsearch-digits-0-x", "pod")
+    sweep.turn()
+    assert [row.owner for row in sweep.running()] == ["pod/7/1.00"]
+    assert [row.job_id for row in jobs.rows()] == ["lrsearch-digits-0"]
 
 
 def test_a_server_that_is_away_is_waited_for(run: Callable[..., Run], cluster: FakeCluster) -> None:

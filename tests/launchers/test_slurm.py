@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import getpass
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from sqlalchemy import update
 from sqlalchemy.engine import URL
 
 from lrsearch.cli.compose import load_configuration
-from lrsearch.errors import ConfigErrors
+from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.launchers.base import JobState, News, Sweep, WorkersFailed
 from lrsearch.launchers.slurm import Slurm
 from lrsearch.queue.endings import Endings
@@ -49,6 +51,11 @@ class Cluster:
             program.write_text(PROGRAM.format(folder=folder, name=name))
             program.chmod(0o755)
         self.answer("sbatch", "Submitted batch job 7")
+        self.name("local")
+
+    def name(self, name: str) -> None:
+        """The name of the cluster, as `scontrol show config` has it."""
+        self.answer("scontrol", f"ClusterName             = {name}")
 
     def answer(self, program: str, answer: str) -> None:
         (self.folder / f"{program}.answer").write_text(answer)
@@ -181,6 +188,73 @@ def test_jobs_are_found_again_with_their_nodes_and_the_lost_ones_are_replaced(
     assert "cancelled" in line
 
 
+def jobs_of_another(sweep: Sweep, shop: Units, address: dict[str, str]) -> Any:
+    """A job that another user, or a process on another cluster, has submitted, and its claim."""
+    sweep.jobs("slurm", address).add({"9_0": None})
+    _, claim = shop.claim("n9")
+    begun(shop.database.session, shop.study_id, "slurm/9_0", "n9/1/1.00", "n9")
+    return claim
+
+
+@pytest.mark.parametrize(
+    "address", [{"cluster": "local", "user": "ada"}, {"cluster": "far", "user": getpass.getuser()}]
+)
+def test_jobs_of_other_users_and_clusters_are_left_alone(
+    slurm: Slurm, cluster: Cluster, sweep: Sweep, shop: Units, address: dict[str, str]
+) -> None:
+    claim = jobs_of_another(sweep, shop, address)
+    slurm.watch(News())
+    assert shop.row(claim).owner == "n9/1/1.00"
+    (row,) = sweep.jobs("slurm", address).rows()
+    assert row.job_id == "9_0"
+
+
+def test_who_only_looks_changes_nothing(cluster: Cluster, sweep: Sweep, shop: Units) -> None:
+    address = {"cluster": "local", "user": "ada"}
+    claim = jobs_of_another(sweep, shop, address)
+    looking = Slurm(**address)
+    looking.attach(dataclasses.replace(sweep, endings=None))
+    looking.watch(News(is_stopping=True))
+    assert looking.alive() == []
+    assert any("--user=ada" in call for call in cluster.calls("squeue"))
+    assert shop.row(claim).owner == "n9/1/1.00"
+    assert [row.job_id for row in sweep.jobs("slurm", address).rows()] == ["9_0"]
+
+
+def test_who_has_no_jobs_deletes_no_password_of_others(
+    slurm: Slurm, cluster: Cluster, sweep: Sweep, shop: Units
+) -> None:
+    slurm.start(1)
+    another = Slurm(user="ada")
+    another.attach(sweep)
+    another.stop(another.alive())
+    assert len(list((sweep.logs / "slurm").glob("password-*"))) == 1
+    with shop.database.session.begin() as session:
+        session.execute(update(TrialSlotRow).values(state=WorkState.DONE))
+    looking = Slurm(cluster="local", user="ada")
+    looking.attach(dataclasses.replace(sweep, endings=None))
+    looking.close()
+    assert len(list((sweep.logs / "slurm").glob("password-*"))) == 1
+
+
+def test_jobs_of_another_cluster_cannot_be_asked_here(cluster: Cluster, sweep: Sweep) -> None:
+    with pytest.raises(UserError, match="SLURM cluster far"):
+        Slurm(cluster="far", user="ada").attach(sweep)
+
+
+def test_jobs_of_another_user_that_are_not_cancelled_are_told(
+    cluster: Cluster, sweep: Sweep, shop: Units
+) -> None:
+    jobs_of_another(sweep, shop, {"cluster": "local", "user": "ada"})
+    cluster.queue(("9_0", "RUNNING", 0, "n9", "None"))
+    cluster.fail("scancel", "Access/permission denied for job 9_0")
+    looking = Slurm(cluster="local", user="ada")
+    looking.attach(dataclasses.replace(sweep, endings=None))
+    looking.watch(News(is_stopping=True))
+    with pytest.raises(UserError, match="ada"):
+        looking.stop(looking.alive())
+
+
 def test_jobs_stay_while_slurm_does_not_answer(slurm: Slurm, cluster: Cluster) -> None:
     slurm.start(2)
     cluster.fail("squeue", "slurm_load_jobs error: Unable to contact slurm controller")
@@ -272,7 +346,7 @@ def test_the_script_of_a_job_queues_it_again_where_work_is_left(
 ) -> None:
     slurm.start(2)
     run_script(cluster, sweep, state, code)
-    assert cluster.calls("scontrol") == (["requeue 7_1"] if again else [])
+    assert requeued(cluster) == (["requeue 7_1"] if again else [])
 
 
 def test_the_script_of_a_job_whose_worker_dies_gives_up_at_the_third_time(
@@ -281,7 +355,7 @@ def test_the_script_of_a_job_whose_worker_dies_gives_up_at_the_third_time(
     slurm.start(2)
     for _ in range(4):
         run_script(cluster, sweep, "RUNNING None", 139)
-    assert cluster.calls("scontrol") == ["requeue 7_1"] * 2
+    assert requeued(cluster) == ["requeue 7_1"] * 2
 
 
 @pytest.mark.parametrize(
@@ -310,6 +384,10 @@ def test_a_job_whose_request_to_be_queued_again_is_cut_short_keeps_its_password(
     (cluster.folder / "scontrol").write_text("#!/bin/bash\nkill -TERM $$\n")
     run_script(cluster, sweep, "RUNNING None", 75, "7_1")
     assert file.exists()
+
+
+def requeued(cluster: Cluster) -> list[str]:
+    return [call for call in cluster.calls("scontrol") if call.startswith("requeue")]
 
 
 def run_script(
@@ -342,6 +420,14 @@ def test_wrong_options_are_refused(cluster: Cluster, options: dict[str, Any], wo
     with pytest.raises(ConfigErrors) as refused:
         Slurm(check=False, **options).check(configuration.settings, configuration.runtime)
     assert words in str(refused.value)
+
+
+def test_a_study_whose_trials_are_sized_for_a_gpu_asks_slurm_for_one(cluster: Cluster) -> None:
+    needs = ["+sweep=digits", "launcher=slurm", "workers=2", "study.needs.gpu_memory=40"]
+    configuration = load_configuration(needs)
+    slurm = Slurm(check=False)
+    slurm.check(configuration.settings, configuration.runtime)
+    assert "GPUs 1" in slurm.describe()
 
 
 @pytest.mark.parametrize("limit", [4, "30", "4:00", "00:10:00", "1-0", "0-1:00", "7-12:30:00"])

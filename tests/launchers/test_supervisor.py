@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
+import psycopg
 import pytest
 from shop import TERMS, Shop
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from lrsearch.errors import UserError
 from lrsearch.launchers import LAUNCHERS
@@ -24,8 +28,10 @@ from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.states import Outcome, WorkState
 from lrsearch.storage.tables import StudyRow, TrialSlotRow
 from lrsearch.study.follow_up import follow_up
+from lrsearch.study.index import StudyIndex
 from lrsearch.study.progress import Finished, Progress, Snapshot
 from lrsearch.workers.locations import Locations
+from lrsearch.workers.patience import DatabaseSilent
 
 
 class Trials(Shop[TrialClaims]):
@@ -151,8 +157,10 @@ def sweep_of(shop: Trials) -> Sweep:
     )
 
 
-def supervised(shop: Trials, cluster: Pretended) -> tuple[Supervisor, Recorded]:
-    display, sweep = Recorded(), sweep_of(shop)
+def supervised(
+    shop: Trials, cluster: Pretended, patience: float = 60.0
+) -> tuple[Supervisor, Recorded]:
+    display, sweep = Recorded(), dataclasses.replace(sweep_of(shop), patience=patience)
     cluster.attach(sweep)
     progress = Progress(shop.database.session, shop.study_id)
     return Supervisor(sweep, cluster, progress, display), display
@@ -258,11 +266,65 @@ def test_a_study_that_is_stopped_with_its_work_handed_back_ends_the_jobs(shop: T
 def test_jobs_that_wait_are_cancelled_when_the_study_is_stopped(shop: Trials) -> None:
     cluster = Pretended(shop)
     cluster.at_look = {1: lambda: cluster.start(1), 2: lambda: shop.queue.stop("by hand", False)}
-    cluster.begins_at = 3
+    cluster.begins_at = 9
     supervisor, _ = supervised(shop, cluster)
     supervisor.run(None)
     assert cluster.stopped == [(2, False)]
     assert shop.queue.counts()[WorkState.OPEN] == 6
+
+
+@pytest.fixture
+def away(shop: Trials, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Ends every statement from now on, as where the server is away."""
+
+    def statement(*_: Any) -> NoReturn:
+        raise OperationalError("SELECT 1", {}, psycopg.OperationalError("Connection refused"))
+
+    return lambda: event.listen(shop.database.engine, "before_cursor_execute", statement)
+
+
+def test_the_second_interrupt_ends_the_workers_while_the_database_is_away(
+    shop: Trials, away: Callable[[], None]
+) -> None:
+    cluster = Pretended(shop)
+    cluster.begins_at = 9
+
+    def interrupted() -> None:
+        away()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    cluster.at_look = {2: interrupted}
+    supervisor, _ = supervised(shop, cluster)
+    with pytest.raises(OperationalError):
+        supervisor.run(None)
+    assert cluster.stopped == [(2, True)]
+
+
+@pytest.mark.parametrize("outlives", [True, False])
+def test_a_database_that_is_away_for_too_long_ends_the_sweep(
+    shop: Trials, away: Callable[[], None], outlives: bool
+) -> None:
+    cluster = Pretended(shop)
+    cluster.outlives = outlives  # type: ignore[misc]
+    cluster.begins_at = 9
+    cluster.at_look = {2: away}
+    supervisor, _ = supervised(shop, cluster, patience=0.0)
+    with pytest.raises(DatabaseSilent, match=r"queue\.patience"):
+        supervisor.run(None)
+    assert cluster.stopped == ([] if outlives else [(2, True)])
+    assert cluster.closed == 1
+
+
+def test_a_study_that_is_deleted_ends_its_jobs_with_words(shop: Trials) -> None:
+    cluster = Pretended(shop)
+    cluster.begins_at = 9
+    cluster.at_look = {2: lambda: StudyIndex(shop.database.session).delete(shop.study_id)}
+    supervisor, _ = supervised(shop, cluster)
+    with pytest.raises(UserError, match="deleted"):
+        supervisor.run(None)
+    assert cluster.stopped == [(2, True)]
+    assert cluster.closed == 1
 
 
 def test_where_workers_fail_the_others_are_ended(shop: Trials) -> None:

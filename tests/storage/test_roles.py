@@ -17,6 +17,9 @@ from sqlalchemy.exc import ProgrammingError
 from lrsearch.dashboard.own_tables import OwnTables
 from lrsearch.dashboard.pictures import Artifacts
 from lrsearch.dashboard.server import dashboard
+from lrsearch.queue.jobs import Jobs
+from lrsearch.storage.database import Database
+from lrsearch.study.study import load_row
 from lrsearch.workers.exit_codes import ExitCode
 
 DEPLOY = Path(__file__).resolve().parents[2] / "docs" / "deploy.md"
@@ -60,6 +63,14 @@ def roles(new_database: Callable[[], str], own_folder: Path) -> Iterator[Roles]:
         roles.run([f"DROP OWNED BY {role}", f"DROP ROLE {role}"])
 
 
+def store_job(url: str) -> None:
+    """Write that a job on Ray, where it is not found any more, serves the study."""
+    database = Database(url, make=False)
+    study_id = load_row(database, "digits").study_id
+    Jobs(database.session, study_id, "ray", {"address": "127.0.0.1:1"}).add({"digits-1": None})
+    database.close()
+
+
 FORBIDDEN = {
     "worker": (
         "DROP TABLE lrsearch_units", "DROP TABLE trials", "TRUNCATE lrsearch_units CASCADE",
@@ -85,11 +96,14 @@ def test_a_worker_that_only_writes_rows_does_all_the_work_and_a_reader_sees_it(
     assert command("stop", "another", storage)[0] == 0
     assert command("delete", "another", "--yes", storage)[0] == 0
 
+    store_job(roles.url("worker"))
     storage = f"storage.url={roles.url('viewer')}"
     code, out, error = command("status", "digits", "--json", storage)
     assert (code, error) == (0, "")
     assert json.loads(out)["outcomes"] == {"complete": 2}
-    assert command("best", "digits", storage)[0] == 0
+    for words in (("status", "digits"), ("best", "digits"), ("report", "digits")):
+        code, out, error = command(*words, storage)
+        assert (code, error) == (0, ""), words
     tables = OwnTables(roles.url("viewer"))
     assert dashboard(roles.url("viewer"), Artifacts(tables, Path("artifacts")))
     tables.close()

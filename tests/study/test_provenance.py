@@ -9,6 +9,7 @@ from lrsearch.storage.tables import StudyRow
 from lrsearch.study import provenance
 from lrsearch.study.provenance import refuse_other_versions
 
+URL = "postgresql+psycopg://me:hunter2@db.example.org/sweeps"
 HERE = {"lrsearch": "0.2.0", "torch": "2.14.1+cu130", "optuna": "5.0.0", "python": "3.11.7"}
 
 
@@ -27,7 +28,7 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
      {"python": "3.13.0", "optuna": "4.9.0"}],
 )  # fmt: skip
 def test_the_same_minor_versions_of_lrsearch_and_torch_may(others: dict[str, str]) -> None:
-    refuse_other_versions(created_with(**others), allowed=False)
+    refuse_other_versions(created_with(**others), False, URL)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_the_same_minor_versions_of_lrsearch_and_torch_may(others: dict[str, str
 )
 def test_others_may_only_where_the_study_allows_it(others: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        refuse_other_versions(created_with(**others), allowed=False)
+        refuse_other_versions(created_with(**others), False, URL)
     assert "lrsearch set digits allow_versions=true" in str(caught.value)
-    refuse_other_versions(created_with(**others), allowed=True)
+    assert "storage.url=postgresql+psycopg://me@db.example.org/sweeps" in str(caught.value)
+    refuse_other_versions(created_with(**others), True, URL)

@@ -15,7 +15,9 @@ import pytest
 import torch
 
 import lrsearch as lr
+from lrsearch.workers.abilities import LABELS
 from lrsearch.workers.asked import AskedTrial
+from lrsearch.workers.exit_codes import ExitCode
 
 
 @pytest.fixture
@@ -149,14 +151,26 @@ def test_nothing_is_left_after_the_budget_and_none_is_given_while_it_is_stopped(
     assert numbers == [0, 1, 2, 3]
 
 
-def test_another_process_can_ask_but_no_worker_can_train(study: lr.Study, command: Any) -> None:
+def test_another_process_can_ask_but_no_worker_can_train(
+    study: lr.Study, command: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     other = lr.load_study("asked")
     asked(other).tell(0.5)
     assert row(study, 0)["value"] == 0.5
-    code, _, said = command("worker", "--sweep", "asked", "--until-empty")
-    assert code == 2
-    assert "notebook that made the study" in said
+    code, _, _ = command("worker", "--sweep", "asked", "--until-empty")
+    assert code == ExitCode.REFUSED
+    assert "notebook that made the study" in caplog.text
     assert row(study, 0)["value"] == 0.5
+
+
+def test_who_asks_must_have_what_the_study_needs(
+    study: lr.Study, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("set", "asked", "needs.labels=[a100]")[0] == 0
+    with pytest.raises(lr.UserError, match="label a100"):
+        study.ask()
+    monkeypatch.setenv(LABELS, "a100")
+    assert asked(study).number == 0
 
 
 def test_a_confirmation_needs_a_training(own_folder: Path) -> None:
