@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +33,15 @@ class NamedStudy:
         return command_on(self.locations.url, *words)
 
 
-def worker_advice(name: str, url: str) -> str:
+def worker_advice(name: str, url: str, labels: Iterable[str] = ()) -> str:
     """Say that a study in a database waits for a worker, and how to start one."""
-    return (
-        f"no worker is at it; to start one: "
-        f"{command_on(url, 'worker', '--sweep', name, '--until-empty')}"
-    )
+    return f"no worker is at it; to start one: {worker_command(name, url, labels)}"
+
+
+def worker_command(name: str, url: str, labels: Iterable[str] = ()) -> str:
+    """Return the command of a worker that serves one study, which needs `labels`, to its end."""
+    given = [word for label in labels for word in ("--label", label)]
+    return command_on(url, "worker", "--sweep", name, "--until-empty", *given)
 
 
 def same_command(arguments: Sequence[str], url: str) -> str:

@@ -193,6 +193,10 @@ def _server_version(connection: Connection) -> Iterator[Finding]:
         yield warning("server", f"PostgreSQL {version}; {tested}")
 
 
+_SPARE = 10
+"""Connections for the dashboard, and those that PostgreSQL keeps for itself."""
+
+
 def _connections(connection: Connection, configuration: Configuration) -> Iterator[Finding]:
     process = connection.execute(text("select pg_backend_pid()")).scalar_one()
     driver: Any = connection.connection.driver_connection
@@ -207,7 +211,7 @@ def _connections(connection: Connection, configuration: Configuration) -> Iterat
     if needed > most - used:
         yield problem(
             "connections",
-            f"{said}: raise max_connections to {used + 2 * needed} or put a pooler before it",
+            f"{said}: raise max_connections to {used + needed + _SPARE} or put a pooler before it",
         )
     else:
         yield ok("connections", said)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lrsearch.cli.arguments import worker_command
 from lrsearch.cli.jobs import stop_jobs
 from lrsearch.cli.locations import output_folder, read_locations
 from lrsearch.config.storage import command_on
@@ -79,10 +80,9 @@ def resume_study(arguments: Sequence[str], retry_failed: bool) -> None:
         left = waiting(counts[WorkState.OPEN], work[WorkState.OPEN] - counts[WorkState.OPEN])
         print(f"{study.name} is open: {left}, {work[WorkState.RUNNING]} running")
         if work[WorkState.OPEN]:
-            print(
-                f"workers take them; to start one: "
-                f"{command_on(locations.url, 'worker', '--sweep', study.name)}"
-            )
+            labels = study.service["needs.labels"]
+            line = worker_command(study.name, locations.url, labels)
+            print(f"workers take them; to start one: {line}")
 
 
 def waiting(trials: int, auxiliary_runs: int) -> str:

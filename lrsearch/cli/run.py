@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from lrsearch.cli.arguments import worker_command
 from lrsearch.cli.display import Shown, make_console, make_display
 from lrsearch.cli.manage_studies import waiting
 from lrsearch.cli.own_code_calls import own_code_calls
@@ -203,10 +204,10 @@ def submit(configuration: Configuration) -> int:
     console.print(
         f"{waiting(trials, auxiliary_runs)} for workers; to start one, on any machine that "
         f"reaches the database:\n"
-        f"  {command_on(url, 'worker')}\n"
+        f"  {worker_command(study.name, url, settings.study.needs.labels)}\n"
         f"{_password_words(url)}"
         f"how far they are: {command_on(runtime.storage_url, 'status', name_word(study.name))}\n"
-        f"the result, and help with the rest: the same command without submit",
+        f"to show the result, and to work on what is left: the same command without submit",
         soft_wrap=True,
         markup=False,
     )

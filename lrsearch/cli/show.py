@@ -37,6 +37,7 @@ from lrsearch.plots.static.curves import (
     value_curves,
 )
 from lrsearch.plots.terminal import paper, text_plot
+from lrsearch.queue.owners import process_in_words
 from lrsearch.states import WorkState, in_words
 from lrsearch.study.progress import Progress, best_number
 from lrsearch.text.formatting import duration, number, plural
@@ -94,7 +95,7 @@ def _print_log(logs: Path, study: StudyData, trial: TrialData) -> None:
             while data := file.read(1 << 16):
                 sys.stdout.write(data.decode("utf-8", "replace"))
     except OSError as error:
-        owner = "" if trial.owner is None else f"; its worker was {trial.owner}"
+        owner = "" if trial.owner is None else f"; its worker was {process_in_words(trial.owner)}"
         end = "; why it ended has the last part of it" if reason_of(study, trial) else ""
         raise UserError(
             f"cannot read {path}: {error.strerror}; scripts (objective.command) have a log, in the "
@@ -161,7 +162,7 @@ def _facts(study: StudyData, trial: TrialData, is_best: bool) -> list[str]:
             facts["fresh seeds"] = f"{value_words(candidate)}{runs}"
     if trial.owner is not None:
         device = f" ({trial.device})" if trial.device else ""
-        facts["worker"] = f"{trial.owner}{device}"
+        facts["worker"] = f"{process_in_words(trial.owner)}{device}"
     died = f", {trial.deaths} of them ended their worker" if trial.deaths else ""
     facts["attempts"] = f"{trial.attempts}{died}"
     if trial.seconds is not None:

@@ -21,6 +21,7 @@ from lrsearch.cli.manage_studies import waiting
 from lrsearch.confirm.read import read_confirmation
 from lrsearch.confirm.result import Confirmation
 from lrsearch.errors import UserError, in_short
+from lrsearch.queue.owners import process_in_words
 from lrsearch.queue.queue import Queue
 from lrsearch.states import Outcome, StudyState, WorkState, in_words
 from lrsearch.storage.database import Database, open_existing
@@ -160,8 +161,9 @@ def _trouble(database: Database, study: StudyStatus, url: str) -> list[str]:
             for counts in (study.counts, study.auxiliary_counts)
         )
         left = waiting(trials, auxiliary_runs)
+        labels = study.service["needs.labels"]
         machine = f" (on a machine with {needs})" if (needs := _needs(study)) else ""
-        lines.append(f"    {left}, {worker_advice(study.name, url)}{machine}")
+        lines.append(f"    {left}, {worker_advice(study.name, url, labels)}{machine}")
     return lines
 
 
@@ -184,18 +186,20 @@ def _show_one(
     _say(console, f"    {outcomes or 'nothing has ended yet'}; {spent} of wall clock")
     snapshot = progress.snapshot()
     for run in [*snapshot.running, *snapshot.auxiliary_running]:
-        at = "just begun" if run.epoch is None else f"epoch {at_epoch(run)}"
-        again = "" if run in snapshot.running else " again"
-        _say(
-            console,
-            f"    trial {run.trial}{again} on {run.owner}: {at}, "
-            f"{snapshot.metric} {number(run.value)}, {described(run.recipe)}",
+        at = (
+            "just begun"
+            if run.epoch is None
+            else f"epoch {at_epoch(run)}, {snapshot.metric} {number(run.value)}"
         )
+        recipe = f", {described(run.recipe)}" if run.recipe is not None else ""
+        again = "" if run in snapshot.running else " again"
+        worker = process_in_words(run.owner)
+        _say(console, f"    trial {run.trial}{again} on {worker}: {at}{recipe}")
     with attached_jobs(database, locations, study) as jobs:
         for line in job_lines(jobs, [*snapshot.running, *snapshot.auxiliary_running]):
             _say(console, f"    {line}")
     if (test := snapshot.range_test) is not None:
-        where = "waits for a worker" if test.owner is None else f"on {test.owner}"
+        where = "waits for a worker" if test.owner is None else f"on {process_in_words(test.owner)}"
         _say(console, f"    range test {where}; trials follow")
     confirmation = _confirmation(database, study)
     if confirmation is not None and confirmation.winner is not None:

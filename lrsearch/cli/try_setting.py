@@ -17,6 +17,7 @@ from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.queue.queue import Queue
 from lrsearch.states import StudyState
 from lrsearch.study.index import StudyIndex
+from lrsearch.study.service import service_of
 from lrsearch.study.study import load_row
 from lrsearch.text.formatting import plural
 from lrsearch.text.shell import name_word
@@ -57,4 +58,4 @@ def try_setting(arguments: Sequence[str]) -> None:
                 f"{named.command('resume', name_word(named.name))}"
             )
         elif not StudyIndex(named.database.session).running_now(row.study_id):
-            print(worker_advice(named.name, named.locations.url))
+            print(worker_advice(named.name, named.locations.url, service_of(row)["needs.labels"]))

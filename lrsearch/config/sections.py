@@ -71,6 +71,10 @@ def _in_words(path: str, detail: ErrorDetails) -> str:
     key = key_of(path, *(str(part) for part in detail["loc"] if not _is_branch(part)))
     if detail["type"] == "missing":
         return f"{key} is missing"
+    if detail["type"] in ("bool_parsing", "bool_type"):
+        return f"{key}: {as_given(detail['input'])} is not true or false"
+    if detail["type"] in ("int_from_float", "int_parsing", "int_type"):
+        return f"{key}: {as_given(detail['input'])} is not a whole number"
     said = str(detail["msg"]).replace("Input should be", "it should be")
     value = detail["input"]
     expected = str(detail.get("ctx", {}).get("expected", ""))

@@ -64,7 +64,7 @@ def read_changes(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = {key: value for key, value in values.items() if key in SERVICE_KEYS}
     problems = [
-        f"{unknown(key, SERVICE_KEYS)}; to change others, run the sweep again with them"
+        f"{unknown(key, SERVICE_KEYS)}; other settings are changed by running the sweep again"
         for key in values
         if key not in known
     ]

@@ -43,7 +43,6 @@ from lrsearch.queue.jobs import Jobs
 from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.storage.tables import IdentityRow, JobRow
 from lrsearch.text.formatting import plural
-from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
 from lrsearch.workers.abilities import needs_gpu
@@ -147,7 +146,13 @@ class Kubernetes:
             if work.secret is not None and self._secret is None:
                 secret = password_secret(work.secret, "", work.name, "0")
                 self._cluster.check_secret(secret)
-        except (NoAnswer, Refused) as error:
+        except NoAnswer as error:
+            raise UserError(
+                f"launcher=kubernetes: the API server {self._cluster.server} does not answer "
+                f"({redacted(str(error))}): look whether `kubectl get jobs` works here, or choose "
+                f"another cluster by launcher.context"
+            ) from error
+        except Refused as error:
             raise UserError(f"launcher=kubernetes: {redacted(str(error))}") from error
 
     def attach(self, sweep: Sweep) -> None:
@@ -310,15 +315,6 @@ class Kubernetes:
             yield (
                 "launcher.storage holds a password: leave it out; pods get the one of storage.url, "
                 "or the one in the Secret launcher.secret"
-            )
-        for name in ("node_selector", "extra"):
-            value = getattr(self._options, name)
-            if not isinstance(value, Mapping):
-                yield f"launcher.{name}: {as_given(value)} is no mapping, such as {{key: value}}"
-        if not all(isinstance(one, Mapping) for one in self._options.tolerations):
-            yield (
-                "launcher.tolerations: each of them is a mapping, such as "
-                "{key: gpu, operator: Exists}"
             )
 
     def _address(self, own_url: str) -> tuple[str, str | None]:

@@ -138,7 +138,8 @@ class Cluster:
             from kubernetes import client, config
         except ImportError:
             raise UserError(
-                "launcher=kubernetes needs a further package: pip install 'lrsearch[kubernetes]'"
+                "launcher=kubernetes needs the package kubernetes: "
+                "pip install 'lrsearch[kubernetes]'"
             ) from None
         settings = client.Configuration()
         self.namespace = namespace or "default"
@@ -159,6 +160,8 @@ class Cluster:
             if namespace is None:
                 self.namespace = _own_namespace() or "default"
         settings.retries = 0  # the launcher asks again itself
+        self.server = str(settings.host)
+        """URL of the API server."""
         self._api = client.ApiClient(settings)
         self._batch, self._core = client.BatchV1Api(self._api), client.CoreV1Api(self._api)
         self._errors = client.ApiException
@@ -254,7 +257,8 @@ class Cluster:
                 f"Kubernetes does not let us {what} in the namespace {self.namespace} ({reason})"
             ) from None
         except (HTTPError, OSError) as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}") from None
+            # Of an attempt that was the last one, the reason alone: the rest is the client's own.
+            raise NoAnswer(str(getattr(error, "reason", None) or error)) from None
         except ValueError as error:  # what the client itself finds
             raise Refused(f"the client of Kubernetes cannot {what}: {error}") from None
 

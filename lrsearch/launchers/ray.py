@@ -331,6 +331,13 @@ class Ray:
                     f"nodes: name what is no code in .gitignore, give a folder with your modules "
                     f"alone, or none where all nodes have this folder"
                 ) from error
+            if isinstance(error, ConnectionError) and self.address == AUTO:
+                raise UserError(
+                    "launcher.address: Ray finds no cluster from this machine (auto looks at "
+                    "RAY_ADDRESS, then for one on this machine): give its address, such as "
+                    "launcher.address=ray://10.0.0.1:10001, start one with `ray start --head`, or "
+                    "set launcher.address=local"
+                ) from error
             # Of several lines: Ray adds hints.
             raise UserError(
                 f"launcher: cannot use Ray at address={self.address}: {redacted(str(error))}"
@@ -528,7 +535,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError("launcher: ray is not installed: pip install 'lrsearch[ray]'") from None
+        raise UserError("launcher=ray needs the package ray: pip install 'lrsearch[ray]'") from None
     return ray
 
 

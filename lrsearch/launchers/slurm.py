@@ -39,7 +39,6 @@ from lrsearch.settings import RuntimeSettings, Settings
 from lrsearch.states import WorkState
 from lrsearch.storage.tables import JobRow
 from lrsearch.text.formatting import plural
-from lrsearch.text.hints import as_given
 from lrsearch.text.redaction import redacted
 from lrsearch.text.shell import name_word
 from lrsearch.workers.abilities import needs_gpu
@@ -272,8 +271,6 @@ class Slurm:
         """Yield what is wrong with the configuration and this machine."""
         if runtime.workers == "auto":
             yield "workers: on SLURM it must be given, the most jobs at a time: workers=16"
-        if not isinstance(self._extra, Mapping):
-            yield f"launcher.extra: {as_given(self._extra)} is not a mapping: {{exclude: node7}}"
         yield from self._problems_of_the_limit()
         if self._is_checked and (why := unreachable(runtime.storage_url)):
             yield (
@@ -291,7 +288,7 @@ class Slurm:
         try:
             import submitit  # noqa: F401
         except ImportError:
-            yield "launcher: slurm needs the package submitit: pip install 'lrsearch[slurm]'"
+            yield "launcher=slurm needs the package submitit: pip install 'lrsearch[slurm]'"
 
     def _problems_of_the_limit(self) -> Iterator[str]:
         """Yield what is wrong with the time limit: no form of SLURM's, or no time to work in."""
@@ -303,8 +300,7 @@ class Slurm:
                 f"launcher.time: {limit} is not a limit of SLURM's: minutes, 04:00:00 or 1-12:00:00"
             )
             return
-        extra = self._extra if isinstance(self._extra, Mapping) else {}
-        warning = str(extra.get("signal", _SIGNAL))
+        warning = str(self._extra.get("signal", _SIGNAL))
         if (before := re.search(r"@(\d+)$", warning)) is None:
             return
         if _seconds(str(limit)) <= int(before[1]) + _EARLY_SECONDS:

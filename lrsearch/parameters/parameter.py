@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from lrsearch.text.hints import as_given
 
 Kind = Literal[
     "float", "int", "bool", "choice", "duration", "durations", "formula", "points", "betas", "pair",
-    "text", "widths", "weights", "list", "any",
+    "text", "widths", "weights", "list", "texts", "mapping", "mappings", "any",
 ]  # fmt: skip
 
 
@@ -42,8 +43,18 @@ class Parameter:
             case "any":
                 return None
             case "list":
-                is_list = isinstance(value, list | tuple)
-                return None if is_list else f"{as_given(value)} is not a list"
+                return None if _is_list_of(object, value) else f"{as_given(value)} is not a list"
+            case "texts":
+                return (
+                    None if _is_list_of(str, value) else f"{as_given(value)} is not a list of texts"
+                )
+            case "mappings":
+                if not _is_list_of(Mapping, value):
+                    return f"{as_given(value)} is not a list of mappings: [{{key: value}}]"
+                return None
+            case "mapping":
+                is_mapping = isinstance(value, Mapping)
+                return None if is_mapping else f"{as_given(value)} is not a mapping: {{key: value}}"
             case "bool":
                 return (
                     None if isinstance(value, bool) else f"{as_given(value)} is not true or false"
@@ -148,6 +159,10 @@ def _is_list(value: Any, length: int | None = None) -> bool:
     if not isinstance(value, (list, tuple)) or not value:
         return False
     return length is None or len(value) == length
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, kind) for item in value)
 
 
 def _is_width(value: Any) -> bool:

@@ -39,6 +39,12 @@ def owner_name() -> str:
     return f"{process_name(pid)}/{_started(pid)}"
 
 
+def process_in_words(owner: str) -> str:
+    """Return an owner name for people: `n2, process 73`."""
+    machine, pid, _ = owner.rsplit("/", 2)
+    return f"{machine.partition(':')[0]}, process {pid}"
+
+
 def is_dead(owner: str) -> bool:
     """Return whether an owner is certainly dead: of this machine, and no longer running."""
     machine, pid, started = owner.rsplit("/", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,13 @@ from lrsearch.storage.schema import changing, foreign_tables
 from lrsearch.storage.sqlite import BUSY_SECONDS, fault_of, file_of
 from lrsearch.storage.tables import SCHEMA_VERSION, Base, IdentityRow, VersionRow
 from lrsearch.text.redaction import learn, redacted
+
+_PASSWORD = re.compile("password|auth(entication)? failed")
+"""Finds what PostgreSQL and PgBouncer say of a password that is wrong or missing."""
+_PASSWORD_SOURCES = (
+    "the password is taken from the file that LRSEARCH_STORAGE_PASSWORD_FILE names, where the URL "
+    "has none, or else from ~/.pgpass"
+)
 
 
 def absolute(url: str) -> str:
@@ -57,7 +65,9 @@ def beside(url: str, folder: str) -> Path:
 
 def unusable(url: str, error: Exception) -> UserError:
     """Return the UserError for an error on opening a database, without the password."""
-    return UserError(f"storage.url: cannot use the database {redacted(url)}: {why(url, error)}")
+    reason = why(url, error)
+    advice = f"; {_PASSWORD_SOURCES}" if _PASSWORD.search(reason) else ""
+    return UserError(f"storage.url: cannot use the database {redacted(url)}: {reason}{advice}")
 
 
 def why(url: str, error: BaseException) -> str:

@@ -144,18 +144,21 @@ class Service:
         self._studies.close()
 
     def _reasons_not_served(self, waiting: list[Waiting]) -> list[str]:
-        """Return a sentence for each unfinished study that this worker does not serve."""
+        """Return a sentence for each unfinished study that this worker does not serve.
+
+        Those that it cannot serve come first: they are why a worker ends with work left.
+        """
         refusals = {study.study_id: self._refusal(study) for study in waiting}
-        reasons = []
+        reasons, closed = [], []
         for study in self._index.statuses():
             if not self._assignment.serves(study.name) or study.shown_state == WorkState.DONE:
                 continue
             if study.state != StudyState.OPEN:
                 again = command_on(self._locations.url, "resume", name_word(study.name))
-                reasons.append(f"{study.name} is {study.state}; to go on: {again}")
+                closed.append(f"{study.name} is {study.state}; to go on: {again}")
             elif refusal := refusals.get(study.study_id):
                 reasons.append(f"{study.name} cannot be served on this machine: {refusal.reason}")
-        return reasons
+        return reasons + closed
 
     def _end(
         self, waiting: list[Waiting], offers: dict[int, Claimable], idle: float

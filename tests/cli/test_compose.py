@@ -506,7 +506,7 @@ def test_a_wrong_confirmation_or_balance_is_a_problem_by_its_key() -> None:
     ]
     assert problems("+sweep=digits", "confirm.top=true", "confirm.seeds=2.0") == [
         "confirm.top: true is not a number",
-        "confirm.seeds: 2.0 is not valid: it should be a valid integer",
+        "confirm.seeds: 2.0 is not a whole number",
     ]
 
 

@@ -87,6 +87,13 @@ def test_every_key_is_changed_and_recorded(command: Command, digits: None, query
     assert len(changes(query)) == 8
 
 
+def test_the_command_of_a_worker_gives_it_the_labels_that_are_needed(
+    command: Command, digits: None
+) -> None:
+    for arguments in (("status", "digits"), ("resume", "digits"), ("try", "digits", "lr=0.1")):
+        assert "worker --sweep digits --until-empty --label a100" in command(*arguments)[1]
+
+
 def test_all_bad_values_are_named_at_once_and_nothing_changes(
     command: Command, digits: None
 ) -> None:
@@ -97,7 +104,8 @@ def test_all_bad_values_are_named_at_once_and_nothing_changes(
     )  # fmt: skip
     assert code == 2
     for part in (
-        "priority: 1.5 is not valid", "share: 0 is not valid", "max_running: 0 is not valid",
+        "priority: 1.5 is not a whole number", "share: 0 is not valid",
+        "max_running: 0 is not valid",
         "tags: 'a b' is not a word", "owner: ' ' is not a name", "needs.gpu_memory: 'many'",
         "'needs.label' is unknown; did you mean needs.labels?", "allow_versions: 'perhaps'",
         "'n_trials' is unknown",

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from lrsearch.analysis.study_data import StudyData, read_study
 from lrsearch.plots.static.curves import RATES_NOTE, SHARE
 from lrsearch.queue.endings import Ending
+from lrsearch.queue.owners import process_in_words
 from lrsearch.queue.queue import Queue
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.settings import QueueSettings
@@ -33,7 +34,7 @@ def test_a_trial_is_shown_with_its_recipe_curves_and_evaluations(
     assert "the best" in out
     assert best.recipe is not None
     assert best.recipe.describe() in out
-    assert str(best.owner) in out
+    assert process_in_words(str(best.owner)) in out
     assert "validation loss" in out
     assert "learning rate" in out
     rows = out.splitlines()[-3:]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -211,12 +213,12 @@ def test_indexes_of_a_status_are_read() -> None:
 
 def test_all_that_is_wrong_with_the_options_is_said_at_once(cluster: FakeCluster) -> None:
     settings = digits()
-    launcher = Kubernetes(node_selector="gpu")  # type: ignore[arg-type]
+    launcher = Kubernetes(storage="sqlite:///x.db")
     runtime = RuntimeSettings("postgresql+psycopg://localhost/x", None, "auto", "outputs", False)
     with pytest.raises(ConfigErrors) as raised:
         launcher.check(settings, runtime)
     message = str(raised.value)
-    for key in ("workers", "launcher.image", "storage.url", "launcher.node_selector"):
+    for key in ("workers", "launcher.image", "launcher.storage"):
         assert key in message
     assert cluster.calls == []
 
@@ -244,6 +246,25 @@ def test_a_job_that_the_server_would_refuse_is_found_before_anything_is_stored(
             Run(url, 2, **options)
     assert not cluster.jobs
     assert not cluster.secrets
+
+
+def test_an_api_server_that_does_not_answer_is_named(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    configuration = {
+        "clusters": [{"name": "gone", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "gone", "user": "me"}}],
+        "current-context": "x",
+    }
+    file = tmp_path / "config"
+    file.write_text(json.dumps(configuration))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
+    with pytest.raises(UserError, match=f"{server} does not answer"):
+        Run(url, 2)
 
 
 def test_without_a_cluster_it_says_what_to_set_up(

@@ -65,6 +65,20 @@ def test_all_wrong_settings_are_told_at_once(refused: Refused) -> None:
     assert "secret" not in said
 
 
+def test_without_a_cluster_the_ways_to_one_are_told(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def finds_none(**_: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "init", finds_none)
+    said = refused()
+    assert "launcher.address=local" in said
+    assert "ray start --head" in said
+
+
 def test_without_the_package_the_way_to_install_it_is_told(
     refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:

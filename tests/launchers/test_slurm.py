@@ -412,7 +412,6 @@ def run_script(
         ({"time": "4 hours"}, "launcher.time"),
         *(({"time": limit}, "launcher.time") for limit in (3, "2", "2:30", "00:03:00", "0-0:03")),
         ({"time": "01:00:00", "extra": {"signal": "USR1@3600"}}, "launcher.time"),
-        ({"extra": "exclude=node7"}, "launcher.extra"),
     ],
 )
 def test_wrong_options_are_refused(cluster: Cluster, options: dict[str, Any], words: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from shop import TERMS, Shop
 
 from lrsearch.queue import owners
-from lrsearch.queue.owners import host_name, is_dead, owner_name, process_name
+from lrsearch.queue.owners import host_name, is_dead, owner_name, process_in_words, process_name
 from lrsearch.queue.trial_claims import TrialClaims
 from lrsearch.states import WorkState
 from lrsearch.storage.tables import TrialSlotRow
@@ -125,3 +125,8 @@ def test_a_launcher_takes_no_trial_from_a_machine_of_the_same_name(
     slots.claim()
     slots.reclaim_dead(is_dead)
     assert slots.queue.counts()[WorkState.RUNNING] == 1
+
+
+def test_an_owner_is_named_by_its_host_and_process_for_people() -> None:
+    assert process_in_words(owner_name()) == f"{host_name()}, process {os.getpid()}"
+    assert process_in_words("far-away/1/1.00") == "far-away, process 1"

@@ -213,3 +213,4 @@ def test_who_is_not_let_in_does_not_wait(
             open_database(bad)
     assert trouble(caught.value) == "access"
     assert "12345" not in str(caught.value)
+    assert ("LRSEARCH_STORAGE_PASSWORD_FILE" in str(caught.value)) == (wrong != "database")

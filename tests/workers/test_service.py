@@ -165,14 +165,15 @@ def test_a_worker_takes_nothing_of_a_study_whose_needs_it_lacks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("lrsearch.workers.abilities.smallest_gpu", lambda: None)
+    Queue(database.session, submit("paused")).pause()
     labelled = submit("labelled", "study.needs.labels=[a100]")
     large = submit("large", "study.needs.gpu_memory=40", "study.priority=2")
     with caplog.at_level(logging.INFO, "lrsearch.workers"):
         assert serve() == ExitCode.REFUSED
     assert (ends(database, labelled), ends(database, large)) == ([], [])
-    assert (
-        "large cannot be served on this machine: it needs a GPU of 40 GB" in own_lines(caplog)[-1]
-    )
+    last = own_lines(caplog)[-1]
+    assert "large cannot be served on this machine: it needs a GPU of 40 GB" in last
+    assert last.index("large cannot") < last.index("paused is paused")
     monkeypatch.setenv(LABELS, "a100,fast")
     assert serve() == ExitCode.REFUSED
     assert (ends(database, labelled), ends(database, large)) == (["complete"] * 2, [])
