@@ -68,7 +68,7 @@ def in_words(slots: Sequence[DeviceSlot], gpus: float) -> str:
     on_gpus = any(slot.environment for slot in slots)
     if gpus > 1:
         return f"{workers}; a trial takes {gpus:g} {'GPUs' if on_gpus else 'processes on the CPU'}"
-    return f"{workers}; a trial takes {gpus:g} of a GPU" if gpus < 1 and on_gpus else workers
+    return f"{workers}; a trial takes {gpus:.3g} of a GPU" if gpus < 1 and on_gpus else workers
 
 
 def _sets(visible: list[str], gpus: float) -> list[list[str]]:

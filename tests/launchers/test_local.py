@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self, cast
@@ -16,9 +17,13 @@ import optuna
 import psutil
 import pytest
 from command_line import Query, Run
+from fake_gpus import TWO, FakeMachine
 from shop import TERMS, Shop
 from sqlalchemy import select
 
+from lrsearch.cli.compose import load_configuration
+from lrsearch.errors import UserError
+from lrsearch.launchers import build_launcher
 from lrsearch.launchers.base import Sweep, WorkersFailed
 from lrsearch.launchers.local import Local
 from lrsearch.launchers.supervisor import Supervisor
@@ -80,6 +85,44 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+# Where workers run
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with two GPUs."""
+    machine = FakeMachine(tmp_path, monkeypatch)
+    machine.nvidia_smi(TWO)
+    machine.torch(["NVIDIA H100", "NVIDIA H100"])
+
+
+def checked(*given: str) -> Local:
+    """The launcher of a command, after its checks."""
+    configuration = load_configuration(["+sweep=digits", *given])
+    launcher = build_launcher(configuration.runtime.launcher)
+    launcher.check(configuration.settings, configuration.runtime)
+    assert isinstance(launcher, Local)
+    return launcher
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_workers_share_each_gpu_as_many_as_are_asked_for() -> None:
+    assert checked().most() == 2
+    launcher = checked("launcher.per_gpu=3")
+    gpus = Counter(slot.environment["CUDA_VISIBLE_DEVICES"] for slot in launcher.slots)
+    assert gpus == {"GPU-aaaa-1": 3, "GPU-bbbb-2": 3}
+    assert launcher.describe() == "6 workers; a trial takes 0.333 of a GPU"
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_share_of_a_gpu_is_given_once() -> None:
+    with pytest.raises(UserError, match=r"launcher\.per_gpu: 2, and train\.gpus is 0\.5"):
+        checked("launcher.per_gpu=2", "train.gpus=0.5")
+
+
+# Workers that hang
 
 
 @pytest.mark.slow
