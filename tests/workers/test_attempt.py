@@ -100,7 +100,8 @@ def test_what_is_not_finished_keeps_its_checkpoints_and_the_log_says_where_it_is
 ) -> None:
     with caplog.at_level(logging.INFO, "lrsearch.workers"):
         was_given, cleared = attempt(work, give_back, lost)
-    assert own_lines(caplog) == [said]
+    # Trials that other tests of this process have dropped may be handed back meanwhile.
+    assert [line for line in own_lines(caplog) if line.startswith("digits")] == [said]
     assert was_given == (isinstance(work, Stopped) and not lost)
     assert not cleared
 
