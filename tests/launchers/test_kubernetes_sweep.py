@@ -14,7 +14,7 @@ from kubernetes_server import FakeCluster, fake_cluster
 from local_kubelet import LocalKubelet, local_kubelet
 from sqlalchemy import create_engine, text
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.cluster
 SLOW = """
 import time
 
