@@ -138,6 +138,12 @@ def test_checking_a_configuration_imports_neither_torch_nor_optuna() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_command_that_runs_a_sweep_leaves_torch_to_its_workers() -> None:
+    code = "import sys, lrsearch.cli.run; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_commands_that_only_read_import_nothing_that_they_do_not_need(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     sweep = ToldSweep(url)

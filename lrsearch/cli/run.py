@@ -35,7 +35,6 @@ from lrsearch.errors import ConfigErrors, UserError
 from lrsearch.files import removed_if_empty
 from lrsearch.launchers import build_launcher
 from lrsearch.launchers.base import Launcher, Sweep
-from lrsearch.launchers.in_process import InProcess
 from lrsearch.launchers.local import check_device
 from lrsearch.launchers.supervisor import Supervisor
 from lrsearch.loggers import check_logger, is_on, prepare_logger
@@ -71,6 +70,7 @@ from lrsearch.workers.locations import Locations, logs_of
 from lrsearch.workers.patience import VARIABLE as PATIENCE
 
 if TYPE_CHECKING:
+    from lrsearch.launchers.in_process import InProcess
     from lrsearch.range_test.plan import RampPlan
 
 _ASSUMED_SAMPLES = 10_000
@@ -165,6 +165,8 @@ def launch_sweep(
             settings.queue.patience,
         )
         if launcher is None:
+            from lrsearch.launchers.in_process import InProcess  # imports torch: takes seconds
+
             here = InProcess(sweep, progress, display)
             here.run(settings.study.timeout)
             return here
