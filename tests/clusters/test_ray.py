@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import chaotic_training
 import psutil
 import pytest
 from clusters.ray_cluster import RayCluster, ray_cluster
@@ -26,28 +27,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.xdist_g
 TIMEOUT = 300.0
 TOKEN = "c2VjcmV0IG9mIGEgdGVzdA"
 """A secret that workers get from the environment of the command, as they get the password."""
-SLOW = """
-import json, os, time
-from pathlib import Path
-
-
-def train(trial, seconds=0.0):
-    if "SEEN" in os.environ:
-        seen = Path(os.environ["SEEN"]) / f"{os.getpid()}.seen"
-        seen.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
-    file = Path(trial.checkpoint_dir) / "state.json"
-    epoch, value = json.loads(file.read_text()) if file.exists() else (0, trial.recipe.lr)
-    while epoch < trial.epochs:
-        time.sleep(seconds)
-        epoch += 1
-        value = 3.9 * value * (1 - value) if 0 < value < 1 else value / (1 + value)
-        trial.report(epoch, val_loss=value)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps([epoch, value]))
-        new.replace(file)
-"""
-"""A training that takes long and little of a processor. Its values are chaotic: a step that is lost
-or done twice shows."""
 SWEEP = (
     "+sweep=digits", "study.name=s", "objective._target_=slow.train", "sampler=random",
     "pruner=none", "study.n_trials=6", "train.epochs=60", "train.device=cpu", "queue.lease=10",
@@ -129,7 +108,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(cluster: RayCluster, tmp_path: Path) -> Iterator[Terminal]:
-    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "slow.py").write_text(Path(chaotic_training.__file__).read_text())
     terminal = Terminal(tmp_path, cluster)
     yield terminal
     for process in terminal.commands:
@@ -167,7 +146,7 @@ def workers() -> list[psutil.Process]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """The values of the sweep with one worker of this machine."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "slow.py").write_text(SLOW)
+    (folder / "slow.py").write_text(Path(chaotic_training.__file__).read_text())
     run_sweep(folder, dict(os.environ), *SWEEP, "workers=1")
     with closing(sqlite3.connect(folder / "lrsearch.db")) as connection:
         statement = "SELECT number, value, outcome FROM lrsearch_units ORDER BY number"

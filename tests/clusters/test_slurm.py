@@ -10,36 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import chaotic_training
 import optuna
 import pytest
-from clusters.postgresql_server import PASSWORD, postgresql_server
 from clusters.slurm_cluster import NODES, SlurmCluster, missing, routable_address, slurm_cluster
 from command_line import run_sweep
+from servers import NEWEST, PASSWORD, postgresql
 
 REPO = Path(__file__).resolve().parents[2]
 TRIALS, WORKERS = 12, 4
 SECONDS = 0.75
 """Seconds of a step: three trials of a worker take longer than its job may."""
-SLOW = """
-import json
-import time
-from pathlib import Path
-
-
-def train(trial, seconds=0.0):
-    file = Path(trial.checkpoint_dir) / "state.json"
-    epoch, value = json.loads(file.read_text()) if file.exists() else (0, trial.recipe.lr)
-    while epoch < trial.epochs:
-        time.sleep(seconds)
-        epoch += 1
-        value = 3.9 * value * (1 - value) if 0 < value < 1 else value / (1 + value)
-        trial.report(epoch, val_loss=value)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps([epoch, value]))
-        new.replace(file)
-"""
-"""A training of many steps that takes long and little of a processor. Its values are chaotic: a
-step that is lost or done twice shows."""
 SWEEP = (
     "+sweep=digits", "study.name=slow", f"study.n_trials={TRIALS}", "sampler=random", "pruner=none",
     "objective._target_=slow.train", "train.epochs=60", "train.device=cpu",
@@ -69,8 +50,8 @@ def url(slurm: SlurmCluster) -> Iterator[str]:
     """An empty database that the nodes reach."""
     address = routable_address()
     assert address is not None
-    with postgresql_server(address) as made:
-        yield made
+    with postgresql(NEWEST, address) as server:
+        yield server.new_database("sweeps")
 
 
 @pytest.fixture
@@ -78,7 +59,7 @@ def site(
     slurm: SlurmCluster, url: str, environment: dict[str, str], tmp_path: Path
 ) -> dict[str, str]:
     """The environment of a user on the login node, in a folder with the user's own code."""
-    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "slow.py").write_text(Path(chaotic_training.__file__).read_text())
     path = f"{REPO}:{tmp_path}"
     return {**environment, **slurm.environment, "LRSEARCH_STORAGE": url, "PYTHONPATH": path}
 
@@ -133,7 +114,7 @@ def test_no_disturbance_loses_a_trial_or_changes_a_value(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     undisturbed = tmp_path_factory.mktemp("undisturbed")
-    (undisturbed / "slow.py").write_text(SLOW)
+    (undisturbed / "slow.py").write_text(Path(chaotic_training.__file__).read_text())
     python_path = f"{REPO}:{undisturbed}"
     run_sweep(undisturbed, {**environment, "PYTHONPATH": python_path}, *SWEEP, "workers=2")
 

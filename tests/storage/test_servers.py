@@ -15,9 +15,9 @@ from wsgiref.util import setup_testing_defaults
 import psycopg
 import pytest
 from processes import at_one_instant
-from servers import NEWEST, OLDEST, PASSWORD, PostgreSQL, pgbouncer, postgresql, url_of
+from servers import NEWEST, OLDEST, PostgreSQL, pgbouncer, postgresql, url_of
 from shop import TERMS, Shop
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import InternalError, OperationalError
 
 from lrsearch.dashboard.own_tables import OwnTables
@@ -198,17 +198,14 @@ def test_cut_connections_and_a_crash_pass(server: PostgreSQL, url: str) -> None:
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["direct", "PgBouncer"])
-@pytest.mark.parametrize("wrong", ["password", "database", "user"])
+@pytest.mark.parametrize("wrong", ["password", "database", "username"])
 def test_who_is_not_let_in_does_not_wait(
     server: PostgreSQL, url: str, pooled: bool, wrong: str
 ) -> None:
-    changes = {
-        "password": (PASSWORD, "12345"),
-        "database": (f"/{name_of(url)}", "/nowhere"),
-        "user": ("lrsearch:", "nobody:"),
-    }
+    changes = {"password": "12345", "database": "nowhere", "username": "nobody"}
     with pgbouncer(server) if pooled else nullcontext(server.port) as port:
-        bad = url_of(port, name_of(url)).replace(*changes[wrong])
+        right = make_url(url_of(port, name_of(url)))
+        bad = right.set(**{wrong: changes[wrong]}).render_as_string(hide_password=False)
         with pytest.raises(UserError, match="cannot use the database") as caught:
             open_database(bad)
     assert trouble(caught.value) == "access"
