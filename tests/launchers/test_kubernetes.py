@@ -130,6 +130,19 @@ def run(url: str, cluster: FakeCluster) -> Iterator[Callable[..., Run]]:
         one.told.close()
 
 
+@pytest.fixture
+def at_work(run: Callable[..., Run], cluster: FakeCluster) -> Callable[[int], Run]:
+    """A sweep with that many workers, whose pods all run."""
+
+    def make(workers: int) -> Run:
+        sweep = run(workers=workers)
+        sweep.launcher.start(workers)
+        cluster.run()
+        return sweep
+
+    return make
+
+
 def work(**changes: Any) -> Work:
     plain = Work("lrsearch-mnist-1", "mnist", "abc-1", 3, ["worker", "--until-empty"], {}, "safe")
     return dataclasses.replace(plain, **changes)
@@ -373,11 +386,9 @@ def test_workers_are_shown_with_their_state_and_node(
 
 
 def test_workers_that_are_done_are_not_replaced(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run()
-    sweep.launcher.start(2)
-    cluster.run()
+    sweep = at_work(2)
     for pod in cluster.running():
         cluster.end(pod, 0)
     cluster.replace()
@@ -422,11 +433,9 @@ def test_evictions_and_preemptions_never_end_a_worker_for_good(
 
 
 def test_a_worker_that_dies_leaves_its_trial_to_others_at_once(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run(workers=1)
-    sweep.launcher.start(1)
-    cluster.run()
+    sweep = at_work(1)
     (pod,) = cluster.running()
     sweep.turn()
     sweep.begin(pod, "machine-1")
@@ -439,11 +448,9 @@ def test_a_worker_that_dies_leaves_its_trial_to_others_at_once(
 
 
 def test_a_worker_whose_memory_ran_out_ends_its_trial_as_infeasible(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run(workers=1)
-    sweep.launcher.start(1)
-    cluster.run()
+    sweep = at_work(1)
     (pod,) = cluster.running()
     sweep.turn()
     sweep.begin(pod, "machine-1")
@@ -453,11 +460,9 @@ def test_a_worker_whose_memory_ran_out_ends_its_trial_as_infeasible(
 
 
 def test_the_work_of_a_replacement_is_never_taken_for_that_of_the_dead_one(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run(workers=1)
-    sweep.launcher.start(1)
-    cluster.run()
+    sweep = at_work(1)
     (pod,) = cluster.running()
     sweep.turn()
     cluster.end(pod, 1)
@@ -487,11 +492,9 @@ def test_a_pod_on_a_node_that_is_silent_is_given_up_so_that_others_start(
 
 
 def test_a_wrong_command_ends_the_sweep_with_the_log(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run()
-    sweep.launcher.start(2)
-    cluster.run()
+    sweep = at_work(2)
     cluster.end(cluster.running()[0], 2, log="starting\nthe password is wrong: s3cret-word")
     with pytest.raises(WorkersFailed, match="the password is wrong") as raised:
         sweep.turn()
@@ -499,11 +502,9 @@ def test_a_wrong_command_ends_the_sweep_with_the_log(
 
 
 def test_workers_that_die_before_they_finish_anything_end_the_sweep(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run(workers=3)
-    sweep.launcher.start(3)
-    cluster.run()
+    sweep = at_work(3)
     first, second, third = cluster.running()
     cluster.end(first, 1, log="one")
     cluster.end(second, 139, log="two")
@@ -528,11 +529,9 @@ def test_deaths_between_trials_that_end_well_do_not_add_up(
 
 
 def test_a_worker_that_refuses_is_not_replaced_and_the_others_go_on(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run()
-    sweep.launcher.start(2)
-    cluster.run()
+    sweep = at_work(2)
     first, second = cluster.running()
     cluster.end(first, 3, log="digits needs 40 GB of GPU memory, and this card has 16")
     cluster.replace()
@@ -586,11 +585,9 @@ def test_stopping_deletes_the_jobs_and_waits_for_the_workers(
 
 
 def test_stopping_at_once_leaves_the_workers_no_time(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run(workers=1)
-    sweep.launcher.start(1)
-    cluster.run()
+    sweep = at_work(1)
     sweep.turn()
     sweep.stop()
     sweep.stop(at_once=True)
@@ -640,11 +637,9 @@ def test_a_process_that_comes_to_look_says_when_it_cannot(
 
 
 def test_the_logs_of_a_sweep_that_is_done_stay(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run(workers=1)
-    sweep.launcher.start(1)
-    cluster.run()
+    sweep = at_work(1)
     cluster.end(cluster.running()[0], 0)
     sweep.turn()
     sweep.stop(at_once=True)  # as the supervisor does at the end of each sweep
@@ -652,11 +647,9 @@ def test_the_logs_of_a_sweep_that_is_done_stay(
 
 
 def test_jobs_outlive_the_terminal_and_another_process_follows_and_stops_them(
-    run: Callable[..., Run], cluster: FakeCluster
+    at_work: Callable[[int], Run], cluster: FakeCluster
 ) -> None:
-    sweep = run()
-    sweep.launcher.start(2)
-    cluster.run()
+    sweep = at_work(2)
     first, second = cluster.running()
     cluster.end(first, 1, log="an old death")
     cluster.replace()
