@@ -15,12 +15,14 @@ import argparse
 import collections
 import json
 import multiprocessing
+import multiprocessing.process
 import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -120,81 +122,101 @@ def run(
     begin = start + options.ramp + options.warm_up
     fleet = Fleet(url, NAME, options.evaluations, options.every, str(folder / "checkpoints"),
                   start, options.ramp, begin, begin + options.seconds)  # fmt: skip
-    context = multiprocessing.get_context("fork")
-    count = options.processes or min(_MOST_PROCESSES, -(-workers // 4))
-    shares = [range(first, workers, count) for first in range(count)]
-    pipes = [context.Pipe(duplex=False) for _ in shares]
-    processes = [
-        context.Process(target=run_workers, args=(fleet, share, ours))
-        for share, (_, ours) in zip(shares, pipes, strict=True)
-    ]
-    for process, (_, ours) in zip(processes, pipes, strict=True):
-        process.start()
-        ours.close()
+    processes = _started(fleet, workers, options.processes)
     time.sleep(max(0.0, begin - time.monotonic()))
-    servers = [server] if bouncer is None else [server, bouncer]
-    before = [one.cpu() for one in servers]
-    if server.statistics:
-        server.ask("SELECT pg_stat_statements_reset()")
-    commits = _commits(server)
-    waits = _Waits(server)
-    load = os.getloadavg()[0]
-    time.sleep(max(0.0, fleet.end - time.monotonic()))
-    after = [one.cpu() for one in servers]
-    commits = _commits(server) - commits
-    waited = waits.stop()
-    statements = _statements(server)
-    records: list[Record] = []
-    problems: list[str] = []
-    for number, (theirs, _) in enumerate(pipes):
-        if theirs.poll(_LONGEST):
-            try:
-                records.append(theirs.recv())
-            except EOFError:
-                problems.append(f"the process {number} has died")
-        else:
-            problems.append(f"the process {number} does not end")
-    for process in processes:
-        process.join(1.0)
-        process.kill()
-    problems += [problem for record in records for problem in record.problems]
+    costs = _costs_until(fleet.end, options.seconds, server, bouncer)
+    records, problems = _collected(processes)
     lost, wrong = compare(server, records)
-    times: dict[str, list[float]] = collections.defaultdict(list)
-    for record in records:
-        for name, seconds in record.times.items():
-            times[name] += seconds
-    latency = {name: _latency(times[name]) for name in sorted(times)}
-    reports = len(times["report"])
-    slow = [name for name, one in latency.items() if one["p99_ms"] > 1000 * GOAL_SECONDS]
+    chosen = ("finished", "every", "sampler", "pruner", "seconds")
     return {
         "workers": workers,
         "pgbouncer": None if bouncer is None else options.pool,
         "server": server.ask("SHOW server_version")[0][0],
         "settings": options.set,
-        "finished": options.finished,
-        "every": options.every,
-        "sampler": options.sampler,
-        "pruner": options.pruner,
-        "seconds": options.seconds,
-        "load": round(load, 1),
-        "latency": latency,
-        "reports_per_second": reports / options.seconds,
+        **{name: getattr(options, name) for name in chosen},
         "wanted_per_second": workers / options.every,
-        "ended_per_second": sum(record.ended for record in records) / options.seconds,
-        "commits_per_second": commits / options.seconds,
+        **costs,
+        **_rates(records, options.seconds, workers),
         "cores": {
             "workers": sum(record.cpu for record in records) / options.seconds,
-            **{
-                name: (now - then) / options.seconds
-                for name, now, then in zip(("postgresql", "pgbouncer"), after, before, strict=False)
-            },
+            **costs["cores"],
         },
-        "waits": waited,
-        "statements": statements,
         "problems": collections.Counter(problems).most_common(10),
-        "reported": sum(len(record.reported) for record in records),
         "lost": lost,
         "wrong": wrong,
+    }
+
+
+Started = Sequence[tuple[multiprocessing.process.BaseProcess, Connection]]
+"""Processes of workers, each with the end of a pipe that it sends its record to."""
+
+
+def _started(fleet: Fleet, workers: int, most: int | None) -> Started:
+    """Start the workers in a few processes."""
+    context = multiprocessing.get_context("fork")
+    count = most or min(_MOST_PROCESSES, -(-workers // 4))
+    started = []
+    for first in range(count):
+        theirs, ours = context.Pipe(duplex=False)
+        share = range(first, workers, count)
+        process = context.Process(target=run_workers, args=(fleet, share, ours))
+        started.append((process, theirs, ours))
+    for process, _, ours in started:
+        process.start()
+        ours.close()
+    return [(process, theirs) for process, theirs, _ in started]
+
+
+def _costs_until(
+    end: float, seconds: float, server: DebianServer, bouncer: PgBouncer | None
+) -> dict[str, Any]:
+    """Watch the servers until a time of the monotonic clock; return what they took."""
+    servers = {"postgresql": server, **({} if bouncer is None else {"pgbouncer": bouncer})}
+    before = {name: one.cpu() for name, one in servers.items()}
+    if server.statistics:
+        server.ask("SELECT pg_stat_statements_reset()")
+    commits, waits, load = _commits(server), _Waits(server), os.getloadavg()[0]
+    time.sleep(max(0.0, end - time.monotonic()))
+    return {
+        "cores": {name: (one.cpu() - before[name]) / seconds for name, one in servers.items()},
+        "commits_per_second": (_commits(server) - commits) / seconds,
+        "load": round(load, 1),
+        "waits": waits.stop(),
+        "statements": _statements(server),
+    }
+
+
+def _collected(processes: Started) -> tuple[list[Record], list[str]]:
+    """Wait for the records of the workers; return them, and what went wrong."""
+    records: list[Record] = []
+    problems: list[str] = []
+    for number, (_, pipe) in enumerate(processes):
+        if pipe.poll(_LONGEST):
+            try:
+                records.append(pipe.recv())
+            except EOFError:
+                problems.append(f"the process {number} has died")
+        else:
+            problems.append(f"the process {number} does not end")
+    for process, _ in processes:
+        process.join(1.0)
+        process.kill()
+    return records, [*problems, *(problem for record in records for problem in record.problems)]
+
+
+def _rates(records: Sequence[Record], seconds: float, workers: int) -> dict[str, Any]:
+    """Return how often the workers did what, how long it took, and whether the goal is met."""
+    times: dict[str, list[float]] = collections.defaultdict(list)
+    for record in records:
+        for name, took in record.times.items():
+            times[name] += took
+    latency = {name: _latency(times[name]) for name in sorted(times)}
+    slow = [name for name, one in latency.items() if one["p99_ms"] > 1000 * GOAL_SECONDS]
+    return {
+        "latency": latency,
+        "reports_per_second": len(times["report"]) / seconds,
+        "ended_per_second": sum(record.ended for record in records) / seconds,
+        "reported": sum(len(record.reported) for record in records),
         "goal met": not slow if workers <= GOAL_WORKERS else None,
     }
 
