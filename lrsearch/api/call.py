@@ -12,15 +12,9 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from lrsearch.cli.check_sweep import check_machine, check_sweep, output_of
 from lrsearch.cli.results import conclude
-from lrsearch.cli.run import (
-    check_machine,
-    check_sweep,
-    launch_sweep,
-    output_of,
-    refresh_dashboard,
-    store_sweep,
-)
+from lrsearch.cli.run import launch_sweep, refresh_dashboard, store_sweep
 from lrsearch.data.spec import DataInfo
 from lrsearch.errors import LrsearchError
 from lrsearch.launchers import build_launcher

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from lrsearch.cli.check_sweep import check_machine, check_trial, with_data
 from lrsearch.cli.display import make_console
 from lrsearch.cli.own_code_calls import own_code_calls
 from lrsearch.cli.preview import to_find
 from lrsearch.cli.range_test_display import plan_line, range_test_plan
-from lrsearch.cli.run import check_machine, check_trial, with_data
 from lrsearch.cli.shown_groups import group_lines_of_sweep
 from lrsearch.cli.start_time import start_seconds
 from lrsearch.config.metric import mode_warning

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lrsearch.analysis.rate_ranges import HEADERS, plan_sentence, rows
 from lrsearch.analysis.sentences import say
 from lrsearch.cli.arguments import print_json
+from lrsearch.cli.check_sweep import check_trial, with_data
 from lrsearch.cli.preview import prepare_picture, save
-from lrsearch.cli.run import check_trial, with_data
 from lrsearch.cli.table import text_lines
 from lrsearch.errors import ConfigErrors, LrsearchError, UserError
 from lrsearch.range_test.result import RangeTest

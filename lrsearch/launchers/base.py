@@ -98,6 +98,14 @@ class Sweep:
     """Further environment variables of worker processes."""
     patience: float = math.inf
     """Seconds for which a database that does not answer is waited for."""
+    said: set[str] = field(default_factory=set)
+    """What `say_once` has said."""
+
+    def say_once(self, line: str, key: str | None = None) -> None:
+        """Print a line, unless one of the same `key`, by default the line itself, was printed."""
+        if (key or line) not in self.said:
+            self.said.add(key or line)
+            self.say(line)
 
     def jobs(self, launcher: str, address: Mapping[str, Any]) -> Jobs:
         """Return the jobs that a launcher has in the cluster at an address."""

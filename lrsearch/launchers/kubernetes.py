@@ -123,7 +123,6 @@ class Kubernetes:
         """Ids of workers that have refused all work, and their logs: none replaces them."""
         self._is_deleted: set[str] = set()
         self._deaths = EarlyDeaths()
-        self._said: set[str] = set()
 
     def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
         """Check the options, and have the API server check a Job, of which it keeps nothing.
@@ -198,7 +197,7 @@ class Kubernetes:
         if checkpoints is not None and "://" in checkpoints:
             environment["LRSEARCH_CHECKPOINTS"] = checkpoints
         elif self._options.data_claim is None and self._options.checkpoints_claim is None:
-            self._say_once(
+            self._sweep.say_once(
                 "checkpoints are each pod's own: a trial that moves to another pod starts again; "
                 "storage.checkpoints=s3://... or launcher.checkpoints_claim keeps them",
                 "checkpoints",
@@ -446,7 +445,7 @@ class Kubernetes:
         """Say once for each reason why a pod waits, if it may be for ever."""
         if pod.phase == "Pending" and pod.reason in _STUCK:
             name = name_word(self._sweep.name)
-            self._say_once(
+            self._sweep.say_once(
                 f"pod {pod.name} waits ({pod.reason}): {redacted(pod.message or '')[:_MESSAGE]} "
                 f"(`{command_on(self._sweep.locations.url, 'status', name)}` shows all)",
                 pod.reason,
@@ -463,16 +462,11 @@ class Kubernetes:
             raise UserError(f"the jobs on Kubernetes cannot be reached: {reason}") from error
         if isinstance(error, Refused):
             raise WorkersFailed(reason) from error
-        self._say_once(
+        self._sweep.say_once(
             f"the API server of Kubernetes does not answer ({reason}); the workers go on, "
             f"waiting for it",
             "no answer",
         )
-
-    def _say_once(self, line: str, key: str) -> None:
-        if key not in self._said:
-            self._said.add(key)
-            self._sweep.say(line)
 
 
 def _is_server(url: str) -> bool:

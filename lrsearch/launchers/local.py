@@ -59,7 +59,6 @@ class Local:
         self._killed_at: list[float] = []
         """Times at which the kernel's kills were seen that are no worker's yet."""
         self._is_stopping = False
-        self._said: set[str] = set()
 
     def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
         """Find the slots of the workers. Raises UserError."""
@@ -147,13 +146,10 @@ class Local:
         try:
             return new_file(log)
         except OSError as error:
-            line = (
+            self.sweep.say_once(
                 f"cannot write to {self.sweep.logs}: {error.strerror}; the workers go on without "
                 f"logs"
             )
-            if line not in self._said:
-                self._said.add(line)
-                self.sweep.say(line)
             return Path(os.devnull).open("wb")
 
     def _remove_ended(self) -> None:

@@ -6,14 +6,12 @@ import contextlib
 import dataclasses
 import math
 import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from lrsearch.config.secrets import check_credentials
 from lrsearch.errors import ConfigErrors, UserError
@@ -21,6 +19,7 @@ from lrsearch.files import removed_if_empty
 from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
 from lrsearch.launchers.command_line import worker_arguments, worker_environment
 from lrsearch.launchers.early_deaths import EarlyDeaths
+from lrsearch.launchers.ray_connection import AUTO, LOCAL, NAMESPACE, connect
 from lrsearch.launchers.ray_nodes import INSTALL, NodeFacts, Storage, node_facts, node_problems
 from lrsearch.launchers.ray_worker import (
     ActorStatus,
@@ -38,25 +37,16 @@ from lrsearch.text.redaction import redacted
 from lrsearch.workers.abilities import needs_gpu
 from lrsearch.workers.exit_codes import ExitCode
 
-LOCAL = "local"
-"""The address that stands for a cluster of this machine, started for the sweep."""
-AUTO = "auto"
-"""The address that stands for the cluster to which Ray connects by itself."""
-_NAMESPACE = "lrsearch"
-"""Namespace of the names of actors."""
 _INTERVAL = 2.0
 """Seconds between two looks at the actors."""
 _ANSWER = 0.2
 """Seconds for which one look waits for answers."""
 _FIRST_ANSWER = 3.0
 """Seconds for which the first look waits for answers of actors that another process has started."""
-_CONNECT = 5.0
-"""Seconds within which the cluster's port must answer."""
 _SURVEY = 120.0
 """Seconds within which all nodes must have answered, where code may have to be copied first."""
 _END = 10.0
 """Seconds within which workers that are killed are gone."""
-_CURRENT = Path("/tmp/ray/ray_current_cluster")
 _NOT_COPIED = (".git", ".venv", "venv", "__pycache__", "*.pyc")
 
 
@@ -163,7 +153,9 @@ class Ray:
         if problems:
             raise ConfigErrors(problems)
         checkpoints = checkpoints_url(runtime.storage_url, runtime.checkpoints_url)
-        self._connect(self._runtime_env(_not_copied(settings, runtime, checkpoints)))
+        self._is_connected = connect(
+            self.address, self._runtime_env(_not_copied(settings, runtime, checkpoints))
+        )
         self._choose_resources(settings)
         self._workers = None if runtime.workers == "auto" else int(runtime.workers)
         self._room = self._count_room()
@@ -189,7 +181,7 @@ class Ray:
         locations = dataclasses.replace(sweep.locations, outputs=outputs)
         self.sweep = dataclasses.replace(sweep, locations=locations)
         if not self._is_connected:
-            self._connect({})
+            self._is_connected = connect(self.address, {})
         self._jobs = sweep.jobs(self.name, {"address": self._place()})
         for row in self._jobs.rows():
             self._actors[row.job_id] = _Actor(row.job_id, log=row.log, owner=row.owner)
@@ -216,7 +208,7 @@ class Ray:
             "resources": self.resources,
             "max_restarts": self.max_restarts,
             "max_concurrency": 4,  # it answers while it waits for the end of its worker
-            "namespace": _NAMESPACE,
+            "namespace": NAMESPACE,
             **({"lifetime": "detached"} if self.outlives else {}),
         }
         new = [self._new_actor() for _ in range(count)]
@@ -305,44 +297,6 @@ class Ray:
             "excludes": [path for path in excluded if path],
             **self.runtime_env,
         }
-
-    def _connect(self, runtime_env: Mapping[str, Any]) -> None:
-        """Connect this process, unless it is connected. Raises UserError."""
-        ray = _import_ray()
-        if ray.is_initialized():
-            return
-        if self.address != LOCAL and (fault := _out_of_reach(self.address)):
-            raise UserError(fault)
-        if self.address == LOCAL:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody was asked
-        try:
-            ray.init(
-                address=self.address,
-                namespace=_NAMESPACE,
-                runtime_env=dict(runtime_env) or None,
-                log_to_driver=False,
-                logging_level="ERROR",
-                **({"include_dashboard": False} if self.address == LOCAL else {}),
-            )
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            if "exceeds the maximum size" in str(error):
-                raise UserError(
-                    f"launcher.working_dir: {self.working_dir} is too large to be copied to the "
-                    f"nodes: name what is no code in .gitignore, give a folder with your modules "
-                    f"alone, or none where all nodes have this folder"
-                ) from error
-            if isinstance(error, ConnectionError) and self.address == AUTO:
-                raise UserError(
-                    "launcher.address: Ray finds no cluster from this machine (auto looks at "
-                    "RAY_ADDRESS, then for one on this machine): give its address, such as "
-                    "launcher.address=ray://10.0.0.1:10001, start one with `ray start --head`, or "
-                    "set launcher.address=local"
-                ) from error
-            # Of several lines: Ray adds hints.
-            raise UserError(
-                f"launcher: cannot use Ray at address={self.address}: {redacted(str(error))}"
-            ) from error
-        self._is_connected = True
 
     def _place(self) -> str:
         """Return the address by which another process finds the cluster."""
@@ -453,7 +407,7 @@ class Ray:
                 continue
             if actor.handle is None:
                 try:
-                    actor.handle = ray.get_actor(actor.job_id, _NAMESPACE)
+                    actor.handle = ray.get_actor(actor.job_id, NAMESPACE)
                 except ValueError:
                     self._remove(actor)  # it has ended
                     continue
@@ -531,14 +485,6 @@ class Ray:
         return self.sweep.reclaim_dead(lambda owner: owner == actor.owner, blame=blame)
 
 
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UserError("launcher=ray needs the package ray: pip install 'lrsearch[ray]'") from None
-    return ray
-
-
 def _ready(answers: Sequence[Any], timeout: float) -> list[Any]:
     """Wait for answers; return those that have come within `timeout` seconds."""
     import ray
@@ -560,37 +506,6 @@ def _unfit(host: str, error: Exception) -> str:
     line = redacted(str(error).strip().splitlines()[-1] if str(error).strip() else repr(error))
     what = f"launcher: node {host} of the Ray cluster cannot run lrsearch: {line}"
     return f"{what}; {INSTALL}" if "ModuleNotFoundError" in str(error) else what
-
-
-def _out_of_reach(address: str) -> str | None:
-    """Return why no cluster answers at an address; None where one may.
-
-    Ray would try for a quarter of an hour.
-    """
-    given = address
-    if address == AUTO:
-        with contextlib.suppress(OSError):
-            address = os.environ.get("RAY_ADDRESS") or _CURRENT.read_text().strip()
-    if address == AUTO:
-        return None  # Ray looks for one on this machine
-    parts = urlsplit(address if "://" in address else f"ray://{address}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host is None or port is None:
-        return (
-            f"launcher.address: {given!r} is not `auto`, `local` or an address such as "
-            f"10.0.0.1:6379 or ray://10.0.0.1:10001"
-        )
-    try:
-        socket.create_connection((host, port), timeout=_CONNECT).close()
-    except OSError as error:
-        return (
-            f"launcher.address: no Ray cluster answers at {address} ({error.strerror or error}): "
-            f"start one with `ray start --head`, or set launcher.address=local"
-        )
-    return None
 
 
 def _not_copied(settings: Settings, runtime: RuntimeSettings, checkpoints: str) -> tuple[str, ...]:

@@ -12,17 +12,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import math
-import os
 import re
 import secrets
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +30,15 @@ from lrsearch.launchers.base import Job, JobState, News, Sweep, WorkersFailed
 from lrsearch.launchers.command_line import worker_arguments
 from lrsearch.launchers.early_deaths import EarlyDeaths, tail
 from lrsearch.launchers.remote import unreachable, without_password
+from lrsearch.launchers.slurm_commands import (
+    Queued,
+    cluster_name,
+    environment_of_jobs,
+    flags,
+    queued_jobs,
+    run,
+    run_interruptibly,
+)
 from lrsearch.launchers.slurm_job import become_worker
 from lrsearch.queue.jobs import VARIABLE, Jobs
 from lrsearch.settings import RuntimeSettings, Settings
@@ -47,8 +53,6 @@ from lrsearch.workers.locations import logs_of
 
 _POLL_SECONDS = 5.0
 """Shortest time between two calls of squeue."""
-_ANSWER_SECONDS = 60.0
-"""Seconds within which SLURM answers a command."""
 _LARGEST_ARRAY = 1000
 """Most jobs of an array: the default of SLURM's MaxArraySize."""
 _SIGNAL = "USR1@120"
@@ -154,7 +158,6 @@ class Slurm:
         self._is_cancelled: set[str] = set()
         self._is_killed: set[str] = set()
         self._deaths = EarlyDeaths()
-        self._said: set[str] = set()
 
     def check(self, settings: Settings, runtime: RuntimeSettings) -> None:
         """Check the options, and by srun whether a node reaches the database and the files.
@@ -170,7 +173,7 @@ class Slurm:
         if problems:
             raise ConfigErrors(problems)
         self._workers = int(runtime.workers)
-        self._cluster = _cluster()
+        self._cluster = cluster_name()
         if self._is_checked and not runtime.dry_run:
             self._check_node(settings, runtime)
 
@@ -180,7 +183,7 @@ class Slurm:
         Raises UserError where the jobs are those of another cluster, which cannot be asked here.
         """
         self._sweep = sweep
-        here = _cluster()
+        here = cluster_name()
         if self._cluster not in (None, here):
             raise UserError(
                 f"the jobs are on the SLURM cluster {self._cluster}, and this machine belongs to "
@@ -214,10 +217,10 @@ class Slurm:
         if time.monotonic() - self._asked_at < _POLL_SECONDS:
             return
         rows = {row.job_id: row for row in self._jobs.rows()}
-        queued = _queue(self._user) if rows else {}
+        queued = queued_jobs(self._user) if rows else {}
         self._asked_at = time.monotonic()
         if queued is None:
-            self._say_once("SLURM does not answer; the jobs go on, waiting for it")
+            self._sweep.say_once("SLURM does not answer; the jobs go on, waiting for it")
             return
         ended = {
             job_id: queued.get(job_id)
@@ -244,7 +247,7 @@ class Slurm:
         job_ids = {job.job_id for job in jobs}
         self._cancel(job_ids)
         others = sorted(job_ids - self._is_killed)
-        if at_once and others and _run("scancel", "--full", "--signal=KILL", *others) is not None:
+        if at_once and others and run("scancel", "--full", "--signal=KILL", *others) is not None:
             self._is_killed.update(others)
         if self._alive and job_ids >= self._alive.keys():
             self._delete_passwords()
@@ -334,14 +337,15 @@ class Slurm:
             "exit 1; }",
             f"exec {shlex.join(doctor)}",
         ])  # fmt: skip
-        line = ["srun", "--ntasks=1", *_flags(options), "bash", "-c", script]
+        line = ["srun", "--ntasks=1", *flags(options), "bash", "-c", script]
         print("asking a node by `srun lrsearch doctor` (launcher.check=false skips it)", flush=True)
         with removed_if_empty(folder):
             folder.mkdir(parents=True, exist_ok=True)
             password = _password_file(folder)
             try:
-                with _environment(_storage(runtime.storage_url, runtime.checkpoints_url, password)):
-                    code, said = _run_interruptibly(line)
+                storage = _storage(runtime.storage_url, runtime.checkpoints_url, password)
+                with environment_of_jobs(storage):
+                    code, said = run_interruptibly(line)
             finally:
                 password.unlink(missing_ok=True)
         if code:
@@ -372,7 +376,7 @@ class Slurm:
         )
         locations = sweep.locations
         environment = _storage(locations.url, locations.checkpoints, password)
-        with _environment({**environment, **sweep.environment}):
+        with environment_of_jobs({**environment, **sweep.environment}):
             try:
                 jobs = executor.map_array(become_worker, [worker_arguments(sweep)] * count)
             except FailedJobError as error:
@@ -385,12 +389,12 @@ class Slurm:
 
     def _cancel(self, job_ids: Iterable[str]) -> None:
         others = sorted(set(job_ids) - self._is_cancelled)
-        if others and _run("scancel", *others) is not None:
+        if others and run("scancel", *others) is not None:
             self._is_cancelled.update(others)
         elif others and self._sweep.endings is None:  # nobody will try again
             raise UserError(f"scancel fails: the jobs of {self._user} are not cancelled")
 
-    def _ended(self, row: JobRow, last: _Queued | None, is_stopping: bool) -> None:
+    def _ended(self, row: JobRow, last: Queued | None, is_stopping: bool) -> None:
         """Reclaim the work of a job that has ended for good; say why, where that matters."""
         died = last is not None and last.state in ("FAILED", "OUT_OF_MEMORY")
         code = last.exit_code if last is not None else None
@@ -414,62 +418,15 @@ class Slurm:
             return set()
         return self._sweep.reclaim_dead(lambda owner: owner == row.owner, blame)
 
-    def _say_why_it_waits(self, job_id: str, queued: _Queued) -> None:
+    def _say_why_it_waits(self, job_id: str, queued: Queued) -> None:
         """Say once for each unusual reason that a job waits for it."""
         if queued.state == "PENDING" and queued.reason not in _USUAL_REASONS:
             name = name_word(self._sweep.name)
-            self._say_once(
+            self._sweep.say_once(
                 f"SLURM lets jobs wait: {queued.reason} (job {job_id}); "
                 f"`{command_on(self._sweep.locations.url, 'status', name)}` shows all",
                 queued.reason,
             )
-
-    def _say_once(self, line: str, key: str | None = None) -> None:
-        if (key or line) not in self._said:
-            self._said.add(key or line)
-            self._sweep.say(line)
-
-
-@dataclass(frozen=True)
-class _Queued:
-    """A job as squeue shows it."""
-
-    state: str
-    exit_code: int | None
-    """Exit code of its script, once that has ended by itself."""
-    nodes: str
-    reason: str
-
-
-_FIELDS = {"JobArrayID": 40, "State": 20, "exit_code": 12, "NodeList": 80, "Reason": 80}
-"""Fields of squeue, and their widths."""
-
-
-def _cluster() -> str:
-    """Return the name of the cluster to which this machine belongs. Raises UserError."""
-    said = _run("scontrol", "show", "config")
-    if said is None:
-        raise UserError("SLURM does not answer: `scontrol show config` fails")
-    name = re.search(r"^ClusterName\s*=\s*(\S+)", said, re.MULTILINE)
-    return name[1] if name else ""
-
-
-def _queue(user: str) -> dict[str, _Queued] | None:
-    """Return a user's jobs by their ids, also those that have just ended; None without answer."""
-    fields = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
-    whose = f"--user={user}"
-    said = _run("squeue", "--noheader", "--array", "--states=all", whose, f"--Format={fields}")
-    if said is None:
-        return None
-    jobs = {}
-    for line in said.splitlines():
-        values, start = [], 0
-        for width in _FIELDS.values():
-            values.append(line[start : start + width].strip())
-            start += width
-        job_id, state, status, nodes, reason = values
-        jobs[job_id] = _Queued(state, _exit_code(status), nodes, reason)
-    return jobs
 
 
 def _seconds(limit: str) -> int:
@@ -485,15 +442,7 @@ def _seconds(limit: str) -> int:
     return minutes * 60 + seconds
 
 
-def _exit_code(status: str) -> int | None:
-    """Return the exit code in a wait status; None for a signal."""
-    with contextlib.suppress(ValueError):
-        if os.WIFEXITED(int(status)):
-            return os.WEXITSTATUS(int(status))
-    return None
-
-
-def _job(row: JobRow, queued: _Queued) -> Job:
+def _job(row: JobRow, queued: Queued) -> Job:
     runs = queued.state in ("RUNNING", "COMPLETING")
     owner = row.owner.rsplit("/", 1)[0] if runs and row.owner else None
     return Job(
@@ -536,59 +485,6 @@ def _storage(url: str, checkpoints: str | None, file: Path) -> dict[str, str]:
         write_private(file, f"{password}\n".encode())
         variables[PASSWORD_FILE] = str(file)
     return variables
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables within the block, which sbatch and srun pass on to the job.
-
-    Within a job those of that job are left out: they would shape the new one.
-    """
-    before = dict(os.environ)
-    if "SLURM_JOB_ID" in before:
-        for name in before:
-            if name.startswith(("SLURM_", "SLURMD_")) and name != "SLURM_CONF":
-                del os.environ[name]
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _flags(options: Mapping[str, Any]) -> list[str]:
-    return [f"--{key}" if v is True else f"--{key}={v}" for key, v in options.items()]
-
-
-def _run(*line: str) -> str | None:
-    """Run a command of SLURM and return its output; None where SLURM does not answer.
-
-    Raises UserError where this machine does not have the command.
-    """
-    try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
-    except FileNotFoundError:
-        raise UserError(
-            f"there is no {line[0]} here, which shows and ends the jobs of SLURM: use a machine "
-            f"of the cluster"
-        ) from None
-    except subprocess.TimeoutExpired:
-        return None
-    return None if done.returncode else done.stdout
-
-
-def _run_interruptibly(line: Sequence[str]) -> tuple[int, str]:
-    """Run srun; where the wait is interrupted, cancel its job. Return exit code and output."""
-    with subprocess.Popen(
-        line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            said, _ = process.communicate()
-        except BaseException:
-            process.terminate()
-            raise
-    return process.returncode, said
 
 
 def _faults(said: str) -> str:

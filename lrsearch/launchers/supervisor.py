@@ -40,7 +40,6 @@ class Supervisor:
             total=0, running=[], state=StudyState.OPEN, stopped=None, hand_back=False
         )
         self._patience = Patience(sweep.locations.url, sweep.patience, say=display.say)
-        self._said: set[str] = set()
 
     def run(self, timeout: float | None) -> None:
         """Run until all is done, the study is stopped, its `timeout` (s) is up, or Ctrl-C.
@@ -127,7 +126,7 @@ class Supervisor:
         if self._snapshot.state == StudyState.PAUSED:
             words = ("resume", name_word(self.sweep.name))
             again = command_on(self.sweep.locations.url, *words)
-            self._say_once(f"paused; to go on: {again}")
+            self.sweep.say_once(f"paused; to go on: {again}")
         if timeout is not None and self.sweep.queue.stop_at_limit(timeout):
             self.timed_out = True
         ended_well = any(finished.outcome != Outcome.CRASHED for finished in new)
@@ -135,11 +134,6 @@ class Supervisor:
             is_stopping=self._is_stopping(),
             ended_well=ended_well or self._snapshot.auxiliary_done > auxiliary_done,
         )
-
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            self.display.say(line)
 
     def _is_stopping(self) -> bool:
         """Return whether running trials are to be handed back."""

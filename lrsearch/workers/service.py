@@ -233,12 +233,10 @@ class Service:
         return refusal if refusal is not None and time.monotonic() < refusal.until else None
 
     def _load(self, study: Waiting) -> LoadedStudy | None:
-        """Return a study, loaded if it was not; None where this machine cannot serve it.
+        """Load a study and return it; None where this machine cannot serve it.
 
         The reason is then in the database.
         """
-        if (kept := self._loaded.get(study)) is not None:
-            return kept
         self._loaded.make_room(study)
         row = find_row(self._database, study.study_id)
         if row is None:

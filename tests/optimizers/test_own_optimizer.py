@@ -8,8 +8,8 @@ import pytest
 from command_line import Command
 from local_worker import serve, submit
 
+from lrsearch.cli.check_sweep import check_trial
 from lrsearch.cli.compose import load_settings
-from lrsearch.cli.run import check_trial
 from lrsearch.errors import ConfigErrors, UserError
 
 SWEEP = """
